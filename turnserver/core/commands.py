@@ -1,0 +1,105 @@
+"""What the core asks its shell to do, one frozen class each; the engine carries them out in order."""
+
+from typing import NamedTuple
+
+from stun.address import Address
+from turnserver.core.types import FiveTuple, RelayId, Route
+
+__all__ = [
+    "AddRoute",
+    "AllowPeer",
+    "CloseClient",
+    "CloseRelay",
+    "Command",
+    "FindCredential",
+    "ForbidPeer",
+    "OpenRelay",
+    "RemoveRoute",
+    "SendToClient",
+    "SendToPeer",
+]
+
+
+class SendToClient(NamedTuple):
+    """Send one whole frame (a STUN message, or ChannelData padded for its transport) to a client."""
+
+    client: FiveTuple
+    frame: bytes
+
+
+class SendToPeer(NamedTuple):
+    """Send a datagram from a relay to a peer's wire address (RFC 8656 §11.2); ``data`` may be empty."""
+
+    relay: RelayId
+    peer: Address
+    data: bytes
+    dont_fragment: bool = False
+
+
+class OpenRelay(NamedTuple):
+    """Bind a UDP relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``."""
+
+    relay: RelayId
+    bind: Address
+
+
+class CloseRelay(NamedTuple):
+    """Close a relay socket; its routes and permissions go with it."""
+
+    relay: RelayId
+
+
+class AddRoute(NamedTuple):
+    """Install or refresh a channel route; idempotent."""
+
+    route: Route
+
+
+class RemoveRoute(NamedTuple):
+    """Remove the route of one channel of one client."""
+
+    client: FiveTuple
+    channel: int
+
+
+class AllowPeer(NamedTuple):
+    """A permission was installed or refreshed: let datagrams from ``ip`` (packed, on the wire) up until ``until``."""
+
+    relay: RelayId
+    ip: bytes
+    until: float
+
+
+class ForbidPeer(NamedTuple):
+    """A permission has gone before its time: drop datagrams from ``ip`` again."""
+
+    relay: RelayId
+    ip: bytes
+
+
+class FindCredential(NamedTuple):
+    """A look-up that was not answered at once; answer with ``credential_found(ticket, ...)``."""
+
+    ticket: int
+    username: str
+    realm: str
+
+
+class CloseClient(NamedTuple):
+    """Close a client's connection (streams only; a datagram transport ignores it)."""
+
+    client: FiveTuple
+
+
+Command = (
+    SendToClient
+    | SendToPeer
+    | OpenRelay
+    | CloseRelay
+    | AddRoute
+    | RemoveRoute
+    | AllowPeer
+    | ForbidPeer
+    | FindCredential
+    | CloseClient
+)

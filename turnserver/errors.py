@@ -1,0 +1,39 @@
+"""What can go wrong outside the packet path; each error is a sentence for the person who runs the server."""
+
+__all__ = ["ConfigError", "DatapathError", "MeshturnError", "Problem", "StartupError"]
+
+from typing import NamedTuple
+
+
+class MeshturnError(Exception):
+    """The root of the server's own errors."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a configuration: the key, the line (0 when it has none), what was found and what is allowed."""
+
+    key: str
+    line: int
+    found: str
+    allowed: str
+
+
+class ConfigError(MeshturnError):
+    """The configuration cannot be used; carries every problem found, not just the first."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__(f"{source}: {len(problems)} problem(s)")
+
+
+class StartupError(MeshturnError):
+    """The server cannot start; ``hint`` says what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(message)
+
+
+class DatapathError(MeshturnError):
+    """A relay socket could not be opened; the core tries another port, then answers 508."""

@@ -1,0 +1,95 @@
+"""The datapath seam: how relayed packets move.
+
+A datapath owns the relay sockets and the only route table. Packets that have a route never reach the core. It looks a
+packet's route up by what the socket returned and sends in place: no object is made per packet.
+
+The client side of a route is a `ClientPath`, which the client's transport owns. The datapath hangs a `ChannelHop` for
+each of the client's channels into ``path.channels``; the transport, on reading ChannelData from that client, finds the
+hop there and calls it. So the look-up costs a dictionary access on either side and neither side imports the other.
+"""
+
+from typing import Protocol
+
+from stun.address import Address
+from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+
+__all__ = ["ChannelHop", "ClientPath", "ClientSender", "Datapath", "DatapathSink"]
+
+
+class ChannelHop(Protocol):
+    """The way from one channel of one client to its peer."""
+
+    expires: float
+    """Monotonic time, in seconds, after which the transport must not use the hop (it hands the frame to the core)."""
+
+    def send(self, payload: bytes | memoryview, tos: int) -> None:
+        """Send one datagram to the peer; errors are counted, never raised. ``tos`` is the DSCP/ECN byte seen, or 0."""
+
+
+class ClientPath(Protocol):
+    """How to reach one client; made and owned by the client's transport."""
+
+    channels: dict[int, ChannelHop]
+    """The client's live channels; written by the datapath, read by the transport."""
+
+    padded: bool
+    """True where ChannelData is padded to four bytes (streams, RFC 8656 §12.5)."""
+
+    def send(self, frame: bytes, tos: int = 0) -> bool:
+        """Send one whole frame to the client; False if it had to be dropped (a full buffer, a path gone)."""
+
+
+class ClientSender(Protocol):
+    """What a datapath needs from the transports; the engine implements it."""
+
+    def path(self, client: FiveTuple) -> ClientPath | None:
+        """The path of a client, made if need be; None when its connection has gone."""
+
+    def release(self, client: FiveTuple) -> None:
+        """The client has no route left: a datagram transport may forget its path."""
+
+
+class DatapathSink(Protocol):
+    """What a datapath tells the engine."""
+
+    def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
+        """A datagram from a permitted peer that has no channel (RFC 8656 §11.3)."""
+
+    def peer_icmp(self, relay: RelayId, peer: Address, icmp_type: int, icmp_code: int, data: int) -> None:
+        """An ICMP error came back for a datagram sent to ``peer`` (RFC 8656 §11.5); ``data`` is its 32-bit field."""
+
+
+class Datapath(Protocol):
+    """The interface of every datapath; `turnserver.relay.registry` names them."""
+
+    name: str
+
+    def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
+        """Called once, inside the running event loop, before anything else."""
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay and forget its routes and permissions; unknown relays are ignored."""
+
+    def add_route(self, route: Route) -> None:
+        """Install or refresh a route; idempotent. Ignored when the client's path has gone."""
+
+    def remove_route(self, client: FiveTuple, channel: int) -> None:
+        """Remove one route; unknown ones are ignored."""
+
+    def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
+        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+
+    def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
+        """Drop datagrams from ``ip`` again."""
+
+    def send_to_peer(self, relay: RelayId, peer: Address, data: bytes, dont_fragment: bool) -> None:
+        """Send one datagram (Send indications); errors are counted, never raised."""
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened (zeroes for an unknown one)."""
+
+    def close(self) -> None:
+        """Close every relay; nothing is delivered afterwards."""

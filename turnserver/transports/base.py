@@ -1,0 +1,70 @@
+"""The transport seam: how clients reach the server.
+
+A transport delivers whole frames with their 5-tuple; stream framing, TLS and the like never reach the core. ChannelData
+for which the client's path has a live hop goes straight there (see `turnserver.relay.base`), all else to the sink.
+"""
+
+from typing import Protocol
+
+from stun.address import Address
+from turnserver.core.types import ClientTransport, FiveTuple
+
+__all__ = ["ChannelHop", "FrameSink", "Path", "Transport"]
+
+
+class ChannelHop(Protocol):
+    """What a transport calls for ChannelData with a route; see `turnserver.relay.base.ChannelHop`."""
+
+    expires: float
+
+    def send(self, payload: bytes | memoryview, tos: int) -> None:
+        """Send one datagram to the peer of the channel."""
+
+
+class Path(Protocol):
+    """How to reach one client, and its live channels; see `turnserver.relay.base.ClientPath`."""
+
+    channels: dict[int, ChannelHop]
+    padded: bool
+
+    def send(self, frame: bytes, tos: int = 0) -> bool:
+        """Send one whole frame to the client; False if it had to be dropped."""
+
+
+class FrameSink(Protocol):
+    """What a transport tells the engine."""
+
+    def client_frame(self, client: FiveTuple, frame: bytes) -> None:
+        """One whole frame (STUN, or ChannelData without a live hop) from a client."""
+
+    def client_gone(self, client: FiveTuple) -> None:
+        """The client's connection has ended (streams only)."""
+
+
+class Transport(Protocol):
+    """One listener."""
+
+    kind: ClientTransport
+    listener: int
+    address: Address
+
+    def start(self, sink: FrameSink) -> None:
+        """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+
+        Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
+        """
+
+    def path(self, client: FiveTuple) -> Path | None:
+        """The path of a client, made if need be; None when its connection has gone."""
+
+    def release(self, client: FiveTuple) -> None:
+        """Forget a path that carries no route any more (datagram transports)."""
+
+    def send(self, client: FiveTuple, frame: bytes) -> bool:
+        """Send one whole frame; False if it had to be dropped."""
+
+    def close_client(self, client: FiveTuple) -> None:
+        """Close a client's connection; a datagram transport ignores it."""
+
+    def close(self) -> None:
+        """Stop listening and drop every path."""
