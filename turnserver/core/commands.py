@@ -78,10 +78,14 @@ class ForbidPeer(NamedTuple):
 
 
 class FindCredential(NamedTuple):
-    """A look-up that was not answered at once; answer with ``credential_found(ticket, ...)``."""
+    """A look-up that was not answered at once; answer with ``credential_found(ticket, ...)``.
+
+    By ``username``, or by ``userhash`` (RFC 8489 §14.4) when that is empty.
+    """
 
     ticket: int
     username: str
+    userhash: bytes
     realm: str
 
 

@@ -1,0 +1,73 @@
+"""Sans-IO client transactions (RFC 8489 §6.2): when to send a request again, and when to give up."""
+
+from typing import Final
+
+from stun.constants import HEADER_LENGTH, MessageClass
+from stun.message import Message
+
+__all__ = ["ClientTransaction"]
+
+RTO: Final = 0.5
+"""Seconds: the initial retransmission timeout (RFC 8489 §6.2.1)."""
+
+RC: Final = 7
+"""How often a request is sent in all (RFC 8489 §6.2.1)."""
+
+RM: Final = 16
+"""How many initial timeouts to wait after the last (RFC 8489 §6.2.1)."""
+
+TI: Final = 39.5
+"""Seconds to wait on a reliable transport (RFC 8489 §6.2.2)."""
+
+
+class ClientTransaction:
+    """One request and its schedule: with the defaults sent at 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s, failed at 39.5 s.
+
+    ``reliable`` sends once and waits ``ti`` seconds. All times are seconds on the caller's monotonic clock.
+    """
+
+    def __init__(
+        self,
+        request: bytes,
+        now: float,
+        *,
+        reliable: bool = False,
+        rto: float = RTO,
+        rc: int = RC,
+        rm: int = RM,
+        ti: float = TI,
+    ) -> None:
+        self.request = request
+        self.transaction_id = request[8:HEADER_LENGTH]
+        if reliable:
+            self._sends = [now]
+            self._failure = now + ti
+        else:
+            self._sends = [now + rto * ((1 << index) - 1) for index in range(rc)]
+            self._failure = self._sends[-1] + rm * rto
+        self._sent = 0
+
+    @property
+    def sent(self) -> int:
+        """How often the request has been given out."""
+        return self._sent
+
+    def datagrams(self, now: float) -> bytes | None:
+        """The request, if it is due to be sent (again) at ``now``; None otherwise. Call until it gives None."""
+        if self._sent < len(self._sends) and self._sends[self._sent] <= now and not self.timed_out(now):
+            self._sent += 1
+            return self.request
+        return None
+
+    def deadline(self) -> float:
+        """When to call `datagrams` or `timed_out` next."""
+        return self._sends[self._sent] if self._sent < len(self._sends) else self._failure
+
+    def timed_out(self, now: float) -> bool:
+        """True once no answer can be hoped for any more."""
+        return now >= self._failure
+
+    def matches(self, message: Message) -> bool:
+        """True if ``message`` is a response to this request (RFC 8489 §6.3.3: by transaction id)."""
+        is_response = message.message_class in (MessageClass.SUCCESS, MessageClass.ERROR)
+        return is_response and message.transaction_id == self.transaction_id

@@ -1,0 +1,297 @@
+"""A whole TURN world in virtual time: one real core, a shell that does what it says, and clients that speak STUN.
+
+Nothing here mocks the core: a `ScriptedClient` builds real messages with the codec, and `World` plays the engine,
+opening relays in memory. The clock moves only when a test says so.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from auth.keys import long_term_key_md5, long_term_key_sha256
+from auth.nonce import NonceIssuer
+from auth.store import CredentialStore, StaticUsers
+from stun import attributes as a
+from stun.address import Address
+from stun.attributes import AttributeType
+from stun.constants import MessageClass, Method, PasswordAlgorithm
+from stun.message import Message, MessageBuilder
+from turnserver.core import commands as c
+from turnserver.core.events import Event
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.server import TurnCore
+from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
+from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
+
+__all__ = ["PEER", "PEER6", "REALM", "RELAY", "RELAY6", "SERVER", "ScriptedClient", "World", "code_of", "deterministic_entropy"]
+
+REALM = "example.org"
+SERVER = Address.parse("198.51.100.1", 3478)
+RELAY = Address.parse("198.51.100.1", 0).ip
+RELAY6 = Address.parse("2001:db8::1", 0).ip
+PEER = Address.parse("8.8.8.8", 5000)
+PEER6 = Address.parse("2a00::8", 5000)
+
+Attribute = tuple[AttributeType[Any], Any]
+
+
+def deterministic_entropy(seed: bytes = b"seed") -> Any:
+    """A stream of bytes that looks random and is the same in every run."""
+    counter = 0
+
+    def draw(size: int) -> bytes:
+        nonlocal counter
+        out = b""
+        while len(out) < size:
+            out += hashlib.sha256(seed + counter.to_bytes(8, "big")).digest()
+            counter += 1
+        return out[:size]
+
+    return draw
+
+
+@dataclass(eq=False)
+class World:
+    """One core and its shell. ``bound`` are the relays open now; ``unbindable`` are ports that fail to bind."""
+
+    users: Mapping[str, str] = field(default_factory=lambda: {"alice": "secret", "bob": "hunter2"})
+    store: CredentialStore | None = None
+    relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY), RelayAddress(RELAY6, RELAY6))
+    ports: PortRange = field(default_factory=PortRange)
+    limits: Limits = field(default_factory=Limits)
+    policy: PeerPolicy | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    automatic: bool = True
+    """Answer OpenRelay at once; otherwise the test calls `open_relays` or `fail_relay`."""
+
+    def __post_init__(self) -> None:
+        policy = self.policy or PeerPolicy.build(
+            listeners=[SERVER], relays=[relay.external for relay in self.relays], ports=(self.ports.first, self.ports.last)
+        )
+        settings = CoreSettings(
+            realm=REALM, relays=self.relays, software="meshturn test", ports=self.ports, policy=policy, limits=self.limits
+        )
+        settings = replace(settings, **self.settings)
+        self.nonces = NonceIssuer([b"k" * 32])
+        self.core = TurnCore(settings, self.store or StaticUsers(self.users), self.nonces, deterministic_entropy())
+        self.now = Now(1000.0, 1_700_000_000.0)
+        self.bound: dict[RelayId, Address] = {}
+        self.unbindable: set[int] = set()
+        self.waiting: list[RelayId] = []
+        self.routes: dict[tuple[FiveTuple, int], Route] = {}
+        self.allowed: dict[tuple[RelayId, bytes], float] = {}
+        self.to_clients: dict[FiveTuple, list[bytes]] = {}
+        self.to_peers: list[c.SendToPeer] = []
+        self.lookups: list[c.FindCredential] = []
+        self.closed_clients: list[FiveTuple] = []
+        self.events: list[Event] = []
+        self.log: list[c.Command] = []
+
+    # The shell
+
+    def run(self) -> None:
+        """Carry out commands until there are none."""
+        while queue := self.core.commands():
+            for command in queue:
+                self.log.append(command)
+                self._do(command)
+        self.events += self.core.events()
+
+    def _do(self, command: c.Command) -> None:
+        match command:
+            case c.SendToClient(client, frame):
+                self.to_clients.setdefault(client, []).append(frame)
+            case c.SendToPeer():
+                self.to_peers.append(command)
+            case c.OpenRelay(relay, bind):
+                self._open(relay, bind)
+            case c.CloseRelay(relay):
+                self.bound.pop(relay, None)
+                self.routes = {key: route for key, route in self.routes.items() if route.relay != relay}
+                self.allowed = {key: until for key, until in self.allowed.items() if key[0] != relay}
+            case c.AddRoute(route):
+                self.routes[route.client, route.channel] = route
+            case c.RemoveRoute(client, channel):
+                self.routes.pop((client, channel), None)
+            case c.AllowPeer(relay, ip, until):
+                self.allowed[relay, ip] = until
+            case c.ForbidPeer(relay, ip):
+                self.allowed.pop((relay, ip), None)
+            case c.FindCredential():
+                self.lookups.append(command)
+            case c.CloseClient(client):
+                self.closed_clients.append(client)
+
+    def _open(self, relay: RelayId, bind: Address) -> None:
+        assert bind not in self.bound.values(), "a port was given out twice"
+        self.bound[relay] = bind
+        if self.automatic:
+            self.settle(relay)
+        else:
+            self.waiting.append(relay)
+
+    def settle(self, relay: RelayId) -> None:
+        """Answer one OpenRelay: by success, unless its port is unbindable."""
+        if relay in self.bound and self.bound[relay].port in self.unbindable:
+            del self.bound[relay]
+            self.core.relay_failed(relay, self.now)
+        else:
+            self.core.relay_opened(relay, self.now)
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock, stopping at every deadline on the way as the engine's timer would."""
+        end = self.now.mono + seconds
+        while (deadline := self.core.deadline()) is not None and deadline <= end:
+            self._turn_to(max(deadline, self.now.mono))
+            self.core.expire(self.now)
+            self.run()
+        self._turn_to(end)
+
+    def _turn_to(self, mono: float) -> None:
+        self.now = Now(mono, self.now.wall + mono - self.now.mono)
+
+    # The world around
+
+    def client(self, host: str = "192.0.2.10", port: int = 40000, **options: Any) -> "ScriptedClient":
+        """A client at an address; ``user`` and ``password`` default to alice's."""
+        return ScriptedClient(self, Address.parse(host, port), **options)
+
+    def feed(self, client: FiveTuple, frame: bytes) -> list[bytes]:
+        """One frame from a client; gives what was sent back to it."""
+        self.to_clients.pop(client, None)
+        self.core.client_frame(client, frame, self.now)
+        self.run()
+        return self.to_clients.pop(client, [])
+
+    def peer_sends(self, relay: RelayId, peer: Address, data: bytes) -> None:
+        """A datagram from a peer (as on the wire) to a relay."""
+        self.core.peer_datagram(relay, peer, data, self.now)
+        self.run()
+
+
+class ScriptedClient:
+    """One client's 5-tuple and what it has learnt: realm, nonce, and whether to use SHA-256."""
+
+    def __init__(
+        self,
+        world: World,
+        address: Address,
+        *,
+        user: str = "alice",
+        password: str = "secret",
+        transport: ClientTransport = ClientTransport.UDP,
+        sha256: bool = False,
+        serial: int = 0,
+    ) -> None:
+        self.world = world
+        self.path = FiveTuple(transport, address, SERVER, 0, serial)
+        self.user = user
+        self.password = password
+        self.sha256 = sha256
+        self.algorithm = PasswordAlgorithm.SHA256 if sha256 else PasswordAlgorithm.MD5
+        self.nonce: bytes | None = None
+        self._serial = 0
+
+    def transaction_id(self) -> bytes:
+        """A new one each time, unlike any other client's."""
+        self._serial += 1
+        return hashlib.sha256(f"{self.path}{self._serial}".encode()).digest()[:12]
+
+    @property
+    def key(self) -> bytes:
+        """The long-term key for the chosen password algorithm."""
+        derive = long_term_key_sha256 if self.algorithm is PasswordAlgorithm.SHA256 else long_term_key_md5
+        return derive(self.user, REALM, self.password)
+
+    def build(
+        self, method: int, attributes: Sequence[Attribute] = (), *, signed: bool = True, transaction: bytes | None = None
+    ) -> bytes:
+        """A request, with the long-term credential unless ``signed`` is off."""
+        builder = MessageBuilder(method, MessageClass.REQUEST, transaction or self.transaction_id())
+        for spec, value in attributes:
+            builder.add(spec, value)
+        if not signed:
+            return builder.build()
+        assert self.nonce is not None, "no challenge answered yet"
+        builder.add(a.USERNAME, self.user).add(a.REALM, REALM).add(a.NONCE, self.nonce)
+        if self.sha256:
+            offered = (a.AlgorithmValue(PasswordAlgorithm.SHA256, b""), a.AlgorithmValue(PasswordAlgorithm.MD5, b""))
+            builder.add(a.PASSWORD_ALGORITHMS, offered)
+            builder.add(a.PASSWORD_ALGORITHM, a.AlgorithmValue(self.algorithm, b""))
+            return builder.integrity_sha256(self.key).build()
+        return builder.integrity(self.key).build()
+
+    def send(self, frame: bytes) -> Message:
+        """Send a request; exactly one answer must come back."""
+        answers = self.world.feed(self.path, frame)
+        assert len(answers) == 1, f"{len(answers)} answers"
+        answer = Message.decode(answers[0])
+        assert answer.transaction_id == frame[8:20]
+        return answer
+
+    def challenge(self) -> Message:
+        """Ask without credentials and learn the nonce."""
+        answer = self.send(self.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], signed=False))
+        assert code_of(answer) == 401
+        self.nonce = answer.first(a.NONCE)
+        return answer
+
+    def request(self, method: int, *attributes: Attribute) -> Message:
+        """A signed request and its answer; asks for a nonce first if there is none."""
+        if self.nonce is None:
+            self.challenge()
+        return self.send(self.build(method, attributes))
+
+    def allocate(self, *attributes: Attribute) -> Message:
+        """Allocate a UDP relay."""
+        return self.request(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), *attributes)
+
+    def refresh(self, lifetime: int | None = None, *attributes: Attribute) -> Message:
+        """Refresh; ``lifetime`` in seconds."""
+        return self.request(Method.REFRESH, *([(a.LIFETIME, lifetime)] if lifetime is not None else []), *attributes)
+
+    def permit(self, *peers: Address) -> Message:
+        """CreatePermission."""
+        return self.request(Method.CREATE_PERMISSION, *[(a.XOR_PEER_ADDRESS, peer) for peer in peers])
+
+    def bind(self, number: int, peer: Address) -> Message:
+        """ChannelBind."""
+        return self.request(Method.CHANNEL_BIND, (a.CHANNEL_NUMBER, number), (a.XOR_PEER_ADDRESS, peer))
+
+    def indicate(self, *attributes: Attribute) -> list[c.SendToPeer]:
+        """A Send indication; gives what went to peers. Nothing may come back."""
+        builder = MessageBuilder(Method.SEND, MessageClass.INDICATION, self.transaction_id())
+        for spec, value in attributes:
+            builder.add(spec, value)
+        return self.indicate_raw(builder.build())
+
+    def indicate_raw(self, frame: bytes) -> list[c.SendToPeer]:
+        """Any frame that must not be answered; gives what went to peers."""
+        before = len(self.world.to_peers)
+        assert self.world.feed(self.path, frame) == []
+        return self.world.to_peers[before:]
+
+    @property
+    def relay(self) -> RelayId:
+        """The first relay of this client's allocation."""
+        return self.relays[0]
+
+    @property
+    def relays(self) -> list[RelayId]:
+        """The relays of this client's allocation."""
+        allocation = self.world.core.state.allocation(self.path)
+        return [] if allocation is None else [relay.id for relay in allocation.relays]
+
+    def hears(self) -> list[bytes]:
+        """What has been sent to this client since it last looked."""
+        return self.world.to_clients.pop(self.path, [])
+
+
+def code_of(answer: Message) -> int:
+    """The error code of an answer; 0 for a success."""
+    if answer.message_class == MessageClass.SUCCESS:
+        return 0
+    error = answer.first(a.ERROR_CODE)
+    assert error is not None
+    return error.code

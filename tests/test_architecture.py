@@ -1,0 +1,174 @@
+"""The structure of the code is a test: who may import whom, how long things may get, what is exported."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ("stun", "auth", "turnserver", "cli")
+MODULES = sorted(path for folder in SHIPPED for path in (ROOT / folder).rglob("*.py"))
+
+MAX_MODULE_LINES = 600
+MAX_FUNCTION_LINES = 60
+
+IMPURE = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "random", "secrets", "os"})
+"""What the sans-IO parts never import: time and entropy are arguments there."""
+
+PURE = ("stun", "auth", "turnserver.core")
+
+ALLOWED = {
+    "stun": ("stun",),
+    "auth": ("auth",),
+    "turnserver.core": ("turnserver.core", "stun", "auth"),
+    "turnserver.relay": ("turnserver.relay", "turnserver.core.types", "turnserver.errors", "turnserver.net", "stun"),
+    "turnserver.transports": (
+        "turnserver.transports",
+        "turnserver.core.types",
+        "turnserver.errors",
+        "turnserver.net",
+        "stun",
+    ),
+    "turnserver.config": ("turnserver.config", "turnserver.errors", "auth"),
+    "turnserver.errors": (),
+    "turnserver.net": ("turnserver.errors", "stun"),
+}
+"""Project modules that each part may import, by the longest prefix; parts not named here are the composition."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module or ""}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in NAMES}
+    return found
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def rule_for(name: str, table: dict[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    fitting = [prefix for prefix in table if name == prefix or name.startswith(prefix + ".")]
+    return table[max(fitting, key=len)] if fitting else None
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    """Siblings never import one another, and nothing imports what stands above it."""
+    name = name_of(path)
+    allowed = rule_for(name, ALLOWED)
+    for target in imports_of(path):
+        if target.split(".")[0] not in SHIPPED:
+            continue
+        if allowed is not None:
+            assert within(target, allowed) or target == "turnserver", f"{name} imports {target}"
+        if not name.startswith("cli"):
+            assert not within(target, ("cli",)), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if within(name_of(path), PURE)], ids=name_of)
+def test_the_sans_io_parts_are_pure(path: Path) -> None:
+    """No clock, no randomness, no sockets; and nothing but the standard library."""
+    for target in imports_of(path):
+        top = target.split(".")[0]
+        assert top not in IMPURE, f"{name_of(path)} imports {target}"
+        assert top in SHIPPED or top in sys.stdlib_module_names, f"{name_of(path)} imports {target}"
+
+
+def test_there_is_no_import_cycle() -> None:
+    graph = {name_of(path): {target for target in imports_of(path) if target in NAMES} for path in MODULES}
+    for name, targets in graph.items():
+        graph[name] = {target for target in targets if not name.startswith(target + ".") and target != name}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name not in done:
+            for target in graph[name]:
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_is_too_long(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n") <= MAX_MODULE_LINES
+    for node in functions(ast.parse(source)):
+        docstring = ast.get_docstring(node)
+        body = (node.end_lineno or node.lineno) - node.lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
+        assert body <= MAX_FUNCTION_LINES, f"{node.name}: {body} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_it_is_and_what_it_exports(path: Path) -> None:
+    """A docstring and an ``__all__`` whose names exist and are public; public functions and classes have docstrings."""
+    if path.name == "__main__.py":
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "no module docstring"
+    exported = exports_of(tree)
+    assert exported is not None, "no __all__"
+    assert not [name for name in exported if name.startswith("_") and not name.startswith("__")]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name in exported:
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def test_every_module_has_a_test_file() -> None:
+    """``stun/message.py`` is tested in ``tests/stun/test_message.py``: the tests mirror the tree."""
+    missing = []
+    for path in MODULES:
+        relative = path.relative_to(ROOT)
+        if relative.name in {"__init__.py", "__main__.py"} or not has_code(path):
+            continue
+        if not (ROOT / "tests" / relative.parent / f"test_{relative.name}").exists():
+            missing.append(str(relative))
+    assert missing == []
+
+
+def test_no_module_turns_the_type_checker_off() -> None:
+    for path in MODULES:
+        assert not re.search(r"#\s*mypy:|type:\s*ignore\s*$", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def exports_of(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "__all__":
+            value = getattr(node, "value", None)
+            return [element.value for element in value.elts if isinstance(element, ast.Constant)]
+    return None
+
+
+def has_code(path: Path) -> bool:
+    """True if a module does something: modules of plain values and protocols are tested by whoever uses them."""
+    for node in functions(ast.parse(path.read_text(encoding="utf-8"))):
+        statements = node.body[1:] if ast.get_docstring(node) else node.body
+        if [s for s in statements if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]:
+            return True
+    return False

@@ -1,0 +1,104 @@
+"""An allocation: its relays, permissions and channels, and how long each lives (RFC 8656 §3.2, §9, §12).
+
+States of an allocation::
+
+    OPENING ──every relay opened or failed, at least one opened──► LIVE ──► gone
+       └──────none opened──────────────────────────────────────► gone
+
+Tables of a live one, all on the monotonic clock:
+
+- ``relays``: one, or two of different families (a dual allocation), each with its own expiry (RFC 8656 §8.2);
+- ``permissions``: packed IP → expiry. Keyed on the address alone;
+- ``channels``: number → peer and expiry, ``peers``: the same the other way. Always each other's inverse.
+
+The core expires whatever is due before it looks at any input, so what stands in a table is live.
+
+This module holds tables. What must happen outside when they change (routes, sockets,
+quota) is `turnserver.core.state`'s to
+say.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from auth.types import Credential
+from stun.address import Address
+from stun.constants import AddressFamily
+from turnserver.core.types import FiveTuple, RelayId
+
+__all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState"]
+
+
+class AllocationState(Enum):
+    """Whether an allocation can carry anything yet."""
+
+    OPENING = "opening"
+    LIVE = "live"
+
+
+class RelayState(Enum):
+    """Where a relay socket stands."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, eq=False)
+class Relay:
+    """One relayed transport address: where it is bound, and what clients are told it is (RFC 8656 §2.4)."""
+
+    id: RelayId
+    bound: Address
+    advertised: Address
+    expires: float = 0.0
+    state: RelayState = RelayState.OPENING
+
+    @property
+    def family(self) -> AddressFamily:
+        """IPv4 or IPv6."""
+        return self.bound.family
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """One channel binding (RFC 8656 §12): ``peer`` as the client names it."""
+
+    number: int
+    peer: Address
+    expires: float
+
+
+@dataclass(slots=True, eq=False)
+class Allocation:
+    """What one 5-tuple holds; see the module's text."""
+
+    serial: int
+    client: FiveTuple
+    credential: Credential
+    created: float
+    state: AllocationState = AllocationState.OPENING
+    relays: list[Relay] = field(default_factory=list)
+    permissions: dict[bytes, float] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    peers: dict[Address, Channel] = field(default_factory=dict)
+    refused: set[bytes] = field(default_factory=set)
+
+    def relay_for(self, family: AddressFamily) -> Relay | None:
+        """The relay of one family, if the allocation has it."""
+        for relay in self.relays:
+            if relay.family is family:
+                return relay
+        return None
+
+    def bind(self, channel: Channel) -> None:
+        """Enter a binding in both tables; neither its number nor its peer may be in use."""
+        self.channels[channel.number] = channel
+        self.peers[channel.peer] = channel
+
+    def unbind(self, number: int) -> Channel | None:
+        """Take a binding out of both tables."""
+        channel = self.channels.pop(number, None)
+        if channel is not None:
+            del self.peers[channel.peer]
+        return channel

@@ -1,0 +1,153 @@
+"""Long-term credentials: RFC 8489 §9.2.4 as a list of checks, in the RFC's order (rule 1).
+
+A request passes all of them, or the first that it does not pass says what it gets. When it has passed, ``request``
+knows its credential, key and kind of integrity, and every later answer to it is protected with those.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from auth.nonce import NonceStatus, SecurityFeatures, nonce_features
+from auth.types import Credential, Pending
+from stun.attributes import (
+    MESSAGE_INTEGRITY,
+    MESSAGE_INTEGRITY_SHA256,
+    NONCE,
+    PASSWORD_ALGORITHM,
+    PASSWORD_ALGORITHMS,
+    REALM,
+    USERHASH,
+    USERNAME,
+)
+from stun.constants import ErrorCode, PasswordAlgorithm
+from stun.integrity import verify, verify_sha256
+from turnserver.core.errors import LookupPending, Refusal
+from turnserver.core.request import Integrity, Request
+from turnserver.core.responses import OFFERED_ALGORITHMS
+from turnserver.core.state import CoreState
+from turnserver.core.types import ClientTransport
+
+__all__ = ["authenticate"]
+
+CHALLENGE_REFUND = 128
+"""Bytes given back to the reflection budget once a nonce has come home: about the excess of the 401 that carried it."""
+
+
+@dataclass(slots=True)
+class _Claim:
+    """What a request says of itself, as the checks find it."""
+
+    username: str | None = None
+    userhash: bytes | None = None
+    nonce: bytes = b""
+    algorithm: int = PasswordAlgorithm.MD5
+    candidates: Sequence[Credential] = field(default_factory=tuple)
+
+
+def authenticate(state: CoreState, request: Request, found: Sequence[Credential] | None) -> None:
+    """Check a request and fill in whose it is.
+
+    ``found`` is the answer to an earlier look-up for the same request, or None. Raises `Refusal` when the request
+    is refused and `LookupPending` when the store has to be asked first.
+    """
+    claim = _Claim()
+    for check in (_integrity_present, _complete, _no_bid_down):
+        check(state, request, claim)
+    if found is None:
+        _look_up(state, request, claim)
+    else:
+        claim.candidates = found
+    for check in (_known_user, _integrity_right, _nonce_fresh):
+        check(state, request, claim)
+
+
+_Check = Callable[[CoreState, Request, _Claim], None]
+
+
+def _integrity_present(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: neither MESSAGE-INTEGRITY nor -SHA256 → 401 with a challenge. -SHA256 counts where both are there."""
+    if request.message.has(MESSAGE_INTEGRITY_SHA256):
+        request.integrity = Integrity.SHA256
+    elif request.message.has(MESSAGE_INTEGRITY):
+        request.integrity = Integrity.SHA1
+    else:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+
+
+def _complete(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: integrity without USERNAME or USERHASH, REALM and NONCE → 400."""
+    message = request.message
+    claim.username = message.first(USERNAME)
+    claim.userhash = message.first(USERHASH)
+    nonce = message.first(NONCE)
+    if (claim.username is None and claim.userhash is None) or message.first(REALM) is None or nonce is None:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    claim.nonce = nonce
+    request.username = claim.username or ""
+
+
+def _no_bid_down(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: with our feature bit in the nonce, PASSWORD-ALGORITHM and -ALGORITHMS come both, as offered, or not."""
+    features = nonce_features(claim.nonce)
+    if features is None or SecurityFeatures.PASSWORD_ALGORITHMS not in features:
+        return
+    chosen = request.message.first(PASSWORD_ALGORITHM)
+    offered = request.message.first(PASSWORD_ALGORITHMS)
+    if chosen is None and offered is None:
+        return
+    if chosen is None or offered != OFFERED_ALGORITHMS or chosen not in OFFERED_ALGORITHMS:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    claim.algorithm = chosen.number
+
+
+def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
+    """Find the credentials that the name may stand for.
+
+    Requests on an allocation are checked with the credential that made it: a browser refreshes for hours with the one
+    it began with, and the store need not know that one any more.
+    """
+    allocation = state.allocation(request.client)
+    if allocation is not None and claim.username == allocation.credential.username:
+        claim.candidates = (allocation.credential,)
+        return
+    realm, wall = state.settings.realm, request.now.wall
+    if claim.username is not None:
+        answer = state.credentials.find(claim.username, realm, wall)
+    else:
+        answer = state.credentials.find_by_hash(claim.userhash or b"", realm, wall)
+    if not isinstance(answer, Pending):
+        claim.candidates = answer
+        return
+    if state.nonces.check(claim.nonce, request.client.client.ip, wall) is not NonceStatus.VALID:
+        # A stranger cannot make the server ask its database: the address must have been proven by a nonce first.
+        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+    raise LookupPending(claim.username or "", claim.userhash or b"")
+
+
+def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: an unknown user → 401 with a challenge, just as for a wrong password."""
+    if not claim.candidates:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+
+
+def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: wrong integrity → 401 with a fresh nonce. Several candidates stand for several shared secrets."""
+    check = verify_sha256 if request.integrity is Integrity.SHA256 else verify
+    for credential in claim.candidates:
+        key = credential.keys.get(claim.algorithm)
+        if key is not None and check(request.message, key):
+            request.username = credential.username
+            request.key = key
+            request.credential = credential
+            return
+    raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+
+
+def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
+    """§9.2.4: only now a stale nonce → 438 with a new one, without integrity as RFC 5389 clients expect."""
+    address = request.client.client
+    if state.nonces.check(claim.nonce, address.ip, request.now.wall) is not NonceStatus.VALID:
+        request.credential = None
+        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+    if request.client.transport is ClientTransport.UDP:
+        state.reflection.refund(address.ip, CHALLENGE_REFUND, request.now)

@@ -1,0 +1,85 @@
+"""Facts already past, for logs, metrics and audit; one frozen class each. Text in them is hostile: escape on output."""
+
+from typing import NamedTuple
+
+from stun.address import Address
+from turnserver.core.types import FiveTuple, RelayId
+
+__all__ = [
+    "AllocationEnded",
+    "AllocationOpened",
+    "AllocationRefreshed",
+    "AnswerWithheld",
+    "EndReason",
+    "Event",
+    "PeerRefused",
+    "RequestRefused",
+]
+
+from enum import StrEnum
+
+
+class EndReason(StrEnum):
+    """Why an allocation ended."""
+
+    EXPIRED = "expired"
+    DELETED = "deleted"
+    CLIENT_GONE = "client-gone"
+    REVOKED = "revoked"
+
+
+class AllocationOpened(NamedTuple):
+    """An Allocate succeeded."""
+
+    client: FiveTuple
+    username: str
+    user_id: str
+    relays: tuple[RelayId, ...]
+    relayed: tuple[Address, ...]
+    lifetime: int
+
+
+class AllocationRefreshed(NamedTuple):
+    """A Refresh succeeded and the allocation lives on."""
+
+    client: FiveTuple
+    user_id: str
+    lifetime: int
+
+
+class AllocationEnded(NamedTuple):
+    """An allocation is gone; ``duration`` in seconds. ``relays`` are those that it had to the end."""
+
+    client: FiveTuple
+    username: str
+    user_id: str
+    relays: tuple[RelayId, ...]
+    reason: EndReason
+    duration: float
+
+
+class RequestRefused(NamedTuple):
+    """A request got an error answer. 401 and 438 are part of every healthy start; the rest deserve a look."""
+
+    client: FiveTuple
+    method: int
+    code: int
+    reason: str
+    username: str
+
+
+class PeerRefused(NamedTuple):
+    """The peer ACL said no (403); ``rule`` names the network or reason. Browsers ask for private peers all the time."""
+
+    client: FiveTuple
+    peer: Address
+    rule: str
+
+
+class AnswerWithheld(NamedTuple):
+    """An unauthenticated answer was not sent, because its source prefix has used up its reflection budget."""
+
+    client: FiveTuple
+
+
+Event = AllocationOpened | AllocationRefreshed | AllocationEnded | RequestRefused | PeerRefused | AnswerWithheld

@@ -1,0 +1,277 @@
+"""Allocate (RFC 8656 §7.2): the RFC's numbered checks in order, then relays are opened, then the answer.
+
+The success answer is built only when the shell has said that the relay sockets are open, so a port that cannot be
+bound is an input like any other: another port is tried, and 508 answered when none will do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stun.attributes import (
+    ADDITIONAL_ADDRESS_FAMILY,
+    ADDRESS_ERROR_CODE,
+    EVEN_PORT,
+    LIFETIME,
+    REQUESTED_ADDRESS_FAMILY,
+    REQUESTED_TRANSPORT,
+    RESERVATION_TOKEN,
+    XOR_MAPPED_ADDRESS,
+    XOR_RELAYED_ADDRESS,
+    AddressErrorValue,
+)
+from stun.constants import AddressFamily, ErrorCode, TransportProtocol
+from turnserver.core.allocation import AllocationState, Relay, RelayState
+from turnserver.core.answers import refuse
+from turnserver.core.errors import Refusal, Silence
+from turnserver.core.events import AllocationOpened, EndReason
+from turnserver.core.handlers.common import granted_lifetime, requested_family
+from turnserver.core.quota import QuotaVerdict
+from turnserver.core.request import Request
+from turnserver.core.responses import begin_success, finish
+from turnserver.core.state import CoreState, Opening, Slot
+from turnserver.core.types import Now, RelayId
+
+__all__ = ["handle", "relay_failed", "relay_opened"]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What the checks have found that the client wants."""
+
+    families: list[AddressFamily] = field(default_factory=list)
+    errors: list[AddressErrorValue] = field(default_factory=list)
+    lifetime: int = 0
+    even: bool = False
+    reserve: bool = False
+    token: bytes | None = None
+    reserved: Relay | None = None
+
+
+def handle(state: CoreState, request: Request) -> None:
+    """Run the checks and begin to open; the answer follows from `relay_opened` or `relay_failed`."""
+    plan = _Plan()
+    for check in _CHECKS:
+        check(state, request, plan)
+    _take_quota(state, request)
+    if plan.token is not None:
+        plan.reserved = state.redeem(plan.token, request.user.user_id)
+        if plan.reserved is None:
+            state.quota.give_back(request.user.user_id)
+            raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    _open(state, request, plan)
+
+
+def _no_allocation_yet(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 step 2: the 5-tuple has one → 437. (An answered retransmission never gets here.)"""
+    allocation = state.allocation(request.client)
+    if allocation is None:
+        return
+    opening = state.openings.get(allocation.serial)
+    if opening is not None and opening.request.message.transaction_id == request.message.transaction_id:
+        raise Silence("retransmission of an Allocate that is being answered")
+    raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+
+
+def _credential_not_expired(state: CoreState, request: Request, plan: _Plan) -> None:
+    """Rule 24: the expiry of a time-limited credential is checked here and nowhere else."""
+    expires = request.user.expires_at
+    if expires is not None and expires <= request.now.wall:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+
+
+def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 step 3: no REQUESTED-TRANSPORT → 400, one that is not offered → 442."""
+    protocol = request.message.first(REQUESTED_TRANSPORT)
+    if protocol is None:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if protocol != TransportProtocol.UDP:
+        raise Refusal(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL)
+
+
+def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 steps 5 and 6: RESERVATION-TOKEN beside EVEN-PORT or a family → 400; a token of nothing → 508."""
+    message = request.message
+    plan.token = message.first(RESERVATION_TOKEN)
+    if plan.token is None:
+        return
+    if any(message.has(other) for other in (EVEN_PORT, REQUESTED_ADDRESS_FAMILY, ADDITIONAL_ADDRESS_FAMILY)):
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    reservation = state.reservations.get(plan.token)
+    if reservation is None or reservation.user_id != request.user.user_id:
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+
+
+def _families(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 steps 7 to 9: both family attributes → 400, an unsupported one → 440; IPv4 unless asked."""
+    additional = request.message.first(ADDITIONAL_ADDRESS_FAMILY)
+    wanted = requested_family(request)
+    if additional is not None and request.message.has(REQUESTED_ADDRESS_FAMILY):
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if additional is not None and additional != AddressFamily.IPV6:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if plan.token is not None:
+        return
+    families = [AddressFamily.IPV4, AddressFamily.IPV6] if additional is not None else [wanted or AddressFamily.IPV4]
+    code = ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED
+    for family in families:
+        if state.relay_address(family, b""):
+            plan.families.append(family)
+        else:
+            plan.errors.append(AddressErrorValue(family, code, code.reason))
+    if not plan.families:
+        raise Refusal(code)
+
+
+def _even_port(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 step 10: EVEN-PORT with R=1 beside ADDITIONAL-ADDRESS-FAMILY → 400."""
+    reserve = request.message.first(EVEN_PORT)
+    if reserve is None:
+        return
+    if reserve and request.message.has(ADDITIONAL_ADDRESS_FAMILY):
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    plan.even, plan.reserve = True, reserve
+
+
+def _lifetime(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2: the time-to-expiry; settled before anything is opened, so that a malformed LIFETIME costs nothing."""
+    plan.lifetime = granted_lifetime(state, request)
+
+
+def _redirect(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 step 13 and RFC 8489 §10: send new allocations elsewhere → 300 with ALTERNATE-SERVER."""
+    family = request.client.client.canonical().family
+    for alternate in state.settings.alternate:
+        if alternate.family is family:
+            raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
+
+
+_CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
+    _no_allocation_yet,
+    _credential_not_expired,
+    _transport,
+    _reservation,
+    _families,
+    _even_port,
+    _lifetime,
+    _redirect,
+)
+
+
+def _take_quota(state: CoreState, request: Request) -> None:
+    """§7.2 steps 11 and 12: the user's quota → 486, the server's capacity → 508. Taken before any socket (rule 25)."""
+    verdict = state.quota.take(request.user.user_id)
+    if verdict is QuotaVerdict.USER_FULL:
+        raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
+    if verdict is QuotaVerdict.SERVER_FULL:
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+
+
+def _open(state: CoreState, request: Request, plan: _Plan) -> None:
+    allocation = state.new_allocation(request.client, request.user, request.now)
+    opening = Opening(request, allocation, plan.lifetime, [], plan.errors)
+    state.openings[allocation.serial] = opening
+    if plan.reserved is not None:
+        state.attach_relay(allocation, plan.reserved)
+        _finish(state, opening, request.now)
+        return
+    server = request.client.server.ip
+    for family in plan.families:
+        addresses = state.relay_address(family, server)
+        slot = Slot(family, addresses, even=plan.even, pair=plan.reserve)
+        opening.slots.append(slot)
+    for slot in opening.slots:
+        _try_next_port(state, opening, slot, request.now)
+    _settle(state, opening, request.now)
+
+
+def _try_next_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> None:
+    """Have the slot's relay opened on another random port (rule 13), of another address when one is full."""
+    for address in slot.addresses if slot.attempts > 0 else ():
+        port = state.ports[address.bound].take(now, even=slot.even, pair=slot.pair)
+        if port is None:
+            continue
+        slot.attempts -= 1
+        slot.relay = state.new_relay(address, port)
+        state.attach_relay(opening.allocation, slot.relay)
+        state.opening_relays[slot.relay.id] = (opening, slot)
+        if slot.pair:
+            slot.mate = state.new_relay(address, port + 1)
+            state.opening_relays[slot.mate.id] = (opening, slot)
+        return
+    slot.failed = True
+
+
+def relay_opened(state: CoreState, relay_id: RelayId, now: Now) -> None:
+    """The shell has bound a relay's socket."""
+    found = state.opening_relays.pop(relay_id, None)
+    if found is None:
+        return
+    opening, slot = found
+    for relay in (slot.relay, slot.mate):
+        if relay is not None and relay.id == relay_id:
+            relay.state = RelayState.OPEN
+    _settle(state, opening, now)
+
+
+def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
+    """The shell could not bind it: give up this port, and the pair with it, and try others."""
+    found = state.opening_relays.pop(relay_id, None)
+    if found is None:
+        return
+    opening, slot = found
+    for relay in (slot.relay, slot.mate):
+        if relay is not None and relay.id == relay_id:
+            relay.state = RelayState.FAILED
+    if slot.relay is not None:
+        state.drop_relay(opening.allocation, slot.relay, now)
+        slot.relay = None
+    state.drop_mate(slot, now)
+    _try_next_port(state, opening, slot, now)
+    _settle(state, opening, now)
+
+
+def _settle(state: CoreState, opening: Opening, now: Now) -> None:
+    """Answer as soon as it is known what came of every relay that was wanted."""
+    if opening.allocation.serial not in state.openings or not all(slot.settled for slot in opening.slots):
+        return
+    if not opening.allocation.relays:
+        state.end_allocation(opening.allocation, EndReason.DELETED, now)
+        refuse(state, opening.request, Refusal(ErrorCode.INSUFFICIENT_CAPACITY))
+        return
+    code = ErrorCode.INSUFFICIENT_CAPACITY
+    opening.errors += [AddressErrorValue(slot.family, code, code.reason) for slot in opening.slots if slot.failed]
+    _finish(state, opening, now)
+
+
+def _finish(state: CoreState, opening: Opening, now: Now) -> None:
+    """§7.2: the success answer, kept for retransmissions for as long as the client may ask again."""
+    allocation, request = opening.allocation, opening.request
+    del state.openings[allocation.serial]
+    allocation.state = AllocationState.LIVE
+    allocation.relays.sort(key=lambda relay: relay.family)
+    builder = begin_success(request)
+    for relay in allocation.relays:
+        state.set_relay_expiry(allocation, relay, now.mono + opening.lifetime)
+        builder.add(XOR_RELAYED_ADDRESS, relay.advertised)
+    builder.add(LIFETIME, opening.lifetime)
+    for slot in opening.slots:
+        if slot.mate is not None:
+            builder.add(RESERVATION_TOKEN, state.reserve(slot.mate, allocation.credential.user_id, now))
+            slot.mate = None
+    builder.add(XOR_MAPPED_ADDRESS, request.client.client.canonical())
+    for error in opening.errors:
+        builder.add(ADDRESS_ERROR_CODE, error)
+    frame = finish(builder, request, state.settings.software)
+    state.keep_answer((request.client, request.message.transaction_id), frame, now)
+    state.answer(request, frame)
+    credential = allocation.credential
+    state.event(
+        AllocationOpened(
+            allocation.client,
+            credential.username,
+            credential.user_id,
+            tuple(relay.id for relay in allocation.relays),
+            tuple(relay.advertised for relay in allocation.relays),
+            opening.lifetime,
+        )
+    )

@@ -1,0 +1,62 @@
+"""ChannelBind (RFC 8656 §12.2), and ChannelData that the datapath had no route for (§12.6)."""
+
+from stun.attributes import CHANNEL_NUMBER, XOR_PEER_ADDRESS
+from stun.channeldata import decode
+from stun.constants import CHANNEL_MAX, CHANNEL_MIN, ErrorCode
+from turnserver.core.allocation import Allocation
+from turnserver.core.commands import SendToPeer
+from turnserver.core.errors import Refusal
+from turnserver.core.handlers.common import check_peer, own_allocation, relay_towards
+from turnserver.core.request import Request
+from turnserver.core.responses import begin_success, finish
+from turnserver.core.state import CoreState
+from turnserver.core.types import FiveTuple
+
+__all__ = ["channel_data", "handle"]
+
+
+def handle(state: CoreState, request: Request) -> None:
+    """Bind a channel to a peer, or refresh the binding (rule 17): never a wrong 400, clients give up on it."""
+    allocation = own_allocation(state, request)
+    number = request.message.first(CHANNEL_NUMBER)
+    peer = request.message.first(XOR_PEER_ADDRESS)
+    if number is None or peer is None:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if not CHANNEL_MIN <= number <= CHANNEL_MAX:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    bound, bound_to = allocation.channels.get(number), allocation.peers.get(peer)
+    if bound is not bound_to:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    relay = relay_towards(allocation, peer)
+    check_peer(state, allocation, peer, with_port=True)
+    if bound is None:
+        _room_for_one_more(state, allocation, peer.ip)
+    state.bind_channel(allocation, relay, number, peer, request.now)
+    state.answer(request, finish(begin_success(request), request, state.settings.software))
+
+
+def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes) -> None:
+    """§12.2: the server may limit channels and, since a binding installs one, permissions → 508."""
+    limits = state.settings.limits
+    full = len(allocation.channels) >= limits.channels_per_allocation
+    if ip not in allocation.permissions:
+        full = full or len(allocation.permissions) >= limits.permissions_per_allocation
+    if full:
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+
+
+def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
+    """§12.6: to the channel's peer, or nowhere: no allocation, channel or permission, or too short, is silence.
+
+    Raises `stun.errors.MalformedMessage` for what is not ChannelData at all.
+    """
+    number, payload = decode(frame)
+    allocation = state.live(client)
+    if allocation is None:
+        return
+    channel = allocation.channels.get(number)
+    if channel is None or channel.peer.ip not in allocation.permissions:
+        return
+    relay = allocation.relay_for(channel.peer.family)
+    if relay is not None:
+        state.command(SendToPeer(relay.id, state.addresses.to_wire(channel.peer), bytes(payload)))

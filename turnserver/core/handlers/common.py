@@ -1,0 +1,74 @@
+"""Steps that several methods share: whose allocation it is, which peers it may reach."""
+
+from stun.address import Address
+from stun.attributes import LIFETIME, REQUESTED_ADDRESS_FAMILY
+from stun.constants import AddressFamily, ErrorCode
+from turnserver.core.allocation import Allocation, AllocationState, Relay
+from turnserver.core.errors import Refusal
+from turnserver.core.events import PeerRefused
+from turnserver.core.request import Request
+from turnserver.core.state import CoreState
+
+__all__ = ["check_peer", "granted_lifetime", "own_allocation", "refusal_of", "relay_towards", "requested_family"]
+
+_MAX_REFUSED_REMEMBERED = 64
+"""Refused peers per allocation that are remembered so as to be reported once; beyond it none is reported."""
+
+
+def own_allocation(state: CoreState, request: Request) -> Allocation:
+    """The live allocation of the request's 5-tuple (RFC 8656 §5): none → 437, another user's → 441."""
+    allocation = state.allocation(request.client)
+    if allocation is None or allocation.state is not AllocationState.LIVE:
+        raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+    if allocation.credential.username != request.user.username:
+        raise Refusal(ErrorCode.WRONG_CREDENTIALS)
+    return allocation
+
+
+def granted_lifetime(state: CoreState, request: Request) -> int:
+    """RFC 8656 §7.2 step 8 and rule 11: ``max(default, min(requested, maximum))`` seconds."""
+    limits = state.settings.limits
+    requested = request.message.first(LIFETIME)
+    if requested is None:
+        return limits.default_lifetime
+    return max(limits.default_lifetime, min(requested, limits.max_lifetime))
+
+
+def requested_family(request: Request) -> AddressFamily | None:
+    """REQUESTED-ADDRESS-FAMILY (RFC 8656 §18.6); a family that nobody knows → 440."""
+    value = request.message.first(REQUESTED_ADDRESS_FAMILY)
+    if value is None:
+        return None
+    try:
+        return AddressFamily(value)
+    except ValueError:
+        raise Refusal(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED) from None
+
+
+def relay_towards(allocation: Allocation, peer: Address) -> Relay:
+    """The relay of the peer's family (RFC 8656 §10.2, §12.2): none → 443."""
+    relay = allocation.relay_for(peer.family)
+    if relay is None:
+        raise Refusal(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+    return relay
+
+
+def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_port: bool) -> None:
+    """The peer ACL (RFC 8656 §10.2, rule 16): a refused peer → 403, reported once per allocation and address."""
+    rule = refusal_of(state, peer, with_port=with_port)
+    if rule is None:
+        return
+    if peer.ip not in allocation.refused and len(allocation.refused) < _MAX_REFUSED_REMEMBERED:
+        allocation.refused.add(peer.ip)
+        state.event(PeerRefused(allocation.client, peer, rule))
+    raise Refusal(ErrorCode.FORBIDDEN)
+
+
+def refusal_of(state: CoreState, peer: Address, *, with_port: bool) -> str | None:
+    """What the peer ACL says of a peer, as the client names it and as it is on the wire behind 1:1 NAT."""
+    port = peer.port if with_port else None
+    refusal = state.policy.refusal(peer.ip, port)
+    wire = state.addresses.to_wire(peer)
+    if refusal is None and wire != peer:
+        return state.policy.refusal(wire.ip, port)
+    return refusal

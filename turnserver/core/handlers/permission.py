@@ -1,0 +1,32 @@
+"""CreatePermission (RFC 8656 §10.2): all or nothing."""
+
+from stun.attributes import XOR_PEER_ADDRESS
+from stun.constants import ErrorCode
+from turnserver.core.errors import Refusal
+from turnserver.core.handlers.common import check_peer, own_allocation, relay_towards
+from turnserver.core.request import Request
+from turnserver.core.responses import begin_success, finish
+from turnserver.core.state import CoreState
+
+__all__ = ["handle"]
+
+
+def handle(state: CoreState, request: Request) -> None:
+    """Check every address before the first permission is installed (rule 15)."""
+    allocation = own_allocation(state, request)
+    peers = request.message.all(XOR_PEER_ADDRESS)
+    if not peers:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    for peer in peers:
+        relay_towards(allocation, peer)
+    for peer in peers:
+        check_peer(state, allocation, peer, with_port=False)
+    if (
+        len(allocation.permissions.keys() | {peer.ip for peer in peers})
+        > state.settings.limits.permissions_per_allocation
+    ):
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    until = request.now.mono + state.settings.limits.permission_lifetime
+    for peer in peers:
+        state.permit(allocation, relay_towards(allocation, peer), peer.ip, until)
+    state.answer(request, finish(begin_success(request), request, state.settings.software))

@@ -1,0 +1,62 @@
+"""Refresh (RFC 8656 §8.2): live longer, or end."""
+
+from stun.attributes import LIFETIME
+from stun.constants import ErrorCode
+from turnserver.core.allocation import Allocation, Relay
+from turnserver.core.errors import Refusal
+from turnserver.core.events import AllocationRefreshed, EndReason
+from turnserver.core.handlers.common import granted_lifetime, own_allocation, requested_family
+from turnserver.core.request import Request
+from turnserver.core.responses import begin_success, finish
+from turnserver.core.state import CoreState
+
+__all__ = ["handle"]
+
+
+def handle(state: CoreState, request: Request) -> None:
+    """Refresh or delete what the client has here; LIFETIME 0 deletes (rule 11)."""
+    allocation = own_allocation(state, request)
+    relays = _relays_meant(request, allocation)
+    if request.message.first(LIFETIME) == 0:
+        _delete(state, request, allocation, relays)
+        return
+    _credential_may_refresh(state, request)
+    lifetime = granted_lifetime(state, request)
+    for relay in relays:
+        state.set_relay_expiry(allocation, relay, request.now.mono + lifetime)
+    state.answer(request, _success(state, request, lifetime))
+    state.event(AllocationRefreshed(request.client, allocation.credential.user_id, lifetime))
+
+
+def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
+    """§8.2: REQUESTED-ADDRESS-FAMILY names one half of a dual allocation; a family that is not there → 443."""
+    family = requested_family(request)
+    if family is None:
+        return list(allocation.relays)
+    relay = allocation.relay_for(family)
+    if relay is None:
+        raise Refusal(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+    return [relay]
+
+
+def _credential_may_refresh(state: CoreState, request: Request) -> None:
+    """Rule 24's strict switch: an expired credential may delete, but not refresh."""
+    expires = request.user.expires_at
+    if state.settings.strict_expiry and expires is not None and expires <= request.now.wall:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+
+
+def _delete(state: CoreState, request: Request, allocation: Allocation, relays: list[Relay]) -> None:
+    """LIFETIME 0: end the allocation, or one half of it; the answer is kept, since asking again would get 437."""
+    if len(relays) == len(allocation.relays):
+        state.end_allocation(allocation, EndReason.DELETED, request.now)
+    else:
+        for relay in relays:
+            state.drop_relay(allocation, relay, request.now)
+    frame = _success(state, request, 0)
+    state.keep_answer((request.client, request.message.transaction_id), frame, request.now)
+    state.answer(request, frame)
+
+
+def _success(state: CoreState, request: Request, lifetime: int) -> bytes:
+    return finish(begin_success(request).add(LIFETIME, lifetime), request, state.settings.software)

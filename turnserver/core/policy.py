@@ -1,0 +1,128 @@
+"""Which peers a client may reach: the peer ACL (RFC 8656 §21.3–21.4 ask for one), on canonical addresses.
+
+There is one function, `PeerPolicy.refusal`, and every way to a peer asks it: CreatePermission, ChannelBind, Send, TCP
+connections in either direction, and all of what stands when the list is replaced. In this order:
+
+1. an address and port that this server itself listens on is refused, whatever else is said;
+2. a network in ``deny`` is refused;
+3. a network in ``allow`` is allowed, defaults notwithstanding;
+4. the server's own relay addresses are allowed on relay ports (two clients behind symmetric NATs meet relay to relay),
+   and refused on any other port;
+5. networks that are nobody's public address are refused, all others allowed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from stun.address import Address
+
+__all__ = ["DEFAULT_DENY", "Network", "PeerPolicy", "canonical"]
+
+Network = IPv4Network | IPv6Network
+
+DEFAULT_DENY: tuple[Network, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network, RFC 791
+        "10.0.0.0/8",  # private, RFC 1918
+        "100.64.0.0/10",  # carrier-grade NAT, RFC 6598
+        "127.0.0.0/8",  # loopback, RFC 1122
+        "169.254.0.0/16",  # link-local and cloud metadata, RFC 3927
+        "172.16.0.0/12",  # private, RFC 1918
+        "192.0.0.0/24",  # protocol assignments, RFC 6890
+        "192.0.2.0/24",  # documentation, RFC 5737
+        "192.168.0.0/16",  # private, RFC 1918
+        "198.18.0.0/15",  # benchmarking, RFC 2544
+        "198.51.100.0/24",  # documentation, RFC 5737
+        "203.0.113.0/24",  # documentation, RFC 5737
+        "224.0.0.0/4",  # multicast, RFC 5771
+        "240.0.0.0/4",  # reserved and broadcast, RFC 1112
+        "::/128",  # unspecified, RFC 4291
+        "::1/128",  # loopback, RFC 4291
+        "64:ff9b:1::/48",  # local-use translation, RFC 8215
+        "2001::/32",  # Teredo, RFC 4380: wraps an IPv4 address of the client's choice
+        "2002::/16",  # 6to4, RFC 3056: the same
+        "fc00::/7",  # unique local, RFC 4193
+        "fe80::/10",  # link-local, RFC 4291
+        "fec0::/10",  # site-local, RFC 3879
+        "ff00::/8",  # multicast, RFC 4291
+    )
+)
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_COMPATIBLE = bytes(12)
+_NOT_COMPATIBLE = (bytes(16), bytes(15) + b"\x01")
+"""``::`` and ``::1`` look like IPv4-compatible addresses and are not."""
+_NAT64 = b"\x00\x64\xff\x9b" + bytes(8)
+
+
+def canonical(ip: bytes) -> IPv4Address | IPv6Address:
+    """The address that packets to ``ip`` (packed) end up at: ::ffff:0:0/96, ::/96 and 64:ff9b::/96 are unwrapped."""
+    if len(ip) == 16 and ip[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and ip not in _NOT_COMPATIBLE:
+        return IPv4Address(ip[12:])
+    return ip_address(ip)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPolicy:
+    """The peer ACL as values. Build it with `PeerPolicy.build`; an empty one refuses what is not public."""
+
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+    listeners: frozenset[tuple[IPv4Address | IPv6Address, int]] = frozenset()
+    relays: frozenset[IPv4Address | IPv6Address] = frozenset()
+    first_port: int = 49152
+    last_port: int = 65535
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        allow: Iterable[Network] = (),
+        deny: Iterable[Network] = (),
+        listeners: Iterable[Address] = (),
+        relays: Iterable[bytes] = (),
+        ports: tuple[int, int] = (49152, 65535),
+    ) -> "PeerPolicy":
+        """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed)."""
+        return cls(
+            allow=tuple(allow),
+            deny=tuple(deny),
+            listeners=frozenset((canonical(address.ip), address.port) for address in listeners),
+            relays=frozenset(canonical(ip) for ip in relays),
+            first_port=ports[0],
+            last_port=ports[1],
+        )
+
+    def refusal(self, ip: bytes, port: int | None = None) -> str | None:
+        """Why the peer ``ip`` (packed) is refused, naming the rule; None if it is allowed.
+
+        Without ``port`` (a permission is for an address, whatever the port) only what holds for every port counts.
+        """
+        address = canonical(ip)
+        if port is not None and (address, port) in self.listeners:
+            return "own listener"
+        network = _match(address, self.deny)
+        if network is not None:
+            return f"deny {network}"
+        if _match(address, self.allow) is not None:
+            return None
+        if address in self.relays:
+            return (
+                None if port is None or self.first_port <= port <= self.last_port else "own address, not a relay port"
+            )
+        network = _match(address, DEFAULT_DENY)
+        return None if network is None else f"default deny {network}"
+
+    def depends_on_port(self, ip: bytes) -> bool:
+        """True if `refusal` may differ by port: the server's own addresses."""
+        address = canonical(ip)
+        return address in self.relays or any(address == own for own, _ in self.listeners)
+
+
+def _match(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> Network | None:
+    for network in networks:
+        if network.version == address.version and address in network:
+            return network
+    return None

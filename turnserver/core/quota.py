@@ -1,0 +1,52 @@
+"""How many allocations a user, and everybody together, may hold. Taken before the socket, given back exactly once."""
+
+from enum import Enum
+
+__all__ = ["Quota", "QuotaVerdict"]
+
+
+class QuotaVerdict(Enum):
+    """What asking for one more allocation came to."""
+
+    GRANTED = "granted"
+    USER_FULL = "user-full"
+    SERVER_FULL = "server-full"
+
+
+class Quota:
+    """Counts allocations by user and in total (RFC 8656 §7.2: 486 and 508)."""
+
+    def __init__(self, per_user: int, total: int) -> None:
+        self._per_user = per_user
+        self._limit = total
+        self._users: dict[str, int] = {}
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Allocations counted now."""
+        return self._total
+
+    def held_by(self, user_id: str) -> int:
+        """Allocations counted for one user now."""
+        return self._users.get(user_id, 0)
+
+    def take(self, user_id: str) -> QuotaVerdict:
+        """Count one more for ``user_id`` unless that would pass a limit."""
+        held = self._users.get(user_id, 0)
+        if held >= self._per_user:
+            return QuotaVerdict.USER_FULL
+        if self._total >= self._limit:
+            return QuotaVerdict.SERVER_FULL
+        self._users[user_id] = held + 1
+        self._total += 1
+        return QuotaVerdict.GRANTED
+
+    def give_back(self, user_id: str) -> None:
+        """Count one less for ``user_id``. Raises KeyError when none was taken: that is a bug, not a condition."""
+        held = self._users[user_id]
+        if held == 1:
+            del self._users[user_id]
+        else:
+            self._users[user_id] = held - 1
+        self._total -= 1

@@ -1,0 +1,63 @@
+"""Answers: success and error, what they carry, and with which integrity (RFC 8489 §6.3, §9.2.4; rules 1 and 4)."""
+
+from stun.attributes import (
+    ALTERNATE_SERVER,
+    ERROR_CODE,
+    FINGERPRINT,
+    NONCE,
+    PASSWORD_ALGORITHMS,
+    REALM,
+    SOFTWARE,
+    UNKNOWN_ATTRIBUTES,
+    AlgorithmValue,
+    ErrorValue,
+)
+from stun.constants import MessageClass, PasswordAlgorithm
+from stun.message import MessageBuilder
+from turnserver.core.errors import Refusal
+from turnserver.core.request import Integrity, Request
+
+__all__ = ["OFFERED_ALGORITHMS", "begin_success", "error", "finish"]
+
+OFFERED_ALGORITHMS = (
+    AlgorithmValue(PasswordAlgorithm.SHA256, b""),
+    AlgorithmValue(PasswordAlgorithm.MD5, b""),
+)
+"""PASSWORD-ALGORITHMS as sent with every challenge, the preferred first (RFC 8489 §14.11)."""
+
+
+def begin_success(request: Request) -> MessageBuilder:
+    """A success response without attributes yet; add them, then `finish` it."""
+    message = request.message
+    return MessageBuilder(message.method, MessageClass.SUCCESS, message.transaction_id)
+
+
+def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
+    """Close an answer: SOFTWARE, the integrity that the request had, FINGERPRINT if the request had one.
+
+    Strangers over UDP are not told the software: it would only make the answer a better reflection.
+    """
+    if software and (request.credential is not None or request.client.transport.is_stream):
+        builder.add(SOFTWARE, software)
+    if request.credential is not None:
+        if request.integrity is Integrity.SHA256:
+            builder.integrity_sha256(request.key)
+        elif request.integrity is Integrity.SHA1:
+            builder.integrity(request.key)
+    if request.message.has(FINGERPRINT):
+        builder.fingerprint()
+    return builder.build()
+
+
+def error(request: Request, refusal: Refusal, realm: str, nonce: bytes) -> MessageBuilder:
+    """An error response (RFC 8489 §6.3.4); a challenge carries REALM, NONCE and PASSWORD-ALGORITHMS (§9.2.4)."""
+    message = request.message
+    builder = MessageBuilder(message.method, MessageClass.ERROR, message.transaction_id)
+    builder.add(ERROR_CODE, ErrorValue(int(refusal.code), refusal.reason))
+    if refusal.unknown:
+        builder.add(UNKNOWN_ATTRIBUTES, refusal.unknown)
+    if refusal.alternate is not None:
+        builder.add(ALTERNATE_SERVER, refusal.alternate)
+    if refusal.challenge:
+        builder.add(REALM, realm).add(NONCE, nonce).add(PASSWORD_ALGORITHMS, OFFERED_ALGORITHMS)
+    return builder

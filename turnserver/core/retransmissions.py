@@ -1,0 +1,33 @@
+"""Answers kept for clients that ask again (RFC 8656 §7.2, RFC 8489 §6.3.1): the same transaction, the same answer.
+
+Only answers that cannot be worked out afresh are kept: a successful Allocate, and a Refresh that deleted. Everything
+else is idempotent. Only authenticated requests get this far, so strangers cannot fill the table.
+"""
+
+from turnserver.core.types import FiveTuple
+
+__all__ = ["Retransmissions", "TransactionKey"]
+
+TransactionKey = tuple[FiveTuple, bytes]
+
+
+class Retransmissions:
+    """Answers by 5-tuple and transaction id; whoever stores one sets the deadline to forget it."""
+
+    def __init__(self) -> None:
+        self._answers: dict[TransactionKey, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def keep(self, key: TransactionKey, answer: bytes) -> None:
+        """Remember an answer."""
+        self._answers[key] = answer
+
+    def find(self, key: TransactionKey) -> bytes | None:
+        """The answer given before, if it is still kept."""
+        return self._answers.get(key)
+
+    def forget(self, key: TransactionKey) -> None:
+        """Forget an answer, if there is one."""
+        self._answers.pop(key, None)

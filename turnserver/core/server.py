@@ -1,0 +1,297 @@
+"""`TurnCore`: inputs in, commands and events out (RFC 8656; `docs/architecture.md` has the picture).
+
+Every input first expires what is due at its ``now``, so no handler ever sees a dead permission or channel. Then a
+message is dispatched by class and method, its answer or its silence decided, and what the world must do about it
+queued. ``commands()`` and ``events()`` hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called
+if nothing else happens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from auth.nonce import NonceIssuer
+from auth.store import CredentialStore
+from auth.types import Credential
+from stun import attributes
+from stun.address import Address
+from stun.attributes import IcmpValue
+from stun.constants import ErrorCode, MessageClass, Method
+from stun.errors import MalformedMessage
+from stun.message import Message
+from turnserver.core.answers import refuse
+from turnserver.core.authenticate import authenticate
+from turnserver.core.commands import CloseClient, Command, FindCredential
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
+from turnserver.core.errors import LookupPending, Refusal, Silence
+from turnserver.core.events import EndReason, Event
+from turnserver.core.handlers import allocate, binding, channel, indication, permission, refresh
+from turnserver.core.handlers.common import refusal_of
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.request import Request
+from turnserver.core.retransmissions import TransactionKey
+from turnserver.core.settings import CoreSettings
+from turnserver.core.state import CoreState
+from turnserver.core.types import FiveTuple, Now, RelayId
+
+__all__ = ["UNDERSTOOD", "TurnCore"]
+
+UNDERSTOOD = frozenset(
+    spec.number
+    for spec in (
+        attributes.MAPPED_ADDRESS,
+        attributes.USERNAME,
+        attributes.MESSAGE_INTEGRITY,
+        attributes.ERROR_CODE,
+        attributes.UNKNOWN_ATTRIBUTES,
+        attributes.CHANNEL_NUMBER,
+        attributes.LIFETIME,
+        attributes.XOR_PEER_ADDRESS,
+        attributes.DATA,
+        attributes.REALM,
+        attributes.NONCE,
+        attributes.XOR_RELAYED_ADDRESS,
+        attributes.REQUESTED_ADDRESS_FAMILY,
+        attributes.EVEN_PORT,
+        attributes.REQUESTED_TRANSPORT,
+        attributes.DONT_FRAGMENT,
+        attributes.MESSAGE_INTEGRITY_SHA256,
+        attributes.PASSWORD_ALGORITHM,
+        attributes.USERHASH,
+        attributes.XOR_MAPPED_ADDRESS,
+        attributes.RESERVATION_TOKEN,
+    )
+)
+"""Comprehension-required attributes that this server acts on; any other in a request gets 420 (RFC 8489 §6.3.1).
+
+CHANGE-REQUEST and the like are known to the codec but not here: to ignore one would tell a NAT tester a lie.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Handler:
+    run: Callable[[CoreState, Request], None]
+    authenticated: bool = True
+
+
+_HANDLERS: dict[int, _Handler] = {
+    Method.BINDING: _Handler(binding.handle, authenticated=False),
+    Method.ALLOCATE: _Handler(allocate.handle),
+    Method.REFRESH: _Handler(refresh.handle),
+    Method.CREATE_PERMISSION: _Handler(permission.handle),
+    Method.CHANNEL_BIND: _Handler(channel.handle),
+}
+
+
+class TurnCore:
+    """A TURN server without sockets, clocks or randomness of its own."""
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        credentials: CredentialStore,
+        nonces: NonceIssuer,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.state = CoreState(settings, credentials, nonces, entropy)
+        self._lookups: dict[int, Request] = {}
+        self._waiting: set[TransactionKey] = set()
+        self._ticket = 0
+
+    # Inputs
+
+    def client_frame(self, client: FiveTuple, frame: bytes, now: Now) -> None:
+        """One whole frame from a client: STUN, or ChannelData that had no route (RFC 7983 demultiplexing)."""
+        self.expire(now)
+        try:
+            if frame[:1] < b"\x04":
+                self._message(client, Message.decode(frame), len(frame), now)
+            else:
+                channel.channel_data(self.state, client, frame)
+        except MalformedMessage:
+            return
+
+    def peer_datagram(self, relay: RelayId, peer: Address, data: bytes, now: Now) -> None:
+        """A datagram came to a relay from ``peer`` (as on the wire) and had no route."""
+        self.expire(now)
+        indication.peer_datagram(self.state, relay, peer, data)
+
+    def peer_icmp(self, relay: RelayId, peer: Address, value: IcmpValue, now: Now) -> None:
+        """An ICMP error came back for something that a relay sent to ``peer``."""
+        self.expire(now)
+        indication.peer_icmp(self.state, relay, peer, value)
+
+    def client_gone(self, client: FiveTuple, now: Now) -> None:
+        """A client's connection has ended, and its allocation with it (RFC 8656 §3.1)."""
+        self.expire(now)
+        for ticket, request in list(self._lookups.items()):
+            if request.client == client:
+                self._unpark(ticket)
+        allocation = self.state.allocation(client)
+        if allocation is not None:
+            self.state.end_allocation(allocation, EndReason.CLIENT_GONE, now)
+
+    def relay_opened(self, relay: RelayId, now: Now) -> None:
+        """`OpenRelay` succeeded."""
+        self.expire(now)
+        allocate.relay_opened(self.state, relay, now)
+
+    def relay_failed(self, relay: RelayId, now: Now) -> None:
+        """`OpenRelay` failed."""
+        self.expire(now)
+        allocate.relay_failed(self.state, relay, now)
+
+    def credential_found(self, ticket: int, credentials: Sequence[Credential], now: Now) -> None:
+        """The answer to `FindCredential`; empty for an unknown user. A ticket that is not open any more is ignored."""
+        self.expire(now)
+        request = self._unpark(ticket)
+        if request is not None:
+            request.now = now
+            self._request(request, credentials)
+
+    def revoke(self, user_id: str, now: Now) -> int:
+        """End every allocation of a user at once; gives their number. Stream connections are closed too."""
+        self.expire(now)
+        allocations = list(self.state.by_user.get(user_id, ()))
+        for allocation in allocations:
+            opening = self.state.openings.get(allocation.serial)
+            self.state.end_allocation(allocation, EndReason.REVOKED, now)
+            if opening is not None:
+                refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
+            if allocation.client.transport.is_stream:
+                self.state.command(CloseClient(allocation.client))
+        return len(allocations)
+
+    def replace_policy(self, policy: PeerPolicy, now: Now) -> None:
+        """Use another peer ACL from now on, and end what it forbids of what stands (rule 16)."""
+        self.expire(now)
+        state = self.state
+        state.policy = policy
+        for allocation in list(state.allocations.values()):
+            for ip in list(allocation.permissions):
+                if refusal_of(state, Address(ip, 0), with_port=False) is not None:
+                    state.forbid(allocation, ip)
+            for bound in list(allocation.channels.values()):
+                if refusal_of(state, bound.peer, with_port=True) is not None:
+                    state.unbind_channel(allocation, bound.number)
+
+    def replace_credentials(self, credentials: CredentialStore) -> None:
+        """Ask another store from now on; running allocations keep the credential that they began with."""
+        self.state.credentials = credentials
+
+    # Outputs
+
+    def commands(self) -> list[Command]:
+        """Hand over, in order, what the shell must do."""
+        queue, self.state.commands = self.state.commands, []
+        return queue
+
+    def events(self) -> list[Event]:
+        """Hand over, in order, what has happened."""
+        queue, self.state.events = self.state.events, []
+        return queue
+
+    # Time
+
+    def deadline(self) -> float | None:
+        """The monotonic time, in seconds, at which `expire` must be called; None while nothing can expire."""
+        return self.state.deadlines.next()
+
+    def expire(self, now: Now) -> None:
+        """End whatever is due at ``now``."""
+        for key in self.state.deadlines.due(now.mono):
+            self._expired(key, now)
+
+    # Inside
+
+    def _message(self, client: FiveTuple, message: Message, size: int, now: Now) -> None:
+        """RFC 8489 §6.3: by class. Responses are nobody's here, and a method not allowed for its class is dropped."""
+        if message.message_class == MessageClass.REQUEST:
+            self._request(Request(client, message, size, now), None)
+        elif message.message_class == MessageClass.INDICATION and message.method == Method.SEND:
+            if not message.unknown_required(UNDERSTOOD):
+                indication.send(self.state, client, message)
+
+    def _request(self, request: Request, found: Sequence[Credential] | None) -> None:
+        handler = _HANDLERS.get(request.message.method)
+        if handler is None:
+            return
+        kept = self.state.retransmissions.find(_transaction(request))
+        if kept is not None:
+            self.state.send(request.client, kept)
+            return
+        try:
+            self._checked(handler, request, found)
+        except Refusal as refusal:
+            refuse(self.state, request, refusal)
+        except MalformedMessage:
+            # The frame is sound but the value of an attribute is not: that much deserves an answer.
+            refuse(self.state, request, Refusal(ErrorCode.BAD_REQUEST))
+        except LookupPending as pending:
+            self._park(request, pending)
+        except Silence:
+            return
+
+    def _checked(self, handler: _Handler, request: Request, found: Sequence[Credential] | None) -> None:
+        """RFC 8489 §6.3: authentication first, then unknown attributes, then the method itself."""
+        if handler.authenticated:
+            authenticate(self.state, request, found)
+        unknown = request.message.unknown_required(UNDERSTOOD)
+        if unknown:
+            raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
+        handler.run(self.state, request)
+
+    def _park(self, request: Request, pending: LookupPending) -> None:
+        """Hold a request while its credential is looked up; bounded, and a retransmission waits for the first."""
+        key = _transaction(request)
+        if key in self._waiting:
+            return
+        limits = self.state.settings.limits
+        if len(self._lookups) >= limits.pending_lookups:
+            refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
+            return
+        self._ticket += 1
+        self._lookups[self._ticket] = request
+        self._waiting.add(key)
+        until = request.now.mono + limits.lookup_timeout
+        self.state.deadlines.set(DeadlineKey(DeadlineKind.LOOKUP, 0, self._ticket), until)
+        realm = self.state.settings.realm
+        self.state.command(FindCredential(self._ticket, pending.username, pending.userhash, realm))
+
+    def _unpark(self, ticket: int) -> Request | None:
+        request = self._lookups.pop(ticket, None)
+        if request is not None:
+            self._waiting.discard(_transaction(request))
+            self.state.deadlines.remove(DeadlineKey(DeadlineKind.LOOKUP, 0, ticket))
+        return request
+
+    def _expired(self, key: DeadlineKey, now: Now) -> None:
+        state, item = self.state, key.item
+        allocation = state.by_serial.get(key.owner)
+        if key.kind is DeadlineKind.RELAY and allocation is not None:
+            self._relay_expired(key, now)
+        elif key.kind is DeadlineKind.PERMISSION and allocation is not None and isinstance(item, bytes):
+            state.lapse(allocation, item)
+        elif key.kind is DeadlineKind.CHANNEL and allocation is not None and isinstance(item, int):
+            state.unbind_channel(allocation, item)
+        elif key.kind is DeadlineKind.RESERVATION and isinstance(item, bytes):
+            state.close_relay(state.reservations.pop(item).relay, now)
+        elif key.kind is DeadlineKind.RETRANSMISSION and isinstance(item, tuple):
+            state.retransmissions.forget(item)
+        elif key.kind is DeadlineKind.LOOKUP and isinstance(item, int):
+            request = self._unpark(item)
+            if request is not None:
+                request.now = now
+                refuse(state, request, Refusal(ErrorCode.SERVER_ERROR))
+
+    def _relay_expired(self, key: DeadlineKey, now: Now) -> None:
+        """RFC 8656 §3.2: an allocation ends with the last of its relays."""
+        allocation = self.state.by_serial[key.owner]
+        if len(allocation.relays) == 1:
+            self.state.end_allocation(allocation, EndReason.EXPIRED, now)
+            return
+        for relay in [relay for relay in allocation.relays if relay.id == key.item]:
+            self.state.drop_relay(allocation, relay, now)
+
+
+def _transaction(request: Request) -> TransactionKey:
+    return (request.client, request.message.transaction_id)

@@ -1,0 +1,333 @@
+"""The core's state: every table, the output queues, and the operations that keep the tables in agreement.
+
+Handlers decide, this module does. An operation here changes every table that it must, sets the deadlines and queues the
+commands; so no handler can leave a route without a channel, a port without an owner, or a quota not given back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auth.nonce import NonceIssuer
+from auth.store import CredentialStore
+from auth.types import Credential
+from stun.address import Address
+from stun.attributes import AddressErrorValue
+from stun.constants import AddressFamily
+from turnserver.core.addresses import RelayAddresses
+from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState
+from turnserver.core.commands import (
+    AddRoute,
+    AllowPeer,
+    CloseRelay,
+    Command,
+    ForbidPeer,
+    OpenRelay,
+    RemoveRoute,
+    SendToClient,
+)
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind, Deadlines
+from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.ports import RelayPorts
+from turnserver.core.quota import Quota
+from turnserver.core.reflection import ReflectionBudget
+from turnserver.core.request import Request
+from turnserver.core.retransmissions import Retransmissions, TransactionKey
+from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
+
+__all__ = ["CoreState", "Opening", "Reservation", "Slot"]
+
+MAX_ATTEMPTS = 8
+"""Ports tried for one relay before 508: other programs may sit on some of the range."""
+
+
+@dataclass(slots=True, eq=False)
+class Reservation:
+    """A relay held for a second allocation of the same user (RFC 8656 §7.2, EVEN-PORT with R=1)."""
+
+    token: bytes
+    relay: Relay
+    user_id: str
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One relayed transport address that an Allocate waits for; ``mate`` is the one above it, to be reserved."""
+
+    family: AddressFamily
+    addresses: list[RelayAddress]
+    even: bool = False
+    pair: bool = False
+    attempts: int = MAX_ATTEMPTS
+    relay: Relay | None = None
+    mate: Relay | None = None
+    failed: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """True once it is known whether there will be a relay."""
+        if self.failed:
+            return True
+        wanted = (self.relay, self.mate) if self.pair else (self.relay,)
+        return all(relay is not None and relay.state is RelayState.OPEN for relay in wanted)
+
+
+@dataclass(slots=True, eq=False)
+class Opening:
+    """An Allocate between its checks and its answer (RFC 8656 §7.2)."""
+
+    request: Request
+    allocation: Allocation
+    lifetime: int
+    slots: list[Slot]
+    errors: list[AddressErrorValue]
+
+
+class CoreState:
+    """Everything the core knows; see the module's text."""
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        credentials: CredentialStore,
+        nonces: NonceIssuer,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        limits = settings.limits
+        self.settings = settings
+        self.policy: PeerPolicy = settings.policy
+        self.credentials = credentials
+        self.nonces = nonces
+        self.entropy = entropy
+        self.addresses = RelayAddresses(settings.relays, settings.ports)
+        self.ports = {relay.bound: RelayPorts(settings.ports, entropy) for relay in settings.relays}
+        self.quota = Quota(limits.allocations_per_user, limits.allocations)
+        self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
+        self.deadlines = Deadlines()
+        self.retransmissions = Retransmissions()
+        self.allocations: dict[FiveTuple, Allocation] = {}
+        self.by_relay: dict[RelayId, tuple[Allocation, Relay]] = {}
+        self.by_serial: dict[int, Allocation] = {}
+        self.by_user: dict[str, set[Allocation]] = {}
+        self.reservations: dict[bytes, Reservation] = {}
+        self.openings: dict[int, Opening] = {}
+        self.opening_relays: dict[RelayId, tuple[Opening, Slot]] = {}
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+        self._relay_serial = 0
+        self._allocation_serial = 0
+
+    # Output
+
+    def command(self, command: Command) -> None:
+        """Queue something for the shell to do."""
+        self.commands.append(command)
+
+    def event(self, event: Event) -> None:
+        """Queue a fact."""
+        self.events.append(event)
+
+    def send(self, client: FiveTuple, frame: bytes) -> None:
+        """Queue one frame for a client."""
+        self.commands.append(SendToClient(client, frame))
+
+    # Allocations
+
+    def allocation(self, client: FiveTuple) -> Allocation | None:
+        """The allocation of a 5-tuple, in whatever state."""
+        return self.allocations.get(client)
+
+    def live(self, client: FiveTuple) -> Allocation | None:
+        """The allocation of a 5-tuple if it can carry data."""
+        allocation = self.allocations.get(client)
+        return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
+
+    def new_allocation(self, client: FiveTuple, credential: Credential, now: Now) -> Allocation:
+        """Enter an allocation that is about to open; its quota has been taken."""
+        self._allocation_serial += 1
+        allocation = Allocation(self._allocation_serial, client, credential, now.mono)
+        self.allocations[client] = allocation
+        self.by_serial[allocation.serial] = allocation
+        self.by_user.setdefault(credential.user_id, set()).add(allocation)
+        return allocation
+
+    def end_allocation(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
+        """Take an allocation out of every table, close its relays, give its quota back, and say so."""
+        relays = tuple(relay.id for relay in allocation.relays)
+        was_live = allocation.state is AllocationState.LIVE
+        for number in list(allocation.channels):
+            self.unbind_channel(allocation, number)
+        for ip in list(allocation.permissions):
+            self._forget_permission(allocation, ip)
+        for relay in list(allocation.relays):
+            self.drop_relay(allocation, relay, now)
+        opening = self.openings.pop(allocation.serial, None)
+        for slot in opening.slots if opening is not None else ():
+            self.drop_mate(slot, now)
+        credential = allocation.credential
+        del self.allocations[allocation.client]
+        del self.by_serial[allocation.serial]
+        mates = self.by_user[credential.user_id]
+        mates.remove(allocation)
+        if not mates:
+            del self.by_user[credential.user_id]
+        self.quota.give_back(credential.user_id)
+        if was_live:
+            duration = now.mono - allocation.created
+            self.event(
+                AllocationEnded(allocation.client, credential.username, credential.user_id, relays, reason, duration)
+            )
+
+    # Relays
+
+    def relay_address(self, family: AddressFamily, preferred: bytes) -> list[RelayAddress]:
+        """The relay addresses of a family, the one that the client came in by first."""
+        size = 4 if family is AddressFamily.IPV4 else 16
+        found = [relay for relay in self.settings.relays if len(relay.bound) == size]
+        return sorted(found, key=lambda relay: relay.bound != preferred)
+
+    def new_relay(self, address: RelayAddress, port: int) -> Relay:
+        """Have a relay opened on a port that has been taken for it."""
+        self._relay_serial += 1
+        relay = Relay(RelayId(self._relay_serial), Address(address.bound, port), Address(address.external, port))
+        self.command(OpenRelay(relay.id, relay.bound))
+        return relay
+
+    def attach_relay(self, allocation: Allocation, relay: Relay) -> None:
+        """Make a relay part of an allocation."""
+        allocation.relays.append(relay)
+        self.by_relay[relay.id] = (allocation, relay)
+
+    def set_relay_expiry(self, allocation: Allocation, relay: Relay, expires: float) -> None:
+        """Say until when a relay lives (RFC 8656 §8.2)."""
+        relay.expires = expires
+        self.deadlines.set(DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id), expires)
+
+    def drop_relay(self, allocation: Allocation, relay: Relay, now: Now) -> None:
+        """Close one relay of an allocation; what the allocation holds for peers of its family goes with it."""
+        size = len(relay.bound.ip)
+        for channel in [channel for channel in allocation.channels.values() if len(channel.peer.ip) == size]:
+            self.unbind_channel(allocation, channel.number)
+        for ip in [ip for ip in allocation.permissions if len(ip) == size]:
+            self._forget_permission(allocation, ip)
+        allocation.relays.remove(relay)
+        del self.by_relay[relay.id]
+        self.opening_relays.pop(relay.id, None)
+        self.deadlines.remove(DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id))
+        self.close_relay(relay, now)
+
+    def drop_mate(self, slot: Slot, now: Now) -> None:
+        """Close the relay that a slot was going to reserve, if it has one."""
+        if slot.mate is not None:
+            self.opening_relays.pop(slot.mate.id, None)
+            self.close_relay(slot.mate, now)
+            slot.mate = None
+
+    def close_relay(self, relay: Relay, now: Now) -> None:
+        """Close a relay's socket, unless it never opened, and free its port."""
+        if relay.state is not RelayState.FAILED:
+            self.command(CloseRelay(relay.id))
+        self.ports[relay.bound.ip].give_back(relay.bound.port, now)
+
+    # Reservations
+
+    def reserve(self, relay: Relay, user_id: str, now: Now) -> bytes:
+        """Hold an open relay for ``user_id``; gives the RESERVATION-TOKEN."""
+        token = self.entropy(8)
+        while token in self.reservations:
+            token = self.entropy(8)
+        self.reservations[token] = Reservation(token, relay, user_id)
+        until = now.mono + self.settings.limits.reservation_lifetime
+        self.deadlines.set(DeadlineKey(DeadlineKind.RESERVATION, 0, token), until)
+        return token
+
+    def redeem(self, token: bytes, user_id: str) -> Relay | None:
+        """The relay behind a token, once; None if it is unknown, expired or another user's."""
+        reservation = self.reservations.get(token)
+        if reservation is None or reservation.user_id != user_id:
+            return None
+        del self.reservations[token]
+        self.deadlines.remove(DeadlineKey(DeadlineKind.RESERVATION, 0, token))
+        return reservation.relay
+
+    # Permissions and channels
+
+    def permit(self, allocation: Allocation, relay: Relay, ip: bytes, until: float) -> None:
+        """Install or refresh a permission (RFC 8656 §9); a refresh never shortens one."""
+        until = max(until, allocation.permissions.get(ip, 0.0))
+        allocation.permissions[ip] = until
+        self.deadlines.set(DeadlineKey(DeadlineKind.PERMISSION, allocation.serial, ip), until)
+        self.command(AllowPeer(relay.id, self.addresses.wire_ip(ip), until))
+        if self.settings.strict_permissions:
+            for channel in allocation.channels.values():
+                if channel.peer.ip == ip:
+                    self._route(allocation, relay, channel)
+
+    def forbid(self, allocation: Allocation, ip: bytes) -> None:
+        """End a permission before its time, and every channel that leads there with it."""
+        for channel in [channel for channel in allocation.channels.values() if channel.peer.ip == ip]:
+            self.unbind_channel(allocation, channel.number)
+        self.lapse(allocation, ip)
+
+    def lapse(self, allocation: Allocation, ip: bytes) -> None:
+        """A permission has run out; channels that lead there stay bound (RFC 8656 §12)."""
+        relay = self._relay_of(allocation, ip)
+        self._forget_permission(allocation, ip)
+        if relay is not None:
+            self.command(ForbidPeer(relay.id, self.addresses.wire_ip(ip)))
+
+    def bind_channel(self, allocation: Allocation, relay: Relay, number: int, peer: Address, now: Now) -> None:
+        """Bind a channel or refresh it, and the permission with it (RFC 8656 §12.2).
+
+        Unless the strict switch is on, a channel keeps its peer's permission alive to its own end (rule 14).
+        """
+        limits = self.settings.limits
+        channel = allocation.channels.get(number)
+        expires = now.mono + limits.channel_lifetime
+        if channel is None:
+            channel = Channel(number, peer, expires)
+            allocation.bind(channel)
+        channel.expires = expires
+        self.deadlines.set(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number), expires)
+        if self.settings.strict_permissions:
+            self.permit(allocation, relay, peer.ip, now.mono + limits.permission_lifetime)
+        else:
+            self.permit(allocation, relay, peer.ip, expires)
+            self._route(allocation, relay, channel)
+
+    def unbind_channel(self, allocation: Allocation, number: int) -> None:
+        """End a channel binding and its route."""
+        if allocation.unbind(number) is not None:
+            self.deadlines.remove(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number))
+            self.command(RemoveRoute(allocation.client, number))
+
+    def _route(self, allocation: Allocation, relay: Relay, channel: Channel) -> None:
+        expires = min(channel.expires, allocation.permissions[channel.peer.ip])
+        peer = self.addresses.to_wire(channel.peer)
+        self.command(AddRoute(Route(allocation.client, channel.number, relay.id, peer, expires)))
+
+    def _relay_of(self, allocation: Allocation, ip: bytes) -> Relay | None:
+        return allocation.relay_for(AddressFamily.IPV4 if len(ip) == 4 else AddressFamily.IPV6)
+
+    def _forget_permission(self, allocation: Allocation, ip: bytes) -> None:
+        if allocation.permissions.pop(ip, None) is not None:
+            self.deadlines.remove(DeadlineKey(DeadlineKind.PERMISSION, allocation.serial, ip))
+
+    # Answers
+
+    def answer(self, request: Request, frame: bytes) -> bool:
+        """Send an answer; to a stranger over UDP only within the reflection budget. False if it was withheld."""
+        client = request.client
+        if request.credential is None and client.transport is ClientTransport.UDP:
+            if not self.reflection.spend(client.client.ip, request.size, len(frame), request.now):
+                self.event(AnswerWithheld(client))
+                return False
+        self.send(client, frame)
+        return True
+
+    def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
+        """Keep an answer for as long as its client may ask again."""
+        self.retransmissions.keep(key, answer)
+        until = now.mono + self.settings.limits.retransmission_lifetime
+        self.deadlines.set(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, key), until)

@@ -1,0 +1,217 @@
+"""The engine joins one core, one datapath and the transports: it feeds the core, does what comes out, keeps one timer.
+
+It decides nothing. Every call from a socket becomes one input to the core with the time on it; the commands that the
+core queues are carried out in order until there are none; then the facts are handed to whoever listens, and the one
+timer is moved if the core's next deadline has come nearer.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from auth.store import CredentialStore
+from auth.types import Credential
+from stun.address import Address
+from stun.attributes import IcmpValue
+from turnserver.core.commands import (
+    AddRoute,
+    AllowPeer,
+    CloseClient,
+    CloseRelay,
+    Command,
+    FindCredential,
+    ForbidPeer,
+    OpenRelay,
+    RemoveRoute,
+    SendToClient,
+    SendToPeer,
+)
+from turnserver.core.events import AllocationEnded, Event
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.server import TurnCore
+from turnserver.core.types import Counters, FiveTuple, Now, RelayId
+from turnserver.errors import DatapathError
+from turnserver.relay.base import ClientPath, Datapath
+from turnserver.transports.base import Transport
+
+__all__ = ["CredentialLookup", "Engine", "EventListener"]
+
+CredentialLookup = Callable[[FindCredential], Awaitable[Sequence[Credential]]]
+"""Answers the core's credential look-ups from a store that has to wait; must not raise."""
+
+EventListener = Callable[[Event, Counters | None], None]
+"""Told of every event; an `AllocationEnded` comes with what its relays have carried."""
+
+
+class Engine:
+    """One server process's moving parts; create and use it inside a running event loop."""
+
+    def __init__(
+        self,
+        core: TurnCore,
+        datapath: Datapath,
+        listeners: Sequence[EventListener] = (),
+        lookup: CredentialLookup | None = None,
+    ) -> None:
+        self._core = core
+        self._datapath = datapath
+        self._transports: dict[int, Transport] = {}
+        self._listeners = tuple(listeners)
+        self._lookup = lookup
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed_relays: dict[RelayId, Counters] = {}
+        self._doing: dict[type[Command], Callable[..., None]] = {
+            SendToClient: self._send_to_client,
+            SendToPeer: self._send_to_peer,
+            OpenRelay: self._open_relay,
+            CloseRelay: self._close_relay,
+            AddRoute: lambda command: datapath.add_route(command.route),
+            RemoveRoute: lambda command: datapath.remove_route(command.client, command.channel),
+            AllowPeer: lambda command: datapath.allow_peer(command.relay, command.ip, command.until),
+            ForbidPeer: lambda command: datapath.forbid_peer(command.relay, command.ip),
+            FindCredential: self._find_credential,
+            CloseClient: self._close_client,
+        }
+        datapath.attach(self, self)
+
+    # What transports and the datapath call
+
+    def client_frame(self, client: FiveTuple, frame: bytes) -> None:
+        """One whole frame from a client that had no route."""
+        self._core.client_frame(client, frame, _now())
+        self._work()
+
+    def client_gone(self, client: FiveTuple) -> None:
+        """A client's connection has ended."""
+        self._core.client_gone(client, _now())
+        self._work()
+
+    def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
+        """A datagram from a permitted peer without a channel."""
+        self._core.peer_datagram(relay, peer, data, _now())
+        self._work()
+
+    def peer_icmp(self, relay: RelayId, peer: Address, icmp_type: int, icmp_code: int, data: int) -> None:
+        """An ICMP error for a datagram sent to ``peer``."""
+        self._core.peer_icmp(relay, peer, IcmpValue(icmp_type, icmp_code, data), _now())
+        self._work()
+
+    def path(self, client: FiveTuple) -> ClientPath | None:
+        """The path of a client, for the datapath."""
+        transport = self._transports.get(client.listener)
+        return None if transport is None else transport.path(client)
+
+    def release(self, client: FiveTuple) -> None:
+        """The client has no route left."""
+        transport = self._transports.get(client.listener)
+        if transport is not None:
+            transport.release(client)
+
+    # What the worker calls
+
+    def add(self, transport: Transport) -> None:
+        """Start a transport and serve its clients. Raises `StartupError` when its address cannot be used."""
+        transport.start(self)
+        self._transports[transport.listener] = transport
+
+    def revoke(self, user_id: str) -> int:
+        """End every allocation of a user at once; gives their number."""
+        ended = self._core.revoke(user_id, _now())
+        self._work()
+        return ended
+
+    def replace_policy(self, policy: PeerPolicy) -> None:
+        """Use another peer ACL from now on, also for what stands."""
+        self._core.replace_policy(policy, _now())
+        self._work()
+
+    def replace_credentials(self, credentials: CredentialStore) -> None:
+        """Ask another store from now on; running allocations keep the credential that they began with."""
+        self._core.replace_credentials(credentials)
+
+    def close(self) -> None:
+        """Stop: no timer, no look-ups, no sockets. The clients' allocations are simply gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for task in self._lookups:
+            task.cancel()
+        for transport in self._transports.values():
+            transport.close()
+        self._datapath.close()
+
+    # Inside
+
+    def _work(self) -> None:
+        """Carry out commands until there are none, tell the listeners, mind the timer."""
+        while commands := self._core.commands():
+            for command in commands:
+                self._doing[type(command)](command)
+        for event in self._core.events():
+            counters = self._carried(event) if type(event) is AllocationEnded else None
+            for listener in self._listeners:
+                listener(event, counters)
+        self._closed_relays.clear()
+        self._mind_timer()
+
+    def _mind_timer(self) -> None:
+        """Only ever move the timer nearer: one that fires too early costs one look, moving it at every frame more."""
+        deadline = self._core.deadline()
+        if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._core.expire(_now())
+        self._work()
+
+    def _carried(self, ended: AllocationEnded) -> Counters:
+        closed = [self._closed_relays[relay] for relay in ended.relays if relay in self._closed_relays]
+        return Counters(*(sum(column) for column in zip(*closed, strict=True))) if closed else Counters()
+
+    def _send_to_client(self, command: SendToClient) -> None:
+        transport = self._transports.get(command.client.listener)
+        if transport is not None:
+            transport.send(command.client, command.frame)
+
+    def _send_to_peer(self, command: SendToPeer) -> None:
+        self._datapath.send_to_peer(command.relay, command.peer, command.data, command.dont_fragment)
+
+    def _open_relay(self, command: OpenRelay) -> None:
+        try:
+            self._datapath.open_relay(command.relay, command.bind)
+        except DatapathError:
+            self._core.relay_failed(command.relay, _now())
+        else:
+            self._core.relay_opened(command.relay, _now())
+
+    def _close_relay(self, command: CloseRelay) -> None:
+        self._closed_relays[command.relay] = self._datapath.counters(command.relay)
+        self._datapath.close_relay(command.relay)
+
+    def _close_client(self, command: CloseClient) -> None:
+        transport = self._transports.get(command.client.listener)
+        if transport is not None:
+            transport.close_client(command.client)
+
+    def _find_credential(self, command: FindCredential) -> None:
+        if self._lookup is None:
+            self._core.credential_found(command.ticket, (), _now())
+            return
+        task = self._loop.create_task(self._ask(self._lookup, command))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    async def _ask(self, lookup: CredentialLookup, command: FindCredential) -> None:
+        credentials = await lookup(command)
+        self._core.credential_found(command.ticket, credentials, _now())
+        self._work()
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), time.time())
