@@ -5,6 +5,7 @@ from typing import Final
 
 __all__ = [
     "CHANNEL_MAX",
+    "CHANNEL_MAX_RFC5766",
     "CHANNEL_MIN",
     "FINGERPRINT_XOR",
     "HEADER_LENGTH",
@@ -37,6 +38,9 @@ FINGERPRINT_XOR: Final = 0x5354554E
 CHANNEL_MIN: Final = 0x4000
 CHANNEL_MAX: Final = 0x4FFF
 """Channel numbers (RFC 8656 §12)."""
+
+CHANNEL_MAX_RFC5766: Final = 0x7FFF
+"""The last channel number of RFC 5766 §11; RFC 8656 reserves those above 0x4FFF."""
 
 
 class Method(IntEnum):

@@ -52,8 +52,8 @@ class RawAttribute(NamedTuple):
 class Message:
     """One decoded message; `decode` makes it, `MessageBuilder` makes the bytes of one.
 
-    ``attributes`` are all of them, in the order of the wire, padding kept. ``meaningful`` are those that count: after an
-    integrity attribute only -SHA256 and FINGERPRINT do (RFC 8489 §14.5, §14.6).
+    ``attributes`` are all of them, in the order of the wire, padding kept. ``meaningful`` are those that count: after
+    an integrity attribute only -SHA256 and FINGERPRINT do (RFC 8489 §14.5, §14.6).
     """
 
     method: int

@@ -34,13 +34,18 @@ from turnserver.errors import DatapathError
 from turnserver.relay.base import ClientPath, Datapath
 from turnserver.transports.base import Transport
 
-__all__ = ["CredentialLookup", "Engine", "EventListener"]
+__all__ = ["CredentialLookup", "Engine", "EventListener", "system_clock"]
 
 CredentialLookup = Callable[[FindCredential], Awaitable[Sequence[Credential]]]
 """Answers the core's credential look-ups from a store that has to wait; must not raise."""
 
 EventListener = Callable[[Event, Counters | None], None]
 """Told of every event; an `AllocationEnded` comes with what its relays have carried."""
+
+
+def system_clock() -> Now:
+    """The machine's clocks, now."""
+    return Now(time.monotonic(), time.time())
 
 
 class Engine:
@@ -52,12 +57,14 @@ class Engine:
         datapath: Datapath,
         listeners: Sequence[EventListener] = (),
         lookup: CredentialLookup | None = None,
+        clock: Callable[[], Now] = system_clock,
     ) -> None:
         self._core = core
         self._datapath = datapath
         self._transports: dict[int, Transport] = {}
         self._listeners = tuple(listeners)
         self._lookup = lookup
+        self._clock = clock
         self._lookups: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -80,22 +87,22 @@ class Engine:
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
         """One whole frame from a client that had no route."""
-        self._core.client_frame(client, frame, _now())
+        self._core.client_frame(client, frame, self._clock())
         self._work()
 
     def client_gone(self, client: FiveTuple) -> None:
         """A client's connection has ended."""
-        self._core.client_gone(client, _now())
+        self._core.client_gone(client, self._clock())
         self._work()
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
         """A datagram from a permitted peer without a channel."""
-        self._core.peer_datagram(relay, peer, data, _now())
+        self._core.peer_datagram(relay, peer, data, self._clock())
         self._work()
 
     def peer_icmp(self, relay: RelayId, peer: Address, icmp_type: int, icmp_code: int, data: int) -> None:
         """An ICMP error for a datagram sent to ``peer``."""
-        self._core.peer_icmp(relay, peer, IcmpValue(icmp_type, icmp_code, data), _now())
+        self._core.peer_icmp(relay, peer, IcmpValue(icmp_type, icmp_code, data), self._clock())
         self._work()
 
     def path(self, client: FiveTuple) -> ClientPath | None:
@@ -118,13 +125,13 @@ class Engine:
 
     def revoke(self, user_id: str) -> int:
         """End every allocation of a user at once; gives their number."""
-        ended = self._core.revoke(user_id, _now())
+        ended = self._core.revoke(user_id, self._clock())
         self._work()
         return ended
 
     def replace_policy(self, policy: PeerPolicy) -> None:
         """Use another peer ACL from now on, also for what stands."""
-        self._core.replace_policy(policy, _now())
+        self._core.replace_policy(policy, self._clock())
         self._work()
 
     def replace_credentials(self, credentials: CredentialStore) -> None:
@@ -167,7 +174,7 @@ class Engine:
 
     def _tick(self) -> None:
         self._timer = None
-        self._core.expire(_now())
+        self._core.expire(self._clock())
         self._work()
 
     def _carried(self, ended: AllocationEnded) -> Counters:
@@ -186,9 +193,9 @@ class Engine:
         try:
             self._datapath.open_relay(command.relay, command.bind)
         except DatapathError:
-            self._core.relay_failed(command.relay, _now())
+            self._core.relay_failed(command.relay, self._clock())
         else:
-            self._core.relay_opened(command.relay, _now())
+            self._core.relay_opened(command.relay, self._clock())
 
     def _close_relay(self, command: CloseRelay) -> None:
         self._closed_relays[command.relay] = self._datapath.counters(command.relay)
@@ -201,7 +208,7 @@ class Engine:
 
     def _find_credential(self, command: FindCredential) -> None:
         if self._lookup is None:
-            self._core.credential_found(command.ticket, (), _now())
+            self._core.credential_found(command.ticket, (), self._clock())
             return
         task = self._loop.create_task(self._ask(self._lookup, command))
         self._lookups.add(task)
@@ -209,9 +216,9 @@ class Engine:
 
     async def _ask(self, lookup: CredentialLookup, command: FindCredential) -> None:
         credentials = await lookup(command)
-        self._core.credential_found(command.ticket, credentials, _now())
+        self._core.credential_found(command.ticket, credentials, self._clock())
         self._work()
 
 
-def _now() -> Now:
+ -> Now:
     return Now(time.monotonic(), time.time())

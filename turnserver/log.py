@@ -6,6 +6,7 @@ cursor or pass for another field. Secrets, keys and nonces are never written.
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,9 @@ __all__ = ["EventLog", "configure"]
 
 _EXPECTED_CODES = frozenset({401, 438})
 """Part of every healthy start of a client, so not worth more than debug."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]+")
+"""What can stand in a line without quotes."""
 
 _MAX_TEXT = 128
 """Characters of a hostile text that are written."""
@@ -131,6 +135,4 @@ def _text(value: Any) -> str:
     value = _short(value)
     if isinstance(value, list):
         return ",".join(_text(item) for item in value)
-    if isinstance(value, str) and not (value.isascii() and value.isprintable() and " " not in value and value):
-        return ascii(value)
-    return str(value).replace("'", "\\'") if isinstance(value, str) else str(value)
+    return str(value) if _PLAIN.fullmatch(str(value)) else ascii(value)

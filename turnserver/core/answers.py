@@ -19,7 +19,7 @@ def refuse(state: CoreState, request: Request, refusal: Refusal) -> None:
     if refusal.challenge:
         # A challenge starts over: it is not protected with the key of a credential that was just turned down.
         request.credential = None
-        nonce = state.nonces.issue(request.client.client.ip, request.now.wall, state.entropy(NONCE_ENTROPY))
+        nonce = state.nonces.issue(request.nonce_scope, request.now.wall, state.entropy(NONCE_ENTROPY))
     frame = finish(error(request, refusal, settings.realm, nonce), request, settings.software)
     if state.answer(request, frame):
         method, code = request.message.method, int(refusal.code)

@@ -118,7 +118,7 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     if not isinstance(answer, Pending):
         claim.candidates = answer
         return
-    if state.nonces.check(claim.nonce, request.client.client.ip, wall) is not NonceStatus.VALID:
+    if state.nonces.check(claim.nonce, request.nonce_scope, wall) is not NonceStatus.VALID:
         # A stranger cannot make the server ask its database: the address must have been proven by a nonce first.
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     raise LookupPending(claim.username or "", claim.userhash or b"")
@@ -145,9 +145,8 @@ def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
 
 def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
     """§9.2.4: only now a stale nonce → 438 with a new one, without integrity as RFC 5389 clients expect."""
-    address = request.client.client
-    if state.nonces.check(claim.nonce, address.ip, request.now.wall) is not NonceStatus.VALID:
+    if state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall) is not NonceStatus.VALID:
         request.credential = None
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     if request.client.transport is ClientTransport.UDP:
-        state.reflection.refund(address.ip, CHALLENGE_REFUND, request.now)
+        state.reflection.refund(request.client.client.ip, CHALLENGE_REFUND, request.now)

@@ -12,6 +12,10 @@ from typing import NamedTuple
 __all__ = ["DeadlineKey", "DeadlineKind", "Deadlines"]
 
 
+_SLACK = 1024
+"""Entries of the heap that may be dead, beside as many as live, before it is built anew."""
+
+
 class DeadlineKind(IntEnum):
     """What a deadline is for."""
 
@@ -57,6 +61,8 @@ class Deadlines:
     def remove(self, key: DeadlineKey) -> None:
         """Forget the deadline of ``key``, if it has one."""
         self._when.pop(key, None)
+        if len(self._heap) > 2 * len(self._when) + _SLACK:
+            self._rebuild()
 
     def next(self) -> float | None:
         """The earliest moment at which `due` may have something to give; None when there is no deadline."""
@@ -77,6 +83,13 @@ class Deadlines:
         self._serial += 1
         self._scheduled[key] = when
         heappush(self._heap, (when, self._serial, key))
+
+    def _rebuild(self) -> None:
+        """Rid the heap of what was removed: what lives an hour and is deleted at once must not stay for the hour."""
+        self._heap.clear()
+        self._scheduled.clear()
+        for key, when in self._when.items():
+            self._push(key, when)
 
     def _settle(self) -> None:
         """Bring the top of the heap in line with the truth: drop what was removed, put back what was moved later."""

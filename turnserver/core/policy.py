@@ -13,6 +13,7 @@ connections in either direction, and all of what stands when the list is replace
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from stun.address import Address
@@ -57,6 +58,7 @@ _NOT_COMPATIBLE = (bytes(16), bytes(15) + b"\x01")
 _NAT64 = b"\x00\x64\xff\x9b" + bytes(8)
 
 
+@lru_cache(maxsize=4096)
 def canonical(ip: bytes) -> IPv4Address | IPv6Address:
     """The address that packets to ``ip`` (packed) end up at: ::ffff:0:0/96, ::/96 and 64:ff9b::/96 are unwrapped."""
     if len(ip) == 16 and ip[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and ip not in _NOT_COMPATIBLE:
@@ -72,6 +74,7 @@ class PeerPolicy:
     deny: tuple[Network, ...] = ()
     listeners: frozenset[tuple[IPv4Address | IPv6Address, int]] = frozenset()
     relays: frozenset[IPv4Address | IPv6Address] = frozenset()
+    own: frozenset[IPv4Address | IPv6Address] = frozenset()
     first_port: int = 49152
     last_port: int = 65535
 
@@ -86,11 +89,14 @@ class PeerPolicy:
         ports: tuple[int, int] = (49152, 65535),
     ) -> "PeerPolicy":
         """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed)."""
+        listening = frozenset((canonical(address.ip), address.port) for address in listeners)
+        relaying = frozenset(canonical(ip) for ip in relays)
         return cls(
             allow=tuple(allow),
             deny=tuple(deny),
-            listeners=frozenset((canonical(address.ip), address.port) for address in listeners),
-            relays=frozenset(canonical(ip) for ip in relays),
+            listeners=listening,
+            relays=relaying,
+            own=relaying | {address for address, _ in listening},
             first_port=ports[0],
             last_port=ports[1],
         )
@@ -117,8 +123,7 @@ class PeerPolicy:
 
     def depends_on_port(self, ip: bytes) -> bool:
         """True if `refusal` may differ by port: the server's own addresses."""
-        address = canonical(ip)
-        return address in self.relays or any(address == own for own, _ in self.listeners)
+        return canonical(ip) in self.own
 
 
 def _match(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> Network | None:

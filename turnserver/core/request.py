@@ -32,6 +32,11 @@ class Request:
     username: str = ""
 
     @property
+    def nonce_scope(self) -> bytes:
+        """Whom a nonce is good for: the client's address and port, since RFC 8489 §9.2.4 forbids one for two ports."""
+        return self.client.client.pack()
+
+    @property
     def user(self) -> Credential:
         """Whose the request is. Only for handlers, which run after authentication."""
         if self.credential is None:

@@ -4,11 +4,16 @@ Only answers that cannot be worked out afresh are kept: a successful Allocate, a
 else is idempotent. Only authenticated requests get this far, so strangers cannot fill the table.
 """
 
+from itertools import islice
+
 from turnserver.core.types import FiveTuple
 
-__all__ = ["Retransmissions", "TransactionKey"]
+__all__ = ["MAX_ANSWERS", "Retransmissions", "TransactionKey"]
 
 TransactionKey = tuple[FiveTuple, bytes]
+
+MAX_ANSWERS = 65_536
+"""Answers kept at once, the oldest forgotten first: some 1,600 new allocations a second for 40 seconds."""
 
 
 class Retransmissions:
@@ -20,9 +25,14 @@ class Retransmissions:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def keep(self, key: TransactionKey, answer: bytes) -> None:
-        """Remember an answer."""
+    def keep(self, key: TransactionKey, answer: bytes) -> list[TransactionKey]:
+        """Remember an answer; gives those that had to be forgotten for it."""
         self._answers[key] = answer
+        excess = len(self._answers) - MAX_ANSWERS
+        forgotten = list(islice(self._answers, max(0, excess)))
+        for oldest in forgotten:
+            del self._answers[oldest]
+        return forgotten
 
     def find(self, key: TransactionKey) -> bytes | None:
         """The answer given before, if it is still kept."""

@@ -274,7 +274,7 @@ class TurnCore:
         elif key.kind is DeadlineKind.CHANNEL and allocation is not None and isinstance(item, int):
             state.unbind_channel(allocation, item)
         elif key.kind is DeadlineKind.RESERVATION and isinstance(item, bytes):
-            state.close_relay(state.reservations.pop(item).relay, now)
+            state.reservation_expired(item, now)
         elif key.kind is DeadlineKind.RETRANSMISSION and isinstance(item, tuple):
             state.retransmissions.forget(item)
         elif key.kind is DeadlineKind.LOOKUP and isinstance(item, int):
@@ -284,9 +284,9 @@ class TurnCore:
                 refuse(state, request, Refusal(ErrorCode.SERVER_ERROR))
 
     def _relay_expired(self, key: DeadlineKey, now: Now) -> None:
-        """RFC 8656 §3.2: an allocation ends with the last of its relays."""
+        """RFC 8656 §3.2: an allocation ends with the last of its relays, and with both if both are due."""
         allocation = self.state.by_serial[key.owner]
-        if len(allocation.relays) == 1:
+        if all(relay.expires <= now.mono for relay in allocation.relays):
             self.state.end_allocation(allocation, EndReason.EXPIRED, now)
             return
         for relay in [relay for relay in allocation.relays if relay.id == key.item]:

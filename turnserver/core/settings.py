@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from stun.address import Address
+from stun.constants import CHANNEL_MAX
 from turnserver.core.policy import PeerPolicy
 
 __all__ = ["CoreSettings", "Limits", "PortRange", "RelayAddress"]
@@ -73,5 +74,7 @@ class CoreSettings:
     """The letter of RFC 8656 §12: a channel does not keep its peer's permission alive."""
     strict_expiry: bool = False
     """Refuse to Refresh with a credential that has expired."""
+    last_channel: int = CHANNEL_MAX
+    """The highest channel number; `CHANNEL_MAX_RFC5766` also accepts the range that RFC 8656 §12 reserves."""
     alternate: tuple[Address, ...] = ()
     """Where new allocations are sent instead (300 Try Alternate); empty accepts them here."""

@@ -111,6 +111,7 @@ class CoreState:
         self.by_serial: dict[int, Allocation] = {}
         self.by_user: dict[str, set[Allocation]] = {}
         self.reservations: dict[bytes, Reservation] = {}
+        self._reserved: dict[str, int] = {}
         self.openings: dict[int, Opening] = {}
         self.opening_relays: dict[RelayId, tuple[Opening, Slot]] = {}
         self.commands: list[Command] = []
@@ -238,6 +239,7 @@ class CoreState:
         while token in self.reservations:
             token = self.entropy(8)
         self.reservations[token] = Reservation(token, relay, user_id)
+        self._reserved[user_id] = self.reserved_by(user_id) + 1
         until = now.mono + self.settings.limits.reservation_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RESERVATION, 0, token), until)
         return token
@@ -247,9 +249,25 @@ class CoreState:
         reservation = self.reservations.get(token)
         if reservation is None or reservation.user_id != user_id:
             return None
-        del self.reservations[token]
+        self._forget_reservation(reservation)
         self.deadlines.remove(DeadlineKey(DeadlineKind.RESERVATION, 0, token))
         return reservation.relay
+
+    def reserved_by(self, user_id: str) -> int:
+        """How many relays are held for a user."""
+        return self._reserved.get(user_id, 0)
+
+    def reservation_expired(self, token: bytes, now: Now) -> None:
+        """Nobody came for a reserved relay."""
+        reservation = self.reservations[token]
+        self._forget_reservation(reservation)
+        self.close_relay(reservation.relay, now)
+
+    def _forget_reservation(self, reservation: Reservation) -> None:
+        del self.reservations[reservation.token]
+        left = self._reserved.pop(reservation.user_id) - 1
+        if left:
+            self._reserved[reservation.user_id] = left
 
     # Permissions and channels
 
@@ -328,6 +346,7 @@ class CoreState:
 
     def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
         """Keep an answer for as long as its client may ask again."""
-        self.retransmissions.keep(key, answer)
+        for forgotten in self.retransmissions.keep(key, answer):
+            self.deadlines.remove(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, forgotten))
         until = now.mono + self.settings.limits.retransmission_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, key), until)

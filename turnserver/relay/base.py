@@ -25,6 +25,9 @@ class ChannelHop(Protocol):
     def send(self, payload: bytes | memoryview, tos: int) -> None:
         """Send one datagram to the peer; errors are counted, never raised. ``tos`` is the DSCP/ECN byte seen, or 0."""
 
+    def send_run(self, payloads: list[bytes], tos: int) -> None:
+        """Send datagrams that came in one after another, all of one size, as ``send`` would, but cheaper."""
+
 
 class ClientPath(Protocol):
     """How to reach one client; made and owned by the client's transport."""
@@ -37,6 +40,9 @@ class ClientPath(Protocol):
 
     def send(self, frame: bytes, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped (a full buffer, a path gone)."""
+
+    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 
 class ClientSender(Protocol):

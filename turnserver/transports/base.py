@@ -4,12 +4,22 @@ A transport delivers whole frames with their 5-tuple; stream framing, TLS and th
 for which the client's path has a live hop goes straight there (see `turnserver.relay.base`), all else to the sink.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
 
-__all__ = ["ChannelHop", "FrameSink", "Path", "Transport"]
+__all__ = ["ChannelHop", "FrameSink", "Path", "Transport", "TransportCounters"]
+
+
+class TransportCounters(NamedTuple):
+    """What one listener has carried, in whole frames and their bytes; dropped counts both directions."""
+
+    packets_in: int = 0
+    bytes_in: int = 0
+    packets_out: int = 0
+    bytes_out: int = 0
+    dropped: int = 0
 
 
 class ChannelHop(Protocol):
@@ -20,6 +30,9 @@ class ChannelHop(Protocol):
     def send(self, payload: bytes | memoryview, tos: int) -> None:
         """Send one datagram to the peer of the channel."""
 
+    def send_run(self, payloads: list[bytes], tos: int) -> None:
+        """Send datagrams that came in one after another, all of one size, as ``send`` would, but cheaper."""
+
 
 class Path(Protocol):
     """How to reach one client, and its live channels; see `turnserver.relay.base.ClientPath`."""
@@ -29,6 +42,9 @@ class Path(Protocol):
 
     def send(self, frame: bytes, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped."""
+
+    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 
 class FrameSink(Protocol):
@@ -47,6 +63,10 @@ class Transport(Protocol):
     kind: ClientTransport
     listener: int
     address: Address
+
+    @property
+    def counters(self) -> TransportCounters:
+        """What the listener has carried since it was started."""
 
     def start(self, sink: FrameSink) -> None:
         """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).

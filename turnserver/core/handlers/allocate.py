@@ -24,7 +24,7 @@ from turnserver.core.allocation import AllocationState, Relay, RelayState
 from turnserver.core.answers import refuse
 from turnserver.core.errors import Refusal, Silence
 from turnserver.core.events import AllocationOpened, EndReason
-from turnserver.core.handlers.common import granted_lifetime, requested_family
+from turnserver.core.handlers.common import granted_lifetime
 from turnserver.core.quota import QuotaVerdict
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
@@ -52,12 +52,13 @@ def handle(state: CoreState, request: Request) -> None:
     plan = _Plan()
     for check in _CHECKS:
         check(state, request, plan)
-    _take_quota(state, request)
-    if plan.token is not None:
-        plan.reserved = state.redeem(plan.token, request.user.user_id)
-        if plan.reserved is None:
-            state.quota.give_back(request.user.user_id)
-            raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    _take_quota(state, request, plan)
+    try:
+        _redirect(state, request)
+        _redeem(state, request, plan)
+    except Refusal:
+        state.quota.give_back(request.user.user_id)
+        raise
     _open(state, request, plan)
 
 
@@ -89,7 +90,7 @@ def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 steps 5 and 6: RESERVATION-TOKEN beside EVEN-PORT or a family → 400; a token of nothing → 508."""
+    """§7.2 step 5: RESERVATION-TOKEN beside EVEN-PORT or a family → 400; a token of nothing → 508."""
     message = request.message
     plan.token = message.first(RESERVATION_TOKEN)
     if plan.token is None:
@@ -102,11 +103,11 @@ def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _families(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 steps 7 to 9: both family attributes → 400, an unsupported one → 440; IPv4 unless asked."""
+    """§7.2 steps 6, 7 and 9: both family attributes → 400, an unsupported one → 440; IPv4 unless asked."""
     additional = request.message.first(ADDITIONAL_ADDRESS_FAMILY)
-    wanted = requested_family(request)
     if additional is not None and request.message.has(REQUESTED_ADDRESS_FAMILY):
         raise Refusal(ErrorCode.BAD_REQUEST)
+    wanted = _requested_family(request)
     if additional is not None and additional != AddressFamily.IPV6:
         raise Refusal(ErrorCode.BAD_REQUEST)
     if plan.token is not None:
@@ -122,8 +123,19 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
         raise Refusal(code)
 
 
+def _requested_family(request: Request) -> AddressFamily | None:
+    """§18.6: a family that nobody knows is one that the server does not support → 440."""
+    value = request.message.first(REQUESTED_ADDRESS_FAMILY)
+    if value is None:
+        return None
+    try:
+        return AddressFamily(value)
+    except ValueError:
+        raise Refusal(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED) from None
+
+
 def _even_port(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 step 10: EVEN-PORT with R=1 beside ADDITIONAL-ADDRESS-FAMILY → 400."""
+    """§7.2 step 8: EVEN-PORT with R=1 beside ADDITIONAL-ADDRESS-FAMILY → 400."""
     reserve = request.message.first(EVEN_PORT)
     if reserve is None:
         return
@@ -137,14 +149,6 @@ def _lifetime(state: CoreState, request: Request, plan: _Plan) -> None:
     plan.lifetime = granted_lifetime(state, request)
 
 
-def _redirect(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 step 13 and RFC 8489 §10: send new allocations elsewhere → 300 with ALTERNATE-SERVER."""
-    family = request.client.client.canonical().family
-    for alternate in state.settings.alternate:
-        if alternate.family is family:
-            raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
-
-
 _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
     _no_allocation_yet,
     _credential_not_expired,
@@ -153,17 +157,38 @@ _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
     _families,
     _even_port,
     _lifetime,
-    _redirect,
 )
 
 
-def _take_quota(state: CoreState, request: Request) -> None:
-    """§7.2 steps 11 and 12: the user's quota → 486, the server's capacity → 508. Taken before any socket (rule 25)."""
-    verdict = state.quota.take(request.user.user_id)
+def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2 step 10: the user's quota → 486, the server's capacity → 508. Taken before any socket (rule 25).
+
+    Reservations are relays that no allocation counts yet, so they have a limit of their own, as high.
+    """
+    user_id = request.user.user_id
+    if plan.reserve and state.reserved_by(user_id) >= state.settings.limits.allocations_per_user:
+        raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
+    verdict = state.quota.take(user_id)
     if verdict is QuotaVerdict.USER_FULL:
         raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
     if verdict is QuotaVerdict.SERVER_FULL:
         raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+
+
+def _redirect(state: CoreState, request: Request) -> None:
+    """§7.2 step 11 and RFC 8489 §10: send new allocations elsewhere → 300 with ALTERNATE-SERVER."""
+    family = request.client.client.canonical().family
+    for alternate in state.settings.alternate:
+        if alternate.family is family:
+            raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
+
+
+def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
+    """§7.2: a RESERVATION-TOKEN is good for one allocation."""
+    if plan.token is not None:
+        plan.reserved = state.redeem(plan.token, request.user.user_id)
+        if plan.reserved is None:
+            raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
 
 
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:

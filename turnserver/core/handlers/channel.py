@@ -2,7 +2,7 @@
 
 from stun.attributes import CHANNEL_NUMBER, XOR_PEER_ADDRESS
 from stun.channeldata import decode
-from stun.constants import CHANNEL_MAX, CHANNEL_MIN, ErrorCode
+from stun.constants import CHANNEL_MIN, ErrorCode
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
 from turnserver.core.errors import Refusal
@@ -22,7 +22,7 @@ def handle(state: CoreState, request: Request) -> None:
     peer = request.message.first(XOR_PEER_ADDRESS)
     if number is None or peer is None:
         raise Refusal(ErrorCode.BAD_REQUEST)
-    if not CHANNEL_MIN <= number <= CHANNEL_MAX:
+    if not CHANNEL_MIN <= number <= state.settings.last_channel:
         raise Refusal(ErrorCode.BAD_REQUEST)
     bound, bound_to = allocation.channels.get(number), allocation.peers.get(peer)
     if bound is not bound_to:
@@ -50,7 +50,7 @@ def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
 
     Raises `stun.errors.MalformedMessage` for what is not ChannelData at all.
     """
-    number, payload = decode(frame)
+    number, payload = decode(frame, state.settings.last_channel)
     allocation = state.live(client)
     if allocation is None:
         return

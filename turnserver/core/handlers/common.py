@@ -1,15 +1,15 @@
 """Steps that several methods share: whose allocation it is, which peers it may reach."""
 
 from stun.address import Address
-from stun.attributes import LIFETIME, REQUESTED_ADDRESS_FAMILY
-from stun.constants import AddressFamily, ErrorCode
+from stun.attributes import LIFETIME
+from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, AllocationState, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import PeerRefused
 from turnserver.core.request import Request
 from turnserver.core.state import CoreState
 
-__all__ = ["check_peer", "granted_lifetime", "own_allocation", "refusal_of", "relay_towards", "requested_family"]
+__all__ = ["check_peer", "granted_lifetime", "own_allocation", "refusal_of", "relay_towards"]
 
 _MAX_REFUSED_REMEMBERED = 64
 """Refused peers per allocation that are remembered so as to be reported once; beyond it none is reported."""
@@ -32,17 +32,6 @@ def granted_lifetime(state: CoreState, request: Request) -> int:
     if requested is None:
         return limits.default_lifetime
     return max(limits.default_lifetime, min(requested, limits.max_lifetime))
-
-
-def requested_family(request: Request) -> AddressFamily | None:
-    """REQUESTED-ADDRESS-FAMILY (RFC 8656 §18.6); a family that nobody knows → 440."""
-    value = request.message.first(REQUESTED_ADDRESS_FAMILY)
-    if value is None:
-        return None
-    try:
-        return AddressFamily(value)
-    except ValueError:
-        raise Refusal(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED) from None
 
 
 def relay_towards(allocation: Allocation, peer: Address) -> Relay:

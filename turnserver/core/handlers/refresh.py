@@ -1,11 +1,11 @@
 """Refresh (RFC 8656 §8.2): live longer, or end."""
 
-from stun.attributes import LIFETIME
+from stun.attributes import LIFETIME, REQUESTED_ADDRESS_FAMILY
 from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import AllocationRefreshed, EndReason
-from turnserver.core.handlers.common import granted_lifetime, own_allocation, requested_family
+from turnserver.core.handlers.common import granted_lifetime, own_allocation
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -30,13 +30,11 @@ def handle(state: CoreState, request: Request) -> None:
 
 def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
     """§8.2: REQUESTED-ADDRESS-FAMILY names one half of a dual allocation; a family that is not there → 443."""
-    family = requested_family(request)
-    if family is None:
-        return list(allocation.relays)
-    relay = allocation.relay_for(family)
-    if relay is None:
+    family = request.message.first(REQUESTED_ADDRESS_FAMILY)
+    relays = [relay for relay in allocation.relays if family is None or relay.family == family]
+    if not relays:
         raise Refusal(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
-    return [relay]
+    return relays
 
 
 def _credential_may_refresh(state: CoreState, request: Request) -> None:

@@ -1,0 +1,239 @@
+"""The engine, with a real core, the null datapath and a transport in memory: what goes in comes out in order."""
+
+import asyncio
+import os
+
+import pytest
+
+from auth.nonce import NonceIssuer
+from auth.store import CredentialStore, StaticUsers
+from auth.types import PENDING, Credential, Pending
+from stun import attributes as a
+from stun.address import Address
+from stun.constants import MessageClass, Method
+from stun.message import Message
+from tests.support.core_world import PEER, REALM, RELAY, SERVER, ScriptedClient, World, code_of
+from turnserver.core.commands import FindCredential
+from turnserver.core.events import AllocationEnded, AllocationOpened, Event, RequestRefused
+from turnserver.core.server import TurnCore
+from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
+from turnserver.engine import CredentialLookup, Engine, system_clock
+from turnserver.errors import DatapathError
+from turnserver.relay.null import NullDatapath
+from turnserver.transports.base import ChannelHop, FrameSink
+
+CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), SERVER, 0)
+
+
+class MemoryPath:
+    padded = False
+
+    def __init__(self) -> None:
+        self.channels: dict[int, ChannelHop] = {}
+
+    def send(self, frame: bytes, tos: int = 0) -> bool:
+        return bool(frame) or tos == 0
+
+
+class MemoryTransport:
+    """Keeps what it is told to send."""
+
+    kind = ClientTransport.UDP
+    listener = 0
+    address = SERVER
+
+    def __init__(self) -> None:
+        self.sink: FrameSink | None = None
+        self.sent: list[tuple[FiveTuple, bytes]] = []
+        self.closed_clients: list[FiveTuple] = []
+        self.paths: dict[FiveTuple, MemoryPath] = {}
+        self.closed = False
+
+    def start(self, sink: FrameSink) -> None:
+        self.sink = sink
+
+    def path(self, client: FiveTuple) -> MemoryPath:
+        return self.paths.setdefault(client, MemoryPath())
+
+    def release(self, client: FiveTuple) -> None:
+        self.paths.pop(client, None)
+
+    def send(self, client: FiveTuple, frame: bytes) -> bool:
+        self.sent.append((client, frame))
+        return True
+
+    def close_client(self, client: FiveTuple) -> None:
+        self.closed_clients.append(client)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    """An engine and what stands around it."""
+
+    def __init__(self, store: CredentialStore | None = None, lookup: CredentialLookup | None = None) -> None:
+        settings = CoreSettings(realm=REALM, relays=(RelayAddress(RELAY, RELAY),))
+        users = store or StaticUsers({"alice": "secret"})
+        self.later = 0.0
+        self.core = TurnCore(settings, users, NonceIssuer([b"k" * 32]), os.urandom)
+        self.datapath = NullDatapath()
+        self.transport = MemoryTransport()
+        self.events: list[tuple[Event, Counters | None]] = []
+        self.engine = Engine(self.core, self.datapath, [lambda *fact: self.events.append(fact)], lookup, self.clock)
+        self.engine.add(self.transport)
+        # Only for building messages: its own core is never asked.
+        self.script = ScriptedClient(World(), CLIENT.client)
+        self.script.path = CLIENT
+
+    def clock(self) -> Now:
+        mono, wall = system_clock()
+        return Now(mono + self.later, wall + self.later)
+
+    def ask(self, method: int, *attributes: tuple[a.AttributeType, object], signed: bool = True) -> Message:
+        frame = self.script.build(method, attributes, signed=signed)
+        self.engine.client_frame(CLIENT, frame)
+        return self.last()
+
+    def last(self) -> Message:
+        client, frame = self.transport.sent[-1]
+        assert client == CLIENT
+        return Message.decode(frame)
+
+    def allocate(self) -> Message:
+        self.script.nonce = self.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+        return self.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))
+
+
+async def test_an_allocation_from_challenge_to_end() -> None:
+    """RFC 8656 §7: the relay is opened before the answer, the facts are told, and deleting closes it."""
+    rig = Rig()
+    assert code_of(rig.allocate()) == 0
+    (relay,) = rig.core.state.by_relay
+    assert code_of(rig.ask(Method.CHANNEL_BIND, (a.CHANNEL_NUMBER, 0x4000), (a.XOR_PEER_ADDRESS, PEER))) == 0
+    assert code_of(rig.ask(Method.REFRESH, (a.LIFETIME, 0))) == 0
+    kinds = [type(event) for event, _ in rig.events]
+    assert kinds == [RequestRefused, AllocationOpened, AllocationEnded]
+    ended, counters = rig.events[-1]
+    assert isinstance(ended, AllocationEnded)
+    assert ended.relays == (relay,)
+    assert counters == Counters()
+    rig.engine.close()
+    assert rig.transport.closed
+
+
+async def test_a_relay_that_cannot_be_opened_is_an_input_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 13: other ports are tried, then 508; nothing stays behind."""
+    rig = Rig()
+    tried = []
+
+    def refuse(relay: object, bind: Address) -> None:
+        tried.append(bind.port)
+        raise DatapathError("no")
+
+    monkeypatch.setattr(rig.datapath, "open_relay", refuse)
+    assert code_of(rig.allocate()) == 508
+    assert len(set(tried)) == len(tried) == 8
+    assert rig.core.state.quota.total == 0
+    rig.engine.close()
+
+
+async def test_the_timer_ends_what_is_due() -> None:
+    """The one timer stands at the core's next deadline, and what it calls expires what is due then."""
+    rig = Rig()
+    rig.allocate()
+    deadline = rig.core.deadline()
+    assert deadline is not None
+    assert rig.engine._timer is not None
+    assert rig.engine._timer.when() <= deadline
+    rig.later = 601.0
+    rig.engine._tick()
+    assert isinstance(rig.events[-1][0], AllocationEnded)
+    assert rig.core.state.allocations == {}
+    rig.engine.close()
+    assert rig.engine._timer is None
+
+
+class SlowStore:
+    """Knows nobody at once."""
+
+    anonymous = False
+
+    def find(self, username: str, realm: str, wall: float) -> Pending:
+        return PENDING
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Pending:
+        return PENDING
+
+
+async def test_a_credential_may_come_later() -> None:
+    """Rule 1 with a store that waits: the answer follows the look-up, and nothing is sent before it."""
+    asked: list[FindCredential] = []
+    release = asyncio.Event()
+
+    async def lookup(command: FindCredential) -> tuple[Credential, ...]:
+        asked.append(command)
+        await release.wait()
+        return tuple(StaticUsers({"alice": "secret"}).find(command.username, command.realm, 0.0))
+
+    rig = Rig(SlowStore(), lookup)
+    assert code_of(rig.allocate()) == 401
+    assert len(rig.transport.sent) == 1
+    release.set()
+    async with asyncio.timeout(10):
+        while len(rig.transport.sent) == 1:
+            await asyncio.sleep(0)
+    assert code_of(rig.last()) == 0
+    assert [command.username for command in asked] == ["alice"]
+    rig.engine.close()
+
+
+async def test_without_a_look_up_a_pending_store_knows_nobody() -> None:
+    rig = Rig(SlowStore())
+    assert code_of(rig.allocate()) == 401
+    assert len(rig.transport.sent) == 2
+    rig.engine.close()
+
+
+async def test_revoking_ends_at_once() -> None:
+    rig = Rig()
+    rig.allocate()
+    assert rig.engine.revoke("bob") == 0
+    assert rig.engine.revoke("alice") == 1
+    assert isinstance(rig.events[-1][0], AllocationEnded)
+    rig.engine.close()
+
+
+async def test_new_credentials_hold_for_new_allocations() -> None:
+    """A running allocation keeps the credential that it began with; a new one needs the new password."""
+    rig = Rig()
+    rig.allocate()
+    rig.engine.replace_credentials(StaticUsers({"alice": "changed"}))
+    assert code_of(rig.ask(Method.REFRESH, (a.LIFETIME, 0))) == 0
+    assert code_of(rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))) == 401
+    rig.engine.close()
+
+
+async def test_datagrams_and_icmp_reach_the_client() -> None:
+    """RFC 8656 §11.4, §11.5: through the datapath's sink, as Data indications."""
+    rig = Rig()
+    rig.allocate()
+    (relay,) = rig.core.state.by_relay
+    rig.ask(Method.CREATE_PERMISSION, (a.XOR_PEER_ADDRESS, PEER))
+    rig.engine.peer_datagram(relay, PEER, b"hello")
+    assert rig.last().first(a.DATA) == b"hello"
+    rig.engine.peer_icmp(relay, PEER, 3, 3, 0)
+    assert rig.last().first(a.ICMP) == a.IcmpValue(3, 3, 0)
+    assert rig.last().message_class is MessageClass.INDICATION
+    rig.engine.close()
+
+
+async def test_paths_belong_to_their_transport() -> None:
+    rig = Rig()
+    assert rig.engine.path(CLIENT) is rig.transport.path(CLIENT)
+    assert rig.engine.path(CLIENT._replace(listener=7)) is None
+    rig.engine.release(CLIENT)
+    assert rig.transport.paths == {}
+    rig.engine.client_gone(CLIENT)
+    rig.engine.close()

@@ -1,0 +1,100 @@
+"""From the configuration to the parts: the one place where options become the arguments of somebody's constructor."""
+
+from collections.abc import Sequence
+
+from auth.ephemeral import SharedSecret, TimeLimitedCredentials
+from auth.store import Chain, CredentialStore, StaticUsers
+from stun.address import Address
+from turnserver.config import Config, Listener
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
+from turnserver.errors import StartupError
+from turnserver.net import local_addresses
+from turnserver.transports.base import Transport
+from turnserver.transports.udp import UdpTransport
+
+__all__ = ["core_settings", "credential_store", "make_transports", "peer_policy", "relay_addresses"]
+
+
+def make_transports(config: Config) -> list[Transport]:
+    """One transport per listener and local address, not started yet; wildcards stand for every local address.
+
+    A socket per address knows which address a client came to, which is half of the 5-tuple.
+    """
+    found: dict[tuple[str, Address], None] = {}
+    for listener in config.listeners:
+        for ip in _expanded(listener):
+            found[listener.transport, Address(ip, listener.port)] = None
+    if not found:
+        raise StartupError(
+            "no listener has an address on this machine",
+            "Name an address of this machine under listeners, or bring a network interface up.",
+        )
+    return [UdpTransport(index, address, tos=config.relay.tos) for index, (_, address) in enumerate(found)]
+
+
+def _expanded(listener: Listener) -> list[bytes]:
+    if not listener.address.is_unspecified:
+        return [listener.address.packed]
+    return [ip for ip in local_addresses() if len(ip) == len(listener.address.packed)]
+
+
+def relay_addresses(config: Config, listeners: Sequence[Address]) -> tuple[RelayAddress, ...]:
+    """Where relays are bound: as configured, or the listeners' own addresses; loopback only if there is nothing else."""
+    external = {private.packed: public.packed for private, public in config.relay.external.items()}
+    bound = [address.packed for address in config.relay.addresses]
+    if not bound:
+        own = list(dict.fromkeys(address.ip for address in listeners))
+        bound = [ip for ip in own if not Address(ip, 0).is_loopback] or own
+    return tuple(RelayAddress(ip, external.get(ip, ip)) for ip in bound)
+
+
+def peer_policy(config: Config, relays: Sequence[RelayAddress], listeners: Sequence[Address]) -> PeerPolicy:
+    """The peer ACL, with the server's own addresses as they really are."""
+    first, last = config.relay.ports
+    return PeerPolicy.build(
+        allow=config.peers.allow,
+        deny=config.peers.deny,
+        listeners=listeners,
+        relays=[ip for relay in relays for ip in (relay.bound, relay.external)],
+        ports=(first, last),
+    )
+
+
+def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSettings:
+    """What the core needs to know."""
+    first, last = config.relay.ports
+    limits = config.limits
+    return CoreSettings(
+        realm=config.realm,
+        software=config.software,
+        relays=relays,
+        ports=PortRange(first, last),
+        policy=peer_policy(config, relays, ()),
+        strict_permissions=config.peers.strict_permissions,
+        strict_expiry=config.auth.strict_expiry,
+        limits=Limits(
+            allocations=limits.allocations,
+            allocations_per_user=limits.allocations_per_user,
+            permissions_per_allocation=limits.permissions_per_allocation,
+            channels_per_allocation=limits.channels_per_allocation,
+            default_lifetime=limits.default_lifetime,
+            max_lifetime=limits.max_lifetime,
+            reflection_burst=limits.reflection_burst,
+            reflection_rate=limits.reflection_rate,
+            pending_lookups=limits.pending_lookups,
+        ),
+    )
+
+
+def credential_store(config: Config) -> CredentialStore:
+    """Static users first, then time-limited credentials."""
+    stores: list[CredentialStore] = []
+    if config.auth.users:
+        stores.append(StaticUsers({name: secret.get_secret_value() for name, secret in config.auth.users.items()}))
+    if config.auth.shared_secrets:
+        shared = [
+            SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in config.auth.shared_secrets
+        ]
+        stores.append(TimeLimitedCredentials(shared, config.auth.separator))
+    return Chain(stores)

@@ -1,0 +1,35 @@
+"""The configuration: one schema, read from a file and the environment, with every problem told at once."""
+
+from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load
+from turnserver.config.models import (
+    AuthConfig,
+    Config,
+    LimitsConfig,
+    Listener,
+    LogConfig,
+    PeersConfig,
+    RelayConfig,
+    SharedSecretConfig,
+)
+from turnserver.config.reference import json_schema, reference, show
+from turnserver.config.secret import Secret
+from turnserver.config.values import PortRange
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "AuthConfig",
+    "Config",
+    "LimitsConfig",
+    "Listener",
+    "Loaded",
+    "LogConfig",
+    "PeersConfig",
+    "PortRange",
+    "RelayConfig",
+    "Secret",
+    "SharedSecretConfig",
+    "json_schema",
+    "load",
+    "reference",
+    "show",
+]

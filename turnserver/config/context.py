@@ -1,0 +1,62 @@
+"""What validation needs besides the values, and what it collects on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import ValidationInfo
+from pydantic_core import PydanticCustomError
+
+__all__ = ["Context", "Finding", "KeyPath", "refuse", "report", "warn"]
+
+KeyPath = tuple[str | int, ...]
+"""The way from the root of a configuration to a value: keys and list indices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at a path; the loader adds the line and makes a ``Problem`` of it."""
+
+    path: KeyPath
+    found: str
+    allowed: str
+
+
+@dataclass(slots=True)
+class Context:
+    """Handed through pydantic to every validator."""
+
+    directory: Path = field(default_factory=Path)
+    """What ``{file: PATH}`` is relative to."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Where ``{env: NAME}`` looks."""
+    findings: list[Finding] = field(default_factory=list)
+    """What checks across several values found; one value's error does not hide another's."""
+    warnings: list[str] = field(default_factory=list)
+    """What can be used but should not stay as it is, in sentences."""
+    variables: set[str] = field(default_factory=set)
+    """The environment variables that secrets were taken from."""
+
+
+def refuse(found: str, allowed: str, at: KeyPath = ()) -> NoReturn:
+    """Raise the one kind of validation error of ours; ``at`` is the path below the value that is being validated."""
+    raise PydanticCustomError(
+        "refused",
+        "found {found}; allowed: {allowed}",
+        {"found": found, "allowed": allowed, "at": at},
+    )
+
+
+def report(info: ValidationInfo, section: str, finding: Finding) -> None:
+    """Note what is wrong within a section and go on; outside the loader, where nobody collects, raise it."""
+    if isinstance(info.context, Context):
+        info.context.findings.append(Finding((section, *finding.path), finding.found, finding.allowed))
+    else:
+        refuse(finding.found, finding.allowed, finding.path)
+
+
+def warn(info: ValidationInfo, sentence: str) -> None:
+    """Note a warning; outside the loader nobody listens."""
+    if isinstance(info.context, Context):
+        info.context.warnings.append(sentence)

@@ -1,0 +1,187 @@
+"""From a file and the environment to a configuration, or to a list of everything that is wrong with them."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from turnserver.config.context import Context, Finding, KeyPath
+from turnserver.config.document import Document, dotted, parse
+from turnserver.config.environment import Overlay, did_you_mean, overlay, unknown_variables
+from turnserver.config.models import Config, Listener, Section, SharedSecretConfig
+from turnserver.config.values import Rule, kind_of
+from turnserver.errors import ConfigError, Problem
+
+__all__ = ["MAX_FILE_BYTES", "MAX_PROBLEMS", "Loaded", "load"]
+
+MAX_FILE_BYTES = 2**20
+"""The largest configuration file that is read."""
+
+MAX_PROBLEMS = 100
+"""How many problems are told; a file with more of them is some other file."""
+
+_ITEM_SECTIONS: dict[str, type[Section]] = {"listeners": Listener, "shared_secrets": SharedSecretConfig}
+
+
+class Loaded(NamedTuple):
+    """A configuration, where it came from, and what should not stay as it is."""
+
+    config: Config
+    source: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One reading: the document, the environment over it, and what validation collects."""
+
+    source: str
+    document: Document
+    overlay: Overlay
+    context: Context
+
+    def problem(self, finding: Finding) -> Problem:
+        """Add the line, or the variable that the value came from."""
+        path = self._existing(finding.path)
+        variable = self.overlay.origin_of(path)
+        if variable is not None:
+            return Problem(dotted(path), 0, f"{finding.found} (from {variable})", finding.allowed)
+        return Problem(dotted(path), self.document.line_of(path), finding.found, finding.allowed)
+
+    def _existing(self, path: KeyPath) -> KeyPath:
+        """Drop the ``secret`` that a shared secret by itself does not have in the file."""
+        if path[:2] == ("auth", "shared_secrets") and path[3:] == ("secret",) and path not in self.document.lines:
+            return path[:3]
+        return path
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """Read a configuration file (None: defaults only) and lay the variables of ``environ`` over it.
+
+    Raises ConfigError with every problem: the file's, the environment's, and every value's. Nothing that stands where
+    a secret may stand is repeated. Ends in bounded time: the file is at most 1 MiB, and special files are not waited
+    for.
+    """
+    text, mode, problems = _read_file(path) if path is not None else ("", 0, [])
+    document = parse(text) if not problems else Document()
+    problems += document.problems
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        problems.append(Problem("", document.line_of(()), kind_of(data), "a mapping of options, or nothing"))
+        data = {}
+    directory = path.absolute().parent if path is not None else Path.cwd()
+    over = overlay(data, environ)
+    source = str(path) if path is not None else "environment"
+    reading = _Reading(source, document, over, Context(directory=directory, environ=environ))
+    config = _validate(reading, problems)
+    problems += over.problems + unknown_variables(environ, reading.context.variables)
+    if problems or config is None:
+        raise ConfigError(source, _in_order(problems))
+    if mode & stat.S_IROTH and _has_literal_secrets(document.data):
+        reading.context.warnings.append(f"Everybody on this host can read {source}, and there are secrets in it.")
+    return Loaded(config, source, tuple(reading.context.warnings))
+
+
+def _has_literal_secrets(data: Any) -> bool:
+    """Say whether a secret stands in the file itself; what the environment has replaced may be anything."""
+    auth = data.get("auth") if isinstance(data, dict) else None
+    if not isinstance(auth, dict):
+        return False
+    users, shared = auth.get("users"), auth.get("shared_secrets")
+    secrets = list(users.values()) if isinstance(users, dict) else []
+    for item in shared if isinstance(shared, list) else ():
+        secrets.append(item.get("secret") if isinstance(item, dict) else item)
+    return any(isinstance(secret, str) for secret in secrets)
+
+
+def _read_file(path: Path) -> tuple[str, int, list[Problem]]:
+    """Return the text and the mode of a file, or the reason why it cannot be had."""
+    allowed = f"a readable YAML file of at most {MAX_FILE_BYTES // 2**20} MiB"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            mode = os.fstat(descriptor).st_mode
+            data = stream.read(MAX_FILE_BYTES + 1) if stat.S_ISREG(mode) else None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        return "", 0, [Problem("", 0, reason.lower(), allowed)]
+    if data is None:
+        return "", 0, [Problem("", 0, "not a regular file", allowed)]
+    if len(data) > MAX_FILE_BYTES:
+        return "", 0, [Problem("", 0, "a larger file", allowed)]
+    try:
+        return data.decode("utf-8-sig"), mode, []
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return "", 0, [Problem("", line, "bytes that are not UTF-8", "text in UTF-8")]
+
+
+def _validate(reading: _Reading, problems: list[Problem]) -> Config | None:
+    config = None
+    # Unknown keys are told apart from the rest, so that they do not keep a section's other checks from being made.
+    data = _known_part(Config, reading.overlay.data, (), reading.context.findings)
+    try:
+        config = Config.model_validate(data, context=reading.context)
+    except ValidationError as error:
+        problems += [reading.problem(_finding(detail)) for detail in error.errors(include_url=False)]
+    problems += [reading.problem(finding) for finding in reading.context.findings]
+    return config
+
+
+def _known_part(kind: Any, value: Any, path: KeyPath, findings: list[Finding]) -> Any:
+    """Return a value without the keys that the sections in it do not know, and note these in ``findings``."""
+    if kind == tuple[Listener, ...] and isinstance(value, list):
+        return [_known_part(Listener, item, (*path, index), findings) for index, item in enumerate(value)]
+    if not (isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, dict)):
+        return value
+    fields = kind.model_fields
+    for key in value:
+        if key not in fields:
+            hint = did_you_mean(key, fields) if len(findings) < MAX_PROBLEMS else ""
+            findings.append(Finding((*path, key), "an unknown key", f"one of {', '.join(fields)}{hint}"))
+    return {
+        key: _known_part(fields[key].annotation, inner, (*path, key), findings)
+        for key, inner in value.items()
+        if key in fields
+    }
+
+
+def _finding(error: ErrorDetails) -> Finding:
+    """Translate one of pydantic's errors."""
+    path: KeyPath = tuple(part for part in error["loc"] if part != "[key]")
+    context = error.get("ctx", {})
+    if error["type"] == "refused":
+        return Finding((*path, *context["at"]), context["found"], context["allowed"])
+    if error["type"] == "missing":
+        return Finding(path, "nothing", _allowed_at(path))
+    return Finding(path, kind_of(error["input"]), error["msg"])
+
+
+def _section_at(path: KeyPath) -> type[BaseModel]:
+    """Return the section that a path leads to; only sections have keys that can be unknown or missing."""
+    section: type[BaseModel] = Config
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = annotation if isinstance(annotation, type) else _ITEM_SECTIONS[part]
+    return section
+
+
+def _allowed_at(path: KeyPath) -> str:
+    metadata = _section_at(path[:-1]).model_fields[str(path[-1])].metadata
+    return next((rule.allowed for rule in metadata if isinstance(rule, Rule)), "a value")
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Sort by line, those without one last, and keep a readable number."""
+    ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.line == 0, problem.line))
+    if len(ordered) <= MAX_PROBLEMS:
+        return ordered
+    more = Problem("", 0, f"{len(ordered) - MAX_PROBLEMS} more problems", "a configuration of meshturn")
+    return [*ordered[:MAX_PROBLEMS], more]

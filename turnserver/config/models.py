@@ -1,0 +1,373 @@
+"""The schema: every option there is, its default, its bounds, its meaning.
+
+This is the only list of options. The reference page, the JSON Schema and the environment variables are made from it,
+and a test holds ``conf/meshturn.yml`` against it.
+"""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from turnserver.config.context import Finding, refuse, report, warn
+from turnserver.config.secret import FORMS, SCHEMA, Secret
+from turnserver.config.values import (
+    Address,
+    Boolean,
+    IpAddress,
+    Network,
+    PortRange,
+    RealmText,
+    RelayPorts,
+    SeparatorText,
+    Sized,
+    SoftwareText,
+    UnicastAddress,
+    UserName,
+    choice,
+    duration,
+    integer,
+    kind_of,
+)
+
+__all__ = [
+    "AuthConfig",
+    "Config",
+    "LimitsConfig",
+    "Listener",
+    "LogConfig",
+    "PeersConfig",
+    "RelayConfig",
+    "Section",
+    "SharedSecretConfig",
+]
+
+Transport = Literal["udp"]
+DatapathName = Literal["auto", "asyncio", "null"]
+Tos = Literal["copy", "clear"]
+Hash = Literal["sha1", "sha256"]
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["text", "json"]
+
+MAX_LISTENERS = 64
+"""More sockets than any host has addresses for; a bound for the schema's sake."""
+
+MAX_ITEMS = 10_000
+"""The longest list or mapping; networks are searched one by one, so thousands are already too many."""
+
+MAX_SHARED_SECRETS = 16
+"""Each one costs a hash per unauthenticated request."""
+
+SHORT_SECRET = 16
+"""Characters below which a shared secret can be found by trying (an attacker can test guesses offline)."""
+
+
+class Section(BaseModel):
+    """A mapping of options: unknown keys are refused, and a key with nothing after it has its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_the_default(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            return {key: value for key, value in data.items() if value is not None}
+        return data if isinstance(data, cls) else refuse(kind_of(data), "a mapping of options")
+
+
+class Listener(Section):
+    """One socket that clients come in by."""
+
+    transport: Annotated[Transport, choice(Transport)] = Field(
+        default="udp",
+        description="How clients talk to the server here (RFC 8656 §3.1).",
+    )
+    address: Address = Field(
+        description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
+        "each gets a socket of its own, so that answers leave from the address that was asked.",
+    )
+    port: Annotated[int, integer(0, 65535)] = Field(
+        default=3478,
+        description="The port; 3478 is the one registered for STUN and TURN. 0 takes any free port, which is useful "
+        "in tests only.",
+    )
+
+
+def _no_duplicates(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
+    seen: dict[tuple[str, IpAddress, int], int] = {}
+    for index, listener in enumerate(listeners):
+        key = (listener.transport, listener.address, listener.port)
+        if listener.port and key in seen:
+            refuse(
+                f"{listener.transport} on {listener.address} port {listener.port} again (as in listeners[{seen[key]}])",
+                "each transport, address and port once",
+                (index,),
+            )
+        seen[key] = index
+    return listeners
+
+
+def _all_addresses() -> tuple[Listener, ...]:
+    return tuple(Listener(address=ip_address(wildcard)) for wildcard in ("0.0.0.0", "::"))
+
+
+def _distinct(addresses: tuple[IpAddress, ...]) -> tuple[IpAddress, ...]:
+    for index, address in enumerate(addresses):
+        if address in addresses[:index]:
+            refuse(f"{address} again", "each address once", (index,))
+    return addresses
+
+
+class RelayConfig(Section):
+    """The addresses and ports that peers see, and how packets move between them and the clients."""
+
+    addresses: Annotated[tuple[UnicastAddress, ...], AfterValidator(_distinct), Sized(MAX_LISTENERS)] = Field(
+        default=(),
+        description="The host's addresses to relay from. Without any, the addresses of the listeners. Allocations in "
+        "a family are possible if there is an address of it.",
+    )
+    external: Annotated[Mapping[UnicastAddress, UnicastAddress], Sized(MAX_LISTENERS, mapping=True)] = Field(
+        default={},
+        description="For a server behind 1:1 NAT (most clouds): its own, private address → the public address that "
+        "the NAT maps to it. Clients are told the public one, sockets are bound to the private one. Without it, they "
+        "would be told an address that nobody can reach.",
+    )
+    ports: RelayPorts = Field(
+        default=PortRange(49152, 65535),
+        description="The ports to relay from, both ends included. The default is the dynamic range that RFC 8656 §7.2 "
+        "asks for. Each allocation takes one on each of its addresses: the firewall must let UDP in on all of them.",
+    )
+    datapath: Annotated[DatapathName, choice(DatapathName)] = Field(
+        default="auto",
+        description="What moves the packets: `auto` takes the fastest that works here, `asyncio` works everywhere, "
+        "`null` moves nothing and is for tests.",
+    )
+    tos: Annotated[Tos, choice(Tos)] = Field(
+        default="copy",
+        description="What becomes of DSCP and ECN, the marks for priority and congestion (RFC 8656 §14): `copy` "
+        "carries them to the other side where the platform can, `clear` sends zeroes, for networks where clients "
+        "must not choose their priority.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_needs_quotes(cls, data: Any) -> Any:
+        """Refuse the one word that YAML takes for nothing, rather than take the default for it."""
+        if isinstance(data, Mapping) and "datapath" in data and data["datapath"] is None:
+            refuse("nothing", 'auto, asyncio or "null" (in quotes)', ("datapath",))
+        return data
+
+    @model_validator(mode="after")
+    def _external_fits(self, info: ValidationInfo) -> Self:
+        for finding in self._external_findings():
+            report(info, "relay", finding)
+        return self
+
+    def _external_findings(self) -> Iterator[Finding]:
+        taken: dict[IpAddress, IpAddress] = {}
+        for bound, public in self.external.items():
+            path = ("external", str(bound))
+            if bound.version != public.version:
+                yield Finding(path, f"{bound} → {public}", f"an address of the same family, IPv{bound.version}")
+            if self.addresses and bound not in self.addresses:
+                listed = ", ".join(map(str, self.addresses))
+                yield Finding(path, f"{bound}, which is not in relay.addresses", f"one of {listed}")
+            if public in taken:
+                yield Finding(path, f"{public} again (as for {taken[public]})", "a public address for each, not shared")
+            taken[public] = bound
+
+
+class SharedSecretConfig(Section):
+    """A secret shared with whoever mints time-limited credentials; a text alone is the same with `hash: sha1`."""
+
+    secret: Secret = Field(description="The secret itself: a text, `{file: PATH}` or `{env: NAME}`.")
+    hash: Annotated[Hash, choice(Hash)] = Field(
+        default="sha1",
+        description="The hash of the HMAC that makes passwords. `sha1` is what coturn and every back end speak (as an "
+        "HMAC it is still sound); `sha256` where both sides can.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_alone(cls, data: Any) -> Any:
+        """Accept a secret by itself, and never let a stray key be named in an error: it may be the secret."""
+        if isinstance(data, SharedSecretConfig):
+            return data
+        keys = set(data) if isinstance(data, Mapping) else set()
+        if isinstance(data, str | Secret) or keys in ({"file"}, {"env"}):
+            return {"secret": data}
+        if keys not in ({"secret"}, {"secret", "hash"}):
+            refuse(kind_of(data), f"{FORMS}, or a mapping of secret and hash")
+        return data
+
+    @model_validator(mode="after")
+    def _long_enough(self, info: ValidationInfo) -> Self:
+        if len(self.secret.get_secret_value()) < SHORT_SECRET:
+            warn(info, f"A shared secret is shorter than {SHORT_SECRET} characters: who has a credential can guess it.")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Allow the secret alone as well."""
+        return {"anyOf": [SCHEMA, handler(schema)]}
+
+
+class AuthConfig(Section):
+    """Who may relay. Without users and shared secrets nobody may, and the server answers STUN Binding only."""
+
+    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True)] = Field(
+        default={},
+        description="Users with a password that does not expire: name → secret.",
+    )
+    shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS)] = Field(
+        default=(),
+        description="Secrets that mint time-limited credentials, as `meshturn credentials issue` and the TURN REST "
+        "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
+        "end, and removing the old one a day later.",
+    )
+    separator: SeparatorText = Field(
+        default=":",
+        description="What stands between the expiry and the user in a time-limited username.",
+    )
+    nonce_lifetime: Annotated[int, duration(60, 3600)] = Field(
+        default=600,
+        description="How long a nonce is good for, in seconds. Shorter leaves less time to replay a captured request, "
+        "longer saves clients a round trip (438, RFC 8489 §9.2.4).",
+    )
+    strict_expiry: Boolean = Field(
+        default=False,
+        description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
+        "with the credential they began with, so this ends every call at the age of its credential.",
+    )
+
+
+class PeersConfig(Section):
+    """Which addresses clients may reach through the server (RFC 8656 §21).
+
+    Networks that are nobody's public address (private, loopback, link-local, documentation, multicast and the like),
+    and the server's own listeners, are refused without being listed.
+    """
+
+    allow: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+        default=(),
+        description="Networks that are allowed although they are not public. Careful: whoever has a credential can "
+        "reach every host there by UDP, through this server.",
+    )
+    deny: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+        default=(),
+        description="Networks that are refused as well. What is in both lists is refused.",
+    )
+    strict_permissions: Boolean = Field(
+        default=False,
+        description="Let permissions end after 300 seconds unless they are refreshed, to the letter of RFC 8656 §9. "
+        "Otherwise a live channel keeps its peer's permission alive, which aioice and aiortc need.",
+    )
+
+
+class LimitsConfig(Section):
+    """What one process holds at most, so that no client can take everything."""
+
+    allocations: Annotated[int, integer(1, 1_000_000)] = Field(
+        default=12_000,
+        description="Allocations held at once. Each takes a socket, a port and a few kilobytes; beyond it, 508.",
+    )
+    allocations_per_user: Annotated[int, integer(1, 1_000_000)] = Field(
+        default=64,
+        description="Allocations held at once by one user. A browser in a four-person call makes up to a dozen; "
+        "beyond it, 486.",
+    )
+    permissions_per_allocation: Annotated[int, integer(1, 65536)] = Field(
+        default=256,
+        description="Peer addresses with a permission in one allocation; beyond it, 508.",
+    )
+    channels_per_allocation: Annotated[int, integer(1, 4096)] = Field(
+        default=256,
+        description="Channels in one allocation; there are 4,096 numbers (RFC 8656 §12). Beyond it, 508.",
+    )
+    default_lifetime: Annotated[int, duration(60, 86400)] = Field(
+        default=600,
+        description="Seconds that an allocation lives when the client does not say, and at least (RFC 8656 §7.2).",
+    )
+    max_lifetime: Annotated[int, duration(60, 86400)] = Field(
+        default=3600,
+        description="Seconds that an allocation lives at most before it must be refreshed: how long a client that has "
+        "gone can hold a port.",
+    )
+    reflection_burst: Annotated[int, integer(0, 2**30, "bytes")] = Field(
+        default=65_536,
+        description="Bytes by which answers to one source prefix without credentials may exceed what came from there, "
+        "at once. Sources can be forged: without a budget the server would multiply an attack.",
+    )
+    reflection_rate: Annotated[int, integer(0, 2**30, "bytes per second")] = Field(
+        default=4096,
+        description="Bytes per second that this budget regains.",
+    )
+    pending_lookups: Annotated[int, integer(1, 1_000_000)] = Field(
+        default=1024,
+        description="Credential look-ups under way at once, where credentials are kept elsewhere; beyond it, 500.",
+    )
+
+    @model_validator(mode="after")
+    def _lifetimes_in_order(self, info: ValidationInfo) -> Self:
+        if self.default_lifetime > self.max_lifetime:
+            found = f"{self.max_lifetime} seconds, less than limits.default_lifetime"
+            report(info, "limits", Finding(("max_lifetime",), found, f"at least {self.default_lifetime} seconds"))
+        return self
+
+
+class LogConfig(Section):
+    """What is written to standard error."""
+
+    level: Annotated[Level, choice(Level)] = Field(
+        default="info",
+        description="The least level that is written. `debug` includes every refused peer.",
+    )
+    format: Annotated[Format, choice(Format)] = Field(
+        default="text",
+        description="Lines for people, or one JSON object a line for programs.",
+    )
+
+
+class Config(Section):
+    """A configuration of meshturn."""
+
+    realm: RealmText = Field(
+        default="meshturn",
+        description="The realm that clients are asked for credentials in (RFC 8489 §14.9); usually a domain. It is "
+        "part of every key, so changing it invalidates keys that are stored elsewhere.",
+    )
+    software: SoftwareText = Field(
+        default="meshturn",
+        description='What SOFTWARE says in answers to authenticated requests (RFC 8489 §14.14); empty (`""`) sends '
+        "none. Strangers are never told.",
+    )
+    listeners: Annotated[
+        tuple[Listener, ...],
+        AfterValidator(_no_duplicates),
+        Sized(MAX_LISTENERS, least=1),
+    ] = Field(
+        default_factory=_all_addresses,
+        description="Where clients come in.",
+    )
+    relay: RelayConfig = Field(default_factory=RelayConfig, description="Where peers are met.")
+    auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
+    peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
+    log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
+
+    @model_validator(mode="after")
+    def _somebody_may_relay(self, info: ValidationInfo) -> Self:
+        if not self.auth.users and not self.auth.shared_secrets:
+            warn(info, "There are no auth.users and no auth.shared_secrets: nobody can relay, STUN Binding is all.")
+        return self

@@ -1,0 +1,127 @@
+"""The configuration as seen from outside: JSON Schema, the effective values, the reference page."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from turnserver.config.environment import OTHER_VARIABLES, PREFIX
+from turnserver.config.models import Config, Listener, Section, SharedSecretConfig
+from turnserver.config.secret import MASK, Secret
+from turnserver.config.values import Rule
+
+__all__ = ["json_schema", "reference", "show"]
+
+
+def show(config: Config) -> str:
+    """Return a configuration as YAML, every option with its value, every secret masked."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the configuration file, for editors."""
+    schema = Config.model_json_schema()
+    defaults = Config().model_dump(mode="json")
+    for name, info in Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            _set_defaults(schema["$defs"][info.annotation.__name__], defaults[name])
+    _set_defaults(schema, {name: value for name, value in defaults.items() if not isinstance(value, dict)})
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "meshturn configuration"}
+    return head | {key: value for key, value in schema.items() if key not in head}
+
+
+def _set_defaults(schema: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    for name, value in defaults.items():
+        schema["properties"][name]["default"] = value
+
+
+_HEAD = f"""\
+# Configuration reference
+
+<!-- Generated from the schema in turnserver/config; run `python docs/generate_configuration.py` after changing it.
+-->
+
+meshturn reads one YAML file (`meshturn serve -c FILE`). Every option has a safe default, so an empty file is a valid
+one, and a key with nothing after it has its default. `conf/meshturn.yml` has every option with its default, commented
+out. `meshturn check -c FILE` tells every problem at once, `meshturn config show -c FILE` prints what is in force, and
+`meshturn config schema` prints a JSON Schema for editors.
+
+**Durations** are in seconds, or a number with a unit: `s`, `m`, `h`, `d` or `w` (`600`, `10m`, `1h30m`).
+
+**Secrets** are a text, `{{file: PATH}}` or `{{env: NAME}}`. A path is relative to the configuration file; one newline
+at the end of the file is dropped. Secrets are never shown: `{MASK}` stands in their place.
+
+**Environment variables** replace options: `{PREFIX}` and the path of the option in capitals, with two underscores
+between its parts, as in `{PREFIX}REALM=example.org` or `{PREFIX}RELAY__PORTS=50000-50999`. The value is YAML, so
+`{PREFIX}AUTH__SHARED_SECRETS='[{{env: TURN_SECRET}}]'` works; an empty variable is as good as none. A variable with
+this prefix that is no option is an error. {" and ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} belong to
+the command line.
+
+The YAML is plain: no anchors, aliases and tags, and only `true` and `false` are switches. Addresses that start with a
+colon need quotes (`"::"`).
+"""
+
+
+def reference() -> str:
+    """Return the reference page, in Markdown: one table per section."""
+    defaults = Config().model_dump(mode="json")
+    parts = [_HEAD, _table("The top level", Config, defaults, "")]
+    for name, info in Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            parts.append(_table(f"`{name}`", info.annotation, defaults[name], f"{name}."))
+        if name == "listeners":
+            parts.append(_table("`listeners`", Listener, _field_defaults(Listener), "listeners[]."))
+        if name == "auth":
+            prefix = "auth.shared_secrets[]."
+            parts.append(
+                _table("`auth.shared_secrets`", SharedSecretConfig, _field_defaults(SharedSecretConfig), prefix)
+            )
+    return "\n".join(parts)
+
+
+def _field_defaults(section: type[BaseModel]) -> dict[str, Any]:
+    return {name: info.default for name, info in section.model_fields.items() if not info.is_required()}
+
+
+def _table(title: str, section: type[BaseModel], defaults: Mapping[str, Any], prefix: str) -> str:
+    rows = [
+        f"| `{prefix}{name}` | {_type_of(info)} | {_default(info, defaults, name)} | {_cell(info.description or '')} |"
+        for name, info in section.model_fields.items()
+    ]
+    head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    return "\n".join([f"## {title}", "", inspect.cleandoc(section.__doc__ or ""), "", *head, *rows, ""])
+
+
+def _default(info: FieldInfo, defaults: Mapping[str, Any], name: str) -> str:
+    if info.is_required():
+        return "(required)"
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+        return "see below"
+    text = yaml.safe_dump(defaults[name], default_flow_style=True, sort_keys=False, width=1000)
+    return f"`{_cell(text.strip().removesuffix('...').strip())}`"
+
+
+def _type_of(info: FieldInfo) -> str:
+    rule = next((item for item in info.metadata if isinstance(item, Rule)), None)
+    return _cell(rule.name if rule is not None else _name_of(info.annotation))
+
+
+def _name_of(annotation: Any) -> str:
+    """Name the type of a list, a mapping or a section, from the rules in it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return next(item.name for item in arguments[1:] if isinstance(item, Rule))
+    if origin is tuple:
+        return f"list: {_name_of(arguments[0])}"
+    if origin is Mapping:
+        return f"mapping: {_name_of(arguments[0])} → {_name_of(arguments[1])}"
+    if annotation is Secret:
+        return "secret"
+    return "secret, or section" if annotation is SharedSecretConfig else "section"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

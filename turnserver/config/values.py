@@ -1,0 +1,418 @@
+"""The kinds of value that options have: each knows how to read itself, what to call itself, and what it allows.
+
+A kind is a :class:`Rule`, attached to a field with ``Annotated``. The same object makes the validator, the error
+message, the JSON Schema and the reference page, so these cannot disagree.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from auth.errors import InvalidString
+from auth.keys import opaque_string
+from turnserver.config.context import refuse
+
+__all__ = [
+    "Address",
+    "Boolean",
+    "Network",
+    "PortRange",
+    "RealmText",
+    "RelayPorts",
+    "Rule",
+    "SeparatorText",
+    "Sized",
+    "SoftwareText",
+    "UnicastAddress",
+    "UserName",
+    "choice",
+    "describe",
+    "duration",
+    "integer",
+    "kind_of",
+]
+
+T = TypeVar("T")
+
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
+
+_LONGEST_SHOWN = 60
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw]){1,5}|[0-9]{1,9}", re.ASCII)
+_PORTS = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", re.ASCII)
+_MAX_ATTRIBUTE_CHARACTERS = 127
+_MAX_ATTRIBUTE_BYTES = 763
+_MAX_USERNAME_BYTES = 508
+
+
+def describe(value: object) -> str:
+    """Return what was found, in a few words: short texts and numbers themselves, everything else by kind."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
+    if isinstance(value, int | float | IpAddress | IpNetwork):
+        text = str(value) if not isinstance(value, int) or abs(value) < 10**_LONGEST_SHOWN else "a huge number"
+        return text if len(text) <= _LONGEST_SHOWN else "a huge number"
+    return kind_of(value)
+
+
+def kind_of(value: object) -> str:
+    """Return what kind of thing was found, and nothing of it: for places where it may be a secret."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool | int | float):
+        return "a number or a switch"
+    return "a text" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+
+
+@dataclass(frozen=True, eq=False)
+class Rule(Generic[T]):
+    """One kind of value.
+
+    ``read`` makes the value or calls :func:`~turnserver.config.context.refuse`; ``name`` says the kind in the
+    reference page, ``allowed`` in an error; ``schema`` is JSON Schema; ``dump`` turns the value back into what YAML
+    can hold.
+    """
+
+    name: str
+    allowed: str
+    schema: dict[str, Any]
+    read: Callable[[object, "Rule[T]", ValidationInfo], T]
+    dump: Callable[[T], Any] = str
+
+    def refuse(self, value: object) -> T:
+        """Refuse a value, saying what it is and what is allowed."""
+        refuse(describe(value), self.allowed)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate with ``read`` alone; serialize with ``dump``."""
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: self.read(value, self, info),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.dump),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return a copy of the JSON Schema."""
+        return dict(self.schema)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A list (``mapping=False``) or a mapping of so many items, checked before any item is looked at.
+
+    Keys of a mapping that are spelled differently and mean the same are refused: one would silently win.
+    """
+
+    most: int
+    least: int = 0
+    mapping: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Put the checks around what validates the items."""
+        return core_schema.no_info_wrap_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the bounds to the JSON Schema."""
+        suffix = "Properties" if self.mapping else "Items"
+        bounds = {f"max{suffix}": self.most} | ({f"min{suffix}": self.least} if self.least else {})
+        return {**handler(schema), **bounds}
+
+    def _check(self, value: object, validate_items: Callable[[object], Any]) -> object:
+        if not isinstance(value, Mapping if self.mapping else list | tuple):
+            refuse(kind_of(value), "a mapping" if self.mapping else "a list")
+        if not self.least <= len(value) <= self.most:
+            refuse(f"{len(value)} items", f"{self.least} to {self.most} items")
+        items = validate_items(value)
+        if len(items) != len(value):
+            refuse("two keys that are the same, spelled differently", "each key once")
+        return items
+
+
+def _identity(value: T) -> T:
+    return value
+
+
+def integer(least: int, most: int, unit: str = "") -> Rule[int]:
+    """Return the rule for a whole number from ``least`` to ``most``, of a unit."""
+    suffix = f" {unit}" if unit else ""
+
+    def read(value: object, rule: Rule[int], _info: ValidationInfo) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return int(value)
+        return rule.refuse(value)
+
+    return Rule(
+        name=f"integer, {least:,} to {most:,}{suffix}",
+        allowed=f"a whole number from {least} to {most}{suffix}",
+        schema={"type": "integer", "minimum": least, "maximum": most},
+        read=read,
+        dump=_identity,
+    )
+
+
+def duration(least: int, most: int) -> Rule[int]:
+    """Return the rule for a time in whole seconds, written as a number or like ``10m``, ``1h30m``, ``1d``."""
+
+    def read(value: object, rule: Rule[int], _info: ValidationInfo) -> int:
+        seconds = value
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            parts = re.findall(r"([0-9]+)([smhdw]?)", value, re.ASCII)
+            seconds = sum(int(number) * _UNITS.get(unit, 1) for number, unit in parts)
+        if isinstance(seconds, int) and not isinstance(seconds, bool) and least <= seconds <= most:
+            return int(seconds)
+        return rule.refuse(value)
+
+    span = f"{_spell_seconds(least)} to {_spell_seconds(most)}"
+    return Rule(
+        name=f"duration, {span}",
+        allowed=f"a time from {span}: seconds, or a number with s, m, h, d or w (600, 10m, 1h30m)",
+        schema={
+            "anyOf": [
+                {"type": "integer", "minimum": least, "maximum": most},
+                {"type": "string", "pattern": f"^({_DURATION.pattern})$"},
+            ],
+        },
+        read=read,
+        dump=_identity,
+    )
+
+
+def _spell_seconds(seconds: int) -> str:
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def choice(literal: object) -> Rule[str]:
+    """Return the rule for one of several words, those of a ``Literal``."""
+    values: tuple[str, ...] = get_args(literal)
+
+    def read(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+        return value if isinstance(value, str) and value in values else rule.refuse(value)
+
+    return Rule(
+        name=" or ".join(f"`{value}`" for value in values),
+        allowed=" or ".join(values),
+        schema={"type": "string", "enum": list(values)},
+        read=read,
+        dump=str,
+    )
+
+
+def _read_boolean(value: object, rule: Rule[bool], _info: ValidationInfo) -> bool:
+    return value if isinstance(value, bool) else rule.refuse(value)
+
+
+Boolean = Annotated[bool, Rule("`true` or `false`", "true or false", {"type": "boolean"}, _read_boolean, _identity)]
+"""A switch."""
+
+
+def _fits_attribute(text: str) -> bool:
+    try:
+        return len(text) <= _MAX_ATTRIBUTE_CHARACTERS and len(text.encode()) <= _MAX_ATTRIBUTE_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _prepared(value: object) -> str | None:
+    """Return a text after OpaqueString preparation (RFC 8265 §4.2), or None for anything else."""
+    try:
+        return opaque_string(value) if isinstance(value, str) else None
+    except InvalidString:
+        return None
+
+
+def _read_realm(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+    text = _prepared(value)
+    if text is None or not _fits_attribute(text) or text != text.strip() or not set('"\\').isdisjoint(text):
+        return rule.refuse(value)
+    return text
+
+
+RealmText = Annotated[
+    str,
+    Rule(
+        "text",
+        "a text of 1 to 127 characters without quotation marks, backslashes, controls or spaces around it",
+        {"type": "string", "minLength": 1, "maxLength": _MAX_ATTRIBUTE_CHARACTERS},
+        _read_realm,
+    ),
+]
+"""REALM (RFC 8489 §14.9): an OpaqueString that fits a quoted-string and the attribute."""
+
+
+def _read_software(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+    if isinstance(value, str) and value.isprintable() and _fits_attribute(value):
+        return value
+    return rule.refuse(value)
+
+
+SoftwareText = Annotated[
+    str,
+    Rule(
+        "text",
+        "a printable text of at most 127 characters, or an empty one",
+        {"type": "string", "maxLength": _MAX_ATTRIBUTE_CHARACTERS},
+        _read_software,
+    ),
+]
+"""SOFTWARE (RFC 8489 §14.14)."""
+
+
+def _read_separator(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+    text = _prepared(value)
+    if text is None or len(text) > 8 or any(character.isdigit() for character in text):
+        return rule.refuse(value)
+    return text
+
+
+SeparatorText = Annotated[
+    str,
+    Rule(
+        "text",
+        "a text of 1 to 8 characters without digits",
+        {"type": "string", "minLength": 1, "maxLength": 8, "pattern": "^[^0-9]+$"},
+        _read_separator,
+    ),
+]
+"""What stands between the expiry and the user of a time-limited username."""
+
+
+def _read_user_name(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+    text = _prepared(value)
+    if text is None or len(text.encode()) > _MAX_USERNAME_BYTES:
+        return rule.refuse(value)
+    return text
+
+
+UserName = Annotated[
+    str,
+    Rule(
+        "user name",
+        f"a user name of 1 to {_MAX_USERNAME_BYTES} bytes without control or invisible characters (RFC 8265)",
+        {"type": "string", "minLength": 1, "maxLength": _MAX_USERNAME_BYTES},
+        _read_user_name,
+    ),
+]
+"""USERNAME (RFC 8489 §14.3), kept in its prepared form."""
+
+
+def _read_any_address(value: object) -> IpAddress | None:
+    if isinstance(value, IpAddress):
+        return value
+    if not isinstance(value, str) or len(value) > _LONGEST_SHOWN or "%" in value:
+        return None
+    try:
+        return ip_address(value)
+    except ValueError:
+        return None
+
+
+def _read_address(value: object, rule: Rule[IpAddress], _info: ValidationInfo) -> IpAddress:
+    address = _read_any_address(value)
+    if address is None or address.is_multicast or address == IPv4Address("255.255.255.255"):
+        return rule.refuse(value)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        refuse(describe(value), f"the IPv4 address itself: {address.ipv4_mapped}")
+    return address
+
+
+def _read_unicast(value: object, rule: Rule[IpAddress], info: ValidationInfo) -> IpAddress:
+    address = _read_address(value, rule, info)
+    return rule.refuse(value) if address.is_unspecified else address
+
+
+_ADDRESS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string", "format": kind} for kind in ("ipv4", "ipv6")]}
+
+Address = Annotated[
+    IpAddress,
+    Rule(
+        "address",
+        'an IPv4 or IPv6 address of this host, or "0.0.0.0" or "::" (in quotes) for all of them',
+        _ADDRESS_SCHEMA,
+        _read_address,
+    ),
+]
+"""An address to listen on."""
+
+UnicastAddress = Annotated[
+    IpAddress,
+    Rule(
+        "address",
+        "one IPv4 or IPv6 address (no name, no wildcard, no multicast)",
+        _ADDRESS_SCHEMA,
+        _read_unicast,
+    ),
+]
+"""The address of one interface."""
+
+
+def _read_network(value: object, rule: Rule[IpNetwork], _info: ValidationInfo) -> IpNetwork:
+    if isinstance(value, IpNetwork):
+        return value
+    if not isinstance(value, str) or len(value) > 2 * _LONGEST_SHOWN or "%" in value:
+        return rule.refuse(value)
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(value, strict=False)
+    except ValueError:
+        return rule.refuse(value)
+    return refuse(describe(value), f"the network {meant}, or the address {value.split('/')[0]} by itself")
+
+
+Network = Annotated[
+    IpNetwork,
+    Rule(
+        "network",
+        "an IPv4 or IPv6 network or address (192.168.0.0/16, fd00::/8, 10.0.0.1)",
+        {"type": "string"},
+        _read_network,
+    ),
+]
+"""A network in CIDR notation, or a single address."""
+
+
+class PortRange(NamedTuple):
+    """Ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        """Return ``first-last``."""
+        return f"{self.first}-{self.last}"
+
+
+def _read_ports(value: object, rule: Rule[PortRange], _info: ValidationInfo) -> PortRange:
+    match = _PORTS.fullmatch(value) if isinstance(value, str) else None
+    ports = PortRange(int(match[1]), int(match[2])) if match else value
+    if isinstance(ports, PortRange) and 1024 <= ports.first < ports.last <= 65535:
+        return ports
+    return rule.refuse(value)
+
+
+RelayPorts = Annotated[
+    PortRange,
+    Rule(
+        "range of ports",
+        "FIRST-LAST with 1024 ≤ FIRST < LAST ≤ 65535, so at least two ports",
+        {"type": "string", "pattern": "^[0-9]{1,5}\\s*-\\s*[0-9]{1,5}$"},
+        _read_ports,
+    ),
+]
+"""Relay ports: unprivileged, and at least a pair for EVEN-PORT (RFC 8656 §7.2)."""

@@ -1,0 +1,300 @@
+"""The default datapath: plain non-blocking UDP sockets, drained in place.
+
+All relay sockets stand in one private ``epoll`` whose descriptor is the loop's one reader. A wake-up of the loop then
+costs the same however many relays there are, and asyncio makes no handle per socket. Where there is no ``epoll`` each
+socket is a reader of the loop.
+
+How much is read. Finding a socket empty costs as much as a datagram, so a socket is read ``quota`` times and no more;
+the poll says for nothing whether more is waiting. If it is (the socket filled its quota and the very next poll names
+it again) the quota doubles; if the socket ran dry it falls to what was there. The bursts of one turn of the loop are
+bounded, and shared fairly among the sockets that are readable.
+
+What goes the same way is sent together: a run of datagrams of one size from one peer is one system call where the
+kernel can cut it up again (`turnserver.net.send_segments`).
+"""
+
+import asyncio
+import select
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from stun.address import Address
+from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+from turnserver.errors import DatapathError
+from turnserver.net import TOS_BYTE, Sockaddr, TosPolicy, bind_udp, from_sockaddr, receive_burst, to_sockaddr
+from turnserver.relay.base import ClientSender, DatapathSink
+from turnserver.relay.icmp import enable_errors, read_errors
+from turnserver.relay.peersocket import DONT_FRAGMENT, Hop, PeerSocket
+
+__all__ = ["AsyncioDatapath"]
+
+RELAY_BUFFER: Final = 256 * 1024
+"""Bytes asked for per relay socket and direction: 200 ms of 10 Mbit/s. The kernel takes memory only as packets wait."""
+
+SOCKET_BURST: Final = 32
+"""Datagrams read from one socket before the next one has its turn."""
+
+TURN_BURST: Final = 256
+"""Datagrams read per turn of the loop (about 2 ms), or one per readable socket if that is more."""
+
+POLL_SIZE: Final = 128
+"""Readable sockets asked of the kernel at a time."""
+
+ERROR_BURST: Final = 16
+"""ICMP errors taken from one socket per turn; the rest wait."""
+
+_READABLE: Final = 1
+"""EPOLLIN; anything else in an event means that the socket has an error to tell."""
+
+_PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
+_HEADER: Final = struct.Struct("!HH").pack
+
+
+class AsyncioDatapath:
+    """Relays through ordinary sockets on the running loop; see `turnserver.relay.base.Datapath`.
+
+    ``tos`` says whether DSCP and ECN are carried or cleared (RFC 8656 §14); ``clock`` is the monotonic clock that
+    expiries are measured on, in seconds; ``private_epoll`` is for platforms that have none, and for tests.
+    """
+
+    name = "asyncio"
+
+    def __init__(
+        self,
+        *,
+        tos: TosPolicy = "clear",
+        clock: Callable[[], float] = time.monotonic,
+        private_epoll: bool = hasattr(select, "epoll"),
+    ) -> None:
+        self._copies_tos = tos == "copy"
+        self._clock = clock
+        self._links: dict[RelayId, PeerSocket] = {}
+        self._by_fd: dict[int, PeerSocket] = {}
+        self._hops: dict[tuple[FiveTuple, int], Hop] = {}
+        self._epoll = select.epoll() if private_epoll else None
+        self._round = 0
+        self._sink: DatapathSink
+        self._clients: ClientSender
+        self._loop: asyncio.AbstractEventLoop
+
+    def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
+        """Join the running loop."""
+        self._sink = sink
+        self._clients = clients
+        self._loop = asyncio.get_running_loop()
+        if self._epoll is not None:
+            self._loop.add_reader(self._epoll.fileno(), self._drain)
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        if relay in self._links:
+            raise DatapathError(f"relay {relay} is open already")
+        try:
+            sock = bind_udp(bind, receive_tos=self._copies_tos, buffer_size=RELAY_BUFFER)
+        except OSError as error:
+            raise DatapathError(f"cannot bind a relay to {bind}: {error.strerror or error}") from error
+        enable_errors(sock)
+        link = PeerSocket(relay, sock, receive_tos=self._copies_tos)
+        self._links[relay] = self._by_fd[sock.fileno()] = link
+        if self._epoll is not None:
+            self._epoll.register(sock.fileno(), _READABLE)
+        else:
+            self._loop.add_reader(sock.fileno(), self._serve, link)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay and forget its routes and permissions; unknown relays are ignored."""
+        link = self._links.pop(relay, None)
+        if link is None:
+            return
+        for hop in list(link.routes.values()):
+            self._forget(hop)
+        fd = link.sock.fileno()
+        del self._by_fd[fd]
+        if self._epoll is not None:
+            self._epoll.unregister(fd)
+        else:
+            self._loop.remove_reader(fd)
+        link.close()
+
+    def add_route(self, route: Route) -> None:
+        """Install or refresh a route; idempotent. Ignored when the client's path or the relay has gone."""
+        link = self._links.get(route.relay)
+        if link is None:
+            return
+        peer = to_sockaddr(route.peer)
+        hop = self._hops.get((route.client, route.channel))
+        if hop is not None:
+            if hop.leads(link, peer):
+                hop.expires = route.expires
+                return
+            self._forget(hop)
+        elsewhere = link.routes.get(peer)
+        if elsewhere is not None:
+            self._forget(elsewhere)
+        path = self._clients.path(route.client)
+        if path is None:
+            return
+        hop = Hop(route, path, link, peer)
+        self._hops[route.client, route.channel] = path.channels[route.channel] = link.routes[peer] = hop
+
+    def remove_route(self, client: FiveTuple, channel: int) -> None:
+        """Remove one route; unknown ones are ignored."""
+        hop = self._hops.get((client, channel))
+        if hop is not None:
+            self._forget(hop)
+
+    def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
+        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+        link = self._links.get(relay)
+        if link is not None:
+            link.allow(ip, until, self._clock())
+
+    def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
+        """Drop datagrams from ``ip`` again."""
+        link = self._links.get(relay)
+        if link is not None:
+            link.forbid(ip)
+
+    def send_to_peer(self, relay: RelayId, peer: Address, data: bytes, dont_fragment: bool) -> None:
+        """Send one datagram (Send indications); errors are counted, never raised."""
+        link = self._links.get(relay)
+        if link is not None:
+            link.send(data, to_sockaddr(peer), DONT_FRAGMENT if dont_fragment else 0)
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened (zeroes for an unknown one)."""
+        link = self._links.get(relay)
+        return Counters() if link is None else link.counters()
+
+    def close(self) -> None:
+        """Close every relay; nothing is delivered afterwards."""
+        for relay in list(self._links):
+            self.close_relay(relay)
+        if self._epoll is not None and not self._epoll.closed:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+    def _forget(self, hop: Hop) -> None:
+        del self._hops[hop.client, hop.channel]
+        hop.unlink()
+        if not hop.path.channels:
+            self._clients.release(hop.client)
+
+    def _drain(self) -> None:
+        """One turn of the loop: serve what is readable, until nothing is or the turn's share of work is done."""
+        epoll = self._epoll
+        by_fd = self._by_fd
+        budget = TURN_BURST
+        while budget > 0 and epoll is not None and not epoll.closed:
+            events = epoll.poll(0, POLL_SIZE)
+            if not events:
+                return
+            now = self._clock()
+            self._round = this_round = self._round + 1
+            share = budget // len(events) or 1
+            for fd, event in events:
+                link = by_fd.get(fd)
+                if link is None:
+                    continue
+                if event != _READABLE:
+                    self._tell_errors(link, now)
+                quota = link.quota
+                if link.full_round == this_round - 1:
+                    quota = quota * 2 if quota < SOCKET_BURST else SOCKET_BURST
+                if quota > share:
+                    quota = share
+                burst = receive_burst(link.receive, quota)
+                count = len(burst)
+                if count == quota:
+                    link.full_round = this_round
+                link.quota = count or 1
+                if count == 1:
+                    self._forward_one(link, burst[0], now)
+                else:
+                    self._forward(link, burst, now)
+                budget -= quota
+
+    def _serve(self, link: PeerSocket) -> None:
+        """The same for one socket, where there is no private ``epoll``."""
+        now = self._clock()
+        self._tell_errors(link, now)
+        self._forward(link, receive_burst(link.receive, SOCKET_BURST), now)
+
+    def _forward_one(self, link: PeerSocket, packet: tuple[Any, ...], now: float) -> None:
+        """What `_forward` does, for a burst of one: when many relays carry little each, this is the common case."""
+        data = packet[0]
+        hop = link.routes.get(packet[-1])
+        if hop is None or hop.expires <= now:
+            self._pass_up(link, packet[-1], data, now)
+            return
+        size = len(data)
+        frame = _HEADER(hop.channel, size) + data
+        if hop.padded:
+            frame += _PADDING[size & 3]
+        if hop.reply(frame, packet[1][0][2][TOS_BYTE] if self._copies_tos and packet[1] else 0):
+            link.packets_to_client += 1
+            link.bytes_to_client += size
+        else:
+            link.dropped += 1
+
+    def _forward(self, link: PeerSocket, burst: list[tuple[Any, ...]], now: float) -> None:
+        """Take datagrams of peers to their clients (RFC 8656 §11.3, §12.7)."""
+        copies_tos = self._copies_tos
+        routes = link.routes
+        run: list[bytes] = []
+        run_hop: Hop | None = None
+        run_size = run_tos = tos = 0
+        for packet in burst:
+            data = packet[0]
+            hop = routes.get(packet[-1])
+            if hop is None or hop.expires <= now:
+                self._pass_up(link, packet[-1], data, now)
+                continue
+            size = len(data)
+            frame = _HEADER(hop.channel, size) + data
+            if hop.padded:
+                frame += _PADDING[size & 3]
+            if copies_tos:
+                tos = packet[1][0][2][TOS_BYTE] if packet[1] else 0
+            if hop is run_hop and size == run_size and tos == run_tos:
+                run.append(frame)
+                continue
+            if run_hop is not None:
+                _reply(link, run_hop, run, run_size, run_tos)
+            run = [frame]
+            run_hop = hop
+            run_size = size
+            run_tos = tos
+        if run_hop is not None:
+            _reply(link, run_hop, run, run_size, run_tos)
+
+    def _pass_up(self, link: PeerSocket, peer: Sockaddr, data: bytes, now: float) -> None:
+        """A datagram without a live channel: to the core if its sender has a permission, else nowhere."""
+        if link.permits(peer, now):
+            link.packets_to_client += 1
+            link.bytes_to_client += len(data)
+            self._sink.peer_datagram(link.relay, from_sockaddr(peer), data)
+        else:
+            link.dropped += 1
+
+    def _tell_errors(self, link: PeerSocket, now: float) -> None:
+        """RFC 8656 §11.5: it is the peer that the datagram was for who needs the permission, not the ICMP's sender."""
+        for error in read_errors(link.sock, ERROR_BURST):
+            if link.permits(error.peer, now):
+                self._sink.peer_icmp(link.relay, from_sockaddr(error.peer), error.type, error.code, error.data)
+
+
+def _reply(link: PeerSocket, hop: Hop, frames: list[bytes], size: int, tos: int) -> None:
+    """Send a run of frames to a client; ``size`` is that of each payload."""
+    if len(frames) > 1 and hop.path.send_run(frames, tos):
+        link.packets_to_client += len(frames)
+        link.bytes_to_client += len(frames) * size
+        return
+    for frame in frames:
+        if hop.reply(frame, tos):
+            link.packets_to_client += 1
+            link.bytes_to_client += size
+        else:
+            link.dropped += 1

@@ -1,0 +1,311 @@
+"""UDP listeners (RFC 8656 §3.1): one socket per local address, drained in place.
+
+Nothing is remembered about a source until the engine asks for its path, which it does only for clients that have a
+channel. A datagram costs a stranger more than it costs the server: what is neither STUN nor ChannelData (RFC 7983,
+RFC 8656 §12) is dropped on its first byte.
+
+A run of ChannelData of one size from one client over one channel goes to the peer with one system call where the kernel
+can cut it up again (`turnserver.net.send_segments`), and likewise for frames to a client.
+"""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from typing import Final
+
+from stun.address import Address
+from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.errors import StartupError
+from turnserver.net import (
+    TOS_BYTE,
+    Sockaddr,
+    TosPolicy,
+    bind_udp,
+    from_sockaddr,
+    receive_burst,
+    receiver,
+    send_segments,
+    set_tos,
+    supports_segments,
+    to_sockaddr,
+)
+from turnserver.transports.base import ChannelHop, FrameSink, TransportCounters
+
+__all__ = ["UdpPath", "UdpTransport"]
+
+LISTENER_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes asked for in each direction: every client of the listener shares it. The system may grant less."""
+
+LISTENER_BURST: Final = 64
+"""Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
+
+_HEADER_SIZE: Final = 4
+_RETRY_NEVER: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
+_FIRST_FREE_PORT: Final = 1024
+
+
+class UdpPath:
+    """The way to one client of one listener; see `turnserver.transports.base.Path`."""
+
+    __slots__ = ("_sockaddr", "_transport", "channels", "client")
+
+    padded = False
+
+    def __init__(self, transport: "UdpTransport", client: FiveTuple, sockaddr: Sockaddr) -> None:
+        self.channels: dict[int, ChannelHop] = {}
+        self.client = client
+        self._transport = transport
+        self._sockaddr = sockaddr
+
+    def send(self, frame: bytes, tos: int = 0) -> bool:
+        """Send one whole frame to the client; False if it had to be dropped."""
+        transport = self._transport
+        if tos != transport.tos:
+            transport.switch(tos)
+        try:
+            transport.sendto(frame, self._sockaddr)
+        except OSError as error:
+            if not transport.retry(frame, self._sockaddr, error):
+                return False
+        transport.packets_out += 1
+        transport.bytes_out += len(frame)
+        return True
+
+    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
+        transport = self._transport
+        if not transport.segments:
+            return False
+        if tos != transport.tos:
+            transport.switch(tos)
+        if not send_segments(transport.sock, frames, self._sockaddr):
+            return False
+        transport.packets_out += len(frames)
+        transport.bytes_out += len(frames) * len(frames[0])
+        return True
+
+
+class UdpTransport:
+    """One UDP listener on exactly one local address.
+
+    ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14); ``clock`` is the
+    monotonic clock, in seconds, that the expiry of a hop is measured on.
+    """
+
+    kind = ClientTransport.UDP
+
+    def __init__(
+        self,
+        listener: int,
+        address: Address,
+        *,
+        tos: TosPolicy = "clear",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.listener = listener
+        self.address = address
+        self._copies_tos = tos == "copy"
+        self._clock = clock
+        self._paths: dict[Sockaddr, UdpPath] = {}
+        self._started = False
+        self._segments = False
+        self._tos = 0
+        self._packets_in = 0
+        self._bytes_in = 0
+        self._packets_out = 0
+        self._bytes_out = 0
+        self._dropped = 0
+        self._sink: FrameSink
+        self._loop: asyncio.AbstractEventLoop
+
+    @property
+    def counters(self) -> TransportCounters:
+        """What the listener has carried since it was started."""
+        return TransportCounters(self._packets_in, self._bytes_in, self._packets_out, self._bytes_out, self._dropped)
+
+    def start(self, sink: FrameSink) -> None:
+        """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+
+        Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
+        """
+        try:
+            sock = bind_udp(self.address, receive_tos=self._copies_tos, buffer_size=LISTENER_BUFFER)
+        except OSError as error:
+            raise _startup_error(self.address, error) from error
+        self._sink = sink
+        self._sock = sock
+        self._sendto = sock.sendto
+        self._receive = receiver(sock, receive_tos=self._copies_tos)
+        self._segments = supports_segments(sock)
+        self.address = from_sockaddr(sock.getsockname())
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._drain)
+        self._started = True
+
+    def path(self, client: FiveTuple) -> UdpPath | None:
+        """The path of a client, made if need be; None once the listener is closed."""
+        if not self._started:
+            return None
+        sockaddr = to_sockaddr(client.client)
+        path = self._paths.get(sockaddr)
+        if path is None:
+            path = self._paths[sockaddr] = UdpPath(self, client, sockaddr)
+        return path
+
+    def release(self, client: FiveTuple) -> None:
+        """Forget a path that carries no route any more."""
+        self._paths.pop(to_sockaddr(client.client), None)
+
+    def send(self, client: FiveTuple, frame: bytes) -> bool:
+        """Send one whole frame; False if it had to be dropped. No path is made for it."""
+        return self._started and self.send_frame(frame, to_sockaddr(client.client), 0)
+
+    def close_client(self, client: FiveTuple) -> None:
+        """There is no connection to close."""
+
+    def close(self) -> None:
+        """Stop listening and drop every path."""
+        if not self._started:
+            return
+        self._started = False
+        self._paths.clear()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+
+    def send_frame(self, frame: bytes, sockaddr: Sockaddr, tos: int) -> bool:
+        """Send one datagram; False, and counted, if it had to be dropped."""
+        if tos != self._tos:
+            self._switch(tos)
+        try:
+            self._sendto(frame, sockaddr)
+        except OSError as error:
+            if not self._retry(frame, sockaddr, error):
+                return False
+        self._packets_out += 1
+        self._bytes_out += len(frame)
+        return True
+
+    def send_frames(self, frames: list[bytes], sockaddr: Sockaddr, tos: int) -> bool:
+        """Send datagrams of one size with one system call; False if none was sent, which is not counted."""
+        if not self._segments:
+            return False
+        if tos != self._tos:
+            self._switch(tos)
+        if not send_segments(self._sock, frames, sockaddr):
+            return False
+        self._packets_out += len(frames)
+        self._bytes_out += len(frames) * len(frames[0])
+        return True
+
+    def _switch(self, tos: int) -> None:
+        self._tos = tos
+        try:
+            set_tos(self._sock, tos)
+        except OSError:
+            return  # a closed socket; the send that follows counts the packet as dropped
+
+    def _retry(self, frame: bytes, sockaddr: Sockaddr, error: OSError) -> bool:
+        """A full buffer drops the frame; any other error may be left over from another client, so try once more."""
+        if error.errno not in _RETRY_NEVER:
+            try:
+                self._sendto(frame, sockaddr)
+            except OSError:
+                pass
+            else:
+                return True
+        self._dropped += 1
+        return False
+
+    def _drain(self) -> None:
+        """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink."""
+        copies_tos = self._copies_tos
+        paths = self._paths
+        burst = receive_burst(self._receive, LISTENER_BURST)
+        now = self._clock()
+        run: list[bytes] = []
+        run_hop: ChannelHop | None = None
+        octets = run_size = run_tos = tos = 0
+        for packet in burst:
+            data = packet[0]
+            size = len(data) - _HEADER_SIZE
+            octets += size
+            if size < 0:
+                self._dropped += 1
+                continue
+            first = data[0]
+            if first & 0xF0 == 0x40:
+                length = data[2] << 8 | data[3]
+                if length > size:
+                    self._dropped += 1
+                    continue
+                path = paths.get(packet[-1])
+                hop = None if path is None else path.channels.get(first << 8 | data[1])
+                if hop is not None and hop.expires > now:
+                    if copies_tos:
+                        tos = packet[1][0][2][TOS_BYTE] if packet[1] else 0
+                    payload = data[_HEADER_SIZE : _HEADER_SIZE + length]
+                    if hop is run_hop and length == run_size and tos == run_tos:
+                        run.append(payload)
+                        continue
+                    if run_hop is not None:
+                        _flush(run_hop, run, run_tos)
+                    run = [payload]
+                    run_hop = hop
+                    run_size = length
+                    run_tos = tos
+                    continue
+            elif first > 3:
+                self._dropped += 1
+                continue
+            if run_hop is not None:  # what came before must not overtake the sink's doings
+                _flush(run_hop, run, run_tos)
+                run_hop = None
+            self._pass_up(packet[-1], data)
+        if run_hop is not None:
+            _flush(run_hop, run, run_tos)
+        self._packets_in += len(burst)
+        self._bytes_in += octets + _HEADER_SIZE * len(burst)
+
+    def _pass_up(self, source: Sockaddr, data: bytes) -> None:
+        path = self._paths.get(source)
+        if path is not None:
+            client = path.client
+        else:
+            client = FiveTuple(self.kind, from_sockaddr(source), self.address, self.listener)
+        self._sink.client_frame(client, data)
+
+
+def _flush(hop: ChannelHop, run: list[bytes], tos: int) -> None:
+    if len(run) == 1:
+        hop.send(run[0], tos)
+    else:
+        hop.send_run(run, tos)
+
+
+def _startup_error(address: Address, error: OSError) -> StartupError:
+    where = f"UDP {address}"
+    if error.errno == errno.EADDRINUSE:
+        return StartupError(
+            f"{where} is already in use.",
+            f"Stop the program that holds it (ss -lunp 'sport = :{address.port}' names it) or choose another port.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM) and address.port < _FIRST_FREE_PORT:
+        return StartupError(
+            f"{where} is a privileged port and this user may not listen on it.",
+            f"Choose a port from {_FIRST_FREE_PORT} up, or grant the program CAP_NET_BIND_SERVICE.",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return StartupError(
+            f"{where} cannot be used: {address.host} is not an address of this machine.",
+            "Listen on one of its own addresses (ip address lists them); behind NAT, configure the external one apart.",
+        )
+    if error.errno == errno.EAFNOSUPPORT:
+        family = "IPv4" if len(address.ip) == 4 else "IPv6"
+        return StartupError(
+            f"{where} cannot be used: this machine has no {family}.",
+            f"Remove the {family} listeners, or enable {family} in the kernel.",
+        )
+    return StartupError(
+        f"{where} cannot be used: {error.strerror or error}.", "See the address and port of the listener."
+    )

@@ -1,0 +1,166 @@
+"""One server process: builds everything from the configuration, runs it, and takes it down cleanly.
+
+`run` is what `meshturn serve` and `meshturn up` call; a program that embeds a server uses `Worker` itself::
+
+    worker = Worker(config)
+    worker.start()          # inside a running event loop
+    ...
+    worker.stop()
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import signal
+from collections.abc import Callable
+
+from auth.nonce import NonceIssuer, SecurityFeatures
+from stun.address import Address
+from turnserver.assembly import core_settings, credential_store, make_transports, peer_policy, relay_addresses
+from turnserver.config import Config
+from turnserver.core.server import TurnCore
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import ClientTransport
+from turnserver.engine import Engine, EventListener
+from turnserver.errors import ConfigError
+from turnserver.log import EventLog, configure
+from turnserver.relay.registry import create_datapath
+from turnserver.transports.base import Transport
+
+__all__ = ["Worker", "raise_file_limit", "run"]
+
+_NONCE_KEY_SIZE = 32
+_SPARE_FILES = 256
+"""File descriptors for everything that is not a relay: listeners, log, the loop's own."""
+
+_logger = logging.getLogger("meshturn")
+
+
+class Worker:
+    """A TURN server in the running event loop."""
+
+    def __init__(self, config: Config, listeners: tuple[EventListener, ...] = ()) -> None:
+        self._config = config
+        self._listeners: tuple[EventListener, ...] = (EventLog(), *listeners)
+        self._engine: Engine | None = None
+        self._transports: list[Transport] = []
+        self._relays: tuple[RelayAddress, ...] = ()
+
+    @property
+    def listening(self) -> list[tuple[ClientTransport, Address]]:
+        """What the server listens on, wildcards expanded and ports as bound."""
+        return [(transport.kind, transport.address) for transport in self._transports]
+
+    @property
+    def relays(self) -> tuple[RelayAddress, ...]:
+        """The addresses that relays are bound on, and those that clients are told."""
+        return self._relays
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for revocation and the like. Raises RuntimeError unless the worker has been started."""
+        if self._engine is None:
+            raise RuntimeError("the worker has not been started")
+        return self._engine
+
+    def start(self) -> None:
+        """Bind everything and serve. Raises `StartupError` with one sentence and a hint; nothing is left open then."""
+        config = self._config
+        opened = make_transports(config)
+        self._relays = relay_addresses(config, [transport.address for transport in opened])
+        raise_file_limit(config.limits.allocations + _SPARE_FILES)
+        store = credential_store(config)
+        features = SecurityFeatures.PASSWORD_ALGORITHMS
+        if store.anonymous:
+            features |= SecurityFeatures.USERNAME_ANONYMITY
+        nonces = NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
+        core = TurnCore(core_settings(config, self._relays), store, nonces, os.urandom)
+        self._engine = Engine(core, create_datapath(config.relay.datapath, tos=config.relay.tos), self._listeners)
+        try:
+            for transport in opened:
+                self._engine.add(transport)
+                self._transports.append(transport)
+        except BaseException:
+            self.stop()
+            raise
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Take over what can change while running: the peer ACL (for what stands too), users, secrets, log level."""
+        self._config = config
+        listeners = [address for _, address in self.listening]
+        self.engine.replace_policy(peer_policy(config, self._relays, listeners))
+        self.engine.replace_credentials(credential_store(config))
+
+    def stop(self) -> None:
+        """Close every socket; calling it again does nothing."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self._transports = []
+
+
+async def run(
+    config: Config,
+    *,
+    on_ready: Callable[[Worker], None] | None = None,
+    reload: Callable[[], Config] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``on_ready`` is called once everything is bound.
+
+    On SIGHUP, ``reload`` is asked for the configuration as it is now, and what can change while running does; a
+    configuration that cannot be used changes nothing. Raises `StartupError` when the server cannot start.
+    """
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    worker = Worker(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, worker, reload)
+    configure(config.log)
+    try:
+        worker.start()
+        for kind, address in worker.listening:
+            _logger.info("listening", extra={"fields": {"transport": kind.name.lower(), "address": str(address)}})
+        if on_ready is not None:
+            on_ready(worker)
+        await stopping.wait()
+        _logger.info("stopping")
+    finally:
+        worker.stop()
+        for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload is not None else [])):
+            loop.remove_signal_handler(number)
+
+
+def _reload(worker: Worker, reload: Callable[[], Config]) -> None:
+    try:
+        config = reload()
+    except ConfigError as error:
+        for key, line, found, allowed in error.problems:
+            fields = {"key": key, "line": line, "found": found, "allowed": allowed}
+            _logger.error("configuration not reloaded", extra={"fields": fields})
+        return
+    configure(config.log)
+    worker.apply(config)
+    _logger.info("configuration reloaded: peers, auth and log; the rest takes a restart")
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Raise RLIMIT_NOFILE to ``wanted`` where that is allowed, and say so in the log where it is not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    for limits in ((wanted, max(wanted, hard)), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        except (OSError, ValueError):
+            continue
+        break
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        _logger.warning(
+            "fewer open files than limits.allocations needs", extra={"fields": {"have": soft, "want": wanted}}
+        )
