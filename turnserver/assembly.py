@@ -40,7 +40,7 @@ def _expanded(listener: Listener) -> list[bytes]:
 
 
 def relay_addresses(config: Config, listeners: Sequence[Address]) -> tuple[RelayAddress, ...]:
-    """Where relays are bound: as configured, or the listeners' own addresses; loopback only if there is nothing else."""
+    """Where relays are bound: as configured, or the listeners' own addresses, loopback only if there is no other."""
     external = {private.packed: public.packed for private, public in config.relay.external.items()}
     bound = [address.packed for address in config.relay.addresses]
     if not bound:

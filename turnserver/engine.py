@@ -218,7 +218,3 @@ class Engine:
         credentials = await lookup(command)
         self._core.credential_found(command.ticket, credentials, self._clock())
         self._work()
-
-
- -> Now:
-    return Now(time.monotonic(), time.time())

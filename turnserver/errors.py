@@ -10,7 +10,7 @@ class MeshturnError(Exception):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a configuration: the key, the line (0 when it has none), what was found and what is allowed."""
+    """One thing wrong with a configuration: the key, the line (0 without one), what was found and what is allowed."""
 
     key: str
     line: int
