@@ -11,7 +11,7 @@ __all__ = ["Address"]
 _COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
 _COOKIE_PORT: Final = MAGIC_COOKIE >> 16
 _MAPPED: Final = bytes(10) + b"\xff\xff"
-_SIZES: Final = {AddressFamily.IPV4: 4, AddressFamily.IPV6: 16}
+_VALUE_SIZES: Final[dict[int, int]] = {AddressFamily.IPV4: 8, AddressFamily.IPV6: 20}
 
 
 class Address(NamedTuple):
@@ -66,30 +66,28 @@ class Address(NamedTuple):
     @classmethod
     def unpack(cls, value: bytes) -> "Address":
         """From the value of MAPPED-ADDRESS and its like; the first byte is ignored. Raises `MalformedMessage`."""
-        size = len(value) - 4
-        if size < 0 or size != _SIZES.get(_family(value[1])):
-            raise MalformedMessage("an address of the wrong length for its family")
+        _check_value(value)
         return cls(bytes(value[4:]), value[2] << 8 | value[3])
 
     @classmethod
     def unpack_xor(cls, value: bytes, transaction_id: bytes) -> "Address":
         """From the value of XOR-MAPPED-ADDRESS and its like. Raises `MalformedMessage`."""
-        ip, port = cls.unpack(value)
-        return cls(_xor(ip, transaction_id), port ^ _COOKIE_PORT)
+        _check_value(value)
+        return cls(_xor(value[4:], transaction_id), (value[2] << 8 | value[3]) ^ _COOKIE_PORT)
 
     def _check(self) -> None:
         if len(self.ip) not in (4, 16) or not 0 <= self.port <= 0xFFFF:
             raise EncodeError("an address is 4 or 16 bytes and a port from 0 to 65535")
 
 
-def _family(number: int) -> AddressFamily:
-    try:
-        return AddressFamily(number)
-    except ValueError:
-        raise MalformedMessage(f"unknown address family {number}") from None
+def _check_value(value: bytes) -> None:
+    size = len(value)
+    if size < 4 or size != _VALUE_SIZES.get(value[1]):
+        raise MalformedMessage("an address of an unknown family, or of the wrong length for its family")
 
 
 def _xor(ip: bytes, transaction_id: bytes) -> bytes:
-    mask = _COOKIE if len(ip) == 4 else _COOKIE + transaction_id
-    size = len(ip)
-    return (int.from_bytes(ip, "big") ^ int.from_bytes(mask[:size], "big")).to_bytes(size, "big")
+    if len(ip) == 4:
+        return (int.from_bytes(ip, "big") ^ MAGIC_COOKIE).to_bytes(4, "big")
+    mask = int.from_bytes(_COOKIE + transaction_id, "big")
+    return (int.from_bytes(ip, "big") ^ mask).to_bytes(16, "big")

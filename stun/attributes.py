@@ -5,6 +5,7 @@ Values are decoded when somebody asks for them. A decoder raises `MalformedMessa
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from stun.address import Address
@@ -404,5 +405,5 @@ OTHER_ADDRESS = _row(0x802C, "OTHER-ADDRESS", "RFC 5780 §7.4", _ADDRESS)
 THIRD_PARTY_AUTHORIZATION = _row(0x802E, "THIRD-PARTY-AUTHORIZATION", "RFC 7635 §6.1", _text(MAX_TEXT))
 MOBILITY_TICKET = _row(0x8030, "MOBILITY-TICKET", "RFC 8016 §4", _ANY)
 
-REGISTRY: Final[Mapping[int, AttributeType[Any]]] = _table
+REGISTRY: Final[Mapping[int, AttributeType[Any]]] = MappingProxyType(_table)
 """Every attribute by its number."""

@@ -75,7 +75,7 @@ class AddressFamily(IntEnum):
 
 
 class TransportProtocol(IntEnum):
-    """IP protocol numbers in REQUESTED-TRANSPORT (RFC 8656 §18.7, RFC 6062 §4.1)."""
+    """IP protocol numbers in REQUESTED-TRANSPORT (RFC 8656 §18.8, RFC 6062 §4.1)."""
 
     TCP = 6
     UDP = 17

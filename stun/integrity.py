@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from stun.attributes import MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, AttributeType
 from stun.constants import HEADER_LENGTH
-from stun.digest import integrity_sha1, integrity_sha256
+from stun.digest import SHA256_LENGTH, integrity_sha1, integrity_sha256
 from stun.message import Message
 
 __all__ = ["verify", "verify_sha256"]
@@ -16,8 +16,15 @@ def verify(message: Message, key: bytes) -> bool:
     return _verify(message, key, MESSAGE_INTEGRITY, integrity_sha1)
 
 
-def verify_sha256(message: Message, key: bytes) -> bool:
-    """True if the message has a MESSAGE-INTEGRITY-SHA256, truncated or not, and it is right for ``key``."""
+def verify_sha256(message: Message, key: bytes, minimum: int = SHA256_LENGTH) -> bool:
+    """True if the message has a MESSAGE-INTEGRITY-SHA256 and it is right for ``key``. Constant time.
+
+    A value truncated to fewer than ``minimum`` bytes is refused. RFC 8489 §14.6 wants the full 32 unless the usage
+    says otherwise, and TURN does not.
+    """
+    claimed = message.first(MESSAGE_INTEGRITY_SHA256)
+    if claimed is None or len(claimed) < minimum:
+        return False
     return _verify(message, key, MESSAGE_INTEGRITY_SHA256, integrity_sha256)
 
 
