@@ -117,7 +117,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+        if getattr(event, "anchor", None) is not None:  # an alias has its anchor's name there, too
             raise _RefusedError("an anchor or an alias", _NO_ALIASES, event.start_mark)
         if getattr(event, "tag", None) is not None:
             raise _RefusedError("a tag", _NO_TAGS, event.start_mark)

@@ -1,0 +1,152 @@
+"""Time-limited credentials: ``<expiry>[:<user>]`` and a password that proves who minted it.
+
+The scheme of draft-uberti-behave-turn-rest, as coturn and the browsers' back ends know it: the username starts with
+the Unix time at which it expires, the password is ``base64(HMAC(secret, username))``, and the server needs the secret
+only.
+"""
+
+import hmac
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from auth.errors import InvalidCredential, InvalidString
+from auth.keys import long_term_keys, opaque_string
+from auth.types import Credential
+
+__all__ = ["MAX_USERNAME_BYTES", "SharedSecret", "TimeLimitedCredentials", "mint", "parse_username", "password_for"]
+
+MAX_USERNAME_BYTES = 508
+"""The longest USERNAME, in bytes of UTF-8 (RFC 8489 §14.3: fewer than 509)."""
+
+_MAX_DIGITS = 15
+# Past the year 31 million, and still exact in a float; whatever is longer is no time but an attempt at something.
+
+_ASCII_DIGITS = frozenset("0123456789")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecret:
+    """A secret that the server shares with whoever mints credentials, and the hash of its HMAC.
+
+    Raises InvalidCredential if the secret is empty or the algorithm is neither ``sha1`` (what everybody speaks) nor
+    ``sha256``.
+    """
+
+    secret: bytes = field(repr=False)
+    algorithm: Literal["sha1", "sha256"] = "sha1"
+
+    def __post_init__(self) -> None:
+        """Refuse what could never authenticate anybody."""
+        if not self.secret:
+            raise InvalidCredential("a shared secret is not empty")
+        if self.algorithm not in {"sha1", "sha256"}:
+            raise InvalidCredential("the hash of a shared secret is sha1 or sha256")
+
+
+def password_for(secret: SharedSecret, username: str) -> str:
+    """Return the password that goes with a time-limited username, ``base64(HMAC(secret, username))``.
+
+    Raises InvalidCredential if the username cannot be written in UTF-8.
+    """
+    try:
+        message = username.encode()
+    except UnicodeEncodeError:
+        raise InvalidCredential("a username is text that UTF-8 can carry") from None
+    return b64encode(hmac.digest(secret.secret, message, secret.algorithm)).decode("ascii")
+
+
+def mint(secret: SharedSecret, user: str, expires_at: int, separator: str = ":") -> tuple[str, str]:
+    """Return the username and the password of a credential that is good until ``expires_at`` (Unix time, seconds).
+
+    ``user`` says who it is for and is what quotas count; it may be empty. Raises InvalidCredential if the user is not
+    an OpaqueString, the moment is not a positive number of up to 15 digits, the separator is not usable, or the
+    username would pass 508 bytes.
+    """
+    _check_separator(separator)
+    if not 0 < expires_at < 10**_MAX_DIGITS:
+        raise InvalidCredential(f"the expiry is Unix time: a positive number of up to {_MAX_DIGITS} digits")
+    try:
+        username = f"{int(expires_at)}{separator}{opaque_string(user)}" if user else str(int(expires_at))
+    except InvalidString as error:
+        raise InvalidCredential(f"the user is not usable in a username: {error}") from None
+    if len(username.encode()) > MAX_USERNAME_BYTES:
+        raise InvalidCredential(f"the username would be longer than {MAX_USERNAME_BYTES} bytes")
+    return username, password_for(secret, username)
+
+
+def parse_username(username: str, separator: str = ":") -> tuple[int, str]:
+    """Split ``<expiry>`` or ``<expiry><separator><user>`` into the Unix time in seconds and the user ("" without
+    one).
+
+    The user is everything after the first separator and is still hostile text. Raises InvalidCredential if the text
+    before it is not 1 to 15 ASCII digits, or the separator is not usable.
+    """
+    _check_separator(separator)
+    # The first 16 characters settle it, whatever the length of the rest.
+    digits, _, user = username.partition(separator)
+    if not 0 < len(digits) <= _MAX_DIGITS or not _ASCII_DIGITS.issuperset(digits):
+        raise InvalidCredential("the username is not <expiry> or <expiry><separator><user>")
+    return int(digits), user
+
+
+def _check_separator(separator: str) -> None:
+    if not separator or not _ASCII_DIGITS.isdisjoint(separator):
+        raise InvalidCredential("the separator is at least one character, and none of them a digit")
+
+
+class TimeLimitedCredentials:
+    """A store for everybody to whom one of the shared secrets gave a username.
+
+    It keeps no users: any name of the right form gets one credential per secret, in the order of the secrets, and
+    only the key tells whether the name was really minted. Such a user cannot be found by hash. Raises
+    InvalidCredential if there is no secret or the separator is not usable.
+    """
+
+    __slots__ = ("_secrets", "_separator")
+
+    def __init__(self, secrets: Sequence[SharedSecret], separator: str = ":") -> None:
+        _check_separator(separator)
+        if not secrets:
+            raise InvalidCredential("time-limited credentials need at least one shared secret")
+        self._secrets = tuple(secrets)
+        self._separator = separator
+
+    def __repr__(self) -> str:
+        """Count the secrets; show none."""
+        return f"TimeLimitedCredentials({len(self._secrets)} secrets)"
+
+    @property
+    def anonymous(self) -> bool:
+        """False: a hash does not tell when the name behind it expires."""
+        return False
+
+    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
+        """Return one credential per secret, or nothing if the name does not have the form.
+
+        ``user_id`` is the prepared user part, or the whole username where there is none; ``expires_at`` is what the
+        name says, in the past or not. Names that are not OpaqueStrings are nobody's (RFC 8489 §14.3).
+        """
+        if len(username) > MAX_USERNAME_BYTES:
+            return ()
+        try:
+            expires_at, user = parse_username(username, self._separator)
+            prepared = opaque_string(username)
+            user_id = opaque_string(user) if user else prepared
+            return tuple(
+                Credential(
+                    username,
+                    realm,
+                    user_id,
+                    long_term_keys(username, realm, password_for(secret, username)),
+                    float(expires_at),
+                )
+                for secret in self._secrets
+            )
+        except (InvalidCredential, InvalidString):
+            return ()
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential]:
+        """Return nothing."""
+        return ()

@@ -1,0 +1,90 @@
+"""What the schema says to people and editors."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnserver.config import Config, Listener, SharedSecretConfig, json_schema, reference, show
+from turnserver.config.models import Section
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
+HUSH = "hush hush hush hush"
+
+
+def all_keys() -> list[str]:
+    found = []
+    for name, info in Config.model_fields.items():
+        found.append(name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            found += [f"{name}.{inner}" for inner in info.annotation.model_fields]
+    found += [f"listeners[].{name}" for name in Listener.model_fields]
+    return found + [f"auth.shared_secrets[].{name}" for name in SharedSecretConfig.model_fields]
+
+
+def test_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == reference(), "run docs/generate_configuration.py"
+
+
+def test_page_has_every_option_once() -> None:
+    page = reference()
+    assert {key: page.count(f"| `{key}` |") for key in all_keys()} == dict.fromkeys(all_keys(), 1)
+
+
+def test_every_row_of_the_page_has_four_cells() -> None:
+    rows = [line for line in reference().splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {5}
+
+
+def test_show_is_the_whole_configuration_without_secrets() -> None:
+    config = Config.model_validate({"auth": {"users": {"alice": HUSH}, "shared_secrets": [HUSH]}, "realm": "caf\u00e9"})
+    text = show(config)
+    shown = yaml.safe_load(text)
+    assert HUSH not in text
+    assert "caf\u00e9" in text
+    assert shown["auth"]["users"] == {"alice": "(secret)"}
+    assert shown["auth"]["shared_secrets"] == [{"secret": "(secret)", "hash": "sha1"}]
+    for name, info in Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            assert shown[name].keys() == info.annotation.model_fields.keys()
+
+
+def test_what_is_shown_can_be_loaded_again() -> None:
+    assert Config.model_validate(yaml.safe_load(show(Config()))) == Config()
+
+
+def test_schema_has_every_default() -> None:
+    schema = json_schema()
+    defaults = Config().model_dump(mode="json")
+    for name, value in defaults.items():
+        if not isinstance(value, dict):
+            assert schema["properties"][name]["default"] == value
+            continue
+        annotation = Config.model_fields[name].annotation
+        assert annotation is not None
+        section = schema["$defs"][annotation.__name__]
+        assert {key: field["default"] for key, field in section["properties"].items()} == value
+
+
+def test_schema_is_closed_and_described() -> None:
+    def closed(part: dict[str, Any]) -> None:
+        assert part["additionalProperties"] is False
+        for name, field in part["properties"].items():
+            assert field.get("description"), name
+
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    closed(schema)
+    for name, part in schema["$defs"].items():
+        if name != "SharedSecretConfig":
+            closed(part)
+
+
+def test_schema_bounds() -> None:
+    """The same bounds that the loader holds values to."""
+    schema = json_schema()
+    assert schema["properties"]["listeners"]["minItems"] == 1
+    assert schema["$defs"]["Listener"]["required"] == ["address"]
+    assert schema["$defs"]["Listener"]["properties"]["port"]["maximum"] == 65535
+    assert schema["$defs"]["LogConfig"]["properties"]["level"]["enum"] == ["debug", "info", "warning", "error"]
+    assert len(schema["$defs"]["SharedSecretConfig"]["anyOf"]) == 2
