@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
 from auth.store import Chain, CredentialStore, StaticUsers
 from stun.address import Address
+from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
 from turnserver.config import Config, Listener
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
@@ -73,6 +74,8 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSetti
         policy=peer_policy(config, relays, ()),
         strict_permissions=config.peers.strict_permissions,
         strict_expiry=config.auth.strict_expiry,
+        last_channel=CHANNEL_MAX_RFC5766 if config.relay.legacy_channels else CHANNEL_MAX,
+        alternate=tuple(Address(server.address.packed, server.port) for server in config.alternate_servers),
         limits=Limits(
             allocations=limits.allocations,
             allocations_per_user=limits.allocations_per_user,

@@ -87,13 +87,16 @@ def test_switches_and_names_reach_the_core() -> None:
     chosen = config(
         realm="example.org",
         software="",
-        relay={"ports": "50000-50100"},
+        relay={"ports": "50000-50100", "legacy_channels": True},
+        alternate_servers=["192.0.2.7:3478", "[2001:db8::7]:443"],
         peers={"strict_permissions": True},
         auth={"strict_expiry": True},
     )
     settings = core_settings(chosen, (RelayAddress(LOOPBACK, LOOPBACK),))
     assert (settings.realm, settings.software) == ("example.org", "")
     assert (settings.ports.first, settings.ports.last) == (50000, 50100)
+    assert settings.last_channel == 0x7FFF
+    assert settings.alternate == (Address.parse("192.0.2.7", 3478), Address.parse("2001:db8::7", 443))
     assert settings.strict_permissions
     assert settings.strict_expiry
     assert settings.relays == (RelayAddress(LOOPBACK, LOOPBACK),)

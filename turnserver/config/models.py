@@ -25,12 +25,14 @@ from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.values import (
     Address,
     Boolean,
+    Endpoint,
     IpAddress,
     Network,
     PortRange,
     RealmText,
     RelayPorts,
     SeparatorText,
+    ServerEndpoint,
     Sized,
     SoftwareText,
     UnicastAddress,
@@ -122,6 +124,12 @@ def _all_addresses() -> tuple[Listener, ...]:
     return tuple(Listener(address=ip_address(wildcard)) for wildcard in ("0.0.0.0", "::"))
 
 
+def _one_per_family(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    if len({endpoint.address.version for endpoint in endpoints}) < len(endpoints):
+        refuse(", ".join(map(str, endpoints)), "at most one IPv4 and one IPv6 address")
+    return endpoints
+
+
 def _distinct(addresses: tuple[IpAddress, ...]) -> tuple[IpAddress, ...]:
     for index, address in enumerate(addresses):
         if address in addresses[:index]:
@@ -158,6 +166,12 @@ class RelayConfig(Section):
         description="What becomes of DSCP and ECN, the marks for priority and congestion (RFC 8656 §14): `copy` "
         "carries them to the other side where the platform can, `clear` sends zeroes, for networks where clients "
         "must not choose their priority.",
+    )
+
+    legacy_channels: Boolean = Field(
+        default=False,
+        description="Accept channel numbers from 0x5000 to 0x7FFF too, which RFC 5766 allowed and RFC 8656 §12 "
+        "reserves. Clients of this century count up from 0x4000; coturn 4.6's test client does not.",
     )
 
     @model_validator(mode="before")
@@ -359,6 +373,15 @@ class Config(Section):
     ] = Field(
         default_factory=_all_addresses,
         description="Where clients come in.",
+    )
+    alternate_servers: Annotated[
+        tuple[ServerEndpoint, ...],
+        AfterValidator(_one_per_family),
+        Sized(2),
+    ] = Field(
+        default=(),
+        description="Send clients that want to allocate to another server instead (300 Try Alternate, RFC 8489 §10), "
+        "one for IPv4 clients and one for IPv6 clients: to take a server out of service. Running allocations go on.",
     )
     relay: RelayConfig = Field(default_factory=RelayConfig, description="Where peers are met.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")

@@ -20,12 +20,14 @@ from turnserver.config.context import refuse
 __all__ = [
     "Address",
     "Boolean",
+    "Endpoint",
     "Network",
     "PortRange",
     "RealmText",
     "RelayPorts",
     "Rule",
     "SeparatorText",
+    "ServerEndpoint",
     "Sized",
     "SoftwareText",
     "UnicastAddress",
@@ -46,6 +48,7 @@ _LONGEST_SHOWN = 60
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw]){1,5}|[0-9]{1,9}", re.ASCII)
 _PORTS = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", re.ASCII)
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<v4>[0-9.]{7,15})):(?P<port>[0-9]{1,5})", re.ASCII)
 _MAX_ATTRIBUTE_CHARACTERS = 127
 _MAX_ATTRIBUTE_BYTES = 763
 _MAX_USERNAME_BYTES = 508
@@ -416,3 +419,42 @@ RelayPorts = Annotated[
     ),
 ]
 """Relay ports: unprivileged, and at least a pair for EVEN-PORT (RFC 8656 §7.2)."""
+
+
+class Endpoint(NamedTuple):
+    """A transport address: IP address and port."""
+
+    address: IpAddress
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``192.0.2.1:3478`` or ``[2001:db8::1]:3478``."""
+        return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
+
+
+def _read_endpoint(value: object, rule: Rule[Endpoint], _info: ValidationInfo) -> Endpoint:
+    if isinstance(value, Endpoint):
+        return value
+    match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return Endpoint(ip_address(match["v6"] or match["v4"]), _port(match["port"])) if match else rule.refuse(value)
+    except ValueError:
+        return rule.refuse(value)
+
+
+def _port(text: str) -> int:
+    if not 1 <= int(text) <= 65535:
+        raise ValueError(text)
+    return int(text)
+
+
+ServerEndpoint = Annotated[
+    Endpoint,
+    Rule(
+        "IP address and port",
+        "ADDRESS:PORT, an IPv6 address in brackets (192.0.2.1:3478, [2001:db8::1]:3478)",
+        {"type": "string", "pattern": "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$"},
+        _read_endpoint,
+    ),
+]
+"""Where another server is."""

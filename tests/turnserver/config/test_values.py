@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from turnserver.config import Config
 from turnserver.config.values import (
     Address,
     Boolean,
@@ -164,3 +165,21 @@ def test_kind_says_nothing_of_the_value() -> None:
         "a list",
         "a value of type bytes",
     ]
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:3478", "[2001:db8::1]:443", "[::ffff:192.0.2.1]:1"])
+def test_endpoints_read_as_they_are_written(text: str) -> None:
+    assert Config.model_validate({"alternate_servers": [text]}).alternate_servers[0].port in {3478, 443, 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:443", "[::1]", "a:1", 7, None]
+)
+def test_what_is_no_endpoint_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="ADDRESS:PORT"):
+        Config.model_validate({"alternate_servers": [text]})
+
+
+def test_alternate_servers_are_one_per_family() -> None:
+    with pytest.raises(ValueError, match="at most one IPv4"):
+        Config.model_validate({"alternate_servers": ["192.0.2.1:1", "192.0.2.2:1"]})
