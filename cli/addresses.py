@@ -1,0 +1,100 @@
+"""Which of this machine's addresses clients would use, and the URIs that say so."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+
+from stun.address import Address
+from stun.uri import StunUri
+from turnserver.config import Config
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import ClientTransport
+
+__all__ = ["client_uris", "primary_addresses", "reach", "relay_text", "stun_uri"]
+
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Addresses set aside for documentation (RFC 5737, RFC 3849): the default route leads there, and nobody is there."""
+
+_SCHEMES: Mapping[ClientTransport, tuple[str, str]] = {
+    ClientTransport.UDP: ("turn", "udp"),
+    ClientTransport.TCP: ("turn", "tcp"),
+    ClientTransport.TLS: ("turns", "tcp"),
+}
+
+
+def primary_addresses() -> list[str]:
+    """The address that this machine sends from to the rest of the world, of each family that has one.
+
+    Connecting a UDP socket sends nothing; it only asks the routing table. Without any route: the loopback address.
+    """
+    found = []
+    for family, elsewhere in _ELSEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as asking:
+                asking.connect((elsewhere, 9))
+                host = str(asking.getsockname()[0]).partition("%")[0]
+        except OSError:
+            continue
+        if not ipaddress.ip_address(host).is_link_local:
+            found.append(host)
+    return found or ["127.0.0.1"]
+
+
+def reach(hosts: Iterable[str]) -> str:
+    """Who can use a server at these addresses: a sentence for people, empty when everybody can."""
+    addresses = [ipaddress.ip_address(host) for host in hosts]
+    if all(address.is_loopback for address in addresses):
+        return "Only programs on this machine can use these addresses."
+    if not any(address.is_global for address in addresses):
+        return (
+            "Only machines on this network can use these addresses, for they are private. Behind a 1:1 NAT, give the "
+            "public one as relay.external in a configuration file (meshturn serve -c FILE)."
+        )
+    return ""
+
+
+def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None) -> list[StunUri]:
+    """The TURN URIs that clients can be given.
+
+    A wildcard listener is known by the machine's primary addresses, and an address behind 1:1 NAT by its public one
+    (``relay.external``). With ``listening`` (what a running server has bound) ports are taken from there; without it,
+    from the configuration, where port 0 names nothing.
+    """
+    external = {str(private): str(public) for private, public in config.relay.external.items()}
+    bound = _configured(config) if listening is None else list(listening)
+    hosts = []
+    for listener in config.listeners:
+        version = listener.address.version
+        hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
+    found = [
+        StunUri(_SCHEMES[transport][0], external.get(host, host), address.port, _SCHEMES[transport][1])
+        for host in dict.fromkeys(hosts)
+        for transport, address in bound
+        if address.host == host and address.port
+    ]
+    return list(dict.fromkeys(found))
+
+
+def stun_uri(uri: StunUri) -> StunUri:
+    """The STUN URI of the same listener (RFC 7064)."""
+    return StunUri("stuns" if uri.secure else "stun", uri.host, uri.port, uri.transport)
+
+
+def relay_text(relay: RelayAddress) -> str:
+    """A relay's address in words; behind 1:1 NAT, both."""
+    bound, external = Address(relay.bound, 0).host, Address(relay.external, 0).host
+    return bound if bound == external else f"{bound} (clients are told {external})"
+
+
+def _primary(version: int) -> list[str]:
+    return [host for host in primary_addresses() if ipaddress.ip_address(host).version == version]
+
+
+def _configured(config: Config) -> list[tuple[ClientTransport, Address]]:
+    found = []
+    for listener in config.listeners:
+        kind = ClientTransport[listener.transport.upper()]
+        wildcard = listener.address.is_unspecified
+        hosts = _primary(listener.address.version) if wildcard else [str(listener.address)]
+        found += [(kind, Address.parse(host, listener.port)) for host in hosts]
+    return found

@@ -1,0 +1,63 @@
+"""Where commands write: answers to standard output, everything else to standard error.
+
+Rich is used without its markup and emoji codes, and every string that did not come from our own source goes through
+`cli.text.printable` first.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from cli.text import printable
+
+__all__ = ["emit_json", "error_console", "facts", "hint", "out_console", "say", "title"]
+
+
+def _console(*, stderr: bool) -> Console:
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def out_console() -> Console:
+    """A console on standard output as it is now (tests and callers may have replaced it)."""
+    return _console(stderr=False)
+
+
+def error_console() -> Console:
+    """The same on standard error."""
+    return _console(stderr=True)
+
+
+def emit_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:
+    """Write one JSON document; ASCII only, so that nothing in it can steer a terminal."""
+    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+
+
+def say(console: Console, sentence: str, style: str = "") -> None:
+    """Write one line of text, whatever is in it."""
+    console.print(Text(printable(sentence), style=style))
+
+
+def title(console: Console, text: str) -> None:
+    """Write a heading, with an empty line before it."""
+    console.print()
+    say(console, text, "bold")
+
+
+def hint(console: Console, text: str) -> None:
+    """Write what to do about what was just said."""
+    say(console, f"Hint: {text}", "cyan")
+
+
+def facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Write names and values in two columns; long values are not broken, so that they can be copied."""
+    shown = [(printable(name), printable(value)) for name, value in rows]
+    width = max((cell_len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        gap = " " * (width - cell_len(name) + 2)
+        console.print(Text.assemble("  ", (name, "dim"), gap, value))

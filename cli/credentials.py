@@ -1,0 +1,100 @@
+"""``meshturn credentials``: time-limited credentials, made with a shared secret."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import config_option, json_option, parse_duration, state_dir_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auth.ephemeral import SharedSecret
+    from cli.credential import Issued
+    from stun.uri import StunUri
+
+__all__ = ["credentials", "issue"]
+
+
+@click.group()
+def credentials() -> None:
+    """Issue time-limited credentials."""
+
+
+@credentials.command()
+@click.option("--user", default="", metavar="NAME", help="Whom it is for; quotas count by it.")
+@click.option(
+    "--ttl",
+    type=parse_duration,
+    metavar="DURATION",
+    default="1h",
+    show_default=True,
+    help="How long a client may begin to relay with it: 90s, 15m, 1h30m, 1d.",
+)
+@config_option
+@state_dir_option
+@json_option
+def issue(user: str, ttl: int, config_path: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Make a user name and a password that stop working after a time.
+
+    They are made with the first shared secret of the configuration or, without -c, with the one that `meshturn up`
+    keeps. The server is not asked: it recognizes what was made with its secret.
+
+    Exit code 0: issued; 2: there is no shared secret, or the configuration is wrong.
+    """
+    issued = _from_state(user, ttl, state_dir) if config_path is None else _from_config(user, ttl, config_path)
+    if as_json:
+        from cli.console import emit_json  # noqa: PLC0415  each output imports only what it needs
+
+        emit_json(issued.as_json())
+        return
+    from cli.console import facts, out_console, say, title  # noqa: PLC0415
+
+    console = out_console()
+    rows = [("username", issued.username), ("password", issued.password), ("valid until", issued.expires)]
+    facts(console, [*rows, *(("URL", str(uri)) for uri in issued.uris)])
+    title(console, "In a page:")
+    say(console, f"  {issued.snippet()}")
+
+
+def _from_config(user: str, ttl: int, path: Path) -> "Issued":
+    from auth.ephemeral import SharedSecret  # noqa: PLC0415  keeps --help quick
+    from cli.addresses import client_uris  # noqa: PLC0415
+    from cli.loading import load_config, show_warnings  # noqa: PLC0415
+    from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
+
+    loaded = load_config(path, os.environ)
+    auth = loaded.config.auth
+    if not auth.shared_secrets:
+        allowed = "at least one shared secret: time-limited credentials are made with it"
+        raise ConfigError(loaded.source, [Problem("auth.shared_secrets", 0, "none", allowed)])
+    show_warnings(loaded)
+    first = auth.shared_secrets[0]
+    secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
+    return _issue(secret, user, ttl, auth.separator, client_uris(loaded.config))
+
+
+def _from_state(user: str, ttl: int, directory: Path | None) -> "Issued":
+    from auth.ephemeral import SharedSecret  # noqa: PLC0415
+    from cli.addresses import client_uris  # noqa: PLC0415
+    from cli.state import StateDirectory, default_state_dir  # noqa: PLC0415
+    from turnserver.config import Config  # noqa: PLC0415
+
+    state = StateDirectory(directory or default_state_dir(os.environ))
+    if not state.secret_path.exists():
+        raise click.UsageError(f"There is no shared secret in {state.shown}: give -c FILE, or run `meshturn up` once.")
+    secret = SharedSecret(state.secret().encode())
+    return _issue(secret, user, ttl, ":", state.uris() or client_uris(Config()))
+
+
+def _issue(secret: "SharedSecret", user: str, ttl: int, separator: str, uris: "Sequence[StunUri]") -> "Issued":
+    from auth.errors import AuthError  # noqa: PLC0415
+    from cli.credential import issue as make  # noqa: PLC0415
+    from cli.text import one_line  # noqa: PLC0415
+
+    try:
+        return make(secret, user, ttl, separator, uris)
+    except AuthError as error:
+        raise click.BadParameter(one_line(str(error)), param_hint="--user") from error

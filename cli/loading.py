@@ -1,0 +1,45 @@
+"""Reading the configuration for a command, and passing on what it warns of."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.console import error_console, say
+from turnserver.config import Loaded, load
+from turnserver.errors import ConfigError
+
+__all__ = ["Setting", "load_config", "load_settings", "show_warnings"]
+
+Setting = tuple[str, str, Any]
+"""An option of the configuration as a command's own: its environment variable, the option's name, and the value."""
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """Read a configuration file (None: defaults) and lay the environment over it.
+
+    Raises `turnserver.errors.ConfigError` with everything that is wrong.
+    """
+    return load(path, environ)
+
+
+def load_settings(settings: list[Setting], environ: Mapping[str, str]) -> Loaded:
+    """Make a configuration of a command's options, which count more than the environment's.
+
+    Raises `turnserver.errors.ConfigError`, which then speaks of the options.
+    """
+    given = {variable: json.dumps(value) for variable, _, value in settings}
+    try:
+        return load(None, {**environ, **given})
+    except ConfigError as error:
+        problems = error.problems
+        for variable, option, _ in settings:
+            problems = [item._replace(found=item.found.replace(variable, option)) for item in problems]
+        raise ConfigError("command line and environment", problems) from error
+
+
+def show_warnings(loaded: Loaded) -> None:
+    """Write the configuration's warnings to standard error."""
+    console = error_console()
+    for warning in loaded.warnings:
+        say(console, f"Warning: {warning}", "yellow")

@@ -1,0 +1,141 @@
+"""``meshturn probe``: the command line of the probe."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.exit_codes import ExitCode
+from cli.options import json_option
+from cli.text import one_line
+
+if TYPE_CHECKING:
+    from cli.probe.authentication import Login
+
+__all__ = ["probe"]
+
+_MAX_PASSWORD = 4096
+"""Bytes read of a password file: a password is a line, and /dev/zero is not one."""
+
+_MAX_USERNAME = 508
+"""Bytes (RFC 8489 §14.3: fewer than 509)."""
+
+
+def _from_file(source: str) -> str:
+    """The first line of a file, or of standard input for ``-``."""
+    try:
+        if source == "-":
+            raw = sys.stdin.buffer.readline(_MAX_PASSWORD + 1)
+        else:
+            with Path(source).open("rb") as stream:
+                raw = stream.readline(_MAX_PASSWORD + 1)
+        text = raw.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        reason = error.strerror or "unknown"
+        raise click.UsageError(f"The password file {one_line(source, 200)} cannot be read: {reason}.") from error
+    except UnicodeDecodeError:
+        raise click.UsageError("The password is not UTF-8 text.") from None
+    if len(raw) > _MAX_PASSWORD:
+        raise click.UsageError(f"The first line is longer than {_MAX_PASSWORD} bytes; is it a password at all?")
+    return text
+
+
+def _password(source: str | None) -> str:
+    """The password from the file, the environment or, at a terminal, from a question; in this order."""
+    if source is not None:
+        password = _from_file(source)
+    elif "MESHTURN_PASSWORD" in os.environ:
+        password = os.environ["MESHTURN_PASSWORD"]
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, err=True)
+    else:
+        raise click.UsageError("--user needs a password: give --password-file FILE (or -), or set MESHTURN_PASSWORD.")
+    if not password:
+        raise click.UsageError("The password is empty.")
+    return password
+
+
+def _login(user: str, source: str | None) -> "Login":
+    """Read the password and prepare both texts as RFC 8489 §14.3 asks, so that what cannot be sent is a usage error."""
+    from auth.errors import InvalidString  # noqa: PLC0415  keeps --help and usage errors quick
+    from auth.keys import opaque_string  # noqa: PLC0415
+    from cli.probe.authentication import Login  # noqa: PLC0415
+
+    try:
+        username = opaque_string(user)
+        password = opaque_string(_password(source))
+    except InvalidString as error:
+        raise click.UsageError(f"The user name or the password cannot be used: {one_line(str(error))}.") from None
+    if len(username.encode()) > _MAX_USERNAME:
+        raise click.UsageError(f"The user name is longer than {_MAX_USERNAME} bytes.")
+    return Login(username, password)
+
+
+@click.command()
+@click.argument("uri")
+@click.option("--user", metavar="NAME", help="The user name; without it only Binding is tried.")
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    help="Read the password from the first line of FILE, or of standard input for -.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 60),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each answer, retransmissions included.",
+)
+@click.option(
+    "--relay-family",
+    type=click.Choice(["4", "6"]),
+    help="Ask for an IPv4 or IPv6 relayed address.  [default: what the server gives]",
+)
+@json_option
+def probe(  # noqa: PLR0917  click passes them by name
+    uri: str, user: str | None, password_file: str | None, timeout: float, relay_family: str | None, as_json: bool
+) -> None:
+    """Try the server at URI (stun:HOST, turn:HOST[:PORT]) and say what works.
+
+    Without --user it asks for the reflexive address (STUN Binding). With it, it allocates two relayed addresses,
+    permits and binds each to the other, echoes data through both, and gives them back.
+
+    The password comes from --password-file, from MESHTURN_PASSWORD, or is asked for at a terminal. There is no
+    --password option: every user of a machine can read its command lines, and shells write them into their history.
+
+    Exit code 0: everything worked; 1: something failed; 2: the command line is wrong.
+    """
+    from cli.probe.link import Unsupported  # noqa: PLC0415  keeps --help and usage errors quick
+    from cli.probe.runner import run_probe  # noqa: PLC0415
+    from stun.constants import AddressFamily  # noqa: PLC0415
+    from stun.uri import InvalidUri, StunUri  # noqa: PLC0415
+
+    try:
+        target = StunUri.parse(uri)
+    except InvalidUri as error:
+        raise click.UsageError(f"{one_line(uri, 100)}: {error}") from error
+    if user is not None and not target.is_turn:
+        raise click.UsageError(f"A {target.scheme}: URI takes no user name; write turn: to try the relay.")
+    if user is None and password_file is not None:
+        raise click.UsageError("--password-file needs --user.")
+    login = None if user is None else _login(user, password_file)
+    family = {None: None, "4": AddressFamily.IPV4, "6": AddressFamily.IPV6}[relay_family]
+    try:
+        report = asyncio.run(run_probe(target, login, timeout, family))
+    except Unsupported as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        from cli.console import emit_json  # noqa: PLC0415
+
+        emit_json(report.as_json())
+    else:
+        from cli.console import out_console  # noqa: PLC0415
+        from cli.probe.render import render  # noqa: PLC0415
+
+        render(out_console(), report)
+    if not report.ok:
+        raise click.exceptions.Exit(ExitCode.FAILED)

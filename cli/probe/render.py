@@ -1,0 +1,60 @@
+"""A probe's report for people."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import facts, say
+from cli.probe.report import Report, Step
+from cli.text import printable
+
+__all__ = ["render"]
+
+
+def _time(step: Step) -> str:
+    return "" if step.seconds is None else f"{step.seconds * 1000:.1f} ms"
+
+
+def _sentence(step: Step) -> Text:
+    text = Text(printable(step.sentence))
+    if step.transmissions > 1:
+        text.append(f" It took {step.transmissions} transmissions: datagrams are lost on the way.", style="yellow")
+    if step.hint:
+        text.append(f"\nHint: {printable(step.hint)}", style="cyan")
+    return text
+
+
+def render(console: Console, report: Report) -> None:
+    """Write the verdict, the facts and one line for each step."""
+    say(console, f"Probe of {report.uri}", "bold")
+    rows = [
+        ("server", report.server),
+        ("software", report.software),
+        ("realm", report.realm),
+        ("integrity", report.integrity),
+        ("reflexive address", report.reflexive),
+        ("relayed addresses", ", ".join(report.relayed) or None),
+    ]
+    facts(console, [(name, value) for name, value in rows if value is not None])
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for step in report.steps:
+        mark = Text(" ok ", style="green") if step.ok else Text("FAIL", style="bold red")
+        table.add_row(mark, Text(printable(step.name)), Text(_time(step)), _sentence(step))
+    console.print(table)
+    say(console, _verdict(report), "bold green" if report.ok else "bold red")
+
+
+def _verdict(report: Report) -> str:
+    if not report.ok:
+        return "It does not work."
+    if report.relayed:
+        return "It works: data went through the relay and came back."
+    return "It answers. Give --user and a password to try the relay too." if _is_turn(report) else "It answers."
+
+
+def _is_turn(report: Report) -> bool:
+    return report.uri.startswith("turn")

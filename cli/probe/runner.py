@@ -1,0 +1,109 @@
+"""A whole probe: find the server's address, then walk the steps."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from cli.probe.authentication import Login
+from cli.probe.conversation import Conversation
+from cli.probe.link import Link, LinkError, open_link
+from cli.probe.report import Report, Step
+from cli.probe.steps import StepFailed, binding, relay
+from cli.text import one_line
+from stun.address import Address
+from stun.constants import AddressFamily
+from stun.uri import StunUri
+
+__all__ = ["Opener", "run_probe"]
+
+Opener = Callable[[str, bool, Address], Awaitable[Link]]
+"""Opens a link to an address: transport, secure, address; see `cli.probe.link.open_link`."""
+
+_MAX_ADDRESSES = 4
+"""Addresses of one name that are tried; a name with many more would make the probe wait for minutes."""
+
+
+async def run_probe(
+    uri: StunUri,
+    login: Login | None,
+    patience: float,
+    family: AddressFamily | None = None,
+    *,
+    opener: Opener = open_link,
+) -> Report:
+    """Probe the server that ``uri`` names and report what was found; what fails is in the report, not raised.
+
+    ``patience`` is how long one transaction may take, in seconds; ``family`` that of the relayed address asked for.
+    Raises `cli.probe.link.Unsupported` for a transport that this version does not speak.
+    """
+    report = Report(str(uri))
+    links: list[Link] = []
+
+    async def talk(address: Address) -> Conversation:
+        link = await opener(uri.transport, uri.secure, address)
+        links.append(link)
+        return Conversation(link, patience, login)
+
+    try:
+        first, address = await _first_that_answers(await _resolve(uri, patience, report), talk, report)
+        if login is not None and uri.is_turn:
+            await relay(first, await talk(address), report, family)
+    except StepFailed:
+        pass  # It is in the report.
+    except LinkError as error:
+        report.steps.append(Step("connect", False, str(error), error.hint))
+    finally:
+        for link in links:
+            link.close()
+    return report
+
+
+async def _resolve(uri: StunUri, patience: float, report: Report) -> list[Address]:
+    """The addresses of the host, in the order the system prefers them. Raises `StepFailed`."""
+    try:
+        return [Address.parse(uri.host, uri.port)]
+    except ValueError:
+        pass  # A name.
+    try:
+        async with asyncio.timeout(patience):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                uri.host, uri.port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP
+            )
+    except TimeoutError:
+        why = f"no answer in {patience:g} s"
+    except socket.gaierror as error:
+        why = error.strerror or "unknown"
+    except (UnicodeError, OSError):
+        why = "it cannot be a host name"
+    else:
+        addresses = [Address.parse(str(where[0]).partition("%")[0], uri.port) for *_, where in found]
+        if addresses:
+            return list(dict.fromkeys(addresses))[:_MAX_ADDRESSES]
+        why = "it has no address"
+    sentence = f"The name {one_line(uri.host, 80)} cannot be resolved: {one_line(why, 80)}."
+    report.steps.append(Step("resolve", False, sentence, "Check its spelling and this machine's DNS."))
+    raise StepFailed(sentence)
+
+
+async def _first_that_answers(
+    addresses: list[Address], talk: Callable[[Address], Awaitable[Conversation]], report: Report
+) -> tuple[Conversation, Address]:
+    """Try Binding with one address after the other; only the last failure fails the probe."""
+    silent: list[str] = []
+    for address in addresses:
+        report.server = str(address)
+        try:
+            client = await talk(address)
+            await binding(client, report)
+        except (StepFailed, LinkError):
+            if address is addresses[-1]:
+                raise
+            silent.append(str(address))
+            report.steps.clear()
+            continue
+        if silent:
+            report.steps.append(
+                Step("resolve", True, f"Other addresses of the name gave no answer: {', '.join(silent)}.")
+            )
+        return client, address
+    raise AssertionError("there is at least one address")

@@ -1,0 +1,49 @@
+"""What ``serve`` and ``up`` share: run the server until it is told to stop, and say when it is ready."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cli.addresses import relay_text
+from cli.console import emit_json
+from turnserver import worker
+from turnserver.config import Config
+
+__all__ = ["announce", "announce_json", "ready_json", "run_server"]
+
+
+def run_server(
+    config: Config, on_ready: Callable[[worker.Worker], None], reload: Callable[[], Config] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; ``on_ready`` is called once, when every listener is open.
+
+    ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError` when the server cannot
+    start.
+    """
+    asyncio.run(worker.run(config, on_ready=on_ready, reload=reload))
+
+
+def announce(server: worker.Worker) -> None:
+    """Write what is being listened on, one line each, and then ``ready``: for people and for scripts that wait."""
+    lines = [f"listening on {transport.name.lower()} {address}" for transport, address in server.listening]
+    lines += [f"relaying from {relay_text(relay)}" for relay in server.relays]
+    sys.stdout.write("\n".join([*lines, "ready"]) + "\n")
+    sys.stdout.flush()
+
+
+def announce_json(server: worker.Worker) -> None:
+    """The same as one line of JSON."""
+    emit_json(ready_json(server), indent=None)
+
+
+def ready_json(server: worker.Worker) -> dict[str, Any]:
+    """What is being listened on, and where relays are, for programs."""
+    return {
+        "event": "ready",
+        "listening": [
+            {"transport": transport.name.lower(), "address": address.host, "port": address.port}
+            for transport, address in server.listening
+        ],
+        "relays": [relay_text(relay) for relay in server.relays],
+    }

@@ -1,0 +1,180 @@
+"""``meshturn up``: a working server with no configuration at all, and all it takes to try it."""
+
+import ipaddress
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import json_option, parse_ip, state_dir_option
+
+if TYPE_CHECKING:
+    from cli.credential import Issued
+    from cli.loading import Setting
+    from cli.state import StateDirectory
+    from turnserver.config import Config
+    from turnserver.worker import Worker
+
+__all__ = ["invocation", "up"]
+
+_TTL = 86400
+_USER = "try"
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+@click.command()
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    type=parse_ip,
+    metavar="ADDRESS",
+    help="Listen here; may be given several times.  [default: all local addresses]",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=3478, show_default=True, help="Listen on this UDP port.")
+@click.option(
+    "--relay-address",
+    "relay_addresses",
+    multiple=True,
+    type=parse_ip,
+    metavar="ADDRESS",
+    help="Relay from here; may be given several times.  [default: the --address ones, or the machine's primary ones]",
+)
+@click.option("--realm", help="The realm that clients are asked for credentials in.  [default: meshturn]")
+@state_dir_option
+@json_option
+def up(  # noqa: PLR0917  click passes them by name
+    addresses: tuple[str, ...],
+    port: int,
+    relay_addresses: tuple[str, ...],
+    realm: str | None,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Serve at once, with no configuration, until SIGTERM or SIGINT (Ctrl-C).
+
+    Makes a secret on the first run and keeps it. Prints the URLs, a credential that is good for a day, a line to try
+    it with in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
+
+    Exit code 0: told to stop, and stopped; 2: the command line is wrong; 3: the server cannot start.
+    """
+    from cli.loading import load_settings, show_warnings  # noqa: PLC0415  keeps --help quick
+    from cli.running import run_server  # noqa: PLC0415
+    from cli.state import StateDirectory, default_state_dir  # noqa: PLC0415
+
+    state = StateDirectory(state_dir or default_state_dir(os.environ))
+    state.prepare()
+    state.secret()
+    loaded = load_settings(_settings(state, addresses, port, relay_addresses, realm), os.environ)
+    show_warnings(loaded)
+    run_server(loaded.config, _welcome(loaded.config, state, _show_json if as_json else _show))
+
+
+def _settings(
+    state: "StateDirectory", addresses: Sequence[str], port: int, relay_addresses: Sequence[str], realm: str | None
+) -> "list[Setting]":
+    """The options as settings of the configuration; what was not asked for leaves room for the environment."""
+    from cli.addresses import primary_addresses  # noqa: PLC0415
+
+    listeners = [{"address": address, "port": port} for address in addresses or _WILDCARDS]
+    wide = any(ipaddress.ip_address(address).is_unspecified for address in addresses or _WILDCARDS)
+    relays = list(relay_addresses) or (primary_addresses() if wide else [])
+    settings: list[Setting] = [
+        ("MESHTURN_LISTENERS", "--address and --port", listeners),
+        ("MESHTURN_AUTH__SHARED_SECRETS", "the state directory", [{"secret": {"file": str(state.secret_path)}}]),
+    ]
+    if relays:
+        settings.append(("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays))
+    if realm is not None:
+        settings.append(("MESHTURN_REALM", "--realm", realm))
+    return settings
+
+
+def _welcome(
+    config: "Config", state: "StateDirectory", show: "Callable[[Worker, StateDirectory, Issued, str], None]"
+) -> "Callable[[Worker], None]":
+    """What to do once the server is ready: issue a credential for a day and show everything."""
+    from auth.ephemeral import SharedSecret  # noqa: PLC0415
+    from cli.addresses import client_uris  # noqa: PLC0415
+    from cli.credential import issue  # noqa: PLC0415
+
+    def ready(server: "Worker") -> None:
+        first = config.auth.shared_secrets[0]
+        secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
+        uris = client_uris(config, server.listening)
+        issued = issue(secret, _USER, _TTL, config.auth.separator, uris)
+        state.keep(issued.password, uris)
+        show(server, state, issued, _line_to_try(issued, state))
+
+    return ready
+
+
+def _line_to_try(issued: "Issued", state: "StateDirectory") -> str:
+    """A command that works as it is in another terminal; the password is in a file, not in the line."""
+    if not issued.uris:
+        return ""
+    # The transport goes without saying, and its question mark would have to be quoted.
+    target = str(issued.uris[0]).partition("?")[0]
+    options = ["--user", issued.username, "--password-file", str(state.password_path)]
+    return shlex.join([*invocation(sys.argv[0]), "probe", target, *options])
+
+
+def _line_for_more(state: "StateDirectory") -> str:
+    """A command that issues another credential with the same secret."""
+    from cli.state import default_state_dir  # noqa: PLC0415
+
+    usual = state.path == default_state_dir(os.environ).absolute()
+    where = [] if usual else ["--state-dir", str(state.path)]
+    return shlex.join([*invocation(sys.argv[0]), "credentials", "issue", *where])
+
+
+def invocation(program: str) -> list[str]:
+    """How to call this very program from another terminal, where neither directory nor virtual environment is ours.
+
+    ``program`` is how this process was called (``sys.argv[0]``).
+    """
+    path = Path(program).absolute()
+    if path.name != "meshturn":
+        root = Path(__file__).resolve().parent.parent
+        return ["env", f"PYTHONPATH={root}", sys.executable, "-m", "cli.main"]
+    found = shutil.which("meshturn")
+    everywhere = sys.prefix == sys.base_prefix and found is not None and Path(found).absolute() == path
+    return ["meshturn"] if everywhere else [str(path)]
+
+
+def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
+    from cli.addresses import reach, relay_text, stun_uri  # noqa: PLC0415
+    from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
+    from stun.address import Address  # noqa: PLC0415
+
+    console = out_console()
+    title(console, "meshturn is up.")
+    rows = [("URL", str(uri)) for uri in issued.uris] + [("STUN", str(stun_uri(uri))) for uri in issued.uris]
+    rows += [("relaying from", relay_text(relay)) for relay in server.relays]
+    facts(console, [*rows, ("state", str(state.path))])
+    title(console, f"A credential, valid until {issued.expires}:")
+    facts(console, [("username", issued.username), ("password", issued.password)])
+    if line:
+        title(console, "Try it in a second terminal:")
+        say(console, f"  {line}")
+    title(console, "In a page:")
+    say(console, f"  {issued.snippet()}")
+    console.print()
+    note = reach(Address(relay.external, 0).host for relay in server.relays)
+    if note:
+        hint(console, note)
+    say(console, "Ctrl-C stops it. Another credential:", "dim")
+    say(console, f"  {_line_for_more(state)}", "dim")
+
+
+def _show_json(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
+    from cli.console import emit_json  # noqa: PLC0415
+    from cli.running import ready_json  # noqa: PLC0415
+
+    more = {"state_dir": str(state.path), "credential": issued.as_json(), "probe": line}
+    emit_json({**ready_json(server), **more}, indent=None)

@@ -1,0 +1,65 @@
+"""A probe's findings for people."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cli.probe.render import render
+from cli.probe.report import Report, Step
+
+
+def _shown(report: Report, *, terminal: bool = False) -> str:
+    stream = io.StringIO()
+    render(Console(file=stream, width=100, force_terminal=terminal, markup=False, emoji=False), report)
+    return stream.getvalue()
+
+
+def test_what_works() -> None:
+    """RFC 8656 §3: the facts, a line for each step with its time, and the verdict."""
+    report = Report("turn:example.org:3478?transport=udp", "192.0.2.1:3478", "coturn", reflexive="198.51.100.7:1000")
+    report.relayed = ["203.0.113.9:50000"]
+    report.steps.append(Step("binding", True, "The server answers.", seconds=0.0015))
+    lines = [line.rstrip() for line in _shown(report).splitlines()]
+    assert lines == [
+        "Probe of turn:example.org:3478?transport=udp",
+        "  server             192.0.2.1:3478",
+        "  software           coturn",
+        "  reflexive address  198.51.100.7:1000",
+        "  relayed addresses  203.0.113.9:50000",
+        " ok   binding  1.5 ms  The server answers.",
+        "It works: data went through the relay and came back.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "verdict"),
+    [
+        ("stun:example.org", "It answers."),
+        ("turn:example.org", "It answers. Give --user and a password to try the relay too."),
+    ],
+)
+def test_binding_alone_promises_nothing_more(uri: str, verdict: str) -> None:
+    """RFC 8489 §3: an answer to Binding is no proof of a relay."""
+    shown = _shown(Report(uri, steps=[Step("binding", True, "Yes.")]))
+    assert shown.splitlines()[-1] == verdict
+
+
+def test_what_fails() -> None:
+    """RFC 8656 §19: the failed step, its hint, loss on the way, and the verdict."""
+    steps = [Step("binding", True, "Yes.", seconds=1.6, transmissions=3), Step("allocate", False, "No.", "Do this.")]
+    shown = _shown(Report("turn:example.org", steps=steps))
+    assert "FAIL  allocate" in shown
+    assert "Hint: Do this." in shown
+    assert "It took 3 transmissions" in shown
+    assert shown.splitlines()[-1] == "It does not work."
+
+
+def test_hostile_text_stays_text() -> None:
+    """Rule 24: control characters, markup and emoji codes in what a server says do nothing."""
+    evil = "\x1b[2J\x07[bold]:boom:\u202e"
+    shown = _shown(Report("turn:x", software=evil, steps=[Step(evil, False, evil, evil)]), terminal=True)
+    assert "\x1b[2J" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert "\\x1b[2J\\x07[bold]:boom:\\u202e" in shown

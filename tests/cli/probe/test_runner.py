@@ -1,0 +1,91 @@
+"""Finding the server, and the whole probe: names, addresses, links."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cli.probe.authentication import Login
+from cli.probe.link import LinkError, Unsupported
+from cli.probe.runner import run_probe
+from stun.address import Address
+from stun.constants import AddressFamily
+from stun.uri import StunUri
+
+LOGIN = Login("user", "secret")
+
+
+async def test_an_address_is_not_looked_up(fake_turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8489 §8: an address in the URI is used as it is, and both clients go there."""
+    _resolves_to(monkeypatch, [])
+    server = fake_turn()
+    report = await run_probe(StunUri.parse("turn:[2001:db8::5]:5000"), LOGIN, 0.2, opener=server.open)
+    assert report.ok, report.steps
+    assert report.server == "[2001:db8::5]:5000"
+    assert server.opened == [Address.parse("2001:db8::5", 5000)] * 2
+    assert all(link.closed for link in server.links)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [("turns:192.0.2.1", "TLS"), ("turn:192.0.2.1?transport=tcp", "TCP"), ("turns:192.0.2.1?transport=udp", "DTLS")],
+)
+async def test_streams_are_not_supported_yet(uri: str, words: str) -> None:
+    """RFC 7065 §3.1: a transport this version does not speak is said to be so, and nothing is sent."""
+    with pytest.raises(Unsupported, match=f"over {words} is not supported yet"):
+        await run_probe(StunUri.parse(uri), None, 0.2)
+
+
+async def test_another_address_of_the_name_may_answer(
+    fake_turn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8489 §8: the addresses of a name are tried in turn; one that answers is enough, and the rest is said."""
+    server = fake_turn()
+
+    async def opener(transport: str, secure: bool, address: Address) -> Any:
+        if address.family is AddressFamily.IPV6:
+            raise LinkError("no route", "none")
+        return await server.open(transport, secure, address)
+
+    _resolves_to(monkeypatch, ["2001:db8::1", "192.0.2.7", "192.0.2.7"])
+    report = await run_probe(StunUri.parse("turn:example.org"), LOGIN, 0.2, opener=opener)
+    assert report.ok, report.steps
+    assert report.server == "192.0.2.7:3478"
+    assert any("[2001:db8::1]:3478" in step.sentence for step in report.steps)
+    assert server.opened == [Address.parse("192.0.2.7", 3478)] * 2
+
+
+async def test_no_address_of_the_name_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8489 §8: when the last address fails too, its failure is the probe's."""
+
+    async def opener(transport: str, secure: bool, address: Address) -> Any:
+        raise LinkError(f"no route to {address.host}.", "a hint")
+
+    _resolves_to(monkeypatch, ["2001:db8::1", "192.0.2.7"])
+    report = await run_probe(StunUri.parse("turn:example.org"), LOGIN, 0.2, opener=opener)
+    assert [(step.name, step.sentence, step.hint) for step in report.steps] == [
+        ("connect", "no route to 192.0.2.7.", "a hint")
+    ]
+
+
+async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8489 §8: a DNS failure is a step that failed, with a hint."""
+    _resolves_to(monkeypatch, [])
+    report = await run_probe(StunUri.parse("stun:nowhere.example"), None, 0.2)
+    assert not report.ok
+    assert "The name nowhere.example cannot be resolved" in report.steps[0].sentence
+    assert "DNS" in report.steps[0].hint
+
+
+async def test_a_name_that_no_resolver_takes() -> None:
+    """RFC 1035 §2.3.4: a label of more than 63 characters is no host name; no traceback."""
+    report = await run_probe(StunUri.parse("stun:" + "a" * 64 + ".example"), None, 5)
+    assert "cannot be resolved" in report.steps[0].sentence
+
+
+def _resolves_to(monkeypatch: pytest.MonkeyPatch, hosts: list[str]) -> None:
+    async def getaddrinfo(self: object, host: str, port: int, **more: object) -> list[Any]:
+        return [(0, 0, 0, "", (name, port)) for name in hosts]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)

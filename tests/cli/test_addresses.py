@@ -1,0 +1,97 @@
+"""The addresses and URIs that clients are given."""
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from cli import addresses
+from cli.addresses import client_uris, primary_addresses, reach, relay_text, stun_uri
+from stun.address import Address
+from stun.uri import StunUri
+from turnserver.config import Config
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import ClientTransport
+
+UDP = ClientTransport.UDP
+
+
+def _uris(config: dict[str, Any], listening: list[tuple[ClientTransport, Address]] | None = None) -> list[str]:
+    return [str(uri) for uri in client_uris(Config.model_validate(config), listening)]
+
+
+@pytest.fixture
+def primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "primary_addresses", lambda: ["192.0.2.5", "2001:db8::5"])
+
+
+def test_primary_addresses_are_local_and_usable() -> None:
+    """Rule 23: one for each family at most, never a wildcard or link-local one, and at least one."""
+    found = [ipaddress.ip_address(host) for host in primary_addresses()]
+    assert 1 <= len(found) == len({address.version for address in found})
+    assert not any(address.is_unspecified or address.is_link_local for address in found)
+
+
+def test_without_a_route_there_is_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 23: a machine without a network still serves itself."""
+
+    class Unrouted:
+        def __init__(self, *arguments: object) -> None:
+            raise OSError("no route")
+
+    monkeypatch.setattr(addresses.socket, "socket", Unrouted)
+    assert primary_addresses() == ["127.0.0.1"]
+
+
+@pytest.mark.usefixtures("primary")
+def test_a_wildcard_is_known_by_the_primary_addresses() -> None:
+    """RFC 7065 §3.1: nobody can connect to 0.0.0.0."""
+    assert _uris({}) == ["turn:192.0.2.5:3478?transport=udp", "turn:[2001:db8::5]:3478?transport=udp"]
+    assert _uris({"listeners": [{"address": "0.0.0.0", "port": 3500}]}) == ["turn:192.0.2.5:3500?transport=udp"]
+
+
+def test_behind_nat_the_public_address_is_named() -> None:
+    """Rule 23: bind the private, advertise the external address."""
+    config = {
+        "listeners": [{"address": "192.0.2.5"}, {"address": "127.0.0.1", "port": 3500}],
+        "relay": {"external": {"192.0.2.5": "198.51.100.1"}},
+    }
+    assert _uris(config) == ["turn:198.51.100.1:3478?transport=udp", "turn:127.0.0.1:3500?transport=udp"]
+
+
+@pytest.mark.usefixtures("primary")
+def test_ports_as_bound_count() -> None:
+    """Port 0 names nothing until it is bound; what nobody was told to use is left out."""
+    config = {"listeners": [{"address": "0.0.0.0", "port": 0}]}
+    bound = [(UDP, Address.parse("127.0.0.1", 40000)), (UDP, Address.parse("192.0.2.5", 40001))]
+    assert _uris(config) == []
+    assert _uris(config, bound) == ["turn:192.0.2.5:40001?transport=udp"]
+
+
+def test_the_same_listener_as_a_stun_uri() -> None:
+    """RFC 7064 §3.1: stun: for turn:, stuns: for turns:, without a transport."""
+    assert str(stun_uri(StunUri.parse("turn:[2001:db8::1]:5000?transport=udp"))) == "stun:[2001:db8::1]:5000"
+    assert str(stun_uri(StunUri.parse("turns:example.org"))) == "stuns:example.org:5349"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        (["127.0.0.1", "::1"], "programs on this machine"),
+        (["192.168.1.5", "fd00::5"], "machines on this network"),
+        (["127.0.0.1", "10.0.0.1"], "machines on this network"),
+        (["8.8.8.8", "10.0.0.1"], ""),
+    ],
+)
+def test_who_can_reach_it(hosts: list[str], words: str) -> None:
+    """Rule 23: a private address is no use to the rest of the world, and that is said."""
+    note = reach(hosts)
+    assert words in note
+    assert bool(note) == bool(words)
+
+
+def test_relays_in_words() -> None:
+    """Rule 23: behind 1:1 NAT a relay has two addresses."""
+    private, public = bytes([10, 0, 0, 1]), bytes([198, 51, 100, 1])
+    assert relay_text(RelayAddress(private, private)) == "10.0.0.1"
+    assert relay_text(RelayAddress(private, public)) == "10.0.0.1 (clients are told 198.51.100.1)"

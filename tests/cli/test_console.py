@@ -1,0 +1,53 @@
+"""What is written, and where."""
+
+import json
+
+import pytest
+
+from cli.console import emit_json, error_console, facts, hint, out_console, say, title
+
+EVIL = "\x1b[2J[bold]:boom:\u202e"
+SHOWN = "\\x1b[2J[bold]:boom:\\u202e"
+
+
+def test_text_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rule 24: whatever a text holds, it is shown as it is spelled."""
+    console = out_console()
+    say(console, EVIL)
+    title(console, EVIL)
+    hint(console, EVIL)
+    facts(console, [(EVIL, EVIL)])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert [line.strip() for line in captured.out.splitlines()] == [
+        SHOWN,
+        "",
+        SHOWN,
+        f"Hint: {SHOWN}",
+        f"{SHOWN}  {SHOWN}",
+    ]
+
+
+def test_long_values_stay_on_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command to copy is one line, however narrow the terminal is."""
+    monkeypatch.setenv("COLUMNS", "40")
+    say(out_console(), "word " * 50)
+    facts(out_console(), [("name", "x" * 300)])
+    assert [len(line.rstrip()) for line in capsys.readouterr().out.splitlines()] == [249, 308]
+
+
+def test_errors_go_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is for answers only."""
+    say(error_console(), "Error: no.")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Error: no.\n")
+
+
+def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rule 24: JSON on a terminal cannot steer it either."""
+    emit_json({"evil": EVIL}, indent=None)
+    written = capsys.readouterr().out
+    assert written.isascii()
+    assert "\x1b" not in written
+    assert written.count("\n") == 1
+    assert json.loads(written) == {"evil": EVIL}

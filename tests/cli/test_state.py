@@ -1,0 +1,142 @@
+"""The state directory of ``meshturn up``: the secret that credentials are made from (rule 24) stays secret."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cli.state import StateDirectory, default_state_dir
+from stun.uri import StunUri
+from turnserver.errors import StartupError
+
+URI = StunUri.parse("turn:192.0.2.1:3500")
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_directory_and_the_secret_are_for_nobody_else(tmp_path: Path) -> None:
+    """Rule 24: the directory is 0700, the secret 0600 and long, and nothing else is left behind."""
+    state = StateDirectory(tmp_path / "a" / "meshturn")
+    state.prepare()
+    assert _mode(state.path) == 0o700
+    assert _mode(state.secret_path) == 0o600
+    assert len(state.secret()) >= 43
+    assert [path.name for path in state.path.iterdir()] == [state.secret_path.name]
+
+
+def test_a_wide_open_umask_changes_nothing(tmp_path: Path) -> None:
+    """Rule 24: the modes do not depend on the umask."""
+    before = os.umask(0)
+    try:
+        state = StateDirectory(tmp_path / "state")
+        state.prepare()
+        state.keep("p", [URI])
+    finally:
+        os.umask(before)
+    assert (_mode(state.path), _mode(state.secret_path), _mode(state.password_path)) == (0o700, 0o600, 0o600)
+
+
+def test_the_secret_is_kept_between_runs_and_differs_between_directories(tmp_path: Path) -> None:
+    """Rule 24: credentials issued before a restart stay valid; two servers do not share a secret."""
+    first, other = StateDirectory(tmp_path / "one"), StateDirectory(tmp_path / "two")
+    first.prepare()
+    other.prepare()
+    secret = first.secret()
+    first.prepare()
+    assert first.secret() == secret
+    assert other.secret() != secret
+
+
+def test_the_first_of_two_that_start_at_once_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 24: a secret that appears between looking and making is kept, and used by both."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    secret = state.secret()
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    state.prepare()
+    assert state.secret() == secret
+    assert len(list(state.path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n", "short\n"])
+def test_a_secret_that_could_be_guessed_is_refused(tmp_path: Path, text: str) -> None:
+    """Rule 24: an empty or cut-off secret is an open relay, so it is an error that says what to do."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    state.secret_path.write_text(text)
+    with pytest.raises(StartupError, match="too short") as caught:
+        state.secret()
+    assert "Remove the file" in caught.value.hint
+
+
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """Rule 24: a secret that may have been read is not used any more."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    state.secret_path.chmod(0o640)
+    with pytest.raises(StartupError, match="open to others"):
+        state.secret()
+
+
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    """Rule 24: whoever may rename files in the directory may replace the secret."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(StartupError, match="writable by others"):
+        StateDirectory(shared).prepare()
+    assert list(shared.iterdir()) == []
+    assert _mode(shared) == 0o777
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence_and_a_hint(tmp_path: Path) -> None:
+    """Rule 24: no traceback for a path that leads through a file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match="cannot be used: Not a directory") as caught:
+        StateDirectory(tmp_path / "file" / "state").prepare()
+    assert "--state-dir" in caught.value.hint
+
+
+def test_there_is_no_secret_before_the_first_run(tmp_path: Path) -> None:
+    """Rule 24: issuing credentials before `up` has run says so."""
+    with pytest.raises(StartupError, match="There is no shared secret") as caught:
+        StateDirectory(tmp_path).secret()
+    assert "meshturn up" in caught.value.hint
+
+
+def test_what_other_commands_need_is_kept(tmp_path: Path) -> None:
+    """Rule 24: the password of the line to try and the URIs are those of the last run."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    assert state.uris() == []
+    state.keep("first", [URI, URI])
+    state.keep("second", [URI])
+    assert state.password_path.read_text() == "second\n"
+    assert state.uris() == [URI]
+    assert not list(state.path.glob(".new-*"))
+
+
+def test_kept_uris_that_make_no_sense_are_none(tmp_path: Path) -> None:
+    """RFC 7065 §3.1: a file that somebody else wrote is not believed, and not an error."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    state.keep("p", [URI])
+    (state.path / "uris").write_bytes(b"http://example.org\n\xff\x1b")
+    assert state.uris() == []
+
+
+def test_what_cannot_be_kept_is_one_sentence(tmp_path: Path) -> None:
+    """Rule 24: a state directory that has gone in the meantime is an error of ours."""
+    with pytest.raises(StartupError, match="cannot be written to"):
+        StateDirectory(tmp_path / "gone").keep("p", [URI])
+
+
+def test_the_default_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XDG base directories: XDG_STATE_HOME counts when it is absolute, else ~/.local/state."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert default_state_dir({"XDG_STATE_HOME": "/state"}) == Path("/state/meshturn")
+    assert default_state_dir({"XDG_STATE_HOME": "relative"}) == Path("/home/somebody/.local/state/meshturn")
+    assert default_state_dir({}) == Path("/home/somebody/.local/state/meshturn")

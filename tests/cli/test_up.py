@@ -1,0 +1,166 @@
+"""``meshturn up``: zero configuration, and everything it prints works as printed."""
+
+import json
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import up
+from cli.state import StateDirectory
+from cli.up import invocation
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Any]
+
+pytestmark = pytest.mark.net
+
+LOCAL = ["up", "--address", "127.0.0.1", "--port", "0"]
+
+
+def _paste(line: str, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """What a second terminal does with a line: another directory, and nothing of our Python path."""
+    env = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    return subprocess.run(["/bin/sh", "-c", line], env=env, cwd="/", capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_line_to_try_works_as_printed(start: Start, environment: dict[str, str], home: Path, number: int) -> None:
+    """Copied into a second terminal, the line probes the whole relay; the password is not in it."""
+    server = start(*LOCAL)
+    shown = server.until("credentials issue")
+    lines = [line.strip() for line in shown.splitlines()]
+    line = lines[lines.index("Try it in a second terminal:") + 1]
+    password = next(text.split()[1] for text in lines if text.startswith("password "))
+    assert password not in line
+    result = _paste(line, environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "It works: data went through the relay and came back." in result.stdout
+    more = _paste(lines[-1] + " --json", environment)
+    assert json.loads(more.stdout)["uris"] == [text.split()[1] for text in lines if text.startswith("URL ")]
+    code, log = server.stop(number)
+    assert (code, "Traceback" in log) == (0, False)
+
+
+def test_the_shared_secret_is_never_shown(start: Start, home: Path) -> None:
+    """Rule 24: who has the secret can make credentials for ever, so it is in its file and nowhere else."""
+    server = start(*LOCAL, env={"MESHTURN_LOG__LEVEL": "debug"})
+    shown = server.until("credentials issue")
+    code, log = server.stop()
+    state = StateDirectory(home / ".local" / "state" / "meshturn")
+    assert code == 0
+    assert state.secret() not in shown + log
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.path.iterdir()} == {0o600}
+
+
+def test_for_programs(start: Start, run: Run, home: Path) -> None:
+    """--json: one line with everything; the ICE servers are what a browser takes."""
+    server = start(*LOCAL, "--json", "--realm", "example.org", "--state-dir", home / "my state")
+    found = json.loads(server.until("\n"))
+    port = found["listening"][0]["port"]
+    credential = found["credential"]
+    assert found["event"] == "ready"
+    assert credential["uris"] == [f"turn:127.0.0.1:{port}?transport=udp"]
+    assert credential["ice_servers"][0]["credential"] == credential["password"]
+    assert shlex.split(found["probe"])[-1] == str(home / "my state" / "try.password")
+    env = {"MESHTURN_PASSWORD": credential["password"]}
+    probed = run("probe", f"turn:127.0.0.1:{port}", "--user", credential["username"], "--json", env=env)
+    assert probed.returncode == 0, probed.stdout
+    assert json.loads(probed.stdout)["realm"] == "example.org"
+
+
+def test_credentials_outlive_a_restart(start: Start, run: Run, free_port: Callable[[], int]) -> None:
+    """Rule 24: the secret is kept between runs, and so are the credentials made with it."""
+    port = free_port()
+    first = start("up", "--address", "127.0.0.1", "--port", port, "--json")
+    credential = json.loads(first.until("\n"))["credential"]
+    assert first.stop()[0] == 0
+    start("up", "--address", "127.0.0.1", "--port", port, "--json").until("\n")
+    env = {"MESHTURN_PASSWORD": credential["password"]}
+    probed = run("probe", f"turn:127.0.0.1:{port}", "--user", credential["username"], env=env)
+    assert probed.returncode == 0, probed.stdout
+
+
+def test_nothing_but_a_port_is_needed(start: Start) -> None:
+    """Without an address it listens on all local ones, and names one that clients can use."""
+    server = start("up", "--port", "0", "--json")
+    found = json.loads(server.until("\n"))
+    hosts = {item["address"] for item in found["listening"]}
+    assert "127.0.0.1" in hosts
+    assert not hosts & {"0.0.0.0", "::"}
+    assert found["credential"]["uris"]
+    assert server.stop()[0] == 0
+
+
+def test_both_families(start: Start, run: Run) -> None:
+    """Rule 23: several addresses, each with a relay of its own unless others are named."""
+    server = start(*LOCAL, "--address", "::1", "--json")
+    assert json.loads(server.until("\n"))["relays"] == ["127.0.0.1", "::1"]
+    other = start(*LOCAL, "--relay-address", "::1", "--json", "--state-dir", "other")
+    assert json.loads(other.until("\n"))["relays"] == ["::1"]
+
+
+def test_a_port_in_use(run: Run) -> None:
+    """One sentence, one hint, exit code 3."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        result = run("up", "--address", "127.0.0.1", "--port", port)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert "Hint: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_address_of_somebody_else(run: Run) -> None:
+    """One sentence, one hint, exit code 3."""
+    result = run("up", "--address", "203.0.113.77", "--port", "0")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "203.0.113.77" in result.stderr
+    assert "Hint: " in result.stderr
+
+
+def test_a_state_directory_that_cannot_be_made(run: Run) -> None:
+    """Exit code 3, and the option that helps."""
+    result = run(*LOCAL, env={"MESHTURN_STATE_DIR": "/dev/null/state"})
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "The state directory /dev/null/state cannot be used" in result.stderr
+    assert "--state-dir" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--realm", ""], "(from --realm)"),
+        (["--address", "localhost"], "is not an IPv4 or IPv6 address"),
+        (["--relay-address", "0.0.0.0"], "(from --relay-address)"),
+        (["--port", "65536"], "--port"),
+    ],
+)
+def test_usage_errors(run: Run, options: list[str], words: str) -> None:
+    """What was typed wrong is exit code 2 and names the option."""
+    result = run("up", *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_how_the_command_is_called_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The line is short where `meshturn` is on everybody's path, and whole where it is not."""
+    script = tmp_path / "meshturn"
+    script.touch()
+    monkeypatch.setattr(up.shutil, "which", lambda name: str(script))
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert invocation(str(script)) == ["meshturn"]
+    assert invocation(str(tmp_path / "elsewhere" / "meshturn")) == [str(tmp_path / "elsewhere" / "meshturn")]
+    monkeypatch.setattr(sys, "prefix", "/some/environment")
+    assert invocation(str(script)) == [str(script)]
+    assert invocation("/src/cli/main.py")[-3:] == [sys.executable, "-m", "cli.main"]
