@@ -17,7 +17,7 @@ __all__ = ["OTHER_VARIABLES", "PREFIX", "Overlay", "did_you_mean", "overlay", "u
 PREFIX = "MESHTURN_"
 """What the names of our variables start with."""
 
-OTHER_VARIABLES = frozenset({"MESHTURN_CONFIG", "MESHTURN_STATE_DIR"})
+OTHER_VARIABLES = frozenset({"MESHTURN_CONFIG", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR"})
 """Variables with our prefix that are options of commands, not of the configuration."""
 
 _LONGEST_COMPARED = 64
