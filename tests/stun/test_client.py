@@ -60,6 +60,18 @@ def test_late_callers_do_not_send_twice() -> None:
     ],
 )
 def test_what_answers_it(message_class: MessageClass, transaction: bytes, expected: bool) -> None:
-    """RFC 8489 §6.3.3: a response with the same transaction id."""
+    """RFC 8489 §6.3: a response with the same transaction id."""
     answer = Message.decode(MessageBuilder(Method.BINDING, message_class, transaction).build())
     assert ClientTransaction(REQUEST, 0.0).matches(answer) is expected
+
+
+def test_a_response_of_another_method_does_not_answer_it() -> None:
+    """RFC 8489 §6.3: the method is the request's."""
+    answer = MessageBuilder(Method.ALLOCATE, MessageClass.SUCCESS, b"abcdefghijkl").build()
+    assert not ClientTransaction(REQUEST, 0.0).matches(Message.decode(answer))
+
+
+@pytest.mark.parametrize(("request_bytes", "rc"), [(b"", 7), (REQUEST[:19], 7), (REQUEST, 0)])
+def test_what_makes_no_transaction(request_bytes: bytes, rc: int) -> None:
+    with pytest.raises(ValueError, match="a transaction needs"):
+        ClientTransaction(request_bytes, 0.0, rc=rc)

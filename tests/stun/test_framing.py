@@ -58,6 +58,48 @@ def test_garbage_after_a_good_frame() -> None:
     framer = StreamFramer()
     with pytest.raises(MalformedMessage):
         framer.feed(MESSAGE + b"\xff")
+    with pytest.raises(MalformedMessage):
+        framer.feed(MESSAGE)
+
+
+@pytest.mark.parametrize("byte", [first for first in range(256) if first > 3 and not 64 <= first <= 79])
+def test_one_byte_is_enough_to_be_refused(byte: int) -> None:
+    """Rule 20, RFC 7983 §7: neither STUN nor ChannelData begins so."""
+    with pytest.raises(MalformedMessage):
+        StreamFramer().feed(bytes((byte,)))
+
+
+@pytest.mark.parametrize("size", range(5, 9))
+def test_a_wrong_cookie_is_refused_at_its_first_wrong_byte(size: int) -> None:
+    """Rule 20: a stranger's bytes are not waited for."""
+    with pytest.raises(MalformedMessage):
+        StreamFramer().feed(MESSAGE[: size - 1] + bytes((MESSAGE[size - 1] ^ 1,)))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 0xFFFC, 0xFFFD, 0xFFFF])
+def test_hostile_lengths_of_stun(length: int) -> None:
+    """RFC 8489 §5, rule 22: not a multiple of four, or more than the bound: refused before any body has come."""
+    with pytest.raises(MalformedMessage):
+        StreamFramer().feed(b"\0\1" + length.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 19, 21])
+def test_pieces_of_any_size(size: int) -> None:
+    framer = StreamFramer()
+    pieces = [memoryview(STREAM)[at : at + size] for at in range(0, len(STREAM), size)]
+    assert [frame for piece in pieces for frame in framer.feed(piece)] == FRAMES
+
+
+def test_what_is_held_is_less_than_a_frame() -> None:
+    """Rule 22: the buffer never holds more than one unfinished frame, however long the stream."""
+    framer = StreamFramer(max_frame=64)
+    stream = encode_padded(0x4000, bytes(60)) * 50
+    held = []
+    for byte in stream:
+        framer.feed(bytes((byte,)))
+        held.append(framer.buffered)
+    assert max(held) == 63
+    assert held[-1] == 0
 
 
 def test_the_bound_is_hard() -> None:
@@ -68,6 +110,13 @@ def test_the_bound_is_hard() -> None:
         framer.feed(b"\x40\x00\x03\xfd")
     with pytest.raises(MalformedMessage):
         StreamFramer(max_frame=1024).feed(b"\0\1\x04\0\x21\x12\xa4\x42")
+
+
+def test_the_bound_counts_the_padding() -> None:
+    """Rule 22: what has to be held in memory is what is bounded."""
+    assert StreamFramer(8).feed(encode_padded(0x4000, b"a")) == [encode(0x4000, b"a")]
+    with pytest.raises(MalformedMessage):
+        StreamFramer(7).feed(encode(0x4000, b"a"))
 
 
 def test_the_longest_frame_fits() -> None:

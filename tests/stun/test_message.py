@@ -1,5 +1,7 @@
 """Messages: strict decoding, what counts, building (RFC 8489 §5, §6, §14)."""
 
+import zlib
+
 import pytest
 
 from stun import attributes as a
@@ -71,6 +73,21 @@ def test_malformed_messages(data: bytes) -> None:
         Message.decode(data)
 
 
+@pytest.mark.parametrize("surplus", [1, 2, 3])
+def test_a_length_is_a_multiple_of_four(surplus: int) -> None:
+    """RFC 8489 §5: even where the datagram is just as long as the length field says."""
+    with pytest.raises(MalformedMessage):
+        Message.decode(GOOD[:2] + (len(GOOD) - 20 + surplus).to_bytes(2, "big") + GOOD[4:] + bytes(surplus))
+
+
+def test_fingerprint_must_be_last_even_if_right() -> None:
+    """Rule 6, RFC 8489 §14.7: the checksum fits the message as it is, and still something follows it."""
+    data = bytearray(raw((0x8022, b"x"), (0x8028, bytes(4)), (0x8022, b"y")))
+    data[32:36] = (zlib.crc32(data[:28]) ^ 0x5354554E).to_bytes(4, "big")
+    with pytest.raises(MalformedMessage):
+        Message.decode(data)
+
+
 def test_fingerprint_must_be_last() -> None:
     """Rule 6, RFC 8489 §14.7: a right FINGERPRINT with something after it is not one."""
     good = builder().add(a.SOFTWARE, "x").fingerprint().build()
@@ -78,6 +95,16 @@ def test_fingerprint_must_be_last() -> None:
     longer = good[:2] + (len(good) - 20 + 8).to_bytes(2, "big") + good[4:] + raw((0x8022, b"abcd"))[20:]
     with pytest.raises(MalformedMessage):
         Message.decode(longer)
+    twice = raw((0x8028, good[-4:]), (0x8028, good[-4:]))
+    with pytest.raises(MalformedMessage):
+        Message.decode(twice)
+
+
+def test_fingerprint_counts_itself_in_the_length() -> None:
+    """RFC 8489 §14.7: CRC-32 over all before it, XOR 0x5354554e, the length field counting the attribute."""
+    data = builder().add(a.SOFTWARE, "x").fingerprint().build()
+    assert int.from_bytes(data[2:4], "big") == len(data) - 20
+    assert int.from_bytes(data[-4:], "big") == zlib.crc32(data[:-8]) ^ 0x5354554E
 
 
 def test_a_wrong_fingerprint_is_refused() -> None:
@@ -131,6 +158,9 @@ def test_after_sha256_even_message_integrity_does_not_count() -> None:
     message = Message.decode(raw((0x001C, bytes(32)), (0x0008, bytes(20))))
     assert message.has(a.MESSAGE_INTEGRITY_SHA256)
     assert not message.has(a.MESSAGE_INTEGRITY)
+    assert not verify(message, KEY)
+    twice = Message.decode(raw((0x001C, bytes(32)), (0x001C, bytes(16))))
+    assert twice.all(a.MESSAGE_INTEGRITY_SHA256) == [bytes(32)]
 
 
 def test_unknown_comprehension_required_attributes() -> None:
@@ -184,6 +214,9 @@ def test_the_builder_insists_on_the_order() -> None:
         lambda: builder().integrity_sha256(KEY).integrity(KEY),
         lambda: builder().integrity(KEY).integrity(KEY),
         lambda: builder().integrity(KEY).add(a.SOFTWARE, "x"),
+        lambda: builder().add(a.MESSAGE_INTEGRITY, bytes(20)),
+        lambda: builder().add(a.MESSAGE_INTEGRITY_SHA256, bytes(32)),
+        lambda: builder().add(a.FINGERPRINT, 0),
         lambda: builder().integrity_sha256(KEY, 18),
         lambda: builder().integrity_sha256(KEY, 12),
         lambda: builder().integrity_sha256(KEY, 36),

@@ -12,6 +12,7 @@ from typing import Any
 from auth.keys import long_term_key_md5, long_term_key_sha256
 from auth.nonce import NonceIssuer
 from auth.store import CredentialStore, StaticUsers
+from auth.types import PENDING, Pending
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
@@ -24,9 +25,25 @@ from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
 from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
 
-__all__ = ["PEER", "PEER6", "REALM", "RELAY", "RELAY6", "SERVER", "ScriptedClient", "World", "code_of", "deterministic_entropy"]
+__all__ = [
+    "PEER",
+    "PEER6",
+    "REALM",
+    "RELAY",
+    "RELAY6",
+    "SERVER",
+    "SOFTWARE",
+    "ScriptedClient",
+    "SlowStore",
+    "World",
+    "appended",
+    "code_of",
+    "deterministic_entropy",
+    "names_of",
+]
 
 REALM = "example.org"
+SOFTWARE = "meshturn test"
 SERVER = Address.parse("198.51.100.1", 3478)
 RELAY = Address.parse("198.51.100.1", 0).ip
 RELAY6 = Address.parse("2001:db8::1", 0).ip
@@ -63,14 +80,21 @@ class World:
     policy: PeerPolicy | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     automatic: bool = True
-    """Answer OpenRelay at once; otherwise the test calls `open_relays` or `fail_relay`."""
+    """Answer OpenRelay at once; otherwise the test calls `settle`."""
 
     def __post_init__(self) -> None:
         policy = self.policy or PeerPolicy.build(
-            listeners=[SERVER], relays=[relay.external for relay in self.relays], ports=(self.ports.first, self.ports.last)
+            listeners=[SERVER],
+            relays=[ip for relay in self.relays for ip in (relay.bound, relay.external)],
+            ports=(self.ports.first, self.ports.last),
         )
         settings = CoreSettings(
-            realm=REALM, relays=self.relays, software="meshturn test", ports=self.ports, policy=policy, limits=self.limits
+            realm=REALM,
+            relays=self.relays,
+            software=SOFTWARE,
+            ports=self.ports,
+            policy=policy,
+            limits=self.limits,
         )
         settings = replace(settings, **self.settings)
         self.nonces = NonceIssuer([b"k" * 32])
@@ -127,17 +151,41 @@ class World:
         assert bind not in self.bound.values(), "a port was given out twice"
         self.bound[relay] = bind
         if self.automatic:
-            self.settle(relay)
+            self._settle(relay)
         else:
             self.waiting.append(relay)
 
-    def settle(self, relay: RelayId) -> None:
-        """Answer one OpenRelay: by success, unless its port is unbindable."""
+    def _settle(self, relay: RelayId) -> None:
         if relay in self.bound and self.bound[relay].port in self.unbindable:
             del self.bound[relay]
             self.core.relay_failed(relay, self.now)
         else:
             self.core.relay_opened(relay, self.now)
+
+    def settle(self) -> None:
+        """Answer every waiting OpenRelay, in order: by success, unless its port is unbindable."""
+        while self.waiting:
+            self._settle(self.waiting.pop(0))
+            self.run()
+
+    def take(self) -> list[c.Command]:
+        """What has been commanded since the last call, in order."""
+        log, self.log = self.log, []
+        return log
+
+    def take_events(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events, self.events = self.events, []
+        return events
+
+    def assert_nothing_left(self) -> None:
+        """No table has anything in it, nothing is counted, and the shell holds nothing open."""
+        state = self.core.state
+        assert (state.allocations, state.by_relay, state.by_serial, state.by_user) == ({}, {}, {}, {})
+        assert (state.reservations, state.openings, state.opening_relays) == ({}, {}, {})
+        assert state.quota.total == 0
+        assert [ports.used for ports in state.ports.values()] == [0] * len(self.relays)
+        assert (self.bound, self.routes, self.allowed) == ({}, {}, {})
 
     def advance(self, seconds: float) -> None:
         """Turn the clock, stopping at every deadline on the way as the engine's timer would."""
@@ -196,7 +244,7 @@ class ScriptedClient:
     def transaction_id(self) -> bytes:
         """A new one each time, unlike any other client's."""
         self._serial += 1
-        return hashlib.sha256(f"{self.path}{self._serial}".encode()).digest()[:12]
+        return hashlib.sha256(f"{self.path}{self.user}{self._serial}".encode()).digest()[:12]
 
     @property
     def key(self) -> bytes:
@@ -205,7 +253,12 @@ class ScriptedClient:
         return derive(self.user, REALM, self.password)
 
     def build(
-        self, method: int, attributes: Sequence[Attribute] = (), *, signed: bool = True, transaction: bytes | None = None
+        self,
+        method: int,
+        attributes: Sequence[Attribute] = (),
+        *,
+        signed: bool = True,
+        transaction: bytes | None = None,
     ) -> bytes:
         """A request, with the long-term credential unless ``signed`` is off."""
         builder = MessageBuilder(method, MessageClass.REQUEST, transaction or self.transaction_id())
@@ -295,3 +348,34 @@ def code_of(answer: Message) -> int:
     error = answer.first(a.ERROR_CODE)
     assert error is not None
     return error.code
+
+
+def names_of(answer: Message) -> list[str]:
+    """The names of an answer's attributes, in order."""
+    return [a.REGISTRY[raw.type].name for raw in answer.attributes]
+
+
+def appended(frame: bytes, number: int, value: bytes) -> bytes:
+    """A STUN message with one more attribute at its very end, whatever stands there already."""
+    length = int.from_bytes(frame[2:4], "big") + 4 + len(value) + -len(value) % 4
+    attribute = number.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value + bytes(-len(value) % 4)
+    return frame[:2] + length.to_bytes(2, "big") + frame[4:] + attribute
+
+
+class SlowStore:
+    """A credential store that has to ask a database for everything; ``asked`` is every question it got."""
+
+    anonymous = True
+
+    def __init__(self) -> None:
+        self.asked: list[str | bytes] = []
+
+    def find(self, username: str, realm: str, wall: float) -> Pending:
+        """Not yet."""
+        self.asked.append(username)
+        return PENDING
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Pending:
+        """Not yet."""
+        self.asked.append(userhash)
+        return PENDING

@@ -1,0 +1,176 @@
+"""The command line of the benchmark: what to measure, the rounds, the output."""
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from bench import report, results
+from bench.allocations import measure_allocations
+from bench.plan import BenchError, Case, Cores, Plan
+from bench.relay import measure_relaying
+from bench.servers import SERVERS
+
+__all__ = ["main"]
+
+_SHAPES = "8x16,512x1"
+_PAYLOADS = "160,1200"
+_RESULTS = Path(__file__).resolve().parent / "results"
+_MAX_FLOWS = 4096
+_MAX_IN_FLIGHT = 128
+_MAX_PAYLOAD = 1400
+_MIN_PAYLOAD = 16
+_PIPE_WIDTH = 150
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", type=click.Choice(["udp", "allocations"]), help="Measure one part only.")
+@click.option("--servers", "servers_text", default="meshturn,coturn", show_default=True,
+              help=f"Which, in which order; of {', '.join(SERVERS)}.")  # fmt: skip
+@click.option(
+    "--rounds", type=click.IntRange(1, 50), help="Rounds, each measuring every server.  [default: 5, allocations 3]"
+)
+@click.option("--seconds", type=click.FloatRange(0.5, 60), help="Length of one measurement.  [default: 3]")
+@click.option("--shapes", default=_SHAPES, show_default=True, help="Flows x packets in flight of each.")
+@click.option("--payloads", default=_PAYLOADS, show_default=True, help="Bytes of payload.")
+@click.option("--allocations", "count", type=click.IntRange(10, 16_000), help="Allocations to hold.  [default: 10000]")
+@click.option("--load-processes", type=click.IntRange(1, 16), default=1, show_default=True,
+              help="Generator processes; more than one needs more than two cores.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Two short rounds and 2,000 allocations: a look, not a result.")
+@click.option("--no-pin", is_flag=True, help="Leave it to the kernel where server and load run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result file instead of tables.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=_RESULTS,
+              help="Folder of the result file.  [default: bench/results]")  # fmt: skip
+def main(
+    only: str | None,
+    servers_text: str,
+    rounds: int | None,
+    seconds: float | None,
+    shapes: str,
+    payloads: str,
+    count: int | None,
+    load_processes: int,
+    quick: bool,
+    no_pin: bool,
+    as_json: bool,
+    output: Path,
+) -> None:
+    """Measure relaying over UDP and many allocations, servers in turns, and print medians, spread and ratio."""
+    signal.signal(signal.SIGTERM, _end)
+    progress = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        servers, versions = _installed(servers_text, progress)
+        plan = Plan(
+            servers=servers,
+            cases=_cases("udp", shapes, payloads) if only != "allocations" else (),
+            rounds=rounds or (2 if quick else 5),
+            seconds=seconds or (1.5 if quick else 3.0),
+            warm_up=1.0,
+            load_processes=load_processes,
+            cores=Cores.choose(pin=not no_pin),
+            allocations=count or (2_000 if quick else 10_000),
+            allocation_rounds=0 if only == "udp" else rounds or (1 if quick else 3),
+        )
+        found = _run(plan, versions, progress)
+    except BenchError as error:
+        raise click.ClickException(str(error)) from error
+    path = results.write(found, output)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        report.show(found, _console())
+        click.echo(f"written: {path}")
+    if found.failures:
+        raise SystemExit(1)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """Leave through every ``finally``, so that no server outlives the benchmark."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _run(plan: Plan, versions: dict[str, str], progress: Console) -> results.Results:
+    """Every round in turn: A B, A B, … for each case, so that what changes on the machine changes for both."""
+    found = results.Results(plan, versions)
+    for number in range(1, plan.rounds + 1):
+        for case in plan.cases:
+            for server in plan.servers:
+                progress.print(f"round {number}/{plan.rounds}  {case.label:>16}  {server:<14} ", end="")
+                try:
+                    sample = measure_relaying(plan, case, server, number)
+                except BenchError as error:
+                    _note_failure(found, results.Failure(server, case.label, number, str(error)), progress)
+                    continue
+                found.relay.append(sample)
+                progress.print(report.line_for_relay(sample))
+    for number in range(1, plan.allocation_rounds + 1):
+        for server in plan.servers:
+            what = f"{plan.allocations} allocs"
+            progress.print(f"round {number}/{plan.allocation_rounds}  {what:>16}  {server:<14} ", end="")
+            try:
+                crowd = measure_allocations(plan, server, number)
+            except BenchError as error:
+                _note_failure(found, results.Failure(server, what, number, str(error)), progress)
+                continue
+            found.allocations.append(crowd)
+            progress.print(report.line_for_allocations(crowd))
+    return found
+
+
+def _note_failure(found: results.Results, failure: results.Failure, progress: Console) -> None:
+    """Keep a failure for the report and say it now; the other measurements go on."""
+    found.failures.append(failure)
+    progress.print(f"failed: {failure.text}", markup=False)
+
+
+def _installed(text: str, progress: Console) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The servers asked for that are there, with their versions; those that are not are named and left out."""
+    versions = {}
+    for name in dict.fromkeys(part.strip() for part in text.split(",") if part.strip()):
+        if name not in SERVERS:
+            raise BenchError(f"no server {name!r}: choose from {', '.join(SERVERS)}")
+        version = SERVERS[name].version()
+        if version is None:
+            progress.print(f"{name} is not installed: left out")
+        else:
+            versions[name] = version
+    if not versions:
+        raise BenchError("none of the servers asked for is installed")
+    return tuple(versions), versions
+
+
+def _cases(transport: str, shapes: str, payloads: str) -> tuple[Case, ...]:
+    """Every shape with every payload, as written on the command line."""
+    cases = []
+    for shape in shapes.split(","):
+        flows, cross, in_flight = shape.strip().partition("x")
+        if not cross:
+            raise BenchError(f"--shapes: {shape!r} is not FLOWSxIN_FLIGHT, as in 8x16")
+        for payload in payloads.split(","):
+            cases.append(
+                Case(
+                    transport,
+                    _number("flows", flows, 1, _MAX_FLOWS),
+                    _number("packets in flight", in_flight, 1, _MAX_IN_FLIGHT),
+                    _number("payload", payload, _MIN_PAYLOAD, _MAX_PAYLOAD),
+                )
+            )
+    return tuple(cases)
+
+
+def _console() -> Console:
+    """Standard output, wide enough for the table when it is a file or a pipe."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def _number(what: str, text: str, low: int, high: int) -> int:
+    """A whole number within bounds; raise :class:`BenchError` that names them otherwise."""
+    digits = text.strip()
+    value = int(digits) if digits.isascii() and digits.isdigit() else -1
+    if not low <= value <= high:
+        raise BenchError(f"{what}: {digits!r} is not a whole number from {low} to {high}")
+    return value

@@ -1,0 +1,304 @@
+"""Flows: a TURN client with one channel, and the peer behind it that sends every packet back.
+
+A flow is a closed loop. Its packets are tokens: the client sends each once, the server relays it to the peer, the peer
+returns it, the server relays it back, the client checks it and sends it again. So the load is never ahead of the
+server by more than the packets in flight, and every turn of a token is two relayed packets.
+
+What the transport of the client leg changes is in one class per transport (:data:`LEGS`): how to connect, how to do a
+control transaction, how a ChannelData frame looks on the wire, and the function that empties a readable socket.
+"""
+
+import errno
+import socket
+import struct
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from bench.mmsg import Datagrams
+from bench.plan import BenchError
+from bench.turn import CHANNEL, Handshake
+from stun.address import Address
+
+__all__ = [
+    "CLIENT_HOST",
+    "LEGS",
+    "PACKETS_PER_PEER",
+    "PEER_HOST",
+    "Counters",
+    "Flow",
+    "Leg",
+    "Peer",
+    "UdpLeg",
+    "explain",
+]
+
+# Clients and peers live on loopback addresses of their own, so they never take a relay port from the server.
+CLIENT_HOST = "127.0.0.2"
+PEER_HOST = "127.0.0.3"
+
+# No more packets in flight than this meet in one peer socket: with 1,200 bytes each they fit its default buffer.
+PACKETS_PER_PEER = 64
+
+_RECEIVE = 4096
+_WORTH_BATCHING = 4  # packets in flight from which one call for several is cheaper than a call for each
+_TRANSACT_TRIES = 8
+_TRANSACT_SECONDS = 0.5  # per try
+_TOKENS = 256  # a token's number is one byte
+_HEADER = struct.Struct("!HH")
+_MARK = struct.Struct("!BBH")  # token, magic, flow
+_MAGIC = 0xA5
+
+
+class Counters:
+    """What the hot loop counts: one object per process, updated once per wake-up of a socket."""
+
+    __slots__ = ("at_client", "at_peer", "corrupt", "late", "latencies", "resend", "sent_by_client", "sent_by_peer")
+
+    def __init__(self) -> None:
+        self.sent_by_client = 0
+        self.at_peer = 0
+        self.sent_by_peer = 0
+        self.at_client = 0
+        self.corrupt = 0
+        self.late = 0
+        self.resend = True  # False while draining: receive, count, send nothing
+        self.latencies = array("q")  # nanoseconds
+
+
+class Leg(Protocol):
+    """The client's side of a flow over one transport."""
+
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+        """A connected, blocking socket."""
+
+    def transact(self, connection: socket.socket, handshake: Handshake) -> None:
+        """Bring the waiting request of *handshake* to its success."""
+
+    def frame(self, channel: int, payload: bytes) -> bytes:
+        """One ChannelData message as it goes on this transport."""
+
+    def reader(self, flow: "Flow", counters: Counters) -> Callable[[], None]:
+        """The function that is called whenever the (now non-blocking) socket is readable."""
+
+
+class Flow:
+    """One client, its allocation and channel, its peer, and the tokens that go round."""
+
+    def __init__(self, leg: Leg, number: int, in_flight: int, payload: int) -> None:
+        self.leg = leg
+        self.number = number
+        self.payload = payload
+        self.client: socket.socket
+        self.frames: dict[int, bytes | bytearray] = {}
+        self.turns: dict[int, int] = {}
+        self.probe = 0  # the token whose turns are timed
+        self.probe_sent = 0
+        self._seen: dict[int, int] = {}
+        self._next_token = 0
+        for _ in range(in_flight):
+            self._add_token()
+
+    def open(self, server: tuple[str, int], handshake: Handshake, peer: Address) -> None:
+        """Allocate, bind the channel to the peer, and make the socket ready for the loop."""
+        self.client = self.leg.connect(server, (CLIENT_HOST, 0))
+        handshake.allocate()
+        self.leg.transact(self.client, handshake)
+        handshake.bind(CHANNEL, peer)
+        self.leg.transact(self.client, handshake)
+        self.client.setblocking(False)
+
+    def close(self) -> None:
+        """Close the socket if it was opened."""
+        client: socket.socket | None = getattr(self, "client", None)
+        if client is not None:
+            client.close()
+
+    def start(self) -> Iterator[None]:
+        """Send the tokens for the first time, one at each step."""
+        self.probe_sent = time.monotonic_ns()
+        for frame in list(self.frames.values()):
+            self.client.send(frame)
+            yield
+
+    def replace_lost(self) -> list[bytes | bytearray]:
+        """Give up tokens that have not moved since the last call; return the frames to send in their place.
+
+        A token that turns up after all has no frame any more: the loop counts it as late and lets it end.
+        """
+        turns, seen = self.turns, self._seen
+        lost = [token for token, count in turns.items() if seen.get(token) == count]
+        replacements = []
+        for token in lost:
+            del turns[token], self.frames[token]
+            fresh = self._add_token()
+            replacements.append(self.frames[fresh])
+            if token == self.probe:
+                self.probe, self.probe_sent = fresh, time.monotonic_ns()
+        self._seen = dict(turns)
+        return replacements
+
+    def _add_token(self) -> int:
+        """Make a token under a number that is not in use; its payload names it and its flow."""
+        token = self._next_token
+        while token in self.frames:
+            token = (token + 1) % _TOKENS
+        self._next_token = (token + 1) % _TOKENS
+        mark = _MARK.pack(token, _MAGIC, self.number)
+        filling = bytes((self.number * 7 + token * 13 + place) % 256 for place in range(self.payload - len(mark)))
+        self.frames[token] = self.leg.frame(CHANNEL, mark + filling)
+        self.turns[token] = 0
+        return token
+
+
+class UdpLeg:
+    """The client speaks UDP to the server: one datagram is one message, and ChannelData has no padding."""
+
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+        """A socket bound to *source* that only hears the server."""
+        connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            connection.bind(source)
+            connection.connect(server)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def transact(self, connection: socket.socket, handshake: Handshake) -> None:
+        """Send, wait, and send again when nothing comes; raise :class:`BenchError` after the last try."""
+        connection.settimeout(_TRANSACT_SECONDS)
+        for _ in range(_TRANSACT_TRIES):
+            connection.send(handshake.request)
+            try:
+                while True:
+                    waiting = handshake.request
+                    if handshake.feed(connection.recv(_RECEIVE)):
+                        return
+                    if handshake.request is not waiting:
+                        connection.send(handshake.request)
+            except TimeoutError:
+                continue
+        raise BenchError("the server does not answer control requests")
+
+    def frame(self, channel: int, payload: bytes) -> bytes:
+        """RFC 8656 §12.4: over UDP the padding is not needed and not sent."""
+        return _HEADER.pack(channel, len(payload)) + payload
+
+    def reader(self, flow: Flow, counters: Counters) -> Callable[[], None]:
+        """Empty the client's socket; each token that came back whole goes out again."""
+        if len(flow.frames) >= _WORTH_BATCHING:
+            return _make_batch_reader(flow, counters)
+        receive, send = flow.client.recv_into, flow.client.send
+        frames, turns = flow.frames, flow.turns
+        budget = range(len(frames))
+        size = len(frames[flow.probe])
+        buffer = bytearray(size)  # exactly one frame: what is longer shows in the length, by MSG_TRUNC
+        token_at = _HEADER.size
+        clock = time.monotonic_ns
+
+        def read() -> None:
+            received = sent = 0
+            try:
+                for _ in budget:
+                    length = receive(buffer, 0, socket.MSG_TRUNC)
+                    received += 1
+                    token = buffer[token_at]
+                    if buffer != frames.get(token) or length != size:
+                        _count_stray(bytes(buffer), length, flow, counters)
+                        continue
+                    turns[token] += 1
+                    if token == flow.probe:
+                        now = clock()
+                        counters.latencies.append(now - flow.probe_sent)
+                        flow.probe_sent = now
+                    if counters.resend:
+                        send(buffer)
+                        sent += 1
+            except BlockingIOError:
+                pass
+            finally:
+                counters.at_client += received
+                counters.sent_by_client += sent
+
+        return read
+
+
+LEGS: dict[str, Callable[[], Leg]] = {"udp": UdpLeg}
+
+
+class Peer:
+    """A socket behind the relay that sends every datagram back to where it came from: the peer of several flows.
+
+    Flows share it as the clients of one conference server would, so that the generator stays cheaper than the server.
+    """
+
+    def __init__(self, payload: int, counters: Counters) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((PEER_HOST, 0))
+        self.socket.setblocking(False)
+        self.address = Address.parse(*self.socket.getsockname())
+        self._datagrams = Datagrams(self.socket, PACKETS_PER_PEER, payload)
+        self._counters = counters
+
+    def read(self) -> None:
+        """Take what waits and return it; call when the socket is readable."""
+        counters, datagrams = self._counters, self._datagrams
+        count = datagrams.receive()
+        counters.at_peer += count
+        if datagrams.all_whole(count):
+            counters.sent_by_peer += datagrams.send(count)
+        else:
+            counters.corrupt += 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def _make_batch_reader(flow: Flow, counters: Counters) -> Callable[[], None]:
+    """The UDP reader for flows with several packets in flight: all that wait in one call, and out again in one."""
+    frames, turns = flow.frames, flow.turns
+    size = len(frames[flow.probe])
+    datagrams = Datagrams(flow.client, len(frames), size)
+    data = datagrams.data
+    clock = time.monotonic_ns
+    token_at = _HEADER.size
+
+    def read() -> None:
+        count = datagrams.receive()
+        counters.at_client += count
+        whole = datagrams.all_whole(count)
+        for start in range(0, count * size, size):
+            token = data[start + token_at]
+            if data[start : start + size] != frames.get(token):
+                _count_stray(bytes(data[start : start + size]), size, flow, counters)
+                whole = False
+                continue
+            turns[token] += 1
+            if token == flow.probe:
+                now = clock()
+                counters.latencies.append(now - flow.probe_sent)
+                flow.probe_sent = now
+        if whole and counters.resend:
+            counters.sent_by_client += datagrams.send(count)
+
+    return read
+
+
+def _count_stray(frame: bytes, length: int, flow: Flow, counters: Counters) -> None:
+    """A datagram that is no token of the flow: late when it once was one, otherwise damaged."""
+    token = frame[_HEADER.size]
+    mark = _MARK.pack(token, _MAGIC, flow.number)
+    if length == len(frame) and token not in flow.frames and frame[_HEADER.size :].startswith(mark):
+        counters.late += 1
+    else:
+        counters.corrupt += 1
+
+
+def explain(error: OSError) -> str:
+    """Say what a socket error means for the benchmark."""
+    if error.errno == errno.ECONNREFUSED:
+        return "connection refused: the server or one of its relay sockets has closed"
+    return str(error)

@@ -1,0 +1,262 @@
+"""The servers under test: how each is started, told apart from a dead one, watched and stopped.
+
+Every server gets the same core, the same user, loopback relays and no quota that the load could meet.
+"""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import yaml
+
+from bench import procfs
+from bench.plan import BenchError, pinned
+from bench.turn import Credentials, binding_request
+
+__all__ = ["CREDENTIALS", "HOST", "SERVERS", "Coturn", "Meshturn", "Server", "ServerFailed"]
+
+HOST = "127.0.0.1"
+REALM = "bench"
+CREDENTIALS = Credentials("u", "p")
+
+_PORTS = range(23478, 23978)  # below the ephemeral ports (32768 up) and the relay ports (49152 up)
+_READY_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_LAST_LINES = 6
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class ServerFailed(BenchError):
+    """A server did not start or did not live; carries the end of what it wrote."""
+
+
+class Server(ABC):
+    """One server process (with whatever it starts); a context manager from started and answering to stopped."""
+
+    name: str
+
+    def __init__(self, cpus: frozenset[int] | None) -> None:
+        self._cpus = cpus
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = tempfile.TemporaryDirectory(prefix="turn-bench-")
+        self.folder = Path(self._directory.name)
+        self.port = _free_port()
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str | None:
+        """The installed version, or None when this server is not there to be measured."""
+
+    @classmethod
+    @abstractmethod
+    def settings(cls) -> str:
+        """What sets this entry apart, one line for the report."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Write what the server reads into ``folder`` and return the command line."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server's first process."""
+        if self._process is None:
+            raise ServerFailed(f"{self.name} is not running")
+        return self._process.pid
+
+    def address(self, transport: str) -> tuple[str, int]:
+        """Where clients reach this server over *transport*."""
+        if transport != "udp":
+            raise BenchError(f"{self.name} has no {transport} listener here")
+        return HOST, self.port
+
+    def cpu_seconds(self) -> float:
+        """User and system time used so far, all threads and children included."""
+        return procfs.cpu_seconds(self.pid)
+
+    def resident_bytes(self) -> int:
+        """VmRSS now, children included."""
+        return procfs.resident_bytes(self.pid)
+
+    def check(self) -> None:
+        """Raise :class:`ServerFailed` when the server has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise ServerFailed(f"{self.name} ended with status {self._process.returncode}\n{self._last_words()}")
+
+    def __enter__(self) -> Self:
+        try:
+            command = self.command()
+            with pinned(self._cpus), (self.folder / "output").open("wb") as output:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT
+                )
+            self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server, politely first, and remove its files."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._directory.cleanup()
+
+    def _wait_ready(self) -> None:
+        """Send Binding requests until one is answered."""
+        give_up = time.monotonic() + _READY_SECONDS
+        request = binding_request()  # one for all tries: an answer that comes late is an answer
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(0.1)
+            probe.connect((HOST, self.port))
+            while time.monotonic() < give_up:
+                self.check()
+                try:
+                    probe.send(request)
+                    if probe.recv(2048)[8:20] == request[8:20]:
+                        return
+                except ConnectionRefusedError:
+                    time.sleep(0.05)  # nobody listens yet
+                except TimeoutError:
+                    continue
+        raise ServerFailed(f"{self.name} answers no Binding request after {_READY_SECONDS:.0f} s\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """The end of the server's output."""
+        try:
+            lines = (self.folder / "output").read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(f"  | {line}" for line in lines[-_LAST_LINES:])
+
+
+class Meshturn(Server):
+    """This project, from this tree, in one process."""
+
+    name = "meshturn"
+
+    @classmethod
+    def version(cls) -> str | None:
+        """The command line's version when it is there to be run."""
+        if not (_ROOT / "cli" / "main.py").exists():
+            return None
+        asked = subprocess.run(
+            [sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True, cwd=_ROOT, check=False
+        )
+        return asked.stdout.strip().splitlines()[-1] if asked.returncode == 0 and asked.stdout.strip() else "unknown"
+
+    @classmethod
+    def settings(cls) -> str:
+        """One worker on the asyncio loop, with the default datapath."""
+        return "one worker, default datapath"
+
+    def command(self) -> list[str]:
+        """Write a configuration with nothing in it that the load could run into."""
+        configuration = {
+            "realm": REALM,
+            "software": "bench",
+            "listeners": [{"transport": "udp", "address": HOST, "port": self.port}],
+            "relay": {"addresses": [HOST]},
+            "auth": {"users": {CREDENTIALS.username: CREDENTIALS.password}},
+            "peers": {"allow": ["127.0.0.0/8"]},
+            "limits": {
+                "allocations": 20_000,
+                "allocations_per_user": 20_000,
+                "reflection_burst": 100_000_000,
+                "reflection_rate": 100_000_000,
+            },
+            "log": {"level": "error"},
+        }
+        path = self.folder / "meshturn.yml"
+        path.write_text(yaml.safe_dump(configuration, sort_keys=False))
+        path.chmod(0o600)  # there is a password in it, and the server would say so
+        return [sys.executable, "-m", "cli.main", "serve", "-c", str(path)]
+
+
+class Coturn(Server):
+    """Debian's coturn with one relay thread, so that both servers have one thread that moves packets."""
+
+    name = "coturn"
+    relay_threads: int | None = 1
+
+    @classmethod
+    def version(cls) -> str | None:
+        """What ``turnserver --version`` says."""
+        binary = _coturn_binary()
+        if binary is None:
+            return None
+        asked = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)
+        words = (asked.stdout + asked.stderr).split()
+        return words[-1] if words else "unknown"
+
+    @classmethod
+    def settings(cls) -> str:
+        """The number of relay threads, which is what its entries differ in."""
+        return f"--relay-threads={cls.relay_threads}" if cls.relay_threads is not None else "default relay threads"
+
+    def command(self) -> list[str]:
+        """Only the command line counts (``-n``): no file of the machine is read, nothing is written outside."""
+        binary = _coturn_binary()
+        if binary is None:
+            raise ServerFailed("turnserver is not installed (Debian: apt-get install coturn)")
+        threads = [] if self.relay_threads is None else [f"--relay-threads={self.relay_threads}"]
+        return [
+            binary, "-n", *threads,
+            "-L", HOST, "-E", HOST, f"--listening-port={self.port}",
+            "--min-port=49152", "--max-port=65535",
+            "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--no-rfc5780", "--no-multicast-peers",
+            "--lt-cred-mech", f"--user={CREDENTIALS.username}:{CREDENTIALS.password}", f"--realm={REALM}",
+            "--user-quota=0", "--total-quota=0", "--max-bps=0", "--allow-loopback-peers",
+            f"--userdb={self.folder / 'turndb'}", f"--pidfile={self.folder / 'pid'}",
+            "--log-file=/dev/null", "--simple-log",
+        ]  # fmt: skip
+
+
+class CoturnDefaultThreads(Coturn):
+    """The same with as many relay threads as coturn chooses by itself."""
+
+    name = "coturn-default"
+    relay_threads = None
+
+
+SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Meshturn, Coturn, CoturnDefaultThreads)}
+
+
+def _coturn_binary() -> str | None:
+    """Where coturn's server is, if anywhere."""
+    return shutil.which("turnserver") or shutil.which("turnserver", path="/usr/sbin:/usr/local/bin")
+
+
+def _free_port() -> int:
+    """A port of our range that no UDP or TCP socket has on the listening address right now."""
+    for port in _PORTS:
+        if all(_can_bind(kind, port) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+            return port
+    raise BenchError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
+
+
+def _can_bind(kind: socket.SocketKind, port: int) -> bool:
+    """Whether a socket can have the port."""
+    with socket.socket(socket.AF_INET, kind) as trial:
+        try:
+            trial.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,234 @@
+"""Debian coturn's own clients against the real server: everything sent comes back, nothing is lost."""
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.server import (
+    PASSWORD,
+    SHARED_SECRET,
+    USERNAME,
+    TurnServerProcess,
+    free_port,
+    has_ipv6_loopback,
+    loopback_config,
+)
+from tests.support.tools import require_tool
+
+pytestmark = pytest.mark.interop
+
+TIMEOUT = 90
+"""Seconds until a client that has not ended counts as hanging; ordinary runs take 3 to 6."""
+MESSAGES = 20
+INTERVAL = 10
+"""Milliseconds between two messages of one client."""
+AT_ONCE = 6
+"""Scenarios that run side by side: a client spends nearly all of its time in delays of its own."""
+
+TOTALS = re.compile(r"start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)$", re.MULTILINE)
+LOSSES = re.compile(r"Total lost packets (\d+) \([\d.]+%\), total send dropped (\d+) \([\d.]+%\)")
+
+
+class Outcome(NamedTuple):
+    """What a client program has printed, and its exit code."""
+
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way to run ``turnutils_uclient``: its flags, and how many of its ``MESSAGES`` streams are to come back."""
+
+    flags: str
+    streams: int
+    server: str = "127.0.0.1"
+    peer: str | None = "127.0.0.1"
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether an IPv6 address takes part."""
+        return ":" in self.server or ":" in (self.peer or "") or "-x" in self.flags.split()
+
+
+SCENARIOS = {
+    "channels": Scenario("-c", 1),
+    "send-and-data-indications": Scenario("-c -s", 1),
+    "even-port-pairs": Scenario("", 2),
+    "even-port-pairs-by-indications": Scenario("-s", 2),
+    "client-to-client": Scenario("-y", 4, peer=None),
+    "client-to-client-one-relay-each": Scenario("-y -c", 2, peer=None),
+    "client-to-client-by-indications": Scenario("-s -y", 4, peer=None),
+    "client-to-client-over-ipv6-relays": Scenario("-x -y -c", 2, peer=None),
+    "ipv6-relay": Scenario("-x -c", 1, peer="::1"),
+    "ipv6-relay-pairs": Scenario("-x", 2, peer="::1"),
+    "ipv6-relay-by-indications": Scenario("-x -c -s", 1, peer="::1"),
+    "ipv4-relay-asked-for": Scenario("-X -c", 1),
+    "ipv6-server-ipv6-relay": Scenario("-x -c", 1, server="::1", peer="::1"),
+    "ipv6-server-ipv4-relay": Scenario("-X -c", 1, server="::1"),
+    "padded-channel-data": Scenario("-c -D -l 101", 1),
+    "dont-fragment": Scenario("-c -g", 1),
+    "dont-fragment-by-indications": Scenario("-c -g -s", 1),
+    "large-messages": Scenario("-c -l 1400", 1),
+    "extra-permissions-and-bindings": Scenario("-c -G", 1),
+    "fifty-clients": Scenario("-c -m 50 -z 40", 50),
+    "fifty-clients-in-even-port-pairs": Scenario("-m 50 -z 40", 50),
+}
+
+
+@pytest.fixture(scope="module")
+def turn_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+    """The server, with the channel numbers of RFC 5766: ``turnutils_uclient`` 4.6 draws from 0x4000 to 0x7FFF."""
+    config = loopback_config()
+    config["relay"]["legacy_channels"] = True
+    with TurnServerProcess(config, tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def echo_port() -> Iterator[int]:
+    """The first of the two ports on which ``turnutils_peer`` sends back whatever comes."""
+    peer = require_tool("turnutils_peer")
+    port = free_port(2)
+    addresses = ["-L", "127.0.0.1", *(["-L", "::1"] if has_ipv6_loopback() else [])]
+    with subprocess.Popen(
+        [peer, "-p", str(port), *addresses], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            _wait_for_echo(port)
+            yield port
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, turn_server: TurnServerProcess, echo_port: int
+) -> Iterator[Mapping[str, Future[Outcome]]]:
+    """Every scenario that has been selected, started; by name."""
+    selected = {item.callspec.params.get("scenario") for item in request.session.items if hasattr(item, "callspec")}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            yield {
+                name: pool.submit(run_uclient, turn_server, scenario, echo_port, "-u", USERNAME, "-w", PASSWORD)
+                for name, scenario in SCENARIOS.items()
+                if name in selected and (has_ipv6_loopback() or not scenario.is_ipv6)
+            }
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _wait_for_echo(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0.1)
+        for _ in range(300):
+            # Not connected, so that a refusal is not reported at once and only the time-out waits.
+            probe.sendto(b"ready?", ("127.0.0.1", port))
+            try:
+                probe.recvfrom(16)
+            except TimeoutError:
+                continue
+            return
+    raise AssertionError(f"turnutils_peer does not answer on port {port}")
+
+
+def run(program: str, *arguments: str) -> Outcome:
+    """Run one client program to its end, with no input; it must end by itself."""
+    result = subprocess.run(
+        [require_tool(program), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT,
+        check=False,
+        text=True,
+        errors="replace",
+    )
+    return Outcome(result.returncode, result.stdout)
+
+
+def run_uclient(server: TurnServerProcess, scenario: Scenario, echo_port: int, *credentials: str) -> Outcome:
+    """Run ``turnutils_uclient`` as a scenario says, with the credentials' flags given."""
+    peer = [] if scenario.peer is None else ["-e", scenario.peer, "-r", str(echo_port)]
+    counts = ["-n", str(MESSAGES), "-z", str(INTERVAL)]
+    flags = scenario.flags.split()
+    return run("turnutils_uclient", "-p", str(server.port), *credentials, *peer, *counts, *flags, scenario.server)
+
+
+def assert_all_returned(outcome: Outcome, messages: int) -> None:
+    """The client ended well, its statistics name exactly ``messages`` both ways, and nothing was lost or dropped."""
+    assert outcome.code == 0, outcome.output
+    totals = TOTALS.findall(outcome.output)
+    assert totals, outcome.output
+    assert totals[-1] == (str(messages), str(messages)), outcome.output
+    assert LOSSES.findall(outcome.output) == [("0", "0")], outcome.output
+    assert "Total lost packets 0 (0.000000%)" in outcome.output
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_uclient_gets_everything_back(scenario: str, outcomes: Mapping[str, Future[Outcome]]) -> None:
+    """RFC 8656 §§7, 9, 11, 12, 15: allocations, permissions, channels and indications as coturn's client does them."""
+    if scenario not in outcomes:
+        pytest.skip("this machine has no IPv6 loopback address")
+    assert_all_returned(outcomes[scenario].result(), SCENARIOS[scenario].streams * MESSAGES)
+
+
+@pytest.mark.parametrize("user", [("-u", "bob"), ()], ids=["expiry-and-user", "expiry-alone"])
+def test_uclient_with_a_shared_secret(user: tuple[str, ...], turn_server: TurnServerProcess, echo_port: int) -> None:
+    """Rule 24: a username of `<expiry>[:<user>]` and a password derived from the shared secret."""
+    outcome = run_uclient(turn_server, Scenario("-c", 1), echo_port, *user, "-W", SHARED_SECRET)
+    assert_all_returned(outcome, MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        ("-u", USERNAME, "-w", PASSWORD + "!"),
+        ("-u", "mallory", "-w", PASSWORD),
+        ("-u", "mallory", "-W", SHARED_SECRET[::-1]),
+    ],
+    ids=["wrong-password", "unknown-user", "wrong-shared-secret"],
+)
+def test_uclient_without_the_right_credentials_gets_nothing(
+    credentials: tuple[str, ...], turn_server: TurnServerProcess, echo_port: int
+) -> None:
+    """RFC 8489 §9.2.4: 401 for an unknown user and for wrong integrity, so that the client gives up and says so."""
+    outcome = run_uclient(turn_server, Scenario("-c", 1), echo_port, *credentials)
+    assert outcome.code != 0, outcome.output
+    assert "Cannot complete Allocation" in outcome.output
+    assert not TOTALS.search(outcome.output)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_stunclient_learns_its_address(address: str, turn_server: TurnServerProcess) -> None:
+    """RFC 8489 §14.2: XOR-MAPPED-ADDRESS is the client's own address, on both families."""
+    if ":" in address and not has_ipv6_loopback():
+        pytest.skip("this machine has no IPv6 loopback address")
+    outcome = run("turnutils_stunclient", "-p", str(turn_server.port), address)
+    assert outcome.code == 0, outcome.output
+    reflexive = re.findall(r"UDP reflexive addr: (\S+):\d+", outcome.output)
+    assert reflexive, outcome.output
+    assert set(reflexive) == {address}
+
+
+def test_natdiscovery_learns_its_address_and_port(turn_server: TurnServerProcess) -> None:
+    """RFC 8489 §14.2: the reflexive port is the one that the client is bound to."""
+    port = str(free_port())
+    outcome = run(
+        "turnutils_natdiscovery", "-m", "-L", "127.0.0.1", "-l", port, "-p", str(turn_server.port), "127.0.0.1"
+    )
+    assert f"UDP reflexive addr: 127.0.0.1:{port}\n" in outcome.output
+
+
+@pytest.mark.parametrize("flags", ["-m", "-f", "-m -f -P", "-H"])
+def test_natdiscovery_ends_and_leaves_the_server_well(flags: str, turn_server: TurnServerProcess) -> None:
+    """RFC 5780 §4: a client that looks for NAT behaviour discovery ends, and the server still answers afterwards."""
+    run("turnutils_natdiscovery", *flags.split(), "-p", str(turn_server.port), "127.0.0.1")
+    assert turn_server.is_running
+    assert run("turnutils_stunclient", "-p", str(turn_server.port), "127.0.0.1").code == 0

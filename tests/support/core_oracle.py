@@ -1,0 +1,588 @@
+"""A second opinion on the core: what the clients have been told, and what follows from it.
+
+The oracle never looks inside the core. It reads the requests that went in and the answers that came out, remembers
+which allocations, permissions and channels a client has been told it has, and until when; from that alone it says
+which answers are right, what may be relayed, and what the shell must have open. Checks that refuse a request are a
+*set* of reasons here, so that only the order that an RFC fixes is asked of the core.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from auth.ephemeral import SharedSecret, TimeLimitedCredentials, password_for
+from auth.keys import long_term_keys, user_hash
+from auth.nonce import NonceIssuer, NonceStatus
+from auth.store import Chain, StaticUsers
+from auth.types import PENDING, Credential, Pending
+from stun import attributes as a
+from stun.address import Address
+from stun.attributes import AttributeType
+from stun.constants import ErrorCode, MessageClass, Method, PasswordAlgorithm
+from stun.errors import MalformedMessage
+from stun.integrity import verify, verify_sha256
+from stun.message import Message
+from tests.support.core_world import REALM, RELAY, RELAY6, SERVER
+from turnserver.core.policy import Network
+from turnserver.core.server import UNDERSTOOD
+from turnserver.core.settings import Limits, PortRange
+from turnserver.core.types import ClientTransport, FiveTuple, Now
+
+__all__ = [
+    "ACCOUNTS",
+    "BOUND",
+    "OFFERED",
+    "PEERS",
+    "POLICIES",
+    "SUCCESS",
+    "Account",
+    "Key",
+    "MixedStore",
+    "Oracle",
+    "Reservation",
+    "Setup",
+    "Told",
+    "Verdict",
+]
+
+SUCCESS: Final = 0
+"""Stands for a success response wherever an error code could."""
+
+WALL: Final = 1_700_000_000
+BOUND: Final = Address.parse("10.0.0.1", 0).ip
+"""Where relays are bound in the variant behind 1:1 NAT; the world knows them by ``RELAY``."""
+
+OFFERED: Final = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
+METHODS: Final = frozenset(
+    {Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+)
+
+Key = tuple[FiveTuple, bytes]
+
+
+# Who there is
+
+
+@dataclass(frozen=True)
+class Account:
+    """One username with its password; ``user_id`` is what quota and revocation go by."""
+
+    username: str
+    password: str
+    user_id: str
+    expires_at: float | None = None
+    slow: bool = False
+
+    @property
+    def keys(self) -> Mapping[int, bytes]:
+        """The long-term keys by password algorithm."""
+        return long_term_keys(self.username, REALM, self.password)
+
+    @property
+    def credential(self) -> Credential:
+        """What a store would find for it."""
+        return Credential(self.username, REALM, self.user_id, self.keys, self.expires_at)
+
+
+_SECRETS = (SharedSecret(b"the new secret"), SharedSecret(b"the old secret"))
+
+
+def _minted(expires_at: int, user: str, secret: SharedSecret) -> Account:
+    username = f"{expires_at}:{user}"
+    return Account(username, password_for(secret, username), user, float(expires_at))
+
+
+ACCOUNTS: Final = (
+    Account("alice", "secret", "alice"),
+    Account("bob", "hunter2", "bob"),
+    Account("slow", "patience", "slow", slow=True),
+    _minted(WALL + 100, "carol", _SECRETS[0]),
+    _minted(WALL + 100_000, "carol", _SECRETS[1]),
+    Account("alice", "wrong password", "alice"),
+    Account("nobody", "anything", "nobody"),
+)
+"""The last two are impostors."""
+
+_REAL: Final = {account.username: account for account in ACCOUNTS[:-2]}
+_HASHES: Final = {
+    user_hash(account.username, REALM): account for account in _REAL.values() if account.expires_at is None
+}
+
+
+class MixedStore:
+    """Static users, time-limited ones of two secrets, and one user who has to be asked for."""
+
+    def __init__(self) -> None:
+        static = {account.username: account.password for account in ACCOUNTS[:2]}
+        self._chain = Chain([StaticUsers(static), TimeLimitedCredentials(_SECRETS)])
+
+    @property
+    def anonymous(self) -> bool:
+        """Static users can be found by hash."""
+        return True
+
+    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential] | Pending:
+        """Pending for the slow user."""
+        return PENDING if username == "slow" else self._chain.find(username, realm, wall)
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential] | Pending:
+        """Likewise; only the static users are known by hash."""
+        return PENDING if userhash == user_hash("slow", REALM) else self._chain.find_by_hash(userhash, realm, wall)
+
+
+# Where peers are
+
+
+def _networks(*texts: str) -> tuple[Network, ...]:
+    from ipaddress import ip_network
+
+    return tuple(ip_network(text) for text in texts)
+
+
+POLICIES: Final[Mapping[str, Mapping[str, tuple[Network, ...]]]] = {
+    "default": {},
+    "deny": {"deny": _networks("8.8.8.0/24")},
+    "allow": {"allow": _networks("10.0.0.0/8")},
+}
+
+_PUBLIC = ("8.8.8.8", "8.8.4.4", "9.9.9.9", "2a00::8", "2a00::9", "::ffff:8.8.8.8")
+_DENIED = ("8.8.8.8", "::ffff:8.8.8.8")
+_PRIVATE = ("10.0.0.5", "::ffff:10.0.0.5", "64:ff9b::a00:5")
+_NEVER = ("127.0.0.1", "192.168.1.1", "::1", "fe80::1", "2002:808:808::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1")
+_OWN = ("198.51.100.1", "2001:db8::1", "::ffff:198.51.100.1")
+
+
+def _ips(*hosts: str) -> frozenset[bytes]:
+    return frozenset(Address.parse(host, 0).ip for host in hosts)
+
+
+PEERS: Final = (
+    *[Address.parse(host, port) for host in _PUBLIC for port in (5000, 5001)],
+    *[Address.parse(host, 5000) for host in (*_PRIVATE, *_NEVER)],
+    *[Address.parse(host, port) for host in _OWN for port in (50_001, 3478, 80)],
+    Address(BOUND, 50_001),
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a world is configured."""
+
+    strict: bool = False
+    mapped: bool = False
+    dual: bool = True
+    tight: bool = False
+    """Few ports, so that they run out."""
+    automatic: bool = True
+    """The shell opens relays at once."""
+    thrifty: bool = False
+    """Next to no reflection budget."""
+    limits: Limits = field(
+        default_factory=lambda: Limits(
+            allocations=4, allocations_per_user=2, permissions_per_allocation=4, channels_per_allocation=3
+        )
+    )
+
+    @property
+    def ports(self) -> PortRange:
+        """The relay ports."""
+        return PortRange(50_001, 50_006) if self.tight else PortRange(50_000, 51_000)
+
+
+# What clients have been told
+
+
+@dataclass
+class Told:
+    """An allocation as its client knows it. Relays by the size of their address: advertised address and expiry."""
+
+    account: Account
+    relays: dict[int, tuple[Address, float]] = field(default_factory=dict)
+    permissions: dict[bytes, float] = field(default_factory=dict)
+    channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
+
+    def drop_family(self, size: int) -> None:
+        """A relay has gone, and all that its family had."""
+        del self.relays[size]
+        self.permissions = {ip: until for ip, until in self.permissions.items() if len(ip) != size}
+        self.channels = {number: bound for number, bound in self.channels.items() if len(bound[0].ip) != size}
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A relay behind a RESERVATION-TOKEN."""
+
+    relayed: Address
+    user_id: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which answers to a request are right. ``key`` and ``kind`` are those of its integrity, if it is genuine."""
+
+    codes: frozenset[int]
+    account: Account | None = None
+    key: bytes | None = None
+    kind: AttributeType[bytes] | None = None
+    lookup: bool = False
+    """It cannot be said before the store has been asked."""
+
+
+def _only(*codes: int) -> Verdict:
+    return Verdict(frozenset(codes))
+
+
+class Oracle:
+    """See the module's text."""
+
+    def __init__(self, setup: Setup, nonces: NonceIssuer) -> None:
+        self.setup = setup
+        self.nonces = nonces
+        self.policy = "default"
+        self.allocations: dict[FiveTuple, Told] = {}
+        self.opening: dict[FiveTuple, tuple[bytes, Account]] = {}
+        self.reservations: dict[bytes, Reservation] = {}
+        self.kept: dict[Key, tuple[bytes, float]] = {}
+
+    # Time
+
+    def turn_to(self, now: Now) -> None:
+        """Forget all that has run out."""
+        self.reservations = {token: held for token, held in self.reservations.items() if held.until > now.mono}
+        self.kept = {key: kept for key, kept in self.kept.items() if kept[1] > now.mono}
+        for client, told in list(self.allocations.items()):
+            for size, (_, expires) in list(told.relays.items()):
+                if expires <= now.mono:
+                    told.drop_family(size)
+            if not told.relays:
+                del self.allocations[client]
+            told.permissions = {ip: until for ip, until in told.permissions.items() if until > now.mono}
+            told.channels = {number: bound for number, bound in told.channels.items() if bound[1] > now.mono}
+
+    # Addresses
+
+    def to_wire(self, peer: Address) -> Address:
+        """Where a peer that a client names is reached."""
+        hairpin = self.setup.mapped and peer.ip == RELAY and peer.port in self.setup.ports
+        return Address(BOUND, peer.port) if hairpin else peer
+
+    def to_client(self, wire: Address) -> Address:
+        """How a client knows a peer that a datagram came from."""
+        hairpin = self.setup.mapped and wire.ip == BOUND and wire.port in self.setup.ports
+        return Address(RELAY, wire.port) if hairpin else wire
+
+    def wire_ip(self, ip: bytes) -> bytes:
+        """Where datagrams come from that a permission for ``ip`` lets in."""
+        return BOUND if self.setup.mapped and ip == RELAY else ip
+
+    def is_own(self, ip: bytes) -> bool:
+        """True for the server's own addresses, where it depends on the port."""
+        return ip in _ips(*_OWN) or (self.setup.mapped and ip == BOUND)
+
+    def forbidden(self, peer: Address, *, with_port: bool) -> bool:
+        """Rule 16 for the peers that there are, written down by hand."""
+        ip = peer.ip
+        if with_port and peer.port == SERVER.port and ip in {SERVER.ip, *_ips("::ffff:198.51.100.1")}:
+            return True
+        if ip in _ips(*_PRIVATE) or ip == BOUND:
+            if self.policy == "allow":
+                return False
+            if ip != BOUND or not self.setup.mapped:
+                return True
+        if self.is_own(ip):
+            return with_port and peer.port not in self.setup.ports
+        return ip in _ips(*_NEVER) or (self.policy == "deny" and ip in _ips(*_DENIED))
+
+    def may_send(self, told: Told, peer: Address) -> bool:
+        """True if a live permission, and the ACL where it depends on the port, let a datagram through."""
+        return peer.ip in told.permissions and not (self.is_own(peer.ip) and self.forbidden(peer, with_port=True))
+
+    # Which answer is right
+
+    def judge(
+        self, client: FiveTuple, message: Message, now: Now, found: Sequence[Credential] | None = None
+    ) -> Verdict:
+        """What a request deserves; ``found`` is what the store has said about it, once it has been asked."""
+        if message.method == Method.BINDING:
+            return _only(ErrorCode.UNKNOWN_ATTRIBUTE if message.unknown_required(UNDERSTOOD) else SUCCESS)
+        try:
+            verdict = self._authenticate(client, message, now, found)
+        except MalformedMessage:
+            return _only(ErrorCode.BAD_REQUEST)
+        if verdict.codes or verdict.account is None:
+            return verdict
+        codes = self._codes(client, message, now, verdict.account)
+        return Verdict(frozenset(codes or {SUCCESS}), verdict.account, verdict.key, verdict.kind)
+
+    def _authenticate(
+        self, client: FiveTuple, message: Message, now: Now, found: Sequence[Credential] | None
+    ) -> Verdict:
+        """RFC 8489 §9.2.4, in its order."""
+        kinds = (a.MESSAGE_INTEGRITY_SHA256, a.MESSAGE_INTEGRITY)
+        kind = next((kind for kind in kinds if message.has(kind)), None)
+        if kind is None:
+            return _only(ErrorCode.UNAUTHENTICATED)
+        name, digest = message.first(a.USERNAME), message.first(a.USERHASH)
+        nonce = message.first(a.NONCE)
+        if (name is None and digest is None) or nonce is None or message.first(a.REALM) is None:
+            return _only(ErrorCode.BAD_REQUEST)
+        chosen, offered = message.first(a.PASSWORD_ALGORITHM), message.first(a.PASSWORD_ALGORITHMS)
+        told_features = nonce[:13] == b"obMatJos2gAAA"
+        if not told_features:
+            chosen, offered = None, None
+        if (chosen is None) != (offered is None) or (offered is not None and offered != OFFERED):
+            return _only(ErrorCode.BAD_REQUEST)
+        if chosen is not None and chosen not in OFFERED:
+            return _only(ErrorCode.BAD_REQUEST)
+        account = _REAL.get(name) if name is not None else _HASHES.get(digest or b"")
+        fresh = self.nonces.check(nonce, client.client.pack(), now.wall) is NonceStatus.VALID
+        if account is not None and account.slow and found is None and not self._remembered(client, account, name):
+            if fresh:
+                return Verdict(frozenset(), lookup=True)
+            return _only(ErrorCode.STALE_NONCE)
+        if account is None or found == ():
+            return _only(ErrorCode.UNAUTHENTICATED)
+        key = account.keys[PasswordAlgorithm.MD5 if chosen is None else chosen.number]
+        genuine = verify_sha256(message, key) if kind is a.MESSAGE_INTEGRITY_SHA256 else verify(message, key)
+        if not genuine:
+            return _only(ErrorCode.UNAUTHENTICATED)
+        if not fresh:
+            return _only(ErrorCode.STALE_NONCE)
+        return Verdict(frozenset(), account, key, kind)
+
+    def _remembered(self, client: FiveTuple, account: Account, name: str | None) -> bool:
+        """True if the client's allocation was made by this account, so that nobody need be asked."""
+        told, opening = self.allocations.get(client), self.opening.get(client)
+        held = told.account if told is not None else opening[1] if opening is not None else None
+        return held is not None and held.username == account.username == name
+
+    def _codes(self, client: FiveTuple, message: Message, now: Now, account: Account) -> set[int]:
+        if message.unknown_required(UNDERSTOOD):
+            return {ErrorCode.UNKNOWN_ATTRIBUTE}
+        read = _Reader(message)
+        told = self.allocations.get(client)
+        if message.method == Method.ALLOCATE:
+            if told is not None or client in self.opening:
+                return {ErrorCode.ALLOCATION_MISMATCH}
+            return self._allocate(read, now, account) | read.codes
+        if told is None:
+            return {ErrorCode.ALLOCATION_MISMATCH}
+        if told.account.username != account.username:
+            return {ErrorCode.WRONG_CREDENTIALS}
+        match message.method:
+            case Method.REFRESH:
+                codes = self._refresh(read, told)
+            case Method.CREATE_PERMISSION:
+                codes = self._permission(read, told)
+            case _:
+                codes = self._channel(read, told)
+        return codes | read.codes
+
+    def _allocate(self, read: "_Reader", now: Now, account: Account) -> set[int]:
+        """RFC 8656 §7.2."""
+        codes = set[int]()
+        has = read.message.has
+        if account.expires_at is not None and account.expires_at <= now.wall:
+            codes.add(ErrorCode.UNAUTHENTICATED)
+        transport = read.first(a.REQUESTED_TRANSPORT)
+        if transport != 17:
+            codes.add(ErrorCode.BAD_REQUEST if transport is None else ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL)
+        token = read.first(a.RESERVATION_TOKEN)
+        held = self.reservations.get(token) if token is not None else None
+        if token is not None:
+            if has(a.EVEN_PORT) or has(a.REQUESTED_ADDRESS_FAMILY) or has(a.ADDITIONAL_ADDRESS_FAMILY):
+                codes.add(ErrorCode.BAD_REQUEST)
+            if held is None or held.user_id != account.user_id:
+                codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
+        family, additional = read.first(a.REQUESTED_ADDRESS_FAMILY), read.first(a.ADDITIONAL_ADDRESS_FAMILY)
+        if additional is not None and (additional != 2 or has(a.REQUESTED_ADDRESS_FAMILY) or read.first(a.EVEN_PORT)):
+            codes.add(ErrorCode.BAD_REQUEST)
+        if family is not None and family not in ({1, 2} if self.setup.dual else {1}):
+            codes.add(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED)
+        read.first(a.EVEN_PORT)
+        read.first(a.LIFETIME)
+        holders = [told.account for told in self.allocations.values()] + [held for _, held in self.opening.values()]
+        if sum(holder.user_id == account.user_id for holder in holders) >= self.setup.limits.allocations_per_user:
+            codes.add(ErrorCode.ALLOCATION_QUOTA_REACHED)
+        reserved = sum(held.user_id == account.user_id for held in self.reservations.values())
+        if read.first(a.EVEN_PORT) and reserved >= self.setup.limits.allocations_per_user:
+            codes.add(ErrorCode.ALLOCATION_QUOTA_REACHED)
+        if len(holders) >= self.setup.limits.allocations:
+            codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
+        return codes
+
+    def _refresh(self, read: "_Reader", told: Told) -> set[int]:
+        """RFC 8656 §8.2."""
+        family = read.first(a.REQUESTED_ADDRESS_FAMILY)
+        read.first(a.LIFETIME)
+        wanted = {None: None, 1: 4, 2: 16}.get(family, 0)
+        return {ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH} if wanted is not None and wanted not in told.relays else set()
+
+    def _permission(self, read: "_Reader", told: Told) -> set[int]:
+        """RFC 8656 §10.2, rule 15."""
+        codes = set[int]()
+        peers = read.all(a.XOR_PEER_ADDRESS)
+        if not peers:
+            codes.add(ErrorCode.BAD_REQUEST)
+        if any(len(peer.ip) not in told.relays for peer in peers):
+            codes.add(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+        if any(self.forbidden(peer, with_port=False) for peer in peers):
+            codes.add(ErrorCode.FORBIDDEN)
+        limit = self.setup.limits.permissions_per_allocation
+        if len(told.permissions.keys() | {peer.ip for peer in peers}) > limit:
+            codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
+        return codes
+
+    def _channel(self, read: "_Reader", told: Told) -> set[int]:
+        """RFC 8656 §12.2, rule 17."""
+        codes = set[int]()
+        number, peer = read.first(a.CHANNEL_NUMBER), read.first(a.XOR_PEER_ADDRESS)
+        if number is None or peer is None or not 0x4000 <= number <= 0x4FFF:
+            return {ErrorCode.BAD_REQUEST}
+        new = number not in told.channels and all(bound != peer for bound, _ in told.channels.values())
+        if not new and told.channels.get(number, (None, 0.0))[0] != peer:
+            codes.add(ErrorCode.BAD_REQUEST)
+        if len(peer.ip) not in told.relays:
+            codes.add(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+        if self.forbidden(peer, with_port=True):
+            codes.add(ErrorCode.FORBIDDEN)
+        limits = self.setup.limits
+        crowded = peer.ip not in told.permissions and len(told.permissions) >= limits.permissions_per_allocation
+        if new and (len(told.channels) >= limits.channels_per_allocation or crowded):
+            codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
+        return codes
+
+    # What an answer says
+
+    def succeed(self, client: FiveTuple, request: Message, answer: Message, account: Account, now: Now) -> None:
+        """A success response has come: believe it, after checking that it says what it must."""
+        match request.method:
+            case Method.ALLOCATE:
+                self._allocated(client, request, answer, account, now)
+            case Method.REFRESH:
+                self._refreshed(client, request, answer, now)
+            case Method.CREATE_PERMISSION:
+                for peer in request.all(a.XOR_PEER_ADDRESS):
+                    self._permit(client, peer.ip, now.mono + 300)
+            case Method.CHANNEL_BIND:
+                number, peer = request.first(a.CHANNEL_NUMBER), request.first(a.XOR_PEER_ADDRESS)
+                assert number is not None
+                assert peer is not None
+                self.allocations[client].channels[number] = (peer, now.mono + 600)
+                self._permit(client, peer.ip, now.mono + (300 if self.setup.strict else 600))
+
+    def _permit(self, client: FiveTuple, ip: bytes, until: float) -> None:
+        permissions = self.allocations[client].permissions
+        permissions[ip] = max(until, permissions.get(ip, 0.0))
+
+    def _allocated(self, client: FiveTuple, request: Message, answer: Message, account: Account, now: Now) -> None:
+        lifetime, relayed = _granted(request, answer), answer.all(a.XOR_RELAYED_ADDRESS)
+        told = Told(account, {len(address.ip): (address, now.mono + lifetime) for address in relayed})
+        assert len(told.relays) == len(relayed) > 0
+        assert all(address.port in self.setup.ports and address.ip in {RELAY, RELAY6} for address in relayed)
+        token, even = request.first(a.RESERVATION_TOKEN), request.first(a.EVEN_PORT)
+        if token is None:
+            self._check_families(request, answer, set(told.relays))
+        else:
+            assert [self.reservations.pop(token).relayed] == relayed
+        assert even is None or all(address.port % 2 == 0 for address in relayed)
+        reserved = answer.first(a.RESERVATION_TOKEN)
+        assert (reserved is not None) == (even is True), "RESERVATION-TOKEN goes with EVEN-PORT's R bit"
+        if reserved is not None:
+            above = Address(relayed[0].ip, relayed[0].port + 1)
+            self.reservations[reserved] = Reservation(above, account.user_id, now.mono + 30)
+        assert answer.first(a.XOR_MAPPED_ADDRESS) == client.client.canonical()
+        self.opening.pop(client, None)
+        self.allocations[client] = told
+
+    def _check_families(self, request: Message, answer: Message, got: set[int]) -> None:
+        """RFC 8656 §7.2: what was asked for, or half of it with the reason for the other half."""
+        wanted = {2: {16}}.get(request.first(a.REQUESTED_ADDRESS_FAMILY) or 1, {4})
+        if request.has(a.ADDITIONAL_ADDRESS_FAMILY):
+            wanted = {4, 16}
+        missing = {4 if error.family == 1 else 16 for error in answer.all(a.ADDRESS_ERROR_CODE)}
+        assert got | missing == wanted
+        assert not got & missing
+        assert not missing or wanted == {4, 16}
+
+    def _refreshed(self, client: FiveTuple, request: Message, answer: Message, now: Now) -> None:
+        told, lifetime = self.allocations[client], _granted(request, answer)
+        family = request.first(a.REQUESTED_ADDRESS_FAMILY)
+        for size in [{1: 4, 2: 16}[family]] if family is not None else list(told.relays):
+            if lifetime == 0:
+                told.drop_family(size)
+            else:
+                told.relays[size] = (told.relays[size][0], now.mono + lifetime)
+        if not told.relays:
+            del self.allocations[client]
+
+    def is_kept(self, request: Message, answer: Message) -> bool:
+        """True for answers that a retransmission must get again: an Allocate, and a Refresh that deleted (rule 10)."""
+        if answer.message_class != MessageClass.SUCCESS:
+            return False
+        return request.method == Method.ALLOCATE or (request.method == Method.REFRESH and answer.first(a.LIFETIME) == 0)
+
+    # Ends that no answer tells of
+
+    def gone(self, client: FiveTuple) -> None:
+        """A connection has ended."""
+        self.allocations.pop(client, None)
+        self.opening.pop(client, None)
+
+    def revoked(self, user_id: str) -> set[FiveTuple]:
+        """A user's allocations have ended; gives their clients."""
+        held = {client for client, told in self.allocations.items() if told.account.user_id == user_id}
+        held |= {client for client, (_, account) in self.opening.items() if account.user_id == user_id}
+        for client in held:
+            self.gone(client)
+        return held
+
+    def replaced(self, policy: str) -> None:
+        """Another ACL: permissions and channels that it forbids have ended (rule 16)."""
+        self.policy = policy
+        for told in self.allocations.values():
+            lost = {ip for ip in told.permissions if self.forbidden(Address(ip, 0), with_port=False)}
+            told.permissions = {ip: until for ip, until in told.permissions.items() if ip not in lost}
+            told.channels = {
+                number: (peer, until)
+                for number, (peer, until) in told.channels.items()
+                if peer.ip not in lost and not self.forbidden(peer, with_port=True)
+            }
+
+    def stranger(self, client: FiveTuple, verdict: Verdict) -> bool:
+        """True if the answer goes to an address that has proven nothing."""
+        return client.transport is ClientTransport.UDP and (verdict.key is None or verdict.codes <= {401, 438})
+
+
+def _granted(request: Message, answer: Message) -> int:
+    """LIFETIME of an answer, which must follow from the one asked for (rule 11)."""
+    asked, granted = request.first(a.LIFETIME), answer.first(a.LIFETIME)
+    assert granted is not None
+    if asked == 0 and request.method == Method.REFRESH:
+        assert granted == 0
+    else:
+        assert granted == max(600, min(600 if asked is None else asked, 3600))
+    return granted
+
+
+class _Reader:
+    """Reads attributes; an unreadable one is a reason for 400 and counts as absent."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.codes = set[int]()
+
+    def first(self, spec: AttributeType[Any]) -> Any:
+        try:
+            return self.message.first(spec)
+        except MalformedMessage:
+            self.codes.add(ErrorCode.BAD_REQUEST)
+            return None
+
+    def all(self, spec: AttributeType[Any]) -> list[Any]:
+        try:
+            return self.message.all(spec)
+        except MalformedMessage:
+            self.codes.add(ErrorCode.BAD_REQUEST)
+            return []

@@ -1,0 +1,203 @@
+"""Do the core's tables agree with one another, and is the shell open for nothing else?
+
+Each table of the core is worked out again from another one; nothing is taken from the code under test but the tables.
+"""
+
+from collections import Counter
+from itertools import chain
+
+from tests.support.core_oracle import Oracle, Told
+from tests.support.core_world import World
+from turnserver.core.allocation import Allocation, AllocationState, Relay, RelayState
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
+from turnserver.core.reflection import MAX_PREFIXES
+from turnserver.core.state import CoreState
+from turnserver.core.types import RelayId, Route
+
+__all__ = ["check_empty", "check_shell", "check_tables", "check_told", "relay_of"]
+
+
+def check_tables(world: World) -> None:
+    """All that must hold after every input, whatever it was."""
+    state = world.core.state
+    _check_allocations(state)
+    _check_openings(state)
+    _check_relays(state, world)
+    _check_quota(state)
+    for allocation in state.allocations.values():
+        _check_allocation(state, allocation)
+    _check_deadlines(world)
+
+
+def _check_allocations(state: CoreState) -> None:
+    allocations = set(state.allocations.values())
+    assert all(allocation.client == client for client, allocation in state.allocations.items())
+    assert all(allocation.serial == serial for serial, allocation in state.by_serial.items())
+    assert set(state.by_serial.values()) == allocations
+    assert len(state.by_serial) == len(state.allocations)
+    assert all(held for held in state.by_user.values())
+    assert set(chain.from_iterable(state.by_user.values())) == allocations
+    for user_id, held in state.by_user.items():
+        assert all(allocation.credential.user_id == user_id for allocation in held)
+    attached = {relay.id: (allocation, relay) for allocation in allocations for relay in allocation.relays}
+    assert state.by_relay == attached
+
+
+def _check_openings(state: CoreState) -> None:
+    opening = {a.serial for a in state.allocations.values() if a.state is AllocationState.OPENING}
+    assert set(state.openings) == opening
+    waiting = {}
+    for serial, entry in state.openings.items():
+        assert entry.allocation is state.by_serial[serial]
+        assert not all(slot.settled for slot in entry.slots), "an opening that nobody will finish"
+        for slot in entry.slots:
+            assert slot.relay is None or slot.relay in entry.allocation.relays
+            for relay in (slot.relay, slot.mate):
+                if relay is not None and relay.state is RelayState.OPENING:
+                    waiting[relay.id] = (entry, slot)
+        assert len(entry.allocation.relays) == sum(slot.relay is not None for slot in entry.slots)
+    assert state.opening_relays == waiting
+
+
+def _check_relays(state: CoreState, world: World) -> None:
+    """Ports, sockets and reservations: each has exactly one owner."""
+    mates = [slot.mate for entry in state.openings.values() for slot in entry.slots if slot.mate is not None]
+    reserved = [held.relay for held in state.reservations.values()]
+    assert all(relay.state is RelayState.OPEN for relay in reserved)
+    assert all(held.token == token for token, held in state.reservations.items())
+    assert state._reserved == Counter(held.user_id for held in state.reservations.values())
+    relays: list[Relay] = [relay for _, relay in state.by_relay.values()] + mates + reserved
+    assert len({relay.id for relay in relays}) == len(relays)
+    for bound, ports in state.ports.items():
+        owned = [relay.bound.port for relay in relays if relay.bound.ip == bound]
+        assert len(set(owned)) == len(owned) == ports.used
+        assert ports._used == set(owned)
+        assert not ports._used & ports._freed.keys()
+        assert len(ports._freed) <= state.settings.ports.last - state.settings.ports.first + 1
+    assert world.bound == {relay.id: relay.bound for relay in relays}, "sockets that nobody owns, or the other way"
+
+
+def _check_quota(state: CoreState) -> None:
+    assert state.quota.total == len(state.allocations) <= state.settings.limits.allocations
+    assert state.quota._users == {user_id: len(held) for user_id, held in state.by_user.items()}
+    assert all(state.quota.held_by(user_id) == len(held) for user_id, held in state.by_user.items())
+
+
+def _check_allocation(state: CoreState, allocation: Allocation) -> None:
+    limits = state.settings.limits
+    families = {len(relay.bound.ip) for relay in allocation.relays}
+    if allocation.state is AllocationState.OPENING:
+        assert not allocation.permissions
+        assert not allocation.channels
+        return
+    assert allocation.relays
+    assert all(relay.state is RelayState.OPEN for relay in allocation.relays)
+    assert len(families) == len(allocation.relays)
+    assert {channel.number: channel for channel in allocation.peers.values()} == allocation.channels
+    assert all(channel.peer == peer for peer, channel in allocation.peers.items())
+    assert {len(ip) for ip in allocation.permissions} | {len(peer.ip) for peer in allocation.peers} <= families
+    assert len(allocation.permissions) <= limits.permissions_per_allocation
+    assert len(allocation.channels) <= limits.channels_per_allocation
+    assert len(allocation.refused) <= 64
+    if not state.settings.strict_permissions:
+        assert all(
+            allocation.permissions[channel.peer.ip] >= channel.expires for channel in allocation.channels.values()
+        )
+
+
+def _check_deadlines(world: World) -> None:
+    """Whatever can expire has exactly one deadline, in the future, and nothing else has one."""
+    core, state = world.core, world.core.state
+    due: dict[DeadlineKey, float] = {}
+    for allocation in state.allocations.values():
+        if allocation.state is AllocationState.LIVE:
+            for relay in allocation.relays:
+                due[DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id)] = relay.expires
+        for ip, until in allocation.permissions.items():
+            due[DeadlineKey(DeadlineKind.PERMISSION, allocation.serial, ip)] = until
+        for number, channel in allocation.channels.items():
+            due[DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number)] = channel.expires
+    assert {key: when for key, when in state.deadlines._when.items() if key.kind <= DeadlineKind.CHANNEL} == due
+    others = {(key.kind, key.item) for key in state.deadlines._when if key.kind > DeadlineKind.CHANNEL}
+    assert others == (
+        {(DeadlineKind.RESERVATION, token) for token in state.reservations}
+        | {(DeadlineKind.RETRANSMISSION, key) for key in state.retransmissions._answers}
+        | {(DeadlineKind.LOOKUP, ticket) for ticket in core._lookups}
+    )
+    assert all(key.owner == 0 for key in state.deadlines._when if key.kind > DeadlineKind.CHANNEL)
+    assert all(when > world.now.mono for when in state.deadlines._when.values())
+    deadline = core.deadline()
+    assert (deadline is None) == (not state.deadlines._when)
+    assert deadline is None or deadline == min(state.deadlines._when.values())
+    assert core._waiting == {(r.client, r.message.transaction_id) for r in core._lookups.values()}
+    assert len(core._waiting) == len(core._lookups) <= state.settings.limits.pending_lookups
+    assert len(state.reflection) <= MAX_PREFIXES
+
+
+def relay_of(world: World, oracle: Oracle, told: Told, size: int) -> RelayId:
+    """The shell's name for a relay of which a client knows the advertised address."""
+    address, _ = told.relays[size]
+    bound = oracle.to_wire(address)
+    return next(relay for relay, other in world.bound.items() if other == bound)
+
+
+def check_told(world: World, oracle: Oracle) -> None:
+    """The core holds what its clients were told that it holds, until when they were told; no more and no less."""
+    live = {client: a for client, a in world.core.state.allocations.items() if a.state is AllocationState.LIVE}
+    assert live.keys() == oracle.allocations.keys()
+    assert {c for c in world.core.state.allocations if c not in live} == oracle.opening.keys()
+    for client, told in oracle.allocations.items():
+        held = live[client]
+        assert {len(relay.bound.ip): (relay.advertised, relay.expires) for relay in held.relays} == told.relays
+        assert held.permissions == told.permissions
+        assert {number: (c.peer, c.expires) for number, c in held.channels.items()} == told.channels
+        assert held.credential.user_id == told.account.user_id
+    reserved = {token: held.relay.advertised for token, held in world.core.state.reservations.items()}
+    assert reserved == {token: held.relayed for token, held in oracle.reservations.items()}
+
+
+def check_shell(world: World, oracle: Oracle) -> None:
+    """The shell lets through what a live permission covers, until it ends, and nothing else."""
+    allowed: dict[tuple[RelayId, bytes], float] = {}
+    routes: set[Route] = set()
+    for client, told in oracle.allocations.items():
+        for ip, until in told.permissions.items():
+            key = relay_of(world, oracle, told, len(ip)), oracle.wire_ip(ip)
+            allowed[key] = max(until, allowed.get(key, 0.0))
+        for number, (peer, until) in told.channels.items():
+            if peer.ip in told.permissions:
+                relay = relay_of(world, oracle, told, len(peer.ip))
+                expires = min(until, told.permissions[peer.ip])
+                routes.add(Route(client, number, relay, oracle.to_wire(peer), expires))
+    assert world.allowed == allowed
+    assert {route for route in world.routes.values() if route.expires > world.now.mono} == routes
+    for route in world.routes.values():
+        assert route.channel in oracle.allocations[route.client].channels, "a route without a channel"
+
+
+def check_empty(world: World) -> None:
+    """Nothing is left: no table entry, socket, route, port or deadline."""
+    core, state = world.core, world.core.state
+    tables = (
+        state.allocations,
+        state.by_serial,
+        state.by_user,
+        state.by_relay,
+        state.openings,
+        state.opening_relays,
+        state.reservations,
+        state.quota._users,
+        state.retransmissions._answers,
+        state.deadlines._when,
+        core._lookups,
+        core._waiting,
+        world.bound,
+        world.routes,
+        world.allowed,
+        *[ports._used for ports in state.ports.values()],
+    )
+    assert [table for table in tables if table] == []
+    assert state.quota.total == 0
+    assert core.deadline() is None
+    assert state.deadlines._heap == []
+    assert state.deadlines._scheduled == {}

@@ -1,0 +1,27 @@
+"""Other people's programs that tests run, and the Debian package that each comes in."""
+
+import os
+import shutil
+
+import pytest
+
+__all__ = ["DEBIAN_PACKAGES", "require_tool"]
+
+DEBIAN_PACKAGES = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "tc": "iproute2",
+    "turnutils_natdiscovery": "coturn",
+    "turnutils_peer": "coturn",
+    "turnutils_stunclient": "coturn",
+    "turnutils_uclient": "coturn",
+}
+
+
+def require_tool(name: str) -> str:
+    """The path of a program; skips the test, naming the Debian package to install, where there is none."""
+    # Administrators' programs are not on everybody's path.
+    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {DEBIAN_PACKAGES[name]}")
+    return path
