@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["BenchError", "Case", "Cores", "Plan", "pinned"]
+__all__ = ["CROWDED", "BenchError", "Case", "Cores", "Plan", "pinned"]
+
+CROWDED = 0.10  # somebody else's share of the server's core above which a measurement is not trusted
 
 
 class BenchError(Exception):
@@ -59,6 +61,7 @@ class Plan:
     seconds: float
     warm_up: float
     load_processes: int
+    patience: int
     cores: Cores
     allocations: int
     allocation_rounds: int

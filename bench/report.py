@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.allocations import AllocationSample
-from bench.plan import Case
+from bench.plan import CROWDED, Case
 from bench.relay import RelaySample
 from bench.results import Results, Spread, baseline, paired_ratio, spread
 
@@ -14,7 +14,6 @@ __all__ = ["line_for_allocations", "line_for_relay", "show"]
 _BUSY = 0.90  # a server below this share of its core was waiting for something
 _FULL = 0.95  # a generator above this share of its core may be what was waited for
 _LOSSY = 0.001  # a closed loop fits every buffer: loss means that something is wrong
-_CROWDED = 0.10  # somebody else's share of the server's core above which a round is not trusted
 
 
 def show(results: Results, console: Console) -> None:
@@ -146,10 +145,10 @@ def _allocation_table(results: Results) -> Table:
 def _remarks(results: Results) -> list[str]:
     """What the reader has to know before believing the table."""
     remarks = []
-    crowded = [sample for sample in results.relay if (sample.others_on_server_core or 0.0) > _CROWDED]
+    crowded = [sample for sample in results.relay if (sample.others_on_server_core or 0.0) > CROWDED]
     if crowded:
         remarks.append(
-            f"in {len(crowded)} of {len(results.relay)} measurements others used more than {_CROWDED:.0%} of the"
+            f"in {len(crowded)} of {len(results.relay)} measurements others used more than {CROWDED:.0%} of the"
             " server's core; latency and packets/s are lower bounds there, CPU per packet is only disturbed"
         )
     limited = [sample for sample in results.relay if sample.server_cpu < _BUSY and sample.load_cpu > _FULL]

@@ -29,7 +29,8 @@ class StreamFramer:
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """The frames that ``data`` completes; ChannelData comes without its padding.
 
-        Raises `MalformedMessage` for what is neither, or too long; the stream cannot be read on after that.
+        Raises `MalformedMessage` for what is neither STUN nor ChannelData, or too long, and on every call after that:
+        the boundaries are lost. Frames that the same call completed before it are lost with them.
         """
         buffer = self._buffer
         buffer += data

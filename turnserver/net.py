@@ -10,6 +10,7 @@ The IP header (RFC 8656 §14, §13) as far as plain Python reaches it:
 - TTL and hop limit are the system's default (the alternate behaviour).
 """
 
+import errno
 import socket
 import struct
 import sys
@@ -22,19 +23,16 @@ import ifaddr
 from stun.address import Address
 
 __all__ = [
+    "DONT_FRAGMENT",
     "TOS_BYTE",
-    "Receive",
+    "Received",
     "Sockaddr",
     "TosPolicy",
+    "UdpSocket",
     "bind_udp",
     "from_sockaddr",
     "local_addresses",
-    "receive_burst",
-    "receiver",
-    "send_segments",
-    "set_dont_fragment",
     "set_tos",
-    "supports_segments",
     "to_sockaddr",
 ]
 
@@ -44,8 +42,15 @@ Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 TosPolicy = Literal["clear", "copy"]
 """Whether DSCP and ECN of a relayed packet are carried to the next leg (RFC 8656 §14) or left zero."""
 
-Receive = Callable[[], tuple[Any, ...]]
-"""Reads one datagram: its payload comes first in the tuple, its source last (see `receiver`)."""
+Received = tuple[Any, ...]
+"""One datagram as the socket method returned it: the payload comes first, the source last.
+
+``(data, source)``; or, from a socket that receives the TOS, ``(data, messages, flags, source)``, where the TOS is
+``messages[0][2][TOS_BYTE]`` if there are any messages. No tuple is made that CPython would not make anyway.
+"""
+
+DONT_FRAGMENT: Final = 0x100
+"""The bit above the TOS byte in a `UdpSocket`'s mode: datagrams leave with DF set."""
 
 _MAX_DATAGRAM: Final = 65535
 """No UDP payload is longer (65507 bytes on IPv4, 65527 on IPv6), so nothing received is ever truncated."""
@@ -61,12 +66,12 @@ _IP_MTU_DISCOVER: Final = 10  # linux/in.h; Python does not name these
 _IP_PMTUDISC_DONT: Final = 0
 _IP_PMTUDISC_DO: Final = 2
 
+_BUFFER_FULL: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
+
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103  # linux/udp.h; Python does not name it
 _MAX_SEGMENT: Final = 1452
 """Bytes; what an Ethernet frame holds after IPv6. A larger segment would be refused there, so it is sent by itself."""
-_MAX_SEGMENTS: Final = 64
-"""UDP_MAX_SEGMENTS of the first kernels that have it."""
 _MAX_SEGMENTED: Final = 65487
 """Bytes; all segments together must fit one IP packet, whichever the family."""
 _SEGMENT_SIZE: Final = struct.Struct("=H").pack
@@ -104,30 +109,130 @@ def local_addresses() -> list[bytes]:
     return list(found)
 
 
-def bind_udp(address: Address, *, receive_tos: bool, buffer_size: int) -> socket.socket:
+def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_buffer: int) -> socket.socket:
     """A non-blocking UDP socket bound to exactly ``address``; raises `OSError`.
 
-    ``buffer_size`` (bytes) is asked for in both directions; the system may grant less. An IPv6 socket never takes
-    IPv4 traffic (rule 23), and address reuse is off, so that a port in use is an error and not a silent half-share.
+    The buffers (bytes) are asked for; the system may grant less. An IPv6 socket never takes IPv4 traffic (rule 23), and
+    address reuse is off, so that a port in use is an error and not a silent half-share.
     """
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_size)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if receive_tos:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         elif receive_tos:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
-        set_dont_fragment(sock, False)
+        _set_dont_fragment(sock, False)
         sock.bind(to_sockaddr(address))
     except OSError:
         sock.close()
         raise
     return sock
+
+
+class UdpSocket:
+    """A socket of `bind_udp`, with its counters and with what is known of its options.
+
+    ``mode`` is the TOS byte in force, or-ed with `DONT_FRAGMENT`; options are changed only when the next datagram needs
+    others. ``packets_out``, ``bytes_out`` (payload) and ``dropped`` count what was sent and what could not be.
+    """
+
+    __slots__ = ("_receive", "bytes_out", "dropped", "mode", "packets_out", "segments", "sendto", "sock")
+
+    def __init__(self, sock: socket.socket, *, receive_tos: bool) -> None:
+        self.sock = sock
+        self.sendto = sock.sendto
+        self.mode = 0
+        self.segments = _supports_segments(sock)
+        self.packets_out = 0
+        self.bytes_out = 0
+        self.dropped = 0
+        self._receive: Callable[[], Received] = (
+            partial(sock.recvmsg, _MAX_DATAGRAM, _ANCILLARY_SIZE)
+            if receive_tos
+            else partial(sock.recvfrom, _MAX_DATAGRAM)
+        )
+
+    def receive(self, limit: int) -> list[Received]:
+        """Up to ``limit`` waiting datagrams; fewer when there are no more, or when an error on the socket was reported.
+
+        Such an error belongs to something sent earlier and is used up by being reported; what waits behind it is read
+        when the socket, still readable, is next served.
+        """
+        burst: list[Received] = []
+        append = burst.append
+        receive = self._receive
+        try:
+            for _ in range(limit):
+                append(receive())
+        except OSError:
+            return burst
+        return burst
+
+    def send(self, data: bytes | memoryview, sockaddr: Sockaddr, mode: int) -> bool:
+        """Send one datagram; False, and counted, if it had to be dropped.
+
+        A full buffer drops it. Any other error may be left over from *another* destination: an ICMP error that came
+        back is reported by the next call on the socket, whomever that is for. Reporting clears it, so a second try
+        tells whose error it was (rule 25).
+        """
+        if mode != self.mode:
+            self._switch(mode)
+        try:
+            self.sendto(data, sockaddr)
+        except OSError as error:
+            if error.errno in _BUFFER_FULL or not self._sent(data, sockaddr):
+                self.dropped += 1
+                return False
+        self.packets_out += 1
+        self.bytes_out += len(data)
+        return True
+
+    def send_run(self, datagrams: list[bytes], sockaddr: Sockaddr, mode: int) -> bool:
+        """Send datagrams, all of one size, with one system call; on the wire there is no difference.
+
+        False if none was sent, whatever the reason: the caller then sends them one by one and meets the reason there.
+        """
+        size = len(datagrams[0])
+        if not self.segments or not 0 < size <= _MAX_SEGMENT or len(datagrams) > _MAX_SEGMENTED // size:
+            return False
+        if mode != self.mode:
+            self._switch(mode)
+        try:
+            self.sock.sendmsg(datagrams, ((_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE(size)),), 0, sockaddr)
+        except OSError:
+            return False
+        self.packets_out += len(datagrams)
+        self.bytes_out += len(datagrams) * size
+        return True
+
+    def close(self) -> None:
+        """Close the socket; what is sent afterwards is counted as dropped."""
+        self.sock.close()
+
+    def _sent(self, data: bytes | memoryview, sockaddr: Sockaddr) -> bool:
+        try:
+            self.sendto(data, sockaddr)
+        except OSError:
+            return False
+        return True
+
+    def _switch(self, mode: int) -> None:
+        """Set the options of the IP header (RFC 8656 §14) that differ from those in force."""
+        changed = mode ^ self.mode
+        self.mode = mode
+        try:
+            if changed & 0xFF:
+                set_tos(self.sock, mode & 0xFF)
+            if changed & DONT_FRAGMENT:
+                _set_dont_fragment(self.sock, mode & DONT_FRAGMENT != 0)
+        except OSError:
+            return  # a closed socket; the send that follows counts its datagram as dropped
 
 
 def set_tos(sock: socket.socket, tos: int) -> None:
@@ -138,7 +243,7 @@ def set_tos(sock: socket.socket, tos: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tos)
 
 
-def set_dont_fragment(sock: socket.socket, on: bool) -> None:
+def _set_dont_fragment(sock: socket.socket, on: bool) -> None:
     """Have ``sock`` send with DF set, or clear, from now on (RFC 8656 §14); a platform without the option ignores it.
 
     With DF, a datagram larger than the path is refused with ``EMSGSIZE``.
@@ -151,55 +256,12 @@ def set_dont_fragment(sock: socket.socket, on: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, int(on))
 
 
-def receiver(sock: socket.socket, *, receive_tos: bool) -> Receive:
-    """How to read one datagram of ``sock``, as cheaply as CPython can: the tuple that the socket method makes.
-
-    That is ``(data, source)``, or with ``receive_tos`` ``(data, control messages, flags, source)``, where the TOS of a
-    packet is ``messages[0][2][TOS_BYTE]`` if there are any messages.
-    """
-    if receive_tos:
-        return partial(sock.recvmsg, _MAX_DATAGRAM, _ANCILLARY_SIZE)
-    return partial(sock.recvfrom, _MAX_DATAGRAM)
-
-
-def receive_burst(receive: Receive, limit: int) -> list[tuple[Any, ...]]:
-    """Up to ``limit`` waiting datagrams; fewer when there are no more, or when an error on the socket was reported.
-
-    Such an error belongs to something sent earlier and is used up by being reported; what waits behind it is read when
-    the socket, still readable, is next served.
-    """
-    burst: list[tuple[Any, ...]] = []
-    append = burst.append
-    try:
-        for _ in range(limit):
-            append(receive())
-    except OSError:
-        return burst
-    return burst
-
-
-def supports_segments(sock: socket.socket) -> bool:
+def _supports_segments(sock: socket.socket) -> bool:
     """Whether the kernel can cut one send into several datagrams (``UDP_SEGMENT``, Linux 4.18)."""
     if not _LINUX:
         return False
     try:
         sock.setsockopt(_SOL_UDP, _UDP_SEGMENT, 0)
-    except OSError:
-        return False
-    return True
-
-
-def send_segments(sock: socket.socket, datagrams: list[bytes], sockaddr: Sockaddr) -> bool:
-    """Send ``datagrams``, all of one size, to one address with one system call.
-
-    False if none has been sent, whatever the reason: the caller then sends them one by one and meets the reason there.
-    On the wire there is no difference.
-    """
-    size = len(datagrams[0])
-    if not 0 < size <= _MAX_SEGMENT or len(datagrams) > min(_MAX_SEGMENTS, _MAX_SEGMENTED // size):
-        return False
-    try:
-        sock.sendmsg(datagrams, ((_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE(size)),), 0, sockaddr)
     except OSError:
         return False
     return True

@@ -179,10 +179,15 @@ class Network(NamedTuple):
     inside: NetworkNamespace
     beyond: NetworkNamespace
 
-    def client(self, host: str = "127.0.0.1") -> TurnClient:
+    def client(self) -> TurnClient:
         """A client next to the server."""
         with self.inside.entered():
-            return TurnClient.udp(host, self.server.port, USERNAME, PASSWORD)
+            return TurnClient.udp("127.0.0.1", self.server.port, USERNAME, PASSWORD)
+
+    def far_client(self) -> TurnClient:
+        """A client at the far end of the link."""
+        with self.beyond.entered():
+            return TurnClient.udp(NEAR, self.server.port, USERNAME, PASSWORD)
 
     def near_peer(self) -> UdpPeer:
         """A peer next to the server, reached without the link."""
@@ -288,6 +293,41 @@ def test_datagram_too_large_to_go_unfragmented_is_survived(network: Network) -> 
         assert received == PeerData(peer.address, b"got it")
 
 
+@pytest.mark.parametrize("size", [1, 200, 1_468, 1_472, 1_473, 4_000])
+def test_bursts_of_any_size_arrive_whole(size: int, network: Network) -> None:
+    """Rule 25: what the system will not send in one go (larger than the MTU) goes singly; nothing is lost or joined."""
+    messages = [bytes([number]) * size for number in range(16)]
+    # A shorter and a longer one in between, so that no run has all of them.
+    messages[5:5] = [b"short", bytes(size + 100)]
+    with network.far_client() as client, network.far_peer() as peer:
+        relayed = client.allocate().address
+        client.channel_bind(GOOD_CHANNEL, peer.address)
+        for message in messages:
+            client.send_channel(GOOD_CHANNEL, message)
+        arrived = [peer.receive() for _ in messages]
+        assert sorted(arrived) == sorted((message, relayed) for message in messages)
+        for message in messages:
+            peer.send(message, relayed)
+        answers = [client.receive() for _ in messages]
+        assert sorted(answers) == sorted(ChannelMessage(GOOD_CHANNEL, message) for message in messages)
+
+
+def test_bursts_to_a_refusing_peer_cost_a_good_one_nothing(client: TurnClient) -> None:
+    """Rule 25: the two peers' datagrams in one burst, in runs of one size; all of the good peer's arrive."""
+    client.allocate()
+    nobody = refused_address()
+    messages = [bytes([number]) * 100 for number in range(40)]
+    with UdpPeer() as peer:
+        client.channel_bind(GOOD_CHANNEL, peer.address)
+        client.channel_bind(BAD_CHANNEL, nobody)
+        for start in range(0, len(messages), 4):
+            for message in messages[start : start + 4]:
+                client.send_channel(GOOD_CHANNEL, message)
+            for _ in range(4):
+                client.send_channel(BAD_CHANNEL, bytes(100))
+        assert sorted(peer.receive()[0] for _ in messages) == messages
+
+
 SLOW_LINK = "handle 1: root tbf rate 8kbit burst 2000 limit 100000000"
 """A queue that takes everything and lets nearly nothing out, so that the socket's own buffer has to fill."""
 
@@ -332,9 +372,12 @@ def test_full_send_buffer_towards_a_peer_drops_and_goes_on(network: Network) -> 
 def test_full_send_buffer_towards_a_client_drops_and_goes_on(network: Network) -> None:
     """Rule 25: EAGAIN on the listener drops data for one slow client; its allocation is as good as before."""
     total = 1_000
-    with network.beyond.entered():
-        slow = TurnClient.udp(NEAR, 3478, USERNAME, PASSWORD)
-    with slow, network.near_peer() as peer, network.client() as other, network.near_peer() as third:
+    with (
+        network.far_client() as slow,
+        network.near_peer() as peer,
+        network.client() as other,
+        network.near_peer() as third,
+    ):
         relayed = slow.allocate().address
         slow.channel_bind(GOOD_CHANNEL, peer.address)
         other.allocate()

@@ -22,7 +22,6 @@ from tests.support.core_oracle import (
     BOUND,
     METHODS,
     OFFERED,
-    PEERS,
     POLICIES,
     SUCCESS,
     Account,

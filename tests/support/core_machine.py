@@ -1,9 +1,15 @@
-"""What hypothesis may do to the core: one rule for each step of the `Bench`, and what to choose from."""
+"""What may be done to the core: weighted steps, chosen by anything that is a `random.Random`.
 
-from typing import Any
+`Walk` knows the steps. A seeded generator makes it a long walk that is the same in every run; `CoreMachine` lets
+hypothesis choose instead, which walks less far but comes back with the shortest way to a failure.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from stun import attributes as a
 from stun.address import Address
@@ -11,24 +17,26 @@ from stun.attributes import AttributeType, IcmpValue
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import MessageBuilder
 from tests.support.core_bench import Actor, Bench, Style
-from tests.support.core_oracle import PEERS, POLICIES, Setup
+from tests.support.core_oracle import PEERS, POLICIES, Setup, Told
 from tests.support.core_world import Attribute
 from turnserver.core.types import RelayId
 
-__all__ = ["CoreMachine"]
+__all__ = ["CoreMachine", "Walk", "some_setup"]
+
+T = TypeVar("T")
 
 _SHA256 = a.AlgorithmValue(PasswordAlgorithm.SHA256)
 _MD5 = a.AlgorithmValue(PasswordAlgorithm.MD5)
 _SOUND = (
     Style(),
     Style(fingerprint=True),
-    Style(by_hash=True),
     Style(integrity=("sha256",)),
     Style(integrity=("sha256",), algorithms=True, chosen=PasswordAlgorithm.SHA256, fingerprint=True),
     Style(integrity=("sha1", "sha256"), algorithms=True),
     Style(algorithms=True, chosen=PasswordAlgorithm.SHA256),
 )
 _FLAWED = (
+    Style(by_hash=True),
     Style(integrity=()),
     Style(integrity=(), fingerprint=True),
     Style(omit=a.USERNAME),
@@ -40,24 +48,15 @@ _FLAWED = (
     Style(algorithms=True, offered=(_MD5, _SHA256)),
     Style(nonce=b"obMatJos2gAAAnot a nonce of ours"),
     Style(nonce=b"from another server"),
-    *[Style(nonce=b"")] * 8,
-    Style(account=5),
-    Style(account=6),
+    *[Style(nonce=b"")] * 6,
+    *[Style(account=number) for number in (0, 1, 2, 3, 4, 5, 6)],
 )
-_STYLES = st.sampled_from([*_SOUND * 16, *_FLAWED, *[Style(account=number) for number in range(5)]])
-
-_WHO = st.integers(0, 63)
-"""Which client; see `CoreMachine.holder`."""
-_PEERS = st.sampled_from([*PEERS[:4] * 8, *PEERS[6:10] * 4, *PEERS])
-_KNOWN = st.one_of(st.integers(0, 15), st.integers(0, 15), _PEERS)
-"""A peer: by number, one that has a permission; or any."""
-_CHANNELS = st.sampled_from([0x4000, 0x4001, 0x4002, 0x4FFF] * 5 + [0, 0x3FFF, 0x5000, 0xFFFF])
-_LIFETIMES = st.sampled_from([None] * 12 + [0, 1, 599, 600, 601, 1200, 3599, 3600, 3601, 2**32 - 1])
-_PAYLOADS = st.sampled_from([b"", b"x", b"four", b"eleven byte", bytes(1200)])
-_SECONDS = st.sampled_from([0.5, 1.0, 4.0, 5.0, 10.0, 29.0, 30.0, 39.0, 40.0, 100.0, 299.0, 300.0, 301.0, 600.0])
-_LATE = st.sampled_from([0.0] * 12 + [30.0, 299.0, 300.0, 301.0, 600.0, 1e4])
-"""Seconds that pass, with no timer firing, before something happens."""
-_INDEX = st.integers(0, 63)
+_CHANNELS = (0x4000, 0x4001, 0x4002, 0x4FFF)
+_BAD_CHANNELS = (0, 0x3FFF, 0x5000, 0xFFFF)
+_LIFETIMES = (0, 1, 599, 600, 601, 1200, 3599, 3600, 3601, 2**32 - 1)
+_PAYLOADS = (b"", b"x", b"four", b"eleven byte", bytes(1200))
+_SECONDS = (0.5, 1.0, 4.0, 5.0, 10.0, 29.0, 30.0, 39.0, 40.0, 41.0, 100.0, 299.0, 300.0, 301.0)
+_AGES = (30.0, 299.0, 300.0, 301.0, 600.0, 1e4)
 
 
 def _raw(number: int) -> AttributeType[bytes]:
@@ -82,277 +81,314 @@ _ODD: tuple[Attribute, ...] = (
     (a.DONT_FRAGMENT, True),
     (a.SOFTWARE, "a client"),
 )
-_EXTRA = st.sampled_from([None] * (8 * len(_ODD)) + list(_ODD))
 
 
-def _option(spec: AttributeType[Any], value: Any) -> list[Attribute]:
-    return [] if value is None else [(spec, value)]
-
-
-class CoreMachine(RuleBasedStateMachine):
-    """Several clients, two peers' worth of the internet, a shell and a clock against one core."""
-
-    strict = False
-    mapped = False
-
-    bench: Bench
-
-    @initialize(
-        dual=st.sampled_from([True, True, False]),
-        tight=st.sampled_from([False, False, True]),
-        shell=st.sampled_from([0, 0, 0, 1, 2]),
-        ready=st.lists(st.sampled_from([(actor, pair) for actor in range(4) for pair in (True, False)]), max_size=4),
+def some_setup(random: Random, *, strict: bool, mapped: bool) -> Setup:
+    """A configuration; the shell opens relays at once, or when told to, or is stingy towards strangers."""
+    return Setup(
+        strict,
+        mapped,
+        dual=random.random() < 0.7,
+        tight=random.random() < 0.3,
+        automatic=random.random() < 0.6,
+        thrifty=random.random() < 0.3,
     )
-    def begin(self, dual: bool, tight: bool, shell: int, ready: list[tuple[int, bool]]) -> None:
-        """Open up; the shell opens relays at once, or when told to, or is stingy towards strangers.
 
-        Some clients have got somewhere by the time that the rules begin: nearly everything needs an allocation.
-        """
-        self.bench = Bench(Setup(self.strict, self.mapped, dual, tight, automatic=shell != 1, thrifty=shell == 2))
-        for number, pair in ready:
-            actor, families = self.bench.actors[number], (PEERS[0], PEERS[6]) if dual and pair else (PEERS[0],)
-            both: list[Attribute] = [(a.ADDITIONAL_ADDRESS_FAMILY, 2)] if pair else []
-            self.ask(actor, Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17), *both])
-            for relay in list(self.bench.world.waiting):
-                self.bench.settle(relay, opens=True)
-            for peer in families:
-                self.ask(actor, Method.CREATE_PERMISSION, [(a.XOR_PEER_ADDRESS, peer)])
-            self.ask(actor, Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, 0x4000), (a.XOR_PEER_ADDRESS, families[-1])])
 
-    def holder(self, number: int) -> Actor:
-        """Usually a client with an allocation, if there is one."""
-        holders = [actor for actor in self.bench.actors if actor.path in self.bench.oracle.allocations]
-        return holders[number % len(holders)] if holders and number > 7 else self.bench.actors[number % 5]
+class Walk:
+    """One bench, and a step at a time on it. ``history`` says in words what has been done."""
 
-    def other(self, number: int) -> Actor:
-        """Usually a client without an allocation."""
-        others = [actor for actor in self.bench.actors if actor.path not in self.bench.oracle.allocations]
-        return others[number % len(others)] if others and number > 7 else self.bench.actors[number % 5]
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.oracle = bench.oracle
+        self.history: list[str] = []
+        self.random = Random()
 
-    def peer(self, actor: Actor, which: int | Address) -> Address:
-        """The peer that is meant."""
-        if isinstance(which, Address):
-            return which
-        told = self.bench.oracle.allocations.get(actor.path)
-        known = [] if told is None else [peer for peer, _ in told.channels.values()]
-        known += [] if told is None else [Address(ip, 5000 + which % 2) for ip in told.permissions]
-        return known[which % len(known)] if known else PEERS[which % len(PEERS)]
+    def step(self, random: Random, kind: str | None = None) -> None:
+        """Do something, and see that all that must hold does."""
+        self.random = random
+        kind = kind or random.choices(list(STEPS), [weight for _, weight in STEPS.values()])[0]
+        STEPS[kind][0](self)
+        self.bench.check()
 
-    def channel(self, actor: Actor, number: int) -> int:
-        """Even numbers stand for one of the client's own channels, if it has any."""
-        told = self.bench.oracle.allocations.get(actor.path)
-        numbers = [] if told is None else sorted(told.channels)
-        return numbers[number // 2 % len(numbers)] if numbers and number % 2 == 0 else 0x3FFE + number % 5
+    def note(self, text: str) -> None:
+        """Write a line of history."""
+        self.history.append(f"{self.bench.world.now.mono - 1000.0:10.3f} {text}")
 
-    def relay(self, number: int) -> tuple[RelayId, Actor]:
-        """A relay, and the client whose it is if it is anybody's."""
+    # Choosing
+
+    def one_in(self, number: int) -> bool:
+        """True once in so many times."""
+        return self.random.randrange(number) == number - 1
+
+    def maybe(self, number: int, choices: Sequence[T]) -> T | None:
+        """One of the choices, once in so many times."""
+        return self.random.choice(choices) if self.one_in(number) else None
+
+    def actor(self, *, holds: bool) -> Actor:
+        """Usually a client with an allocation, or without one, if there is one."""
+        fitting = [actor for actor in self.bench.actors if (actor.path in self.oracle.allocations) == holds]
+        return self.random.choice(self.bench.actors if not fitting or self.one_in(10) else fitting)
+
+    def told(self, actor: Actor) -> Told | None:
+        """What the client knows of its allocation."""
+        return self.oracle.allocations.get(actor.path)
+
+    def peer(self, actor: Actor, *, known: bool) -> Address:
+        """A peer; one with a permission or a channel if that is wanted."""
+        told = self.told(actor)
+        if known and told is not None and (told.channels or told.permissions) and not self.one_in(5):
+            bound = [peer for peer, _ in told.channels.values()]
+            return self.random.choice(
+                bound + [Address(ip, self.random.choice((5000, 50_001))) for ip in told.permissions]
+            )
+        good = [peer for peer in PEERS if not self.oracle.forbidden(peer, with_port=True)]
+        fitting = [peer for peer in good if told is None or len(peer.ip) in told.relays]
+        return self.random.choice(PEERS if self.one_in(5) or not fitting else fitting)
+
+    def relay(self) -> tuple[RelayId, Actor] | None:
+        """A relay, and the client whose it is; anybody if it is nobody's."""
         relays = sorted(self.bench.world.bound)
-        relay = relays[number % len(relays)]
+        if not relays:
+            return None
+        relay = self.random.choice(relays)
         owner = self.bench.world.core.state.by_relay.get(relay)
         owners = [actor for actor in self.bench.actors if owner is not None and actor.path == owner[0].client]
         return relay, owners[0] if owners else self.bench.actors[0]
 
-    def ask(
-        self,
-        actor: Actor,
-        method: int,
-        attributes: list[Attribute],
-        extra: Attribute | None = None,
-        style: Style = _SOUND[0],
-    ) -> None:
-        """A request."""
-        attributes = attributes if extra is None else [extra, *attributes]
+    def late(self) -> None:
+        """Sometimes what comes next is the first thing to happen after a long time."""
+        age = self.maybe(25, _AGES)
+        if age is not None:
+            self.note(f"{age} seconds without a timer")
+            self.bench.jump(age)
+
+    # Requests
+
+    def ask(self, actor: Actor, method: Method | int, wanted: list[Attribute]) -> None:
+        """A request, with a flaw now and then."""
+        extra = self.maybe(15, _ODD)
+        style = self.random.choice(_FLAWED if self.one_in(10) else _SOUND)
+        attributes = [*([] if extra is None else [extra]), *wanted]
+        said = ", ".join(f"{spec}={value}" for spec, value in attributes)
+        self.note(f"{actor.path.client} asks for method {method}: {said}; {style}")
         self.bench.frame(actor, self.bench.build(actor, method, attributes, style))
 
-    # Clients
-
-    @rule(
-        who=_WHO,
-        transport=st.sampled_from([17] * 12 + [6, None]),
-        lifetime=_LIFETIMES,
-        even=st.sampled_from([None] * 5 + [False, True, True]),
-        family=st.sampled_from([None] * 8 + [1, 2, 2, 0, 3]),
-        additional=st.sampled_from([None] * 6 + [2, 2, 2, 1]),
-        token=st.sampled_from([None] * 6 + ["known", "known", "made up"]),
-        extra=_EXTRA,
-        style=_STYLES,
-    )
-    def allocate(
-        self,
-        who: int,
-        transport: int | None,
-        lifetime: int | None,
-        even: bool | None,
-        family: int | None,
-        additional: int | None,
-        token: str | None,
-        extra: Attribute | None,
-        style: Style,
-    ) -> None:
+    def allocate(self) -> None:
         """Allocate with any of its options."""
-        actor, known = self.other(who), next(iter(self.bench.oracle.reservations), None)
-        holders = {held.user_id for held in self.bench.oracle.reservations.values()}
-        if token == "known" and who % 8:
-            actor = next((actor for actor in self.bench.actors if actor.account.user_id in holders), actor)
-        if token == "known" and known is not None:
-            even = family = additional = None
-        attributes = [
-            *_option(a.REQUESTED_TRANSPORT, transport),
-            *_option(a.LIFETIME, lifetime),
-            *_option(a.EVEN_PORT, even),
-            *_option(a.REQUESTED_ADDRESS_FAMILY, family),
-            *_option(a.ADDITIONAL_ADDRESS_FAMILY, additional),
-            *_option(a.RESERVATION_TOKEN, known if token == "known" else b"made up!" if token else None),
+        actor, token = self.actor(holds=False), None
+        if self.oracle.reservations and self.one_in(2):
+            token, held = self.random.choice(list(self.oracle.reservations.items()))
+            mates = [other for other in self.bench.actors if other.account.user_id == held.user_id]
+            actor = self.random.choice(mates) if not self.one_in(5) else actor
+        plain = token is not None and not self.one_in(5)
+        options: list[tuple[AttributeType[Any], Any]] = [
+            (a.REQUESTED_TRANSPORT, self.random.choice((6, None)) if self.one_in(20) else 17),
+            (a.LIFETIME, self.maybe(3, _LIFETIMES)),
+            (a.EVEN_PORT, None if plain else self.maybe(3, (False, True, True))),
+            (a.REQUESTED_ADDRESS_FAMILY, None if plain else self.maybe(6, (1, 2, 2, 0, 3))),
+            (a.ADDITIONAL_ADDRESS_FAMILY, None if plain else self.maybe(4, (2, 2, 2, 2, 1))),
+            (a.RESERVATION_TOKEN, token if token is not None else self.maybe(30, (b"made up!",))),
         ]
-        self.ask(actor, Method.ALLOCATE, attributes, extra, style)
+        self.ask(actor, Method.ALLOCATE, [(spec, value) for spec, value in options if value is not None])
 
-    @rule(who=_WHO, lifetime=_LIFETIMES, family=st.sampled_from([None] * 5 + [1, 2, 3]), extra=_EXTRA, style=_STYLES)
-    def refresh(
-        self, who: int, lifetime: int | None, family: int | None, extra: Attribute | None, style: Style
-    ) -> None:
+    def refresh(self) -> None:
         """Refresh, or delete, all or half."""
-        actor = self.holder(who)
-        attributes = [*_option(a.LIFETIME, lifetime), *_option(a.REQUESTED_ADDRESS_FAMILY, family)]
-        self.ask(actor, Method.REFRESH, attributes, extra, style)
+        options = [(a.LIFETIME, self.maybe(2, _LIFETIMES)), (a.REQUESTED_ADDRESS_FAMILY, self.maybe(4, (1, 2, 2, 3)))]
+        self.ask(
+            self.actor(holds=True), Method.REFRESH, [(spec, value) for spec, value in options if value is not None]
+        )
 
-    @rule(who=_WHO, peers=st.lists(_KNOWN, max_size=3), extra=_EXTRA, style=_STYLES)
-    def create_permission(self, who: int, peers: list[Any], extra: Attribute | None, style: Style) -> None:
-        """CreatePermission, perhaps for nobody."""
-        actor = self.holder(who)
-        wanted = [(a.XOR_PEER_ADDRESS, self.peer(actor, peer)) for peer in peers]
-        self.ask(actor, Method.CREATE_PERMISSION, wanted, extra, style)
+    def permit(self) -> None:
+        """CreatePermission, now and then for nobody."""
+        actor = self.actor(holds=True)
+        peers = [self.peer(actor, known=self.one_in(3)) for _ in range(self.random.choice((0, 1, 1, 1, 1, 2, 3)))]
+        self.ask(actor, Method.CREATE_PERMISSION, [(a.XOR_PEER_ADDRESS, peer) for peer in peers])
 
-    @rule(who=_WHO, number=_CHANNELS, peer=_KNOWN, extra=_EXTRA, style=_STYLES)
-    def channel_bind(self, who: int, number: int, peer: Any, extra: Attribute | None, style: Style) -> None:
-        """ChannelBind, new or in conflict."""
-        actor = self.holder(who)
-        wanted = [(a.CHANNEL_NUMBER, number), (a.XOR_PEER_ADDRESS, self.peer(actor, peer))]
-        self.ask(actor, Method.CHANNEL_BIND, wanted, extra, style)
+    def bind(self) -> None:
+        """ChannelBind, new, again, or in conflict."""
+        actor = self.actor(holds=True)
+        told = self.told(actor)
+        if told is not None and told.channels and self.one_in(2):
+            number, (peer, _) = self.random.choice(list(told.channels.items()))
+        else:
+            number = self.random.choice(_BAD_CHANNELS if self.one_in(15) else _CHANNELS)
+            peer = self.peer(actor, known=self.one_in(3))
+        self.ask(actor, Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, number), (a.XOR_PEER_ADDRESS, peer)])
 
-    @rule(who=_WHO, index=_INDEX, style=_STYLES)
-    def channel_bind_again(self, who: int, index: int, style: Style) -> None:
-        """ChannelBind that refreshes."""
-        actor = self.holder(who)
-        told = self.bench.oracle.allocations.get(actor.path)
-        if told is not None and told.channels:
-            number = sorted(told.channels)[index % len(told.channels)]
-            wanted = [(a.CHANNEL_NUMBER, number), (a.XOR_PEER_ADDRESS, told.channels[number][0])]
-            self.ask(actor, Method.CHANNEL_BIND, wanted, None, style)
-
-    @rule(who=_WHO, method=st.sampled_from([Method.BINDING, Method.BINDING, 0x0A, 0xFFF]), extra=_EXTRA)
-    def binding(self, who: int, method: int, extra: Attribute | None) -> None:
+    def binding(self) -> None:
         """Binding, or a method that nobody has heard of here."""
-        self.ask(self.holder(who), method, [], extra, Style(integrity=()))
+        method = self.random.choice((Method.BINDING, Method.BINDING, 0x0A, 0xFFF))
+        actor, extra = self.actor(holds=True), self.maybe(4, _ODD)
+        self.note(f"{actor.path.client} asks for method {method}, unsigned: {extra}")
+        self.bench.frame(actor, self.bench.build(actor, method, [extra] if extra else [], Style(integrity=())))
 
-    @rule(who=_WHO, peer=_KNOWN, data=_PAYLOADS, extra=_EXTRA, late=_LATE)
-    def send(self, who: int, peer: Any, data: bytes, extra: Attribute | None, late: float) -> None:
-        """A Send indication, sometimes the first thing to happen after a long time."""
-        actor = self.holder(who)
+    # Everything else that clients send
+
+    def send(self) -> None:
+        """A Send indication, with or without what it needs."""
+        self.late()
+        actor, extra = self.actor(holds=True), self.maybe(10, _ODD)
+        peer, data = self.peer(actor, known=True), self.random.choice(_PAYLOADS)
+        wanted: list[Attribute] = [*([extra] if extra else []), (a.XOR_PEER_ADDRESS, peer), (a.DATA, data)]
+        if self.one_in(20):
+            wanted.pop()
         builder = MessageBuilder(Method.SEND, MessageClass.INDICATION, self.bench.transaction_id())
-        wanted: list[Attribute] = [(a.XOR_PEER_ADDRESS, self.peer(actor, peer)), (a.DATA, data)]
-        for spec, value in [*([] if extra is None else [extra]), *wanted]:
+        for spec, value in wanted:
             builder.add(spec, value)
-        self.bench.jump(late)
+        self.note(f"{actor.path.client} sends {len(data)} bytes to {peer}, {extra}")
         self.bench.frame(actor, builder.build(), late=True)
 
-    @rule(who=_WHO, number=st.integers(0, 40), data=_PAYLOADS, cut=st.sampled_from([0] * 8 + [1, -3]), late=_LATE)
-    def channel_data(self, who: int, number: int, data: bytes, cut: int, late: float) -> None:
+    def channel_data(self) -> None:
         """ChannelData: whole, cut short, or with padding."""
-        actor = self.holder(who)
-        frame = self.channel(actor, number).to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
-        self.bench.jump(late)
-        self.bench.frame(actor, frame[: len(frame) - cut] if cut > 0 else frame + bytes(-cut), late=True)
+        self.late()
+        actor = self.actor(holds=True)
+        told = self.told(actor)
+        number = self.random.choice((*_CHANNELS, *_BAD_CHANNELS[1:]))
+        if told is not None and told.channels and not self.one_in(5):
+            number = self.random.choice(list(told.channels))
+        data = self.random.choice(_PAYLOADS)
+        frame = number.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+        match self.maybe(5, (1, 2)):
+            case 1:
+                frame = frame[:-1]
+            case 2:
+                frame += bytes(3)
+        self.note(f"{actor.path.client} sends {frame[:4].hex()} and {len(frame) - 4} bytes")
+        self.bench.frame(actor, frame, late=True)
 
-    @rule(who=_WHO, index=_INDEX)
-    def retransmit(self, who: int, index: int) -> None:
-        """The same bytes again."""
-        actor = self.holder(who)
-        if actor.sent:
-            self.bench.frame(actor, actor.sent[index % len(actor.sent)])
+    def again(self) -> None:
+        """The same bytes again, or almost."""
+        actor = self.random.choice(self.bench.actors)
+        if not actor.sent:
+            return
+        frame = bytearray(self.random.choice(actor.sent))
+        if self.one_in(2) and frame:
+            frame[self.random.randrange(len(frame))] ^= self.random.randrange(1, 256)
+            frame = frame[: self.random.choice((len(frame), -1, -4))]
+        self.note(f"{actor.path.client} sends again {frame.hex()}")
+        self.bench.frame(actor, bytes(frame))
 
-    @rule(who=_WHO, index=_INDEX, at=st.integers(0, 400), bits=st.integers(1, 255), length=st.integers(-4, 4))
-    def mutate(self, who: int, index: int, at: int, bits: int, length: int) -> None:
-        """Almost the same bytes again."""
-        actor = self.holder(who)
-        frame = bytearray(actor.sent[index % len(actor.sent)] if actor.sent else b"")
-        if frame:
-            frame[at % len(frame)] ^= bits
-        self.bench.frame(actor, bytes(frame[:length] if length < 0 else frame + bytes(length // 4 * 4)))
-
-    @rule(who=_WHO, frame=st.binary(max_size=60))
-    def noise(self, who: int, frame: bytes) -> None:
+    def noise(self) -> None:
         """Any bytes."""
-        self.bench.frame(self.holder(who), frame)
+        actor, frame = self.random.choice(self.bench.actors), self.random.randbytes(self.random.randrange(60))
+        self.note(f"{actor.path.client} sends noise {frame.hex()}")
+        self.bench.frame(actor, frame)
+
+    def leave(self) -> None:
+        """A client goes away."""
+        actor = self.actor(holds=True)
+        self.note(f"{actor.path.client} is gone")
+        self.bench.gone(actor)
 
     # Peers
 
-    @rule(index=_INDEX, peer=_KNOWN, data=_PAYLOADS, late=_LATE)
-    @precondition(lambda self: self.bench.world.bound)
-    def peer_datagram(self, index: int, peer: Any, data: bytes, late: float) -> None:
+    def peer_sends(self) -> None:
         """A datagram at one of the relays."""
-        relay, owner = self.relay(index)
-        self.bench.jump(late)
-        self.bench.peer_datagram(relay, self.bench.oracle.to_wire(self.peer(owner, peer)), data)
+        found = self.relay()
+        if found is not None:
+            relay, owner = found
+            self.late()
+            wire = self.oracle.to_wire(self.peer(owner, known=True))
+            self.note(f"{wire} sends to relay {relay}")
+            self.bench.peer_datagram(relay, wire, self.random.choice(_PAYLOADS))
 
-    @rule(index=_INDEX, peer=_KNOWN, kind=st.sampled_from([3, 11, 1, 2, 0, 8]), data=st.integers(0, 2**32 - 1))
-    @precondition(lambda self: self.bench.world.bound)
-    def peer_icmp(self, index: int, peer: Any, kind: int, data: int) -> None:
+    def peer_errs(self) -> None:
         """An ICMP error at one of the relays."""
-        relay, owner = self.relay(index)
-        self.bench.peer_icmp(relay, self.bench.oracle.to_wire(self.peer(owner, peer)), IcmpValue(kind, 1, data))
+        found = self.relay()
+        if found is not None:
+            relay, owner = found
+            self.late()
+            wire = self.oracle.to_wire(self.peer(owner, known=True))
+            value = IcmpValue(self.random.choice((3, 11, 1, 2, 0, 8)), 1, self.random.randrange(2**32))
+            self.note(f"{wire} sends {value} to relay {relay}")
+            self.bench.peer_icmp(relay, wire, value)
 
-    # Time
+    # Time, shell and operator
 
-    @rule(seconds=_SECONDS)
-    def advance(self, seconds: float) -> None:
-        """Some time passes."""
+    def advance(self) -> None:
+        """Some time passes, seldom very much."""
+        seconds = 1e5 if self.one_in(60) else self.random.choice(_SECONDS[:8] if self.one_in(2) else _SECONDS)
+        self.note(f"{seconds} seconds")
         self.bench.advance(seconds)
 
-    @rule(before=st.sampled_from([0.0, 0.0, 0.001]))
-    def next_deadline(self, before: float) -> None:
+    def next_deadline(self) -> None:
         """Exactly up to when something is due, or just before."""
         deadline = self.bench.world.core.deadline()
         if deadline is not None:
-            self.bench.advance(max(0.0, deadline - before - self.bench.world.now.mono))
+            seconds = max(0.0, deadline - self.bench.world.now.mono - self.random.choice((0.0, 0.0, 0.001)))
+            self.note(f"{seconds} seconds, to a deadline")
+            self.bench.advance(seconds)
 
-    # The shell and the operator
-
-    @rule(index=_INDEX, opens=st.sampled_from([True, True, False]))
-    @precondition(lambda self: self.bench.world.waiting)
-    def settle(self, index: int, opens: bool) -> None:
+    def settle(self) -> None:
         """One relay that was asked for is open, or cannot be."""
-        waiting = self.bench.world.waiting
-        self.bench.settle(waiting[index % len(waiting)], opens=opens)
+        if self.bench.world.waiting:
+            relay, opens = self.random.choice(self.bench.world.waiting), not self.one_in(4)
+            self.note(f"relay {relay} opens: {opens}")
+            self.bench.settle(relay, opens=opens)
 
-    @rule(index=_INDEX, known=st.sampled_from([True, True, False]))
-    @precondition(lambda self: self.bench.world.lookups)
-    def find(self, index: int, known: bool) -> None:
+    def find(self) -> None:
         """The credential store answers."""
-        lookups = self.bench.world.lookups
-        self.bench.find(lookups[index % len(lookups)], known=known)
+        if self.bench.world.lookups:
+            lookup, known = self.random.choice(self.bench.world.lookups), not self.one_in(5)
+            self.note(f"look-up {lookup.ticket} finds somebody: {known}")
+            self.bench.find(lookup, known=known)
 
-    @rule(who=_WHO)
-    def gone(self, who: int) -> None:
-        """A client goes away."""
-        if who < 32:
-            self.bench.gone(self.holder(who))
-
-    @rule(user_id=st.sampled_from(["alice", "bob", "carol", "slow", "nobody", "mallory", "trent"]))
-    def revoke(self, user_id: str) -> None:
+    def revoke(self) -> None:
         """An operator has had enough of somebody."""
+        user_id = self.random.choice(("alice", "bob", "carol", "slow", "nobody"))
+        self.note(f"{user_id} is revoked")
         self.bench.revoke(user_id)
 
-    @rule(name=st.sampled_from(sorted(POLICIES)))
-    def replace_policy(self, name: str) -> None:
+    def replace_policy(self) -> None:
         """An operator loads another peer ACL."""
+        name = self.random.choice(sorted(POLICIES))
+        self.note(f"policy {name}")
         self.bench.replace_policy(name)
 
-    @invariant()
-    def holds(self) -> None:
-        """Everything that must hold between two steps."""
-        self.bench.check()
+
+STEPS: dict[str, tuple[Callable[[Walk], None], int]] = {
+    "allocate": (Walk.allocate, 24),
+    "refresh": (Walk.refresh, 8),
+    "permit": (Walk.permit, 16),
+    "bind": (Walk.bind, 14),
+    "binding": (Walk.binding, 3),
+    "send": (Walk.send, 12),
+    "channel data": (Walk.channel_data, 12),
+    "again": (Walk.again, 12),
+    "noise": (Walk.noise, 2),
+    "leave": (Walk.leave, 2),
+    "peer sends": (Walk.peer_sends, 14),
+    "peer errs": (Walk.peer_errs, 4),
+    "advance": (Walk.advance, 6),
+    "next deadline": (Walk.next_deadline, 6),
+    "settle": (Walk.settle, 16),
+    "find": (Walk.find, 8),
+    "revoke": (Walk.revoke, 1),
+    "replace policy": (Walk.replace_policy, 2),
+}
+"""Every step and its weight."""
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """The walk as hypothesis goes it."""
+
+    strict = False
+    mapped = False
+
+    walk: Walk
+
+    @initialize(random=st.randoms())
+    def begin(self, random: Random) -> None:
+        """Open up."""
+        self.walk = Walk(Bench(some_setup(random, strict=self.strict, mapped=self.mapped)))
+
+    @rule(random=st.randoms(), kind=st.sampled_from(sorted(STEPS)))
+    def step(self, random: Random, kind: str) -> None:
+        """One step of the kind chosen."""
+        self.walk.step(random, kind)
 
     def teardown(self) -> None:
         """Nothing may be left in the end."""
-        if hasattr(self, "bench"):
-            self.bench.finish()
+        if hasattr(self, "walk"):
+            self.walk.bench.finish()

@@ -70,7 +70,7 @@ def deterministic_entropy(seed: bytes = b"seed") -> Any:
 
 @dataclass(eq=False)
 class World:
-    """One core and its shell. ``bound`` are the relays open now; ``unbindable`` are ports that fail to bind."""
+    """One core and its shell. ``bound`` are the relays open now; ``unbindable`` are ports and IPs that fail to bind."""
 
     users: Mapping[str, str] = field(default_factory=lambda: {"alice": "secret", "bob": "hunter2"})
     store: CredentialStore | None = None
@@ -101,7 +101,7 @@ class World:
         self.core = TurnCore(settings, self.store or StaticUsers(self.users), self.nonces, deterministic_entropy())
         self.now = Now(1000.0, 1_700_000_000.0)
         self.bound: dict[RelayId, Address] = {}
-        self.unbindable: set[int] = set()
+        self.unbindable: set[int | bytes] = set()
         self.waiting: list[RelayId] = []
         self.routes: dict[tuple[FiveTuple, int], Route] = {}
         self.allowed: dict[tuple[RelayId, bytes], float] = {}
@@ -156,7 +156,7 @@ class World:
             self.waiting.append(relay)
 
     def _settle(self, relay: RelayId) -> None:
-        if relay in self.bound and self.bound[relay].port in self.unbindable:
+        if relay in self.bound and not self.unbindable.isdisjoint(self.bound[relay]):
             del self.bound[relay]
             self.core.relay_failed(relay, self.now)
         else:

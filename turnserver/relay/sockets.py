@@ -10,7 +10,7 @@ it again) the quota doubles; if the socket ran dry it falls to what was there. T
 bounded, and shared fairly among the sockets that are readable.
 
 What goes the same way is sent together: a run of datagrams of one size from one peer is one system call where the
-kernel can cut it up again (`turnserver.net.send_segments`).
+kernel can cut it up again (`turnserver.net.UdpSocket.send_run`).
 """
 
 import asyncio
@@ -18,15 +18,15 @@ import select
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
-from turnserver.net import TOS_BYTE, Sockaddr, TosPolicy, bind_udp, from_sockaddr, receive_burst, to_sockaddr
+from turnserver.net import DONT_FRAGMENT, TOS_BYTE, Received, Sockaddr, TosPolicy, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.relay.base import ClientSender, DatapathSink
 from turnserver.relay.icmp import enable_errors, read_errors
-from turnserver.relay.peersocket import DONT_FRAGMENT, Hop, PeerSocket
+from turnserver.relay.peersocket import Hop, PeerSocket
 
 __all__ = ["AsyncioDatapath"]
 
@@ -73,7 +73,8 @@ class AsyncioDatapath:
         self._links: dict[RelayId, PeerSocket] = {}
         self._by_fd: dict[int, PeerSocket] = {}
         self._hops: dict[tuple[FiveTuple, int], Hop] = {}
-        self._epoll = select.epoll() if private_epoll else None
+        self._private_epoll = private_epoll
+        self._epoll: select.epoll | None = None
         self._round = 0
         self._sink: DatapathSink
         self._clients: ClientSender
@@ -84,7 +85,8 @@ class AsyncioDatapath:
         self._sink = sink
         self._clients = clients
         self._loop = asyncio.get_running_loop()
-        if self._epoll is not None:
+        if self._private_epoll:
+            self._epoll = select.epoll()
             self._loop.add_reader(self._epoll.fileno(), self._drain)
 
     def open_relay(self, relay: RelayId, bind: Address) -> None:
@@ -92,7 +94,7 @@ class AsyncioDatapath:
         if relay in self._links:
             raise DatapathError(f"relay {relay} is open already")
         try:
-            sock = bind_udp(bind, receive_tos=self._copies_tos, buffer_size=RELAY_BUFFER)
+            sock = bind_udp(bind, receive_tos=self._copies_tos, receive_buffer=RELAY_BUFFER, send_buffer=RELAY_BUFFER)
         except OSError as error:
             raise DatapathError(f"cannot bind a relay to {bind}: {error.strerror or error}") from error
         enable_errors(sock)
@@ -119,9 +121,12 @@ class AsyncioDatapath:
         link.close()
 
     def add_route(self, route: Route) -> None:
-        """Install or refresh a route; idempotent. Ignored when the client's path or the relay has gone."""
+        """Install or refresh a route; idempotent. Ignored when the client's path or the relay has gone.
+
+        So is a peer that the relay's family cannot reach.
+        """
         link = self._links.get(route.relay)
-        if link is None:
+        if link is None or not link.reaches(route.peer):
             return
         peer = to_sockaddr(route.peer)
         hop = self._hops.get((route.client, route.channel))
@@ -160,8 +165,12 @@ class AsyncioDatapath:
     def send_to_peer(self, relay: RelayId, peer: Address, data: bytes, dont_fragment: bool) -> None:
         """Send one datagram (Send indications); errors are counted, never raised."""
         link = self._links.get(relay)
-        if link is not None:
+        if link is None:
+            return
+        if link.reaches(peer):
             link.send(data, to_sockaddr(peer), DONT_FRAGMENT if dont_fragment else 0)
+        else:
+            link.dropped += 1
 
     def counters(self, relay: RelayId) -> Counters:
         """What the relay has carried since it was opened (zeroes for an unknown one)."""
@@ -172,9 +181,10 @@ class AsyncioDatapath:
         """Close every relay; nothing is delivered afterwards."""
         for relay in list(self._links):
             self.close_relay(relay)
-        if self._epoll is not None and not self._epoll.closed:
+        if self._epoll is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
+            self._epoll = None
 
     def _forget(self, hop: Hop) -> None:
         del self._hops[hop.client, hop.channel]
@@ -184,11 +194,10 @@ class AsyncioDatapath:
 
     def _drain(self) -> None:
         """One turn of the loop: serve what is readable, until nothing is or the turn's share of work is done."""
-        epoll = self._epoll
         by_fd = self._by_fd
         budget = TURN_BURST
-        while budget > 0 and epoll is not None and not epoll.closed:
-            events = epoll.poll(0, POLL_SIZE)
+        while budget > 0 and self._epoll is not None:
+            events = self._epoll.poll(0, POLL_SIZE)
             if not events:
                 return
             now = self._clock()
@@ -203,9 +212,8 @@ class AsyncioDatapath:
                 quota = link.quota
                 if link.full_round == this_round - 1:
                     quota = quota * 2 if quota < SOCKET_BURST else SOCKET_BURST
-                if quota > share:
-                    quota = share
-                burst = receive_burst(link.receive, quota)
+                quota = quota if quota < share else share  # min() is a call too many here
+                burst = link.receive(quota)
                 count = len(burst)
                 if count == quota:
                     link.full_round = this_round
@@ -220,9 +228,9 @@ class AsyncioDatapath:
         """The same for one socket, where there is no private ``epoll``."""
         now = self._clock()
         self._tell_errors(link, now)
-        self._forward(link, receive_burst(link.receive, SOCKET_BURST), now)
+        self._forward(link, link.receive(SOCKET_BURST), now)
 
-    def _forward_one(self, link: PeerSocket, packet: tuple[Any, ...], now: float) -> None:
+    def _forward_one(self, link: PeerSocket, packet: Received, now: float) -> None:
         """What `_forward` does, for a burst of one: when many relays carry little each, this is the common case."""
         data = packet[0]
         hop = link.routes.get(packet[-1])
@@ -239,7 +247,7 @@ class AsyncioDatapath:
         else:
             link.dropped += 1
 
-    def _forward(self, link: PeerSocket, burst: list[tuple[Any, ...]], now: float) -> None:
+    def _forward(self, link: PeerSocket, burst: list[Received], now: float) -> None:
         """Take datagrams of peers to their clients (RFC 8656 §11.3, §12.7)."""
         copies_tos = self._copies_tos
         routes = link.routes

@@ -5,7 +5,7 @@ channel. A datagram costs a stranger more than it costs the server: what is neit
 RFC 8656 §12) is dropped on its first byte.
 
 A run of ChannelData of one size from one client over one channel goes to the peer with one system call where the kernel
-can cut it up again (`turnserver.net.send_segments`), and likewise for frames to a client.
+can cut it up again (`turnserver.net.UdpSocket.send_run`), and likewise for frames to a client.
 """
 
 import asyncio
@@ -17,73 +17,44 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.errors import StartupError
-from turnserver.net import (
-    TOS_BYTE,
-    Sockaddr,
-    TosPolicy,
-    bind_udp,
-    from_sockaddr,
-    receive_burst,
-    receiver,
-    send_segments,
-    set_tos,
-    supports_segments,
-    to_sockaddr,
-)
+from turnserver.net import TOS_BYTE, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.transports.base import ChannelHop, FrameSink, TransportCounters
 
 __all__ = ["UdpPath", "UdpTransport"]
 
-LISTENER_BUFFER: Final = 4 * 1024 * 1024
-"""Bytes asked for in each direction: every client of the listener shares it. The system may grant less."""
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes asked for, shared by every client of the listener: 300 ms of 100 Mbit/s. The system may grant less."""
+
+SEND_BUFFER: Final = 1024 * 1024
+"""Bytes asked for. It fills only when the link is slower than the traffic; then more would be delay, not delivery."""
 
 LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
 
 _HEADER_SIZE: Final = 4
-_RETRY_NEVER: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
 _FIRST_FREE_PORT: Final = 1024
 
 
 class UdpPath:
     """The way to one client of one listener; see `turnserver.transports.base.Path`."""
 
-    __slots__ = ("_sockaddr", "_transport", "channels", "client")
+    __slots__ = ("_sockaddr", "_socket", "channels", "client")
 
     padded = False
 
-    def __init__(self, transport: "UdpTransport", client: FiveTuple, sockaddr: Sockaddr) -> None:
+    def __init__(self, client: FiveTuple, socket: UdpSocket, sockaddr: Sockaddr) -> None:
         self.channels: dict[int, ChannelHop] = {}
         self.client = client
-        self._transport = transport
+        self._socket = socket
         self._sockaddr = sockaddr
 
     def send(self, frame: bytes, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped."""
-        transport = self._transport
-        if tos != transport.tos:
-            transport.switch(tos)
-        try:
-            transport.sendto(frame, self._sockaddr)
-        except OSError as error:
-            if not transport.retry(frame, self._sockaddr, error):
-                return False
-        transport.packets_out += 1
-        transport.bytes_out += len(frame)
-        return True
+        return self._socket.send(frame, self._sockaddr, tos)
 
     def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
         """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
-        transport = self._transport
-        if not transport.segments:
-            return False
-        if tos != transport.tos:
-            transport.switch(tos)
-        if not send_segments(transport.sock, frames, self._sockaddr):
-            return False
-        transport.packets_out += len(frames)
-        transport.bytes_out += len(frames) * len(frames[0])
-        return True
+        return self._socket.send_run(frames, self._sockaddr, tos)
 
 
 class UdpTransport:
@@ -108,13 +79,10 @@ class UdpTransport:
         self._copies_tos = tos == "copy"
         self._clock = clock
         self._paths: dict[Sockaddr, UdpPath] = {}
-        self._started = False
-        self._segments = False
-        self._tos = 0
+        self._socket: UdpSocket | None = None
+        self._open = False
         self._packets_in = 0
         self._bytes_in = 0
-        self._packets_out = 0
-        self._bytes_out = 0
         self._dropped = 0
         self._sink: FrameSink
         self._loop: asyncio.AbstractEventLoop
@@ -122,7 +90,12 @@ class UdpTransport:
     @property
     def counters(self) -> TransportCounters:
         """What the listener has carried since it was started."""
-        return TransportCounters(self._packets_in, self._bytes_in, self._packets_out, self._bytes_out, self._dropped)
+        out = self._socket
+        if out is None:
+            return TransportCounters()
+        return TransportCounters(
+            self._packets_in, self._bytes_in, out.packets_out, out.bytes_out, self._dropped + out.dropped
+        )
 
     def start(self, sink: FrameSink) -> None:
         """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
@@ -130,27 +103,26 @@ class UdpTransport:
         Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
         """
         try:
-            sock = bind_udp(self.address, receive_tos=self._copies_tos, buffer_size=LISTENER_BUFFER)
+            sock = bind_udp(
+                self.address, receive_tos=self._copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER
+            )
         except OSError as error:
             raise _startup_error(self.address, error) from error
         self._sink = sink
-        self._sock = sock
-        self._sendto = sock.sendto
-        self._receive = receiver(sock, receive_tos=self._copies_tos)
-        self._segments = supports_segments(sock)
+        self._socket = UdpSocket(sock, receive_tos=self._copies_tos)
+        self._open = True
         self.address = from_sockaddr(sock.getsockname())
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock.fileno(), self._drain)
-        self._started = True
+        self._loop.add_reader(sock.fileno(), self._drain, self._socket)
 
     def path(self, client: FiveTuple) -> UdpPath | None:
-        """The path of a client, made if need be; None once the listener is closed."""
-        if not self._started:
+        """The path of a client, made if need be; None before the start and after the end."""
+        if self._socket is None or not self._open:
             return None
         sockaddr = to_sockaddr(client.client)
         path = self._paths.get(sockaddr)
         if path is None:
-            path = self._paths[sockaddr] = UdpPath(self, client, sockaddr)
+            path = self._paths[sockaddr] = UdpPath(client, self._socket, sockaddr)
         return path
 
     def release(self, client: FiveTuple) -> None:
@@ -159,69 +131,25 @@ class UdpTransport:
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
         """Send one whole frame; False if it had to be dropped. No path is made for it."""
-        return self._started and self.send_frame(frame, to_sockaddr(client.client), 0)
+        return self._socket is not None and self._socket.send(frame, to_sockaddr(client.client), 0)
 
     def close_client(self, client: FiveTuple) -> None:
         """There is no connection to close."""
 
     def close(self) -> None:
-        """Stop listening and drop every path."""
-        if not self._started:
+        """Stop listening and drop every path; the counters stay."""
+        if self._socket is None or not self._open:
             return
-        self._started = False
+        self._open = False
         self._paths.clear()
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        self._loop.remove_reader(self._socket.sock.fileno())
+        self._socket.close()
 
-    def send_frame(self, frame: bytes, sockaddr: Sockaddr, tos: int) -> bool:
-        """Send one datagram; False, and counted, if it had to be dropped."""
-        if tos != self._tos:
-            self._switch(tos)
-        try:
-            self._sendto(frame, sockaddr)
-        except OSError as error:
-            if not self._retry(frame, sockaddr, error):
-                return False
-        self._packets_out += 1
-        self._bytes_out += len(frame)
-        return True
-
-    def send_frames(self, frames: list[bytes], sockaddr: Sockaddr, tos: int) -> bool:
-        """Send datagrams of one size with one system call; False if none was sent, which is not counted."""
-        if not self._segments:
-            return False
-        if tos != self._tos:
-            self._switch(tos)
-        if not send_segments(self._sock, frames, sockaddr):
-            return False
-        self._packets_out += len(frames)
-        self._bytes_out += len(frames) * len(frames[0])
-        return True
-
-    def _switch(self, tos: int) -> None:
-        self._tos = tos
-        try:
-            set_tos(self._sock, tos)
-        except OSError:
-            return  # a closed socket; the send that follows counts the packet as dropped
-
-    def _retry(self, frame: bytes, sockaddr: Sockaddr, error: OSError) -> bool:
-        """A full buffer drops the frame; any other error may be left over from another client, so try once more."""
-        if error.errno not in _RETRY_NEVER:
-            try:
-                self._sendto(frame, sockaddr)
-            except OSError:
-                pass
-            else:
-                return True
-        self._dropped += 1
-        return False
-
-    def _drain(self) -> None:
+    def _drain(self, socket: UdpSocket) -> None:
         """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink."""
         copies_tos = self._copies_tos
         paths = self._paths
-        burst = receive_burst(self._receive, LISTENER_BURST)
+        burst = socket.receive(LISTENER_BURST)
         now = self._clock()
         run: list[bytes] = []
         run_hop: ChannelHop | None = None
@@ -234,7 +162,7 @@ class UdpTransport:
                 self._dropped += 1
                 continue
             first = data[0]
-            if first & 0xF0 == 0x40:
+            if first & 0xC0 == 0x40:
                 length = data[2] << 8 | data[3]
                 if length > size:
                     self._dropped += 1
@@ -268,6 +196,8 @@ class UdpTransport:
         self._bytes_in += octets + _HEADER_SIZE * len(burst)
 
     def _pass_up(self, source: Sockaddr, data: bytes) -> None:
+        if not self._open:
+            return  # the sink closed the listener in the middle of a burst
         path = self._paths.get(source)
         if path is not None:
             client = path.client

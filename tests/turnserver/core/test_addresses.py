@@ -1,0 +1,40 @@
+"""Bound and advertised addresses of relays behind 1:1 NAT (rule 23)."""
+
+import pytest
+
+from stun.address import Address
+from turnserver.core.addresses import RelayAddresses
+from turnserver.core.settings import PortRange, RelayAddress
+
+PRIVATE = Address.parse("10.0.0.5", 50000)
+PUBLIC = Address.parse("8.8.4.4", 50000)
+OTHER = Address.parse("9.9.9.9", 50000)
+PORTS = PortRange(50000, 50009)
+
+MAPPED = RelayAddresses([RelayAddress(PRIVATE.ip, PUBLIC.ip), RelayAddress(OTHER.ip, OTHER.ip)], PORTS)
+
+
+def test_own_relays_are_mapped_both_ways() -> None:
+    """Rule 23: bind the private, advertise the external; hairpin between own relays works."""
+    assert MAPPED.to_wire(PUBLIC) == PRIVATE
+    assert MAPPED.to_client(PRIVATE) == PUBLIC
+    assert MAPPED.wire_ip(PUBLIC.ip) == PRIVATE.ip
+
+
+@pytest.mark.parametrize("port", [49999, 50010, 22])
+def test_other_ports_of_the_same_address_are_not(port: int) -> None:
+    """Rule 23: only relay ports are relays; SSH on the same machine is not."""
+    assert MAPPED.to_wire(Address(PUBLIC.ip, port)) == Address(PUBLIC.ip, port)
+    assert MAPPED.to_client(Address(PRIVATE.ip, port)) == Address(PRIVATE.ip, port)
+
+
+@pytest.mark.parametrize("address", [OTHER, Address.parse("1.2.3.4", 50000), Address.parse("2a00::1", 50000)])
+def test_everybody_else_is_who_he_is(address: Address) -> None:
+    """Rule 23: the identity, for relays without NAT too."""
+    assert (MAPPED.to_wire(address), MAPPED.to_client(address)) == (address, address)
+    assert MAPPED.wire_ip(address.ip) == address.ip
+
+
+def test_the_private_address_is_not_a_name() -> None:
+    """Rule 23: a client that names the private address of a relay is not helped."""
+    assert MAPPED.to_wire(PRIVATE) == PRIVATE

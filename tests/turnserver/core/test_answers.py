@@ -1,0 +1,57 @@
+"""Refusals become bytes and facts in one place."""
+
+from auth.types import Credential
+from stun import attributes as a
+from stun.constants import ErrorCode, MessageClass, Method
+from stun.message import Message, MessageBuilder
+from tests.support.core_world import World, code_of, names_of
+from turnserver.core.answers import refuse
+from turnserver.core.commands import SendToClient
+from turnserver.core.errors import Refusal
+from turnserver.core.events import AnswerWithheld, RequestRefused
+from turnserver.core.request import Integrity, Request
+from turnserver.core.settings import Limits
+
+
+def a_request(world: World) -> Request:
+    message = Message.decode(MessageBuilder(Method.REFRESH, MessageClass.REQUEST, b"t" * 12).build())
+    request = Request(world.client().path, message, 20, world.now)
+    request.credential = Credential("alice", "example.org", "alice", {})
+    request.key, request.integrity, request.username = b"k" * 16, Integrity.SHA1, "alice"
+    return request
+
+
+def test_a_refusal_is_one_answer_and_one_event() -> None:
+    """Rule 25: an error with the integrity of the request, and the fact for the log."""
+    world = World()
+    request = a_request(world)
+    refuse(world.core.state, request, Refusal(ErrorCode.FORBIDDEN))
+    world.run()
+    (command,) = world.take()
+    assert isinstance(command, SendToClient)
+    assert names_of(Message.decode(command.frame)) == ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"]
+    assert world.take_events() == [RequestRefused(request.client, Method.REFRESH, 403, "Forbidden", "alice")]
+
+
+def test_a_challenge_starts_over() -> None:
+    """Rule 1, RFC 8489 §9.2.4: no integrity, even if the request had the right one; a new nonce each time."""
+    world = World()
+    nonces = set()
+    for _ in range(2):
+        refuse(world.core.state, a_request(world), Refusal(ErrorCode.STALE_NONCE, challenge=True))
+        world.run()
+        (command,) = world.take()
+        assert isinstance(command, SendToClient)
+        answer = Message.decode(command.frame)
+        assert (code_of(answer), answer.has(a.MESSAGE_INTEGRITY)) == (438, False)
+        nonces.add(answer.first(a.NONCE))
+    assert len(nonces) == 2
+
+
+def test_what_is_withheld_was_not_refused() -> None:
+    """Rule 4: one event or the other."""
+    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    request = a_request(world)
+    refuse(world.core.state, request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
+    world.run()
+    assert (world.take(), world.take_events()) == ([], [AnswerWithheld(request.client)])

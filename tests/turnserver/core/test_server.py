@@ -1,0 +1,710 @@
+"""`TurnCore` as a whole: what is answered, what is silence, parked look-ups, revocation, the ACL reloaded, time."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import pytest
+
+from auth.keys import long_term_keys
+from auth.store import StaticUsers
+from auth.types import Credential
+from stun import attributes as a
+from stun.address import Address
+from stun.attributes import AttributeType
+from stun.channeldata import encode
+from stun.constants import MAGIC_COOKIE, MessageClass, Method
+from stun.message import Message, MessageBuilder
+from tests.support.core_world import (
+    PEER,
+    PEER6,
+    REALM,
+    ScriptedClient,
+    SlowStore,
+    World,
+    appended,
+    code_of,
+    names_of,
+)
+from turnserver.core.commands import (
+    AddRoute,
+    CloseClient,
+    CloseRelay,
+    FindCredential,
+    ForbidPeer,
+    OpenRelay,
+    RemoveRoute,
+    SendToClient,
+    SendToPeer,
+)
+from turnserver.core.events import (
+    AllocationEnded,
+    AllocationOpened,
+    AllocationRefreshed,
+    AnswerWithheld,
+    EndReason,
+    RequestRefused,
+)
+from turnserver.core.policy import PeerPolicy
+from turnserver.core.settings import Limits
+from turnserver.core.types import ClientTransport, RelayId
+
+OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
+REQUIRED: AttributeType[bytes] = AttributeType(0x7F01, "REQUIRED", "-", lambda v, t: v, lambda v, t: v)
+ALSO_REQUIRED: AttributeType[bytes] = AttributeType(0x7F02, "ALSO-REQUIRED", "-", lambda v, t: v, lambda v, t: v)
+
+ALICE = Credential("alice", REALM, "alice", long_term_keys("alice", REALM, "secret"))
+
+
+def allocated(world: World, **options: object) -> ScriptedClient:
+    client = world.client(**options)
+    assert code_of(client.allocate()) == 0
+    world.take()
+    world.take_events()
+    return client
+
+
+# What is a frame at all
+
+
+def malformed() -> dict[str, bytes]:
+    good = MessageBuilder(Method.BINDING, MessageClass.REQUEST, b"t" * 12).add(a.SOFTWARE, "abc").build()
+    marked = MessageBuilder(Method.BINDING, MessageClass.REQUEST, b"t" * 12).fingerprint().build()
+    cookie = MAGIC_COOKIE.to_bytes(4, "big")
+    return {
+        "nothing": b"",
+        "one byte": b"\x00",
+        "half a header": good[:19],
+        "no cookie": good.replace(cookie, bytes(4)),
+        "length too long": good[:2] + b"\x00\x10" + good[4:],
+        "length too short": good[:2] + b"\x00\x04" + good[4:],
+        "length not a multiple of four": good[:2] + b"\x00\x09" + good[4:] + b"\x00",
+        "attribute beyond the end": good[:22] + b"\x00\x40" + good[24:],
+        "wrong fingerprint": marked[:-1] + bytes((marked[-1] ^ 1,)),
+        "fingerprint not last": appended(marked, a.SOFTWARE.number, b"abcd"),
+        "integrity of a length it cannot have": appended(good, a.MESSAGE_INTEGRITY.number, bytes(16)),
+        "trailing bytes": good + bytes(4),
+    }
+
+
+@pytest.mark.parametrize("case", malformed())
+def test_what_is_not_stun_is_dropped(case: str) -> None:
+    """Rules 4 and 20, RFC 8489 §6.3: header, cookie, lengths and FINGERPRINT are checked before anything; silence."""
+    world = World()
+    assert world.feed(world.client().path, malformed()[case]) == []
+    assert (world.take(), world.take_events(), world.core.deadline()) == ([], [], None)
+
+
+@pytest.mark.parametrize("first", [4, 15, 16, 19, 20, 63, 0x50, 0x7F, 0x80, 0xFF])
+def test_first_bytes_of_other_protocols_are_dropped(first: int) -> None:
+    """Rules 19 and 20, RFC 7983, RFC 8656 §12: 0–3 is STUN, 64–79 a channel, all the rest nothing of ours."""
+    world = World()
+    client = allocated(world)
+    assert world.feed(client.path, bytes((first, 0, 0, 4)) + b"data") == []
+    assert (world.take(), world.take_events()) == ([], [])
+
+
+@pytest.mark.parametrize("message_class", [MessageClass.SUCCESS, MessageClass.ERROR])
+@pytest.mark.parametrize("method", [Method.BINDING, Method.ALLOCATE, Method.SEND])
+def test_responses_are_nobodys(method: int, message_class: MessageClass) -> None:
+    """RFC 8489 §6.3.3: a response to nothing that was asked is dropped."""
+    world = World()
+    frame = MessageBuilder(method, message_class, b"t" * 12).build()
+    assert world.feed(world.client().path, frame) == []
+    assert (world.take(), world.take_events()) == ([], [])
+
+
+@pytest.mark.parametrize("method", [Method.SEND, Method.DATA, Method.CONNECT, Method.CONNECTION_BIND, 0x0FF])
+def test_methods_that_have_no_request_here_are_dropped(method: int) -> None:
+    """RFC 8489 §6.3: a method that is not known, or not for its class, is an error, and such are dropped silently."""
+    world = World()
+    client = allocated(world)
+    assert world.feed(client.path, client.build(method)) == []
+    assert (world.take(), world.take_events()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.DATA],
+)
+def test_indications_are_never_answered(method: int) -> None:
+    """Rule 8, RFC 8656 §5: indications are neither authenticated nor answered, whatever their method."""
+    world = World()
+    client = allocated(world)
+    frame = MessageBuilder(method, MessageClass.INDICATION, b"t" * 12).add(a.LIFETIME, 0).build()
+    assert world.feed(client.path, frame) == []
+    assert (world.take(), world.take_events()) == ([], [])
+    assert world.core.state.live(client.path) is not None
+
+
+# Unknown attributes, duplicates, what stands behind the integrity
+
+
+def test_unknown_required_attributes_are_named() -> None:
+    """Rule 7, RFC 8489 §6.3.1: 420 with every comprehension-required type that is not understood, each once."""
+    world = World()
+    client = allocated(world)
+    answer = client.request(Method.REFRESH, (REQUIRED, b""), (OPTIONAL, b""), (ALSO_REQUIRED, b"x"), (REQUIRED, b""))
+    assert code_of(answer) == 420
+    assert answer.first(a.UNKNOWN_ATTRIBUTES) == (REQUIRED.number, ALSO_REQUIRED.number)
+    assert names_of(answer) == ["ERROR-CODE", "UNKNOWN-ATTRIBUTES", "SOFTWARE", "MESSAGE-INTEGRITY"]
+
+
+@pytest.mark.parametrize(
+    "method", [Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.BINDING]
+)
+def test_every_request_minds_unknown_attributes(method: int) -> None:
+    """Rule 7, RFC 8489 §6.3.1: 420 from every method, before the method looks at anything."""
+    world = World()
+    client = world.client()
+    assert code_of(client.request(method, (REQUIRED, b""))) == 420
+    world.assert_nothing_left()
+
+
+def test_strangers_get_401_not_420() -> None:
+    """Rules 1 and 7, RFC 8489 §6.3: authentication first, then unknown attributes."""
+    world = World()
+    client = world.client()
+    frame = client.build(Method.ALLOCATE, [(REQUIRED, b"")], signed=False)
+    assert code_of(client.send(frame)) == 401
+
+
+def test_unknown_optional_attributes_are_ignored() -> None:
+    """Rule 7, RFC 8489 §6.3.1: comprehension-optional attributes do not matter."""
+    world = World()
+    assert code_of(world.client().allocate((OPTIONAL, b"whatever"))) == 0
+
+
+@pytest.mark.parametrize("spec", [a.CHANGE_REQUEST, a.PADDING, a.RESPONSE_PORT, a.CONNECTION_ID])
+def test_known_is_not_understood(spec: AttributeType[object]) -> None:
+    """Rule 7, RFC 8489 §6.3.1: an attribute of another RFC that the codec knows, but nothing here acts on, is 420."""
+    world = World()
+    client = world.client()
+    raw: AttributeType[bytes] = AttributeType(spec.number, spec.name, "-", lambda v, t: v, lambda v, t: v)
+    answer = client.send(client.build(Method.BINDING, [(raw, bytes(4))], signed=False))
+    assert (code_of(answer), answer.first(a.UNKNOWN_ATTRIBUTES)) == (420, (spec.number,))
+
+
+def test_an_indication_with_unknown_attributes_is_dropped() -> None:
+    """Rule 7, RFC 8489 §6.3.2: indications are not answered, so they are dropped."""
+    world = World()
+    client = allocated(world)
+    client.permit(PEER)
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x"), (REQUIRED, b"")) == []
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x"), (OPTIONAL, b"")) != []
+
+
+def test_the_first_of_duplicates_wins() -> None:
+    """Rule 7, RFC 8489 §14: only the first of several attributes of a type counts."""
+    world = World()
+    client = world.client()
+    assert client.allocate((a.LIFETIME, 900), (a.LIFETIME, 0), (a.LIFETIME, 3600)).first(a.LIFETIME) == 900
+    client.permit(PEER)
+    sent = client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"one"), (a.DATA, b"two"))
+    assert sent == [SendToPeer(client.relay, PEER, b"one")]
+
+
+def test_what_stands_behind_the_integrity_does_not_count() -> None:
+    """Rule 6, RFC 8489 §14.5: after MESSAGE-INTEGRITY everything but -SHA256 and FINGERPRINT is ignored."""
+    world = World()
+    client = allocated(world)
+    frame = client.build(Method.REFRESH)
+    for number, value in ((a.LIFETIME.number, bytes(4)), (REQUIRED.number, b"x"), (a.USERNAME.number, b"bob")):
+        frame = appended(frame, number, value)
+    answer = client.send(frame)
+    assert (code_of(answer), answer.first(a.LIFETIME)) == (0, 600)
+    assert world.core.state.live(client.path) is not None
+
+
+def test_what_stands_behind_sha256_does_not_count() -> None:
+    """Rule 6, RFC 8489 §14.6: likewise after MESSAGE-INTEGRITY-SHA256."""
+    world = World()
+    client = allocated(world, sha256=True)
+    frame = appended(client.build(Method.REFRESH), a.LIFETIME.number, bytes(4))
+    assert client.send(frame).first(a.LIFETIME) == 600
+
+
+def test_the_integrity_covers_all_that_counts() -> None:
+    """Rules 5 and 6, RFC 8489 §14.5: an attribute slipped in before the integrity breaks it."""
+    world = World()
+    client = allocated(world)
+    frame = client.build(Method.REFRESH)
+    at = len(frame) - 24
+    lifetime = a.LIFETIME.number.to_bytes(2, "big") + b"\x00\x04" + bytes(4)
+    length = int.from_bytes(frame[2:4], "big") + len(lifetime)
+    forged = frame[:2] + length.to_bytes(2, "big") + frame[4:at] + lifetime + frame[at:]
+    assert code_of(client.send(forged)) == 401
+
+
+def test_an_attribute_that_cannot_be_read_is_400() -> None:
+    """RFC 8489 §6.3: a sound message with a senseless value gets Bad Request, not silence."""
+    world = World()
+    client = allocated(world)
+    short: AttributeType[bytes] = AttributeType(a.LIFETIME.number, "LIFETIME", "-", lambda v, t: v, lambda v, t: v)
+    answer = client.request(Method.REFRESH, (short, b"\x01"))
+    assert (code_of(answer), names_of(answer)) == (400, ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"])
+
+
+# Strangers cost nothing
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND],
+)
+def test_strangers_leave_no_state(method: int) -> None:
+    """Rule 3: an unauthenticated UDP source gets no socket, no table entry and no timer."""
+    world = World()
+    for port in range(1000, 1100):
+        client = world.client(port=port)
+        client.send(client.build(method, [(a.REQUESTED_TRANSPORT, 17)], signed=False))
+    assert {type(command) for command in world.take()} == {SendToClient}
+    assert world.core.deadline() is None
+    assert len(world.core.state.retransmissions) == 0
+    assert len(world.core.state.reflection) == 1, "one bucket for the prefix, of a bounded table"
+    world.assert_nothing_left()
+
+
+def test_no_request_without_allocation_is_silence() -> None:
+    """Rule 9, RFC 8656 §5: 437 for every request but Allocate; indications and ChannelData are dropped."""
+    world = World()
+    client = world.client()
+    assert code_of(client.refresh()) == 437
+    assert code_of(client.permit(PEER)) == 437
+    assert code_of(client.bind(0x4000, PEER)) == 437
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
+    assert client.indicate_raw(encode(0x4000, b"x")) == []
+    world.assert_nothing_left()
+
+
+def test_requests_while_the_relay_opens_get_437() -> None:
+    """Rule 9: an allocation that has not been answered yet is none; but a request is still answered."""
+    world = World(automatic=False)
+    client = world.client()
+    client.challenge()
+    assert world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])) == []
+    assert code_of(client.refresh()) == 437
+    assert code_of(client.permit(PEER)) == 437
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
+    world.peer_sends(RelayId(1), PEER, b"x")
+    assert client.hears() == []
+
+
+def test_another_users_requests_get_441() -> None:
+    """Rule 9, RFC 8656 §5: who is authenticated but did not make the allocation gets Wrong Credentials."""
+    world = World()
+    client = allocated(world)
+    bob = world.client(user="bob", password="hunter2")
+    assert bob.path == client.path
+    for answer in (bob.refresh(0), bob.permit(PEER), bob.bind(0x4000, PEER)):
+        assert code_of(answer) == 441
+        assert names_of(answer) == ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"]
+    assert code_of(bob.allocate()) == 437, "Allocate is told that the 5-tuple is taken (§7.2)"
+    assert code_of(client.refresh()) == 0
+
+
+# Look-ups that take a while
+
+
+def asking(world: World, client: ScriptedClient) -> tuple[FindCredential, bytes]:
+    """An Allocate of which the world has been asked who it is, and nothing else has happened."""
+    client.challenge()
+    world.take()
+    frame = client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
+    assert world.feed(client.path, frame) == []
+    (command,) = world.take()
+    assert isinstance(command, FindCredential)
+    return command, frame
+
+
+def answer(world: World, ticket: int, credentials: Sequence[Credential]) -> None:
+    world.core.credential_found(ticket, credentials, world.now)
+    world.run()
+
+
+def test_a_look_up_that_succeeds() -> None:
+    """RFC 8489 §9.2.4: the request goes on where it stopped when the store has answered."""
+    world = World(store=SlowStore())
+    client = world.client()
+    command, frame = asking(world, client)
+    assert command == FindCredential(1, "alice", b"", REALM)
+    answer(world, 1, (ALICE,))
+    (heard,) = client.hears()
+    assert Message.decode(heard).transaction_id == frame[8:20]
+    assert code_of(Message.decode(heard)) == 0
+    assert code_of(client.refresh()) == 0, "and the allocation needs no look-up any more"
+    assert len(world.lookups) == 1
+
+
+@pytest.mark.parametrize("found", [(), (Credential("alice", REALM, "alice", {1: bytes(16)}),)], ids=["none", "wrong"])
+def test_a_look_up_that_finds_nobody(found: Sequence[Credential]) -> None:
+    """Rule 1, RFC 8489 §9.2.4: an unknown user or a wrong key → 401, late as well as at once."""
+    world = World(store=SlowStore())
+    client = world.client()
+    asking(world, client)
+    answer(world, 1, found)
+    (heard,) = client.hears()
+    assert code_of(Message.decode(heard)) == 401
+    world.assert_nothing_left()
+    assert world.core.deadline() is None
+
+
+def test_a_retransmission_waits_for_the_first() -> None:
+    """RFC 8489 §6.3: the same transaction, repeated while it is looked up, neither asks again nor is answered twice."""
+    world = World(store=SlowStore())
+    client = world.client()
+    _, frame = asking(world, client)
+    assert world.feed(client.path, frame) == []
+    assert world.take() == []
+    answer(world, 1, (ALICE,))
+    assert len(client.hears()) == 1
+    assert code_of(client.send(frame)) == 0, "asked once more, it is answered from what was kept"
+
+
+def test_an_unanswered_look_up_is_500() -> None:
+    """Rule 9: never silence for a request; a store that says nothing for five seconds has failed."""
+    world = World(store=SlowStore())
+    client = world.client()
+    asking(world, client)
+    world.advance(4.9)
+    assert client.hears() == []
+    world.advance(0.1)
+    (heard,) = client.hears()
+    assert (code_of(Message.decode(heard)), names_of(Message.decode(heard))) == (500, ["ERROR-CODE"])
+    answer(world, 1, (ALICE,))
+    assert client.hears() == [], "too late"
+    world.assert_nothing_left()
+
+
+def test_look_ups_are_bounded() -> None:
+    """Rule 3: strangers cannot queue more than so many look-ups; beyond it 500, and room again when one is answered."""
+    world = World(store=SlowStore(), limits=Limits(pending_lookups=2))
+    clients = [world.client(port=port) for port in (1, 2, 3)]
+    for client in clients[:2]:
+        asking(world, client)
+    clients[2].challenge()
+    assert code_of(clients[2].allocate()) == 500
+    answer(world, 1, ())
+    asking(world, clients[2])
+
+
+def test_an_answer_to_no_question_is_ignored() -> None:
+    """A ticket is good once."""
+    world = World(store=SlowStore())
+    client = world.client()
+    asking(world, client)
+    answer(world, 7, (ALICE,))
+    assert world.take() == []
+    answer(world, 1, ())
+    client.hears()
+    world.take()
+    answer(world, 1, (ALICE,))
+    assert (world.take(), client.hears()) == ([], [])
+
+
+def test_a_client_that_goes_takes_its_look_ups_along() -> None:
+    """Rule 22: when a connection has closed nothing is left of it, not even a question."""
+    world = World(store=SlowStore())
+    client, other = (world.client(transport=ClientTransport.TCP, serial=serial) for serial in (1, 2))
+    asking(world, client)
+    asking(world, other)
+    world.core.client_gone(client.path, world.now)
+    answer(world, 1, (ALICE,))
+    assert (world.take(), client.hears()) == ([], [])
+    answer(world, 2, (ALICE,))
+    assert len(other.hears()) == 1
+
+
+def test_a_nonce_that_ages_during_the_look_up() -> None:
+    """Rule 1, RFC 8489 §9.2.4: the nonce is judged when the request is."""
+    world = World(store=SlowStore(), limits=Limits(lookup_timeout=1000))
+    client = world.client()
+    asking(world, client)
+    world.advance(601)
+    answer(world, 1, (ALICE,))
+    assert [code_of(Message.decode(frame)) for frame in client.hears()] == [438]
+
+
+# Ends
+
+
+def test_revocation_ends_everything_of_a_user() -> None:
+    """Rule 24: cutting somebody off is what revocation is for; every allocation of the user, nobody else's."""
+    world = World()
+    first, second = allocated(world), allocated(world, port=40001)
+    other = allocated(world, port=40002, user="bob", password="hunter2")
+    first.bind(0x4000, PEER)
+    gone = [first.relay, second.relay]
+    world.take()
+    assert world.core.revoke("alice", world.now) == 2
+    world.run()
+    commands = world.take()
+    assert sorted(c.relay for c in commands if isinstance(c, CloseRelay)) == sorted(gone)
+    assert [c for c in commands if not isinstance(c, CloseRelay)] == [RemoveRoute(first.path, 0x4000)]
+    ended = [event for event in world.take_events() if isinstance(event, AllocationEnded)]
+    assert {(event.client, event.reason) for event in ended} == {
+        (first.path, EndReason.REVOKED),
+        (second.path, EndReason.REVOKED),
+    }
+    assert code_of(first.refresh()) == 437
+    assert code_of(other.refresh()) == 0
+    assert world.core.revoke("alice", world.now) == 0
+
+
+def test_revocation_closes_streams() -> None:
+    """Rules 22 and 24: on a stream the connection goes with the allocation."""
+    world = World()
+    client = allocated(world, transport=ClientTransport.TLS, serial=3)
+    relay = client.relay
+    assert world.core.revoke("alice", world.now) == 1
+    world.run()
+    assert world.take() == [CloseRelay(relay), CloseClient(client.path)]
+    world.assert_nothing_left()
+
+
+def test_revocation_while_the_relay_opens() -> None:
+    """Rules 9 and 24: the Allocate that waits is refused; the socket that comes up late is closed."""
+    world = World(automatic=False)
+    client = world.client()
+    client.challenge()
+    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    world.take()
+    assert world.core.revoke("alice", world.now) == 1
+    world.run()
+    closed, sent = world.take()
+    assert closed == CloseRelay(RelayId(1))
+    assert isinstance(sent, SendToClient)
+    assert code_of(Message.decode(sent.frame)) == 401
+    world.settle()
+    assert world.take() == []
+    assert not [event for event in world.events if isinstance(event, AllocationEnded)], "it never opened"
+    world.assert_nothing_left()
+
+
+@pytest.mark.parametrize("transport", [ClientTransport.TCP, ClientTransport.TLS])
+def test_an_allocation_ends_with_its_connection(transport: ClientTransport) -> None:
+    """Rule 22, RFC 8656 §3.1: the connection is the 5-tuple; a new one from the old address starts with nothing."""
+    world = World()
+    client = allocated(world, transport=transport, serial=1)
+    client.bind(0x4000, PEER)
+    relay = client.relay
+    world.take()
+    world.advance(10)
+    world.core.client_gone(client.path, world.now)
+    world.run()
+    assert world.take() == [RemoveRoute(client.path, 0x4000), CloseRelay(relay)]
+    ended = AllocationEnded(client.path, "alice", "alice", (relay,), EndReason.CLIENT_GONE, 10.0)
+    assert world.take_events() == [ended]
+    world.assert_nothing_left()
+    again = world.client(transport=transport, serial=2)
+    assert code_of(again.refresh()) == 437
+    assert code_of(again.allocate()) == 0
+
+
+def test_a_connection_that_goes_while_the_relay_opens() -> None:
+    """Rules 22 and 25: quota and port are given back, nobody is answered, and the late socket is closed."""
+    world = World(automatic=False)
+    client = world.client(transport=ClientTransport.TCP, serial=1)
+    client.challenge()
+    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    world.take()
+    world.core.client_gone(client.path, world.now)
+    world.run()
+    world.settle()
+    assert world.take() == [CloseRelay(RelayId(1))]
+    world.assert_nothing_left()
+
+
+def test_clients_that_go_without_allocation() -> None:
+    """Rule 22: most connections end with nothing to end."""
+    world = World()
+    world.core.client_gone(world.client(transport=ClientTransport.TCP, serial=1).path, world.now)
+    assert (world.core.commands(), world.core.events()) == ([], [])
+
+
+def test_relays_that_nobody_waits_for() -> None:
+    """A socket's fate that comes too late changes nothing."""
+    world = World()
+    client = allocated(world)
+    for relay in (client.relay, RelayId(99)):
+        world.core.relay_opened(relay, world.now)
+        world.core.relay_failed(relay, world.now)
+    assert (world.core.commands(), world.core.events()) == ([], [])
+    assert code_of(client.refresh()) == 0
+
+
+# The ACL reloaded
+
+
+def test_a_reloaded_acl_ends_what_it_forbids() -> None:
+    """Rule 16: the ACL is asked again for every permission and channel that stands when the list is reloaded."""
+    world = World()
+    client = allocated(world)
+    kept = Address.parse("9.9.9.9", 1)
+    client.permit(PEER, kept)
+    client.bind(0x4000, PEER)
+    client.bind(0x4001, kept)
+    world.take()
+    policy = PeerPolicy.build(deny=[ip_network("8.8.8.0/24")])
+    world.core.replace_policy(policy, world.now)
+    world.run()
+    assert world.take() == [RemoveRoute(client.path, 0x4000), ForbidPeer(client.relay, PEER.ip)]
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
+    assert client.indicate_raw(encode(0x4000, b"x")) == []
+    world.peer_sends(client.relay, PEER, b"x")
+    assert client.hears() == []
+    assert client.indicate_raw(encode(0x4001, b"x")) == [SendToPeer(client.relay, kept, b"x")]
+    assert code_of(client.permit(PEER)) == 403
+    assert code_of(client.bind(0x4002, PEER)) == 403
+    client.refresh(0)
+    world.assert_nothing_left()
+
+
+def test_a_reloaded_acl_ends_a_channel_to_what_has_become_a_listener() -> None:
+    """Rule 16: a channel goes by address and port; the permission for the address may stay."""
+    world = World()
+    client = allocated(world)
+    client.bind(0x4000, PEER)
+    world.take()
+    world.core.replace_policy(PeerPolicy.build(listeners=[PEER]), world.now)
+    world.run()
+    assert world.take() == [RemoveRoute(client.path, 0x4000)]
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
+    other = Address(PEER.ip, PEER.port + 1)
+    assert client.indicate((a.XOR_PEER_ADDRESS, other), (a.DATA, b"x")) == [SendToPeer(client.relay, other, b"x")]
+
+
+def test_a_reloaded_acl_can_allow_more() -> None:
+    """Rule 16: and it works the other way."""
+    world = World()
+    client = allocated(world)
+    private = Address.parse("10.1.2.3", 9)
+    assert code_of(client.permit(private)) == 403
+    world.core.replace_policy(PeerPolicy.build(allow=[ip_network("10.1.0.0/16")]), world.now)
+    assert code_of(client.permit(private)) == 0
+
+
+def test_new_credentials_serve_new_requests() -> None:
+    """Who is asked next is asked from the new store."""
+    world = World()
+    world.core.replace_credentials(StaticUsers({"carol": "pw"}))
+    assert code_of(world.client(user="carol", password="pw").allocate()) == 0
+    assert code_of(world.client(port=40001).allocate()) == 401
+
+
+# Time
+
+
+def test_the_deadline_is_that_of_the_next_thing_to_end() -> None:
+    """RFC 8656 §3.2: nothing has a timer of its own; the core says when it must be called."""
+    world = World()
+    assert world.core.deadline() is None
+    client = world.client()
+    client.allocate()
+    assert world.core.deadline() == world.now.mono + 40, "the kept answer"
+    world.advance(40)
+    assert world.core.deadline() == world.now.mono + 560, "the allocation"
+    client.permit(PEER)
+    assert world.core.deadline() == world.now.mono + 300, "the permission"
+    world.advance(600)
+    assert world.core.deadline() is None
+    world.assert_nothing_left()
+
+
+def test_inputs_come_after_what_is_due() -> None:
+    """RFC 8656 §9: no handler sees a dead permission, even if nobody called `expire`."""
+    world = World()
+    client = allocated(world)
+    client.permit(PEER)
+    world.now = world.now._replace(mono=world.now.mono + 300)
+    assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"late")) == []
+    world.peer_sends(client.relay, PEER, b"late")
+    assert client.hears() == []
+
+
+def test_the_wall_clock_does_not_time_anything() -> None:
+    """Rule 2: a wall clock that jumps a day ends no allocation; only nonces and credentials go by it."""
+    world = World()
+    client = allocated(world)
+    world.now = world.now._replace(wall=world.now.wall + 86_400)
+    answer = client.refresh()
+    assert code_of(answer) == 438
+    client.nonce = answer.first(a.NONCE)
+    assert code_of(client.refresh()) == 0
+
+
+# Events
+
+
+def test_the_events_of_a_life_come_once_each() -> None:
+    """Rule 25: opened, refreshed, ended; each fact once, and none for what did not happen."""
+    world = World()
+    client = world.client()
+    client.allocate()
+    relay = client.relay
+    opened = world.core.state.by_relay[relay][1].advertised
+    client.refresh(1200)
+    world.advance(1200)
+    world.advance(1200)
+    assert world.take_events() == [
+        RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", ""),
+        AllocationOpened(client.path, "alice", "alice", (relay,), (opened,), 600),
+        AllocationRefreshed(client.path, "alice", 1200),
+        AllocationEnded(client.path, "alice", "alice", (relay,), EndReason.EXPIRED, 1200.0),
+    ]
+    world.assert_nothing_left()
+
+
+def test_retransmissions_are_no_events() -> None:
+    """Rule 25: what is answered from memory has not happened again."""
+    world = World()
+    client = world.client()
+    client.challenge()
+    frame = client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
+    client.send(frame)
+    world.take_events()
+    client.send(frame)
+    assert world.take_events() == []
+
+
+def test_a_withheld_answer_is_an_event_and_no_answer() -> None:
+    """Rule 4: when a prefix has used up its budget nothing is sent, and that is said."""
+    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    client = world.client()
+    assert world.feed(client.path, client.build(Method.ALLOCATE, signed=False)) == []
+    assert (world.take(), world.take_events()) == ([], [AnswerWithheld(client.path)])
+
+
+def test_dual_allocations_end_once_with_both_relays() -> None:
+    """Rule 25, RFC 8656 §3.2: two relays due at the same moment are one end, and its account names both."""
+    world = World()
+    client = world.client()
+    client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    relays = tuple(client.relays)
+    assert len(relays) == 2
+    client.permit(PEER, PEER6)
+    world.take_events()
+    world.advance(600)
+    ended = AllocationEnded(client.path, "alice", "alice", relays, EndReason.EXPIRED, 600.0)
+    assert world.take_events() == [ended]
+    world.assert_nothing_left()
+
+
+def test_commands_and_events_are_handed_over_once() -> None:
+    """The queues are drained by whoever takes them."""
+    world = World()
+    client = world.client()
+    world.core.client_frame(client.path, client.build(Method.ALLOCATE, signed=False), world.now)
+    assert len(world.core.commands()) == 1
+    assert len(world.core.events()) == 1
+    assert (world.core.commands(), world.core.events()) == ([], [])
+
+
+def test_commands_come_in_the_order_of_cause() -> None:
+    """A route is added before the client hears that its channel is bound, a relay opened before anything goes there."""
+    world = World()
+    client = world.client()
+    client.allocate()
+    client.bind(0x4000, PEER)
+    kinds = [type(command) for command in world.take()]
+    assert kinds.index(OpenRelay) < kinds.index(AddRoute) < len(kinds) - 1
+    assert kinds[-1] is SendToClient
