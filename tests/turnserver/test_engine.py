@@ -35,6 +35,9 @@ class MemoryPath:
     def send(self, frame: bytes, tos: int = 0) -> bool:
         return bool(frame) or tos == 0
 
+    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+        return all(self.send(frame, tos) for frame in frames)
+
 
 class MemoryTransport:
     """Keeps what it is told to send."""

@@ -18,11 +18,12 @@ _SWEEP_FLOOR: Final = 16
 """Below this many permissions, lapsed ones are not worth looking for."""
 
 
-class PeerSocket(UdpSocket):
+class PeerSocket:
     """The socket of one relayed transport address, with its routes, its permissions and its counters.
 
-    ``routes`` finds a peer's hop by what ``recvfrom`` returned. ``quota`` and ``full_round`` belong to the drain loop
-    (`turnserver.relay.sockets`): how many datagrams to read next time, and when that many were last there.
+    ``routes`` finds a peer's hop by what ``recvfrom`` returned; ``dropped`` counts what did not reach the client.
+    ``quota`` and ``full_round`` belong to the drain loop (`turnserver.relay.sockets`): how many datagrams to read next
+    time, and when that many were last there.
     """
 
     __slots__ = (
@@ -30,28 +31,35 @@ class PeerSocket(UdpSocket):
         "_permitted",
         "_sweep_at",
         "bytes_to_client",
+        "dropped",
         "full_round",
         "packets_to_client",
         "quota",
+        "receive",
         "relay",
         "routes",
+        "udp",
     )
 
-    def __init__(self, relay: RelayId, sock: socket.socket, *, receive_tos: bool) -> None:
-        super().__init__(sock, receive_tos=receive_tos)
+    def __init__(self, relay: RelayId, udp: UdpSocket) -> None:
         self.relay = relay
+        self.udp = udp
+        self.receive = udp.receive
         self.routes: dict[Sockaddr, Hop] = {}
         self.quota = 1
         self.full_round = 0
         self.packets_to_client = 0
         self.bytes_to_client = 0
-        self._ip_size = 4 if sock.family == socket.AF_INET else 16
+        self.dropped = 0
+        self._ip_size = 4 if udp.sock.family == socket.AF_INET else 16
         self._permitted: dict[str, float] = {}
         self._sweep_at = _SWEEP_FLOOR
 
     def counters(self) -> Counters:
         """What has been carried so far."""
-        return Counters(self.packets_out, self.bytes_out, self.packets_to_client, self.bytes_to_client, self.dropped)
+        udp = self.udp
+        dropped = self.dropped + udp.dropped
+        return Counters(udp.packets_out, udp.bytes_out, self.packets_to_client, self.bytes_to_client, dropped)
 
     def reaches(self, peer: Address) -> bool:
         """Whether ``peer`` is of the relay's family. (The core answers 443 before it comes to this.)"""
@@ -79,7 +87,7 @@ class PeerSocket(UdpSocket):
         """Close the socket, and forget everything that would still let a packet through."""
         self.routes.clear()
         self._permitted.clear()
-        super().close()
+        self.udp.close()
 
 
 class Hop:
@@ -88,9 +96,9 @@ class Hop:
     It is what the client's transport finds in ``path.channels`` (`turnserver.relay.base.ChannelHop`).
     """
 
-    __slots__ = ("_peer_socket", "channel", "client", "expires", "padded", "path", "peer", "reply")
+    __slots__ = ("_udp", "channel", "client", "expires", "link", "padded", "path", "peer", "reply")
 
-    def __init__(self, route: Route, path: ClientPath, peer_socket: PeerSocket, peer: Sockaddr) -> None:
+    def __init__(self, route: Route, path: ClientPath, link: PeerSocket, peer: Sockaddr) -> None:
         self.client = route.client
         self.channel = route.channel
         self.expires = route.expires
@@ -98,28 +106,29 @@ class Hop:
         self.padded = path.padded
         self.reply = path.send
         self.peer = peer
-        self._peer_socket = peer_socket
+        self.link = link
+        self._udp = link.udp
 
     def send(self, payload: bytes | memoryview, tos: int) -> None:
         """Send one datagram to the peer; errors are counted, never raised."""
-        self._peer_socket.send(payload, self.peer, tos)
+        self._udp.send(payload, self.peer, tos)
 
     def send_run(self, payloads: list[bytes], tos: int) -> None:
         """Send datagrams of one size to the peer; errors are counted, never raised."""
-        if not self._peer_socket.send_run(payloads, self.peer, tos):
+        if not self._udp.send_run(payloads, self.peer, tos):
             for payload in payloads:
-                self._peer_socket.send(payload, self.peer, tos)
+                self._udp.send(payload, self.peer, tos)
 
-    def leads(self, peer_socket: PeerSocket, peer: Sockaddr) -> bool:
+    def leads(self, link: PeerSocket, peer: Sockaddr) -> bool:
         """Whether this is the way from that relay to that peer."""
-        return self._peer_socket is peer_socket and self.peer == peer
+        return self.link is link and self.peer == peer
 
     def unlink(self) -> None:
         """Take the hop out of both tables it hangs in."""
         if self.path.channels.get(self.channel) is self:
             del self.path.channels[self.channel]
-        if self._peer_socket.routes.get(self.peer) is self:
-            del self._peer_socket.routes[self.peer]
+        if self.link.routes.get(self.peer) is self:
+            del self.link.routes[self.peer]
 
 
 def _text(ip: bytes) -> str:

@@ -23,7 +23,17 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
-from turnserver.net import DONT_FRAGMENT, TOS_BYTE, Received, Sockaddr, TosPolicy, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.net import (
+    DONT_FRAGMENT,
+    TOS_BYTE,
+    Received,
+    Sockaddr,
+    TosPolicy,
+    UdpSocket,
+    bind_udp,
+    from_sockaddr,
+    to_sockaddr,
+)
 from turnserver.relay.base import ClientSender, DatapathSink
 from turnserver.relay.icmp import enable_errors, read_errors
 from turnserver.relay.peersocket import Hop, PeerSocket
@@ -98,7 +108,7 @@ class AsyncioDatapath:
         except OSError as error:
             raise DatapathError(f"cannot bind a relay to {bind}: {error.strerror or error}") from error
         enable_errors(sock)
-        link = PeerSocket(relay, sock, receive_tos=self._copies_tos)
+        link = PeerSocket(relay, UdpSocket(sock, receive_tos=self._copies_tos))
         self._links[relay] = self._by_fd[sock.fileno()] = link
         if self._epoll is not None:
             self._epoll.register(sock.fileno(), _READABLE)
@@ -112,7 +122,7 @@ class AsyncioDatapath:
             return
         for hop in list(link.routes.values()):
             self._forget(hop)
-        fd = link.sock.fileno()
+        fd = link.udp.sock.fileno()
         del self._by_fd[fd]
         if self._epoll is not None:
             self._epoll.unregister(fd)
@@ -168,9 +178,9 @@ class AsyncioDatapath:
         if link is None:
             return
         if link.reaches(peer):
-            link.send(data, to_sockaddr(peer), DONT_FRAGMENT if dont_fragment else 0)
+            link.udp.send(data, to_sockaddr(peer), DONT_FRAGMENT if dont_fragment else 0)
         else:
-            link.dropped += 1
+            link.udp.dropped += 1
 
     def counters(self, relay: RelayId) -> Counters:
         """What the relay has carried since it was opened (zeroes for an unknown one)."""
@@ -289,7 +299,7 @@ class AsyncioDatapath:
 
     def _tell_errors(self, link: PeerSocket, now: float) -> None:
         """RFC 8656 §11.5: it is the peer that the datagram was for who needs the permission, not the ICMP's sender."""
-        for error in read_errors(link.sock, ERROR_BURST):
+        for error in read_errors(link.udp.sock, ERROR_BURST):
             if link.permits(error.peer, now):
                 self._sink.peer_icmp(link.relay, from_sockaddr(error.peer), error.type, error.code, error.data)
 

@@ -7,7 +7,7 @@ import pytest
 from stun.address import Address
 from tests.support.datapath_world import MemoryPath, client
 from turnserver.core.types import Counters, RelayId, Route
-from turnserver.net import bind_udp, from_sockaddr, to_sockaddr
+from turnserver.net import UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.relay.peersocket import Hop, PeerSocket
 
 pytestmark = pytest.mark.net
@@ -18,7 +18,7 @@ PEER = Address.parse("192.0.2.9", 4000)
 def open_socket() -> PeerSocket:
     address = Address.parse("127.0.0.1", 0)
     sock = bind_udp(address, receive_tos=False, receive_buffer=65536, send_buffer=65536)
-    return PeerSocket(RelayId(1), sock, receive_tos=False)
+    return PeerSocket(RelayId(1), UdpSocket(sock, receive_tos=False))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_live_channel_permits_its_peer_and_no_other_port(link: PeerSocket) -> 
 def test_a_hop_sends_to_its_peer_and_is_counted(link: PeerSocket) -> None:
     """RFC 8656 §12.6: the application data is sent from the relayed address to the peer, one datagram each."""
     far = open_socket()
-    hop = hop_to(link, from_sockaddr(far.sock.getsockname()), MemoryPath())
+    hop = hop_to(link, from_sockaddr(far.udp.sock.getsockname()), MemoryPath())
     hop.send(b"one", 0)
     hop.send(b"", 0)
     hop.send_run([b"two", b"six"], 0)
@@ -88,8 +88,8 @@ def test_a_hop_sends_to_its_peer_and_is_counted(link: PeerSocket) -> None:
 def test_a_run_goes_one_by_one_where_the_kernel_cannot_cut(link: PeerSocket) -> None:
     """It is a saving, not a condition."""
     far = open_socket()
-    link.segments = False
-    hop = hop_to(link, from_sockaddr(far.sock.getsockname()), MemoryPath())
+    link.udp.segments = False
+    hop = hop_to(link, from_sockaddr(far.udp.sock.getsockname()), MemoryPath())
     hop.send_run([b"two", b"six"], 0)
     assert [packet[0] for packet in far.receive(8)] == [b"two", b"six"]
     assert link.counters() == Counters(packets_to_peers=2, bytes_to_peers=6)
