@@ -6,6 +6,7 @@ somebody else's business; see `tests.support.core_machine`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from auth.keys import user_hash
 from auth.nonce import NonceStatus
@@ -17,26 +18,13 @@ from stun.constants import ErrorCode, MessageClass, Method, PasswordAlgorithm
 from stun.errors import MalformedMessage
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
-from tests.support.core_oracle import (
-    ACCOUNTS,
-    BOUND,
-    METHODS,
-    OFFERED,
-    POLICIES,
-    SUCCESS,
-    Account,
-    Key,
-    MixedStore,
-    Oracle,
-    Setup,
-    Verdict,
-)
+from tests.support.core_cast import ACCOUNTS, BOUND, POLICIES, Account, MixedStore, Setup
+from tests.support.core_oracle import METHODS, OFFERED, SUCCESS, UNDERSTOOD, Key, Oracle, Verdict
 from tests.support.core_tables import check_empty, check_shell, check_tables, check_told, relay_of
 from tests.support.core_world import REALM, RELAY, RELAY6, SERVER, Attribute, World
 from turnserver.core import commands as c
 from turnserver.core.events import AnswerWithheld
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.server import UNDERSTOOD
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 
@@ -63,7 +51,7 @@ class Style:
     algorithms: bool = False
     chosen: int = PasswordAlgorithm.MD5
     offered: tuple[a.AlgorithmValue, ...] = OFFERED
-    omit: AttributeType[object] | None = None
+    omit: AttributeType[Any] | None = None
     nonce: bytes | None = None
     """None for one that is good; empty for the last one that the client was sent, however old."""
     by_hash: bool = False
@@ -92,7 +80,7 @@ class Bench:
         relays = (ipv4, RelayAddress(RELAY6, RELAY6)) if setup.dual else (ipv4,)
         limits = setup.limits
         if setup.thrifty:
-            limits = replace(limits, reflection_burst=300, reflection_rate=10, pending_lookups=1)
+            limits = replace(limits, reflection_burst=60, reflection_rate=1, pending_lookups=1)
         self._relays = relays
         self.world = World(
             store=MixedStore(),
@@ -390,11 +378,12 @@ class Bench:
         message = Message.decode(frame)
         assert (message.message_class, message.method) == (MessageClass.INDICATION, Method.DATA)
         assert message.first(a.XOR_PEER_ADDRESS) == peer
-        assert message.first(a.DATA if isinstance(value, bytes) else a.ICMP) == value
+        carried: AttributeType[Any] = a.DATA if isinstance(value, bytes) else a.ICMP
+        assert message.first(carried) == value
         assert len(message.attributes) == 2
 
     def _settle(self, answers: Mapping[FiveTuple, list[bytes]], fresh: _Owed | None = None) -> None:
-        """Match every answer with a request; then every request must be answered, withheld, or waiting for something."""
+        """Match every answer with a request; then every request is answered, withheld, or waiting for something."""
         for client, frames in answers.items():
             for frame in frames:
                 answer = Message.decode(frame)

@@ -4,7 +4,8 @@
 hypothesis choose instead, which walks less far but comes back with the shortest way to a failure.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ from stun.attributes import AttributeType, IcmpValue
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import MessageBuilder
 from tests.support.core_bench import Actor, Bench, Style
-from tests.support.core_oracle import PEERS, POLICIES, Setup, Told
+from tests.support.core_cast import PEERS, POLICIES, Setup
+from tests.support.core_oracle import Told
 from tests.support.core_world import Attribute
 from turnserver.core.types import RelayId
 
@@ -108,8 +110,28 @@ class Walk:
         """Do something, and see that all that must hold does."""
         self.random = random
         kind = kind or random.choices(list(STEPS), [weight for _, weight in STEPS.values()])[0]
-        STEPS[kind][0](self)
-        self.bench.check()
+        with self._told():
+            STEPS[kind][0](self)
+            self.bench.check()
+
+    def begin(self, random: Random) -> None:
+        """Get some clients somewhere first: nearly everything needs an allocation."""
+        for kind in random.choices(("allocate", "settle", "find", "permit", "bind"), (3, 4, 1, 1, 3), k=16):
+            self.step(random, kind)
+
+    def finish(self) -> None:
+        """Let a day pass; nothing may be left in the end."""
+        with self._told():
+            self.bench.finish()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Have a failure say how it came to it."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note("\n".join([str(self.bench.setup), *self.history[-40:]]))
+            raise
 
     def note(self, text: str) -> None:
         """Write a line of history."""
@@ -128,7 +150,8 @@ class Walk:
     def actor(self, *, holds: bool) -> Actor:
         """Usually a client with an allocation, or without one, if there is one."""
         fitting = [actor for actor in self.bench.actors if (actor.path in self.oracle.allocations) == holds]
-        return self.random.choice(self.bench.actors if not fitting or self.one_in(10) else fitting)
+        quick = [actor for actor in fitting if not actor.account.slow] if self.one_in(2) else fitting
+        return self.random.choice(self.bench.actors if not quick or self.one_in(10) else quick)
 
     def told(self, actor: Actor) -> Told | None:
         """What the client knows of its allocation."""
@@ -259,10 +282,13 @@ class Walk:
 
     def again(self) -> None:
         """The same bytes again, or almost."""
-        actor = self.random.choice(self.bench.actors)
-        if not actor.sent:
+        everything = [(actor, frame) for actor in self.bench.actors for frame in actor.sent]
+        if not everything:
             return
-        frame = bytearray(self.random.choice(actor.sent))
+        known = self.oracle.kept.keys() | self.bench.owed.keys()
+        remembered = [(actor, frame) for actor, frame in everything if (actor.path, frame[8:20]) in known]
+        actor, sent = self.random.choice(remembered if remembered and self.one_in(2) else everything)
+        frame = bytearray(sent)
         if self.one_in(2) and frame:
             frame[self.random.randrange(len(frame))] ^= self.random.randrange(1, 256)
             frame = frame[: self.random.choice((len(frame), -1, -4))]
@@ -320,6 +346,12 @@ class Walk:
             self.note(f"{seconds} seconds, to a deadline")
             self.bench.advance(seconds)
 
+    def set_clock(self) -> None:
+        """Somebody sets the wall clock, which deadlines do not go by."""
+        now, seconds = self.bench.world.now, self.random.choice((-3600.0, -61.0, -1.0, 1.0, 61.0, 3600.0))
+        self.note(f"the clock is set by {seconds} seconds")
+        self.bench.world.now = now._replace(wall=now.wall + seconds)
+
     def settle(self) -> None:
         """One relay that was asked for is open, or cannot be."""
         if self.bench.world.waiting:
@@ -351,19 +383,20 @@ STEPS: dict[str, tuple[Callable[[Walk], None], int]] = {
     "allocate": (Walk.allocate, 24),
     "refresh": (Walk.refresh, 8),
     "permit": (Walk.permit, 16),
-    "bind": (Walk.bind, 14),
+    "bind": (Walk.bind, 18),
     "binding": (Walk.binding, 3),
-    "send": (Walk.send, 12),
-    "channel data": (Walk.channel_data, 12),
+    "send": (Walk.send, 16),
+    "channel data": (Walk.channel_data, 20),
     "again": (Walk.again, 12),
     "noise": (Walk.noise, 2),
     "leave": (Walk.leave, 2),
-    "peer sends": (Walk.peer_sends, 14),
+    "peer sends": (Walk.peer_sends, 18),
     "peer errs": (Walk.peer_errs, 4),
     "advance": (Walk.advance, 6),
     "next deadline": (Walk.next_deadline, 6),
+    "set clock": (Walk.set_clock, 1),
     "settle": (Walk.settle, 16),
-    "find": (Walk.find, 8),
+    "find": (Walk.find, 14),
     "revoke": (Walk.revoke, 1),
     "replace policy": (Walk.replace_policy, 2),
 }
@@ -378,10 +411,11 @@ class CoreMachine(RuleBasedStateMachine):
 
     walk: Walk
 
-    @initialize(random=st.randoms())
+    @initialize(random=st.randoms(use_true_random=True))
     def begin(self, random: Random) -> None:
         """Open up."""
         self.walk = Walk(Bench(some_setup(random, strict=self.strict, mapped=self.mapped)))
+        self.walk.begin(random)
 
     @rule(random=st.randoms(), kind=st.sampled_from(sorted(STEPS)))
     def step(self, random: Random, kind: str) -> None:
@@ -391,4 +425,4 @@ class CoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing may be left in the end."""
         if hasattr(self, "walk"):
-            self.walk.bench.finish()
+            self.walk.finish()

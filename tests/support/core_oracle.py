@@ -6,15 +6,12 @@ which answers are right, what may be relayed, and what the shell must have open.
 *set* of reasons here, so that only the order that an RFC fixes is asked of the core.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from auth.ephemeral import SharedSecret, TimeLimitedCredentials, password_for
-from auth.keys import long_term_keys, user_hash
 from auth.nonce import NonceIssuer, NonceStatus
-from auth.store import Chain, StaticUsers
-from auth.types import PENDING, Credential, Pending
+from auth.types import Credential
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
@@ -22,35 +19,31 @@ from stun.constants import ErrorCode, MessageClass, Method, PasswordAlgorithm
 from stun.errors import MalformedMessage
 from stun.integrity import verify, verify_sha256
 from stun.message import Message
-from tests.support.core_world import REALM, RELAY, RELAY6, SERVER
-from turnserver.core.policy import Network
-from turnserver.core.server import UNDERSTOOD
-from turnserver.core.settings import Limits, PortRange
+from tests.support.core_cast import (
+    BOUND,
+    BY_HASH,
+    DENIED_IPS,
+    LISTENER_IPS,
+    NEVER_IPS,
+    OWN_IPS,
+    PRIVATE_IPS,
+    REAL,
+    Account,
+    Setup,
+)
+from tests.support.core_world import RELAY, RELAY6, SERVER
 from turnserver.core.types import ClientTransport, FiveTuple, Now
 
-__all__ = [
-    "ACCOUNTS",
-    "BOUND",
-    "OFFERED",
-    "PEERS",
-    "POLICIES",
-    "SUCCESS",
-    "Account",
-    "Key",
-    "MixedStore",
-    "Oracle",
-    "Reservation",
-    "Setup",
-    "Told",
-    "Verdict",
-]
+__all__ = ["METHODS", "OFFERED", "SUCCESS", "UNDERSTOOD", "Key", "Oracle", "Reservation", "Told", "Verdict"]
 
 SUCCESS: Final = 0
 """Stands for a success response wherever an error code could."""
 
-WALL: Final = 1_700_000_000
-BOUND: Final = Address.parse("10.0.0.1", 0).ip
-"""Where relays are bound in the variant behind 1:1 NAT; the world knows them by ``RELAY``."""
+UNDERSTOOD: Final = frozenset(
+    {0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015}
+    | {0x0016, 0x0017, 0x0018, 0x0019, 0x001A, 0x001C, 0x001D, 0x001E, 0x0020, 0x0022}
+)
+"""Comprehension-required attributes of RFC 8489 and RFC 8656 that a TURN server over UDP acts on, or may see."""
 
 OFFERED: Final = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
 METHODS: Final = frozenset(
@@ -58,135 +51,6 @@ METHODS: Final = frozenset(
 )
 
 Key = tuple[FiveTuple, bytes]
-
-
-# Who there is
-
-
-@dataclass(frozen=True)
-class Account:
-    """One username with its password; ``user_id`` is what quota and revocation go by."""
-
-    username: str
-    password: str
-    user_id: str
-    expires_at: float | None = None
-    slow: bool = False
-
-    @property
-    def keys(self) -> Mapping[int, bytes]:
-        """The long-term keys by password algorithm."""
-        return long_term_keys(self.username, REALM, self.password)
-
-    @property
-    def credential(self) -> Credential:
-        """What a store would find for it."""
-        return Credential(self.username, REALM, self.user_id, self.keys, self.expires_at)
-
-
-_SECRETS = (SharedSecret(b"the new secret"), SharedSecret(b"the old secret"))
-
-
-def _minted(expires_at: int, user: str, secret: SharedSecret) -> Account:
-    username = f"{expires_at}:{user}"
-    return Account(username, password_for(secret, username), user, float(expires_at))
-
-
-ACCOUNTS: Final = (
-    Account("alice", "secret", "alice"),
-    Account("bob", "hunter2", "bob"),
-    Account("slow", "patience", "slow", slow=True),
-    _minted(WALL + 100, "carol", _SECRETS[0]),
-    _minted(WALL + 100_000, "carol", _SECRETS[1]),
-    Account("alice", "wrong password", "alice"),
-    Account("nobody", "anything", "nobody"),
-)
-"""The last two are impostors."""
-
-_REAL: Final = {account.username: account for account in ACCOUNTS[:-2]}
-_HASHES: Final = {
-    user_hash(account.username, REALM): account for account in _REAL.values() if account.expires_at is None
-}
-
-
-class MixedStore:
-    """Static users, time-limited ones of two secrets, and one user who has to be asked for."""
-
-    def __init__(self) -> None:
-        static = {account.username: account.password for account in ACCOUNTS[:2]}
-        self._chain = Chain([StaticUsers(static), TimeLimitedCredentials(_SECRETS)])
-
-    @property
-    def anonymous(self) -> bool:
-        """Static users can be found by hash."""
-        return True
-
-    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential] | Pending:
-        """Pending for the slow user."""
-        return PENDING if username == "slow" else self._chain.find(username, realm, wall)
-
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential] | Pending:
-        """Likewise; only the static users are known by hash."""
-        return PENDING if userhash == user_hash("slow", REALM) else self._chain.find_by_hash(userhash, realm, wall)
-
-
-# Where peers are
-
-
-def _networks(*texts: str) -> tuple[Network, ...]:
-    from ipaddress import ip_network
-
-    return tuple(ip_network(text) for text in texts)
-
-
-POLICIES: Final[Mapping[str, Mapping[str, tuple[Network, ...]]]] = {
-    "default": {},
-    "deny": {"deny": _networks("8.8.8.0/24")},
-    "allow": {"allow": _networks("10.0.0.0/8")},
-}
-
-_PUBLIC = ("8.8.8.8", "8.8.4.4", "9.9.9.9", "2a00::8", "2a00::9", "::ffff:8.8.8.8")
-_DENIED = ("8.8.8.8", "::ffff:8.8.8.8")
-_PRIVATE = ("10.0.0.5", "::ffff:10.0.0.5", "64:ff9b::a00:5")
-_NEVER = ("127.0.0.1", "192.168.1.1", "::1", "fe80::1", "2002:808:808::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1")
-_OWN = ("198.51.100.1", "2001:db8::1", "::ffff:198.51.100.1")
-
-
-def _ips(*hosts: str) -> frozenset[bytes]:
-    return frozenset(Address.parse(host, 0).ip for host in hosts)
-
-
-PEERS: Final = (
-    *[Address.parse(host, port) for host in _PUBLIC for port in (5000, 5001)],
-    *[Address.parse(host, 5000) for host in (*_PRIVATE, *_NEVER)],
-    *[Address.parse(host, port) for host in _OWN for port in (50_001, 3478, 80)],
-    Address(BOUND, 50_001),
-)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How a world is configured."""
-
-    strict: bool = False
-    mapped: bool = False
-    dual: bool = True
-    tight: bool = False
-    """Few ports, so that they run out."""
-    automatic: bool = True
-    """The shell opens relays at once."""
-    thrifty: bool = False
-    """Next to no reflection budget."""
-    limits: Limits = field(
-        default_factory=lambda: Limits(
-            allocations=4, allocations_per_user=2, permissions_per_allocation=4, channels_per_allocation=3
-        )
-    )
-
-    @property
-    def ports(self) -> PortRange:
-        """The relay ports."""
-        return PortRange(50_001, 50_006) if self.tight else PortRange(50_000, 51_000)
 
 
 # What clients have been told
@@ -278,21 +142,21 @@ class Oracle:
 
     def is_own(self, ip: bytes) -> bool:
         """True for the server's own addresses, where it depends on the port."""
-        return ip in _ips(*_OWN) or (self.setup.mapped and ip == BOUND)
+        return ip in OWN_IPS or (self.setup.mapped and ip == BOUND)
 
     def forbidden(self, peer: Address, *, with_port: bool) -> bool:
         """Rule 16 for the peers that there are, written down by hand."""
         ip = peer.ip
-        if with_port and peer.port == SERVER.port and ip in {SERVER.ip, *_ips("::ffff:198.51.100.1")}:
+        if with_port and peer.port == SERVER.port and ip in LISTENER_IPS:
             return True
-        if ip in _ips(*_PRIVATE) or ip == BOUND:
+        if ip in PRIVATE_IPS or ip == BOUND:
             if self.policy == "allow":
                 return False
             if ip != BOUND or not self.setup.mapped:
                 return True
         if self.is_own(ip):
             return with_port and peer.port not in self.setup.ports
-        return ip in _ips(*_NEVER) or (self.policy == "deny" and ip in _ips(*_DENIED))
+        return ip in NEVER_IPS or (self.policy == "deny" and ip in DENIED_IPS)
 
     def may_send(self, told: Told, peer: Address) -> bool:
         """True if a live permission, and the ACL where it depends on the port, let a datagram through."""
@@ -335,7 +199,7 @@ class Oracle:
             return _only(ErrorCode.BAD_REQUEST)
         if chosen is not None and chosen not in OFFERED:
             return _only(ErrorCode.BAD_REQUEST)
-        account = _REAL.get(name) if name is not None else _HASHES.get(digest or b"")
+        account = REAL.get(name) if name is not None else BY_HASH.get(digest or b"")
         fresh = self.nonces.check(nonce, client.client.pack(), now.wall) is NonceStatus.VALID
         if account is not None and account.slow and found is None and not self._remembered(client, account, name):
             if fresh:
@@ -466,11 +330,11 @@ class Oracle:
                 for peer in request.all(a.XOR_PEER_ADDRESS):
                     self._permit(client, peer.ip, now.mono + 300)
             case Method.CHANNEL_BIND:
-                number, peer = request.first(a.CHANNEL_NUMBER), request.first(a.XOR_PEER_ADDRESS)
+                number, bound = request.first(a.CHANNEL_NUMBER), request.first(a.XOR_PEER_ADDRESS)
                 assert number is not None
-                assert peer is not None
-                self.allocations[client].channels[number] = (peer, now.mono + 600)
-                self._permit(client, peer.ip, now.mono + (300 if self.setup.strict else 600))
+                assert bound is not None
+                self.allocations[client].channels[number] = (bound, now.mono + 600)
+                self._permit(client, bound.ip, now.mono + (300 if self.setup.strict else 600))
 
     def _permit(self, client: FiveTuple, ip: bytes, until: float) -> None:
         permissions = self.allocations[client].permissions

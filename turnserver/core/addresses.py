@@ -32,6 +32,11 @@ class RelayAddresses:
         external = self._to_client.get(peer.ip)
         return peer if external is None or peer.port not in self._ports else Address(external, peer.port)
 
+    def aliases(self, ip: bytes) -> tuple[bytes, bytes]:
+        """Both names of where ``ip`` is on the wire; the same twice if it has one name only."""
+        wire = self.wire_ip(ip)
+        return wire, self._to_client.get(wire, wire)
+
     def wire_ip(self, ip: bytes) -> bytes:
         """Where datagrams come from that a permission for ``ip`` lets in."""
         return self._to_wire.get(ip, ip)

@@ -1,4 +1,4 @@
-"""Which peers a client may reach: the peer ACL (RFC 8656 §21.3–21.4 ask for one), on canonical addresses.
+"""Which peers a client may reach: the peer ACL (RFC 8656 §21.2.2, §21.4), on canonical addresses.
 
 There is one function, `PeerPolicy.refusal`, and every way to a peer asks it: CreatePermission, ChannelBind, Send, TCP
 connections in either direction, and all of what stands when the list is replaced. In this order:

@@ -156,6 +156,7 @@ class TurnCore:
             opening = self.state.openings.get(allocation.serial)
             self.state.end_allocation(allocation, EndReason.REVOKED, now)
             if opening is not None:
+                opening.request.now = now
                 refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
             if allocation.client.transport.is_stream:
                 self.state.command(CloseClient(allocation.client))

@@ -276,7 +276,7 @@ class CoreState:
         until = max(until, allocation.permissions.get(ip, 0.0))
         allocation.permissions[ip] = until
         self.deadlines.set(DeadlineKey(DeadlineKind.PERMISSION, allocation.serial, ip), until)
-        self.command(AllowPeer(relay.id, self.addresses.wire_ip(ip), until))
+        self._tell_permission(allocation, relay, ip)
         if self.settings.strict_permissions:
             for channel in allocation.channels.values():
                 if channel.peer.ip == ip:
@@ -293,7 +293,7 @@ class CoreState:
         relay = self._relay_of(allocation, ip)
         self._forget_permission(allocation, ip)
         if relay is not None:
-            self.command(ForbidPeer(relay.id, self.addresses.wire_ip(ip)))
+            self._tell_permission(allocation, relay, ip)
 
     def bind_channel(self, allocation: Allocation, relay: Relay, number: int, peer: Address, now: Now) -> None:
         """Bind a channel or refresh it, and the permission with it (RFC 8656 §12.2).
@@ -327,6 +327,12 @@ class CoreState:
 
     def _relay_of(self, allocation: Allocation, ip: bytes) -> Relay | None:
         return allocation.relay_for(AddressFamily.IPV4 if len(ip) == 4 else AddressFamily.IPV6)
+
+    def _tell_permission(self, allocation: Allocation, relay: Relay, ip: bytes) -> None:
+        """Say until when datagrams may come from where ``ip`` is on the wire: there, two permissions can be one."""
+        until = max(allocation.permissions.get(name, 0.0) for name in self.addresses.aliases(ip))
+        wire = self.addresses.wire_ip(ip)
+        self.command(AllowPeer(relay.id, wire, until) if until else ForbidPeer(relay.id, wire))
 
     def _forget_permission(self, allocation: Allocation, ip: bytes) -> None:
         if allocation.permissions.pop(ip, None) is not None:

@@ -38,3 +38,14 @@ def test_everybody_else_is_who_he_is(address: Address) -> None:
 def test_the_private_address_is_not_a_name() -> None:
     """Rule 23: a client that names the private address of a relay is not helped."""
     assert MAPPED.to_wire(PRIVATE) == PRIVATE
+
+
+@pytest.mark.parametrize("name", [PRIVATE.ip, PUBLIC.ip])
+def test_both_names_of_one_place(name: bytes) -> None:
+    """Rule 23: what clients may call a relay's address, and what it is on the wire."""
+    assert set(MAPPED.aliases(name)) == {PRIVATE.ip, PUBLIC.ip}
+
+
+def test_one_name_of_another() -> None:
+    """Rule 23: everybody else has one."""
+    assert set(MAPPED.aliases(OTHER.ip)) == {OTHER.ip}

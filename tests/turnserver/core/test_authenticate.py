@@ -95,8 +95,8 @@ def signed(
     """An Allocate with the parts given; ``length`` asks for MESSAGE-INTEGRITY-SHA256 of so many bytes."""
     builder = MessageBuilder(Method.ALLOCATE, MessageClass.REQUEST, client.transaction_id())
     builder.add(a.REQUESTED_TRANSPORT, 17)
-    builder.add(*(name or (a.USERNAME, client.user))).add(a.REALM, REALM)
-    builder.add(a.NONCE, client.nonce if nonce is None else nonce)
+    spec, value = name or (a.USERNAME, client.user)
+    builder.add(spec, value).add(a.REALM, REALM).add(a.NONCE, nonce or client.nonce or b"")
     if offered is not None:
         builder.add(a.PASSWORD_ALGORITHMS, offered)
     if chosen is not None:
@@ -288,7 +288,9 @@ def test_full_sha256_is_answered_in_full() -> None:
     client = challenged(world)
     answer = client.send(signed(client, key=client.key, length=32))
     assert code_of(answer) == 0
-    assert len(answer.first(a.MESSAGE_INTEGRITY_SHA256) or b"") == 32
+    integrity = answer.first(a.MESSAGE_INTEGRITY_SHA256)
+    assert integrity is not None
+    assert len(integrity) == 32
     assert verify_sha256(answer, client.key)
 
 

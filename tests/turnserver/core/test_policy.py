@@ -1,4 +1,4 @@
-"""The peer ACL (RFC 8656 §21.3–21.4): canonical addresses, every network denied by default, the server's own."""
+"""The peer ACL (RFC 8656 §21.2.2, §21.4): canonical addresses, every network denied by default, the server's own."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -66,7 +66,7 @@ def test_the_default_list_is_the_rules() -> None:
 
 @pytest.mark.parametrize("text", DENIED)
 def test_every_default_network_is_denied_from_end_to_end(text: str) -> None:
-    """Rule 16, RFC 8656 §21.3: first, last and middle address of each network; the reason names the network."""
+    """Rule 16, RFC 8656 §21.2.2: first, last and middle address of each network; the reason names the network."""
     network = ip_network(text)
     middle = network.network_address + network.num_addresses // 2
     for address in (network.network_address, middle, network.broadcast_address):

@@ -4,6 +4,7 @@ import pytest
 
 from stun import attributes as a
 from stun.address import Address
+from stun.attributes import AttributeType
 from stun.constants import Method
 from tests.support.core_world import World, code_of
 from turnserver.core.commands import SendToClient
@@ -86,6 +87,8 @@ def test_the_table_is_bounded_and_forgets_the_oldest() -> None:
         budget.spend(bytes((10, number >> 8, number & 255, 1)), 0, 10, T0)
     assert len(budget) == MAX_PREFIXES
     assert not budget.spend(first, 0, 1, T0), "still remembered, and now the youngest"
+    budget.spend(bytes((12, 0, 0, 1)), 0, 10, T0)
+    assert not budget.spend(first, 0, 1, T0), "somebody else was the oldest"
     for number in range(MAX_PREFIXES):
         budget.spend(bytes((11, number >> 8, number & 255, 1)), 0, 10, T0)
     assert len(budget) == MAX_PREFIXES
@@ -117,7 +120,9 @@ def flood(world: World, host: str, frame: bytes, per_second: int) -> tuple[float
 
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("attributes", [(), [(a.REQUESTED_TRANSPORT, 17)]], ids=["bare", "with an attribute"])
-def test_a_sustained_flood_gets_little_more_out_than_in(kind: str, attributes: list[tuple[object, int]]) -> None:
+def test_a_sustained_flood_gets_little_more_out_than_in(
+    kind: str, attributes: list[tuple[AttributeType[int], int]]
+) -> None:
     """Rule 4: at most 1.6 bytes out per byte in, the first burst included; and never nothing for the honest."""
     method, host = FLOODS[kind]
     world = World(limits=Limits(reflection_burst=6_554, reflection_rate=410))

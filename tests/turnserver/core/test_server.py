@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ ALSO_REQUIRED: AttributeType[bytes] = AttributeType(0x7F02, "ALSO-REQUIRED", "-"
 ALICE = Credential("alice", REALM, "alice", long_term_keys("alice", REALM, "secret"))
 
 
-def allocated(world: World, **options: object) -> ScriptedClient:
+def allocated(world: World, **options: Any) -> ScriptedClient:
     client = world.client(**options)
     assert code_of(client.allocate()) == 0
     world.take()
@@ -88,7 +89,7 @@ def malformed() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("case", malformed())
 def test_what_is_not_stun_is_dropped(case: str) -> None:
-    """Rules 4 and 20, RFC 8489 §6.3: header, cookie, lengths and FINGERPRINT are checked before anything; silence."""
+    """Rules 4, 6 and 20, RFC 8489 §6.3: header, cookie, lengths, FINGERPRINT are checked before anything; silence."""
     world = World()
     assert world.feed(world.client().path, malformed()[case]) == []
     assert (world.take(), world.take_events(), world.core.deadline()) == ([], [], None)
@@ -252,11 +253,12 @@ def test_an_attribute_that_cannot_be_read_is_400() -> None:
     [Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND],
 )
 def test_strangers_leave_no_state(method: int) -> None:
-    """Rule 3: an unauthenticated UDP source gets no socket, no table entry and no timer."""
+    """Rules 1 and 3: an unauthenticated UDP source gets 401 (or a Binding), no socket, no table entry and no timer."""
     world = World()
     for port in range(1000, 1100):
         client = world.client(port=port)
-        client.send(client.build(method, [(a.REQUESTED_TRANSPORT, 17)], signed=False))
+        answer = client.send(client.build(method, [(a.REQUESTED_TRANSPORT, 17)], signed=False))
+        assert code_of(answer) == (0 if method == Method.BINDING else 401)
     assert {type(command) for command in world.take()} == {SendToClient}
     assert world.core.deadline() is None
     assert len(world.core.state.retransmissions) == 0
@@ -322,7 +324,7 @@ def answer(world: World, ticket: int, credentials: Sequence[Credential]) -> None
 
 
 def test_a_look_up_that_succeeds() -> None:
-    """RFC 8489 §9.2.4: the request goes on where it stopped when the store has answered."""
+    """Rule 1, RFC 8489 §9.2.4: the request goes on where it stopped when the store has answered."""
     world = World(store=SlowStore())
     client = world.client()
     command, frame = asking(world, client)
@@ -349,7 +351,7 @@ def test_a_look_up_that_finds_nobody(found: Sequence[Credential]) -> None:
 
 
 def test_a_retransmission_waits_for_the_first() -> None:
-    """RFC 8489 §6.3: the same transaction, repeated while it is looked up, neither asks again nor is answered twice."""
+    """Rules 1 and 10: the same transaction, repeated while it is looked up, neither asks nor is answered twice."""
     world = World(store=SlowStore())
     client = world.client()
     _, frame = asking(world, client)
@@ -358,6 +360,20 @@ def test_a_retransmission_waits_for_the_first() -> None:
     answer(world, 1, (ALICE,))
     assert len(client.hears()) == 1
     assert code_of(client.send(frame)) == 0, "asked once more, it is answered from what was kept"
+
+
+@pytest.mark.parametrize("wait", [0, 5], ids=["not found", "timed out"])
+def test_a_transaction_that_failed_may_be_asked_again(wait: float) -> None:
+    """Rule 9, RFC 8489 §6.3.1: a retransmission after an error is looked up anew, not met with silence."""
+    world = World(store=SlowStore())
+    client = world.client()
+    _, frame = asking(world, client)
+    world.advance(wait)
+    answer(world, 1, ())
+    assert len(client.hears()) == 1
+    assert world.feed(client.path, frame) == []
+    answer(world, 2, (ALICE,))
+    assert [code_of(Message.decode(heard)) for heard in client.hears()] == [0]
 
 
 def test_an_unanswered_look_up_is_500() -> None:
@@ -500,17 +516,25 @@ def test_an_allocation_ends_with_its_connection(transport: ClientTransport) -> N
     assert code_of(again.allocate()) == 0
 
 
-def test_a_connection_that_goes_while_the_relay_opens() -> None:
-    """Rules 22 and 25: quota and port are given back, nobody is answered, and the late socket is closed."""
+@pytest.mark.parametrize("opened", [0, 1])
+@pytest.mark.parametrize("wanted", [None, (a.EVEN_PORT, True), (a.ADDITIONAL_ADDRESS_FAMILY, 2)])
+def test_a_connection_that_goes_while_the_relay_opens(wanted: tuple[AttributeType[Any], Any], opened: int) -> None:
+    """Rules 22 and 25: quota and ports are given back, nobody is answered, and every socket is closed."""
     world = World(automatic=False)
     client = world.client(transport=ClientTransport.TCP, serial=1)
     client.challenge()
-    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17), *([wanted] if wanted else [])]))
+    relays = list(world.bound)
+    assert len(relays) == (2 if wanted else 1)
+    if opened and wanted:
+        world.core.relay_opened(world.waiting.pop(0), world.now)
     world.take()
     world.core.client_gone(client.path, world.now)
     world.run()
+    assert sorted(world.take()) == [CloseRelay(relay) for relay in relays]
+    world.assert_nothing_left()
     world.settle()
-    assert world.take() == [CloseRelay(RelayId(1))]
+    assert world.take() == []
     world.assert_nothing_left()
 
 

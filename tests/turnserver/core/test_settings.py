@@ -38,3 +38,4 @@ def test_the_strict_switches_are_off_by_default() -> None:
     settings = CoreSettings("example.org", ())
     assert (settings.strict_permissions, settings.strict_expiry) == (False, False)
     assert settings.alternate == ()
+    assert settings.last_channel == 0x4FFF, "RFC 8656 §12, not RFC 5766"

@@ -80,6 +80,23 @@ def test_a_refresh_never_shortens_a_permission() -> None:
     assert isinstance(sent, SendToClient)
 
 
+def test_two_permissions_for_one_place_on_the_wire() -> None:
+    """Rules 14 and 23: behind 1:1 NAT both names of a relay may be permitted; the wire closes when both end."""
+    private, public = Address.parse("10.0.0.5", 0), Address.parse("8.8.4.4", 0)
+    world = World(relays=(RelayAddress(private.ip, public.ip),))
+    client = world.client()
+    client.allocate()
+    client.permit(private)
+    world.advance(100)
+    client.permit(public)
+    start = world.now.mono
+    world.take()
+    world.advance(200)
+    assert world.take() == [AllowPeer(client.relay, private.ip, start + 300)], "the first has ended, the second has not"
+    world.advance(100)
+    assert world.take() == [ForbidPeer(client.relay, private.ip)]
+
+
 def test_routes_end_with_their_channel_or_permission() -> None:
     """Rule 14, RFC 8656 §12: by the strict switch a route lives as long as both; refreshed when either is."""
     world = World(settings={"strict_permissions": True})
@@ -134,6 +151,19 @@ def test_tokens_are_never_alike() -> None:
     tokens = [world.core.state.reserve(relay, "alice", world.now) for relay in relays]
     assert tokens == [b"12345678", b"87654321"]
     assert world.core.state.reserved_by("alice") == 2
+
+
+def test_a_token_is_redeemed_by_its_user_once() -> None:
+    """RFC 8656 §7.2: another user gets nothing and takes nothing."""
+    world = World()
+    state = world.core.state
+    relay = state.new_relay(RelayAddress(RELAY, RELAY), 50001)
+    token = state.reserve(relay, "alice", world.now)
+    assert state.redeem(token, "bob") is None
+    assert state.redeem(bytes(8), "alice") is None
+    assert state.redeem(token, "alice") is relay
+    assert state.redeem(token, "alice") is None
+    assert (state.reservations, state.reserved_by("alice"), len(state.deadlines)) == ({}, 0, 0)
 
 
 def test_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

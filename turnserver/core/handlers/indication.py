@@ -4,6 +4,7 @@ from stun.address import Address
 from stun.attributes import DATA, DONT_FRAGMENT, ICMP, XOR_PEER_ADDRESS, IcmpValue
 from stun.channeldata import encode, encode_padded
 from stun.constants import MessageClass, Method
+from stun.errors import EncodeError
 from stun.message import Message, MessageBuilder
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
@@ -48,12 +49,17 @@ def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: byte
         return
     client = allocation.client
     channel = allocation.peers.get(peer)
-    if channel is not None:
-        pack = encode_padded if client.transport.is_stream else encode
-        state.send(client, pack(channel.number, data))
+    try:
+        if channel is not None:
+            pack = encode_padded if client.transport.is_stream else encode
+            frame = pack(channel.number, data)
+        else:
+            builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, state.entropy(12))
+            frame = builder.add(XOR_PEER_ADDRESS, peer).add(DATA, data).build()
+    except EncodeError:
+        # The largest datagrams of IPv6 leave no room in a STUN message for what must go with them.
         return
-    builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, state.entropy(12))
-    state.send(client, builder.add(XOR_PEER_ADDRESS, peer).add(DATA, data).build())
+    state.send(client, frame)
 
 
 def peer_icmp(state: CoreState, relay_id: RelayId, wire: Address, value: IcmpValue) -> None:

@@ -1,4 +1,4 @@
-"""Allocate (RFC 8656 §7.2): the checks in order, families, ports in pairs, sockets that do not open, retransmissions."""
+"""Allocate (RFC 8656 §7.2): checks in order, families, pairs of ports, sockets that do not open, retransmissions."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -641,7 +641,7 @@ def test_a_pair_is_opened_whole_or_tried_elsewhere(which: int) -> None:
 
 
 def test_another_port_is_tried() -> None:
-    """Rule 13, RFC 8656 §7.2: a port that some other program has is passed over; the client hears of the one that is."""
+    """Rule 13, RFC 8656 §7.2: a port that some other program has is passed over; the client hears of the next."""
     world = World(automatic=False)
     client = challenged(world)
     opening(client)
@@ -701,7 +701,7 @@ def test_a_port_just_freed_is_not_given_to_the_next() -> None:
 
 
 def test_the_users_quota() -> None:
-    """Rules 10 and 25, RFC 8656 §7.2 step 10: 486 for the one too many; deleting makes room; others are not concerned."""
+    """Rules 10 and 25, RFC 8656 §7.2 step 10: 486 for the one too many; deleting makes room; others do not count."""
     world = World(limits=Limits(allocations_per_user=2))
     clients = [challenged(world, port=port) for port in (1, 2, 3)]
     assert [code_of(client.allocate()) for client in clients] == [0, 0, 486]
