@@ -17,6 +17,7 @@ from turnserver.core.commands import FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event, RequestRefused
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
 from turnserver.engine import CredentialLookup, Engine, system_clock
 from turnserver.errors import DatapathError
@@ -137,7 +138,7 @@ async def test_a_relay_that_cannot_be_opened_is_an_input_like_any_other(monkeypa
 
     monkeypatch.setattr(rig.datapath, "open_relay", refuse)
     assert code_of(rig.allocate()) == 508
-    assert len(set(tried)) == len(tried) == 8
+    assert len(set(tried)) == len(tried) == MAX_ATTEMPTS
     assert rig.core.state.quota.total == 0
     rig.engine.close()
 

@@ -38,7 +38,7 @@ from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Rout
 
 __all__ = ["CoreState", "Opening", "Reservation", "Slot"]
 
-MAX_ATTEMPTS = 8
+MAX_ATTEMPTS = 32
 """Ports tried for one relay before 508: other programs may sit on some of the range."""
 
 

@@ -67,7 +67,9 @@ def test_unknown_variables() -> None:
     environ = dict.fromkeys(
         ["MESHTURN_RELM", "MESHTURN_RELAY_PORTS", "MESHTURN_AUTH__USERS__ALICE", "MESHTURN_MY_SECRET", "MESHTURN_"], "x"
     )
-    fine = dict.fromkeys(["MESHTURN_CONFIG", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR", "MESHTURN_REALM", "MESHTURNER", "REALM"], "x")
+    fine = dict.fromkeys(
+        ["MESHTURN_CONFIG", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR", "MESHTURN_REALM", "MESHTURNER", "REALM"], "x"
+    )
     problems = {problem.key: problem.allowed for problem in unknown_variables(environ | fine, {"MESHTURN_MY_SECRET"})}
     assert problems.keys() == environ.keys() - {"MESHTURN_MY_SECRET"}
     assert problems["MESHTURN_RELM"].endswith("(did you mean MESHTURN_REALM?)")

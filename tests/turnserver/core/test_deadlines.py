@@ -89,9 +89,11 @@ def test_what_is_refreshed_does_not_pile_up() -> None:
     assert len(deadlines._heap) == 1
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_it_agrees_with_a_plain_dictionary(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("slack", [0, 1024], ids=["rebuilt often", "never rebuilt"])
+def test_it_agrees_with_a_plain_dictionary(seed: int, slack: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random sets, moves, removals and steps of time, against the obvious implementation."""
+    monkeypatch.setattr("turnserver.core.deadlines._SLACK", slack)
     random = Random(seed)
     deadlines, model = Deadlines(), dict[DeadlineKey, float]()
     now = 0.0

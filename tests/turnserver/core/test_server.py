@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auth.keys import long_term_keys
+from auth.nonce import NonceStatus
 from auth.store import StaticUsers
 from auth.types import Credential
 from stun import attributes as a
@@ -484,12 +485,18 @@ def test_revocation_while_the_relay_opens() -> None:
     client.challenge()
     world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
     world.take()
+    world.advance(3000)
     assert world.core.revoke("alice", world.now) == 1
     world.run()
     closed, sent = world.take()
     assert closed == CloseRelay(RelayId(1))
     assert isinstance(sent, SendToClient)
-    assert code_of(Message.decode(sent.frame)) == 401
+    refusal = Message.decode(sent.frame)
+    assert code_of(refusal) == 401
+    nonce = refusal.first(a.NONCE)
+    assert nonce is not None
+    scope = client.path.client.pack()
+    assert world.nonces.check(nonce, scope, world.now.wall) is NonceStatus.VALID, "a fresh one, however long it took"
     world.settle()
     assert world.take() == []
     assert not [event for event in world.events if isinstance(event, AllocationEnded)], "it never opened"

@@ -228,31 +228,33 @@ def _try_next_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> 
 
 def relay_opened(state: CoreState, relay_id: RelayId, now: Now) -> None:
     """The shell has bound a relay's socket."""
-    found = state.opening_relays.pop(relay_id, None)
-    if found is None:
-        return
-    opening, slot = found
-    for relay in (slot.relay, slot.mate):
-        if relay is not None and relay.id == relay_id:
-            relay.state = RelayState.OPEN
-    _settle(state, opening, now)
+    found = _outcome(state, relay_id, RelayState.OPEN)
+    if found is not None:
+        _settle(state, found[0], now)
 
 
 def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
     """The shell could not bind it: give up this port, and the pair with it, and try others."""
-    found = state.opening_relays.pop(relay_id, None)
+    found = _outcome(state, relay_id, RelayState.FAILED)
     if found is None:
         return
     opening, slot = found
-    for relay in (slot.relay, slot.mate):
-        if relay is not None and relay.id == relay_id:
-            relay.state = RelayState.FAILED
     if slot.relay is not None:
         state.drop_relay(opening.allocation, slot.relay, now)
         slot.relay = None
     state.drop_mate(slot, now)
     _try_next_port(state, opening, slot, now)
     _settle(state, opening, now)
+
+
+def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[Opening, Slot] | None:
+    """Note what came of a relay, and give the Allocate that waits for it; None if none does any more."""
+    found = state.opening_relays.pop(relay_id, None)
+    if found is not None:
+        for relay in (found[1].relay, found[1].mate):
+            if relay is not None and relay.id == relay_id:
+                relay.state = outcome
+    return found
 
 
 def _settle(state: CoreState, opening: Opening, now: Now) -> None:

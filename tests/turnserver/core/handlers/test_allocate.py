@@ -33,6 +33,7 @@ ONLY_IPV6 = (RelayAddress(RELAY6, RELAY6),)
 SECRET = SharedSecret(b"between us")
 
 UDP = (a.REQUESTED_TRANSPORT, 17)
+DUAL = (a.ADDITIONAL_ADDRESS_FAMILY, 2)
 IPV4, IPV6 = AddressFamily.IPV4, AddressFamily.IPV6
 
 
@@ -421,7 +422,7 @@ def test_a_dual_allocation() -> None:
     """Rule 10, RFC 8656 §7.2 step 9: one relay of each family, two XOR-RELAYED-ADDRESS, one quota."""
     world = World()
     client = challenged(world)
-    answer = client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    answer = client.allocate(DUAL)
     assert names_of(answer) == [
         "XOR-RELAYED-ADDRESS",
         "XOR-RELAYED-ADDRESS",
@@ -447,7 +448,7 @@ def test_half_a_dual_allocation_for_want_of_a_family(
     """Rule 10, RFC 8656 §7.2 step 9: success with ADDRESS-ERROR-CODE 440 for the family that the server has not."""
     world = World(relays=relays)
     client = challenged(world)
-    answer = client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    answer = client.allocate(DUAL)
     assert code_of(answer) == 0
     assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [has]
     expected = AddressErrorValue(lacks, 440, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED.reason)
@@ -460,7 +461,7 @@ def test_half_a_dual_allocation_for_want_of_a_socket(broken: bytes, has: Address
     world = World(automatic=False)
     world.unbindable.add(broken)
     client = challenged(world)
-    opening(client, (a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    opening(client, DUAL)
     world.settle()
     (heard,) = client.hears()
     answer = Message.decode(heard)
@@ -475,12 +476,24 @@ def test_half_a_dual_allocation_for_want_of_a_socket(broken: bytes, has: Address
     world.assert_nothing_left()
 
 
+def test_ipv4_is_named_first_however_long_it_took() -> None:
+    """Rule 10, RFC 8656 §7.2: the order of the two addresses does not depend on which socket opened when."""
+    world = World(automatic=False)
+    client = challenged(world)
+    opening(client, DUAL)
+    world.unbindable.add(world.bound[world.waiting[0]].port)
+    world.settle()
+    (heard,) = client.hears()
+    relayed = Message.decode(heard).all(a.XOR_RELAYED_ADDRESS)
+    assert [address.family for address in relayed] == [IPV4, IPV6]
+
+
 def test_a_dual_allocation_with_neither_half_is_508() -> None:
     """Rules 10 and 25: one error, all given back."""
     world = World()
     world.unbindable |= {RELAY, RELAY6}
     client = challenged(world)
-    assert code_of(client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))) == 508
+    assert code_of(client.allocate(DUAL)) == 508
     world.assert_nothing_left()
 
 
