@@ -1,8 +1,8 @@
 """Stateless nonces with the nonce cookie of RFC 8489 §9.2.
 
 The theory: a nonce is ``obMatJos2``, four base64 characters of security features, and nineteen of our own: 18 bits
-(when, and a little entropy) and a 96-bit HMAC-SHA256. The HMAC covers the whole moment of issue and the client's IP
-address, but the nonce carries only the low 14 bits of the moment: the checker knows what time it is and puts the rest
+(when, and a little entropy) and a 96-bit HMAC-SHA256. The HMAC covers the whole moment of issue and who the client
+is, but the nonce carries only the low 14 bits of the moment: the checker knows what time it is and puts the rest
 back. So a nonce is 32 bytes, because it is sent to strangers and every byte of it is a byte of reflection; nothing is
 remembered; and any process that has the key can check it.
 """
@@ -75,19 +75,18 @@ class NonceIssuer:
         self._lifetime = lifetime
         self._prefix = NONCE_COOKIE + b64encode(int(features).to_bytes(3, "big"))
 
-    def issue(self, client_ip: bytes, wall: float, entropy: bytes) -> bytes:
-        """Return a nonce of 32 bytes for the client at this packed IP address, issued at ``wall`` (Unix time,
-        seconds).
+    def issue(self, client: bytes, wall: float, entropy: bytes) -> bytes:
+        """Return a nonce of 32 bytes for a client, issued at ``wall`` (Unix time, seconds).
 
-        Four bits of the first byte of ``entropy`` keep nonces of one second apart; they are not what makes a nonce
+        ``client`` is any bytes that only this client has, its address and port say (RFC 8489 §9.2.4). Four bits of the first byte of ``entropy`` keep nonces of one second apart; they are not what makes a nonce
         hard to guess. Raises ValueError if ``entropy`` is empty.
         """
         if not entropy:
             raise ValueError("a nonce needs at least one byte of entropy")
-        return _render(self._keys[0], self._prefix, client_ip, int(wall), entropy[0] % (1 << _ENTROPY_BITS))
+        return _render(self._keys[0], self._prefix, client, int(wall), entropy[0] % (1 << _ENTROPY_BITS))
 
-    def check(self, nonce: bytes, client_ip: bytes, wall: float) -> NonceStatus:
-        """Say what ``nonce`` is, coming from the client at this packed IP address at ``wall`` (Unix time, seconds).
+    def check(self, nonce: bytes, client: bytes, wall: float) -> NonceStatus:
+        """Say what ``nonce`` is, coming from a client at ``wall`` (Unix time, seconds).
 
         Never raises, whatever the bytes; compares in constant time. A nonce is valid from the second it was issued
         until ``lifetime`` seconds later, and up to a minute "before", for clocks that disagree.
@@ -103,7 +102,7 @@ class NonceIssuer:
         entropy = head % (1 << _ENTROPY_BITS)
         prefix = bytes(nonce[:_FEATURES_END])
         # Every key is tried, so that the time taken does not tell which one it was.
-        known = [hmac.compare_digest(_render(key, prefix, client_ip, issued, entropy), nonce) for key in self._keys]
+        known = [hmac.compare_digest(_render(key, prefix, client, issued, entropy), nonce) for key in self._keys]
         if not any(known):
             return NonceStatus.FOREIGN
         fresh = int(wall) - issued <= self._lifetime and prefix == self._prefix
@@ -124,10 +123,10 @@ def nonce_features(nonce: bytes) -> SecurityFeatures | None:
     return SecurityFeatures(int.from_bytes(flags, "big")) if len(flags) == 3 else None
 
 
-def _render(key: bytes, prefix: bytes, client_ip: bytes, issued: int, entropy: int) -> bytes:
+def _render(key: bytes, prefix: bytes, client: bytes, issued: int, entropy: int) -> bytes:
     """Return the one nonce that these make; whoever checks makes it again, so no second spelling of it can pass."""
     head = (issued % (1 << _TIME_BITS)) << _ENTROPY_BITS | entropy
-    covered = b"".join((_LABEL, prefix, issued.to_bytes(9, "big", signed=True), bytes((entropy,)), client_ip))
+    covered = b"".join((_LABEL, prefix, issued.to_bytes(9, "big", signed=True), bytes((entropy,)), client))
     tag = hmac.digest(key, covered, hashlib.sha256)[:_TAG_LENGTH]
     # 18 bits are three characters: the first of the four that 24 bits make is always "A".
     return prefix + b64encode(head.to_bytes(3, "big"))[1:] + b64encode(tag)
