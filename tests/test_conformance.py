@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ DUE = [*range(1, 22), *range(23, 28)]
 """Rules that must have a test; rule 22 belongs to the stream listeners."""
 
 
+@cache
 def functions_in(path: str) -> dict[str, str]:
     """The tests in a file, by name, with their docstrings."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))

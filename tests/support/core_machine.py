@@ -205,22 +205,27 @@ class Walk:
             mates = [other for other in self.bench.actors if other.account.user_id == held.user_id]
             actor = self.random.choice(mates) if not self.one_in(5) else actor
         plain = token is not None and not self.one_in(5)
+        even = None if plain else self.maybe(3, (False, True, True))
         options: list[tuple[AttributeType[Any], Any]] = [
             (a.REQUESTED_TRANSPORT, self.random.choice((6, None)) if self.one_in(20) else 17),
             (a.LIFETIME, self.maybe(3, _LIFETIMES)),
-            (a.EVEN_PORT, None if plain else self.maybe(3, (False, True, True))),
-            (a.REQUESTED_ADDRESS_FAMILY, None if plain else self.maybe(6, (1, 2, 2, 0, 3))),
-            (a.ADDITIONAL_ADDRESS_FAMILY, None if plain else self.maybe(4, (2, 2, 2, 2, 1))),
+            (a.EVEN_PORT, even),
+            (a.REQUESTED_ADDRESS_FAMILY, None if plain else self.maybe(8, (1, 2, 2, 0, 3))),
+            (a.ADDITIONAL_ADDRESS_FAMILY, None if plain or even else self.maybe(2, (2,) * 9 + (1,))),
             (a.RESERVATION_TOKEN, token if token is not None else self.maybe(30, (b"made up!",))),
         ]
         self.ask(actor, Method.ALLOCATE, [(spec, value) for spec, value in options if value is not None])
 
     def refresh(self) -> None:
         """Refresh, or delete, all or half."""
-        options = [(a.LIFETIME, self.maybe(2, _LIFETIMES)), (a.REQUESTED_ADDRESS_FAMILY, self.maybe(4, (1, 2, 2, 3)))]
-        self.ask(
-            self.actor(holds=True), Method.REFRESH, [(spec, value) for spec, value in options if value is not None]
-        )
+        actor = self.actor(holds=True)
+        told = self.told(actor)
+        often = 2 if told is not None and len(told.relays) == 2 else 6
+        options = [
+            (a.LIFETIME, self.maybe(2, _LIFETIMES)),
+            (a.REQUESTED_ADDRESS_FAMILY, self.maybe(often, (1, 1, 2, 2, 3))),
+        ]
+        self.ask(actor, Method.REFRESH, [(spec, value) for spec, value in options if value is not None])
 
     def permit(self) -> None:
         """CreatePermission, now and then for nobody."""
@@ -303,7 +308,9 @@ class Walk:
 
     def leave(self) -> None:
         """A client goes away."""
-        actor = self.actor(holds=True)
+        actor = self.actor(holds=self.one_in(2))
+        waiting = [actor for actor in self.bench.actors if any(key[0] == actor.path for key in self.bench.owed)]
+        actor = self.random.choice(waiting) if waiting and self.one_in(2) else actor
         self.note(f"{actor.path.client} is gone")
         self.bench.gone(actor)
 
@@ -381,7 +388,7 @@ class Walk:
 
 STEPS: dict[str, tuple[Callable[[Walk], None], int]] = {
     "allocate": (Walk.allocate, 24),
-    "refresh": (Walk.refresh, 8),
+    "refresh": (Walk.refresh, 12),
     "permit": (Walk.permit, 16),
     "bind": (Walk.bind, 18),
     "binding": (Walk.binding, 3),
