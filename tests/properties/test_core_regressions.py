@@ -4,7 +4,7 @@ from auth.nonce import NonceStatus
 from stun import attributes as a
 from stun.address import Address
 from stun.message import Message
-from tests.support.core_world import PEER6, RELAY, ScriptedClient, World, code_of
+from tests.support.core_world import PEER, PEER6, RELAY, ScriptedClient, World, code_of
 from turnserver.core import commands as c
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import Limits, RelayAddress
@@ -36,20 +36,6 @@ def test_the_nonce_in_a_late_challenge_is_new() -> None:
     assert nonce is not None
     scope = client.path.client.pack()
     assert world.nonces.check(nonce, scope, world.now.wall) is NonceStatus.VALID
-
-
-def test_a_late_refusal_does_not_turn_the_reflection_budget_back() -> None:
-    """Rule 4: what a refused Allocate costs is booked when it is refused, so that no time is credited twice."""
-    world = World(automatic=False, limits=Limits(reflection_burst=300, reflection_rate=1))
-    client = _allocate_later(world)
-    world.advance(200)
-    stranger = world.client(port=40_001)
-    stranger.challenge()
-    spent = world.core.state.reflection.spend(stranger.path.client.ip, 0, 200, world.now)
-    assert spent
-    world.core.revoke("alice", world.now)
-    world.run()
-    assert not world.core.state.reflection.spend(client.path.client.ip, 0, 200, world.now)
 
 
 class TestTwoNamesForOneWireAddress:
@@ -106,3 +92,18 @@ def test_a_datagram_too_big_for_a_data_indication_is_dropped() -> None:
     assert code_of(client.permit(PEER6)) == 0
     world.peer_sends(client.relay, PEER6, bytes(65_527))
     assert client.hears() == []
+
+
+def test_a_channel_that_outlived_its_permission_cannot_pass_the_limit() -> None:
+    """RFC 8656 §12.2: refreshing a binding installs a permission too, and finds the table full → 508."""
+    world = World(limits=Limits(permissions_per_allocation=1), settings={"strict_permissions": True})
+    client = world.client()
+    client.allocate((a.LIFETIME, 3600))
+    assert code_of(client.bind(0x4000, PEER)) == 0
+    world.advance(300)
+    other = Address.parse("9.9.9.9", 5000)
+    assert code_of(client.permit(other)) == 0
+    assert code_of(client.bind(0x4000, PEER)) == 508
+    assert client.world.core.state.allocations[client.path].permissions.keys() == {other.ip}
+    world.advance(299)
+    assert code_of(client.bind(0x4000, PEER)) == 508

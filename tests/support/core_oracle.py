@@ -313,7 +313,7 @@ class Oracle:
             codes.add(ErrorCode.FORBIDDEN)
         limits = self.setup.limits
         crowded = peer.ip not in told.permissions and len(told.permissions) >= limits.permissions_per_allocation
-        if new and (len(told.channels) >= limits.channels_per_allocation or crowded):
+        if crowded or (new and len(told.channels) >= limits.channels_per_allocation):
             codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
         return codes
 

@@ -29,16 +29,18 @@ def handle(state: CoreState, request: Request) -> None:
         raise Refusal(ErrorCode.BAD_REQUEST)
     relay = relay_towards(allocation, peer)
     check_peer(state, allocation, peer, with_port=True)
-    if bound is None:
-        _room_for_one_more(state, allocation, peer.ip)
+    _room_for_one_more(state, allocation, peer.ip, new=bound is None)
     state.bind_channel(allocation, relay, number, peer, request.now)
     state.answer(request, finish(begin_success(request), request, state.settings.software))
 
 
-def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes) -> None:
-    """§12.2: the server may limit channels and, since a binding installs one, permissions → 508."""
+def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes, *, new: bool) -> None:
+    """§12.2: the server may limit channels and, since a binding installs one, permissions → 508.
+
+    So may a refresh of a binding that, by the strict switch, has outlived its permission.
+    """
     limits = state.settings.limits
-    full = len(allocation.channels) >= limits.channels_per_allocation
+    full = new and len(allocation.channels) >= limits.channels_per_allocation
     if ip not in allocation.permissions:
         full = full or len(allocation.permissions) >= limits.permissions_per_allocation
     if full:
