@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.streams import ByteStream
 
-__all__ = ["ChannelHop", "FrameSink", "Path", "Transport", "TransportCounters"]
+__all__ = ["ChannelHop", "ConnectedTransport", "FrameSink", "HttpGateway", "Path", "Transport", "TransportCounters"]
 
 
 class TransportCounters(NamedTuple):
@@ -88,3 +89,28 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Stop listening and drop every path."""
+
+
+class ConnectedTransport(Transport, Protocol):
+    """One listener whose clients have connections (RFC 8656 §3.1): TCP and TLS; ``kind.is_stream`` is true."""
+
+    def keep(self, client: FiveTuple, on: bool) -> None:
+        """Whether the client has an allocation, and so a right to be idle; unknown clients are ignored."""
+
+    def detach(self, client: FiveTuple) -> ByteStream | None:
+        """Give a client's connection away, for RFC 6062 §5.4; None when it has gone.
+
+        Every frame queued so far is sent before what the new owner sends, and bytes that came after the last frame are
+        there for it to read. The new owner sets its callbacks and says what it wants to be told of. The transport
+        speaks of the client no more: `FrameSink.client_gone` is not called for it.
+        """
+
+
+class HttpGateway(Protocol):
+    """Who takes the connections on a shared port that turn out to speak HTTP."""
+
+    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
+        """Serve a connection from now on; ``first`` is what has been read of it.
+
+        ``client`` is its address as a PROXY header may have said, ``secure`` whether TLS is underneath.
+        """

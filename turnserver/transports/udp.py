@@ -9,16 +9,15 @@ can cut it up again (`turnserver.net.UdpSocket.send_run`), and likewise for fram
 """
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable
 from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
-from turnserver.errors import StartupError
 from turnserver.net import TOS_BYTE, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.transports.base import ChannelHop, FrameSink, TransportCounters
+from turnserver.transports.startup import startup_error
 
 __all__ = ["UdpPath", "UdpTransport"]
 
@@ -32,7 +31,6 @@ LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
 
 _HEADER_SIZE: Final = 4
-_FIRST_FREE_PORT: Final = 1024
 
 
 class UdpPath:
@@ -107,7 +105,7 @@ class UdpTransport:
                 self.address, receive_tos=self._copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER
             )
         except OSError as error:
-            raise _startup_error(self.address, error) from error
+            raise startup_error("UDP", self.address, error) from error
         self._sink = sink
         self._socket = UdpSocket(sock, receive_tos=self._copies_tos)
         self._open = True
@@ -211,31 +209,3 @@ def _flush(hop: ChannelHop, run: list[bytes], tos: int) -> None:
         hop.send(run[0], tos)
     else:
         hop.send_run(run, tos)
-
-
-def _startup_error(address: Address, error: OSError) -> StartupError:
-    where = f"UDP {address}"
-    if error.errno == errno.EADDRINUSE:
-        return StartupError(
-            f"{where} is already in use.",
-            f"Stop the program that holds it (ss -lunp 'sport = :{address.port}' names it) or choose another port.",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM) and address.port < _FIRST_FREE_PORT:
-        return StartupError(
-            f"{where} is a privileged port and this user may not listen on it.",
-            f"Choose a port from {_FIRST_FREE_PORT} up, or grant the program CAP_NET_BIND_SERVICE.",
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return StartupError(
-            f"{where} cannot be used: {address.host} is not an address of this machine.",
-            "Listen on one of its own addresses (ip address lists them); behind NAT, configure the external one apart.",
-        )
-    if error.errno == errno.EAFNOSUPPORT:
-        family = "IPv4" if len(address.ip) == 4 else "IPv6"
-        return StartupError(
-            f"{where} cannot be used: this machine has no {family}.",
-            f"Remove the {family} listeners, or enable {family} in the kernel.",
-        )
-    return StartupError(
-        f"{where} cannot be used: {error.strerror or error}.", "See the address and port of the listener."
-    )

@@ -1,0 +1,393 @@
+"""Certificates: what is checked, what is refused and how, and how they are replaced."""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from tests.support.certificates import CertificatePair, client_context, issue
+from tests.support.stream_world import captured_log
+from turnserver.errors import StartupError
+from turnserver.transports.certificates import CertificateError, CertificateSource, inspect_pair
+from turnserver.transports.certificates import CertificatePair as Files
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+class Wall:
+    """Unix time that moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.time = NOW.timestamp()
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def log() -> Iterator[list[logging.LogRecord]]:
+    """What the logger of TLS writes."""
+    with captured_log("meshturn.tls") as records:
+        yield records
+
+
+def files(pair: CertificatePair) -> tuple[Path, Path]:
+    return pair.certificate, pair.key
+
+
+def served(source: CertificateSource, ciphers: str = "", alpn: tuple[str, ...] = ()) -> tuple[int, ssl.SSLObject]:
+    """A handshake in memory: the serial number that is shown, and the client's end."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = source.context(("stun.turn", "http/1.1")).wrap_bio(outgoing, incoming, server_side=True)
+    context = client_context(version=ssl.TLSVersion.TLSv1_2 if ciphers else None, alpn=alpn)
+    if ciphers:
+        context.set_ciphers(ciphers)
+    client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    waiting = [client, server]
+    while waiting:
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            waiting.remove(end)
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number, client
+
+
+def reason_of(records: list[logging.LogRecord]) -> str:
+    (record,) = records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "certificate refused, the old one stays in use"
+    return str(record.__dict__["fields"]["reason"])
+
+
+def test_ecdsa_and_rsa_are_served_side_by_side(tmp_path: Path) -> None:
+    """RFC 8422: the client's ciphers decide which it is shown."""
+    ecdsa, rsa = issue(tmp_path, "ecdsa"), issue(tmp_path, "rsa", "rsa")
+    source = CertificateSource([files(ecdsa), files(rsa)])
+    source.load()
+    assert [facts.kind for facts in source.facts] == ["EC", "RSA"]
+    assert served(source, "ECDHE-ECDSA-AES128-GCM-SHA256")[0] == ecdsa.serial
+    assert served(source, "ECDHE-RSA-AES128-GCM-SHA256")[0] == rsa.serial
+
+
+def test_the_facts_are_those_of_the_certificate(tmp_path: Path) -> None:
+    facts = inspect_pair(_pair(issue(tmp_path)), NOW.timestamp())
+    assert facts.subject == facts.issuer == "CN=meshturn test\\, server"
+    assert facts.names == ("localhost", "127.0.0.1", "::1")
+    assert facts.kind == "EC"
+    assert facts.not_before < NOW.timestamp() < facts.not_after
+    assert len(facts.sha256) == 64
+
+
+def _pair(pair: CertificatePair) -> Files:
+    return Files(pair.certificate, pair.key)
+
+
+def test_alpn_is_answered_and_old_tls_refused(tmp_path: Path) -> None:
+    """RFC 7443: ``stun.turn``; RFC 9325 §3.1.1: nothing older than TLS 1.2; §4.2: no ciphers without secrecy."""
+    source = CertificateSource([files(issue(tmp_path))])
+    source.load()
+    assert served(source, alpn=("stun.turn",))[1].selected_alpn_protocol() == "stun.turn"
+    assert served(source, alpn=("h2", "http/1.1"))[1].selected_alpn_protocol() == "http/1.1"
+    context = source.context(("stun.turn",))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    names = [cipher["name"] for cipher in context.get_ciphers()]
+    assert all(name.startswith(("TLS_", "ECDHE-")) and "CBC" not in name for name in names)
+
+
+def test_a_context_is_made_once(tmp_path: Path) -> None:
+    """Making one takes a millisecond; handshakes share it."""
+    source = CertificateSource([files(issue(tmp_path))])
+    with pytest.raises(RuntimeError):
+        source.context(())
+    source.load()
+    assert source.context(("stun.turn",)) is source.context(["stun.turn"])
+    assert source.context(("stun.turn",)) is not source.context(("http/1.1",))
+
+
+# What is refused
+
+Spoil = Callable[[Path], tuple[CertificatePair, str]]
+
+
+def mismatched(directory: Path) -> tuple[CertificatePair, str]:
+    pair, other = issue(directory, "new"), issue(directory, "other")
+    os.replace(other.key, pair.key)
+    return pair, "does not belong to"
+
+
+def expired(directory: Path) -> tuple[CertificatePair, str]:
+    return issue(directory, "new", begins=NOW - 3 * DAY, ends=NOW - DAY), "expired on"
+
+
+def early(directory: Path) -> tuple[CertificatePair, str]:
+    return issue(directory, "new", begins=NOW + DAY), "not valid before"
+
+
+def no_certificate(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    pair.certificate.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+    return pair, "no chain of certificates"
+
+
+def empty_certificate(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    pair.certificate.write_bytes(b"")
+    return pair, "no chain of certificates"
+
+
+def broken_chain(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    with pair.certificate.open("ab") as file:
+        file.write(b"-----BEGIN CERTIFICATE-----\nMIIBIjANBgkq\n-----END CERTIFICATE-----\n")
+    return pair, "no chain of certificates"
+
+
+def no_key(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    pair.key.write_text("secret")
+    return pair, "no private key in PEM"
+
+
+def encrypted_key(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"x")
+    pair.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+    return pair, "encrypted"
+
+
+def huge(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    pair.key.write_bytes(bytes(2**20 + 1))
+    return pair, "too large"
+
+
+def missing(directory: Path) -> tuple[CertificatePair, str]:
+    pair = issue(directory, "new")
+    pair.key.unlink()
+    return pair, "cannot be read (No such file"
+
+
+BAD = [
+    mismatched,
+    expired,
+    early,
+    no_certificate,
+    empty_certificate,
+    broken_chain,
+    no_key,
+    encrypted_key,
+    huge,
+    missing,
+]
+
+
+@pytest.mark.parametrize("spoil", BAD, ids=lambda function: function.__name__)
+def test_a_bad_pair_at_the_start_is_a_startup_error(spoil: Spoil, tmp_path: Path) -> None:
+    pair, reason = spoil(tmp_path)
+    with pytest.raises(StartupError, match=r"new\.crt cannot be used") as caught:
+        CertificateSource([files(pair)]).load()
+    assert reason in str(caught.value)
+    assert "tls.certificates" in caught.value.hint
+    with pytest.raises(CertificateError):
+        inspect_pair(_pair(pair), NOW.timestamp())
+
+
+@pytest.mark.parametrize("spoil", BAD, ids=lambda function: function.__name__)
+def test_a_bad_pair_later_is_refused_and_the_old_one_stays(
+    spoil: Spoil, tmp_path: Path, log: list[logging.LogRecord]
+) -> None:
+    """One line says why, once; handshakes go on with the old pair, for protocols asked for later as well."""
+    old = issue(tmp_path, "old")
+    source = CertificateSource([files(old)])
+    source.load()
+    log.clear()
+    new, reason = spoil(tmp_path)
+    for ours, theirs in ((old.certificate, new.certificate), (old.key, new.key)):
+        ours.unlink()
+        if theirs.exists():
+            os.replace(theirs, ours)
+    assert not source.check()
+    assert not source.check()
+    assert reason in reason_of(log)
+    assert served(source)[0] == old.serial
+    assert source.context(("something else",)) is not None
+    good = issue(tmp_path, "good")
+    old.replace_by(good)
+    assert source.check()
+    assert served(source)[0] == good.serial
+
+
+def test_no_certificates_at_all_is_a_startup_error() -> None:
+    with pytest.raises(StartupError, match="there is none") as caught:
+        CertificateSource([]).load()
+    assert "tls.certificates" in caught.value.hint
+
+
+def test_two_of_a_kind_are_refused(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """OpenSSL would silently serve the last one only."""
+    one, other, rsa = issue(tmp_path, "one"), issue(tmp_path, "other"), issue(tmp_path, "rsa", "rsa")
+    with pytest.raises(StartupError, match="two with EC keys"):
+        CertificateSource([files(one), files(other)]).load()
+    source = CertificateSource([files(one), files(rsa)])
+    source.load()
+    log.clear()
+    rsa.replace_by(other)
+    assert not source.check()
+    assert "two with EC keys" in reason_of(log)
+    assert served(source, "ECDHE-RSA-AES128-GCM-SHA256")[0] == rsa.serial
+
+
+# What is taken
+
+
+def test_a_good_pair_is_taken_when_the_files_change(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """New handshakes see it; what was begun with the old one is not touched."""
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new")
+    source = CertificateSource([files(old)])
+    source.load()
+    before, context = served(source)[0], source.context(("stun.turn",))
+    log.clear()
+    assert not source.check()
+    old.replace_by(new)
+    assert source.check()
+    assert (before, served(source)[0]) == (old.serial, new.serial)
+    assert source.context(("stun.turn",)) is not context
+    (record,) = log
+    assert (record.levelno, record.getMessage()) == (logging.INFO, "certificate replaced")
+    assert record.__dict__["fields"]["sha256"] == source.facts[0].sha256
+
+
+def test_half_a_replacement_is_waited_out(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """Two files cannot be replaced at once: seen in between, the pair does not match, and is tried again."""
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new")
+    source = CertificateSource([files(old)])
+    source.load()
+    log.clear()
+    os.replace(new.certificate, old.certificate)
+    assert not source.check()
+    assert served(source)[0] == old.serial
+    os.replace(new.key, old.key)
+    assert source.check()
+    assert served(source)[0] == new.serial
+    assert [record.levelno for record in log] == [logging.ERROR, logging.INFO]
+
+
+def test_symbolic_links_are_followed(tmp_path: Path) -> None:
+    """As certbot has it: the link is turned, the files it led to stay."""
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new")
+    certificate, key = tmp_path / "live.crt", tmp_path / "live.key"
+    certificate.symlink_to(old.certificate)
+    key.symlink_to(old.key)
+    source = CertificateSource([(certificate, key)])
+    source.load()
+    for link, target in ((certificate, new.certificate), (key, new.key)):
+        link.unlink()
+        link.symlink_to(target)
+    assert source.check()
+    assert served(source)[0] == new.serial
+
+
+def test_one_bad_pair_does_not_stop_the_other(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    ecdsa, rsa, new = issue(tmp_path, "ecdsa"), issue(tmp_path, "rsa", "rsa"), issue(tmp_path, "new")
+    source = CertificateSource([files(ecdsa), files(rsa)])
+    source.load()
+    log.clear()
+    ecdsa.replace_by(new)
+    rsa.key.write_text("spoilt")
+    assert source.check()
+    assert served(source, "ECDHE-ECDSA-AES128-GCM-SHA256")[0] == new.serial
+    assert served(source, "ECDHE-RSA-AES128-GCM-SHA256")[0] == rsa.serial
+    assert [record.levelno for record in log] == [logging.ERROR, logging.INFO]
+
+
+def test_a_pair_that_was_early_is_taken_when_its_time_has_come(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """Nothing changes in the files then, so it is looked at again; the log is told once."""
+    wall = Wall()
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new", begins=NOW + DAY)
+    source = CertificateSource([files(old)], wall=wall)
+    source.load()
+    log.clear()
+    old.replace_by(new)
+    assert not source.check()
+    assert not source.check()
+    assert "not valid before" in reason_of(log)
+    wall.time += 2 * 86400
+    assert source.check()
+    assert served(source)[0] == new.serial
+
+
+def test_a_certificate_that_ends_soon_is_worth_a_warning(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    CertificateSource([files(issue(tmp_path, ends=NOW + DAY))]).load()
+    (record,) = log
+    assert record.levelno == logging.WARNING
+
+
+def test_certificate_and_key_may_be_one_file(tmp_path: Path) -> None:
+    pair = issue(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    source = CertificateSource([(both, both)])
+    source.load()
+    assert served(source)[0] == pair.serial
+
+
+def test_what_was_checked_is_what_is_used(tmp_path: Path) -> None:
+    """The files may change between the check and a context made later; the later content was never checked."""
+    pair = issue(tmp_path)
+    source = CertificateSource([files(pair)])
+    source.load()
+    pair.certificate.write_text("spoilt")
+    assert served(source)[0] == pair.serial
+
+
+def test_there_need_be_no_memfd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has none, a file of the user's own does."""
+    monkeypatch.delattr(os, "memfd_create")
+    pair = issue(tmp_path)
+    source = CertificateSource([files(pair)])
+    source.load()
+    assert served(source)[0] == pair.serial
+
+
+async def test_the_files_are_watched_by_one_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signal is needed; and nothing is left in the loop afterwards."""
+    loop = asyncio.get_running_loop()
+    timers: list[tuple[float, Callable[[], None]]] = []
+
+    class Handle:
+        def cancel(self) -> None:
+            timers.clear()
+
+    def call_later(delay: float, callback: Callable[[], None]) -> Handle:
+        timers.append((delay, callback))
+        return Handle()
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new")
+    source = CertificateSource([files(old)], reload_interval=10.0)
+    source.start()
+    source.start()
+    old.replace_by(new)
+    ((delay, tick),) = timers
+    assert delay == 10.0
+    tick()
+    assert served(source)[0] == new.serial
+    assert len(timers) == 2
+    source.close()
+    assert timers == []
+    CertificateSource([files(old)], reload_interval=0).start()
+    assert timers == []

@@ -1,0 +1,427 @@
+"""What becomes of a new connection: PROXY header, TLS, the first bytes; and everything that can be wrong with them."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+
+from stun.address import Address
+from tests.support.certificates import client_context, issue
+from tests.support.stream_world import BINDING, Gateway, StreamRig, TlsPeer, channel_data, stun
+from tests.support.tcp_pair import Peer, eventually
+from turnserver.core.types import ClientTransport
+from turnserver.transports.certificates import CertificateSource
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+BANNER = b"SSH-2.0-OpenSSH_9.2p1\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> CertificateSource:
+    pair = issue(tmp_path)
+    return CertificateSource([(pair.certificate, pair.key)])
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[StreamRig]:
+    async with StreamRig() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def secure(source: CertificateSource) -> AsyncIterator[StreamRig]:
+    async with StreamRig(tls=source) as rig:
+        yield rig
+
+
+async def refused(rig: StreamRig, peer: Peer) -> bytes:
+    """What a client is told before it is disconnected; the sink must have heard nothing."""
+    answer = b""
+    with contextlib.suppress(OSError):
+        answer = await peer.read(10_000)
+        peer.finish()
+    await eventually(lambda: rig.transport.openings == 0)
+    assert rig.transport.connections == 0
+    assert rig.sink.frames == []
+    assert rig.sink.gone == []
+    assert rig.transport.counters.dropped >= 1
+    return answer
+
+
+# A plain port
+
+
+async def test_a_client_on_tcp_is_known_by_its_connection(plain: StreamRig) -> None:
+    """RFC 8656 §3.2: the 5-tuple; each connection has its own, also from the same address."""
+    peer, client = await plain.client()
+    assert client.transport is ClientTransport.TCP
+    assert client.client == peer.address
+    assert client.server == plain.transport.address
+    assert client.listener == 7
+    _, other = await plain.client()
+    assert other.serial != client.serial
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 19, 20])
+async def test_the_first_message_may_come_in_any_pieces(plain: StreamRig, size: int) -> None:
+    peer = await plain.connect()
+    for at in range(0, len(BINDING), size):
+        await peer.send(BINDING[at : at + size])
+        await asyncio.sleep(0)
+    await eventually(lambda: plain.sink.frames)
+    assert plain.sink.bodies == [BINDING]
+
+
+async def test_frames_that_follow_the_first_at_once_are_all_there(plain: StreamRig) -> None:
+    peer = await plain.connect()
+    await peer.send(BINDING + channel_data(0x4000, b"early") + BINDING[:10])
+    await eventually(lambda: len(plain.sink.frames) == 2)
+    await peer.send(BINDING[10:])
+    await eventually(lambda: len(plain.sink.frames) == 3)
+    assert plain.sink.bodies == [BINDING, channel_data(0x4000, b"early")[:9], BINDING]
+
+
+async def test_http_on_a_turn_port_is_told_so(plain: StreamRig) -> None:
+    """``GET `` would be a valid ChannelData header of 21,536 bytes; nobody is left waiting for them."""
+    peer = await plain.connect()
+    await peer.send(REQUEST)
+    answer = await refused(plain, peer)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"Connection: close" in head
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"STUN and TURN" in body
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        BANNER,
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        channel_data(0x4000, b"hello"),
+        b"\x80" * 100,
+        b"\r\n\r\n",
+        b"\x00\x01\x00\x03",
+    ],
+    ids=repr,
+)
+async def test_anything_else_is_closed_at_once(plain: StreamRig, garbage: bytes) -> None:
+    """Rule 20: SSH banners, TLS on a plain port, ChannelData before any allocation, noise."""
+    peer = await plain.connect()
+    await peer.send(garbage)
+    assert await refused(plain, peer) == b""
+
+
+async def test_a_real_client_hello_on_a_plain_port_is_refused(plain: StreamRig) -> None:
+    peer = await plain.connect()
+    await peer.send(await TlsPeer(peer).hello())
+    assert await refused(plain, peer) == b""
+
+
+async def test_a_connection_that_ends_before_it_says_anything_is_nobody(plain: StreamRig) -> None:
+    peer = await plain.connect()
+    await eventually(lambda: plain.transport.openings == 1)
+    peer.finish()
+    await eventually(lambda: plain.transport.openings == 0)
+    assert plain.transport.counters.dropped == 0
+
+
+async def test_silence_is_closed_after_the_first_message_timeout(plain: StreamRig) -> None:
+    """Rule 3: ten seconds for the first whole message; bytes alone do not buy more."""
+    silent, slow, claiming = await plain.connect(), await plain.connect(), await plain.connect()
+    await eventually(lambda: plain.transport.openings == 3)
+    await claiming.send(stun(0x0001, bytes(4))[:2] + b"\xff\xec" + BINDING[4:])
+    await eventually(lambda: plain.transport.openings == 2)
+    for octet in BINDING[:9]:
+        plain.pass_time(1)
+        await slow.send(bytes((octet,)))
+    assert plain.transport.connections + plain.transport.openings == 3
+    plain.pass_time(2)
+    for peer in (silent, slow, claiming):
+        assert await peer.ended()
+    assert plain.sink.frames == []
+
+
+# TLS
+
+
+async def test_a_client_under_tls(secure: StreamRig) -> None:
+    """RFC 8656 §3.1: TURN over TLS over TCP."""
+    tls = await secure.connect_tls(client_context(alpn=("stun.turn",)))
+    client = await secure.introduce(tls)
+    assert client.transport is ClientTransport.TLS
+    assert tls.tls.selected_alpn_protocol() == "stun.turn"
+    assert tls.tls.version() == "TLSv1.3"
+    secure.transport.send(client, stun(0x0101))
+    assert await tls.read(20) == stun(0x0101)
+
+
+async def test_a_client_that_offers_nothing_by_alpn_is_served(secure: StreamRig) -> None:
+    """Browsers do not offer ``stun.turn``."""
+    tls = await secure.connect_tls()
+    assert (await secure.introduce(tls)).transport is ClientTransport.TLS
+    assert tls.tls.selected_alpn_protocol() is None
+
+
+@pytest.mark.parametrize("offer", [("stun.nat-discovery",), ("h2",), ("http/1.1",), ("h2", "stun.nat-discovery")])
+async def test_a_client_that_offers_none_of_ours_is_refused_cleanly(secure: StreamRig, offer: tuple[str, ...]) -> None:
+    """RFC 7301 §3.2: no_application_protocol; RFC 7443: ``stun.nat-discovery`` is not for a TURN server."""
+    peer = await secure.connect()
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        await TlsPeer(peer, client_context(alpn=offer)).handshake()
+    assert await refused(secure, peer) == b""
+
+
+async def test_http_alpn_is_for_shared_ports(source: CertificateSource) -> None:
+    """What is offered is what the port has."""
+    gateway = Gateway()
+    async with StreamRig(tls=source, http=gateway) as rig:
+        tls = await rig.connect_tls(client_context(alpn=("h2", "http/1.1")))
+        assert tls.tls.selected_alpn_protocol() == "http/1.1"
+        with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+            await rig.connect_tls(client_context(alpn=("h2",)))
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 50])
+async def test_a_truncated_handshake_leaves_nothing(secure: StreamRig, size: int) -> None:
+    peer = await secure.connect()
+    await peer.send((await TlsPeer(peer).hello())[:size])
+    peer.finish()
+    await refused(secure, peer)
+
+
+async def test_a_handshake_broken_off_half_way_leaves_nothing(secure: StreamRig) -> None:
+    peer = await secure.connect()
+    await peer.send(await TlsPeer(peer).hello())
+    assert await peer.read(100)
+    peer.reset()
+    await eventually(lambda: secure.transport.openings == 0)
+    assert secure.transport.connections == 0
+
+
+async def test_a_client_hello_that_openssl_refuses(secure: StreamRig) -> None:
+    """The alert is OpenSSL's; the connection is closed."""
+    peer = await secure.connect()
+    await peer.send(b"\x16\x03\x01\x00\x30\x01\x00\x00\x2c\x03\x03" + bytes(42))
+    answer = await refused(secure, peer)
+    assert answer[:1] == b"\x15"
+
+
+async def test_a_handshake_may_come_byte_by_byte(secure: StreamRig) -> None:
+    peer = await secure.connect()
+    client = TlsPeer(peer)
+    for octet in await client.hello():
+        await peer.send(bytes((octet,)))
+        await asyncio.sleep(0)
+    await client.handshake()
+    assert await secure.introduce(client)
+
+
+async def test_a_slow_handshake_is_closed_after_its_timeout(secure: StreamRig) -> None:
+    """Rule 3: ten seconds for the handshake, whatever comes in between."""
+    silent, slow = await secure.connect(), await secure.connect()
+    hello = await TlsPeer(slow).hello()
+    await eventually(lambda: secure.transport.openings == 2)
+    for octet in hello[:9]:
+        await slow.send(bytes((octet,)))
+        secure.pass_time(1)
+    assert secure.transport.openings == 2
+    secure.pass_time(1)
+    assert await silent.ended()
+    assert await slow.ended()
+
+
+async def test_after_the_handshake_the_first_message_has_its_own_time(source: CertificateSource) -> None:
+    async with StreamRig(tls=source, handshake_timeout=10.0, first_message_timeout=5.0) as rig:
+        tls = await rig.connect_tls(client_context(version=ssl.TLSVersion.TLSv1_2))  # where the client is the last
+        rig.pass_time(4)
+        assert rig.transport.openings == 1
+        rig.pass_time(1)
+        assert rig.transport.openings == 0
+        assert await tls.read(1) == b""
+
+
+@pytest.mark.parametrize("garbage", [BANNER, BINDING, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"\x80"], ids=repr)
+async def test_plain_text_on_a_tls_port_is_closed(secure: StreamRig, garbage: bytes) -> None:
+    peer = await secure.connect()
+    await peer.send(garbage)
+    assert await refused(secure, peer) == b""
+
+
+async def test_plain_http_on_a_tls_port_is_told_so(secure: StreamRig) -> None:
+    peer = await secure.connect()
+    for octet in REQUEST:
+        await peer.send(bytes((octet,)))
+        await asyncio.sleep(0)
+    answer = await refused(secure, peer)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"TLS" in answer
+
+
+async def test_garbage_under_tls_is_closed(secure: StreamRig) -> None:
+    tls = await secure.connect_tls()
+    await tls.send(BANNER)
+    assert await tls.read(1) == b""
+    await refused(secure, tls.peer)
+
+
+async def test_renegotiation_is_refused(secure: StreamRig) -> None:
+    """TLS 1.2 clients may ask for it at will, and each time it would cost us a handshake."""
+    peer = await secure.connect()
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    tls = SSL.Connection(context, None)
+    tls.set_connect_state()
+
+    async def handshake() -> None:
+        while True:
+            try:
+                tls.do_handshake()
+            except SSL.WantReadError:
+                with contextlib.suppress(SSL.WantReadError):
+                    await peer.send(tls.bio_read(65536))
+                tls.bio_write(await asyncio.get_running_loop().sock_recv(peer.sock, 65536))
+            else:
+                return
+
+    await handshake()
+    tls.renegotiate()
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        await handshake()
+
+
+# A shared port
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+async def test_a_shared_port_tells_stun_and_http_apart(source: CertificateSource, secured: bool) -> None:
+    """By the first bytes, with or without TLS, whatever was said by ALPN."""
+    gateway = Gateway()
+    async with StreamRig(tls=source if secured else None, http=gateway) as rig:
+        for alpn in ((), ("http/1.1",), ("stun.turn",)):
+            web = await rig.connect_tls(client_context(alpn=alpn)) if secured else await rig.connect()
+            turn = await rig.connect_tls(client_context(alpn=alpn)) if secured else await rig.connect()
+            await web.send(REQUEST)
+            await rig.introduce(turn)
+            await eventually(lambda: gateway.accepted)
+            stream, first, client, secure = gateway.accepted.pop()
+            assert first == REQUEST
+            assert secure is secured
+            assert (stream.tls is not None) is secured
+            assert client == (web.peer if isinstance(web, TlsPeer) else web).address
+            stream.close()
+        assert rig.transport.openings == 0
+        assert rig.transport.connections == 3
+
+
+async def test_http_may_come_byte_by_byte() -> None:
+    gateway = Gateway()
+    async with StreamRig(http=gateway) as rig:
+        peer = await rig.connect()
+        for octet in b"POST ":
+            assert gateway.accepted == []
+            await peer.send(bytes((octet,)))
+            await asyncio.sleep(0.001)
+        await eventually(lambda: gateway.accepted)
+        assert gateway.accepted[0][1] == b"POST "
+        gateway.accepted[0][0].close()
+
+
+async def test_ssh_on_a_shared_port_is_closed() -> None:
+    async with StreamRig(http=Gateway()) as rig:
+        peer = await rig.connect()
+        await peer.send(BANNER)
+        assert await refused(rig, peer) == b""
+
+
+# Behind proxies
+
+
+async def test_the_client_is_who_the_proxy_says(source: CertificateSource) -> None:
+    """PROXY protocol: the address it gives is the client's everywhere; TLS comes after the header."""
+    gateway = Gateway()
+    for tls in (None, source):
+        async with StreamRig(tls=tls, http=gateway, proxies=LOOPBACK) as rig:
+            for request in (BINDING, REQUEST):
+                peer = await rig.connect()
+                await peer.send(b"PROXY TCP4 192.0.2.33 192.0.2.2 44444 443\r\n")
+                end = peer if tls is None else await TlsPeer(peer).handshake()
+                await end.send(request)
+            await eventually(lambda: rig.sink.frames and gateway.accepted)
+            assert rig.sink.frames[0][0].client == Address.parse("192.0.2.33", 44444)
+            stream, _, client, _ = gateway.accepted.pop()
+            assert client == Address.parse("192.0.2.33", 44444)
+            stream.close()
+
+
+async def test_version_2_and_the_first_message_in_one_piece() -> None:
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24" + Address.parse("2001:db8::7", 0).ip * 2 + b"\x12\x34\x01\xbb"
+    async with StreamRig(proxies=LOOPBACK) as rig:
+        peer = await rig.connect()
+        await peer.send(header + BINDING)
+        await eventually(lambda: rig.sink.frames)
+        assert rig.sink.frames[0][0].client == Address.parse("2001:db8::7", 0x1234)
+
+
+async def test_a_proxy_that_speaks_for_itself_is_itself() -> None:
+    """PROXY protocol §2.2: LOCAL is for health checks."""
+    async with StreamRig(proxies=LOOPBACK) as rig:
+        peer = await rig.connect()
+        await peer.send(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00" + BINDING)
+        await eventually(lambda: rig.sink.frames)
+        assert rig.sink.frames[0][0].client == peer.address
+
+
+@pytest.mark.parametrize("first", [BINDING, REQUEST, b"PROXY TCP9 1 2 3 4\r\n"], ids=repr)
+async def test_from_a_proxy_the_header_is_required(first: bytes) -> None:
+    async with StreamRig(http=Gateway(), proxies=LOOPBACK) as rig:
+        peer = await rig.connect()
+        await peer.send(first)
+        assert await refused(rig, peer) == b""
+
+
+@pytest.mark.parametrize("networks", [(), (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))])
+async def test_from_anybody_else_the_header_is_garbage(networks: tuple[object, ...]) -> None:
+    """Whoever may reach the port could else be anybody."""
+    async with StreamRig(proxies=networks) as rig:
+        peer = await rig.connect()
+        await peer.send(b"PROXY TCP4 192.0.2.33 192.0.2.2 44444 443\r\n" + BINDING)
+        assert await refused(rig, peer) == b""
+
+
+async def test_a_header_that_does_not_come_is_waited_for_so_long() -> None:
+    async with StreamRig(proxies=LOOPBACK, handshake_timeout=3.0, first_message_timeout=100.0) as rig:
+        peer = await rig.connect()
+        await peer.send(b"PROXY TCP4 ")
+        await eventually(lambda: rig.transport.openings == 1)
+        rig.pass_time(4)
+        assert await peer.ended()
+
+
+async def test_the_clients_behind_a_proxy_have_their_share_each() -> None:
+    """The cap per address is on the address that counts as the client's, not on the proxy's."""
+    async with StreamRig(proxies=LOOPBACK, connections_per_address=1) as rig:
+        peers = []
+        for host in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+            peers.append(await rig.connect())
+            await peers[-1].send(f"PROXY TCP4 {host} 192.0.2.9 1000 443\r\n".encode() + BINDING)
+        assert await peers[2].ended()
+        await eventually(lambda: len(rig.sink.frames) == 2)
+        assert [client.client.host for client, _ in rig.sink.frames] == ["192.0.2.1", "192.0.2.2"]
+
+
+async def test_who_is_told_why_has_a_moment_to_read_it(plain: StreamRig) -> None:
+    """Closed at once, the kernel would take the answer back (RFC 9112 §9.6); the linger is short and bounded."""
+    peer = await plain.connect()
+    await peer.send(REQUEST)
+    assert await peer.read(10_000)
+    await peer.send(b"x" * 100_000)
+    assert plain.transport.openings == 1
+    plain.pass_time(3)
+    assert plain.transport.openings == 0

@@ -1,0 +1,192 @@
+"""The HTTP server of a process: one aiohttp application, on which the parts of the server mount their routes.
+
+It listens on nothing. Stream listeners with a shared port hand it connections whose first bytes are HTTP
+(`turnserver.transports.base.HttpGateway`), plain or under TLS.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler
+
+from stun.address import Address
+from turnserver.http.landing import landing
+from turnserver.http.transport import StreamAdapter
+from turnserver.streams import ByteStream
+
+__all__ = ["HttpServer"]
+
+MAX_BODY: Final = 1024 * 1024
+"""Bytes of the largest request body that a handler may read whole; it answers 413 to more."""
+
+MAX_LINE: Final = 8190
+"""Bytes of the request line, and of each header field."""
+
+MAX_HEADERS: Final = 100
+
+IDLE_TIMEOUT: Final = 30.0
+"""Seconds in which the head of a request has to arrive, the first or the next, before the connection is closed."""
+
+BODY_TIMEOUT: Final = 60.0
+"""Seconds in which the whole body of a request has to arrive, once a handler waits for it."""
+
+LINGER: Final = 5.0
+"""Seconds that a body nobody wants may go on for after the answer, so that the client gets to read that."""
+
+SHUTDOWN_TIMEOUT: Final = 2.0
+"""Seconds that running requests have to finish when the server stops."""
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Sent with every answer, except where a handler says otherwise."""
+
+_SERVER: Final = "meshturn"
+"""Instead of the names and versions of Python and aiohttp, which are nobody's business."""
+
+_logger = logging.getLogger("meshturn.http")
+_aiohttp_logger = _logger.getChild("aiohttp")
+
+_Connection = tuple[ByteStream, bytes, Address]
+
+
+class HttpServer:
+    """One application and its connections; see `turnserver.transports.base.HttpGateway`.
+
+    Routes are mounted on ``app`` before `start`, which adds ``/healthz`` and, if nobody has taken ``/``, a small page.
+    ``health`` gives what ``/healthz`` says beside ``"status": "ok"``.
+    """
+
+    def __init__(
+        self, health: Callable[[], Mapping[str, object]] = dict, *, body_timeout: float = BODY_TIMEOUT
+    ) -> None:
+        self.app = web.Application(middlewares=[self._limit_body], client_max_size=MAX_BODY)
+        self.app.on_response_prepare.append(_add_headers)
+        self._health = health
+        self._body_timeout = body_timeout
+        self._runner: web.AppRunner | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._early: list[_Connection] = []
+        self._closed = False
+        self._adapters: set[StreamAdapter] = set()
+
+    @property
+    def connections(self) -> int:
+        """Connections there are now."""
+        return len(self._adapters)
+
+    def start(self) -> None:
+        """Begin to serve, inside the running loop; what is accepted before the application is ready waits for it."""
+        taken = {resource.canonical for resource in self.app.router.resources()}
+        self.app.router.add_get("/healthz", self._healthz)
+        if "/" not in taken:
+            self.app.router.add_get("/", landing)
+        self._runner = web.AppRunner(
+            self.app,
+            access_log=None,
+            logger=_aiohttp_logger,
+            keepalive_timeout=IDLE_TIMEOUT,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            lingering_time=LINGER,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+        )
+        self._starting = asyncio.get_running_loop().create_task(self._set_up(self._runner))
+
+    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
+        """Serve a connection from now on; ``first`` is what has been read of it."""
+        if self._starting is not None:
+            stream.want_read(False)
+            self._early.append((stream, first, client))
+        else:
+            self._serve(stream, first, client)
+
+    def close(self) -> None:
+        """Close every connection at once, and take no more; `wait_closed` lets the application clean up."""
+        self._closed = True
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+        for stream, _, _ in self._early:
+            stream.close()
+        self._early.clear()
+        for adapter in list(self._adapters):
+            adapter.abort()
+
+    async def wait_closed(self) -> None:
+        """Stop for good: finish running requests, for a moment, and run the application's clean-up."""
+        starting = self._starting
+        if starting is not None:
+            await asyncio.wait((starting,))
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        self.close()
+
+    async def _set_up(self, runner: web.AppRunner) -> None:
+        try:
+            await runner.setup()
+        except Exception:
+            _logger.exception("the HTTP application does not start")
+            self._runner = None
+        self._starting = None
+        early, self._early = self._early, []
+        for stream, first, client in early:
+            self._serve(stream, first, client)
+
+    def _serve(self, stream: ByteStream, first: bytes, client: Address) -> None:
+        server = None if self._runner is None else self._runner.server
+        if server is None or self._closed or stream.closed:
+            stream.close()
+            return
+        adapter = StreamAdapter(stream, server(), client)
+        self._adapters.add(adapter)
+        stream.on_closed.append(lambda: self._adapters.discard(adapter))
+        adapter.start(first)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", **self._health()}, headers={"Cache-Control": "no-store"})
+
+    @web.middleware
+    async def _limit_body(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Disconnect a client that does not come to the end of what it sends."""
+        if not request.body_exists:
+            return await handler(request)
+        timer = asyncio.get_running_loop().call_later(self._body_timeout, _end_body, request)
+        try:
+            return await handler(request)
+        finally:
+            timer.cancel()
+
+
+def _end_body(request: web.Request) -> None:
+    if not request.content.is_eof() and request.transport is not None:
+        request.transport.abort()
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Requests that are no HTTP are the client's fault, not an error of ours: a line for debugging, if anything."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    client = record.args[0] if isinstance(record.args, tuple) and record.args else ""
+    record.fields = {"client": str(client), "reason": type(error).__name__}
+    record.msg, record.args, record.exc_info = "malformed HTTP request", (), None
+    return _aiohttp_logger.isEnabledFor(logging.DEBUG)
+
+
+_aiohttp_logger.addFilter(_without_traceback)
+
+
+async def _add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.headers["Server"] = _SERVER
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)

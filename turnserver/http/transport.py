@@ -1,0 +1,251 @@
+"""A `ByteStream` as an asyncio transport, so that any asyncio protocol (aiohttp's, here) can be served on one."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
+
+from stun.address import Address
+from turnserver.net import to_sockaddr
+from turnserver.streams import ByteStream
+
+__all__ = ["StreamAdapter"]
+
+READ_SIZE: Final = 64 * 1024
+HIGH_WATER: Final = 64 * 1024
+"""Bytes waiting to be sent beyond which the protocol is asked to pause, unless it sets its own limits."""
+
+STALL_TIMEOUT: Final = 30.0
+"""Seconds after which a client that takes nothing of what waits for it is disconnected."""
+
+
+class StreamAdapter(asyncio.Transport):
+    """Joins one stream and one protocol; the stream is the adapter's from now on.
+
+    ``client`` is what the protocol is told as its peer. Nothing is read before `start`.
+    """
+
+    def __init__(
+        self, stream: ByteStream, protocol: asyncio.Protocol, client: Address, *, stall_timeout: float = STALL_TIMEOUT
+    ) -> None:
+        super().__init__(_facts(stream, client))
+        self._stream = stream
+        self._protocol: asyncio.Protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._high = HIGH_WATER
+        self._low = HIGH_WATER // 4
+        self._stall_timeout = stall_timeout
+        self._stall: asyncio.TimerHandle | None = None
+        self._paused_writing = False
+        self._reading = True
+        self._closing = False
+        self._ended = False
+        self._eof = False
+        stream.on_closed.append(self._stream_closed)
+
+    def start(self, first: bytes = b"") -> None:
+        """Tell the protocol, give it what has been read already, and read on."""
+        self._protocol.connection_made(self)
+        self._stream.on_readable = self._readable
+        self._stream.on_writable = self._writable
+        if first and not self._ended:
+            self._protocol.data_received(first)
+        if not self._closing:
+            self._stream.want_read(self._reading)
+
+    # Reading
+
+    def is_reading(self) -> bool:
+        """Whether the protocol gets data."""
+        return self._reading and not self._closing
+
+    def pause_reading(self) -> None:
+        """Give the protocol no more data for now; the sender will have to wait."""
+        self._reading = False
+        if not self._closing:
+            self._stream.want_read(False)
+
+    def resume_reading(self) -> None:
+        """Give the protocol data again."""
+        self._reading = True
+        if not self._closing:
+            self._stream.want_read(True)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol."""
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Another protocol from now on. Raises TypeError for one that takes no data."""
+        if not isinstance(protocol, asyncio.Protocol):
+            raise TypeError("not a protocol for streams")
+        self._protocol = protocol
+
+    def _readable(self) -> None:
+        try:
+            data = self._stream.recv(READ_SIZE)
+        except OSError as error:
+            self._end(error)
+            return
+        if data:
+            self._protocol.data_received(data)
+        elif data is not None:
+            self._stream.want_read(False)
+            if not self._protocol.eof_received():
+                self.close()
+
+    # Writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, or keep until it can be sent; nothing is sent after `close`."""
+        if self._closing or self._eof or not data:
+            return
+        at = 0
+        if not self._buffer:
+            at = self._send(memoryview(data).cast("B"))
+        if at < len(data) and not self._ended:
+            self._buffer += memoryview(data).cast("B")[at:]
+            self._wait_for_room()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send several pieces in one go."""
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        """Half-closing works, under TLS too."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say, when everything has been sent, that there will be no more."""
+        if self._eof or self._closing:
+            return
+        self._eof = True
+        if not self._buffer:
+            self._stream.shutdown_write()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes kept until they can be sent."""
+        return len(self._buffer)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high mark, in bytes."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When the protocol is asked to pause and to resume, in bytes. Raises ValueError unless 0 ≤ low ≤ high."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"low ({low}) and high ({high}) must be ordered")
+        self._low, self._high = low, high
+        self._mind_the_marks()
+
+    def _send(self, data: memoryview) -> int:
+        """As much of ``data`` as the stream takes; all of it, in a sense, when the stream has failed."""
+        at = 0
+        try:
+            while at < len(data) and (taken := self._stream.send(data[at:])):
+                at += taken
+        except OSError as error:
+            self._end(error)
+        return at
+
+    def _wait_for_room(self) -> None:
+        self._stream.want_write(True)
+        if self._stall is None:
+            self._stall = self._loop.call_later(self._stall_timeout, self._stalled)
+        self._mind_the_marks()
+
+    def _writable(self) -> None:
+        if self._buffer:
+            sent = self._send(memoryview(bytes(self._buffer)))
+            if self._ended:
+                return
+            del self._buffer[:sent]
+            if sent and self._stall is not None:
+                self._stall.cancel()
+                self._stall = self._loop.call_later(self._stall_timeout, self._stalled)
+            self._mind_the_marks()
+        if self._buffer or (self._closing and not self._stream.flushed):
+            return
+        self._stream.want_write(False)
+        self._stop_stall()
+        if self._closing:
+            self._end(None)
+        elif self._eof:
+            self._stream.shutdown_write()
+
+    def _mind_the_marks(self) -> None:
+        size = len(self._buffer)
+        if size > self._high and not self._paused_writing:
+            self._paused_writing = True
+            self._protocol.pause_writing()
+        elif size <= self._low and self._paused_writing:
+            self._paused_writing = False
+            self._protocol.resume_writing()
+
+    def _stalled(self) -> None:
+        self._stall = None
+        self._end(TimeoutError("the client takes nothing"))
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    # The end
+
+    def is_closing(self) -> bool:
+        """Whether `close` or `abort` was called, or the stream has ended."""
+        return self._closing
+
+    def close(self) -> None:
+        """Read no more, send what waits, then close."""
+        if self._closing:
+            return
+        self._closing = True
+        self._stream.want_read(False)
+        if self._buffer or not self._stream.flushed:
+            self._wait_for_room()
+        else:
+            self._loop.call_soon(self._end, None)
+
+    def abort(self) -> None:
+        """Close at once; what has not been sent is lost."""
+        self._closing = True
+        self._stream.want_read(False)
+        self._loop.call_soon(self._end, None)
+
+    def _end(self, error: Exception | None) -> None:
+        if self._ended:
+            return
+        self._ended = self._closing = True
+        self._stop_stall()
+        self._buffer.clear()
+        self._loop.call_soon(self._protocol.connection_lost, error)
+        self._stream.close()
+
+    def _stream_closed(self) -> None:
+        self._end(ConnectionAbortedError("the stream was closed"))
+
+    @property
+    def _sendfile_compatible(self) -> NoReturn:
+        """Have ``loop.sendfile`` refuse in the one way that makes aiohttp read the file instead."""
+        raise NotImplementedError("there is no sendfile here")
+
+
+def _facts(stream: ByteStream, client: Address) -> dict[str, Any]:
+    """What `asyncio.BaseTransport.get_extra_info` knows; aiohttp takes the scheme, ``https``, from ``sslcontext``."""
+    facts: dict[str, Any] = {"peername": to_sockaddr(client), "sockname": to_sockaddr(stream.local)}
+    tls = stream.tls
+    if tls is not None:
+        facts |= {
+            "sslcontext": tls.context,
+            "ssl_object": tls,
+            "cipher": tls.cipher(),
+            "compression": tls.compression(),
+            "peercert": tls.getpeercert(),
+        }
+    return facts

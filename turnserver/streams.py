@@ -1,0 +1,579 @@
+"""Byte streams: connected TCP sockets, plain or under TLS, read and written without blocking on the running loop.
+
+TLS is OpenSSL between two memory buffers (`ssl.SSLObject`), not a wrapped socket: one system call takes in every
+record that has come, and one sends every record there is to send. A wrapped socket (`ssl.SSLSocket`) reads each record
+with two system calls and needs a third, and an exception, to learn that there are no more. It also means that what was
+read before TLS began (a PROXY header, a ClientHello that was looked at) is simply put back.
+
+All streams of a loop stand in one private ``epoll`` whose descriptor is the loop's one reader, as the relay sockets do
+(see `turnserver.relay.sockets`): a wake-up costs the same however many streams there are. Where there is no ``epoll``
+each stream is a reader of the loop. One turn serves streams for a few milliseconds at most, because a TLS handshake
+takes one, and a flood of them must not hold up the packets of others.
+"""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import select
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from stun.address import Address
+from turnserver.net import Sockaddr, from_sockaddr, to_sockaddr
+
+__all__ = ["ByteStream", "bind_tcp"]
+
+_CHUNK: Final = 64 * 1024
+"""Bytes that are encrypted before the socket has taken what was encrypted earlier: four of the largest records."""
+
+_RECORD: Final = 16 * 1024
+"""The most that one TLS record carries, in bytes (RFC 8446 §5.1)."""
+
+_MAX_OUTBOX: Final = 512 * 1024
+"""Bytes accepted but not sent, beyond which a stream has failed: only a TLS client that provokes alerts gets there."""
+
+_UNSENT_IN_KERNEL: Final = 128 * 1024
+"""Bytes not sent yet that the kernel takes. What waits there can no longer be dropped when it has become stale."""
+
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""A host that has vanished is found out after two minutes, also if nothing is sent to it."""
+
+_BACKLOG: Final = 1024
+_POLL_SIZE: Final = 128
+_TURN: Final = 0.005
+"""Seconds of one turn of the loop after which the streams that are still to be served wait for the next."""
+
+_READ: Final = 1  # EPOLLIN
+_WRITE: Final = 4  # EPOLLOUT
+_NOTHING: Final = b""
+
+
+def bind_tcp(address: Address, *, reuse_port: bool = False, backlog: int | None = _BACKLOG) -> socket.socket:
+    """A non-blocking TCP socket bound to exactly ``address``, listening unless ``backlog`` is None; raises `OSError`.
+
+    An address that closed connections still hold may be bound at once (``SO_REUSEADDR``). With ``reuse_port`` others
+    may bind it as well. An IPv6 socket never takes IPv4 traffic (rule 23).
+    """
+    family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(to_sockaddr(address))
+        if backlog is not None:
+            sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class ByteStream:
+    """A connected stream socket, which it owns from now on: Nagle off, keep-alive on, never blocking.
+
+    The owner sets ``on_readable`` and ``on_writable`` and says with `want_read` and `want_write` which of them it wants
+    to be called; both are level-triggered, also for bytes that wait inside. Everything in ``on_closed`` is called once,
+    by `close`. An exception that leaves a callback goes to the loop's exception handler and closes the stream.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ended",
+        "_incoming",
+        "_loop",
+        "_nudged",
+        "_outbox",
+        "_outgoing",
+        "_poller",
+        "_registered",
+        "_shut",
+        "_sock",
+        "_unread",
+        "_wants_read",
+        "_wants_write",
+        "closed",
+        "fileno",
+        "local",
+        "on_closed",
+        "on_readable",
+        "on_writable",
+        "peer",
+        "tls",
+    )
+
+    def __init__(self, sock: socket.socket, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        sock.setblocking(False)
+        _set_options(sock)
+        self._sock = sock
+        self._loop = loop or asyncio.get_running_loop()
+        self._poller = _poller_of(self._loop)
+        self.fileno = sock.fileno()
+        self.local = from_sockaddr(sock.getsockname())
+        self.peer = _peer_of(sock)
+        self.tls: ssl.SSLObject | None = None
+        """The TLS session, for its facts (version, cipher, ALPN); None on a plain stream."""
+        self.closed = False
+        self.on_readable: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.on_closed: list[Callable[[], None]] = []
+        self._incoming = self._outgoing = _NO_BUFFER
+        self._unread = self._outbox = _NOTHING
+        self._ended = self._shut = self._nudged = False
+        self._wants_read = self._wants_write = False
+        self._registered = 0
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the kernel has everything that `send` and `push` took."""
+        return not self._outbox
+
+    def recv(self, size: int) -> bytes | None:
+        """Up to ``size`` bytes; ``b""`` at the end of the stream, None when there is nothing now.
+
+        Raises `OSError` (`ssl.SSLError` is one) when the stream has failed; a TLS stream that ends without a
+        close_notify ends like any other. One call makes at most one system call.
+        """
+        if self._unread:
+            return self._take(self._unread, size)
+        if self.tls is not None:
+            return self._recv_tls(self.tls, size)
+        try:
+            return self._sock.recv(size)
+        except BlockingIOError:
+            return None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Take bytes from the front of ``data``; gives how many, 0 when the stream is full. Raises `OSError`."""
+        if self._outbox and not self._flush():
+            return 0
+        if self.tls is not None:
+            return self._send_tls(self.tls, data)
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def send_each(self, frames: Sequence[bytes], start: int = 0) -> int:
+        """Take whole frames from ``start`` on; gives how many, 0 when the stream is full. Raises `OSError`.
+
+        Under TLS each begins a record of its own and all of them leave with one system call: there are clients
+        (coturn's for one) that take what one read of theirs gives for one frame.
+        """
+        if self.tls is None:
+            raise ValueError("only TLS has records")
+        if self._outbox and not self._flush():
+            return 0
+        write = self.tls.write
+        taken = size = 0
+        for frame in itertools.islice(frames, start, None):
+            write(frame)
+            taken += 1
+            size += len(frame)
+            if size > _CHUNK:
+                break
+        self._send_records()
+        return taken
+
+    def push(self, data: bytes) -> None:
+        """Take all of ``data``, to be sent before anything else; for the last words of an owner. Raises `OSError`."""
+        at = 0
+        while at < len(data) and (taken := self.send(data[at : at + _CHUNK])):
+            at += taken
+        if at == len(data):
+            return
+        rest = data[at:]
+        if self.tls is not None:
+            self.tls.write(rest)
+            rest = self._outgoing.read()
+        self._keep(rest)
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front of what `recv` gives next."""
+        self._unread = data + self._unread
+        self._nudge()
+
+    def want_read(self, on: bool) -> None:
+        """Have ``on_readable`` called while there is something to read, or not."""
+        self._wants_read = on
+        self._register()
+        if on and self._has_unread():
+            self._nudge()
+
+    def want_write(self, on: bool) -> None:
+        """Have ``on_writable`` called while there is room to write, or not."""
+        self._wants_write = on
+        self._register()
+
+    def start_tls(self, context: ssl.SSLContext, server_side: bool = True, server_hostname: str | None = None) -> None:
+        """Speak TLS from here on, beginning with what has been put back; call `handshake` next."""
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        self._incoming.write(self._unread)
+        self._unread = _NOTHING
+
+    def handshake(self) -> bool:
+        """Carry the handshake on; True when it is done, False to be called again when the stream is readable.
+
+        Raises `OSError` when it has failed; the alert that says why has been sent then.
+        """
+        tls = self.tls
+        if tls is None:
+            return True
+        if not self._incoming.pending and not self._fill(_RECORD) and tls.server_side:
+            return False
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._send_outgoing()
+            if self._ended:
+                raise ConnectionResetError(errno.ECONNRESET, "the stream ended within the TLS handshake") from None
+            return False
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                self._send_outgoing()
+            raise
+        self._send_outgoing()
+        if self._has_unread():
+            self._nudge()
+        return True
+
+    def shutdown_write(self) -> None:
+        """Say that nothing more will be sent, once everything has been; what the other side sends can still be read.
+
+        Under TLS that is a close_notify (RFC 8446 §6.1) and then the FIN.
+        """
+        if self._shut or self.closed:
+            return
+        self._shut = True
+        with contextlib.suppress(OSError):
+            if self.tls is not None:
+                self._say_goodbye(self.tls)
+            if not self._outbox:
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close at once; what has not been sent is lost."""
+        if self.closed:
+            return
+        self.closed = True
+        self._wants_read = self._wants_write = False
+        self._poller.set(self, 0)
+        if self.tls is not None and not self._outbox and not self._shut:
+            with contextlib.suppress(OSError):
+                self._say_goodbye(self.tls)
+        self._sock.close()
+        self._outbox = self._unread = _NOTHING
+        self.on_readable = self.on_writable = None
+        told, self.on_closed = self.on_closed, []
+        for callback in told:
+            callback()
+
+    def ready(self, events: int) -> None:
+        """What the poller saw; not for owners."""
+        try:
+            if events & ~_WRITE and self._wants_read and self.on_readable is not None:
+                self.on_readable()
+            if events & ~_READ and not self.closed:
+                self._writable()
+        except Exception as error:
+            self.blame(error)
+
+    def blame(self, error: Exception) -> None:
+        """A callback has failed; not for owners."""
+        context = {"message": "Exception in a stream's callback", "exception": error}
+        self._loop.call_exception_handler(context)
+        self.close()
+
+    # Inside
+
+    def _writable(self) -> None:
+        if self._outbox:
+            try:
+                if not self._flush():
+                    return
+            except OSError:
+                self._fail()
+                return
+        if self._wants_write and self.on_writable is not None:
+            self.on_writable()
+
+    def _fail(self) -> None:
+        """Sending has failed outside a call of the owner's: let it find out by itself."""
+        self._outbox = _NOTHING
+        self._ended = True
+        if self._wants_write and self.on_writable is not None:
+            self.on_writable()
+        elif self._wants_read:
+            self._nudge()
+        else:
+            self.close()
+
+    def _register(self) -> None:
+        if self.closed:
+            return
+        wanted = (_READ if self._wants_read else 0) | (_WRITE if self._wants_write or self._outbox else 0)
+        if wanted != self._registered:
+            self._poller.set(self, wanted)
+            self._registered = wanted
+
+    def _has_unread(self) -> bool:
+        if self._unread or self.tls is None:
+            return bool(self._unread)
+        return self._incoming.pending > 0 or self.tls.pending() > 0 or self._ended
+
+    def _nudge(self) -> None:
+        """Call ``on_readable`` soon: the kernel announces nothing of what waits inside."""
+        if not self._nudged and self._wants_read and not self.closed:
+            self._nudged = True
+            self._loop.call_soon(self._nudge_now)
+
+    def _nudge_now(self) -> None:
+        self._nudged = False
+        if self._has_unread():
+            self.ready(_READ)
+
+    def _take(self, data: bytes, size: int) -> bytes:
+        """Give ``size`` bytes of ``data``, keep the rest."""
+        if len(data) > size:
+            self._unread = data[size:]
+            self._nudge()
+            return data[:size]
+        self._unread = _NOTHING
+        if self.tls is not None and self._ended:
+            self._nudge()
+        return data
+
+    def _fill(self, size: int) -> bool:
+        """Read ciphertext, or learn that there will be no more; False if there is none now."""
+        if self._ended:
+            return True
+        try:
+            data = self._sock.recv(size)
+        except BlockingIOError:
+            return False
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+            self._ended = True
+        return True
+
+    def _recv_tls(self, tls: ssl.SSLObject, size: int) -> bytes | None:
+        """Everything that has come, however many records it is."""
+        incoming = self._incoming
+        if not incoming.pending and not self._fill(size if size > _RECORD else _RECORD):
+            return None
+        data = _NOTHING
+        try:
+            data = tls.read(_RECORD)
+            if not data:  # a close_notify
+                self._ended = True
+            elif incoming.pending:
+                data = self._read_on(tls, data)
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._ended = True
+            self._outgoing.read()  # an alert about the missing close_notify would end the other direction, too
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                self._send_outgoing()
+            raise
+        if self._outgoing.pending:
+            self._send_outgoing()
+        if not data:
+            return _NOTHING if self._ended else None
+        return data if len(data) <= size and not self._ended else self._take(data, size)
+
+    def _read_on(self, tls: ssl.SSLObject, first: bytes) -> bytes:
+        """The rest of the records. What is wrong with a later one must not take back the earlier."""
+        parts = [first]
+        try:
+            while self._incoming.pending:
+                data = tls.read(_RECORD)
+                if not data:
+                    self._ended = True
+                    break
+                parts.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._ended = True
+        return _NOTHING.join(parts)
+
+    def _send_tls(self, tls: ssl.SSLObject, data: bytes | memoryview) -> int:
+        if len(data) > _CHUNK:
+            data = memoryview(data)[:_CHUNK]
+        if not data:
+            return 0
+        tls.write(data)
+        self._send_records()
+        return len(data)
+
+    def _send_records(self) -> None:
+        """Send what OpenSSL has encrypted, after everything before it has gone; keep what the socket does not take."""
+        records = self._outgoing.read()
+        try:
+            sent = self._sock.send(records)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(records):
+            self._keep(records[sent:])
+
+    def _say_goodbye(self, tls: ssl.SSLObject) -> None:
+        """Send a close_notify. OpenSSL would discard what has not been read, so that is read first."""
+        parts = []
+        try:
+            while self._incoming.pending or tls.pending():
+                parts.append(tls.read(_RECORD))
+        except ssl.SSLError:
+            pass
+        self._unread += _NOTHING.join(parts)
+        with contextlib.suppress(ssl.SSLError):
+            tls.unwrap()
+        self._send_outgoing()
+
+    def _send_outgoing(self) -> None:
+        """Send what OpenSSL has to say by itself: handshake messages, tickets, alerts."""
+        if not self._outgoing.pending:
+            return
+        if self._outbox and not self._flush():
+            self._keep(self._outgoing.read())
+        else:
+            self._send_records()
+
+    def _keep(self, data: bytes) -> None:
+        self._outbox += data
+        if len(self._outbox) > _MAX_OUTBOX:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the other side does not read")
+        self._register()
+
+    def _flush(self) -> bool:
+        """Send what was taken before; True when all of it has gone."""
+        try:
+            sent = self._sock.send(self._outbox)
+        except BlockingIOError:
+            return False
+        self._outbox = self._outbox[sent:]
+        if self._outbox:
+            return False
+        self._register()
+        if self._shut:
+            self._sock.shutdown(socket.SHUT_WR)
+        return True
+
+
+class _Poller:
+    """All streams of one loop; holds an ``epoll``, and a place in the loop, only while there are any."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._streams: dict[int, ByteStream] = {}
+        self._epoll: select.epoll | None = None
+        self._waiting: list[tuple[int, int]] = []
+
+    def set(self, stream: ByteStream, events: int) -> None:
+        """Watch for these events on a stream; 0 for none at all."""
+        fd = stream.fileno
+        known = fd in self._streams
+        if not events:
+            if known:
+                self._drop(fd)
+            return
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._loop.add_reader(self._epoll.fileno(), self._dispatch)
+        if known:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+            self._streams[fd] = stream
+
+    def _drop(self, fd: int) -> None:
+        del self._streams[fd]
+        if self._epoll is None:
+            return
+        self._epoll.unregister(fd)
+        if not self._streams:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
+
+    def _dispatch(self) -> None:
+        """One turn. Streams that have to wait come first in the next one; a stale event does no harm."""
+        if self._epoll is None:
+            return
+        found = self._waiting or self._epoll.poll(0, _POLL_SIZE)
+        self._waiting = []
+        streams = self._streams
+        late = time.monotonic() + _TURN
+        for number, (fd, events) in enumerate(found, 1):
+            stream = streams.get(fd)
+            if stream is not None:
+                stream.ready(events)
+            if time.monotonic() > late:
+                self._waiting = found[number:]
+                return
+
+
+class _LoopPoller:
+    """The same where there is no ``epoll``: readers and writers of the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: dict[int, int] = {}
+
+    def set(self, stream: ByteStream, events: int) -> None:
+        """Watch for these events on a stream; 0 for none at all."""
+        fd = stream.fileno
+        changed = self._events.pop(fd, 0) ^ events
+        if events:
+            self._events[fd] = events
+        if changed & _READ:
+            if events & _READ:
+                self._loop.add_reader(fd, stream.ready, _READ)
+            else:
+                self._loop.remove_reader(fd)
+        if changed & _WRITE:
+            if events & _WRITE:
+                self._loop.add_writer(fd, stream.ready, _WRITE)
+            else:
+                self._loop.remove_writer(fd)
+
+
+_pollers: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "_Poller | _LoopPoller"]] = (
+    weakref.WeakKeyDictionary()
+)
+_NO_BUFFER: Final = ssl.MemoryBIO()
+
+
+def _poller_of(loop: asyncio.AbstractEventLoop) -> "_Poller | _LoopPoller":
+    poller = _pollers.get(loop)
+    if poller is None:
+        poller = _pollers[loop] = _Poller(loop) if hasattr(select, "epoll") else _LoopPoller(loop)
+    return poller
+
+
+def _peer_of(sock: socket.socket) -> Address:
+    peer: Sockaddr = sock.getpeername()
+    return from_sockaddr(peer)
+
+
+def _set_options(sock: socket.socket) -> None:
+    """Rule 22: Nagle off. The rest is as the platform has it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (*_KEEPALIVE, ("TCP_NOTSENT_LOWAT", _UNSENT_IN_KERNEL)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,345 @@
+"""Certificates for TLS listeners: checked before they are used, and replaced while the server runs.
+
+The files are looked at every few seconds. A pair that has changed is checked in full and then used for new handshakes;
+connections there are live on with the pair they began with. A pair that cannot be used is refused with one line in the
+log, and the old one stays. One certificate of each kind of key may be served side by side: OpenSSL picks by what the
+client can verify.
+"""
+
+import asyncio
+import logging
+import os
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from turnserver.errors import StartupError
+
+__all__ = ["CertificateError", "CertificateFacts", "CertificatePair", "CertificateSource", "inspect_pair"]
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""TLS 1.2: forward secrecy and AEAD only, RFC 9325 §4.2. TLS 1.3 has no others."""
+
+_EXPIRES_SOON: Final = 7 * 86400
+"""Seconds; a certificate with less than that left is worth a warning."""
+
+_MAX_FILE: Final = 1024 * 1024
+"""Bytes of a certificate chain or key; no real one comes near."""
+
+_logger = logging.getLogger("meshturn.tls")
+
+
+class CertificatePair(NamedTuple):
+    """The files of one certificate: the chain in PEM, the server's own first, and its private key, not encrypted."""
+
+    certificate: Path
+    key: Path
+
+
+class CertificateFacts(NamedTuple):
+    """What a certificate says. ``kind`` is its key (``EC``, ``RSA``, …), ``not_after`` Unix time, ``sha256`` in hex."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    kind: str
+    not_before: float
+    not_after: float
+    sha256: str
+
+
+class CertificateError(Exception):
+    """A pair that cannot be used; the text says why. ``early`` if it is merely not valid yet."""
+
+    def __init__(self, reason: str, *, early: bool = False) -> None:
+        self.early = early
+        super().__init__(reason)
+
+
+class _Loaded(NamedTuple):
+    facts: CertificateFacts
+    pair: CertificatePair
+    content: tuple[bytes, bytes]
+
+
+_Stamp = tuple[int, int, int] | None
+
+
+def inspect_pair(pair: CertificatePair, wall: float) -> CertificateFacts:
+    """Check a pair as the server would, at the Unix time ``wall``. Raises `CertificateError`."""
+    return _inspect(pair, wall).facts
+
+
+class CertificateSource:
+    """The certificates of all TLS listeners; ``pairs`` may hold one of each kind of key.
+
+    ``reload_interval`` is in seconds, 0 for never; ``wall`` gives Unix time.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[CertificatePair | tuple[Path, Path]],
+        *,
+        reload_interval: float = 10.0,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._pairs = tuple(CertificatePair(*pair) for pair in pairs)
+        self._interval = reload_interval
+        self._wall = wall
+        self._loaded: list[_Loaded] = []
+        self._stamps: list[tuple[_Stamp, _Stamp]] = []
+        self._early = False
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def facts(self) -> tuple[CertificateFacts, ...]:
+        """What the certificates in use say, in the order of the pairs."""
+        return tuple(loaded.facts for loaded in self._loaded)
+
+    def load(self) -> None:
+        """Read every pair. Raises `StartupError` with a hint when one cannot be used."""
+        if not self._pairs:
+            hint = "Name the files under tls.certificates, or remove the listener."
+            raise StartupError("TLS needs a certificate and there is none.", hint)
+        stamps = self._look()
+        loaded = []
+        for pair in self._pairs:
+            try:
+                loaded.append(_inspect(pair, self._wall()))
+            except CertificateError as error:
+                raise StartupError(f"The certificate {pair.certificate} cannot be used: {error}.", _HINT) from error
+        try:
+            self._adopt(loaded)
+        except CertificateError as error:
+            raise StartupError(f"The certificates cannot be used: {error}.", _HINT) from error
+        self._stamps = stamps
+        for entry in loaded:
+            self._log(entry, "certificate loaded")
+
+    def start(self) -> None:
+        """Watch the files, inside the running loop; loads them first if need be. Raises `StartupError`."""
+        if not self._loaded:
+            self.load()
+        if self._interval and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+
+    def close(self) -> None:
+        """Stop watching; the certificates stay usable."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def context(self, protocols: Sequence[str]) -> ssl.SSLContext:
+        """What to begin a handshake with, now; ``protocols`` are accepted by ALPN, the best first.
+
+        Raises RuntimeError unless the certificates have been loaded.
+        """
+        key = tuple(protocols)
+        context = self._contexts.get(key)
+        if context is None:
+            if not self._loaded:
+                raise RuntimeError("the certificates have not been loaded")
+            context = self._contexts[key] = self._build(self._loaded, key)
+        return context
+
+    def check(self) -> bool:
+        """Look at the files once, and take what is new and good; whether anything was taken."""
+        stamps = self._look()
+        if stamps == self._stamps and not self._early:
+            return False
+        known = stamps == self._stamps
+        self._stamps = stamps
+        self._early = False
+        fresh = []
+        for pair, old in zip(self._pairs, self._loaded, strict=True):
+            try:
+                fresh.append(_inspect(pair, self._wall()))
+            except CertificateError as error:
+                self._refuse(pair, error, quiet=known)
+                fresh.append(old)
+        changed = [new for new, old in zip(fresh, self._loaded, strict=True) if new.content != old.content]
+        if not changed:
+            return False
+        try:
+            self._adopt(fresh)
+        except CertificateError as error:
+            self._refuse(changed[0].pair, error, quiet=known)
+            return False
+        for entry in changed:
+            self._log(entry, "certificate replaced")
+        return True
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+        self.check()
+
+    def _look(self) -> list[tuple[_Stamp, _Stamp]]:
+        return [(_stamp(pair.certificate), _stamp(pair.key)) for pair in self._pairs]
+
+    def _adopt(self, loaded: list[_Loaded]) -> None:
+        """Use these from now on, if they can be used together. Raises `CertificateError`, and then nothing changes."""
+        kinds = [entry.facts.kind for entry in loaded]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise CertificateError(f"there are two with {kind} keys, and only one of each kind can be served")
+        contexts = {key: self._build(loaded, key) for key in self._contexts or ((),)}
+        self._contexts = contexts
+        self._loaded = loaded
+
+    def _build(self, loaded: Sequence[_Loaded], protocols: tuple[str, ...]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
+        context.set_ciphers(CIPHERS)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        for entry in loaded:
+            try:
+                with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
+                    context.load_cert_chain(certificate, key, password=_no_password)
+            except (OSError, ValueError) as error:
+                raise CertificateError(f"OpenSSL will not have it: {error}") from error
+        return context
+
+    def _refuse(self, pair: CertificatePair, error: CertificateError, *, quiet: bool) -> None:
+        self._early = self._early or error.early
+        if not quiet:
+            fields = {"certificate": str(pair.certificate), "key": str(pair.key), "reason": str(error)}
+            _logger.error("certificate refused, the old one stays in use", extra={"fields": fields})
+
+    def _log(self, entry: _Loaded, message: str) -> None:
+        facts = entry.facts
+        left = facts.not_after - self._wall()
+        fields = {
+            "certificate": str(entry.pair.certificate),
+            "subject": facts.subject,
+            "names": ",".join(facts.names),
+            "kind": facts.kind,
+            "until": datetime.fromtimestamp(facts.not_after, UTC).isoformat(),
+            "sha256": facts.sha256,
+        }
+        _logger.log(logging.WARNING if left < _EXPIRES_SOON else logging.INFO, message, extra={"fields": fields})
+
+
+_HINT: Final = (
+    "See tls.certificates: the chain in PEM with the server's own certificate first, and the private key that belongs "
+    "to it, without a passphrase."
+)
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes when a file is written or replaced, symbolic links followed; None without the file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A file for OpenSSL to read: what has been checked is what is used, even if the real file has changed since."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        with os.fdopen(os.memfd_create("certificate"), "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            yield f"/proc/self/fd/{memory.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name
+
+
+def _no_password() -> bytes:
+    raise ValueError("the key is encrypted")
+
+
+def _inspect(pair: CertificatePair, wall: float) -> _Loaded:
+    certificate = _read(pair.certificate)
+    key = certificate if pair.key == pair.certificate else _read(pair.key)
+    leaf = _parse_chain(certificate)
+    public = _public_key(key)
+    if public != _spki(leaf.public_key()):
+        raise CertificateError("the key does not belong to the certificate (the server's own has to come first)")
+    before, after = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    if wall >= after:
+        raise CertificateError(f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+    if wall < before:
+        raise CertificateError(f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", early=True)
+    facts = CertificateFacts(
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        names=_names(leaf),
+        kind=_kind(leaf.public_key()),
+        not_before=before,
+        not_after=after,
+        sha256=leaf.fingerprint(hashes.SHA256()).hex(),
+    )
+    return _Loaded(facts, pair, (certificate, key))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise CertificateError(f"{path} cannot be read ({error.strerror or error})") from error
+    if len(data) > _MAX_FILE:
+        raise CertificateError(f"{path} is too large to be one")
+    return data
+
+
+def _parse_chain(data: bytes) -> x509.Certificate:
+    """The first certificate; all have to parse."""
+    try:
+        return x509.load_pem_x509_certificates(data)[0]
+    except ValueError as error:
+        raise CertificateError("it is no chain of certificates in PEM") from error
+
+
+def _public_key(data: bytes) -> bytes:
+    try:
+        key = serialization.load_pem_private_key(data, None)
+    except TypeError as error:
+        raise CertificateError("the key is encrypted, and there is nobody to ask for the passphrase") from error
+    except ValueError as error:
+        raise CertificateError("the key is no private key in PEM") from error
+    return _spki(key.public_key())
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _kind(key: PublicKeyTypes) -> str:
+    for kind, name in (
+        (ec.EllipticCurvePublicKey, "EC"),
+        (rsa.RSAPublicKey, "RSA"),
+        (ed25519.Ed25519PublicKey, "Ed25519"),
+        (ed448.Ed448PublicKey, "Ed448"),
+    ):
+        if isinstance(key, kind):
+            return name
+    raise CertificateError("its key is of a kind that TLS has no use for")
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names and addresses that the certificate is for."""
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    addresses = [str(ip) for ip in found.get_values_for_type(x509.IPAddress)]
+    return (*found.get_values_for_type(x509.DNSName), *addresses)

@@ -1,0 +1,108 @@
+"""The one thing in a ClientHello that has to be known before OpenSSL sees it: the application protocols offered.
+
+OpenSSL's server, as Python reaches it, goes on without ALPN when it knows none of the protocols offered. RFC 7301 §3.2
+wants such a client refused, and a client that offers only ``stun.nat-discovery`` (RFC 7443) wants no relay.
+"""
+
+from typing import Final, NamedTuple
+
+__all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "read_client_hello"]
+
+NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
+"""A fatal ``no_application_protocol`` alert (RFC 7301 §3.2) in a record of its own."""
+
+_HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+_ALPN: Final = 16
+_RECORD_MAX: Final = 16 * 1024
+_HELLO_MAX: Final = 16 * 1024
+"""Bytes of the longest ClientHello looked at; one with every post-quantum key share there is needs a third of that."""
+_MAX_RECORDS: Final = 16
+"""Records that it may be spread over; thousands would only be meant to keep this parser busy."""
+
+
+class NotTls(Exception):
+    """This is no ClientHello."""
+
+
+class ClientHello(NamedTuple):
+    """``protocols`` are those offered by ALPN, in the client's order; None without the extension."""
+
+    protocols: tuple[bytes, ...] | None
+
+
+def read_client_hello(data: bytes) -> ClientHello | None:
+    """The ClientHello that a connection begins with; None while it is not all there.
+
+    Raises `NotTls` at the first byte that cannot be one. What is malformed further in is left to OpenSSL to refuse.
+    """
+    message = bytearray()
+    at = 0
+    for _ in range(_MAX_RECORDS):
+        head = data[at : at + 5]
+        if head[:1] not in {b"", b"\x16"} or head[1:2] not in {b"", b"\x03"}:
+            raise NotTls("not a TLS handshake")
+        if len(head) < 5:
+            return None
+        length = head[3] << 8 | head[4]
+        if not 0 < length <= _RECORD_MAX:
+            raise NotTls("not a TLS record")
+        message += data[at + 5 : at + 5 + length]
+        if message and message[0] != _CLIENT_HELLO:
+            raise NotTls("not a ClientHello")
+        if len(message) >= 4:
+            size = int.from_bytes(message[1:4], "big")
+            if size > _HELLO_MAX:
+                raise NotTls("a ClientHello of unlikely length")
+            if len(message) >= 4 + size:
+                return ClientHello(_protocols(bytes(message[4 : 4 + size])))
+        at += 5 + length
+        if at > len(data):
+            return None
+    raise NotTls("a ClientHello in unlikely many records")
+
+
+def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
+    """What the ALPN extension lists (RFC 7301 §3.1); None without it, or if the message does not add up."""
+    reader = _Reader(hello)
+    try:
+        reader.take(2 + 32)  # legacy_version, random
+        for width in (1, 2, 1):  # session id, cipher suites, compression methods
+            reader.vector(width)
+        extensions = _Reader(reader.vector(2))
+        while not extensions.empty:
+            number = int.from_bytes(extensions.take(2), "big")
+            body = extensions.vector(2)
+            if number == _ALPN:
+                names = _Reader(_Reader(body).vector(2))
+                found = []
+                while not names.empty:
+                    found.append(names.vector(1))
+                return tuple(found)
+    except ValueError:
+        return None
+    return None
+
+
+class _Reader:
+    """Takes bytes from the front; raises ValueError when there are not enough."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def empty(self) -> bool:
+        return self._at == len(self._data)
+
+    def take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > len(self._data):
+            raise ValueError("too short")
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
+
+    def vector(self, width: int) -> bytes:
+        """Bytes that follow their own length of ``width`` bytes (RFC 8446 §3.4)."""
+        return self.take(int.from_bytes(self.take(width), "big"))

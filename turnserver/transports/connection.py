@@ -1,0 +1,397 @@
+"""One client's connection once it speaks TURN: frames in, frames out (RFC 8656 §3.1, §12.5).
+
+In: frames are cut out of what one read gave, in place. ChannelData with a live hop goes straight to its peer.
+
+Out: frames that are sent during one turn of the loop leave together at its end, with one system call (under
+TLS in a record each). What the socket does not take waits in a queue of bounded size. When that is full the
+newest media is dropped, because on a stream the oldest cannot be; whole frames only, and never an answer. A client that
+makes answers pile up all the same, or takes nothing for too long, is disconnected.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from stun.constants import HEADER_LENGTH, MAGIC_COOKIE
+from stun.framing import MAX_FRAME
+from turnserver.core.types import FiveTuple
+from turnserver.streams import ByteStream
+from turnserver.transports.base import ChannelHop, FrameSink
+
+__all__ = ["READ_SIZE", "ConnectionHost", "QueueLimits", "StreamConnection"]
+
+READ_SIZE: Final = 64 * 1024
+"""Bytes read per connection and turn of the loop: some 300 packets of audio, or 50 of video."""
+
+_HEADER_SIZE: Final = 4
+_COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
+_FRAME_COST: Final = 48
+"""Bytes that a queued frame takes beyond its own, so that a queue of empty frames is bounded too."""
+
+_ANSWER_ROOM: Final = 64 * 1024
+"""Bytes beyond the limit of the queue that are kept for answers. A client that fills this does not read."""
+
+_DATA_INDICATION: Final = b"\x00\x17"
+
+
+class QueueLimits(Protocol):
+    """The limits that concern one connection; see `turnserver.transports.stream.StreamOptions`."""
+
+    @property
+    def send_queue(self) -> int:
+        """Bytes."""
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds."""
+
+    @property
+    def stall_timeout(self) -> float:
+        """Seconds."""
+
+
+class ConnectionHost(Protocol):
+    """What a connection needs of its transport."""
+
+    sink: FrameSink
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+
+    def flush_soon(self, connection: "StreamConnection") -> None:
+        """Have a connection flushed when this turn of the loop is over, once for everything it sends in it."""
+
+    def close_soon(self, connection: "StreamConnection") -> None:
+        """Close a connection when this turn of the loop is over."""
+
+    def count_dropped(self) -> None:
+        """Count a frame, or a connection, that went nowhere."""
+
+
+class StreamConnection:
+    """The path of one client; see `turnserver.transports.base.Path`.
+
+    ``idle_deadline`` and ``stall_deadline`` are monotonic seconds after which the transport closes the connection:
+    when no whole frame has come for too long, and when the client has taken nothing for too long.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffer_at",
+        "_clock",
+        "_idle_timeout",
+        "_kept",
+        "_limit",
+        "_missing",
+        "_partial",
+        "_queue",
+        "_queued",
+        "_stall_timeout",
+        "_transport",
+        "_waiting",
+        "channels",
+        "client",
+        "idle_deadline",
+        "known",
+        "stall_deadline",
+        "stream",
+    )
+
+    padded = True
+
+    def __init__(
+        self,
+        transport: ConnectionHost,
+        stream: ByteStream,
+        client: FiveTuple,
+        limits: QueueLimits,
+        clock: Callable[[], float],
+    ) -> None:
+        self.channels: dict[int, ChannelHop] = {}
+        self.client = client
+        self.stream: ByteStream | None = stream
+        self.known = False
+        """Whether the sink has heard of the client."""
+        self.idle_deadline = math.inf
+        self.stall_deadline = math.inf
+        self._transport = transport
+        self._clock = clock
+        self._limit = limits.send_queue
+        self._idle_timeout = limits.idle_timeout
+        self._stall_timeout = limits.stall_timeout
+        self._kept = False
+        self._partial = bytearray()
+        self._missing = 0
+        self._buffer = b""
+        self._buffer_at = 0
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._waiting = False
+
+    @property
+    def queued(self) -> int:
+        """Bytes that the queue counts against its limit."""
+        return self._queued
+
+    @property
+    def unread_size(self) -> int:
+        """Bytes held of a frame that is not whole yet."""
+        return len(self._partial)
+
+    def keep(self, on: bool) -> None:
+        """Whether the connection may be idle for as long as it likes."""
+        self._kept = on
+        self.idle_deadline = math.inf if on else self._clock() + self._idle_timeout
+
+    # To the client
+
+    def send(self, frame: bytes, tos: int = 0) -> bool:
+        """Send one whole frame to the client; False if it had to be dropped. A stream has no ``tos`` per frame."""
+        queued = self._queued + len(frame) + _FRAME_COST
+        if queued > self._limit and not self._has_room(frame, queued):
+            return False
+        self._queued = queued
+        self._queue.append(frame)
+        transport = self._transport
+        transport.packets_out += 1
+        transport.bytes_out += len(frame)
+        if not self._waiting:
+            self._waiting = True
+            transport.flush_soon(self)
+        return True
+
+    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
+        count = len(frames)
+        size = len(frames[0]) * count
+        queued = self._queued + size + _FRAME_COST * count
+        if queued > self._limit or self.stream is None:
+            return False
+        self._queued = queued
+        self._queue += frames
+        transport = self._transport
+        transport.packets_out += count
+        transport.bytes_out += size
+        if not self._waiting:
+            self._waiting = True
+            transport.flush_soon(self)
+        return True
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the socket takes it."""
+        stream = self.stream
+        queue = self._queue
+        if stream is None or not queue:
+            return
+        try:
+            moved = self._send_joined(stream) if stream.tls is None else self._send_records(stream)
+        except OSError:
+            stream.close()
+            return
+        if not queue:
+            self._queued = 0
+            if self.stall_deadline != math.inf:
+                self.stall_deadline = math.inf
+                stream.want_write(False)
+            self._waiting = False
+            return
+        if moved:
+            self._queued = sum(map(len, queue)) + _FRAME_COST * len(queue)
+        if moved or self.stall_deadline == math.inf:
+            self.stall_deadline = self._clock() + self._stall_timeout
+        self._waiting = True
+        stream.want_write(True)
+
+    def _send_joined(self, stream: ByteStream) -> bool:
+        """Send the queue as one; the rest of a frame that went in part stays in front. True if anything went."""
+        queue = self._queue
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        sent = stream.send(data)
+        if sent:
+            queue[:] = [data[sent:]] if sent < len(data) else []
+        return sent > 0
+
+    def _send_records(self, stream: ByteStream) -> bool:
+        """Send the queue under TLS, each frame in a record of its own. True if anything went."""
+        queue = self._queue
+        sent = 0
+        while sent < len(queue) and (taken := stream.send_each(queue, sent)):
+            sent += taken
+        del queue[:sent]
+        return sent > 0
+
+    def part(self) -> None:
+        """The stream is somebody else's, or nobody's, now: nothing can be sent any more."""
+        self.stream = None
+        self._limit = -1
+        self._queue.clear()
+        self.channels.clear()
+
+    def take_queue(self) -> bytes:
+        """What is still to be sent, to be sent by somebody else."""
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self._queued = 0
+        return data
+
+    def _has_room(self, frame: bytes, queued: int) -> bool:
+        """Whether a frame may exceed the limit: media must not, answers may a little, and then the client has gone."""
+        transport = self._transport
+        if self.stream is None:
+            return False
+        if not frame[0] & 0xC0 and frame[:2] != _DATA_INDICATION:
+            if queued <= self._limit + _ANSWER_ROOM:
+                return True
+            transport.count_dropped()
+            transport.close_soon(self)
+            return False
+        transport.count_dropped()
+        return False
+
+    # From the client
+
+    def read(self) -> None:
+        """Take in what has come; the stream's ``on_readable``."""
+        stream = self.stream
+        if stream is None:
+            return
+        try:
+            data = stream.recv(READ_SIZE)
+        except OSError:
+            stream.close()
+            return
+        if data:
+            if self._partial:
+                self.feed(data)
+            elif not self._consume_one(data):
+                self._consume(data)
+        elif data is not None:
+            stream.close()
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that have been read already."""
+        partial = self._partial
+        if partial:
+            partial += data
+            if len(partial) < self._missing:
+                return
+            data = bytes(partial)
+            partial.clear()
+        self._consume(data)
+
+    def unread(self) -> bytes:
+        """What has been read and not been passed on."""
+        data = self._buffer[self._buffer_at :] + self._partial
+        self._partial.clear()
+        return data
+
+    def _consume_one(self, data: bytes) -> bool:
+        """What `_consume` does for exactly one packet with a live hop, as most reads give; False otherwise."""
+        first = data[0]
+        if first & 0xC0 != 0x40 or len(data) < _HEADER_SIZE:
+            return False
+        length = data[2] << 8 | data[3]
+        hop = self.channels.get(first << 8 | data[1])
+        if hop is None or len(data) != length + 7 & ~3 or hop.expires <= self._clock():
+            return False
+        hop.send(data[_HEADER_SIZE : _HEADER_SIZE + length], 0)
+        transport = self._transport
+        transport.packets_in += 1
+        transport.bytes_in += len(data)
+        if not self._kept:
+            self.idle_deadline = self._clock() + self._idle_timeout
+        return True
+
+    def _consume(self, data: bytes) -> None:
+        """Pass on every whole frame: ChannelData with a live hop to its peer, the rest to the sink."""
+        channels = self.channels
+        now = self._clock()
+        run: list[bytes] = []
+        run_hop: ChannelHop | None = None
+        at = frames = run_size = 0
+        end = len(data)
+        missing = _HEADER_SIZE
+        while end - at >= _HEADER_SIZE:
+            first = data[at]
+            length = data[at + 2] << 8 | data[at + 3]
+            if first & 0xC0 == 0x40:
+                size = _HEADER_SIZE + length
+                after = at + (length + 7 & ~3)
+            elif _can_be_stun(data, at, length):
+                size = HEADER_LENGTH + length
+                after = at + size
+            else:
+                missing = 0
+                break
+            if after > end:
+                missing = after - at
+                break
+            frames += 1
+            hop = channels.get(first << 8 | data[at + 1])
+            if hop is not None and hop.expires > now:
+                payload = data[at + _HEADER_SIZE : at + size]
+                at = after
+                if hop is run_hop and size == run_size:
+                    run.append(payload)
+                    continue
+                if run_hop is not None:
+                    _flush(run_hop, run)
+                run = [payload]
+                run_hop = hop
+                run_size = size
+                continue
+            frame = data[at : at + size]
+            at = after
+            if run_hop is not None:  # what came before must not overtake the sink's doings
+                _flush(run_hop, run)
+                run_hop = None
+            if not self._pass_up(frame, data, at):
+                self._count(frames, at, now)
+                return
+        if run_hop is not None:
+            _flush(run_hop, run)
+        self._count(frames, at, now)
+        self._rest(data, at, missing)
+
+    def _pass_up(self, frame: bytes, data: bytes, at: int) -> bool:
+        """Give a frame to the sink; False if the connection is somebody else's, or nobody's, now."""
+        self.known = True
+        self._buffer = data
+        self._buffer_at = at
+        self._transport.sink.client_frame(self.client, frame)
+        self._buffer = b""
+        self._buffer_at = 0
+        return self.stream is not None
+
+    def _rest(self, data: bytes, at: int, missing: int) -> None:
+        """Keep the beginning of a frame; close where none can begin, or it says it is longer than any."""
+        left = len(data) - at
+        if not left:
+            return
+        if not missing or missing > MAX_FRAME or (left < _HEADER_SIZE and data[at] > 3 and data[at] & 0xC0 != 0x40):
+            self._transport.count_dropped()
+            if self.stream is not None:
+                self.stream.close()
+            return
+        self._partial += data[at:]
+        self._missing = missing
+
+    def _count(self, frames: int, octets: int, now: float) -> None:
+        transport = self._transport
+        transport.packets_in += frames
+        transport.bytes_in += octets
+        if frames and not self._kept:
+            self.idle_deadline = now + self._idle_timeout
+
+
+def _can_be_stun(data: bytes, at: int, length: int) -> bool:
+    """RFC 8489 §5: two zero bits, a length in whole words, the magic cookie as far as it is there."""
+    return data[at] <= 3 and not length & 3 and _COOKIE.startswith(data[at + 4 : at + 8])
+
+
+def _flush(hop: ChannelHop, run: list[bytes]) -> None:
+    if len(run) == 1:
+        hop.send(run[0], 0)
+    else:
+        hop.send_run(run, 0)

@@ -1,0 +1,75 @@
+"""How many connections there may be: in total, and from one address (rule 3)."""
+
+from typing import Final
+
+__all__ = ["ConnectionLimiter", "Slot"]
+
+_IPV6_PREFIX: Final = 8
+"""Bytes of the prefix that counts as one address: whoever has one IPv6 address has the /64 around it."""
+
+
+class ConnectionLimiter:
+    """Counts connections; one for all stream listeners of a process, or one for each."""
+
+    def __init__(self, total: int, per_address: int) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._count = 0
+        self._addresses: dict[bytes, int] = {}
+
+    @property
+    def count(self) -> int:
+        """Connections there are now."""
+        return self._count
+
+    def admit(self) -> "Slot | None":
+        """A place for one more connection, whoever's it is; None when there is none."""
+        if self._count >= self._total:
+            return None
+        self._count += 1
+        return Slot(self)
+
+    def claim(self, key: bytes) -> bool:
+        """Count a connection for an address; `Slot` calls it."""
+        count = self._addresses.get(key, 0)
+        if count >= self._per_address:
+            return False
+        self._addresses[key] = count + 1
+        return True
+
+    def leave(self, key: bytes) -> None:
+        """Give a place back; `Slot` calls it. ``key`` is empty if no address was counted."""
+        self._count -= 1
+        if not key:
+            return
+        count = self._addresses[key] - 1
+        if count:
+            self._addresses[key] = count
+        else:
+            del self._addresses[key]
+
+
+class Slot:
+    """One connection's place; given back once."""
+
+    __slots__ = ("_key", "_limiter")
+
+    def __init__(self, limiter: ConnectionLimiter) -> None:
+        self._limiter: ConnectionLimiter | None = limiter
+        self._key = b""
+
+    def claim(self, ip: bytes) -> bool:
+        """Count the connection for a client's address (packed), once it is known; False if that has too many."""
+        if self._limiter is None or self._key:
+            return False
+        key = ip if len(ip) == 4 else ip[:_IPV6_PREFIX]
+        if not self._limiter.claim(key):
+            return False
+        self._key = key
+        return True
+
+    def release(self) -> None:
+        """Give the place back; calling it again does nothing."""
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.leave(self._key)

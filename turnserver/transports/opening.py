@@ -1,0 +1,211 @@
+"""A connection until it is clear what it is: PROXY header, then TLS, then the first bytes of STUN or HTTP.
+
+Every step has a deadline, which the transport enforces, and a bound on what it holds. What does not fit is closed at
+the first byte that shows it.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from stun.address import Address
+from turnserver.streams import ByteStream
+from turnserver.transports.base import HttpGateway
+from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.client_hello import NO_APPLICATION_PROTOCOL, NotTls, read_client_hello
+from turnserver.transports.limits import Slot
+from turnserver.transports.proxy_protocol import ProxyError, read_header
+from turnserver.transports.sniff import Speech, sniff
+
+__all__ = ["ALPN_HTTP", "ALPN_TURN", "Opening", "OpeningHost"]
+
+ALPN_TURN: Final = "stun.turn"
+"""RFC 7443: what a TURN client offers by ALPN."""
+ALPN_HTTP: Final = "http/1.1"
+"""RFC 7301 §6."""
+
+_READ_SIZE: Final = 16 * 1024
+_LINGER: Final = 2.0
+"""Seconds that a client has to read why it is being closed."""
+
+_HTTP_REFUSAL: Final = (
+    "HTTP/1.1 400 Bad Request\r\n"
+    "Content-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: {}\r\n"
+    "Connection: close\r\n"
+    "\r\n"
+    "{}"
+)
+_NOT_HTTP: Final = "This port speaks STUN and TURN (RFC 8656), not HTTP.\n"
+_NOT_PLAIN: Final = "This port speaks TLS. Say https:// or turns: instead.\n"
+
+_logger = logging.getLogger("meshturn.streams")
+
+
+class OpeningHost(Protocol):
+    """What a new connection needs of its transport."""
+
+    address: Address
+    tls: CertificateSource | None
+    http: HttpGateway | None
+    protocols: tuple[str, ...]
+    now: Callable[[], float]
+
+    def opened(self, opening: "Opening", first: bytes) -> None:
+        """The connection speaks STUN; ``first`` is what has been read of it."""
+
+    def forget(self, opening: "Opening") -> None:
+        """The connection is no longer new."""
+
+    def first_message_deadline(self) -> float:
+        """When a client that may speak now must have said something whole."""
+
+    def count_dropped(self) -> None:
+        """Count a connection that went nowhere."""
+
+    def turned_away(self, reason: str, client: Address) -> None:
+        """Count and, now and then, log a connection that there is no room for."""
+
+
+class Opening:
+    """One new connection. ``deadline`` is in monotonic seconds; the transport closes what is past it."""
+
+    __slots__ = ("_buffer", "_slot", "_step", "_transport", "client", "deadline", "stream")
+
+    def __init__(
+        self, transport: OpeningHost, stream: ByteStream, slot: Slot, deadline: float, *, proxied: bool
+    ) -> None:
+        self.client = stream.peer
+        self.deadline = deadline
+        self.stream = stream
+        self._transport = transport
+        self._slot = slot
+        self._buffer = b""
+        self._step: Callable[[Opening], None] = Opening._read_proxy if proxied else Opening._first_step
+        stream.on_readable = self.read
+        stream.want_read(True)
+
+    def read(self) -> None:
+        """Take in what has come; the stream's ``on_readable``."""
+        try:
+            data = self.stream.recv(_READ_SIZE)
+        except OSError as error:
+            self._close(str(error))
+            return
+        if data:
+            self._buffer += data
+            self._step(self)
+        elif data is not None and self._buffer:
+            self._close("ended")
+        elif data is not None:
+            self.stream.close()  # a health check, most likely
+
+    # The steps
+
+    def _first_step(self) -> None:
+        self._step = Opening._sniff if self._transport.tls is None else Opening._read_hello
+        self._step(self)
+
+    def _read_proxy(self) -> None:
+        """The address in the header is the client's, for everything that follows."""
+        try:
+            header = read_header(self._buffer)
+        except ProxyError as error:
+            self._close(str(error))
+            return
+        if header is None:
+            return
+        self._buffer = self._buffer[header.size :]
+        if header.client is not None:
+            self.client = header.client
+            if not self._slot.claim(self.client.ip):
+                self._transport.turned_away("too many connections from one address", self.client)
+                self._close("too many connections")
+                return
+        self._first_step()
+
+    def _read_hello(self) -> None:
+        tls = self._transport.tls
+        if tls is None or not self._buffer:
+            return
+        try:
+            hello = read_client_hello(self._buffer)
+        except NotTls as error:
+            if sniff(self._buffer) is Speech.HTTP:
+                self._say_goodbye(_http_refusal(_NOT_PLAIN), str(error))
+            elif sniff(self._buffer) is not None:
+                self._close(str(error))
+            return
+        if hello is None:
+            return
+        ours = self._transport.protocols
+        if hello.protocols is not None and not any(name.encode() in hello.protocols for name in ours):
+            self._say_goodbye(NO_APPLICATION_PROTOCOL, "offers no protocol of ours")
+            return
+        self.stream.unread(self._buffer)
+        self._buffer = b""
+        self.stream.start_tls(tls.context(ours))
+        self.stream.on_readable = self._handshake
+        self._handshake()
+
+    def _handshake(self) -> None:
+        try:
+            done = self.stream.handshake()
+        except OSError as error:
+            self._close(str(error))
+            return
+        if done:
+            self.deadline = self._transport.first_message_deadline()
+            self._step = Opening._sniff
+            self.stream.on_readable = self.read
+
+    def _sniff(self) -> None:
+        speech = sniff(self._buffer)
+        if speech is Speech.STUN:
+            self._transport.opened(self, self._buffer)
+        elif speech is Speech.HTTP:
+            http = self._transport.http
+            if http is None:
+                self._say_goodbye(_http_refusal(_NOT_HTTP), "HTTP on a TURN port")
+                return
+            self._transport.forget(self)
+            http.accept(self.stream, self._buffer, self.client, self.stream.tls is not None)
+        elif speech is not None:
+            self._close(f"speaks {speech.value}")
+
+    # The ends
+
+    def _say_goodbye(self, message: bytes, reason: str) -> None:
+        """Say why, and close when the client has read it: closing at once would take back what was just sent."""
+        try:
+            self.stream.push(message)
+            self.stream.shutdown_write()
+        except OSError:
+            self._close(reason)
+            return
+        self._log(reason)
+        self._buffer = b""
+        self.deadline = min(self.deadline, self._transport.now() + _LINGER)
+        self.stream.on_readable = self._linger
+
+    def _linger(self) -> None:
+        """What the client still says is thrown away, until it stops or the deadline comes."""
+        with contextlib.suppress(OSError):
+            if self.stream.recv(_READ_SIZE) != b"":
+                return
+        self.stream.close()
+
+    def _close(self, reason: str) -> None:
+        self._log(reason)
+        self.stream.close()
+
+    def _log(self, reason: str) -> None:
+        self._transport.count_dropped()
+        if _logger.isEnabledFor(logging.DEBUG):
+            fields = {"client": str(self.client), "listener": str(self._transport.address), "reason": reason}
+            _logger.debug("connection refused", extra={"fields": fields})
+
+
+def _http_refusal(text: str) -> bytes:
+    return _HTTP_REFUSAL.format(len(text), text).encode()

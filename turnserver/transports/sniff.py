@@ -1,0 +1,51 @@
+"""What a client speaks, by its first bytes (RFC 7983, RFC 8656 §3.1): STUN, HTTP, TLS, or nothing we know.
+
+The first frame on a stream can only be a STUN message, because ChannelData needs an allocation and an allocation needs
+its connection (RFC 8656 §3.1). That is what makes the rest easy to tell apart: ``GET `` would be a good ChannelData
+header.
+"""
+
+from enum import Enum
+from typing import Final
+
+from stun.constants import MAGIC_COOKIE
+
+__all__ = ["Speech", "sniff"]
+
+_COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
+_STUN_PREFIX: Final = 8
+"""Bytes up to the end of the magic cookie."""
+
+_METHODS: Final = tuple(method + b" " for method in b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI".split())
+"""Methods of HTTP (RFC 9110 §9, RFC 5789), and what an HTTP/2 client that asks nobody begins with (RFC 9113 §3.4)."""
+
+_TLS_HANDSHAKE: Final = b"\x16\x03"
+
+
+class Speech(Enum):
+    """The protocols that a first byte may begin."""
+
+    STUN = "stun"
+    HTTP = "http"
+    TLS = "tls"
+    GARBAGE = "garbage"
+
+
+def sniff(first: bytes) -> Speech | None:
+    """What ``first`` begins; None while it could still be more than one thing. Never needs more than 8 bytes."""
+    if first and first[0] <= 3:
+        return _stun(first)
+    if first.startswith(_METHODS):
+        return Speech.HTTP
+    if first.startswith(_TLS_HANDSHAKE):
+        return Speech.TLS
+    if any(word.startswith(first) for word in (*_METHODS, _TLS_HANDSHAKE)):
+        return None
+    return Speech.GARBAGE
+
+
+def _stun(first: bytes) -> Speech | None:
+    """RFC 8489 §5: a length in whole words, then the magic cookie."""
+    if (len(first) >= 4 and first[3] & 3) or not _COOKIE.startswith(first[4:_STUN_PREFIX]):
+        return Speech.GARBAGE
+    return Speech.STUN if len(first) >= _STUN_PREFIX else None
