@@ -24,17 +24,27 @@ ALLOWED = {
     "stun": ("stun",),
     "auth": ("auth",),
     "turnserver.core": ("turnserver.core", "stun", "auth"),
-    "turnserver.relay": ("turnserver.relay", "turnserver.core.types", "turnserver.errors", "turnserver.net", "stun"),
+    "turnserver.relay": (
+        "turnserver.relay",
+        "turnserver.core.types",
+        "turnserver.errors",
+        "turnserver.net",
+        "turnserver.streams",
+        "stun",
+    ),
     "turnserver.transports": (
         "turnserver.transports",
         "turnserver.core.types",
         "turnserver.errors",
         "turnserver.net",
+        "turnserver.streams",
         "stun",
     ),
+    "turnserver.http": ("turnserver.http", "turnserver.errors", "turnserver.net", "turnserver.streams", "stun"),
     "turnserver.config": ("turnserver.config", "turnserver.errors", "auth"),
     "turnserver.errors": (),
     "turnserver.net": ("turnserver.errors", "stun"),
+    "turnserver.streams": ("turnserver.errors", "turnserver.net", "stun"),
 }
 """Project modules that each part may import, by the longest prefix; parts not named here are the composition."""
 

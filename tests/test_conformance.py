@@ -14,7 +14,10 @@ _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _CODE = re.compile(r"`((?:stun|auth|turnserver)/[\w/]+\.py)`")
 _RULE = re.compile(r"^## Rule (\d+): ", re.MULTILINE)
 
-RULES = {int(number): body for number, body in zip(*[iter(_RULE.split(TABLE)[1:])] * 2, strict=True)}
+BY_RULE, _, RFC_6062 = TABLE.partition("\n## RFC 6062: ")
+"""The sections of the rules, and that of TCP allocations, whose rows go by the RFC's sections."""
+
+RULES = {int(number): body for number, body in zip(*[iter(_RULE.split(BY_RULE)[1:])] * 2, strict=True)}
 """The text of each rule's section."""
 
 DUE = [*range(1, 22), *range(23, 28)]
@@ -70,6 +73,18 @@ def test_the_tests_of_the_core_name_their_rule(rule: int) -> None:
     for path, name in _TEST.findall(RULES[rule]):
         if path.startswith("tests/turnserver/core/"):
             assert rule in rules_named(functions_in(path)[name]), f"{path}::{name}"
+
+
+@pytest.mark.parametrize("section", ["§5.1", "§5.2", "§5.3", "§5.4", "§5.5"])
+def test_every_section_for_servers_of_rfc_6062_has_rows(section: str) -> None:
+    """RFC 6062 §5: what a server has to do; each row has code and tests, and each test names what it proves."""
+    rows = [line for line in RFC_6062.splitlines() if line.startswith("| 6062 ") and section in line.split(" | ")[0]]
+    assert rows
+    for row in rows:
+        assert _CODE.search(row), row
+        assert _TEST.search(row), row
+        for path, name in _TEST.findall(row):
+            assert re.search(r"RFC \d+ §|Rule \d+", functions_in(path)[name]), f"{path}::{name}"
 
 
 def test_every_test_of_the_core_says_what_it_proves() -> None:

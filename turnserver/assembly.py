@@ -9,29 +9,94 @@ from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
 from turnserver.config import Config, Listener
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
+from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
-from turnserver.transports.base import Transport
+from turnserver.transports.base import HttpGateway, Transport
+from turnserver.transports.certificates import CertificatePair, CertificateSource
+from turnserver.transports.limits import ConnectionLimiter
+from turnserver.transports.stream import StreamOptions, StreamTransport
 from turnserver.transports.udp import UdpTransport
 
-__all__ = ["core_settings", "credential_store", "make_transports", "peer_policy", "relay_addresses"]
+__all__ = [
+    "certificate_source",
+    "core_settings",
+    "credential_store",
+    "has_shared_listener",
+    "has_stream_listener",
+    "make_transports",
+    "peer_policy",
+    "relay_addresses",
+]
 
 
-def make_transports(config: Config) -> list[Transport]:
+def has_stream_listener(config: Config) -> bool:
+    """Whether anybody can come in over TCP."""
+    return any(listener.is_stream for listener in config.listeners)
+
+
+def has_shared_listener(config: Config) -> bool:
+    """Whether there is a port that HTTP is served on."""
+    return any(listener.transport == "shared" for listener in config.listeners)
+
+
+def certificate_source(config: Config) -> CertificateSource | None:
+    """The certificates of the listeners with TLS, not read yet; None if there is no such listener."""
+    if not any(listener.tls for listener in config.listeners):
+        return None
+    pairs = [CertificatePair(entry.certificate, entry.key) for entry in config.tls.certificates]
+    return CertificateSource(pairs, reload_interval=float(config.tls.reload_interval))
+
+
+def make_transports(
+    config: Config, certificates: CertificateSource | None = None, http: HttpGateway | None = None
+) -> list[Transport]:
     """One transport per listener and local address, not started yet; wildcards stand for every local address.
 
-    A socket per address knows which address a client came to, which is half of the 5-tuple.
+    A socket per address knows which address a client came to, which is half of the 5-tuple. Listeners with TLS need
+    ``certificates``, and shared ones ``http``.
     """
-    found: dict[tuple[str, Address], None] = {}
+    found: dict[tuple[str, bool, Address], Listener] = {}
     for listener in config.listeners:
         for ip in _expanded(listener):
-            found[listener.transport, Address(ip, listener.port)] = None
+            found.setdefault((listener.transport, listener.tls, Address(ip, listener.port)), listener)
     if not found:
         raise StartupError(
             "no listener has an address on this machine",
             "Name an address of this machine under listeners, or bring a network interface up.",
         )
-    return [UdpTransport(index, address, tos=config.relay.tos) for index, (_, address) in enumerate(found)]
+    limiter = ConnectionLimiter(config.limits.connections, config.limits.connections_per_address)
+    made: list[Transport] = []
+    for index, ((_, _, address), listener) in enumerate(found.items()):
+        if not listener.is_stream:
+            made.append(UdpTransport(index, address, tos=config.relay.tos))
+            continue
+        made.append(
+            StreamTransport(
+                index,
+                address,
+                kind=ClientTransport.TLS if listener.tls else ClientTransport.TCP,
+                options=_stream_options(config, listener),
+                tls=certificates if listener.tls else None,
+                http=http if listener.transport == "shared" else None,
+                limiter=limiter,
+            )
+        )
+    return made
+
+
+def _stream_options(config: Config, listener: Listener) -> StreamOptions:
+    limits = config.limits
+    return StreamOptions(
+        connections=limits.connections,
+        connections_per_address=limits.connections_per_address,
+        handshake_timeout=float(limits.handshake_timeout),
+        first_message_timeout=float(limits.first_message_timeout),
+        idle_timeout=float(limits.idle_timeout),
+        send_queue=limits.send_queue,
+        stall_timeout=float(limits.stall_timeout),
+        proxies=tuple(listener.proxies),
+    )
 
 
 def _expanded(listener: Listener) -> list[bytes]:
@@ -86,6 +151,7 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSetti
             reflection_burst=limits.reflection_burst,
             reflection_rate=limits.reflection_rate,
             pending_lookups=limits.pending_lookups,
+            tcp_connections_per_allocation=limits.tcp_connections_per_allocation,
         ),
     )
 

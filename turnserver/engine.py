@@ -1,4 +1,4 @@
-"""The engine joins one core, one datapath and the transports: it feeds the core, does what comes out, keeps one timer.
+"""The engine joins one core, the datapaths and the transports: it feeds the core, does what comes out, keeps one timer.
 
 It decides nothing. Every call from a socket becomes one input to the core with the time on it; the commands that the
 core queues are carried out in order until there are none; then the facts are handed to whoever listens, and the one
@@ -8,31 +8,36 @@ timer is moved if the core's next deadline has come nearer.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from auth.store import CredentialStore
 from auth.types import Credential
 from stun.address import Address
 from stun.attributes import IcmpValue
+from stun.constants import TransportProtocol
 from turnserver.core.commands import (
     AddRoute,
     AllowPeer,
     CloseClient,
+    ClosePeer,
     CloseRelay,
     Command,
+    ConnectPeer,
     FindCredential,
     ForbidPeer,
     OpenRelay,
     RemoveRoute,
     SendToClient,
     SendToPeer,
+    Splice,
 )
-from turnserver.core.events import AllocationEnded, Event
+from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
 from turnserver.core.types import Counters, FiveTuple, Now, RelayId
 from turnserver.errors import DatapathError
-from turnserver.relay.base import ClientPath, Datapath
-from turnserver.transports.base import Transport
+from turnserver.relay.base import ClientPath, Datapath, StreamRelays
+from turnserver.transports.base import ConnectedTransport, Transport
 
 __all__ = ["CredentialLookup", "Engine", "EventListener", "system_clock"]
 
@@ -49,7 +54,10 @@ def system_clock() -> Now:
 
 
 class Engine:
-    """One server process's moving parts; create and use it inside a running event loop."""
+    """One server process's moving parts; create and use it inside a running event loop.
+
+    ``datapath`` carries UDP relays and ``tcp`` TCP ones; without the latter none can be opened.
+    """
 
     def __init__(
         self,
@@ -58,9 +66,12 @@ class Engine:
         listeners: Sequence[EventListener] = (),
         lookup: CredentialLookup | None = None,
         clock: Callable[[], Now] = system_clock,
+        *,
+        tcp: StreamRelays | None = None,
     ) -> None:
         self._core = core
         self._datapath = datapath
+        self._tcp = tcp
         self._transports: dict[int, Transport] = {}
         self._listeners = tuple(listeners)
         self._lookup = lookup
@@ -80,8 +91,13 @@ class Engine:
             ForbidPeer: lambda command: datapath.forbid_peer(command.relay, command.ip),
             FindCredential: self._find_credential,
             CloseClient: self._close_client,
+            ConnectPeer: self._connect_peer,
+            ClosePeer: self._close_peer,
+            Splice: self._splice,
         }
         datapath.attach(self, self)
+        if tcp is not None:
+            tcp.attach(self)
 
     # What transports and the datapath call
 
@@ -103,6 +119,27 @@ class Engine:
     def peer_icmp(self, relay: RelayId, peer: Address, icmp_type: int, icmp_code: int, data: int) -> None:
         """An ICMP error for a datagram sent to ``peer``."""
         self._core.peer_icmp(relay, peer, IcmpValue(icmp_type, icmp_code, data), self._clock())
+        self._work()
+
+    def peer_connected(self, connection: int) -> None:
+        """A connection with a peer, asked for by the core, stands (RFC 6062 §5.2)."""
+        self._core.peer_connected(connection, self._clock())
+        self._work()
+
+    def peer_failed(self, connection: int) -> None:
+        """It does not, and never will."""
+        self._core.peer_failed(connection, self._clock())
+        self._work()
+
+    def peer_accepted(self, relay: RelayId, peer: Address) -> int | None:
+        """A peer has connected to a TCP relay (RFC 6062 §5.3); None when it is to be closed at once."""
+        connection = self._core.peer_accepted(relay, peer, self._clock())
+        self._work()
+        return connection
+
+    def peer_gone(self, connection: int) -> None:
+        """A connection with a peer is over, and so is the client's (RFC 6062 §5.5)."""
+        self._core.peer_gone(connection, self._clock())
         self._work()
 
     def path(self, client: FiveTuple) -> ClientPath | None:
@@ -148,6 +185,8 @@ class Engine:
         for transport in self._transports.values():
             transport.close()
         self._datapath.close()
+        if self._tcp is not None:
+            self._tcp.close()
 
     # Inside
 
@@ -157,7 +196,12 @@ class Engine:
             for command in commands:
                 self._doing[type(command)](command)
         for event in self._core.events():
-            counters = self._carried(event) if type(event) is AllocationEnded else None
+            counters = None
+            if type(event) is AllocationOpened:
+                self._keep(event.client, True)
+            elif type(event) is AllocationEnded:
+                counters = self._carried(event)
+                self._keep(event.client, False)
             for listener in self._listeners:
                 listener(event, counters)
         self._closed_relays.clear()
@@ -189,22 +233,66 @@ class Engine:
     def _send_to_peer(self, command: SendToPeer) -> None:
         self._datapath.send_to_peer(command.relay, command.peer, command.data, command.dont_fragment)
 
+    def _keep(self, client: FiveTuple, on: bool) -> None:
+        """A client with an allocation may be silent for as long as that lives."""
+        transport = self._connection(client)
+        if transport is not None:
+            transport.keep(client, on)
+
+    def _connection(self, client: FiveTuple) -> ConnectedTransport | None:
+        """The transport that a client has a connection with; None for a datagram transport."""
+        transport = self._transports.get(client.listener) if client.transport.is_stream else None
+        return cast(ConnectedTransport | None, transport)
+
+    def _relays(self, protocol: TransportProtocol) -> Datapath | StreamRelays:
+        if protocol is TransportProtocol.UDP:
+            return self._datapath
+        if self._tcp is None:
+            raise DatapathError("there are no TCP relays")
+        return self._tcp
+
     def _open_relay(self, command: OpenRelay) -> None:
         try:
-            self._datapath.open_relay(command.relay, command.bind)
+            self._relays(command.protocol).open_relay(command.relay, command.bind)
         except DatapathError:
             self._core.relay_failed(command.relay, self._clock())
         else:
             self._core.relay_opened(command.relay, self._clock())
 
     def _close_relay(self, command: CloseRelay) -> None:
-        self._closed_relays[command.relay] = self._datapath.counters(command.relay)
-        self._datapath.close_relay(command.relay)
+        relays = self._relays(command.protocol)
+        self._closed_relays[command.relay] = relays.counters(command.relay)
+        relays.close_relay(command.relay)
 
     def _close_client(self, command: CloseClient) -> None:
         transport = self._transports.get(command.client.listener)
         if transport is not None:
             transport.close_client(command.client)
+
+    def _connect_peer(self, command: ConnectPeer) -> None:
+        if self._tcp is not None:
+            try:
+                self._tcp.connect(command.connection, command.relay, command.peer)
+            except DatapathError:
+                self._core.peer_failed(command.connection, self._clock())
+
+    def _close_peer(self, command: ClosePeer) -> None:
+        if self._tcp is not None:
+            self._tcp.close_peer(command.connection)
+
+    def _splice(self, command: Splice) -> None:
+        """The client may have gone since it asked, or the peer: then there is nothing to join, and neither is kept."""
+        transport = self._connection(command.client)
+        if self._tcp is None or transport is None:
+            return
+        stream = transport.detach(command.client)
+        try:
+            if stream is None:
+                raise DatapathError("the client has gone")
+            self._tcp.splice(command.connection, stream)
+        except DatapathError:
+            self._tcp.close_peer(command.connection)
+            self._core.peer_gone(command.connection, self._clock())
 
     def _find_credential(self, command: FindCredential) -> None:
         if self._lookup is None:

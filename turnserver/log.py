@@ -19,6 +19,8 @@ from turnserver.core.events import (
     AllocationRefreshed,
     AnswerWithheld,
     Event,
+    PeerConnectionEnded,
+    PeerConnectionOpened,
     PeerRefused,
     RequestRefused,
 )
@@ -73,10 +75,23 @@ def _describe(event: Event, counters: Counters | None) -> tuple[int, str, dict[s
         fields |= {"method": _method(event.method), "code": event.code, "why": event.reason}
         level = logging.DEBUG if event.code in _EXPECTED_CODES else logging.INFO
         return level, "request refused", fields | ({"user": event.username} if event.username else {})
+    return logging.DEBUG, *_detail(event, fields)
+
+
+def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What happens all the time, so is worth a line only to whoever looks for it."""
     if isinstance(event, PeerRefused):
-        return logging.DEBUG, "peer refused", fields | {"peer": str(event.peer), "rule": event.rule}
+        return "peer refused", fields | {"peer": str(event.peer), "rule": event.rule}
     if isinstance(event, AnswerWithheld):
-        return logging.DEBUG, "answer withheld: reflection budget used up", fields
+        return "answer withheld: reflection budget used up", fields
+    if isinstance(event, PeerConnectionOpened):
+        return "peer connection opened", fields | {
+            "peer": str(event.peer),
+            "direction": "in" if event.inbound else "out",
+        }
+    if isinstance(event, PeerConnectionEnded):
+        message = "peer connection ended" if event.bound else "peer connection never claimed"
+        return message, fields | {"peer": str(event.peer), "seconds": round(event.duration, 1)}
     raise AssertionError(f"an event without a line: {event!r}")
 
 

@@ -5,7 +5,7 @@
     worker = Worker(config)
     worker.start()          # inside a running event loop
     ...
-    worker.stop()
+    worker.stop()           # or: await worker.close()
 """
 
 import asyncio
@@ -18,16 +18,28 @@ from collections.abc import Callable
 
 from auth.nonce import NonceIssuer, SecurityFeatures
 from stun.address import Address
-from turnserver.assembly import core_settings, credential_store, make_transports, peer_policy, relay_addresses
+from turnserver.assembly import (
+    certificate_source,
+    core_settings,
+    credential_store,
+    has_shared_listener,
+    has_stream_listener,
+    make_transports,
+    peer_policy,
+    relay_addresses,
+)
 from turnserver.config import Config
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.engine import Engine, EventListener
 from turnserver.errors import ConfigError
+from turnserver.http import HttpServer
 from turnserver.log import EventLog, configure
 from turnserver.relay.registry import create_datapath
+from turnserver.relay.tcp import TcpRelays
 from turnserver.transports.base import Transport
+from turnserver.transports.certificates import CertificateSource
 
 __all__ = ["Worker", "raise_file_limit", "run"]
 
@@ -39,14 +51,19 @@ _logger = logging.getLogger("meshturn")
 
 
 class Worker:
-    """A TURN server in the running event loop."""
+    """A TURN server in the running event loop.
+
+    ``http`` is the application on its shared ports, None if it has none: mount routes there before `start`.
+    """
 
     def __init__(self, config: Config, listeners: tuple[EventListener, ...] = ()) -> None:
         self._config = config
         self._listeners: tuple[EventListener, ...] = (EventLog(), *listeners)
         self._engine: Engine | None = None
         self._transports: list[Transport] = []
+        self._certificates: CertificateSource | None = None
         self._relays: tuple[RelayAddress, ...] = ()
+        self.http = HttpServer() if has_shared_listener(config) else None
 
     @property
     def listening(self) -> list[tuple[ClientTransport, Address]]:
@@ -68,17 +85,22 @@ class Worker:
     def start(self) -> None:
         """Bind everything and serve. Raises `StartupError` with one sentence and a hint; nothing is left open then."""
         config = self._config
-        opened = make_transports(config)
+        self._certificates = certificate_source(config)
+        opened = make_transports(config, self._certificates, self.http)
         self._relays = relay_addresses(config, [transport.address for transport in opened])
-        raise_file_limit(config.limits.allocations + _SPARE_FILES)
+        connections = config.limits.connections if has_stream_listener(config) else 0
+        raise_file_limit(config.limits.allocations + connections + _SPARE_FILES)
         store = credential_store(config)
         features = SecurityFeatures.PASSWORD_ALGORITHMS
         if store.anonymous:
             features |= SecurityFeatures.USERNAME_ANONYMITY
         nonces = NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
         core = TurnCore(core_settings(config, self._relays), store, nonces, os.urandom)
-        self._engine = Engine(core, create_datapath(config.relay.datapath, tos=config.relay.tos), self._listeners)
+        datapath = create_datapath(config.relay.datapath, tos=config.relay.tos)
+        self._engine = Engine(core, datapath, self._listeners, tcp=TcpRelays())
         try:
+            if self.http is not None:
+                self.http.start()
             for transport in opened:
                 self._engine.add(transport)
                 self._transports.append(transport)
@@ -95,9 +117,22 @@ class Worker:
         self.engine.replace_credentials(credential_store(config))
 
     def stop(self) -> None:
-        """Close every socket; calling it again does nothing."""
+        """Close every socket at once; calling it again does nothing."""
+        self._stop_listening()
+        if self.http is not None:
+            self.http.close()
+
+    async def close(self) -> None:
+        """The same, but HTTP requests that are running get a moment to finish, and the application cleans up."""
+        self._stop_listening()
+        if self.http is not None:
+            await self.http.wait_closed()
+
+    def _stop_listening(self) -> None:
         if self._engine is not None:
             self._engine.close()
+        if self._certificates is not None:
+            self._certificates.close()
         self._engine = None
         self._transports = []
 
@@ -130,7 +165,7 @@ async def run(
         await stopping.wait()
         _logger.info("stopping")
     finally:
-        worker.stop()
+        await worker.close()
         for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload is not None else [])):
             loop.remove_signal_handler(number)
 
@@ -162,5 +197,6 @@ def raise_file_limit(wanted: int) -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         _logger.warning(
-            "fewer open files than limits.allocations needs", extra={"fields": {"have": soft, "want": wanted}}
+            "fewer open files than limits.allocations and limits.connections need",
+            extra={"fields": {"have": soft, "want": wanted}},
         )

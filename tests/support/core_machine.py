@@ -207,7 +207,7 @@ class Walk:
         plain = token is not None and not self.one_in(5)
         even = None if plain else self.maybe(3, (False, True, True))
         options: list[tuple[AttributeType[Any], Any]] = [
-            (a.REQUESTED_TRANSPORT, self.random.choice((6, None)) if self.one_in(20) else 17),
+            (a.REQUESTED_TRANSPORT, self.random.choice((132, None)) if self.one_in(20) else 17),
             (a.LIFETIME, self.maybe(3, _LIFETIMES)),
             (a.EVEN_PORT, even),
             (a.REQUESTED_ADDRESS_FAMILY, None if plain else self.maybe(8, (1, 2, 2, 0, 3))),
@@ -246,7 +246,7 @@ class Walk:
 
     def binding(self) -> None:
         """Binding, or a method that nobody has heard of here."""
-        method = self.random.choice((Method.BINDING, Method.BINDING, 0x0A, 0xFFF))
+        method = self.random.choice((Method.BINDING, Method.BINDING, 0x0D, 0xFFF))
         actor, extra = self.actor(holds=True), self.maybe(4, _ODD)
         self.note(f"{actor.path.client} asks for method {method}, unsigned: {extra}")
         self.bench.frame(actor, self.bench.build(actor, method, [extra] if extra else [], Style(integrity=())))

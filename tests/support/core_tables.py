@@ -68,8 +68,8 @@ def _check_relays(state: CoreState, world: World) -> None:
     assert state._reserved == Counter(held.user_id for held in state.reservations.values())
     relays: list[Relay] = [relay for _, relay in state.by_relay.values()] + mates + reserved
     assert len({relay.id for relay in relays}) == len(relays)
-    for bound, ports in state.ports.items():
-        owned = [relay.bound.port for relay in relays if relay.bound.ip == bound]
+    for (bound, protocol), ports in state.ports.items():
+        owned = [relay.bound.port for relay in relays if (relay.bound.ip, relay.protocol) == (bound, protocol)]
         assert len(set(owned)) == len(owned) == ports.used
         assert ports._used == set(owned)
         assert not ports._used & ports._freed.keys()

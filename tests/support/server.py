@@ -1,11 +1,12 @@
 """The real server as a child process on loopback, for tests that drive it from outside.
 
 `TurnServerProcess` writes the configuration it is given as YAML, starts ``python -m cli.main serve -c FILE``, waits
-until every UDP listener answers a Binding request, keeps the log, and at the end sends SIGTERM and insists on a clean
-exit. Nothing here uses the server's own code, so that a fault in the codec cannot hide itself.
+until every UDP listener answers a Binding request and every other one takes a connection, keeps the log, and at the end
+sends SIGTERM and insists on a clean exit. Nothing here uses the server's own code, so that a fault in the codec cannot hide itself.
 """
 
 import os
+import random
 import secrets
 import signal
 import socket
@@ -28,6 +29,7 @@ __all__ = [
     "free_port",
     "has_ipv6_loopback",
     "loopback_config",
+    "stream_listeners",
 ]
 
 REALM = "example.org"
@@ -36,6 +38,7 @@ PASSWORD = "correct horse battery staple"
 SHARED_SECRET = "0123456789abcdef0123456789abcdef"
 
 ROOT = Path(__file__).resolve().parents[2]
+PORTS = range(10_000, 32_000)
 START_TIMEOUT = 30.0
 """Seconds until a server that does not answer counts as failed; generous, for a busy machine."""
 STOP_TIMEOUT = 10.0
@@ -54,14 +57,15 @@ def has_ipv6_loopback() -> bool:
 
 
 def free_port(count: int = 1) -> int:
-    """A port free on UDP and TCP, on every loopback address, together with the ``count - 1`` ports after it."""
+    """A port free on UDP and TCP, on every loopback address, together with the ``count - 1`` ports after it.
+
+    Not one of those that the system gives to sockets which ask for any: a client somewhere would soon have it.
+    """
     addresses = [(socket.AF_INET, "127.0.0.1")]
     if has_ipv6_loopback():
         addresses.append((socket.AF_INET6, "::1"))
-    for _ in range(100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
+    for _ in range(1000):
+        port = random.choice(PORTS)
         wanted = [(family, host, port + step) for family, host in addresses for step in range(count)]
         if all(_is_free(*each) for each in wanted):
             return port
@@ -97,11 +101,30 @@ def loopback_config(**changes: Any) -> dict[str, Any]:
     return config | changes
 
 
+def stream_listeners(*, http: bool = True) -> list[dict[str, Any]]:
+    """Listeners of every kind on every loopback address: ``udp`` and ``tcp`` on one port, ``tls`` on the next one.
+
+    With ``http`` there is also a ``shared`` one with TLS on the port after that, and one without on the last.
+    """
+    first = free_port(4)
+    addresses = ["127.0.0.1", "::1"] if has_ipv6_loopback() else ["127.0.0.1"]
+    kinds: list[dict[str, Any]] = [
+        {"transport": "udp", "port": first},
+        {"transport": "tcp", "port": first},
+        {"transport": "tls", "port": first + 1},
+    ]
+    if http:
+        kinds.append({"transport": "shared", "port": first + 2})
+        kinds.append({"transport": "shared", "port": first + 3, "tls": False})
+    return [{"address": address} | kind for kind in kinds for address in addresses]
+
+
 class TurnServerProcess:
     """One running server; a context manager.
 
     ``config`` is the configuration as a mapping, ``directory`` takes its file and its log. ``port`` is the port of
-    the first listener. A failure to start, an exit code other than 0 and a traceback in the log are
+    the first listener, ``ports`` that of the first of each transport (``plain`` is a shared one
+    without TLS). A failure to start, an exit code other than 0 and a traceback in the log are
     `AssertionError`\\ s that carry the end of the log.
     """
 
@@ -110,6 +133,7 @@ class TurnServerProcess:
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         self.config = config
         self.port: int = config["listeners"][0]["port"]
+        self.ports: Mapping[str, int] = {_kind(entry): entry["port"] for entry in reversed(config["listeners"])}
         self._config_file = directory / "meshturn.yml"
         self._log_file = directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -149,7 +173,7 @@ class TurnServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and wait until each of its UDP listeners answers a Binding request."""
+        """Start the server and wait until each of its listeners answers a Binding request or takes a connection."""
         self._config_file.touch(mode=0o600)
         self._config_file.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
         with self._log_file.open("wb") as log:
@@ -163,8 +187,7 @@ class TurnServerProcess:
             )
         try:
             for listener in self.config["listeners"]:
-                if listener["transport"] == "udp":
-                    self._wait_until_ready(listener["address"], listener["port"])
+                self._wait_until_ready(listener["transport"], listener["address"], listener["port"])
         except BaseException:
             self.kill()
             raise
@@ -194,30 +217,50 @@ class TurnServerProcess:
             self._process.wait()
             self._process = None
 
-    def _wait_until_ready(self, host: str, port: int) -> None:
+    def _wait_until_ready(self, transport: str, host: str, port: int) -> None:
         process = self._process
         assert process is not None
+        is_ready = _answers_binding if transport == "udp" else _takes_connections
         give_up = time.monotonic() + START_TIMEOUT
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.settimeout(PROBE_TIMEOUT)
+        while not is_ready(host, port):
+            code = process.poll()
+            assert code is None, f"the server ended with exit code {code} while starting; log:\n{self.log_tail}"
+            assert time.monotonic() < give_up, f"no answer from {host}:{port}; log:\n{self.log_tail}"
+
+
+def _kind(listener: Mapping[str, Any]) -> str:
+    return "plain" if listener.get("tls") is False else str(listener["transport"])
+
+
+def _probe(host: str, kind: socket.SocketKind) -> socket.socket:
+    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+    probe.settimeout(PROBE_TIMEOUT)
+    return probe
+
+
+def _takes_connections(host: str, port: int) -> bool:
+    """Connect, and close at once."""
+    with _probe(host, socket.SOCK_STREAM) as probe:
+        try:
             probe.connect((host, port))
-            while not _answers_binding(probe):
-                code = process.poll()
-                assert code is None, f"the server ended with exit code {code} while starting; log:\n{self.log_tail}"
-                assert time.monotonic() < give_up, f"no answer from {host}:{port}; log:\n{self.log_tail}"
+        except (TimeoutError, ConnectionRefusedError):
+            time.sleep(PROBE_TIMEOUT)
+            return False
+    return True
 
 
-def _answers_binding(probe: socket.socket) -> bool:
+def _answers_binding(host: str, port: int) -> bool:
     """Send one Binding request (RFC 8489 §6) and wait a moment for the success response to it."""
     transaction = secrets.token_bytes(12)
-    try:
-        probe.send(bytes.fromhex("000100002112a442") + transaction)
-        answer = probe.recv(2048)
-    except TimeoutError:
-        return False
-    except ConnectionRefusedError:
-        # Nobody listens yet: the kernel says so at once, so this is where the waiting has to be done.
-        time.sleep(PROBE_TIMEOUT)
-        return False
+    with _probe(host, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))
+        try:
+            probe.send(bytes.fromhex("000100002112a442") + transaction)
+            answer = probe.recv(2048)
+        except TimeoutError:
+            return False
+        except ConnectionRefusedError:
+            # Nobody listens yet: the kernel says so at once, so this is where the waiting has to be done.
+            time.sleep(PROBE_TIMEOUT)
+            return False
     return answer[:2] == b"\x01\x01" and answer[8:20] == transaction

@@ -8,8 +8,10 @@ import pytest
 __all__ = ["DEBIAN_PACKAGES", "require_tool"]
 
 DEBIAN_PACKAGES = {
+    "chromium": "chromium",
     "ip": "iproute2",
     "nft": "nftables",
+    "openssl": "openssl",
     "tc": "iproute2",
     "turnutils_natdiscovery": "coturn",
     "turnutils_peer": "coturn",

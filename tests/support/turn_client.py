@@ -1,6 +1,7 @@
 """A small synchronous TURN client over real sockets, for tests that look at the server from outside.
 
-It is made of the `stun` package's codec and client transaction, with blocking sockets and time-outs::
+It is made of the `stun` package's codec and client transaction, with blocking sockets and time-outs; `udp`, `tcp` and
+`tls` make one over each transport::
 
     with TurnClient.udp("127.0.0.1", server.port, USERNAME, PASSWORD) as client:
         allocation = client.allocate()
@@ -14,6 +15,7 @@ What arrives meanwhile from peers waits until `TurnClient.receive` asks for it, 
 
 import secrets
 import socket
+import ssl
 import time
 from collections import deque
 from types import TracebackType
@@ -35,10 +37,12 @@ from stun.constants import (
     TransportProtocol,
 )
 from stun.message import Message, MessageBuilder
+from tests.support.stream_wire import StreamWire, open_tcp, open_tls
 
 __all__ = [
     "Allocation",
     "ChannelMessage",
+    "ConnectionAttempt",
     "PeerData",
     "PeerError",
     "Received",
@@ -110,7 +114,14 @@ class ChannelMessage(NamedTuple):
     data: bytes
 
 
-Received = PeerData | PeerError | ChannelMessage
+class ConnectionAttempt(NamedTuple):
+    """A peer has connected to a TCP relay (RFC 6062 §4.4)."""
+
+    peer: Address
+    connection: int
+
+
+Received = PeerData | PeerError | ChannelMessage | ConnectionAttempt
 
 
 class Wire(Protocol):
@@ -192,6 +203,27 @@ class TurnClient:
         """A client over UDP, from a port of the kernel's choice."""
         return cls(UdpWire(host, port), username, password, sha256=sha256)
 
+    @classmethod
+    def tcp(
+        cls, host: str, port: int, username: str | None = None, password: str | None = None, *, sha256: bool = True
+    ) -> Self:
+        """A client over TCP."""
+        return cls(StreamWire(open_tcp(host, port)), username, password, sha256=sha256)
+
+    @classmethod
+    def tls(
+        cls,
+        host: str,
+        port: int,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        sha256: bool = True,
+        context: ssl.SSLContext | None = None,
+    ) -> Self:
+        """A client over TLS; without a context it believes any certificate."""
+        return cls(StreamWire(open_tls(host, port, context)), username, password, sha256=sha256)
+
     def __enter__(self) -> Self:
         return self
 
@@ -213,6 +245,7 @@ class TurnClient:
     def allocate(
         self,
         *,
+        protocol: TransportProtocol = TransportProtocol.UDP,
         family: AddressFamily | None = None,
         additional_family: AddressFamily | None = None,
         even_port: bool | None = None,
@@ -220,7 +253,7 @@ class TurnClient:
         lifetime: int | None = None,
         dont_fragment: bool = False,
     ) -> Allocation:
-        """Allocate a UDP relay (RFC 8656 §7); ``even_port`` is the R bit of EVEN-PORT. Raises `TurnRefused`."""
+        """Allocate a relay (RFC 8656 §7, RFC 6062 §4.1); ``even_port`` is EVEN-PORT's R bit. Raises `TurnRefused`."""
         optional: list[tuple[AttributeType[Any], Any]] = [
             (attr.REQUESTED_ADDRESS_FAMILY, family),
             (attr.ADDITIONAL_ADDRESS_FAMILY, additional_family),
@@ -230,7 +263,7 @@ class TurnClient:
             (attr.DONT_FRAGMENT, True if dont_fragment else None),
         ]
         given = [(spec, value) for spec, value in optional if value is not None]
-        response = self.request(Method.ALLOCATE, (attr.REQUESTED_TRANSPORT, TransportProtocol.UDP), *given)
+        response = self.request(Method.ALLOCATE, (attr.REQUESTED_TRANSPORT, protocol), *given)
         mapped, granted = response.first(attr.XOR_MAPPED_ADDRESS), response.first(attr.LIFETIME)
         assert mapped is not None, "RFC 8656 §7.3: the success response has to carry XOR-MAPPED-ADDRESS"
         assert granted is not None, "RFC 8656 §7.3: the success response has to carry LIFETIME"
@@ -257,6 +290,21 @@ class TurnClient:
     def channel_bind(self, channel: int, peer: Address) -> None:
         """Bind a channel to a peer, or refresh the binding (RFC 8656 §12)."""
         self.request(Method.CHANNEL_BIND, (attr.CHANNEL_NUMBER, channel), (attr.XOR_PEER_ADDRESS, peer))
+
+    def connect_peer(self, peer: Address) -> int:
+        """Have the server connect to a peer over TCP; the CONNECTION-ID (RFC 6062 §4.3). Raises `TurnRefused`."""
+        number = self.request(Method.CONNECT, (attr.XOR_PEER_ADDRESS, peer)).first(attr.CONNECTION_ID)
+        assert number is not None, "RFC 6062 §5.2: the success response has to carry CONNECTION-ID"
+        return number
+
+    def bind_connection(self, connection: int) -> tuple[socket.socket, bytes]:
+        """Make this connection, which has no allocation, the data connection of a peer's (RFC 6062 §4.3).
+
+        The socket, which carries the peer's bytes from now on, and the first of them if they came with the answer.
+        """
+        assert isinstance(self.wire, StreamWire)
+        self.request(Method.CONNECTION_BIND, (attr.CONNECTION_ID, connection))
+        return self.wire.detach()
 
     def send(self, peer: Address, data: bytes, *, dont_fragment: bool = False) -> None:
         """Send a datagram to a peer by a Send indication (RFC 8656 §11.1), which is never answered."""
@@ -367,10 +415,16 @@ class TurnClient:
             self._inbox.append(ChannelMessage(channel, bytes(data)))
             return None
         message = Message.decode(frame)
-        if (message.method, message.message_class) != (Method.DATA, MessageClass.INDICATION):
+        if message.message_class is not MessageClass.INDICATION:
             return message
+        assert message.method in (Method.DATA, Method.CONNECTION_ATTEMPT), f"an indication of method {message.method}"
         peer = message.first(attr.XOR_PEER_ADDRESS)
-        assert peer is not None, "RFC 8656 §11.3: a Data indication has to carry XOR-PEER-ADDRESS"
+        assert peer is not None, "RFC 8656 §11.3, RFC 6062 §5.3: XOR-PEER-ADDRESS has to be there"
+        if message.method == Method.CONNECTION_ATTEMPT:
+            number = message.first(attr.CONNECTION_ID)
+            assert number is not None, "RFC 6062 §5.3: a ConnectionAttempt has to carry CONNECTION-ID"
+            self._inbox.append(ConnectionAttempt(peer, number))
+            return None
         data_value, icmp = message.first(attr.DATA), message.first(attr.ICMP)
         if icmp is not None:
             assert data_value is None, "RFC 8656 §11.5: an ICMP error comes without DATA"

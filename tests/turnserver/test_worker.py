@@ -5,13 +5,18 @@ import os
 import resource
 import signal
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
+from tests.support.certificates import client_context, issue
 from turnserver.config import Config
 from turnserver.core.types import ClientTransport
 from turnserver.errors import ConfigError, Problem, StartupError
@@ -141,3 +146,130 @@ def test_the_file_limit_is_raised_as_far_as_allowed() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def binding_over(address: tuple[str, int], context: ssl.SSLContext | None = None) -> Message:
+    """A Binding request over a new connection, and its answer."""
+    name = None if context is None else "localhost"
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(*address, ssl=context, server_hostname=name), 10)
+    request = binding()
+    writer.write(request)
+    head = await asyncio.wait_for(reader.readexactly(20), 10)
+    answer = Message.decode(head + await reader.readexactly(head[2] << 8 | head[3]))
+    assert answer.transaction_id == request[8:20]
+    mapped = answer.first(XOR_MAPPED_ADDRESS)
+    assert mapped is not None
+    assert (mapped.host, mapped.port) == writer.get_extra_info("sockname")[:2]
+    writer.close()
+    return answer
+
+
+async def get(port: int, path: str, context: ssl.SSLContext | None) -> tuple[int, str]:
+    """An HTTP request: the status and the body of what is answered."""
+    scheme = "http" if context is None else "https"
+    url = f"{scheme}://localhost:{port}{path}"
+    async with asyncio.timeout(10), aiohttp.ClientSession() as session, session.get(url, ssl=context or True) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_every_way_in(tmp_path: Path) -> None:
+    """UDP, TCP, TLS, and shared ports with and without TLS, in one worker; what is mounted is served on the latter."""
+    pair = issue(tmp_path)
+    ways = [{"transport": transport} for transport in ("udp", "tcp", "tls", "shared")]
+    ways.append({"transport": "shared", "tls": False})
+    listeners = [way | {"address": "127.0.0.1", "port": 0} for way in ways]
+    worker = Worker(config(listeners=listeners, tls={"certificates": [pair.config]}))
+    assert worker.http is not None
+    cleaned: list[web.Application] = []
+
+    async def clean(app: web.Application) -> None:
+        cleaned.append(app)
+
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text=f"hello {request.scheme}")
+
+    worker.http.app.router.add_get("/hello", hello)
+    worker.http.app.on_cleanup.append(clean)
+    worker.start()
+    try:
+        kinds = [kind for kind, _ in worker.listening]
+        assert [kind.name for kind in kinds] == ["UDP", "TCP", "TLS", "TLS", "TCP"]
+        context = client_context(pair)
+        for kind, address in worker.listening[1:]:
+            where = address.host, address.port
+            await binding_over(where, context if kind is ClientTransport.TLS else None)
+        tls, plain = worker.listening[3][1].port, worker.listening[4][1].port
+        assert await get(tls, "/hello", context) == (200, "hello https")
+        assert (await get(plain, "/healthz", None))[0] == 200
+    finally:
+        await worker.close()
+    assert cleaned == [worker.http.app]
+    assert worker.listening == []
+    await worker.close()
+
+
+async def test_without_a_shared_port_there_is_no_http() -> None:
+    worker = Worker(config())
+    assert worker.http is None
+    worker.start()
+    await worker.close()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+    """One sentence and a hint; what was open before it is closed again."""
+    pair, other = issue(tmp_path), issue(tmp_path, "other")
+    listeners = [{"address": "127.0.0.1", "port": 0}, {"transport": "shared", "address": "127.0.0.1", "port": 0}]
+    mixed = {"certificate": str(pair.certificate), "key": str(other.key)}
+    before = open_files()
+    with pytest.raises(StartupError) as caught:
+        Worker(config(listeners=listeners, tls={"certificates": [mixed]})).start()
+    assert str(pair.certificate) in str(caught.value)
+    assert caught.value.hint
+    assert open_files() == before
+
+
+async def test_a_tcp_port_that_is_taken() -> None:
+    before = open_files()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listeners = [{"transport": way, "address": "127.0.0.1", "port": port} for way in ("udp", "tcp")]
+        with pytest.raises(StartupError) as caught:
+            Worker(config(listeners=listeners)).start()
+    assert f"TCP 127.0.0.1:{port}" in str(caught.value)
+    assert caught.value.hint
+    assert open_files() == before
+
+
+async def test_stopping_frees_stream_ports(tmp_path: Path) -> None:
+    """Connections that stand are closed, and the port can be had again at once."""
+    pair = issue(tmp_path)
+    listeners = [{"transport": "shared", "address": "127.0.0.1", "port": 0}]
+    worker = Worker(config(listeners=listeners, tls={"certificates": [pair.config]}))
+    worker.start()
+    _, address = worker.listening[0]
+    reader, writer = await asyncio.wait_for(
+        asyncio.open_connection(address.host, address.port, ssl=client_context(pair), server_hostname="localhost"), 10
+    )
+    worker.stop()
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    worker.stop()
+    again = Worker(config(listeners=[{"transport": "tcp", "address": address.host, "port": address.port}]))
+    again.start()
+    await again.close()
+
+
+async def test_the_file_limit_makes_room_for_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where there are listeners for them."""
+    wanted: list[int] = []
+    monkeypatch.setattr("turnserver.worker.raise_file_limit", wanted.append)
+    for transport in ("udp", "tcp"):
+        limits = {"allocations": 1000, "connections": 500}
+        worker = Worker(config(listeners=[{"transport": transport, "address": "127.0.0.1", "port": 0}], limits=limits))
+        worker.start()
+        await worker.close()
+    assert wanted[1] - wanted[0] == 500

@@ -23,7 +23,7 @@ from enum import Enum
 
 from auth.types import Credential
 from stun.address import Address
-from stun.constants import AddressFamily
+from stun.constants import AddressFamily, TransportProtocol
 from turnserver.core.types import FiveTuple, RelayId
 
 __all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState"]
@@ -53,6 +53,7 @@ class Relay:
     advertised: Address
     expires: float = 0.0
     state: RelayState = RelayState.OPENING
+    protocol: TransportProtocol = TransportProtocol.UDP
 
     @property
     def family(self) -> AddressFamily:
@@ -83,6 +84,8 @@ class Allocation:
     channels: dict[int, Channel] = field(default_factory=dict)
     peers: dict[Address, Channel] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
+    protocol: TransportProtocol = TransportProtocol.UDP
+    """Between the server and peers; TCP is RFC 6062, whose connections `turnserver.core.tcp_connections` keeps."""
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relay of one family, if the allocation has it."""

@@ -1,19 +1,45 @@
 """Error answers: the one place where a refusal becomes bytes, and a fact for the log."""
 
+from collections.abc import Callable
+from typing import Protocol
+
+from auth.nonce import NonceIssuer
 from turnserver.core.errors import Refusal
-from turnserver.core.events import RequestRefused
+from turnserver.core.events import Event, RequestRefused
 from turnserver.core.request import Request
 from turnserver.core.responses import error, finish
-from turnserver.core.state import CoreState
+from turnserver.core.retransmissions import TransactionKey
+from turnserver.core.settings import CoreSettings
+from turnserver.core.types import Now
 
-__all__ = ["refuse"]
+__all__ = ["Answering", "refuse"]
 
 NONCE_ENTROPY = 8
 """Random bytes in a nonce, so that no two are alike."""
 
 
-def refuse(state: CoreState, request: Request, refusal: Refusal) -> None:
-    """Answer a request with an error; a challenge gets a fresh nonce made for the client's address."""
+class Answering(Protocol):
+    """What it takes to answer; `turnserver.core.state.CoreState` has it."""
+
+    settings: CoreSettings
+    nonces: NonceIssuer
+    entropy: Callable[[int], bytes]
+
+    def answer(self, request: Request, frame: bytes) -> bool:
+        """Send an answer; False if it was withheld."""
+
+    def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
+        """Keep an answer for as long as its client may ask again."""
+
+    def event(self, event: Event) -> None:
+        """Queue a fact."""
+
+
+def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool = False) -> None:
+    """Answer a request with an error; a challenge gets a fresh nonce made for the client's address.
+
+    With ``keep`` a retransmission gets the same answer, because working it out afresh would do something again.
+    """
     settings = state.settings
     nonce = b""
     if refusal.challenge:
@@ -21,6 +47,8 @@ def refuse(state: CoreState, request: Request, refusal: Refusal) -> None:
         request.credential = None
         nonce = state.nonces.issue(request.nonce_scope, request.now.wall, state.entropy(NONCE_ENTROPY))
     frame = finish(error(request, refusal, settings.realm, nonce), request, settings.software)
+    if keep:
+        state.keep_answer((request.client, request.message.transaction_id), frame, request.now)
     if state.answer(request, frame):
         method, code = request.message.method, int(refusal.code)
         state.event(RequestRefused(request.client, method, code, refusal.reason, request.username))

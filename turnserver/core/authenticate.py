@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from auth.nonce import NonceStatus, SecurityFeatures, nonce_features
 from auth.types import Credential, Pending
 from stun.attributes import (
+    CONNECTION_ID,
     MESSAGE_INTEGRITY,
     MESSAGE_INTEGRITY_SHA256,
     NONCE,
@@ -19,8 +20,9 @@ from stun.attributes import (
     USERHASH,
     USERNAME,
 )
-from stun.constants import ErrorCode, PasswordAlgorithm
+from stun.constants import ErrorCode, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
+from turnserver.core.allocation import Allocation
 from turnserver.core.errors import LookupPending, Refusal
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS
@@ -106,7 +108,7 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     Requests on an allocation are checked with the credential that made it: a browser refreshes for hours with the one
     it began with, and the store need not know that one any more.
     """
-    allocation = state.allocation(request.client)
+    allocation = _allocation_meant(state, request)
     if allocation is not None and claim.username == allocation.credential.username:
         claim.candidates = (allocation.credential,)
         return
@@ -118,10 +120,36 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     if not isinstance(answer, Pending):
         claim.candidates = answer
         return
-    if state.nonces.check(claim.nonce, request.nonce_scope, wall) is not NonceStatus.VALID:
+    if not _nonce_valid(state, request, claim):
         # A stranger cannot make the server ask its database: the address must have been proven by a nonce first.
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     raise LookupPending(claim.username or "", claim.userhash or b"")
+
+
+def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
+    """The allocation of the 5-tuple, or the one whose data connection this is to become (RFC 6062 §5.4)."""
+    if request.message.method == Method.CONNECTION_BIND:
+        number = request.message.first(CONNECTION_ID)
+        connection = None if number is None else state.tcp.by_id.get(number)
+        return None if connection is None else connection.allocation
+    return state.allocation(request.client)
+
+
+def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
+    """Whether the nonce was made for the client: here, or on the control connection whose peer it comes to claim.
+
+    The client of a data connection is the one of the control connection (RFC 6062 §4.3), and clients use the nonce that
+    they have.
+    """
+    wall = request.now.wall
+    if state.nonces.check(claim.nonce, request.nonce_scope, wall) is NonceStatus.VALID:
+        return True
+    if request.message.method != Method.CONNECTION_BIND:
+        return False
+    control = _allocation_meant(state, request)
+    if control is None:
+        return False
+    return state.nonces.check(claim.nonce, control.client.client.pack(), wall) is NonceStatus.VALID
 
 
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -145,7 +173,7 @@ def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
 
 def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
     """§9.2.4: only now a stale nonce → 438 with a new one, without integrity as RFC 5389 clients expect."""
-    if state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall) is not NonceStatus.VALID:
+    if not _nonce_valid(state, request, claim):
         request.credential = None
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     if request.client.transport is ClientTransport.UDP:

@@ -3,20 +3,24 @@
 from typing import NamedTuple
 
 from stun.address import Address
+from stun.constants import TransportProtocol
 from turnserver.core.types import FiveTuple, RelayId, Route
 
 __all__ = [
     "AddRoute",
     "AllowPeer",
     "CloseClient",
+    "ClosePeer",
     "CloseRelay",
     "Command",
+    "ConnectPeer",
     "FindCredential",
     "ForbidPeer",
     "OpenRelay",
     "RemoveRoute",
     "SendToClient",
     "SendToPeer",
+    "Splice",
 ]
 
 
@@ -37,16 +41,21 @@ class SendToPeer(NamedTuple):
 
 
 class OpenRelay(NamedTuple):
-    """Bind a UDP relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``."""
+    """Bind a relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``.
+
+    A TCP one (RFC 6062 §5.1) listens: every peer that connects is an input, ``peer_accepted``.
+    """
 
     relay: RelayId
     bind: Address
+    protocol: TransportProtocol = TransportProtocol.UDP
 
 
 class CloseRelay(NamedTuple):
     """Close a relay socket; its routes and permissions go with it."""
 
     relay: RelayId
+    protocol: TransportProtocol = TransportProtocol.UDP
 
 
 class AddRoute(NamedTuple):
@@ -95,6 +104,30 @@ class CloseClient(NamedTuple):
     client: FiveTuple
 
 
+class ConnectPeer(NamedTuple):
+    """Connect from a TCP relay to a peer's wire address; answered by ``peer_connected`` or ``peer_failed``."""
+
+    connection: int
+    relay: RelayId
+    peer: Address
+
+
+class ClosePeer(NamedTuple):
+    """Close a peer connection in whatever state, and the client connection that it has been spliced with."""
+
+    connection: int
+
+
+class Splice(NamedTuple):
+    """Take a client's connection from its transport and join it to a peer connection (RFC 6062 §5.4).
+
+    What has been sent to the client goes out before the peer's first byte; ``peer_gone`` follows when it is over.
+    """
+
+    client: FiveTuple
+    connection: int
+
+
 Command = (
     SendToClient
     | SendToPeer
@@ -106,4 +139,7 @@ Command = (
     | ForbidPeer
     | FindCredential
     | CloseClient
+    | ConnectPeer
+    | ClosePeer
+    | Splice
 )

@@ -25,6 +25,7 @@ class DeadlineKind(IntEnum):
     RESERVATION = 4
     RETRANSMISSION = 5
     LOOKUP = 6
+    CONNECTION = 7
 
 
 class DeadlineKey(NamedTuple):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from stun.address import Address
+from stun.constants import TransportProtocol
 from turnserver.core.types import FiveTuple, RelayId
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "AnswerWithheld",
     "EndReason",
     "Event",
+    "PeerConnectionEnded",
+    "PeerConnectionOpened",
     "PeerRefused",
     "RequestRefused",
 ]
@@ -29,7 +32,7 @@ class EndReason(StrEnum):
 
 
 class AllocationOpened(NamedTuple):
-    """An Allocate succeeded."""
+    """An Allocate succeeded; ``protocol`` is that between the server and peers."""
 
     client: FiveTuple
     username: str
@@ -37,6 +40,7 @@ class AllocationOpened(NamedTuple):
     relays: tuple[RelayId, ...]
     relayed: tuple[Address, ...]
     lifetime: int
+    protocol: TransportProtocol = TransportProtocol.UDP
 
 
 class AllocationRefreshed(NamedTuple):
@@ -82,4 +86,34 @@ class AnswerWithheld(NamedTuple):
     client: FiveTuple
 
 
-Event = AllocationOpened | AllocationRefreshed | AllocationEnded | RequestRefused | PeerRefused | AnswerWithheld
+class PeerConnectionOpened(NamedTuple):
+    """A TCP relay and a peer are connected (RFC 6062); ``inbound`` if it was the peer that connected."""
+
+    client: FiveTuple
+    user_id: str
+    peer: Address
+    connection: int
+    inbound: bool
+
+
+class PeerConnectionEnded(NamedTuple):
+    """A peer connection is gone, whoever closed it; ``duration`` in seconds, ``bound`` if it ever carried data."""
+
+    client: FiveTuple
+    user_id: str
+    peer: Address
+    connection: int
+    bound: bool
+    duration: float
+
+
+Event = (
+    AllocationOpened
+    | AllocationRefreshed
+    | AllocationEnded
+    | RequestRefused
+    | PeerRefused
+    | AnswerWithheld
+    | PeerConnectionOpened
+    | PeerConnectionEnded
+)

@@ -24,7 +24,7 @@ from turnserver.core.commands import CloseClient, Command, FindCredential
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import LookupPending, Refusal, Silence
 from turnserver.core.events import EndReason, Event
-from turnserver.core.handlers import allocate, binding, channel, indication, permission, refresh
+from turnserver.core.handlers import allocate, binding, channel, indication, permission, refresh, tcp
 from turnserver.core.handlers.common import refusal_of
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
@@ -59,6 +59,7 @@ UNDERSTOOD = frozenset(
         attributes.USERHASH,
         attributes.XOR_MAPPED_ADDRESS,
         attributes.RESERVATION_TOKEN,
+        attributes.CONNECTION_ID,
     )
 )
 """Comprehension-required attributes that this server acts on; any other in a request gets 420 (RFC 8489 §6.3.1).
@@ -79,6 +80,8 @@ _HANDLERS: dict[int, _Handler] = {
     Method.REFRESH: _Handler(refresh.handle),
     Method.CREATE_PERMISSION: _Handler(permission.handle),
     Method.CHANNEL_BIND: _Handler(channel.handle),
+    Method.CONNECT: _Handler(tcp.connect),
+    Method.CONNECTION_BIND: _Handler(tcp.bind),
 }
 
 
@@ -123,10 +126,9 @@ class TurnCore:
     def client_gone(self, client: FiveTuple, now: Now) -> None:
         """A client's connection has ended, and its allocation with it (RFC 8656 §3.1)."""
         self.expire(now)
-        for ticket, request in list(self._lookups.items()):
-            if request.client == client:
-                self._unpark(ticket)
+        self._unpark_all(client)
         allocation = self.state.allocation(client)
+        self.state.tcp.client_gone(client, allocation, now)
         if allocation is not None:
             self.state.end_allocation(allocation, EndReason.CLIENT_GONE, now)
 
@@ -139,6 +141,26 @@ class TurnCore:
         """`OpenRelay` failed."""
         self.expire(now)
         allocate.relay_failed(self.state, relay, now)
+
+    def peer_connected(self, connection: int, now: Now) -> None:
+        """`ConnectPeer` succeeded."""
+        self.expire(now)
+        tcp.peer_connected(self.state, connection, now)
+
+    def peer_failed(self, connection: int, now: Now) -> None:
+        """`ConnectPeer` failed."""
+        self.expire(now)
+        tcp.peer_failed(self.state, connection, now)
+
+    def peer_accepted(self, relay: RelayId, peer: Address, now: Now) -> int | None:
+        """A peer has connected to a TCP relay; gives the connection's number, or None when it is to be closed."""
+        self.expire(now)
+        return tcp.peer_accepted(self.state, relay, peer, now)
+
+    def peer_gone(self, connection: int, now: Now) -> None:
+        """A connection is over, and both of its ends are closed. One that is not known any more is ignored."""
+        self.expire(now)
+        tcp.peer_gone(self.state, connection, now)
 
     def credential_found(self, ticket: int, credentials: Sequence[Credential], now: Now) -> None:
         """The answer to `FindCredential`; empty for an unknown user. A ticket that is not open any more is ignored."""
@@ -174,6 +196,7 @@ class TurnCore:
             for bound in list(allocation.channels.values()):
                 if refusal_of(state, bound.peer, with_port=True) is not None:
                     state.unbind_channel(allocation, bound.number)
+            state.tcp.close_where(allocation, lambda peer: refusal_of(state, peer, with_port=True) is not None, now)
 
     def replace_credentials(self, credentials: CredentialStore) -> None:
         """Ask another store from now on; running allocations keep the credential that they began with."""
@@ -240,6 +263,8 @@ class TurnCore:
         if unknown:
             raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
         handler.run(self.state, request)
+        if request.client in self.state.tcp.by_client:
+            self._unpark_all(request.client)  # what comes that way is not STUN any more
 
     def _park(self, request: Request, pending: LookupPending) -> None:
         """Hold a request while its credential is looked up; bounded, and a retransmission waits for the first."""
@@ -265,6 +290,12 @@ class TurnCore:
             self.state.deadlines.remove(DeadlineKey(DeadlineKind.LOOKUP, 0, ticket))
         return request
 
+    def _unpark_all(self, client: FiveTuple) -> None:
+        """Forget the requests of a client that are being looked up: there is no way to answer them any more."""
+        for ticket, request in list(self._lookups.items()):
+            if request.client == client:
+                self._unpark(ticket)
+
     def _expired(self, key: DeadlineKey, now: Now) -> None:
         state, item = self.state, key.item
         allocation = state.by_serial.get(key.owner)
@@ -278,6 +309,8 @@ class TurnCore:
             state.reservation_expired(item, now)
         elif key.kind is DeadlineKind.RETRANSMISSION and isinstance(item, tuple):
             state.retransmissions.forget(item)
+        elif key.kind is DeadlineKind.CONNECTION and isinstance(item, int):
+            state.tcp.expired(item, now)
         elif key.kind is DeadlineKind.LOOKUP and isinstance(item, int):
             request = self._unpark(item)
             if request is not None:

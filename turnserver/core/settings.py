@@ -57,6 +57,12 @@ class Limits:
     """Credential look-ups under way at once; a stranger cannot queue more."""
     lookup_timeout: int = 5
     """A look-up unanswered for so long is answered with 500."""
+    tcp_connections_per_allocation: int = 32
+    """Connections with peers, in whatever state, of one TCP allocation; 508 beyond it."""
+    connect_timeout: int = 30
+    """RFC 6062 §5.2: at least 30 seconds for a peer to take a connection; 447 after it."""
+    connection_bind_timeout: int = 30
+    """RFC 6062 §5.2, §5.3: a peer connection that the client has not claimed by then is closed."""
 
 
 @dataclass(frozen=True, slots=True)

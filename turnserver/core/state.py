@@ -12,7 +12,7 @@ from auth.store import CredentialStore
 from auth.types import Credential
 from stun.address import Address
 from stun.attributes import AddressErrorValue
-from stun.constants import AddressFamily
+from stun.constants import AddressFamily, TransportProtocol
 from turnserver.core.addresses import RelayAddresses
 from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState
 from turnserver.core.commands import (
@@ -34,6 +34,7 @@ from turnserver.core.reflection import ReflectionBudget
 from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
 
 __all__ = ["CoreState", "Opening", "Reservation", "Slot"]
@@ -101,7 +102,11 @@ class CoreState:
         self.nonces = nonces
         self.entropy = entropy
         self.addresses = RelayAddresses(settings.relays, settings.ports)
-        self.ports = {relay.bound: RelayPorts(settings.ports, entropy) for relay in settings.relays}
+        self.ports = {
+            (relay.bound, protocol): RelayPorts(settings.ports, entropy)
+            for relay in settings.relays
+            for protocol in (TransportProtocol.UDP, TransportProtocol.TCP)
+        }
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
         self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
         self.deadlines = Deadlines()
@@ -114,6 +119,7 @@ class CoreState:
         self._reserved: dict[str, int] = {}
         self.openings: dict[int, Opening] = {}
         self.opening_relays: dict[RelayId, tuple[Opening, Slot]] = {}
+        self.tcp = TcpConnections(self)
         self.commands: list[Command] = []
         self.events: list[Event] = []
         self._relay_serial = 0
@@ -144,10 +150,16 @@ class CoreState:
         allocation = self.allocations.get(client)
         return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
 
-    def new_allocation(self, client: FiveTuple, credential: Credential, now: Now) -> Allocation:
+    def new_allocation(
+        self,
+        client: FiveTuple,
+        credential: Credential,
+        now: Now,
+        protocol: TransportProtocol = TransportProtocol.UDP,
+    ) -> Allocation:
         """Enter an allocation that is about to open; its quota has been taken."""
         self._allocation_serial += 1
-        allocation = Allocation(self._allocation_serial, client, credential, now.mono)
+        allocation = Allocation(self._allocation_serial, client, credential, now.mono, protocol=protocol)
         self.allocations[client] = allocation
         self.by_serial[allocation.serial] = allocation
         self.by_user.setdefault(credential.user_id, set()).add(allocation)
@@ -188,11 +200,12 @@ class CoreState:
         found = [relay for relay in self.settings.relays if len(relay.bound) == size]
         return sorted(found, key=lambda relay: relay.bound != preferred)
 
-    def new_relay(self, address: RelayAddress, port: int) -> Relay:
+    def new_relay(self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP) -> Relay:
         """Have a relay opened on a port that has been taken for it."""
         self._relay_serial += 1
-        relay = Relay(RelayId(self._relay_serial), Address(address.bound, port), Address(address.external, port))
-        self.command(OpenRelay(relay.id, relay.bound))
+        bound, advertised = Address(address.bound, port), Address(address.external, port)
+        relay = Relay(RelayId(self._relay_serial), bound, advertised, protocol=protocol)
+        self.command(OpenRelay(relay.id, relay.bound, protocol))
         return relay
 
     def attach_relay(self, allocation: Allocation, relay: Relay) -> None:
@@ -216,7 +229,9 @@ class CoreState:
         del self.by_relay[relay.id]
         self.opening_relays.pop(relay.id, None)
         self.deadlines.remove(DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id))
-        self.close_relay(relay, now)
+        self.close_relay(relay, now)  # before its connections, so that no peer gets in while they are closed
+        for connection in self.tcp.of(allocation, relay):
+            self.tcp.close(connection, now)
 
     def drop_mate(self, slot: Slot, now: Now) -> None:
         """Close the relay that a slot was going to reserve, if it has one."""
@@ -228,8 +243,8 @@ class CoreState:
     def close_relay(self, relay: Relay, now: Now) -> None:
         """Close a relay's socket, unless it never opened, and free its port."""
         if relay.state is not RelayState.FAILED:
-            self.command(CloseRelay(relay.id))
-        self.ports[relay.bound.ip].give_back(relay.bound.port, now)
+            self.command(CloseRelay(relay.id, relay.protocol))
+        self.ports[relay.bound.ip, relay.protocol].give_back(relay.bound.port, now)
 
     # Reservations
 
@@ -329,7 +344,12 @@ class CoreState:
         return allocation.relay_for(AddressFamily.IPV4 if len(ip) == 4 else AddressFamily.IPV6)
 
     def _tell_permission(self, allocation: Allocation, relay: Relay, ip: bytes) -> None:
-        """Say until when datagrams may come from where ``ip`` is on the wire: there, two permissions can be one."""
+        """Say until when datagrams may come from where ``ip`` is on the wire: there, two permissions can be one.
+
+        Of a TCP relay every connection is asked about by itself (RFC 6062 §5.3).
+        """
+        if relay.protocol is not TransportProtocol.UDP:
+            return
         until = max(allocation.permissions.get(name, 0.0) for name in self.addresses.aliases(ip))
         wire = self.addresses.wire_ip(ip)
         self.command(AllowPeer(relay.id, wire, until) if until else ForbidPeer(relay.id, wire))

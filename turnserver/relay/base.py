@@ -3,6 +3,8 @@
 A datapath owns the relay sockets and the only route table. Packets that have a route never reach the core. It looks a
 packet's route up by what the socket returned and sends in place: no object is made per packet.
 
+TCP relays (RFC 6062) carry connections, not packets, and have a seam of their own: `StreamRelays`.
+
 The client side of a route is a `ClientPath`, which the client's transport owns. The datapath hangs a `ChannelHop` for
 each of the client's channels into ``path.channels``; the transport, on reading ChannelData from that client, finds the
 hop there and calls it. So the look-up costs a dictionary access on either side and neither side imports the other.
@@ -12,8 +14,9 @@ from typing import Protocol
 
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+from turnserver.streams import ByteStream
 
-__all__ = ["ChannelHop", "ClientPath", "ClientSender", "Datapath", "DatapathSink"]
+__all__ = ["ChannelHop", "ClientPath", "ClientSender", "Datapath", "DatapathSink", "StreamRelaySink", "StreamRelays"]
 
 
 class ChannelHop(Protocol):
@@ -99,3 +102,53 @@ class Datapath(Protocol):
 
     def close(self) -> None:
         """Close every relay; nothing is delivered afterwards."""
+
+
+class StreamRelaySink(Protocol):
+    """What TCP relays tell the engine. A connection that was closed by `StreamRelays.close_peer` is not told of."""
+
+    def peer_connected(self, connection: int) -> None:
+        """A connection asked for with `StreamRelays.connect` stands."""
+
+    def peer_failed(self, connection: int) -> None:
+        """It does not, and never will."""
+
+    def peer_accepted(self, relay: RelayId, peer: Address) -> int | None:
+        """A peer has connected to a relay; gives the connection's number, or None when it is to be closed at once."""
+
+    def peer_gone(self, connection: int) -> None:
+        """A spliced connection is over, and both of its ends are closed."""
+
+
+class StreamRelays(Protocol):
+    """TCP relays: they listen, connect to peers, and splice peers' connections with clients'."""
+
+    def attach(self, sink: StreamRelaySink) -> None:
+        """Called once, inside the running event loop, before anything else."""
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Stop listening and close every connection of the relay; unknown relays are ignored."""
+
+    def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
+        """Begin to connect to ``peer`` from the relay's address; nothing is read until it is spliced.
+
+        Raises `turnserver.errors.DatapathError` when that fails at once.
+        """
+
+    def close_peer(self, connection: int) -> None:
+        """Close a connection in whatever state, both ends; unknown ones are ignored."""
+
+    def splice(self, connection: int, client: ByteStream) -> None:
+        """Join a connection that stands to a client's stream, which is owned from now on.
+
+        Raises `turnserver.errors.DatapathError`, having closed the stream, when there is no such connection.
+        """
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened, in bytes: a stream has no packets."""
+
+    def close(self) -> None:
+        """Close everything; nothing is told afterwards."""

@@ -202,6 +202,54 @@ def test_file_with_secrets_that_everybody_can_read_is_warned_of(tmp_path: Path) 
         assert len(load(path, {"TURN": HUSH}).warnings) == expected
 
 
+def test_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) -> None:
+    """Paths relative to the file, whatever the working directory; every one that is wrong is told, with its line."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    for name in ("chain.pem", "key.pem"):
+        (folder / name).touch(mode=0o600)
+    os.mkfifo(folder / "pipe")
+    text = "tls:\n  certificates:\n    - {certificate: chain.pem, key: key.pem}\n"
+    (pair,) = load(write(folder, text), {}).config.tls.certificates
+    assert (pair.certificate, pair.key) == (folder / "chain.pem", folder / "key.pem")
+    wrong = text + (
+        "    - {certificate: missing.pem, key: pipe}\n"
+        "    - certificate: .\n"
+        "    - {certificate: 3, key: '', kye: key.pem}\n"
+        '    - {certificate: "a\\0b", key: key.pem}\n'
+    )
+    said = problems_of(write(folder, wrong))
+    assert [(problem.line, problem.key, problem.found) for problem in said] == [
+        (4, "tls.certificates[1].certificate", "'missing.pem': No such file or directory"),
+        (4, "tls.certificates[1].key", "'pipe': not a regular file"),
+        (5, "tls.certificates[2].certificate", "'.': not a regular file"),
+        (5, "tls.certificates[2].key", "nothing"),
+        (6, "tls.certificates[3].certificate", "3"),
+        (6, "tls.certificates[3].key", "''"),
+        (6, "tls.certificates[3].kye", "an unknown key"),
+        (7, "tls.certificates[4].certificate", "'a\\x00b': not a path"),
+    ]
+    assert "one of certificate, key (did you mean key?)" in said[6].allowed
+
+
+def test_a_certificate_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+    """What follows from a problem is not told as another one."""
+    text = "listeners: [{transport: tls, address: 127.0.0.1}]\ntls: {certificates: [{certificate: a, key: b}]}\n"
+    said = problems_of(write(tmp_path, text))
+    assert [problem.key for problem in said] == ["tls.certificates[0].certificate", "tls.certificates[0].key"]
+
+
+def test_a_private_key_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
+    for name in ("chain.pem", "key.pem"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o644)
+    path = write(tmp_path, "auth: {users: {a: b}}\ntls: {certificates: [{certificate: chain.pem, key: key.pem}]}\n")
+    (warning,) = load(path, {}).warnings
+    assert str(tmp_path / "key.pem") in warning
+    (tmp_path / "key.pem").chmod(0o640)
+    assert load(path, {}).warnings == ()
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing file, a folder, a pipe (which is not waited for), too much, no text: one sentence each."""
     os.mkfifo(tmp_path / "pipe")
@@ -259,10 +307,16 @@ scalars = (
     | st.integers()
     | st.floats()
     | st.text(max_size=12)
-    | st.sampled_from(["udp", "10m", "::1", "0.0.0.0", "10.0.0.0/8", "2000-3000", "null", "sha256", "(secret)", HUSH])
+    | st.sampled_from(
+        ["udp", "shared", "10m", "::1", "0.0.0.0", "10.0.0.0/8", "2000-3000", "null", "sha256", "(secret)", HUSH]
+    )
 )
 words = st.sampled_from(sorted({part for path in variables().values() for part in path}))
-keys = words | st.sampled_from(["transport", "address", "port", "secret", "hash", "file", "env"]) | st.text(max_size=6)
+keys = (
+    words
+    | st.sampled_from(["transport", "address", "port", "secret", "hash", "file", "env", "certificate", "key"])
+    | st.text(max_size=6)
+)
 trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
 )

@@ -1,12 +1,13 @@
 """The schema: defaults, bounds, and what must fit together."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from turnserver.config import Config, Listener, PortRange
+from turnserver.config import CertificateConfig, Config, Listener, PortRange
 from turnserver.config.context import Context
 from turnserver.config.models import Section
 
@@ -53,7 +54,26 @@ def test_default_limits() -> None:
     assert (limits.reflection_burst, limits.reflection_rate, limits.pending_lookups) == (65_536, 4096, 1024)
 
 
-@pytest.mark.parametrize("section", [*sections(), Listener], ids=lambda section: section.__name__)
+def test_default_limits_of_streams() -> None:
+    """Rule 22: what a connection may take of the server is bounded in number, time and bytes."""
+    limits = Config().limits
+    assert (limits.connections, limits.connections_per_address, limits.tcp_connections_per_allocation) == (
+        10_000,
+        200,
+        32,
+    )
+    assert (limits.handshake_timeout, limits.first_message_timeout) == (10, 10)
+    assert (limits.idle_timeout, limits.stall_timeout, limits.send_queue) == (60, 30, 262_144)
+    assert Config().tls.reload_interval == 10
+
+
+def test_a_queue_holds_the_largest_message() -> None:
+    """RFC 8656 §12.5: ChannelData of 65,535 bytes with header and padding; a smaller queue could never send it."""
+    assert [path for path, _ in refusals({"limits": {"send_queue": 65_539}})] == [("limits", "send_queue")]
+    assert Config.model_validate({"limits": {"send_queue": 65_540}}).limits.send_queue == 65_540
+
+
+@pytest.mark.parametrize("section", [*sections(), Listener, CertificateConfig], ids=lambda section: section.__name__)
 def test_every_option_is_described(section: type[BaseModel]) -> None:
     assert section.__doc__
     for name, info in section.model_fields.items():
@@ -61,7 +81,7 @@ def test_every_option_is_described(section: type[BaseModel]) -> None:
         assert info.description.endswith("."), name
 
 
-@pytest.mark.parametrize("section", [*sections(), Listener], ids=lambda section: section.__name__)
+@pytest.mark.parametrize("section", [*sections(), Listener, CertificateConfig], ids=lambda section: section.__name__)
 def test_sections_are_frozen_and_closed(section: type[BaseModel]) -> None:
     assert section.model_config["frozen"] is True
     assert section.model_config["extra"] == "forbid"
@@ -79,7 +99,7 @@ def test_one_word_of_yaml_is_not_mistaken_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [3, "text", [], True])
-@pytest.mark.parametrize("name", ["relay", "auth", "peers", "limits", "log"])
+@pytest.mark.parametrize("name", ["tls", "relay", "auth", "peers", "limits", "log"])
 def test_a_section_is_a_mapping(name: str, value: object) -> None:
     ((path, message),) = refusals({name: value})
     assert path == (name,)
@@ -102,6 +122,112 @@ def test_duplicate_listeners() -> None:
     ((path, message),) = refusals({"listeners": [{"address": "127.0.0.1"}, one, other]})
     assert path == ("listeners", 2)
     assert "listeners[1]" in message
+
+
+LOOPBACK = {"address": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "tls", "port"),
+    [
+        ({}, False, 3478),
+        ({"transport": "tcp"}, False, 3478),
+        ({"transport": "tls"}, True, 5349),
+        ({"transport": "shared"}, True, 443),
+        ({"transport": "shared", "tls": None, "port": None}, True, 443),
+        ({"transport": "shared", "tls": True}, True, 443),
+        ({"transport": "shared", "tls": False}, False, 80),
+        ({"transport": "shared", "tls": False, "port": 443}, False, 443),
+    ],
+)
+def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls: bool, port: int) -> None:
+    """RFC 8656 §3.1 (ports 3478 and 5349, RFC 5928 §3); a shared port is where HTTPS or HTTP is looked for."""
+    listener = Listener.model_validate({**LOOPBACK, **given})
+    assert (listener.tls, listener.port) == (tls, port)
+    assert listener.is_stream == (listener.transport != "udp")
+    assert Listener.model_validate(listener.model_dump(mode="json")) == listener
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"transport": "udp", "tls": True}, "tls"),
+        ({"transport": "tcp", "tls": True}, "tls"),
+        ({"transport": "tls", "tls": False}, "tls"),
+        ({"transport": "shared", "tls": "no"}, "tls"),
+        ({"transport": "udp", "proxies": ["10.0.0.0/8"]}, "proxies"),
+        ({"transport": "dtls"}, "transport"),
+    ],
+)
+def test_what_does_not_fit_a_transport(given: dict[str, Any], key: str) -> None:
+    ((path, _),) = refusals({"listeners": [{**LOOPBACK, **given}]})
+    assert path == ("listeners", 0, key)
+
+
+def test_udp_and_tcp_ports_are_different_things() -> None:
+    listeners = [LOOPBACK, {**LOOPBACK, "transport": "tcp"}, {"address": "::1", "transport": "tcp"}]
+    assert len(Config.model_validate({"listeners": listeners}).listeners) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "collide"),
+    [
+        ({"transport": "tcp"}, {"transport": "shared", "tls": False}, True),
+        ({"transport": "tcp"}, {"transport": "tcp"}, True),
+        ({"transport": "tcp", "address": "0.0.0.0"}, {"transport": "shared", "tls": False}, True),
+        ({"transport": "tcp"}, {"transport": "shared", "tls": False, "address": "0.0.0.0"}, True),
+        ({"transport": "tcp", "address": "0.0.0.0"}, {"transport": "tcp", "proxies": ["10.0.0.1"]}, True),
+        ({"transport": "tcp", "address": "0.0.0.0"}, {"transport": "tcp"}, False),
+        ({"transport": "tcp", "address": "::"}, {"transport": "shared", "tls": False}, False),
+        ({"transport": "tcp"}, {"transport": "shared", "tls": False, "port": 444}, False),
+        ({"transport": "udp"}, {"transport": "shared", "tls": False}, False),
+    ],
+)
+def test_streams_cannot_share_a_port(one: dict[str, Any], other: dict[str, Any], collide: bool) -> None:
+    """There is one TCP port 443 on an address, and a wildcard takes it on every address."""
+    data = {"listeners": [{**LOOPBACK, "port": 443, **one}, {**LOOPBACK, "port": 443, **other}]}
+    if not collide:
+        assert len(Config.model_validate(data).listeners) == 2
+        return
+    ((path, message),) = refusals(data)
+    assert path == ("listeners", 1)
+    assert "TCP on" in message
+    assert "listeners[0]" in message
+
+
+@pytest.mark.parametrize("transport", ["tls", "shared"])
+def test_tls_without_certificates(transport: str) -> None:
+    """The problem names the listener and where the certificates belong."""
+    context = Context()
+    Config.model_validate({"listeners": [LOOPBACK, {**LOOPBACK, "transport": transport}]}, context=context)
+    (finding,) = context.findings
+    assert finding.path == ("listeners", 1, "transport")
+    assert "tls.certificates" in finding.found + finding.allowed
+    assert ("listeners[].tls: false" in finding.allowed) == (transport == "shared")
+
+
+def test_tls_with_certificates(tmp_path: Path) -> None:
+    for name in ("chain.pem", "key.pem"):
+        (tmp_path / name).touch(mode=0o600)
+    data = {
+        "listeners": [{**LOOPBACK, "transport": "tls"}],
+        "tls": {"certificates": [{"certificate": "chain.pem", "key": "key.pem"}], "reload_interval": "1m"},
+    }
+    context = Context(directory=tmp_path)
+    config = Config.model_validate(data, context=context)
+    (pair,) = config.tls.certificates
+    assert (pair.certificate, pair.key, config.tls.reload_interval) == (
+        tmp_path / "chain.pem",
+        tmp_path / "key.pem",
+        60,
+    )
+    assert context.findings == []
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_plain_shared_port_needs_no_certificates() -> None:
+    config = Config.model_validate({"listeners": [{**LOOPBACK, "transport": "shared", "tls": False}]})
+    assert config.tls.certificates == ()
 
 
 def test_duplicate_relay_addresses() -> None:

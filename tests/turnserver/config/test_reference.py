@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from turnserver.config import Config, Listener, SharedSecretConfig, json_schema, reference, show
+from turnserver.config import CertificateConfig, Config, Listener, SharedSecretConfig, json_schema, reference, show
 from turnserver.config.models import Section
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
@@ -19,6 +19,7 @@ def all_keys() -> list[str]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             found += [f"{name}.{inner}" for inner in info.annotation.model_fields]
     found += [f"listeners[].{name}" for name in Listener.model_fields]
+    found += [f"tls.certificates[].{name}" for name in CertificateConfig.model_fields]
     return found + [f"auth.shared_secrets[].{name}" for name in SharedSecretConfig.model_fields]
 
 
@@ -78,6 +79,13 @@ def test_schema_is_closed_and_described() -> None:
     for name, part in schema["$defs"].items():
         if name != "SharedSecretConfig":
             closed(part)
+
+
+def test_defaults_that_depend_on_the_transport_are_not_given_as_one() -> None:
+    properties = json_schema()["$defs"]["Listener"]["properties"]
+    assert "default" not in properties["port"]
+    assert "default" not in properties["tls"]
+    assert reference().count("| by transport |") == 2
 
 
 def test_schema_bounds() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from stun.attributes import (
     ADDITIONAL_ADDRESS_FAMILY,
     ADDRESS_ERROR_CODE,
+    DONT_FRAGMENT,
     EVEN_PORT,
     LIFETIME,
     REQUESTED_ADDRESS_FAMILY,
@@ -38,6 +39,7 @@ __all__ = ["handle", "relay_failed", "relay_opened"]
 class _Plan:
     """What the checks have found that the client wants."""
 
+    protocol: TransportProtocol = TransportProtocol.UDP
     families: list[AddressFamily] = field(default_factory=list)
     errors: list[AddressErrorValue] = field(default_factory=list)
     lifetime: int = 0
@@ -85,8 +87,19 @@ def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
     protocol = request.message.first(REQUESTED_TRANSPORT)
     if protocol is None:
         raise Refusal(ErrorCode.BAD_REQUEST)
-    if protocol != TransportProtocol.UDP:
+    if protocol == TransportProtocol.TCP:
+        _tcp(request)
+        plan.protocol = TransportProtocol.TCP
+    elif protocol != TransportProtocol.UDP:
         raise Refusal(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL)
+
+
+def _tcp(request: Request) -> None:
+    """RFC 6062 §5.1: only over TCP or TLS, and without DONT-FRAGMENT, EVEN-PORT and RESERVATION-TOKEN → 400."""
+    if not request.client.transport.is_stream:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if any(request.message.has(other) for other in (DONT_FRAGMENT, EVEN_PORT, RESERVATION_TOKEN)):
+        raise Refusal(ErrorCode.BAD_REQUEST)
 
 
 def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -192,7 +205,7 @@ def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:
-    allocation = state.new_allocation(request.client, request.user, request.now)
+    allocation = state.new_allocation(request.client, request.user, request.now, plan.protocol)
     opening = Opening(request, allocation, plan.lifetime, [], plan.errors)
     state.openings[allocation.serial] = opening
     if plan.reserved is not None:
@@ -212,11 +225,12 @@ def _open(state: CoreState, request: Request, plan: _Plan) -> None:
 def _try_next_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> None:
     """Have the slot's relay opened on another random port (rule 13), of another address when one is full."""
     for address in slot.addresses if slot.attempts > 0 else ():
-        port = state.ports[address.bound].take(now, even=slot.even, pair=slot.pair)
+        protocol = opening.allocation.protocol
+        port = state.ports[address.bound, protocol].take(now, even=slot.even, pair=slot.pair)
         if port is None:
             continue
         slot.attempts -= 1
-        slot.relay = state.new_relay(address, port)
+        slot.relay = state.new_relay(address, port, protocol)
         state.attach_relay(opening.allocation, slot.relay)
         state.opening_relays[slot.relay.id] = (opening, slot)
         if slot.pair:
@@ -300,5 +314,6 @@ def _finish(state: CoreState, opening: Opening, now: Now) -> None:
             tuple(relay.id for relay in allocation.relays),
             tuple(relay.advertised for relay in allocation.relays),
             opening.lifetime,
+            allocation.protocol,
         )
     )

@@ -2,7 +2,7 @@
 
 from stun.attributes import CHANNEL_NUMBER, XOR_PEER_ADDRESS
 from stun.channeldata import decode
-from stun.constants import CHANNEL_MIN, ErrorCode
+from stun.constants import CHANNEL_MIN, ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
 from turnserver.core.errors import Refusal
@@ -18,6 +18,8 @@ __all__ = ["channel_data", "handle"]
 def handle(state: CoreState, request: Request) -> None:
     """Bind a channel to a peer, or refresh the binding (rule 17): never a wrong 400, clients give up on it."""
     allocation = own_allocation(state, request)
+    if allocation.protocol is not TransportProtocol.UDP:
+        raise Refusal(ErrorCode.ALLOCATION_MISMATCH, "Not a UDP allocation")
     number = request.message.first(CHANNEL_NUMBER)
     peer = request.message.first(XOR_PEER_ADDRESS)
     if number is None or peer is None:

@@ -3,7 +3,7 @@
 from stun.address import Address
 from stun.attributes import DATA, DONT_FRAGMENT, ICMP, XOR_PEER_ADDRESS, IcmpValue
 from stun.channeldata import encode, encode_padded
-from stun.constants import MessageClass, Method
+from stun.constants import MessageClass, Method, TransportProtocol
 from stun.errors import EncodeError
 from stun.message import Message, MessageBuilder
 from turnserver.core.allocation import Allocation
@@ -24,7 +24,7 @@ def send(state: CoreState, client: FiveTuple, message: Message) -> None:
     Raises `stun.errors.MalformedMessage` for an attribute that cannot be read; the caller drops the indication.
     """
     allocation = state.live(client)
-    if allocation is None:
+    if allocation is None or allocation.protocol is not TransportProtocol.UDP:
         return
     peer = message.first(XOR_PEER_ADDRESS)
     data = message.first(DATA)

@@ -10,7 +10,7 @@ from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AddressErrorValue, AttributeType
-from stun.constants import AddressFamily, ErrorCode, Method
+from stun.constants import AddressFamily, ErrorCode, Method, TransportProtocol
 from stun.message import Message
 from tests.support.core_world import (
     PEER,
@@ -153,7 +153,8 @@ def test_dont_fragment_is_supported() -> None:
 REFUSED: dict[str, tuple[int, list[tuple[AttributeType[Any], Any]]]] = {
     "no REQUESTED-TRANSPORT": (400, []),
     "REQUESTED-TRANSPORT of the wrong size": (400, [raw(a.REQUESTED_TRANSPORT, b"\x11")]),
-    "TCP": (442, [(a.REQUESTED_TRANSPORT, 6)]),
+    "TCP over UDP": (400, [(a.REQUESTED_TRANSPORT, 6)]),
+    "SCTP": (442, [(a.REQUESTED_TRANSPORT, 132)]),
     "a protocol that nobody relays": (442, [(a.REQUESTED_TRANSPORT, 132)]),
     "a token beside EVEN-PORT": (400, [UDP, (a.RESERVATION_TOKEN, bytes(8)), (a.EVEN_PORT, False)]),
     "a token beside a family": (400, [UDP, (a.RESERVATION_TOKEN, bytes(8)), (a.REQUESTED_ADDRESS_FAMILY, 1)]),
@@ -243,7 +244,7 @@ def implied(faults: set[str]) -> set[str]:
 def attributes_for(faults: set[str]) -> list[tuple[AttributeType[Any], Any]]:
     found: list[tuple[AttributeType[Any], Any]] = []
     if "no transport" not in faults:
-        found.append((a.REQUESTED_TRANSPORT, 6 if "not UDP" in faults else 17))
+        found.append((a.REQUESTED_TRANSPORT, 132 if "not UDP" in faults else 17))
     if faults & {"token beside", "bad token"}:
         found.append((a.RESERVATION_TOKEN, bytes(8)))
     if faults & {"both families", "unsupported"}:
@@ -469,7 +470,7 @@ def test_half_a_dual_allocation_for_want_of_a_socket(broken: bytes, has: Address
     assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [has]
     expected = AddressErrorValue(lacks, 508, ErrorCode.INSUFFICIENT_CAPACITY.reason)
     assert answer.all(a.ADDRESS_ERROR_CODE) == [expected]
-    assert sorted(ports.used for ports in world.core.state.ports.values()) == [0, 1]
+    assert sum(ports.used for ports in world.core.state.ports.values()) == 1
     assert code_of(client.permit(PEER if lacks is IPV4 else PEER6)) == 443
     assert code_of(client.permit(PEER6 if lacks is IPV4 else PEER)) == 0
     client.refresh(0)
@@ -644,7 +645,7 @@ def test_a_pair_is_opened_whole_or_tried_elsewhere(which: int) -> None:
     assert unlucky.port not in (relayed.port, relayed.port + 1)
     assert answer.has(a.RESERVATION_TOKEN)
     assert sorted(bound.port for bound in world.bound.values()) == [relayed.port, relayed.port + 1]
-    assert world.core.state.ports[RELAY].used == 2
+    assert world.core.state.ports[RELAY, TransportProtocol.UDP].used == 2
     client.refresh(0)
     world.advance(30)
     world.assert_nothing_left()
@@ -665,7 +666,7 @@ def test_another_port_is_tried() -> None:
     assert isinstance(again, OpenRelay)
     assert isinstance(sent, SendToClient)
     assert Message.decode(sent.frame).first(a.XOR_RELAYED_ADDRESS) == again.bind
-    assert world.core.state.ports[RELAY].used == 1
+    assert world.core.state.ports[RELAY, TransportProtocol.UDP].used == 1
 
 
 def test_when_no_port_opens_it_is_508_and_all_is_given_back() -> None:

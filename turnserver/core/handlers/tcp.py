@@ -1,0 +1,121 @@
+"""TCP allocations (RFC 6062): Connect (§5.2), peers that connect (§5.3), ConnectionBind (§5.4), what ends both (§5.5).
+
+The way to a peer is guarded by the same one function as over UDP, in both directions: `refusal_of`.
+"""
+
+from stun.address import Address
+from stun.attributes import CONNECTION_ID, XOR_PEER_ADDRESS
+from stun.constants import ErrorCode, MessageClass, Method, TransportProtocol
+from stun.message import MessageBuilder
+from turnserver.core.allocation import Allocation
+from turnserver.core.errors import Refusal, Silence
+from turnserver.core.handlers.common import check_peer, own_allocation, refusal_of, relay_towards
+from turnserver.core.request import Request
+from turnserver.core.responses import begin_success, finish
+from turnserver.core.state import CoreState
+from turnserver.core.tcp_connections import ConnectionState
+from turnserver.core.types import Now, RelayId
+
+__all__ = ["bind", "connect", "peer_accepted", "peer_connected", "peer_failed", "peer_gone"]
+
+
+def connect(state: CoreState, request: Request) -> None:
+    """§5.2: begin to connect to a peer; the answer follows from `peer_connected`, `peer_failed` or the clock."""
+    allocation = own_allocation(state, request)
+    if allocation.protocol is not TransportProtocol.TCP:
+        raise Refusal(ErrorCode.ALLOCATION_MISMATCH, "Not a TCP allocation")
+    peer = request.message.first(XOR_PEER_ADDRESS)
+    if peer is None:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    _not_connected_yet(state, request, allocation, peer)
+    relay = relay_towards(allocation, peer)
+    check_peer(state, allocation, peer, with_port=True)
+    if state.tcp.full(allocation):
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    state.tcp.connect(allocation, relay, peer, state.addresses.to_wire(peer), request)
+
+
+def _not_connected_yet(state: CoreState, request: Request, allocation: Allocation, peer: Address) -> None:
+    """§5.2: a connection to this peer is being made, waits or is in use → 446. (An answered retransmission never
+    gets here.)
+    """
+    existing = state.tcp.towards(allocation, peer)
+    if existing is None:
+        return
+    asked = existing.request
+    if asked is not None and asked.message.transaction_id == request.message.transaction_id:
+        raise Silence("retransmission of a Connect that is being answered")
+    raise Refusal(ErrorCode.CONNECTION_ALREADY_EXISTS)
+
+
+def peer_connected(state: CoreState, number: int, now: Now) -> None:
+    """§5.2: the peer took the connection: answer with its CONNECTION-ID, kept for retransmissions."""
+    connection = state.tcp.by_id.get(number)
+    if connection is None or connection.state is not ConnectionState.CONNECTING:
+        return
+    request = state.tcp.connected(connection, now)
+    if request is None:
+        return
+    request.now = now
+    builder = begin_success(request).add(CONNECTION_ID, number)
+    frame = finish(builder, request, state.settings.software)
+    state.keep_answer((request.client, request.message.transaction_id), frame, now)
+    state.answer(request, frame)
+
+
+def peer_failed(state: CoreState, number: int, now: Now) -> None:
+    """§5.2: the peer did not take the connection → 447."""
+    connection = state.tcp.by_id.get(number)
+    if connection is not None and connection.state is ConnectionState.CONNECTING:
+        state.tcp.close(connection, now, gone=True)
+
+
+def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) -> int | None:
+    """§5.3: a peer has connected to a relay: announce it to the client.
+
+    None, and it is to be closed at once, unless there is a permission for the peer, the peer ACL has nothing against it
+    and there is room for one more.
+    """
+    allocation, relay = state.by_relay.get(relay_id, (None, None))
+    if allocation is None or relay is None or state.live(allocation.client) is not allocation:
+        return None
+    peer = state.addresses.to_client(wire)
+    if peer.ip not in allocation.permissions or refusal_of(state, peer, with_port=True) is not None:
+        return None
+    stale = state.tcp.towards(allocation, peer)
+    if stale is not None:
+        if stale.state is ConnectionState.CONNECTING:
+            return None
+        # Two connections between the same two addresses cannot be: the system knows that the former is dead.
+        state.tcp.close(stale, now)
+    if state.tcp.full(allocation):
+        return None
+    connection = state.tcp.accepted(allocation, relay, peer, now)
+    builder = MessageBuilder(Method.CONNECTION_ATTEMPT, MessageClass.INDICATION, state.entropy(12))
+    builder.add(CONNECTION_ID, connection.id).add(XOR_PEER_ADDRESS, peer)
+    state.send(allocation.client, builder.build())
+    return connection.id
+
+
+def bind(state: CoreState, request: Request) -> None:
+    """§5.4: make the connection that this came by the data connection of a peer's; answered first, then raw bytes."""
+    if not request.client.transport.is_stream:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if state.allocation(request.client) is not None:
+        # RFC 8656 §19: "a request was received that requires no allocation, but an allocation exists".
+        raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+    number = request.message.first(CONNECTION_ID)
+    connection = None if number is None else state.tcp.by_id.get(number)
+    if connection is None or connection.state is not ConnectionState.WAITING:
+        raise Refusal(ErrorCode.BAD_REQUEST)
+    if connection.allocation.credential.username != request.user.username:
+        raise Refusal(ErrorCode.WRONG_CREDENTIALS)
+    state.answer(request, finish(begin_success(request), request, state.settings.software))
+    state.tcp.bind(connection, request.client)
+
+
+def peer_gone(state: CoreState, number: int, now: Now) -> None:
+    """§5.5: a connection is over, both ways, and the shell has closed both of its ends."""
+    connection = state.tcp.by_id.get(number)
+    if connection is not None:
+        state.tcp.close(connection, now, gone=True)

@@ -1,0 +1,197 @@
+"""The TCP connections of allocations with their peers (RFC 6062): which there are, and when each one ends.
+
+States of a connection::
+
+    CONNECTING ──the peer took it──► WAITING ──ConnectionBind──► BOUND ──► gone
+        └──refused, or nothing for 30 s──► gone (447)
+    a peer connects ───────────────► WAITING ──nobody came for it in 30 s──► gone
+
+While one is waiting the shell keeps what the peer sends; once it is bound the shell joins it to the client's data
+connection, and no byte of it is seen here. Whatever ends it (either side, the allocation, the clock, the peer ACL) goes
+through `TcpConnections.close`, once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from stun.address import Address
+from stun.constants import ErrorCode
+from turnserver.core.allocation import Allocation, Relay
+from turnserver.core.answers import Answering, refuse
+from turnserver.core.commands import ClosePeer, Command, ConnectPeer, Splice
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind, Deadlines
+from turnserver.core.errors import Refusal
+from turnserver.core.events import PeerConnectionEnded, PeerConnectionOpened
+from turnserver.core.request import Request
+from turnserver.core.types import FiveTuple, Now
+
+__all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnections"]
+
+
+class ConnectionState(Enum):
+    """Where a peer connection stands."""
+
+    CONNECTING = "connecting"
+    WAITING = "waiting"
+    BOUND = "bound"
+
+
+@dataclass(slots=True, eq=False)
+class PeerConnection:
+    """One connection between a relay and a peer; ``peer`` as the client names it, ``id`` its CONNECTION-ID.
+
+    ``request`` is the Connect that waits for an answer, ``client`` the data connection once there is one.
+    """
+
+    id: int
+    allocation: Allocation
+    relay: Relay
+    peer: Address
+    created: float
+    state: ConnectionState
+    request: Request | None = None
+    client: FiveTuple | None = None
+
+
+class ConnectionHost(Answering, Protocol):
+    """What the connections need of the rest of the state; `turnserver.core.state.CoreState` has it."""
+
+    deadlines: Deadlines
+
+    def command(self, command: Command) -> None:
+        """Queue something for the shell to do."""
+
+
+class TcpConnections:
+    """Every peer connection, by CONNECTION-ID, by allocation and peer, and by the client's data connection."""
+
+    def __init__(self, host: ConnectionHost) -> None:
+        self._host = host
+        self.by_id: dict[int, PeerConnection] = {}
+        self.by_client: dict[FiveTuple, PeerConnection] = {}
+        self.by_allocation: dict[int, dict[Address, PeerConnection]] = {}
+
+    def towards(self, allocation: Allocation, peer: Address) -> PeerConnection | None:
+        """The connection of an allocation with a peer: there is never more than one (RFC 6062 §5.2)."""
+        return self.by_allocation.get(allocation.serial, {}).get(peer)
+
+    def of(self, allocation: Allocation, relay: Relay | None = None) -> list[PeerConnection]:
+        """The connections of an allocation, or of one of its relays."""
+        held = self.by_allocation.get(allocation.serial, {}).values()
+        return [connection for connection in held if relay is None or connection.relay is relay]
+
+    def full(self, allocation: Allocation) -> bool:
+        """Whether the allocation has as many connections as it may."""
+        limit = self._host.settings.limits.tcp_connections_per_allocation
+        return len(self.by_allocation.get(allocation.serial, ())) >= limit
+
+    def connect(self, allocation: Allocation, relay: Relay, peer: Address, wire: Address, request: Request) -> None:
+        """Begin to connect to a peer, at its address on the wire (RFC 6062 §5.2); the answer follows."""
+        connection = self._enter(allocation, relay, peer, ConnectionState.CONNECTING, request.now)
+        connection.request = request
+        self._due(connection, request.now, self._host.settings.limits.connect_timeout)
+        self._host.command(ConnectPeer(connection.id, relay.id, wire))
+
+    def connected(self, connection: PeerConnection, now: Now) -> Request | None:
+        """The peer took the connection; gives the Connect that is to be answered, if anybody still waits for it."""
+        request, connection.request = connection.request, None
+        self._wait(connection, now, inbound=False)
+        return request
+
+    def accepted(self, allocation: Allocation, relay: Relay, peer: Address, now: Now) -> PeerConnection:
+        """A peer has connected to a relay (RFC 6062 §5.3)."""
+        connection = self._enter(allocation, relay, peer, ConnectionState.WAITING, now)
+        self._wait(connection, now, inbound=True)
+        return connection
+
+    def bind(self, connection: PeerConnection, client: FiveTuple) -> None:
+        """Make ``client`` the data connection of a waiting peer connection (RFC 6062 §5.4)."""
+        connection.state = ConnectionState.BOUND
+        connection.client = client
+        self.by_client[client] = connection
+        self._host.deadlines.remove(_deadline(connection))
+        self._host.command(Splice(client, connection.id))
+
+    def close(self, connection: PeerConnection, now: Now, *, gone: bool = False) -> None:
+        """End a connection; a Connect that still waits gets 447. ``gone`` if the shell has closed it already."""
+        del self.by_id[connection.id]
+        held = self.by_allocation[connection.allocation.serial]
+        del held[connection.peer]
+        if not held:
+            del self.by_allocation[connection.allocation.serial]
+        if connection.client is not None:
+            del self.by_client[connection.client]
+        self._host.deadlines.remove(_deadline(connection))
+        if not gone:
+            self._host.command(ClosePeer(connection.id))
+        if connection.state is not ConnectionState.CONNECTING:
+            self._tell_end(connection, now)
+        elif connection.request is not None:
+            connection.request.now = now
+            refuse(self._host, connection.request, Refusal(ErrorCode.CONNECTION_TIMEOUT_OR_FAILURE), keep=True)
+
+    def close_where(self, allocation: Allocation, unwanted: Callable[[Address], bool], now: Now) -> None:
+        """End the connections of an allocation with peers that ``unwanted`` says so of."""
+        for connection in self.of(allocation):
+            if unwanted(connection.peer):
+                self.close(connection, now)
+
+    def expired(self, number: int, now: Now) -> None:
+        """A peer did not take a connection in time, or a client did not come for one (RFC 6062 §5.2, §5.3)."""
+        self.close(self.by_id[number], now)
+
+    def client_gone(self, client: FiveTuple, allocation: Allocation | None, now: Now) -> None:
+        """A client's connection has ended: a data connection takes its peer's with it (RFC 6062 §5.5).
+
+        If it was a control connection, nobody is left there to answer.
+        """
+        bound = self.by_client.get(client)
+        if bound is not None:
+            self.close(bound, now)
+        for connection in [] if allocation is None else self.of(allocation):
+            connection.request = None
+
+    def _enter(
+        self, allocation: Allocation, relay: Relay, peer: Address, state: ConnectionState, now: Now
+    ) -> PeerConnection:
+        number = self._new_id()
+        connection = PeerConnection(number, allocation, relay, peer, now.mono, state)
+        self.by_id[number] = connection
+        self.by_allocation.setdefault(allocation.serial, {})[peer] = connection
+        return connection
+
+    def _new_id(self) -> int:
+        """Random, though RFC 6062 §5.2 asks only that it be unique: nobody can claim what they were not told of."""
+        while True:
+            number = int.from_bytes(self._host.entropy(4), "big")
+            if number not in self.by_id:
+                return number
+
+    def _wait(self, connection: PeerConnection, now: Now, *, inbound: bool) -> None:
+        connection.state = ConnectionState.WAITING
+        self._due(connection, now, self._host.settings.limits.connection_bind_timeout)
+        allocation = connection.allocation
+        self._host.event(
+            PeerConnectionOpened(
+                allocation.client, allocation.credential.user_id, connection.peer, connection.id, inbound
+            )
+        )
+
+    def _tell_end(self, connection: PeerConnection, now: Now) -> None:
+        allocation = connection.allocation
+        bound = connection.state is ConnectionState.BOUND
+        duration = now.mono - connection.created
+        self._host.event(
+            PeerConnectionEnded(
+                allocation.client, allocation.credential.user_id, connection.peer, connection.id, bound, duration
+            )
+        )
+
+    def _due(self, connection: PeerConnection, now: Now, seconds: int) -> None:
+        self._host.deadlines.set(_deadline(connection), now.mono + seconds)
+
+
+def _deadline(connection: PeerConnection) -> DeadlineKey:
+    return DeadlineKey(DeadlineKind.CONNECTION, 0, connection.id)

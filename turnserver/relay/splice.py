@@ -1,0 +1,155 @@
+"""Two streams made one (RFC 6062 §5.4, §5.5): what comes out of either goes into the other, at the slower one's pace.
+
+Each way holds at most one chunk that its target has not taken; until it has, its source is not read, so the kernel's
+receive window tells the sender to wait. The end of a stream is carried over as the end of the other direction only: a
+peer that has said all it has to say may still be answered. When both have ended, or either breaks, both are closed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from turnserver.streams import ByteStream
+
+__all__ = ["Splice"]
+
+CHUNK: Final = 64 * 1024
+"""Bytes read at a time, and so the most that one way of a splice holds."""
+
+BURST: Final = 4
+"""Chunks moved one way before everybody else has their turn."""
+
+
+class _Way:
+    """One direction."""
+
+    __slots__ = ("_pending", "done", "ended", "octets", "scheduled", "source", "target", "waiting")
+
+    def __init__(self, source: ByteStream, target: ByteStream) -> None:
+        self.source = source
+        self.target = target
+        self.octets = 0
+        self.ended = False
+        self.done = False
+        self.scheduled = False
+        self.waiting = False
+        self._pending = memoryview(b"")
+
+    def move(self) -> bool:
+        """Move what can be moved now; True if there may be more. Raises OSError when either end has broken."""
+        for _ in range(BURST):
+            if self._pending and not self._flush():
+                return False
+            if self.ended:
+                if not self.done:
+                    self.done = True
+                    self.target.shutdown_write()
+                return False
+            data = self.source.recv(CHUNK)
+            if data is None:
+                return False
+            if not data:
+                self.ended = True
+                self.source.want_read(False)
+            self._pending = memoryview(data)
+        return True
+
+    def _flush(self) -> bool:
+        """Have the target take what is pending; False if it must be waited for, and the source with it."""
+        while self._pending:
+            taken = self.target.send(self._pending)
+            if not taken:
+                self._wait(True)
+                return False
+            self.octets += taken
+            self._pending = self._pending[taken:]
+        self._wait(False)
+        return True
+
+    def _wait(self, on: bool) -> None:
+        """Listen for room in the target instead of for data from the source, or the other way round."""
+        if on is not self.waiting:
+            self.waiting = on
+            self.target.want_write(on)
+            self.source.want_read(not on and not self.ended)
+
+
+class Splice:
+    """A client's data connection and its peer connection, joined; ``over`` is called once when it ends by itself."""
+
+    def __init__(self, client: ByteStream, peer: ByteStream, over: Callable[[], None]) -> None:
+        self._client = client
+        self._peer = peer
+        self._over = over
+        self._up = _Way(client, peer)
+        self._down = _Way(peer, client)
+        self._closed = False
+        self._octets_seen = -1
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def octets_to_peer(self) -> int:
+        """Bytes that the peer has been sent."""
+        return self._up.octets
+
+    @property
+    def octets_to_client(self) -> int:
+        """Bytes that the client has been sent."""
+        return self._down.octets
+
+    def start(self) -> None:
+        """Begin to move, with what either side has already sent."""
+        client, peer, up, down = self._client, self._peer, self._up, self._down
+        client.on_readable = peer.on_writable = lambda: self._move(up)
+        peer.on_readable = client.on_writable = lambda: self._move(down)
+        client.want_read(True)
+        peer.want_read(True)
+        # A stream may hold bytes that no event will announce: those read along with the ConnectionBind, a TLS record.
+        self._move(up)
+        self._move(down)
+
+    def close(self) -> None:
+        """Close both ends; ``over`` is not called. Calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._client.close()
+            self._peer.close()
+
+    def abandoned(self) -> bool:
+        """True if one side has ended and nothing has moved since the last time that this was asked.
+
+        A side that has closed altogether looks just like one that has only said its last word; time tells.
+        """
+        octets, seen = self._up.octets + self._down.octets, self._octets_seen
+        self._octets_seen = octets if self._up.done or self._down.done else -1
+        return self._octets_seen == seen >= 0
+
+    def _move(self, way: _Way) -> None:
+        if self._closed:
+            return
+        try:
+            more = way.move()
+        except OSError:
+            self._end()
+            return
+        if self._up.done and self._down.done:
+            self._finish()
+        elif more and not way.scheduled:
+            way.scheduled = True
+            self._loop.call_soon(self._again, way)
+
+    def _again(self, way: _Way) -> None:
+        way.scheduled = False
+        self._move(way)
+
+    def _finish(self) -> None:
+        """Both sides have said all; a stream may still be sending the last of it."""
+        sending = [stream for stream in (self._client, self._peer) if not stream.flushed]
+        for stream in sending:
+            stream.want_write(True)
+        if not sending:
+            self._end()
+
+    def _end(self) -> None:
+        self.close()
+        self._over()

@@ -1,0 +1,271 @@
+"""TCP relays (RFC 6062): a listening socket per relayed transport address, and the connections with its peers.
+
+A peer's connection is not read before a client has come for it: what the peer sends meanwhile stays in the kernel's
+receive buffer, and the window that the kernel advertises shrinks accordingly (RFC 6062 §5.2, §5.3). Then it is spliced
+with the client's (`turnserver.relay.splice`).
+
+Connections are made from the very address that the relay listens on (RFC 6062 §5.2), so several sockets share one port.
+The listening socket is bound alone, so that a port in use is an error; only afterwards is it made to share
+(``SO_REUSEPORT``), and only with sockets of this user that ask for it.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from typing import Final
+
+from stun.address import Address
+from turnserver.core.types import Counters, RelayId
+from turnserver.errors import DatapathError
+from turnserver.net import from_sockaddr, to_sockaddr
+from turnserver.relay.base import StreamRelaySink
+from turnserver.relay.splice import Splice
+from turnserver.streams import ByteStream, bind_tcp
+
+__all__ = ["TcpRelays"]
+
+BACKLOG: Final = 64
+"""Peers that may wait to be accepted by one relay."""
+
+ACCEPT_BURST: Final = 16
+"""Peers accepted by one relay per turn of the loop."""
+
+ACCEPT_PAUSE: Final = 1.0
+"""Seconds for which a relay accepts nobody after the system had no room for one more socket: to spin would not help."""
+
+SWEEP_INTERVAL: Final = 60.0
+"""Seconds between looks for abandoned connections: half closed, and nothing moving from one look to the next."""
+
+_logger = logging.getLogger("meshturn.relay")
+
+
+class _Listener:
+    """One relayed transport address, and what its ended connections have carried."""
+
+    __slots__ = ("address", "connections", "octets_to_client", "octets_to_peers", "resuming", "sock")
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        self.sock = sock
+        self.address = address
+        self.connections: set[int] = set()
+        self.resuming: asyncio.TimerHandle | None = None
+        self.octets_to_peers = 0
+        self.octets_to_client = 0
+
+
+class _Link:
+    """One peer connection: a socket that is connecting, a stream that waits, or a splice."""
+
+    __slots__ = ("connecting", "relay", "splice", "stream")
+
+    def __init__(self, relay: RelayId) -> None:
+        self.relay = relay
+        self.connecting: socket.socket | None = None
+        self.stream: ByteStream | None = None
+        self.splice: Splice | None = None
+
+
+class TcpRelays:
+    """TCP relays on the running loop; see `turnserver.relay.base.StreamRelays`."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[RelayId, _Listener] = {}
+        self._links: dict[int, _Link] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sink: StreamRelaySink
+        self._loop: asyncio.AbstractEventLoop
+
+    def attach(self, sink: StreamRelaySink) -> None:
+        """Join the running loop."""
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        if relay in self._listeners:
+            raise DatapathError(f"relay {relay} is open already")
+        try:
+            sock = _listen(bind)
+        except OSError as error:
+            raise DatapathError(f"cannot listen for peers on {bind}: {error.strerror or error}") from error
+        listener = self._listeners[relay] = _Listener(sock, from_sockaddr(sock.getsockname()))
+        self._loop.add_reader(sock.fileno(), self._accept, relay, listener)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Stop listening and close every connection of the relay; unknown relays are ignored."""
+        listener = self._listeners.get(relay)
+        if listener is None:
+            return
+        if listener.resuming is not None:
+            listener.resuming.cancel()
+        self._loop.remove_reader(listener.sock.fileno())
+        listener.sock.close()
+        for connection in list(listener.connections):
+            self.close_peer(connection)
+        del self._listeners[relay]
+
+    def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
+        """Begin to connect to ``peer`` from the relay's address; nothing is read until it is spliced.
+
+        Raises `turnserver.errors.DatapathError` when that fails at once.
+        """
+        listener = self._listeners.get(relay)
+        if listener is None:
+            raise DatapathError(f"there is no relay {relay}")
+        try:
+            sock = _begin_to_connect(listener.address, peer)
+        except OSError as error:
+            raise DatapathError(f"cannot connect to {peer}: {error.strerror or error}") from error
+        self._enter(connection, relay, listener).connecting = sock
+        self._loop.add_writer(sock.fileno(), self._connected, connection, sock)
+
+    def close_peer(self, connection: int) -> None:
+        """Close a connection in whatever state, both ends; unknown ones are ignored."""
+        link = self._links.pop(connection, None)
+        if link is None:
+            return
+        listener = self._listeners[link.relay]
+        listener.connections.discard(connection)
+        if link.connecting is not None:
+            self._loop.remove_writer(link.connecting.fileno())  # if it has not been already
+            link.connecting.close()
+        if link.stream is not None:
+            link.stream.close()
+        if link.splice is not None:
+            link.splice.close()
+            listener.octets_to_peers += link.splice.octets_to_peer
+            listener.octets_to_client += link.splice.octets_to_client
+
+    def splice(self, connection: int, client: ByteStream) -> None:
+        """Join a connection that stands to a client's stream, which is owned from now on.
+
+        Raises `turnserver.errors.DatapathError`, having closed the stream, when there is no such connection.
+        """
+        link = self._links.get(connection)
+        if link is None or link.stream is None:
+            client.close()
+            raise DatapathError(f"there is no connection {connection} to splice")
+        peer, link.stream = link.stream, None
+        link.splice = Splice(client, peer, lambda: self._over(connection))
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+        # Not at once: it may end at once, and whoever asked for it is not yet done asking.
+        self._loop.call_soon(self._start, connection, link.splice)
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened, in bytes: a stream has no packets."""
+        listener = self._listeners.get(relay)
+        if listener is None:
+            return Counters()
+        splices = [self._links[connection].splice for connection in listener.connections]
+        return Counters(
+            bytes_to_peers=listener.octets_to_peers + sum(s.octets_to_peer for s in splices if s is not None),
+            bytes_to_client=listener.octets_to_client + sum(s.octets_to_client for s in splices if s is not None),
+        )
+
+    def close(self) -> None:
+        """Close everything; nothing is told afterwards."""
+        for relay in list(self._listeners):
+            self.close_relay(relay)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _enter(self, connection: int, relay: RelayId, listener: _Listener) -> _Link:
+        link = self._links[connection] = _Link(relay)
+        listener.connections.add(connection)
+        return link
+
+    def _connected(self, connection: int, sock: socket.socket) -> None:
+        """The system has an answer from the peer, or has given up on it."""
+        self._loop.remove_writer(sock.fileno())
+        link = self._links[connection]
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.close_peer(connection)
+            self._sink.peer_failed(connection)
+            return
+        try:
+            link.stream = ByteStream(sock)
+        except OSError:  # it has been reset meanwhile
+            self.close_peer(connection)
+            self._sink.peer_failed(connection)
+            return
+        link.connecting = None
+        self._sink.peer_connected(connection)
+
+    def _accept(self, relay: RelayId, listener: _Listener) -> None:
+        """RFC 6062 §5.3: accept; who is not welcome is closed at once."""
+        for _ in range(ACCEPT_BURST):
+            if self._listeners.get(relay) is not listener:
+                return
+            try:
+                sock, source = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._pause(relay, listener, error)
+                    return
+                continue  # this one peer has gone again
+            self._accepted(relay, listener, sock, from_sockaddr(source))
+
+    def _accepted(self, relay: RelayId, listener: _Listener, sock: socket.socket, peer: Address) -> None:
+        try:
+            stream = ByteStream(sock)
+        except OSError:
+            sock.close()
+            return
+        connection = self._sink.peer_accepted(relay, peer)
+        if connection is None:
+            stream.close()
+        else:
+            self._enter(connection, relay, listener).stream = stream
+
+    def _pause(self, relay: RelayId, listener: _Listener, error: OSError) -> None:
+        fields = {"relay": str(listener.address), "why": os.strerror(error.errno or 0)}
+        _logger.warning("no peers accepted for a moment", extra={"fields": fields})
+        self._loop.remove_reader(listener.sock.fileno())
+        listener.resuming = self._loop.call_later(ACCEPT_PAUSE, self._resume, relay, listener)
+
+    def _resume(self, relay: RelayId, listener: _Listener) -> None:
+        listener.resuming = None
+        self._loop.add_reader(listener.sock.fileno(), self._accept, relay, listener)
+
+    def _start(self, connection: int, splice: Splice) -> None:
+        link = self._links.get(connection)
+        if link is not None and link.splice is splice:
+            splice.start()
+
+    def _over(self, connection: int) -> None:
+        self.close_peer(connection)
+        self._sink.peer_gone(connection)
+
+    def _sweep(self) -> None:
+        """Close what has been abandoned; look again while there is anything to look at."""
+        self._sweeper = None
+        spliced = [(number, link.splice) for number, link in self._links.items() if link.splice is not None]
+        for connection, splice in spliced:
+            if splice.abandoned():
+                self._over(connection)
+        if spliced:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+
+_NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def _listen(bind: Address) -> socket.socket:
+    sock = bind_tcp(bind, backlog=BACKLOG)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return sock
+
+
+def _begin_to_connect(bind: Address, peer: Address) -> socket.socket:
+    sock = bind_tcp(bind, reuse_port=True, backlog=None)
+    error = sock.connect_ex(to_sockaddr(peer))
+    if error not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(error, os.strerror(error))
+    return sock
