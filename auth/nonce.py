@@ -78,8 +78,9 @@ class NonceIssuer:
     def issue(self, client: bytes, wall: float, entropy: bytes) -> bytes:
         """Return a nonce of 32 bytes for a client, issued at ``wall`` (Unix time, seconds).
 
-        ``client`` is any bytes that only this client has, its address and port say (RFC 8489 §9.2.4). Four bits of the first byte of ``entropy`` keep nonces of one second apart; they are not what makes a nonce
-        hard to guess. Raises ValueError if ``entropy`` is empty.
+        ``client`` is any bytes that only this client has, its address and port say (RFC 8489 §9.2.4). Four bits of the
+        first byte of ``entropy`` keep nonces of one second apart; they are not what makes a nonce hard to guess.
+        Raises ValueError if ``entropy`` is empty.
         """
         if not entropy:
             raise ValueError("a nonce needs at least one byte of entropy")

@@ -6,11 +6,21 @@ from collections.abc import Iterable, Mapping
 
 from stun.address import Address
 from stun.uri import StunUri
-from turnserver.config import Config
+from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
+from turnserver.net import local_addresses
 
-__all__ = ["client_uris", "primary_addresses", "reach", "relay_text", "stun_uri"]
+__all__ = [
+    "client_uris",
+    "expanded",
+    "page_url",
+    "primary_addresses",
+    "reach",
+    "relay_text",
+    "stun_uri",
+    "transport_of",
+]
 
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses set aside for documentation (RFC 5737, RFC 3849): the default route leads there, and nobody is there."""
@@ -80,6 +90,27 @@ def stun_uri(uri: StunUri) -> StunUri:
     return StunUri("stuns" if uri.secure else "stun", uri.host, uri.port, uri.transport)
 
 
+def page_url(uri: StunUri) -> str:
+    """What to open in a browser, where the listener of a TURN URI is a shared one with TLS."""
+    host = f"[{uri.host}]" if ":" in uri.host else uri.host
+    return f"https://{host}:{uri.port}/"
+
+
+def transport_of(listener: Listener) -> ClientTransport:
+    """What TURN clients speak to a listener; a shared one with TLS is TLS to them, and TCP without."""
+    if not listener.is_stream:
+        return ClientTransport.UDP
+    return ClientTransport.TLS if listener.tls else ClientTransport.TCP
+
+
+def expanded(listener: Listener) -> list[Address]:
+    """Where a listener's sockets would be on this machine: a wildcard stands for every local address of its family."""
+    packed = listener.address.packed
+    wildcard = listener.address.is_unspecified
+    hosts = [ip for ip in local_addresses() if len(ip) == len(packed)] if wildcard else [packed]
+    return [Address(ip, listener.port) for ip in hosts]
+
+
 def relay_text(relay: RelayAddress) -> str:
     """A relay's address in words; behind 1:1 NAT, both."""
     bound, external = Address(relay.bound, 0).host, Address(relay.external, 0).host
@@ -93,7 +124,7 @@ def _primary(version: int) -> list[str]:
 def _configured(config: Config) -> list[tuple[ClientTransport, Address]]:
     found = []
     for listener in config.listeners:
-        kind = ClientTransport[listener.transport.upper()]
+        kind = transport_of(listener)
         wildcard = listener.address.is_unspecified
         hosts = _primary(listener.address.version) if wildcard else [str(listener.address)]
         found += [(kind, Address.parse(host, listener.port)) for host in hosts]

@@ -10,9 +10,14 @@ from cli.exit_codes import ExitCode
 from cli.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from turnserver.config import Loaded
+    from turnserver.config import Listener, Loaded
 
 __all__ = ["check"]
+
+_NAMES = 4
+"""Names of a certificate that are shown; --json has more."""
+
+_PAIR = "a chain of certificates in PEM, the server's own first, in date, with its private key, without a passphrase"
 
 
 @click.command()
@@ -31,7 +36,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
     from turnserver.errors import ConfigError  # noqa: PLC0415
 
     try:
-        loaded = load_config(config_path, os.environ)
+        found = _effective(load_config(config_path, os.environ))
     except ConfigError as error:
         if not as_json:
             raise
@@ -39,7 +44,6 @@ def check(config_path: Path | None, as_json: bool) -> None:
 
         emit_json(config_error_json(error))
         raise click.exceptions.Exit(ExitCode.USAGE) from error
-    found = _effective(loaded)
     if as_json:
         from cli.console import emit_json  # noqa: PLC0415
 
@@ -49,23 +53,33 @@ def check(config_path: Path | None, as_json: bool) -> None:
 
 
 def _effective(loaded: "Loaded") -> dict[str, Any]:
-    """What a server with this configuration would do here; wildcards expanded."""
-    from cli.addresses import client_uris, relay_text  # noqa: PLC0415
+    """What a server with this configuration would do here; wildcards expanded.
+
+    Raises `turnserver.errors.ConfigError` for certificates that the server would refuse.
+    """
+    from cli.addresses import client_uris, expanded, relay_text  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
-    from turnserver.assembly import make_transports, relay_addresses  # noqa: PLC0415
+    from turnserver.assembly import relay_addresses  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
 
     config = loaded.config
-    transports = make_transports(config)
-    relays = relay_addresses(config, [transport.address for transport in transports])
+    certificates, late = _certificates(loaded)
+    listeners = {
+        (_kind(listener), address): _through(listener)
+        for listener in config.listeners
+        for address in expanded(listener)
+    }
+    addresses = [address for _, address in listeners]
+    relays = relay_addresses(config, addresses)
     here = set(local_addresses())
-    named = [transport.address.ip for transport in transports] + [relay.bound for relay in relays]
+    named = [address.ip for address in addresses] + [relay.bound for relay in relays]
     strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if ip not in here]
     return {
         "ok": True,
         "source": loaded.source,
         "realm": config.realm,
-        "listeners": [f"{transport.kind.name.lower()} {transport.address}" for transport in transports],
+        "listeners": [f"{kind} {address}{more}" for (kind, address), more in listeners.items()],
+        "certificates": certificates,
         "relays": [relay_text(relay) for relay in relays],
         "relay_ports": str(config.relay.ports),
         "uris": [str(uri) for uri in client_uris(config)],
@@ -73,9 +87,59 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "shared_secrets": len(config.auth.shared_secrets),
         "warnings": [
             *loaded.warnings,
+            *late,
             *(f"{host} is not an address of this machine as it is now." for host in strange),
+            *([] if listeners else ["No listener has an address on this machine as it is now."]),
         ],
     }
+
+
+def _kind(listener: "Listener") -> str:
+    """A listener's transport in words."""
+    if listener.transport != "shared":
+        return listener.transport
+    return "shared, with TLS," if listener.tls else "shared, without TLS,"
+
+
+def _through(listener: "Listener") -> str:
+    """Which proxies may speak for clients, in words."""
+    return f" (PROXY protocol from {', '.join(map(str, listener.proxies))})" if listener.proxies else ""
+
+
+def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
+    """The certificates as the server would find them now, and warnings of those that end soon.
+
+    Raises `turnserver.errors.ConfigError` for those that it would refuse.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from cli.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415
+    from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
+    from turnserver.transports.certificates import CertificateError, CertificatePair, inspect_pair  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    found: list[dict[str, Any]] = []
+    late: list[str] = []
+    problems: list[Problem] = []
+    kinds: dict[str, int] = {}
+    for index, pair in enumerate(loaded.config.tls.certificates):
+        key = f"tls.certificates[{index}]"
+        try:
+            kind = inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp()).kind
+            facts = CertificateFacts.from_pem(pair.certificate.read_bytes())
+        except (CertificateError, UnreadableCertificate, OSError) as error:
+            problems.append(Problem(key, 0, f"{pair.certificate}: {error}", _PAIR))
+            continue
+        if kinds.setdefault(kind, index) != index:
+            other = f"a second certificate with {kind} keys (as in tls.certificates[{kinds[kind]}])"
+            problems.append(Problem(key, 0, other, "one of each kind of key"))
+        found.append({"file": str(pair.certificate), **facts.as_json()})
+        expiry = facts.expiry(now)
+        if expiry:
+            late.append(f"The certificate {pair.certificate} {expiry}; it should have been renewed by now.")
+    if problems:
+        raise ConfigError(loaded.source, problems)
+    return found, late
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -85,9 +149,16 @@ def _show(found: dict[str, Any]) -> None:
     say(console, f"{found['source']}: the configuration is good.", "bold green")
     rows = [("realm", found["realm"])]
     rows += [("listener", text) for text in found["listeners"]]
+    rows += [("certificate", _certificate(facts)) for facts in found["certificates"]]
     rows += [("relay", f"{text}, ports {found['relay_ports']}") for text in found["relays"]]
     rows += [("URL", text) for text in found["uris"]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
     facts(console, rows)
     for warning in found["warnings"]:
         say(error_console(), f"Warning: {warning}", "yellow")
+
+
+def _certificate(facts: dict[str, Any]) -> str:
+    names = facts["names"]
+    listed = ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
+    return f"{facts['file']}: for {listed or 'no name at all'}; {facts['key']}; until {facts['not_after'][:10]}"

@@ -1,4 +1,4 @@
-"""The state directory of ``meshturn up``: a generated secret for nobody else, kept between runs."""
+"""The state directory of ``meshturn up``: a generated secret and a TLS key for nobody else, kept between runs."""
 
 import os
 import secrets
@@ -15,11 +15,14 @@ __all__ = ["StateDirectory", "default_state_dir"]
 _SECRET = "shared-secret"  # noqa: S105  a file name
 _PASSWORD = "try.password"  # noqa: S105  a file name
 _URIS = "uris"
+_KEY = "certificate.key"
+_CERTIFICATE = "certificate.pem"
 _SECRET_BYTES = 32
 _SHORTEST = 16
 """Characters of a secret; a shorter file was cut off, and a guessable secret is an open relay."""
 
 _LONGEST = 4096
+_LONGEST_PEM = 65536
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -53,6 +56,16 @@ class StateDirectory:
         return self.path / _SECRET
 
     @property
+    def certificate_path(self) -> Path:
+        """Where the development certificate is; see `cli.development`."""
+        return self.path / _CERTIFICATE
+
+    @property
+    def key_path(self) -> Path:
+        """Where the key of the development certificate is."""
+        return self.path / _KEY
+
+    @property
     def _uris_path(self) -> Path:
         return self.path / _URIS
 
@@ -64,8 +77,8 @@ class StateDirectory:
     def prepare(self) -> None:
         """Make the directory and the secret where they are missing.
 
-        Two that start at once end up with one secret: it is written aside and linked into place, which only the
-        first can do. Raises `StartupError` when the directory cannot be used, or is open to others.
+        Two that start at once end up with one secret. Raises `StartupError` when the directory cannot be used, or is
+        open to others.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,13 +86,50 @@ class StateDirectory:
                 self.path, 0o022, "writable by others", "Give --state-dir DIR with a directory of your own."
             )
             if not self.secret_path.exists():
-                self._create_secret()
+                self._create(self.secret_path, secrets.token_urlsafe(_SECRET_BYTES))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise StartupError(
                 f"The state directory {self.shown} cannot be used: {reason}.",
                 "Give --state-dir DIR (or MESHTURN_STATE_DIR) with a directory that you can write to.",
             ) from error
+
+    def certificate(self) -> tuple[bytes, bytes] | None:
+        """The development certificate and its key, PEM; None when either is missing.
+
+        Raises `StartupError` when they cannot be read, or the key is readable by others.
+        """
+        try:
+            what = f"Others may know the key: remove {one_line(str(self.key_path))} for a new one."
+            _insist_on_ours(self.key_path, 0o077, "open to others", what)
+            return self._read(self.certificate_path), self._read(self.key_path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def keep_key(self, new: str) -> bytes:
+        """The key of the development certificate: ``new`` (PEM), unless there is one already. Raises `StartupError`."""
+        try:
+            if not self.key_path.exists():
+                self._create(self.key_path, new)
+            return self._read(self.key_path)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def replace_key(self, new: str) -> None:
+        """Put another key in place of one that cannot be used. Raises `StartupError`."""
+        try:
+            self._write_aside(new).replace(self.key_path)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def keep_certificate(self, new: str) -> None:
+        """Replace the development certificate, PEM. Raises `StartupError`."""
+        try:
+            self._write_aside(new).replace(self.certificate_path)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def secret(self) -> str:
         """The shared secret. Raises `StartupError` when it is missing, too short, or readable by others."""
@@ -116,8 +166,7 @@ class StateDirectory:
             self._write_aside(password).replace(self.password_path)
             self._write_aside("\n".join(map(str, uris))).replace(self._uris_path)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StartupError(f"The state directory {self.shown} cannot be written to: {reason}.") from error
+            raise self._unusable(error) from error
 
     def uris(self) -> list[StunUri]:
         """Where the server of the last `meshturn up` was; empty when there was none, or the file is not ours."""
@@ -128,14 +177,24 @@ class StateDirectory:
         except (OSError, ValueError):
             return []
 
-    def _create_secret(self) -> None:
-        aside = self._write_aside(secrets.token_urlsafe(_SECRET_BYTES))
+    def _unusable(self, error: OSError) -> StartupError:
+        reason = error.strerror or type(error).__name__
+        return StartupError(f"The state directory {self.shown} cannot be written to: {reason}.")
+
+    @staticmethod
+    def _read(path: Path) -> bytes:
+        with path.open("rb") as stream:
+            return stream.read(_LONGEST_PEM)
+
+    def _create(self, path: Path, text: str) -> None:
+        """Write a file that is not there. Only the first of two can link its own into place, and that one counts."""
+        aside = self._write_aside(text)
         try:
-            self.secret_path.hardlink_to(aside)
+            path.hardlink_to(aside)
         except FileExistsError:
-            pass  # Another `up` was quicker; its secret counts.
+            pass  # Another `up` was quicker; its file counts.
         except OSError:
-            aside.replace(self.secret_path)  # A file system without hard links: whole, if not first come, first served.
+            aside.replace(path)  # A file system without hard links: whole, if not first come, first served.
         finally:
             aside.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,21 @@ _WILDCARDS = ("0.0.0.0", "::")
     metavar="ADDRESS",
     help="Listen here; may be given several times.  [default: all local addresses]",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=3478, show_default=True, help="Listen on this UDP port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3478,
+    show_default=True,
+    help="Listen on this UDP port, and on the TCP port of the same number.",
+)
+@click.option(
+    "--tls-port",
+    type=click.IntRange(0, 65535),
+    default=5349,
+    show_default=True,
+    help="Listen on this TCP port for TURN over TLS and HTTPS.",
+)
+@click.option("--no-tls", is_flag=True, help="Go without TLS and HTTPS.")
 @click.option(
     "--relay-address",
     "relay_addresses",
@@ -51,6 +65,8 @@ _WILDCARDS = ("0.0.0.0", "::")
 def up(  # noqa: PLR0917  click passes them by name
     addresses: tuple[str, ...],
     port: int,
+    tls_port: int,
+    no_tls: bool,
     relay_addresses: tuple[str, ...],
     realm: str | None,
     state_dir: Path | None,
@@ -61,6 +77,10 @@ def up(  # noqa: PLR0917  click passes them by name
     Makes a secret on the first run and keeps it. Prints the URLs, a credential that is good for a day, a line to try
     it with in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
 
+    The certificate for TLS is self-signed, for this machine's addresses, and kept as well: browsers do not trust it
+    until they are told to, which for a real server is no way to go. That has a certificate of a public authority, and
+    `meshturn serve`.
+
     Exit code 0: told to stop, and stopped; 2: the command line is wrong; 3: the server cannot start.
     """
     from cli.loading import load_settings, show_warnings  # noqa: PLC0415  keeps --help quick
@@ -70,22 +90,23 @@ def up(  # noqa: PLR0917  click passes them by name
     state = StateDirectory(state_dir or default_state_dir(os.environ))
     state.prepare()
     state.secret()
-    loaded = load_settings(_settings(state, addresses, port, relay_addresses, realm), os.environ)
+    settings = _settings(state, addresses, relay_addresses, realm)
+    loaded = load_settings([*settings, *_listeners(state, addresses, port, None if no_tls else tls_port)], os.environ)
+    if not no_tls:
+        _certify(state, map(str, loaded.config.relay.external.values()))
     show_warnings(loaded)
     run_server(loaded.config, _welcome(loaded.config, state, _show_json if as_json else _show))
 
 
 def _settings(
-    state: "StateDirectory", addresses: Sequence[str], port: int, relay_addresses: Sequence[str], realm: str | None
+    state: "StateDirectory", addresses: Sequence[str], relay_addresses: Sequence[str], realm: str | None
 ) -> "list[Setting]":
     """The options as settings of the configuration; what was not asked for leaves room for the environment."""
     from cli.addresses import primary_addresses  # noqa: PLC0415
 
-    listeners = [{"address": address, "port": port} for address in addresses or _WILDCARDS]
     wide = any(ipaddress.ip_address(address).is_unspecified for address in addresses or _WILDCARDS)
     relays = list(relay_addresses) or (primary_addresses() if wide else [])
     settings: list[Setting] = [
-        ("MESHTURN_LISTENERS", "--address and --port", listeners),
         ("MESHTURN_AUTH__SHARED_SECRETS", "the state directory", [{"secret": {"file": str(state.secret_path)}}]),
     ]
     if relays:
@@ -93,6 +114,32 @@ def _settings(
     if realm is not None:
         settings.append(("MESHTURN_REALM", "--realm", realm))
     return settings
+
+
+def _listeners(state: "StateDirectory", addresses: Sequence[str], port: int, tls_port: int | None) -> "list[Setting]":
+    """UDP and TCP on one port, and TLS shared with HTTPS on another, on every address; makes the certificate for it."""
+    ways: list[tuple[str, int]] = [("udp", port), ("tcp", port)]
+    settings: list[Setting] = []
+    if tls_port is not None:
+        ways.append(("shared", tls_port))
+        _certify(state, ())
+        pair = {"certificate": str(state.certificate_path), "key": str(state.key_path)}
+        settings.append(("MESHTURN_TLS__CERTIFICATES", "the state directory", [pair]))
+    listeners = [
+        {"transport": transport, "address": address, "port": number}
+        for transport, number in ways
+        for address in addresses or _WILDCARDS
+    ]
+    return [*settings, ("MESHTURN_LISTENERS", "--address, --port and --tls-port", listeners)]
+
+
+def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
+    """Have a development certificate for this machine, and for the addresses that a NAT in front of it has."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from cli.development import ensure_certificate, local_names  # noqa: PLC0415
+
+    ensure_certificate(state, local_names(more), datetime.now(UTC))
 
 
 def _welcome(
@@ -148,13 +195,16 @@ def invocation(program: str) -> list[str]:
 
 
 def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
-    from cli.addresses import reach, relay_text, stun_uri  # noqa: PLC0415
+    from cli.addresses import page_url, reach, relay_text, stun_uri  # noqa: PLC0415
     from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
 
     console = out_console()
     title(console, "meshturn is up.")
-    rows = [("URL", str(uri)) for uri in issued.uris] + [("STUN", str(stun_uri(uri))) for uri in issued.uris]
+    rows = [("URL", str(uri)) for uri in issued.uris]
+    # A stun: URI cannot say TCP (RFC 7064), so the one of a TCP listener would be that of the UDP one.
+    rows += [("STUN", str(stun_uri(uri))) for uri in issued.uris if uri.secure or uri.transport == "udp"]
+    rows += [("page", page_url(uri)) for uri in issued.uris if uri.secure]
     rows += [("relaying from", relay_text(relay)) for relay in server.relays]
     facts(console, [*rows, ("state", str(state.path))])
     title(console, f"A credential, valid until {issued.expires}:")
@@ -168,13 +218,24 @@ def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str
     note = reach(Address(relay.external, 0).host for relay in server.relays)
     if note:
         hint(console, note)
+    if any(uri.secure for uri in issued.uris):
+        trust = shlex.join(["--ca-file", str(state.certificate_path)])
+        hint(console, f"The certificate is self-signed: browsers ask before they take it, a probe wants {trust}")
     say(console, "Ctrl-C stops it. Another credential:", "dim")
     say(console, f"  {_line_for_more(state)}", "dim")
 
 
 def _show_json(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
+    from cli.addresses import page_url  # noqa: PLC0415
     from cli.console import emit_json  # noqa: PLC0415
     from cli.running import ready_json  # noqa: PLC0415
 
-    more = {"state_dir": str(state.path), "credential": issued.as_json(), "probe": line}
+    pages = [page_url(uri) for uri in issued.uris if uri.secure]
+    more = {
+        "state_dir": str(state.path),
+        "credential": issued.as_json(),
+        "probe": line,
+        "pages": pages,
+        "certificate": str(state.certificate_path) if pages else None,
+    }
     emit_json({**ready_json(server), **more}, indent=None)

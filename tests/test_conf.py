@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from turnserver.config import Config, Listener, SharedSecretConfig, load
+from turnserver.config import CertificateConfig, Config, Listener, SharedSecretConfig, load
 
 FILE = Path(__file__).resolve().parent.parent / "conf" / "meshturn.yml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_every_option_has_its_default(tmp_path: Path) -> None:
     assert loaded.config.model_dump() == Config().model_dump()
 
 
-@pytest.mark.parametrize("path", ["", "relay", "auth", "peers", "limits", "log"])
+@pytest.mark.parametrize("path", ["", "tls", "relay", "auth", "peers", "limits", "log"])
 def test_every_option_is_there_and_no_other(path: str) -> None:
     section = SECTIONS[path] if path else Config
     assert issubclass(section, BaseModel)
@@ -56,15 +56,29 @@ def test_every_key_of_a_shared_secret_is_in_the_example() -> None:
     assert set(yaml.safe_load(example)) == set(SharedSecretConfig.model_fields)
 
 
+def test_every_key_of_a_certificate_is_in_the_example() -> None:
+    (example,) = re.findall(r"^ *## +- (\{certificate: .*\})$", TEXT, re.MULTILINE)
+    assert set(yaml.safe_load(example)) == set(CertificateConfig.model_fields)
+
+
 def test_examples_can_be_used(tmp_path: Path) -> None:
     """What the explanations show is accepted as it stands."""
     blocks = re.findall(r"(?:^  ##   .*\n)+", TEXT, re.MULTILINE)
-    relay, users, shared = (re.sub(r"^  ##   ", "  ", block, flags=re.MULTILINE) for block in blocks)
-    (tmp_path / "alice.password").write_text("correct horse\n")
-    (tmp_path / "turn.secret").write_text("0123456789abcdef\n")
+    certificates, relay, users, shared = (re.sub(r"^  ##   ", "  ", block, flags=re.MULTILINE) for block in blocks)
+    (listeners,) = re.findall(r"^##   (listeners:\n(?:##     .*\n)+)", TEXT, re.MULTILINE)
+    for name in ("alice.password", "turn.secret", "fullchain.pem", "privkey.pem"):
+        (tmp_path / name).write_text("0123456789abcdef\n")
     copy = tmp_path / "meshturn.yml"
-    copy.write_text(f"relay:\n{relay}auth:\n{users}{shared}")
+    copy.write_text(f"{listeners.replace('##   ', '')}tls:\n{certificates}relay:\n{relay}auth:\n{users}{shared}")
     config = load(copy, {"OTHER_SECRET": "fedcba9876543210"}).config
+    assert [(one.transport, one.tls, one.port) for one in config.listeners] == [
+        ("udp", False, 3478),
+        ("tcp", False, 3478),
+        ("tls", True, 5349),
+        ("shared", True, 443),
+        ("shared", False, 8080),
+    ]
+    assert [pair.key for pair in config.tls.certificates] == [tmp_path / "privkey.pem"]
     assert list(config.auth.users) == ["alice"]
     assert [entry.hash for entry in config.auth.shared_secrets] == ["sha1", "sha256"]
     assert len(config.relay.external) == 1

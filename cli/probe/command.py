@@ -14,11 +14,15 @@ from cli.text import one_line
 
 if TYPE_CHECKING:
     from cli.probe.authentication import Login
+    from cli.probe.security import Trust
+    from stun.uri import StunUri
 
 __all__ = ["probe"]
 
 _MAX_PASSWORD = 4096
 """Bytes read of a password file: a password is a line, and /dev/zero is not one."""
+
+_CA_FILE = "Trust the roots in FILE (PEM) instead of the system's."
 
 _MAX_USERNAME = 508
 """Bytes (RFC 8489 §14.3: fewer than 509)."""
@@ -74,6 +78,23 @@ def _login(user: str, source: str | None) -> "Login":
     return Login(username, password)
 
 
+def _trust(target: "StunUri", insecure: bool, ca_file: Path | None) -> "Trust":
+    """Whom to trust; a file of roots that cannot be used is a usage error."""
+    import ssl  # noqa: PLC0415  keeps --help and usage errors quick
+
+    from cli.probe.security import Trust  # noqa: PLC0415
+
+    if (insecure or ca_file is not None) and not target.secure:
+        raise click.UsageError(f"--insecure and --ca-file are about TLS, and {target.scheme}: goes without.")
+    trust = Trust(ca_file, insecure)
+    try:
+        trust.context()
+    except OSError as error:
+        reason = "it holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror or "unknown"
+        raise click.UsageError(f"The file {one_line(str(ca_file), 200)} cannot be used: {reason}.") from error
+    return trust
+
+
 @click.command()
 @click.argument("uri")
 @click.option("--user", metavar="NAME", help="The user name; without it only Binding is tried.")
@@ -95,39 +116,59 @@ def _login(user: str, source: str | None) -> "Login":
     type=click.Choice(["4", "6"]),
     help="Ask for an IPv4 or IPv6 relayed address.  [default: what the server gives]",
 )
+@click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help=_CA_FILE)
+@click.option("--insecure", is_flag=True, help="Go on with a server whose certificate cannot be trusted, and say so.")
 @json_option
 def probe(  # noqa: PLR0917  click passes them by name
-    uri: str, user: str | None, password_file: str | None, timeout: float, relay_family: str | None, as_json: bool
+    uri: str,
+    user: str | None,
+    password_file: str | None,
+    timeout: float,
+    relay_family: str | None,
+    ca_file: Path | None,
+    insecure: bool,
+    as_json: bool,
 ) -> None:
-    """Try the server at URI (stun:HOST, turn:HOST[:PORT]) and say what works.
+    """Try the server at URI and say what works.
+
+    \b
+    turn:HOST[:PORT]                over UDP; the port is 3478 if there is none
+    turn:HOST[:PORT]?transport=tcp  over TCP (put it in quotes)
+    turns:HOST[:PORT]               over TLS; the port is 5349 if there is none
+    stun:HOST[:PORT]                over UDP, Binding only
+    stuns:HOST[:PORT]               over TLS, Binding only
 
     Without --user it asks for the reflexive address (STUN Binding). With it, it allocates two relayed addresses,
     permits and binds each to the other, echoes data through both, and gives them back.
+
+    Over TLS, the certificate is shown and checked as browsers do: against the system's roots and the host of the URI.
+    Nothing is sent to a server that fails the check, except with --insecure.
 
     The password comes from --password-file, from MESHTURN_PASSWORD, or is asked for at a terminal. There is no
     --password option: every user of a machine can read its command lines, and shells write them into their history.
 
     Exit code 0: everything worked; 1: something failed; 2: the command line is wrong.
     """
-    from cli.probe.link import Unsupported  # noqa: PLC0415  keeps --help and usage errors quick
+    from cli.probe.opener import Unsupported, check_transport  # noqa: PLC0415  keeps --help and usage errors quick
     from cli.probe.runner import run_probe  # noqa: PLC0415
     from stun.constants import AddressFamily  # noqa: PLC0415
     from stun.uri import InvalidUri, StunUri  # noqa: PLC0415
 
     try:
         target = StunUri.parse(uri)
+        check_transport(target)
     except InvalidUri as error:
         raise click.UsageError(f"{one_line(uri, 100)}: {error}") from error
+    except Unsupported as error:
+        raise click.UsageError(str(error)) from error
     if user is not None and not target.is_turn:
         raise click.UsageError(f"A {target.scheme}: URI takes no user name; write turn: to try the relay.")
     if user is None and password_file is not None:
         raise click.UsageError("--password-file needs --user.")
+    trust = _trust(target, insecure, ca_file)
     login = None if user is None else _login(user, password_file)
     family = {None: None, "4": AddressFamily.IPV4, "6": AddressFamily.IPV6}[relay_family]
-    try:
-        report = asyncio.run(run_probe(target, login, timeout, family))
-    except Unsupported as error:
-        raise click.UsageError(str(error)) from error
+    report = asyncio.run(run_probe(target, login, timeout, family, trust=trust))
     if as_json:
         from cli.console import emit_json  # noqa: PLC0415
 

@@ -62,9 +62,9 @@ class Conversation:
                 return None
         return self._client.incoming.popleft()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the link."""
-        self._link.close()
+        await self._link.close()
 
     async def _take(self, deadline: float | None) -> bool:
         """Feed one frame to the client; False when the deadline came first."""

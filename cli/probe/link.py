@@ -1,29 +1,39 @@
-"""How a probe's frames reach the server: a connected UDP socket.
-
-Streams will be another `Link`, made by `open_link`; nothing else has to change for them.
-"""
+"""How a probe's frames reach the server: the seam, and a connected UDP socket. Streams are in `cli.probe.stream`."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol, cast
 
+from cli.probe.report import Step
+from cli.probe.security import TlsFacts
 from stun.address import Address
 
-__all__ = ["Link", "LinkError", "UdpLink", "Unsupported", "open_link"]
+__all__ = ["Link", "LinkError", "UdpLink", "open_udp", "unreachable"]
 
 _QUEUE = 256
 """Frames kept while the probe is busy; more is a flood, and the newest are dropped."""
 
 
 class LinkError(Exception):
-    """The way to the server is broken; the message is one sentence, ``hint`` what to do about it."""
+    """The way to the server is broken; the message is one sentence, ``hint`` what to do about it.
 
-    def __init__(self, sentence: str, hint: str = "") -> None:
+    ``step`` is what failed; what had been found out by then is in ``opened`` (the steps before it) and ``tls``.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        hint: str = "",
+        *,
+        step: str = "connect",
+        opened: Sequence[Step] = (),
+        tls: TlsFacts | None = None,
+    ) -> None:
         self.hint = hint
+        self.step = step
+        self.opened = tuple(opened)
+        self.tls = tls
         super().__init__(sentence)
-
-
-class Unsupported(Exception):
-    """This version does not speak the transport; the message is one sentence."""
 
 
 class Link(Protocol):
@@ -31,6 +41,10 @@ class Link(Protocol):
 
     reliable: bool
     """True for streams: no retransmission, and ChannelData is padded."""
+    opened: Sequence[Step]
+    """How opening it went: a step for the connection, one for TLS; none for UDP, which has nothing to open."""
+    tls: TlsFacts | None
+    """What the TLS handshake showed; None without TLS."""
 
     def send(self, frame: bytes) -> None:
         """Send one whole frame."""
@@ -38,7 +52,7 @@ class Link(Protocol):
     async def receive(self) -> bytes:
         """The next whole frame. Raises `LinkError` when there will be none."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the socket."""
 
 
@@ -46,6 +60,8 @@ class UdpLink(asyncio.DatagramProtocol):
     """A connected UDP socket, so that the kernel tells of closed ports and drops what others send."""
 
     reliable = False
+    opened: Sequence[Step] = ()
+    tls: TlsFacts | None = None
 
     def __init__(self) -> None:
         self._frames: asyncio.Queue[bytes | Exception] = asyncio.Queue(_QUEUE)
@@ -75,16 +91,17 @@ class UdpLink(asyncio.DatagramProtocol):
         """The next datagram. Raises `LinkError` for what the kernel reports about the server's address."""
         frame = await self._frames.get()
         if isinstance(frame, Exception):
-            raise _explain(frame) from frame
+            raise unreachable(frame) from frame
         return frame
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the socket."""
         if self._transport is not None:
             self._transport.close()
 
 
-def _explain(error: Exception) -> LinkError:
+def unreachable(error: Exception) -> LinkError:
+    """What the kernel says about a server that cannot be reached, as a sentence and a hint."""
     if isinstance(error, ConnectionRefusedError):
         return LinkError(
             "Nothing listens there: the host answered that the port is closed.",
@@ -94,16 +111,11 @@ def _explain(error: Exception) -> LinkError:
     return LinkError(f"The server cannot be reached: {reason}.", "Check the address and this machine's routes.")
 
 
-async def open_link(transport: str, secure: bool, address: Address) -> Link:
-    """Open a way to ``address``. Raises `Unsupported` for all but plain UDP, `LinkError` when there is no route."""
-    if secure or transport != "udp":
-        kind = ("DTLS" if transport == "udp" else "TLS") if secure else transport.upper()
-        raise Unsupported(
-            f"Probing over {kind} is not supported yet in this version; only turn: and stun: over UDP are."
-        )
+async def open_udp(address: Address) -> Link:
+    """Open a way to ``address``. Raises `LinkError` when there is no route."""
     loop = asyncio.get_running_loop()
     try:
         _, link = await loop.create_datagram_endpoint(UdpLink, remote_addr=(address.host, address.port))
     except OSError as error:
-        raise _explain(error) from error
+        raise unreachable(error) from error
     return link

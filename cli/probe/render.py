@@ -6,9 +6,13 @@ from rich.text import Text
 
 from cli.console import facts, say
 from cli.probe.report import Report, Step
+from cli.probe.security import TlsFacts
 from cli.text import printable
 
 __all__ = ["render"]
+
+_NAMES = 8
+"""Names of a certificate that are shown; --json has more."""
 
 
 def _time(step: Step) -> str:
@@ -29,6 +33,7 @@ def render(console: Console, report: Report) -> None:
     say(console, f"Probe of {report.uri}", "bold")
     rows = [
         ("server", report.server),
+        *_tls_rows(report.tls),
         ("software", report.software),
         ("realm", report.realm),
         ("integrity", report.integrity),
@@ -48,9 +53,29 @@ def render(console: Console, report: Report) -> None:
     say(console, _verdict(report), "bold green" if report.ok else "bold red")
 
 
+def _tls_rows(facts: TlsFacts | None) -> list[tuple[str, str]]:
+    if facts is None:
+        return []
+    rows = [("TLS", facts.summary)]
+    certificate = facts.certificate
+    if certificate is not None:
+        more = f" and {len(certificate.names) - _NAMES} more" if len(certificate.names) > _NAMES else ""
+        rows += [
+            ("certificate of", certificate.subject),
+            ("issued by", "itself" if certificate.self_signed else certificate.issuer),
+            ("for", ", ".join(certificate.names[:_NAMES]) + more or "no name at all"),
+            ("valid", certificate.span),
+            ("key", certificate.key),
+            ("SHA-256", certificate.sha256),
+        ]
+    return [*rows, ("trusted", "yes" if facts.trusted else "no")]
+
+
 def _verdict(report: Report) -> str:
     if not report.ok:
         return "It does not work."
+    if report.tls is not None and not report.tls.trusted:
+        return "It answers, but browsers would not connect: the certificate is not trusted."
     if report.relayed:
         return "It works: data went through the relay and came back."
     return "It answers. Give --user and a password to try the relay too." if _is_turn(report) else "It answers."

@@ -4,6 +4,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
+from cli.probe.security import TlsFacts
+
 __all__ = ["Echo", "Report", "Step"]
 
 
@@ -65,6 +67,7 @@ class Report:
     reflexive: str | None = None
     relayed: list[str] = field(default_factory=list)
     lifetime: int | None = None
+    tls: TlsFacts | None = None
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -84,6 +87,7 @@ class Report:
             "reflexive": self.reflexive,
             "relayed": self.relayed,
             "lifetime": self.lifetime,
+            "tls": None if self.tls is None else self.tls.as_json(),
             "round_trip_ms": {
                 step.name: _milliseconds(step.seconds) for step in self.steps if step.ok and step.seconds is not None
             },

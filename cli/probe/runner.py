@@ -6,18 +6,20 @@ from collections.abc import Awaitable, Callable
 
 from cli.probe.authentication import Login
 from cli.probe.conversation import Conversation
-from cli.probe.link import Link, LinkError, open_link
+from cli.probe.link import Link, LinkError
+from cli.probe.opener import Opener, check_transport
+from cli.probe.opener import opener as open_links
 from cli.probe.report import Report, Step
+from cli.probe.security import Trust
 from cli.probe.steps import StepFailed, binding, relay
 from cli.text import one_line
 from stun.address import Address
 from stun.constants import AddressFamily
 from stun.uri import StunUri
 
-__all__ = ["Opener", "run_probe"]
+__all__ = ["run_probe"]
 
-Opener = Callable[[str, bool, Address], Awaitable[Link]]
-"""Opens a link to an address: transport, secure, address; see `cli.probe.link.open_link`."""
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 
 _MAX_ADDRESSES = 4
 """Addresses of one name that are tried; a name with many more would make the probe wait for minutes."""
@@ -29,18 +31,25 @@ async def run_probe(
     patience: float,
     family: AddressFamily | None = None,
     *,
-    opener: Opener = open_link,
+    trust: Trust | None = None,
+    opener: Opener | None = None,
 ) -> Report:
     """Probe the server that ``uri`` names and report what was found; what fails is in the report, not raised.
 
     ``patience`` is how long one transaction may take, in seconds; ``family`` that of the relayed address asked for.
-    Raises `cli.probe.link.Unsupported` for a transport that this version does not speak.
+    ``trust`` says which certificates are good (None: those that the system's roots vouch for), ``opener`` how links are
+    opened. Raises `cli.probe.opener.Unsupported` for a transport that the probe does not speak.
     """
+    check_transport(uri)
+    open_link = opener or open_links(trust or Trust(), patience)
     report = Report(str(uri))
     links: list[Link] = []
 
     async def talk(address: Address) -> Conversation:
-        link = await opener(uri.transport, uri.secure, address)
+        link = await open_link(uri, address)
+        if not links:
+            report.steps += link.opened
+            report.tls = link.tls
         links.append(link)
         return Conversation(link, patience, login)
 
@@ -51,10 +60,11 @@ async def run_probe(
     except StepFailed:
         pass  # It is in the report.
     except LinkError as error:
-        report.steps.append(Step("connect", False, str(error), error.hint))
+        report.steps += [*error.opened, Step(error.step, False, str(error), error.hint)]
+        report.tls = report.tls or error.tls
     finally:
         for link in links:
-            link.close()
+            await link.close()
     return report
 
 
@@ -66,9 +76,7 @@ async def _resolve(uri: StunUri, patience: float, report: Report) -> list[Addres
         pass  # A name.
     try:
         async with asyncio.timeout(patience):
-            found = await asyncio.get_running_loop().getaddrinfo(
-                uri.host, uri.port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP
-            )
+            found = await asyncio.get_running_loop().getaddrinfo(uri.host, uri.port, type=_KINDS[uri.transport])
     except TimeoutError:
         why = f"no answer in {patience:g} s"
     except socket.gaierror as error:
@@ -103,7 +111,7 @@ async def _first_that_answers(
             continue
         if silent:
             report.steps.append(
-                Step("resolve", True, f"Other addresses of the name gave no answer: {', '.join(silent)}.")
+                Step("resolve", True, f"Other addresses of the name did not work: {', '.join(silent)}.")
             )
         return client, address
     raise AssertionError("there is at least one address")

@@ -154,13 +154,13 @@ class TurnClient:
             self._finish(NoAnswer(f"No usable answer came: {self._ignored}."))
             return
         count = f"{sent} request{'' if sent == 1 else 's'}"
-        self._finish(
-            NoAnswer(
-                f"No answer to {count} in {self._patience:g} s.",
-                "Nothing listens there, or a firewall drops the packets; check the address, the port, and that UDP is "
-                "let through both ways.",
-            )
+        hint = (
+            "Somebody took the connection and says nothing; it may not be a TURN server."
+            if self._reliable
+            else "Nothing listens there, or a firewall drops the packets; check the address, the port, and that UDP is "
+            "let through both ways."
         )
+        self._finish(NoAnswer(f"No answer to {count} in {self._patience:g} s.", hint))
 
     def _indication(self, message: Message) -> None:
         """RFC 8656 §11.4: a Data indication needs a peer and data; anything else is ignored."""

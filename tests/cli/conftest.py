@@ -1,5 +1,6 @@
 """The command as users run it: a process of its own, in an empty home, with none of this machine's settings."""
 
+import ipaddress
 import os
 import select
 import shutil
@@ -9,9 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
@@ -50,6 +57,71 @@ class Process:
         if self.popen.poll() is None:
             self.popen.kill()
             self.popen.communicate()
+
+
+class Certified(NamedTuple):
+    """A certificate and its key in files; ``certificate`` has the issuers' ones too, if they were asked for."""
+
+    certificate: Path
+    key: Path
+    signing: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    parsed: x509.Certificate
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@pytest.fixture
+def certify(tmp_path: Path) -> Callable[..., Certified]:
+    """Make a certificate: ``certify("localhost", by=authority, days=3)``; self-signed without an issuer."""
+
+    def make(
+        *names: str,
+        by: Certified | None = None,
+        days: float = 60,
+        age: float = 1,
+        kind: str = "ecdsa",
+        chain: tuple[Certified, ...] = (),
+        label: str = "server",
+    ) -> Certified:
+        number = len(list(tmp_path.glob("*.crt")))
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+        if kind == "rsa":
+            key = rsa.generate_private_key(65537, 2048)
+        else:
+            key = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else ed25519.Ed25519PrivateKey.generate()
+        now = datetime.now(UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{label} {number}")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject if by is None else by.parsed.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=age))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), False)
+        signing = key if by is None else by.signing
+        parsed = builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+        made = Certified(tmp_path / f"{number}.crt", tmp_path / f"{number}.key", key, parsed)
+        pem = [parsed, *(issuer.parsed for issuer in chain)]
+        made.certificate.write_bytes(b"".join(each.public_bytes(serialization.Encoding.PEM) for each in pem))
+        made.key.touch(mode=0o600)
+        made.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return made
+
+    return make
 
 
 @pytest.fixture
@@ -121,6 +193,18 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture
+def free_tcp_port() -> Callable[[], int]:
+    """The same for TCP."""
+
+    def find() -> int:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            return int(sock.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
 def write(home: Path) -> Callable[[str], Path]:
     """Write a configuration file."""
 
@@ -135,20 +219,19 @@ def write(home: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def coturn(home: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., int]]:
-    """Start coturn on loopback with one user (user/secret in realm example.org); returns its port."""
+    """Start coturn on loopback with one user (user/secret in realm example.org); returns its UDP and TCP port."""
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn not installed (apt: coturn)")
     running: list[subprocess.Popen[bytes]] = []
 
-    def call(*options: str, address: str = "127.0.0.1") -> int:
+    def call(*options: str, address: str = "127.0.0.1", streams: bool = False) -> int:
         port = free_port()
         fixed = [
             "-n",
             "--no-cli",
-            "--no-tls",
+            *([] if streams else ["--no-tls", "--no-tcp"]),
             "--no-dtls",
-            "--no-tcp",
             "--lt-cred-mech",
             "--log-file=stdout",
             "--simple-log",
@@ -165,6 +248,8 @@ def coturn(home: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., i
             )
         )
         _wait_for_binding(address, port)
+        if streams:
+            _wait_for_connection(address, port)
         return port
 
     yield call
@@ -191,3 +276,16 @@ def _wait_for_binding(address: str, port: int) -> None:
             except TimeoutError:
                 continue
     pytest.fail("the server did not start")
+
+
+def _wait_for_connection(address: str, port: int) -> None:
+    """Until the server takes connections, which may be after it answers datagrams."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((address, port), 1).close()
+        except OSError:
+            select.select([], [], [], 0.05)
+        else:
+            return
+    pytest.fail("the server takes no connections")

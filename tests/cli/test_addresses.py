@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from cli import addresses
-from cli.addresses import client_uris, primary_addresses, reach, relay_text, stun_uri
+from cli.addresses import client_uris, expanded, page_url, primary_addresses, reach, relay_text, stun_uri
 from stun.address import Address
 from stun.uri import StunUri
-from turnserver.config import Config
+from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
 
@@ -95,3 +95,36 @@ def test_relays_in_words() -> None:
     private, public = bytes([10, 0, 0, 1]), bytes([198, 51, 100, 1])
     assert relay_text(RelayAddress(private, private)) == "10.0.0.1"
     assert relay_text(RelayAddress(private, public)) == "10.0.0.1 (clients are told 198.51.100.1)"
+
+
+def test_every_way_in_has_its_uri() -> None:
+    """RFC 7065 §3.1: TLS is turns:, and a shared port is what its TLS makes of it."""
+    ways = [("udp", True), ("tcp", True), ("tls", True), ("shared", True), ("shared", False)]
+    listeners = [
+        {"transport": transport, "address": "192.0.2.5", "port": 1000 + number} | ({} if tls else {"tls": False})
+        for number, (transport, tls) in enumerate(ways)
+    ]
+    config = Config.model_construct(
+        listeners=tuple(map(Listener.model_validate, listeners)), relay=Config().relay, auth=Config().auth
+    )
+    assert list(map(str, client_uris(config))) == [
+        "turn:192.0.2.5:1000?transport=udp",
+        "turn:192.0.2.5:1001?transport=tcp",
+        "turns:192.0.2.5:1002?transport=tcp",
+        "turns:192.0.2.5:1003?transport=tcp",
+        "turn:192.0.2.5:1004?transport=tcp",
+    ]
+
+
+def test_a_page_is_on_the_port_of_its_turns_uri() -> None:
+    """RFC 3986 §3.2.2: an IPv6 address in brackets."""
+    assert page_url(StunUri.parse("turns:192.0.2.5:5349")) == "https://192.0.2.5:5349/"
+    assert page_url(StunUri.parse("turns:[2001:db8::5]:443")) == "https://[2001:db8::5]:443/"
+
+
+def test_a_wildcard_is_every_address_of_its_family() -> None:
+    """RFC 8656 §3.2: a socket for each local address."""
+    found = expanded(Listener.model_validate({"address": "0.0.0.0"}))
+    assert Address.parse("127.0.0.1", 3478) in found
+    assert {len(address.ip) for address in found} == {4}
+    assert expanded(Listener.model_validate({"address": "192.0.2.5", "port": 1})) == [Address.parse("192.0.2.5", 1)]

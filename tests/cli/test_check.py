@@ -5,6 +5,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Write = Callable[[str], Path]
@@ -28,6 +29,101 @@ def test_a_good_configuration(run: Run, write: Write) -> None:
         assert words in result.stdout
     assert "turn:198.51.100.1:3500?transport=udp" in result.stdout
     assert "a-secret" not in result.stdout + result.stderr
+
+
+TLS = """
+listeners:
+  - {{transport: udp, address: 127.0.0.1}}
+  - {{transport: tcp, address: 127.0.0.1, proxies: [10.0.0.0/8, "fd00::1"]}}
+  - {{transport: tls, address: "::1"}}
+  - {{transport: shared, address: 127.0.0.1}}
+  - {{transport: shared, tls: false, address: 127.0.0.1}}
+auth: {{users: {{alice: secret}}}}
+tls: {{certificates: [{}]}}
+"""
+
+
+def pair(*certified: Any) -> str:
+    return ", ".join(f"{{certificate: {one.certificate}, key: {one.key}}}" for one in certified)
+
+
+def test_every_kind_of_listener(run: Run, write: Write, certify: Callable[..., Any]) -> None:
+    """RFC 8656 §3.1: each with its transport and default port, and the certificates with their facts."""
+    one, other = certify("turn.example.org", "192.0.2.1"), certify("turn.example.org", kind="rsa")
+    path = write(TLS.format(pair(one, other)))
+    found = json.loads(run("check", "--json", "-c", path).stdout)
+    assert found["listeners"] == [
+        "udp 127.0.0.1:3478",
+        "tcp 127.0.0.1:3478 (PROXY protocol from 10.0.0.0/8, fd00::1/128)",
+        "tls [::1]:5349",
+        "shared, with TLS, 127.0.0.1:443",
+        "shared, without TLS, 127.0.0.1:80",
+    ]
+    assert [(each["file"], each["key"], each["names"]) for each in found["certificates"]] == [
+        (str(one.certificate), "ECDSA P-256", ["turn.example.org", "192.0.2.1"]),
+        (str(other.certificate), "RSA 2048", ["turn.example.org"]),
+    ]
+    assert found["warnings"] == []
+    assert found["uris"] == [
+        "turn:127.0.0.1:3478?transport=udp",
+        "turn:127.0.0.1:3478?transport=tcp",
+        "turns:127.0.0.1:443?transport=tcp",
+        "turn:127.0.0.1:80?transport=tcp",
+        "turns:[::1]:5349?transport=tcp",
+    ]
+    people = run("check", "-c", path)
+    assert (people.returncode, people.stderr) == (0, "")
+    assert f"{one.certificate}: for turn.example.org, 192.0.2.1; ECDSA P-256; until " in people.stdout
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(run: Run, write: Write, certify: Callable[..., Any]) -> None:
+    """Rule 26: said while there is still time; exit code 0."""
+    for days, words in ((13.5, "expires in 13 days"), (15, "")):
+        made = certify("localhost", days=days)
+        result = run("check", "-c", write(TLS.format(pair(made))))
+        assert result.returncode == 0
+        assert (f"Warning: The certificate {made.certificate} expires" in result.stderr) == bool(words)
+        assert words in result.stderr
+
+
+def test_certificates_that_would_be_refused(run: Run, write: Write, certify: Callable[..., Any]) -> None:
+    """Each is a problem with exit code 2, as it would be when the server starts; keys are not shown."""
+    good, expired, early = certify("a"), certify("b", age=3, days=-1, kind="rsa"), certify("c", age=-2)
+    mixed = f"{{certificate: {good.certificate}, key: {early.key}}}"
+    swapped = f"{{certificate: {good.key}, key: {good.certificate}}}"
+    text = TLS.format(", ".join([pair(good, expired, early), mixed, swapped, pair(good)]))
+    result = run("check", "--json", "-c", write(text))
+    assert result.returncode == 2
+    problems = json.loads(result.stdout)["problems"]
+    assert [
+        (problem["key"], words in problem["found"])
+        for problem, words in zip(
+            problems,
+            [
+                "expired on",
+                "not valid before",
+                "does not belong",
+                "no chain of certificates",
+                "second certificate with EC",
+            ],
+            strict=True,
+        )
+    ] == [(f"tls.certificates[{index}]", True) for index in range(1, 6)]
+    assert "PRIVATE KEY" not in result.stdout
+    assert run("check", "-c", write(text)).returncode == 2
+
+
+def test_certificates_that_are_not_there(run: Run, write: Write) -> None:
+    """The line and the key of what is missing, and both keys for a listener without any."""
+    path = write(TLS.format("{certificate: a.pem, key: b.pem}"))
+    found = json.loads(run("check", "--json", "-c", path).stdout)
+    assert [(item["key"], item["line"]) for item in found["problems"]] == [
+        ("tls.certificates[0].certificate", 9),
+        ("tls.certificates[0].key", 9),
+    ]
+    none = json.loads(run("check", "--json", "-c", write(TLS.format(""))).stdout)
+    assert [item["key"] for item in none["problems"]] == ["listeners[2].transport", "listeners[3].transport"]
+    assert all("tls.certificates" in item["allowed"] for item in none["problems"])
 
 
 def test_nothing_is_bound(run: Run, write: Write, free_port: Callable[[], int]) -> None:

@@ -140,3 +140,24 @@ def test_the_default_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_state_dir({"XDG_STATE_HOME": "/state"}) == Path("/state/meshturn")
     assert default_state_dir({"XDG_STATE_HOME": "relative"}) == Path("/home/somebody/.local/state/meshturn")
     assert default_state_dir({}) == Path("/home/somebody/.local/state/meshturn")
+
+
+def test_a_certificate_that_cannot_be_kept_is_one_sentence(tmp_path: Path) -> None:
+    """Rule 24: a state directory that has gone in the meantime is an error of ours."""
+    state = StateDirectory(tmp_path / "gone")
+    assert state.certificate() is None
+    for keep in (state.keep_key, state.replace_key, state.keep_certificate):
+        with pytest.raises(StartupError, match="cannot be written to: No such file or directory"):
+            keep("text")
+
+
+def test_a_key_is_kept_once_and_replaced_on_purpose(tmp_path: Path) -> None:
+    """Rule 24: the key is 0600 either way."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    assert state.keep_key("first") == b"first\n"
+    assert state.keep_key("second") == b"first\n"
+    state.replace_key("third")
+    state.keep_certificate("certificate")
+    assert state.certificate() == (b"certificate\n", b"third\n")
+    assert (_mode(state.key_path), _mode(state.certificate_path)) == (0o600, 0o600)

@@ -4,9 +4,11 @@ import json
 import shlex
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from cli import up
+from cli.certificates import CertificateFacts
 from cli.state import StateDirectory
 from cli.up import invocation
 
@@ -22,7 +25,7 @@ Start = Callable[..., Any]
 
 pytestmark = pytest.mark.net
 
-LOCAL = ["up", "--address", "127.0.0.1", "--port", "0"]
+LOCAL = ["up", "--address", "127.0.0.1", "--port", "0", "--tls-port", "0"]
 
 
 def _paste(line: str, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -65,10 +68,18 @@ def test_for_programs(start: Start, run: Run, home: Path) -> None:
     """--json: one line with everything; the ICE servers are what a browser takes."""
     server = start(*LOCAL, "--json", "--realm", "example.org", "--state-dir", home / "my state")
     found = json.loads(server.until("\n"))
-    port = found["listening"][0]["port"]
+    port, tcp_port, tls_port = (item["port"] for item in found["listening"])
     credential = found["credential"]
     assert found["event"] == "ready"
-    assert credential["uris"] == [f"turn:127.0.0.1:{port}?transport=udp"]
+    assert [item["transport"] for item in found["listening"]] == ["udp", "tcp", "tls"]
+    assert credential["uris"] == [
+        f"turn:127.0.0.1:{port}?transport=udp",
+        f"turn:127.0.0.1:{tcp_port}?transport=tcp",
+        f"turns:127.0.0.1:{tls_port}?transport=tcp",
+    ]
+    assert credential["ice_servers"][0]["urls"] == credential["uris"]
+    assert found["pages"] == [f"https://127.0.0.1:{tls_port}/"]
+    assert found["certificate"] == str(home / "my state" / "certificate.pem")
     assert credential["ice_servers"][0]["credential"] == credential["password"]
     assert shlex.split(found["probe"])[-1] == str(home / "my state" / "try.password")
     env = {"MESHTURN_PASSWORD": credential["password"]}
@@ -77,13 +88,65 @@ def test_for_programs(start: Start, run: Run, home: Path) -> None:
     assert json.loads(probed.stdout)["realm"] == "example.org"
 
 
+def test_every_way_in(start: Start, run: Run, home: Path) -> None:
+    """RFC 8656 §3.1: UDP, TCP and TLS, with the one credential; the certificate is trusted once it is told to be."""
+    server = start(*LOCAL, "--json")
+    found = json.loads(server.until("\n"))
+    env = {"MESHTURN_PASSWORD": found["credential"]["password"]}
+    for uri in found["credential"]["uris"]:
+        trust = ["--ca-file", found["certificate"]] if uri.startswith("turns:") else []
+        probed = run("probe", uri, "--user", found["credential"]["username"], *trust, env=env)
+        assert probed.returncode == 0, probed.stdout
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False)
+
+
+def test_the_page(start: Start) -> None:
+    """The TLS port is HTTPS as well, with the same certificate."""
+    found = json.loads(start(*LOCAL, "--json").until("\n"))
+    context = ssl.create_default_context(cafile=found["certificate"])
+    with urllib.request.urlopen(found["pages"][0] + "healthz", timeout=20, context=context) as answer:
+        assert (answer.status, json.load(answer)) == (200, {"status": "ok"})
+
+
+def test_for_people_there_is_more_than_turn(start: Start, home: Path) -> None:
+    """Every URL is shown, and how to have the certificate trusted."""
+    shown = start(*LOCAL).until("credentials issue")
+    rows = [line.split() for line in shown.splitlines()]
+    assert [row[1].partition(":")[0] for row in rows if row[:1] == ["URL"]] == ["turn", "turn", "turns"]
+    assert [row[1].partition(":")[0] for row in rows if row[:1] == ["STUN"]] == ["stun", "stuns"]
+    assert [row[1].partition(":")[0] for row in rows if row[:1] == ["page"]] == ["https"]
+    assert f"--ca-file {home}/.local/state/meshturn/certificate.pem" in shown
+
+
+def test_without_tls(start: Start, home: Path) -> None:
+    """--no-tls: no port, no certificate, no key."""
+    found = json.loads(start(*LOCAL, "--no-tls", "--json").until("\n"))
+    assert [item["transport"] for item in found["listening"]] == ["udp", "tcp"]
+    assert (found["pages"], found["certificate"]) == ([], None)
+    assert not list((home / ".local" / "state" / "meshturn").glob("certificate*"))
+
+
+def test_behind_nat_the_certificate_is_for_the_public_address(start: Start) -> None:
+    """Rule 23: clients are told the external address, so the certificate has to be for it, too; and it is kept."""
+    env = {"MESHTURN_RELAY__EXTERNAL": "{127.0.0.1: 198.51.100.1}"}
+    first = start(*LOCAL, "--json", env=env)
+    found = json.loads(first.until("\n"))
+    before = Path(found["certificate"]).read_bytes()
+    assert "198.51.100.1" in CertificateFacts.from_pem(before).names
+    assert found["pages"][0].startswith("https://198.51.100.1:")
+    assert first.stop()[0] == 0
+    start(*LOCAL, "--json", env=env).until("\n")
+    assert Path(found["certificate"]).read_bytes() == before
+
+
 def test_credentials_outlive_a_restart(start: Start, run: Run, free_port: Callable[[], int]) -> None:
     """Rule 24: the secret is kept between runs, and so are the credentials made with it."""
     port = free_port()
-    first = start("up", "--address", "127.0.0.1", "--port", port, "--json")
+    first = start("up", "--address", "127.0.0.1", "--port", port, "--tls-port", 0, "--json")
     credential = json.loads(first.until("\n"))["credential"]
     assert first.stop()[0] == 0
-    start("up", "--address", "127.0.0.1", "--port", port, "--json").until("\n")
+    start("up", "--address", "127.0.0.1", "--port", port, "--tls-port", 0, "--json").until("\n")
     env = {"MESHTURN_PASSWORD": credential["password"]}
     probed = run("probe", f"turn:127.0.0.1:{port}", "--user", credential["username"], env=env)
     assert probed.returncode == 0, probed.stdout
@@ -91,7 +154,7 @@ def test_credentials_outlive_a_restart(start: Start, run: Run, free_port: Callab
 
 def test_nothing_but_a_port_is_needed(start: Start) -> None:
     """Without an address it listens on all local ones, and names one that clients can use."""
-    server = start("up", "--port", "0", "--json")
+    server = start("up", "--port", "0", "--tls-port", "0", "--json")
     found = json.loads(server.until("\n"))
     hosts = {item["address"] for item in found["listening"]}
     assert "127.0.0.1" in hosts
@@ -113,7 +176,7 @@ def test_a_port_in_use(run: Run) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        result = run("up", "--address", "127.0.0.1", "--port", port)
+        result = run("up", "--address", "127.0.0.1", "--port", port, "--tls-port", 0)
     assert (result.returncode, result.stdout) == (3, "")
     assert f"127.0.0.1:{port}" in result.stderr
     assert "Hint: " in result.stderr
@@ -122,7 +185,7 @@ def test_a_port_in_use(run: Run) -> None:
 
 def test_an_address_of_somebody_else(run: Run) -> None:
     """One sentence, one hint, exit code 3."""
-    result = run("up", "--address", "203.0.113.77", "--port", "0")
+    result = run("up", "--address", "203.0.113.77", "--port", "0", "--tls-port", "0")
     assert (result.returncode, result.stdout) == (3, "")
     assert "203.0.113.77" in result.stderr
     assert "Hint: " in result.stderr
@@ -143,6 +206,8 @@ def test_a_state_directory_that_cannot_be_made(run: Run) -> None:
         (["--address", "localhost"], "is not an IPv4 or IPv6 address"),
         (["--relay-address", "0.0.0.0"], "(from --relay-address)"),
         (["--port", "65536"], "--port"),
+        (["--tls-port", "-1"], "--tls-port"),
+        (["--tls-port", "3478"], "TCP on 0.0.0.0 port 3478 again"),
     ],
 )
 def test_usage_errors(run: Run, options: list[str], words: str) -> None:

@@ -3,6 +3,7 @@
 from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load
 from turnserver.config.models import (
     AuthConfig,
+    CertificateConfig,
     Config,
     LimitsConfig,
     Listener,
@@ -10,6 +11,7 @@ from turnserver.config.models import (
     PeersConfig,
     RelayConfig,
     SharedSecretConfig,
+    TlsConfig,
 )
 from turnserver.config.reference import json_schema, reference, show
 from turnserver.config.secret import Secret
@@ -18,6 +20,7 @@ from turnserver.config.values import PortRange
 __all__ = [
     "MAX_FILE_BYTES",
     "AuthConfig",
+    "CertificateConfig",
     "Config",
     "LimitsConfig",
     "Listener",
@@ -28,6 +31,7 @@ __all__ = [
     "RelayConfig",
     "Secret",
     "SharedSecretConfig",
+    "TlsConfig",
     "json_schema",
     "load",
     "reference",

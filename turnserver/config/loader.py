@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from turnserver.config.context import Context, Finding, KeyPath
 from turnserver.config.document import Document, dotted, parse
 from turnserver.config.environment import Overlay, did_you_mean, overlay, unknown_variables
-from turnserver.config.models import Config, Listener, Section, SharedSecretConfig
+from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
 from turnserver.config.values import Rule, kind_of
 from turnserver.errors import ConfigError, Problem
 
@@ -25,7 +25,11 @@ MAX_FILE_BYTES = 2**20
 MAX_PROBLEMS = 100
 """How many problems are told; a file with more of them is some other file."""
 
-_ITEM_SECTIONS: dict[str, type[Section]] = {"listeners": Listener, "shared_secrets": SharedSecretConfig}
+_ITEM_SECTIONS: dict[str, type[Section]] = {
+    "listeners": Listener,
+    "certificates": CertificateConfig,
+    "shared_secrets": SharedSecretConfig,
+}
 
 
 class Loaded(NamedTuple):
@@ -135,8 +139,9 @@ def _validate(reading: _Reading, problems: list[Problem]) -> Config | None:
 
 def _known_part(kind: Any, value: Any, path: KeyPath, findings: list[Finding]) -> Any:
     """Return a value without the keys that the sections in it do not know, and note these in ``findings``."""
-    if kind == tuple[Listener, ...] and isinstance(value, list):
-        return [_known_part(Listener, item, (*path, index), findings) for index, item in enumerate(value)]
+    if kind in (tuple[Listener, ...], tuple[CertificateConfig, ...]) and isinstance(value, list):
+        item_kind = get_args(kind)[0]
+        return [_known_part(item_kind, item, (*path, index), findings) for index, item in enumerate(value)]
     if not (isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, dict)):
         return value
     fields = kind.model_fields

@@ -26,9 +26,11 @@ from turnserver.config.values import (
     Address,
     Boolean,
     Endpoint,
+    FilePath,
     IpAddress,
     Network,
     PortRange,
+    PrivateFilePath,
     RealmText,
     RelayPorts,
     SeparatorText,
@@ -37,6 +39,7 @@ from turnserver.config.values import (
     SoftwareText,
     UnicastAddress,
     UserName,
+    Varies,
     choice,
     duration,
     integer,
@@ -45,6 +48,7 @@ from turnserver.config.values import (
 
 __all__ = [
     "AuthConfig",
+    "CertificateConfig",
     "Config",
     "LimitsConfig",
     "Listener",
@@ -53,9 +57,10 @@ __all__ = [
     "RelayConfig",
     "Section",
     "SharedSecretConfig",
+    "TlsConfig",
 ]
 
-Transport = Literal["udp"]
+Transport = Literal["udp", "tcp", "tls", "shared"]
 DatapathName = Literal["auto", "asyncio", "null"]
 Tos = Literal["copy", "clear"]
 Hash = Literal["sha1", "sha256"]
@@ -64,6 +69,9 @@ Format = Literal["text", "json"]
 
 MAX_LISTENERS = 64
 """More sockets than any host has addresses for; a bound for the schema's sake."""
+
+MAX_CERTIFICATES = 16
+"""Only one of each kind of key can be served, and there are fewer kinds than that."""
 
 MAX_ITEMS = 10_000
 """The longest list or mapping; networks are searched one by one, so thousands are already too many."""
@@ -88,36 +96,106 @@ class Section(BaseModel):
         return data if isinstance(data, cls) else refuse(kind_of(data), "a mapping of options")
 
 
+_DEFAULTS: Mapping[str, tuple[bool, int]] = {
+    "udp": (False, 3478),
+    "tcp": (False, 3478),
+    "tls": (True, 5349),
+    "shared": (True, 443),
+}
+"""TLS and port by transport: the ports are those registered for STUN and TURN; for a shared one, that of HTTPS."""
+
+
 class Listener(Section):
     """One socket that clients come in by."""
 
     transport: Annotated[Transport, choice(Transport)] = Field(
         default="udp",
-        description="How clients talk to the server here (RFC 8656 §3.1).",
+        description="How clients talk to the server here (RFC 8656 §3.1): `udp`; `tcp`; `tls`, which is TLS over TCP; "
+        "or `shared`, where STUN, TURN, HTTP and WebSocket come in by one port and are told apart by their first "
+        "bytes. Networks that let nothing out but HTTPS need a `shared` listener on port 443.",
+    )
+    tls: Annotated[Boolean, Varies("by transport")] = Field(
+        default_factory=lambda: _DEFAULTS["udp"][0],
+        description="Whether a `shared` listener speaks TLS, which it does by default; `false` is for one behind a "
+        "proxy that ends TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
     )
     address: Address = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
         "each gets a socket of its own, so that answers leave from the address that was asked.",
     )
-    port: Annotated[int, integer(0, 65535)] = Field(
-        default=3478,
-        description="The port; 3478 is the one registered for STUN and TURN. 0 takes any free port, which is useful "
-        "in tests only.",
+    port: Annotated[int, integer(0, 65535), Varies("by transport")] = Field(
+        default_factory=lambda: _DEFAULTS["udp"][1],
+        description="The port. The default is 3478 for `udp` and `tcp` and 5349 for `tls`, the ones registered for "
+        "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are different things: "
+        "3478 can be both. 0 takes any free port, which is useful in tests only.",
     )
+    proxies: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+        default=(),
+        description="Networks of the load balancers in front of a `tcp`, `tls` or `shared` listener that speak the "
+        "PROXY protocol (version 1 or 2). From there, every connection must begin with its header, and the client "
+        "address that it gives counts everywhere; from anywhere else the header is refused, for anybody can claim "
+        "anything in it.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_by_transport(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        transport = data.get("transport")
+        tls, port = _DEFAULTS[transport] if isinstance(transport, str) and transport in _DEFAULTS else _DEFAULTS["udp"]
+        if transport == "shared" and data.get("tls") is False:
+            port = 80
+        given = {key: value for key, value in data.items() if value is not None}
+        return {"tls": tls, "port": port, **given}
+
+    @property
+    def is_stream(self) -> bool:
+        """True for everything over TCP."""
+        return self.transport != "udp"
+
+    @model_validator(mode="after")
+    def _tls_fits(self) -> Self:
+        if self.transport != "shared" and self.tls != (self.transport == "tls"):
+            found = f"{str(self.tls).lower()} for transport {self.transport}"
+            refuse(found, "true for tls, false for udp and tcp, either for shared", ("tls",))
+        return self
+
+    @model_validator(mode="after")
+    def _proxies_fit(self) -> Self:
+        if self.proxies and not self.is_stream:
+            refuse("proxies of a udp listener", "proxies for tcp, tls and shared: the protocol needs TCP", ("proxies",))
+        return self
+
+
+def _collide(one: Listener, other: Listener) -> bool:
+    """Say whether two listeners cannot both be had; wildcards become sockets, so they take specific addresses too."""
+    if not one.port or one.port != other.port or one.is_stream != other.is_stream:
+        return False
+    if one.address == other.address:
+        return True
+    overlap = one.address.version == other.address.version and (
+        one.address.is_unspecified or other.address.is_unspecified
+    )
+    # Of two that are the same in all else, the wildcard's socket for the other's address is the other.
+    return overlap and (one.transport, one.tls, one.proxies) != (other.transport, other.tls, other.proxies)
 
 
 def _no_duplicates(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
-    seen: dict[tuple[str, IpAddress, int], int] = {}
     for index, listener in enumerate(listeners):
-        key = (listener.transport, listener.address, listener.port)
-        if listener.port and key in seen:
-            refuse(
-                f"{listener.transport} on {listener.address} port {listener.port} again (as in listeners[{seen[key]}])",
-                "each transport, address and port once",
-                (index,),
-            )
-        seen[key] = index
+        for before, other in enumerate(listeners[:index]):
+            if _collide(listener, other):
+                refuse(
+                    f"{_protocol(listener)} on {listener.address} port {listener.port} again "
+                    f"({other.transport} on {other.address} in listeners[{before}])",
+                    "each address and port once for UDP and once for TCP (tcp, tls and shared are all TCP)",
+                    (index,),
+                )
     return listeners
+
+
+def _protocol(listener: Listener) -> str:
+    return "TCP" if listener.is_stream else "UDP"
 
 
 def _all_addresses() -> tuple[Listener, ...]:
@@ -135,6 +213,37 @@ def _distinct(addresses: tuple[IpAddress, ...]) -> tuple[IpAddress, ...]:
         if address in addresses[:index]:
             refuse(f"{address} again", "each address once", (index,))
     return addresses
+
+
+class CertificateConfig(Section):
+    """A certificate and its key, in two files; a relative path starts at the configuration file.
+
+    Both are read again when they change (`tls.reload_interval`): a pair that fits is used for new connections, one
+    that does not is refused in the log, and the old one stays.
+    """
+
+    certificate: FilePath = Field(
+        description="The certificate, PEM, followed by the intermediate ones that lead to the root (what certbot calls "
+        "`fullchain.pem`).",
+    )
+    key: PrivateFilePath = Field(
+        description="Its private key, PEM, without a passphrase. It should be readable by the server's user only.",
+    )
+
+
+class TlsConfig(Section):
+    """What `tls` and `shared` listeners prove themselves with."""
+
+    certificates: Annotated[tuple[CertificateConfig, ...], Sized(MAX_CERTIFICATES)] = Field(
+        default=(),
+        description="Certificates with their keys, one of each kind of key: with an ECDSA and an RSA one, each client "
+        "gets the one that it understands.",
+    )
+    reload_interval: Annotated[int, duration(1, 86400)] = Field(
+        default=10,
+        description="How often, in seconds, the files are looked at for a change. Looking costs next to nothing; a "
+        "renewed certificate is in use this much later, with no signal and no dropped connection.",
+    )
 
 
 class RelayConfig(Section):
@@ -332,6 +441,43 @@ class LimitsConfig(Section):
         description="Credential look-ups under way at once, where credentials are kept elsewhere; beyond it, 500.",
     )
 
+    connections: Annotated[int, integer(1, 1_000_000)] = Field(
+        default=10_000,
+        description="Connections (TCP and TLS) held at once, by all listeners together. Each takes a file descriptor "
+        "and a few kilobytes, with TLS some tens; more are closed as soon as they come.",
+    )
+    connections_per_address: Annotated[int, integer(1, 1_000_000)] = Field(
+        default=200,
+        description="Of these, the connections of one client: an IPv4 address, or an IPv6 /64. An office or a mobile "
+        "network may share one IPv4 address; more are closed as soon as they come.",
+    )
+    handshake_timeout: Annotated[int, duration(1, 300)] = Field(
+        default=10,
+        description="Seconds that a connection has for its PROXY header and its TLS handshake.",
+    )
+    first_message_timeout: Annotated[int, duration(1, 300)] = Field(
+        default=10,
+        description="Seconds that it then has for its first whole message. Who only connects does not stay.",
+    )
+    idle_timeout: Annotated[int, duration(5, 86400)] = Field(
+        default=60,
+        description="Seconds after which a connection that is silent and has no allocation is closed.",
+    )
+    send_queue: Annotated[int, integer(65_540, 2**26, "bytes")] = Field(
+        default=262_144,
+        description="Bytes kept for a connection whose client does not read as fast as its peers send. When they are "
+        "full the newest relayed data is dropped, as UDP would; answers to requests never are. More is latency, not "
+        "quality. The least is one message of the largest size.",
+    )
+    stall_timeout: Annotated[int, duration(1, 3600)] = Field(
+        default=30,
+        description="Seconds after which a connection is closed when something waits for it and nothing leaves.",
+    )
+    tcp_connections_per_allocation: Annotated[int, integer(1, 4096)] = Field(
+        default=32,
+        description="Connections to and from peers in one TCP allocation (RFC 6062); beyond it, 508.",
+    )
+
     @model_validator(mode="after")
     def _lifetimes_in_order(self, info: ValidationInfo) -> Self:
         if self.default_lifetime > self.max_lifetime:
@@ -374,6 +520,7 @@ class Config(Section):
         default_factory=_all_addresses,
         description="Where clients come in.",
     )
+    tls: TlsConfig = Field(default_factory=TlsConfig, description="The certificates of `tls` and `shared` listeners.")
     alternate_servers: Annotated[
         tuple[ServerEndpoint, ...],
         AfterValidator(_one_per_family),
@@ -388,6 +535,16 @@ class Config(Section):
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
+
+    @model_validator(mode="after")
+    def _tls_has_certificates(self, info: ValidationInfo) -> Self:
+        for index, listener in enumerate(self.listeners):
+            if listener.tls and not self.tls.certificates:
+                found = f"a {listener.transport} listener, and nothing in tls.certificates"
+                allowed = "a certificate and its key in tls.certificates"
+                allowed += ", or listeners[].tls: false" if listener.transport == "shared" else ""
+                report(info, "listeners", Finding((index, "transport"), found, allowed))
+        return self
 
     @model_validator(mode="after")
     def _somebody_may_relay(self, info: ValidationInfo) -> Self:

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from turnserver.config.environment import OTHER_VARIABLES, PREFIX
-from turnserver.config.models import Config, Listener, Section, SharedSecretConfig
+from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
 from turnserver.config.secret import MASK, Secret
-from turnserver.config.values import Rule
+from turnserver.config.values import Rule, Varies
 
 __all__ = ["json_schema", "reference", "show"]
 
@@ -74,6 +74,9 @@ def reference() -> str:
             parts.append(_table(f"`{name}`", info.annotation, defaults[name], f"{name}."))
         if name == "listeners":
             parts.append(_table("`listeners`", Listener, _field_defaults(Listener), "listeners[]."))
+        if name == "tls":
+            prefix = "tls.certificates[]."
+            parts.append(_table("`tls.certificates`", CertificateConfig, _field_defaults(CertificateConfig), prefix))
         if name == "auth":
             prefix = "auth.shared_secrets[]."
             parts.append(
@@ -100,6 +103,9 @@ def _default(info: FieldInfo, defaults: Mapping[str, Any], name: str) -> str:
         return "(required)"
     if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
         return "see below"
+    varies = next((item for item in info.metadata if isinstance(item, Varies)), None)
+    if varies is not None:
+        return varies.how
     text = yaml.safe_dump(defaults[name], default_flow_style=True, sort_keys=False, width=1000)
     return f"`{_cell(text.strip().removesuffix('...').strip())}`"
 

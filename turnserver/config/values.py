@@ -4,10 +4,13 @@ A kind is a :class:`Rule`, attached to a field with ``Annotated``. The same obje
 message, the JSON Schema and the reference page, so these cannot disagree.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -15,14 +18,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from auth.errors import InvalidString
 from auth.keys import opaque_string
-from turnserver.config.context import refuse
+from turnserver.config.context import Context, refuse, warn
 
 __all__ = [
     "Address",
     "Boolean",
     "Endpoint",
+    "FilePath",
     "Network",
     "PortRange",
+    "PrivateFilePath",
     "RealmText",
     "RelayPorts",
     "Rule",
@@ -32,6 +37,7 @@ __all__ = [
     "SoftwareText",
     "UnicastAddress",
     "UserName",
+    "Varies",
     "choice",
     "describe",
     "duration",
@@ -140,6 +146,13 @@ class Sized:
         if len(items) != len(value):
             refuse("two keys that are the same, spelled differently", "each key once")
         return items
+
+
+@dataclass(frozen=True)
+class Varies:
+    """Marks an option whose default depends on others; ``how`` stands in the reference page in its place."""
+
+    how: str
 
 
 def _identity(value: T) -> T:
@@ -458,3 +471,45 @@ ServerEndpoint = Annotated[
     ),
 ]
 """Where another server is."""
+
+
+def _read_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
+    return _regular_file(value, rule, info)[0]
+
+
+def _read_private_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
+    path, mode = _regular_file(value, rule, info)
+    if mode & stat.S_IROTH:
+        warn(info, f"Everybody on this host can read the private key in {_printable(path)}; chmod o-r would do.")
+    return path
+
+
+def _regular_file(value: object, rule: Rule[Path], info: ValidationInfo) -> tuple[Path, int]:
+    """Return the path and the mode of a file that can be read; a named pipe is not waited for."""
+    if not isinstance(value, str | Path) or not str(value):
+        rule.refuse(value)
+    directory = info.context.directory if isinstance(info.context, Context) else Path.cwd()
+    path = directory / str(value)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        refuse(f"{describe(str(value))}: {reason}", rule.allowed)
+    mode = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    if not stat.S_ISREG(mode):
+        refuse(f"{describe(str(value))}: not a regular file", rule.allowed)
+    return path, mode
+
+
+def _printable(path: Path) -> str:
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
+_FILE = "the path of a file that the server can read (relative paths start at the configuration file)"
+
+FilePath = Annotated[Path, Rule("path", _FILE, {"type": "string", "minLength": 1}, _read_file_path)]
+"""A file that is there and can be read, as an absolute path if the configuration's own is."""
+
+PrivateFilePath = Annotated[Path, Rule("path", _FILE, {"type": "string", "minLength": 1}, _read_private_file_path)]
+"""The same for a file that others should not be able to read; if they can, there is a warning."""

@@ -1,13 +1,15 @@
 """A TURN server of a few lines, in memory, whose behaviour each test can bend."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from auth.keys import long_term_key_md5, long_term_key_sha256, user_hash
 from auth.nonce import NONCE_COOKIE
+from cli.probe.report import Step
+from cli.probe.security import TlsFacts
 from stun import channeldata, integrity
 from stun.address import Address
 from stun.attributes import (
@@ -30,6 +32,7 @@ from stun.attributes import (
 )
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import Message, MessageBuilder
+from stun.uri import StunUri
 
 SHA256 = AlgorithmValue(PasswordAlgorithm.SHA256, b"")
 MD5 = AlgorithmValue(PasswordAlgorithm.MD5, b"")
@@ -42,6 +45,8 @@ class FakeLink:
     server: "FakeTurn"
     number: int
     reliable: bool = False
+    opened: Sequence[Step] = ()
+    tls: TlsFacts | None = None
     closed: bool = False
     relayed: Address | None = None
     channels: dict[int, Address] = field(default_factory=dict)
@@ -53,7 +58,7 @@ class FakeLink:
     async def receive(self) -> bytes:
         return await self.frames.get()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.closed = True
 
 
@@ -74,6 +79,9 @@ class FakeTurn:
     silent: set[Method] = field(default_factory=set)
     sign: bool = True
     tamper: Callable[[MessageBuilder], MessageBuilder] | None = None
+    steps: Sequence[Step] = ()
+    """How opening a link went."""
+    tls: TlsFacts | None = None
     links: list[FakeLink] = field(default_factory=list)
     requests: list[Message] = field(default_factory=list)
     opened: list[Address] = field(default_factory=list)
@@ -88,11 +96,10 @@ class FakeTurn:
         table = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         return NONCE_COOKIE + bytes(table[flags >> shift & 63] for shift in (18, 12, 6, 0)) + b"n0"
 
-    async def open(self, transport: str, secure: bool, address: Address) -> FakeLink:
+    async def open(self, uri: StunUri, address: Address) -> FakeLink:
         """What `run_probe` takes as its opener."""
-        assert (transport, secure) == ("udp", False)
         self.opened.append(address)
-        link = FakeLink(self, len(self.links))
+        link = FakeLink(self, len(self.links), uri.transport == "tcp", self.steps, self.tls)
         self.links.append(link)
         return link
 

@@ -100,6 +100,70 @@ def test_binding_alone(run: Run, coturn: Coturn) -> None:
     assert found["reflexive"].startswith("127.0.0.1:")
 
 
+@pytest.mark.interop
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_whole_relay_of_coturn_over_tcp(run: Run, coturn: Coturn, address: str, host: str) -> None:
+    """RFC 8656 §3.1, §12.5: the same over TCP, ChannelData padded."""
+    port = coturn("--allow-loopback-peers", address=address, streams=True)
+    family = ["--relay-family", "6"] if ":" in address else []
+    result = run("probe", f"turn:{host}:{port}?transport=tcp", *USER, *family, "--json", env=PASSWORD)
+    found = json.loads(result.stdout)
+    assert result.returncode == 0, found
+    assert [step["name"] for step in found["steps"]][:3] == ["connect", "binding", "allocate"]
+    returned = {step["name"]: (step["sent"], step["returned"]) for step in found["steps"] if "sent" in step}
+    assert returned == {"send": (5, 5), "channel": (5, 5)}
+    assert found["tls"] is None
+
+
+@pytest.fixture
+def coturn_tls(coturn: Coturn, certify: Callable[..., Any]) -> Callable[..., tuple[int, Any]]:
+    """Start coturn with a certificate for loopback; returns its TLS port and the certificate."""
+
+    def call(**how: Any) -> tuple[int, Any]:
+        made = certify("127.0.0.1", "localhost", **how)
+        # coturn tells TLS from plain TCP by the first byte, on either port.
+        pair = [f"--cert={made.certificate}", f"--pkey={made.key}"]
+        return coturn("--allow-loopback-peers", "--tls-listening-port=0", *pair, streams=True), made
+
+    return call
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_whole_relay_of_coturn_over_tls(run: Run, coturn_tls: Callable[..., Any], kind: str) -> None:
+    """RFC 8489 §6.2.3: the certificate is checked against --ca-file and the host, shown, and the relay works."""
+    port, made = coturn_tls(kind=kind)
+    options = [*USER, "--ca-file", made.certificate]
+    result = run("probe", f"turns:localhost:{port}", *options, "--json", env=PASSWORD)
+    found = json.loads(result.stdout)
+    assert result.returncode == 0, found
+    returned = {step["name"]: (step["sent"], step["returned"]) for step in found["steps"] if "sent" in step}
+    assert returned == {"send": (5, 5), "channel": (5, 5)}
+    assert found["tls"]["trusted"] is True
+    assert found["tls"]["version"].startswith("TLSv1.")
+    assert found["tls"]["certificate"]["names"] == ["localhost", "127.0.0.1"]
+    assert found["tls"]["certificate"]["key"] == {"ecdsa": "ECDSA P-256", "rsa": "RSA 2048"}[kind]
+    people = run("probe", f"stuns:127.0.0.1:{port}", "--ca-file", made.certificate)
+    assert people.returncode == 0, people.stdout
+    assert people.stdout.splitlines()[-1] == "It answers."
+    assert "trusted            yes" in people.stdout
+
+
+@pytest.mark.interop
+def test_a_server_that_is_not_trusted(run: Run, coturn_tls: Callable[..., Any]) -> None:
+    """RFC 8489 §6.2.3: self-signed is exit code 1 and no credentials leave; --insecure goes on and says so."""
+    port, _ = coturn_tls()
+    refused = run("probe", f"turns:127.0.0.1:{port}", *USER, "--json", env=PASSWORD)
+    assert refused.returncode == 1
+    found = json.loads(refused.stdout)
+    assert [(step["name"], step["ok"]) for step in found["steps"]] == [("connect", True), ("tls", False)]
+    assert "self-signed" in found["steps"][-1]["sentence"]
+    assert (found["tls"]["trusted"], found["tls"]["certificate"]["self_signed"]) == (False, True)
+    went_on = run("probe", f"turns:127.0.0.1:{port}", *USER, "--insecure", env=PASSWORD)
+    assert went_on.returncode == 0, went_on.stdout
+    assert "browsers would not connect" in went_on.stdout.splitlines()[-1]
+
+
 @pytest.fixture
 def meshturn(start: Callable[..., Any], write: Callable[[str], Path]) -> Callable[..., int]:
     """Start meshturn on loopback with one user (user/secret); returns its port."""
@@ -128,6 +192,57 @@ def test_a_whole_relay_of_ours(run: Run, meshturn: Callable[..., int], address: 
 
 
 @pytest.mark.net
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize(
+    ("listener", "scheme"),
+    [
+        ("transport: tcp", "turn"),
+        ("transport: tls", "turns"),
+        ("transport: shared", "turns"),
+        ("transport: shared, tls: false", "turn"),
+    ],
+)
+def test_every_way_into_ours(
+    run: Run,
+    start: Callable[..., Any],
+    write: Callable[[str], Path],
+    certify: Callable[..., Any],
+    listener: str,
+    scheme: str,
+    address: str,
+) -> None:
+    """RFC 8656 §3.1: the whole relay by TCP, TLS and the shared port; RFC 7443: ALPN stun.turn is taken."""
+    made = certify(address)
+    text = f"listeners: [{{{listener}, address: '{address}', port: 0}}]\nauth: {{users: {{user: secret}}}}\n"
+    text += f"tls: {{certificates: [{{certificate: {made.certificate}, key: {made.key}}}]}}\n"
+    port = json.loads(start("serve", "--json", "-c", write(text)).until("\n"))["listening"][0]["port"]
+    host = f"[{address}]" if ":" in address else address
+    options = [*USER, "--relay-family", "6" if ":" in address else "4"]
+    options += ["--ca-file", made.certificate] if scheme == "turns" else []
+    result = run("probe", f"{scheme}:{host}:{port}?transport=tcp", *options, "--json", env=PASSWORD)
+    found = json.loads(result.stdout)
+    assert result.returncode == 0, found
+    returned = {step["name"]: (step["sent"], step["returned"]) for step in found["steps"] if "sent" in step}
+    assert returned == {"send": (5, 5), "channel": (5, 5)}
+    if scheme == "turns":
+        assert (found["tls"]["version"], found["tls"]["alpn"], found["tls"]["trusted"]) == (
+            "TLSv1.3",
+            "stun.turn",
+            True,
+        )
+
+
+@pytest.mark.net
+def test_tls_on_our_plain_port(run: Run, start: Callable[..., Any], write: Callable[[str], Path]) -> None:
+    """Rule 22: a TLS ClientHello on a plain TURN port ends at once, and the probe says what is likely."""
+    text = "listeners: [{transport: tcp, address: 127.0.0.1, port: 0}]\nauth: {users: {user: secret}}\n"
+    port = json.loads(start("serve", "--json", "-c", write(text)).until("\n"))["listening"][0]["port"]
+    found = json.loads(run("probe", f"stuns:127.0.0.1:{port}", "--json", "--timeout", "20").stdout)
+    assert [(step["name"], step["ok"]) for step in found["steps"]] == [("connect", True), ("tls", False)]
+    assert "TLS" in found["steps"][-1]["sentence"]
+
+
+@pytest.mark.net
 def test_our_own_refusals(run: Run, meshturn: Callable[..., int]) -> None:
     """RFC 8656 §7.2: 486 of our own server, and 401 for a wrong password, are told as such."""
     port = meshturn(more="limits: {allocations_per_user: 1}\n")
@@ -153,8 +268,13 @@ def test_nobody_there(run: Run, free_port: Callable[[], int]) -> None:
     [
         (["http://example.org"], "begins with stun:, stuns:, turn: or turns:"),
         (["turn:127.0.0.1\x1b[31m"], "turn:127.0.0.1\\x1b[31m"),
-        (["turns:127.0.0.1"], "not supported yet in this version"),
-        (["turn:127.0.0.1?transport=tcp"], "not supported yet in this version"),
+        (["turns:127.0.0.1?transport=udp"], "Probing over DTLS is not supported"),
+        (["turn:127.0.0.1?transport=sctp"], "Probing over SCTP is not supported"),
+        (["stun:127.0.0.1?transport=tcp"], "has no query"),
+        (["turn:127.0.0.1", "--insecure"], "turn: goes without"),
+        (["stun:127.0.0.1", "--ca-file", "password"], "stun: goes without"),
+        (["turns:127.0.0.1", "--ca-file", "missing"], "missing cannot be used: No such file or directory"),
+        (["turns:127.0.0.1", "--ca-file", "password"], "password cannot be used: it holds no certificates"),
         (["stun:127.0.0.1", "--user", "x"], "takes no user name"),
         (["turn:127.0.0.1", "--password-file", "x"], "needs --user"),
         (["turn:127.0.0.1", "--user", "x"], "--user needs a password"),

@@ -12,10 +12,11 @@ from stun import channeldata
 from stun.address import Address
 from stun.attributes import REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
+from stun.uri import StunUri
 
 
 async def _connected(server: Any) -> tuple[Conversation, Any]:
-    link = await server.open("udp", False, Address.parse("192.0.2.1", 3478))
+    link = await server.open(StunUri.parse("turn:192.0.2.1"), Address.parse("192.0.2.1", 3478))
     return Conversation(link, 0.2, Login("user", "secret")), link
 
 
@@ -25,7 +26,7 @@ async def test_a_question_and_its_answer(fake_turn: Callable[..., Any]) -> None:
     answer = await client.ask(Method.BINDING)
     assert answer.message.first(XOR_MAPPED_ADDRESS) == Address.parse("198.51.100.7", 1000)
     assert client.session is None
-    client.close()
+    await client.close()
     assert link.closed
 
 

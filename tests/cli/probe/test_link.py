@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cli.probe.link import LinkError, Unsupported, open_link
+from cli.probe.link import LinkError, open_udp
 from stun.address import Address
 
 pytestmark = pytest.mark.net
@@ -15,7 +15,7 @@ async def test_datagrams_go_there_and_back() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
-        link = await open_link("udp", False, Address.parse(*server.getsockname()))
+        link = await open_udp(Address.parse(*server.getsockname()))
         try:
             link.send(b"there")
             data, client = server.recvfrom(100)
@@ -24,7 +24,7 @@ async def test_datagrams_go_there_and_back() -> None:
             server.sendto(b"", client)
             assert [await link.receive(), await link.receive()] == [b"back", b""]
         finally:
-            link.close()
+            await link.close()
 
 
 async def test_strangers_are_not_heard() -> None:
@@ -34,7 +34,7 @@ async def test_strangers_are_not_heard() -> None:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
     ):
         server.bind(("127.0.0.1", 0))
-        link = await open_link("udp", False, Address.parse(*server.getsockname()))
+        link = await open_udp(Address.parse(*server.getsockname()))
         try:
             link.send(b"hello")
             _, client = server.recvfrom(100)
@@ -42,7 +42,7 @@ async def test_strangers_are_not_heard() -> None:
             server.sendto(b"server", client)
             assert await link.receive() == b"server"
         finally:
-            link.close()
+            await link.close()
 
 
 async def test_a_closed_port_says_so() -> None:
@@ -50,14 +50,14 @@ async def test_a_closed_port_says_so() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind(("127.0.0.1", 0))
         address = Address.parse(*gone.getsockname())
-    link = await open_link("udp", False, address)
+    link = await open_udp(address)
     try:
         link.send(b"anybody?")
         with pytest.raises(LinkError, match="Nothing listens there") as caught:
             await link.receive()
         assert "port" in caught.value.hint
     finally:
-        link.close()
+        await link.close()
 
 
 async def test_a_flood_is_bounded() -> None:
@@ -71,8 +71,8 @@ async def test_a_flood_is_bounded() -> None:
     assert link._frames.qsize() == 255
 
 
-@pytest.mark.parametrize(("transport", "secure"), [("tcp", False), ("tcp", True), ("udp", True), ("sctp", False)])
-async def test_other_transports(transport: str, secure: bool) -> None:
-    """RFC 7065 §3.1: what this version cannot speak is one clear sentence."""
-    with pytest.raises(Unsupported, match="not supported yet in this version"):
-        await open_link(transport, secure, Address.parse("127.0.0.1", 9))
+async def test_no_route_is_one_sentence() -> None:
+    """Rule 26: what the kernel refuses at once is a sentence too; a broadcast address takes no datagrams."""
+    with pytest.raises(LinkError, match="The server cannot be reached: ") as caught:
+        await open_udp(Address.parse("255.255.255.255", 3478))
+    assert "routes" in caught.value.hint

@@ -1,12 +1,15 @@
 """A probe's findings for people."""
 
 import io
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
+from cli.certificates import CertificateFacts
 from cli.probe.render import render
 from cli.probe.report import Report, Step
+from cli.probe.security import TlsFacts
 
 
 def _shown(report: Report, *, terminal: bool = False) -> str:
@@ -30,6 +33,39 @@ def test_what_works() -> None:
         " ok   binding  1.5 ms  The server answers.",
         "It works: data went through the relay and came back.",
     ]
+
+
+BEGIN, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 4, 2, 12, 30, tzinfo=UTC)
+
+
+def test_a_certificate() -> None:
+    """RFC 8489 §6.2.3: what the server showed of itself; a long list of names is cut."""
+    names = tuple(f"h{number}.org" for number in range(10))
+    certificate = CertificateFacts("CN=example.org", "CN=Some CA", names, BEGIN, END, "ECDSA P-256", "ab" * 32)
+    report = Report("turns:example.org:5349?transport=tcp", steps=[Step("tls", True, "Yes.")])
+    report.tls = TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", 128, "stun.turn", certificate)
+    lines = [line.strip() for line in _shown(report).splitlines()]
+    assert lines[1:9] == [
+        "TLS             TLSv1.3, TLS_AES_128_GCM_SHA256 (128 bits), ALPN stun.turn",
+        "certificate of  CN=example.org",
+        "issued by       CN=Some CA",
+        f"for             {', '.join(names[:8])} and 2 more",
+        "valid           2026-01-02 to 2026-04-02 12:30 UTC",
+        "key             ECDSA P-256",
+        f"SHA-256         {'ab' * 32}",
+        "trusted         yes",
+    ]
+
+
+def test_a_server_that_is_not_trusted_does_not_simply_work() -> None:
+    """Rule 26: with --insecure everything may work, and yet no browser would connect."""
+    certificate = CertificateFacts("CN=x", "CN=x", (), BEGIN, END, "RSA 2048", "00")
+    report = Report("turns:x", relayed=["203.0.113.9:50000"], steps=[Step("tls", True, "Yes.")])
+    report.tls = TlsFacts("TLSv1.2", "A", 256, None, certificate, "It is self-signed.")
+    shown = _shown(report)
+    assert "browsers would not connect" in shown.splitlines()[-1]
+    assert "itself" in shown
+    assert "no name at all" in shown
 
 
 @pytest.mark.parametrize(

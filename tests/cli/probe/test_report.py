@@ -38,6 +38,7 @@ def test_json_is_complete_and_in_milliseconds() -> None:
         "reflexive": None,
         "relayed": [],
         "lifetime": None,
+        "tls": None,
         "round_trip_ms": {"binding": 12.346},
         "steps": [
             {"name": "binding", "ok": True, "sentence": "Yes.", "milliseconds": 12.346, "transmissions": 2},

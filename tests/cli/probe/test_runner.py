@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cli.probe.authentication import Login
-from cli.probe.link import LinkError, Unsupported
+from cli.probe.link import LinkError
+from cli.probe.opener import Unsupported
+from cli.probe.report import Step
 from cli.probe.runner import run_probe
 from stun.address import Address
 from stun.constants import AddressFamily
@@ -27,14 +29,34 @@ async def test_an_address_is_not_looked_up(fake_turn: Callable[..., Any], monkey
     assert all(link.closed for link in server.links)
 
 
-@pytest.mark.parametrize(
-    ("uri", "words"),
-    [("turns:192.0.2.1", "TLS"), ("turn:192.0.2.1?transport=tcp", "TCP"), ("turns:192.0.2.1?transport=udp", "DTLS")],
-)
-async def test_streams_are_not_supported_yet(uri: str, words: str) -> None:
-    """RFC 7065 §3.1: a transport this version does not speak is said to be so, and nothing is sent."""
-    with pytest.raises(Unsupported, match=f"over {words} is not supported yet"):
-        await run_probe(StunUri.parse(uri), None, 0.2)
+async def test_an_unsupported_transport_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7065 §3.1: a transport that the probe does not speak is said to be so, and nothing is sent."""
+    _resolves_to(monkeypatch, [])
+    with pytest.raises(Unsupported, match="DTLS"):
+        await run_probe(StunUri.parse("turns:example.org?transport=udp"), None, 0.2)
+
+
+async def test_what_opening_found_out_is_told_once(fake_turn: Callable[..., Any]) -> None:
+    """RFC 8656 §3.1: two connections, one certificate; the steps of the first stand before Binding."""
+    facts = object()
+    server = fake_turn(steps=[Step("connect", True, "Yes."), Step("tls", True, "Yes.")], tls=facts)
+    report = await run_probe(StunUri.parse("turns:192.0.2.1"), LOGIN, 0.2, opener=server.open)
+    assert report.ok, report.steps
+    assert [step.name for step in report.steps][:4] == ["connect", "tls", "binding", "allocate"]
+    assert len(server.links) == 2
+    assert report.tls is facts
+
+
+async def test_what_failed_while_opening_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 26: the step that failed, those before it, and the certificate that was the reason."""
+    facts: Any = object()
+
+    async def opener(uri: StunUri, address: Address) -> Any:
+        raise LinkError("no trust", "a hint", step="tls", opened=[Step("connect", True, "Yes.")], tls=facts)
+
+    report = await run_probe(StunUri.parse("turns:192.0.2.1"), None, 0.2, opener=opener)
+    assert [(step.name, step.ok) for step in report.steps] == [("connect", True), ("tls", False)]
+    assert report.tls is facts
 
 
 async def test_another_address_of_the_name_may_answer(
@@ -43,10 +65,10 @@ async def test_another_address_of_the_name_may_answer(
     """RFC 8489 §8: the addresses of a name are tried in turn; one that answers is enough, and the rest is said."""
     server = fake_turn()
 
-    async def opener(transport: str, secure: bool, address: Address) -> Any:
+    async def opener(uri: StunUri, address: Address) -> Any:
         if address.family is AddressFamily.IPV6:
             raise LinkError("no route", "none")
-        return await server.open(transport, secure, address)
+        return await server.open(uri, address)
 
     _resolves_to(monkeypatch, ["2001:db8::1", "192.0.2.7", "192.0.2.7"])
     report = await run_probe(StunUri.parse("turn:example.org"), LOGIN, 0.2, opener=opener)
@@ -59,7 +81,7 @@ async def test_another_address_of_the_name_may_answer(
 async def test_no_address_of_the_name_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 8489 §8: when the last address fails too, its failure is the probe's."""
 
-    async def opener(transport: str, secure: bool, address: Address) -> Any:
+    async def opener(uri: StunUri, address: Address) -> Any:
         raise LinkError(f"no route to {address.host}.", "a hint")
 
     _resolves_to(monkeypatch, ["2001:db8::1", "192.0.2.7"])

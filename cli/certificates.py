@@ -1,0 +1,154 @@
+"""What a certificate says, for people and for programs; whatever it holds, reading it raises one error at most."""
+
+import ipaddress
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
+
+from cli.text import one_line
+
+__all__ = ["SOON", "CertificateFacts", "UnreadableCertificate"]
+
+SOON = timedelta(days=14)
+"""A certificate that expires within this should have been renewed by now; ACME clients do it a month ahead."""
+
+_MOST_NAMES = 100
+"""Names kept of one certificate; a certificate may hold megabytes of them."""
+
+_LONGEST = 255
+
+_UNREADABLE = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm)
+
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
+class UnreadableCertificate(ValueError):
+    """What should be a certificate cannot be read as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """The facts of one certificate; texts are safe to show, times are in UTC.
+
+    ``names`` are DNS names and addresses that it is for, ``key`` is like ``ECDSA P-256``, ``sha256`` its fingerprint in
+    hexadecimal digits.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key: str
+    sha256: str
+
+    @classmethod
+    def from_der(cls, data: bytes) -> "CertificateFacts":
+        """Read a certificate as a TLS server sends it. Raises `UnreadableCertificate`."""
+        try:
+            with warnings.catch_warnings():
+                # What is odd in somebody else's certificate is no message of ours on standard error.
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                return cls.of(x509.load_der_x509_certificate(data))
+        except _UNREADABLE as error:
+            raise UnreadableCertificate("The certificate cannot be read.") from error
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> "CertificateFacts":
+        """Read the first certificate of a chain in PEM, the server's own. Raises `UnreadableCertificate`."""
+        try:
+            return cls.of(x509.load_pem_x509_certificate(data))
+        except _UNREADABLE as error:
+            raise UnreadableCertificate("The certificate cannot be read.") from error
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> "CertificateFacts":
+        """Take the facts of a certificate. Raises `UnreadableCertificate` when its dates or names make no sense."""
+        try:
+            return cls(
+                subject=_name(certificate.subject),
+                issuer=_name(certificate.issuer),
+                names=_names(certificate),
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                key=_key(certificate),
+                sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+            )
+        except _UNREADABLE as error:
+            raise UnreadableCertificate("The certificate cannot be read.") from error
+
+    @property
+    def self_signed(self) -> bool:
+        """True when nobody else vouches for it."""
+        return self.subject == self.issuer
+
+    @property
+    def span(self) -> str:
+        """From when until when it is valid, for people."""
+        return f"{self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d %H:%M UTC}"
+
+    def expiry(self, now: datetime) -> str:
+        """How soon it expires, in a few words, if that is soon (`SOON`) or past; empty otherwise."""
+        left = self.not_after - now
+        if left <= timedelta():
+            return f"expired on {self.not_after:%Y-%m-%d %H:%M UTC}"
+        if left > SOON:
+            return ""
+        return f"expires in {_count(left.days, 'day') if left.days else 'less than a day'}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts for programs; times in ISO 8601."""
+        return {
+            "subject": self.subject,
+            "issuer": self.issuer,
+            "self_signed": self.self_signed,
+            "names": list(self.names),
+            "not_before": self.not_before.astimezone(UTC).isoformat(),
+            "not_after": self.not_after.astimezone(UTC).isoformat(),
+            "key": self.key,
+            "sha256": self.sha256,
+        }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _name(name: x509.Name) -> str:
+    return one_line(name.rfc4514_string(), _LONGEST) or "(nobody)"
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The subject alternative names; without them none, for nobody looks at the common name any more (RFC 9525)."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return ()
+    names = [one_line(name, _LONGEST) for name in found.get_values_for_type(x509.DNSName)[:_MOST_NAMES]]
+    addresses = found.get_values_for_type(x509.IPAddress)[:_MOST_NAMES]
+    return tuple([*names, *(str(item) for item in addresses if isinstance(item, _Ip))][:_MOST_NAMES])
+
+
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _key(certificate: x509.Certificate) -> str:
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return "unknown"
+    describe: tuple[tuple[type, Callable[[Any], str]], ...] = (
+        (ec.EllipticCurvePublicKey, lambda it: f"ECDSA {_CURVES.get(it.curve.name, it.curve.name)}"),
+        (rsa.RSAPublicKey, lambda it: f"RSA {it.key_size}"),
+        (ed25519.Ed25519PublicKey, lambda it: "Ed25519"),
+        (ed448.Ed448PublicKey, lambda it: "Ed448"),
+    )
+    return next((words(key) for kind, words in describe if isinstance(key, kind)), type(key).__name__)

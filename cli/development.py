@@ -1,0 +1,132 @@
+"""The development certificate of ``meshturn up``: self-signed, so that TLS works here before there is a real one."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cli.certificates import CertificateFacts, UnreadableCertificate
+from cli.state import StateDirectory
+from stun.address import Address
+from turnserver.net import local_addresses
+
+__all__ = ["LIFETIME", "RENEW_BEFORE", "ensure_certificate", "local_names"]
+
+LIFETIME = timedelta(days=90)
+RENEW_BEFORE = timedelta(days=30)
+"""How long before its end a certificate is replaced, which is when ACME clients do it."""
+
+_BACKDATED = timedelta(hours=1)
+"""For clients whose clock is slow."""
+
+_MOST_NAMES = 100
+"""A machine with more addresses than that does not need all of them for a trial."""
+
+_LONGEST_NAME = 253
+
+
+def local_names(more: Iterable[str] = ()) -> list[str]:
+    """What this machine is known by: ``more`` first, then localhost, its host name, and every address that it has."""
+    found = [*more, "localhost", *_host_name(), *(Address(ip, 0).host for ip in local_addresses())]
+    return list(dict.fromkeys(found))[:_MOST_NAMES]
+
+
+def ensure_certificate(state: StateDirectory, names: Iterable[str], now: datetime) -> CertificateFacts:
+    """Have a certificate in the state directory that is for all of ``names`` (hosts and addresses) and will last.
+
+    The one that is there stays if it does; else another one is made, with the same key, so that a server that is
+    running goes on with either. Raises `turnserver.errors.StartupError` when the directory cannot be used.
+    """
+    wanted = list(names)
+    kept = _kept(state, now)
+    if kept is not None and set(wanted) <= set(kept.names):
+        return kept
+    key = _key(state)
+    certificate = _issue(key, wanted, now)
+    state.keep_certificate(certificate.public_bytes(serialization.Encoding.PEM).decode().rstrip())
+    return CertificateFacts.of(certificate)
+
+
+def _kept(state: StateDirectory, now: datetime) -> CertificateFacts | None:
+    """The certificate of an earlier run, unless it is damaged, not for the key, or near its end."""
+    pair = state.certificate()
+    if pair is None:
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(pair[0])
+        facts = CertificateFacts.of(certificate)
+        key = serialization.load_pem_private_key(pair[1], None)
+    except (ValueError, TypeError, UnsupportedAlgorithm, UnreadableCertificate):
+        return None
+    if key.public_key() != certificate.public_key():
+        return None
+    return facts if facts.not_before <= now < facts.not_after - RENEW_BEFORE else None
+
+
+def _key(state: StateDirectory) -> ec.EllipticCurvePrivateKey:
+    """The key that is there, or a new one in its place."""
+    new = ec.generate_private_key(ec.SECP256R1())
+    text = new.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem = text.decode().rstrip()
+    try:
+        kept = serialization.load_pem_private_key(state.keep_key(pem), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        kept = None
+    if isinstance(kept, ec.EllipticCurvePrivateKey):
+        return kept
+    state.replace_key(pem)
+    return new
+
+
+def _issue(key: ec.EllipticCurvePrivateKey, names: list[str], now: datetime) -> x509.Certificate:
+    """A certificate for a server and nothing else: whoever is told to trust it trusts no other certificate by it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshturn up, for development")])
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _host_name() -> list[str]:
+    """The host name as a certificate can hold it; none where it is no DNS name, as host names may well be."""
+    name = socket.gethostname().lower()
+    labels = name.rstrip(".").split(".")
+    good = all(label and label.isascii() and label.replace("-", "").isalnum() for label in labels)
+    return [".".join(labels)] if good and len(name) <= _LONGEST_NAME else []

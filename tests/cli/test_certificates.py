@@ -1,0 +1,105 @@
+"""What a certificate says."""
+
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.certificates import SOON, CertificateFacts, UnreadableCertificate
+
+Certify = Callable[..., Any]
+DAY = timedelta(days=1)
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("ecdsa", "ECDSA P-256"), ("rsa", "RSA 2048"), ("ed25519", "Ed25519")])
+def test_facts(certify: Certify, kind: str, key: str) -> None:
+    """RFC 5280 §4.1: names, dates, key and fingerprint, from DER as from PEM."""
+    root = certify(label="root")
+    made = certify("turn.example.org", "192.0.2.1", "2001:db8::1", by=root, kind=kind)
+    facts = CertificateFacts.from_der(_der(made.parsed))
+    assert facts == CertificateFacts.from_pem(made.certificate.read_bytes())
+    assert (facts.subject, facts.issuer, facts.self_signed) == ("CN=server 1", "CN=root 0", False)
+    assert facts.names == ("turn.example.org", "192.0.2.1", "2001:db8::1")
+    assert (facts.key, facts.sha256) == (key, made.parsed.fingerprint(hashes.SHA256()).hex())
+    assert facts.not_after == made.parsed.not_valid_after_utc
+    assert CertificateFacts.of(root.parsed).self_signed
+    shown = json.loads(json.dumps(facts.as_json()))
+    assert (shown["key"], shown["names"][0]) == (key, "turn.example.org")
+    assert datetime.fromisoformat(shown["not_before"]) == facts.not_before
+
+
+def test_the_first_of_a_chain_is_the_servers_own(certify: Certify) -> None:
+    """RFC 8446 §4.4.2: the server's certificate comes first."""
+    root = certify(label="root")
+    made = certify("localhost", by=root, chain=(root,))
+    assert CertificateFacts.from_pem(made.certificate.read_bytes()).subject == "CN=server 1"
+
+
+def test_when_it_ends(certify: Certify) -> None:
+    """Rule 26: two weeks before the end is when people have to be told."""
+    facts = CertificateFacts.of(certify("localhost").parsed)
+    end = facts.not_after
+    assert facts.expiry(end - SOON - DAY) == ""
+    assert facts.expiry(end - SOON) == "expires in 14 days"
+    assert facts.expiry(end - 1.5 * DAY) == "expires in 1 day"
+    assert facts.expiry(end - 0.5 * DAY) == "expires in less than a day"
+    assert facts.expiry(end) == f"expired on {end:%Y-%m-%d %H:%M UTC}"
+    assert facts.span.endswith(f"to {end:%Y-%m-%d %H:%M UTC}")
+
+
+def test_a_hostile_certificate_is_text_of_bounded_length() -> None:
+    """Rule 24: a name steers no terminal, and ten thousand of them are not kept."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "\x1b[2J\u202e" + "x" * 50)])
+    many: list[x509.GeneralName] = [x509.DNSName(f"{number}.example") for number in range(10_000)]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(1970, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(9999, 12, 31, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.RFC822Name("a@example.org"), *many]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    facts = CertificateFacts.from_der(_der(certificate))
+    assert "\\x1b[2J" in facts.subject
+    assert "\u202e" not in facts.subject
+    assert facts.issuer == "(nobody)"
+    assert (len(facts.names), facts.key) == (100, "ECDSA P-384")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_in_one_way(data: bytes) -> None:
+    """Rule 24: what is no certificate is one error, whatever it is."""
+    for read in (CertificateFacts.from_der, CertificateFacts.from_pem):
+        with pytest.raises(UnreadableCertificate):
+            read(data)
+
+
+def test_a_damaged_certificate_is_refused_or_read(certify: Certify) -> None:
+    """Rule 24: one bit that is wrong anywhere raises nothing else."""
+    whole = _der(certify("localhost", "192.0.2.1").parsed)
+    outcomes = set()
+    for position, mask in itertools.product(range(len(whole)), (0x01, 0x20, 0x55, 0xFF)):
+        damaged = bytearray(whole)
+        damaged[position] ^= mask
+        try:
+            outcomes.add(bool(CertificateFacts.from_der(bytes(damaged)).sha256))
+        except UnreadableCertificate:
+            outcomes.add(False)
+    assert outcomes == {True, False}
