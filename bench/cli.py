@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench import report, results
 from bench.allocations import measure_allocations
+from bench.legs import LEGS
 from bench.plan import CROWDED, BenchError, Case, Cores, Plan
 from bench.relay import RelaySample, measure_relaying
 from bench.servers import SERVERS
@@ -27,7 +28,7 @@ _PIPE_WIDTH = 150
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", type=click.Choice(["udp", "allocations"]), help="Measure one part only.")
+@click.option("--only", type=click.Choice(["udp", "tcp", "tls", "allocations"]), help="Measure one part only.")
 @click.option("--servers", "servers_text", default="meshturn,coturn", show_default=True,
               help=f"Which, in which order; of {', '.join(SERVERS)}.")  # fmt: skip
 @click.option(
@@ -61,14 +62,16 @@ def main(
     as_json: bool,
     output: Path,
 ) -> None:
-    """Measure relaying over UDP and many allocations, servers in turns, and print medians, spread and ratio."""
+    """Measure relaying over UDP, TCP and TLS, and many allocations, servers in turns; print medians, spread, ratio."""
     signal.signal(signal.SIGTERM, _end)
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         servers, versions = _installed(servers_text, progress)
         plan = Plan(
             servers=servers,
-            cases=_cases("udp", shapes, payloads) if only != "allocations" else (),
+            cases=tuple(
+                case for transport in LEGS if only in (None, transport) for case in _cases(transport, shapes, payloads)
+            ),
             rounds=rounds or (2 if quick else 5),
             seconds=seconds or (1.5 if quick else 3.0),
             warm_up=1.0,
@@ -76,7 +79,7 @@ def main(
             patience=patience,
             cores=Cores.choose(pin=not no_pin),
             allocations=count or (2_000 if quick else 10_000),
-            allocation_rounds=0 if only == "udp" else rounds or (1 if quick else 3),
+            allocation_rounds=0 if only in LEGS else rounds or (1 if quick else 3),
         )
         found = _run(plan, versions, progress)
     except BenchError as error:

@@ -4,8 +4,8 @@ A flow is a closed loop. Its packets are tokens: the client sends each once, the
 returns it, the server relays it back, the client checks it and sends it again. So the load is never ahead of the
 server by more than the packets in flight, and every turn of a token is two relayed packets.
 
-What the transport of the client leg changes is in one class per transport (:data:`LEGS`): how to connect, how to do a
-control transaction, how a ChannelData frame looks on the wire, and the function that empties a readable socket.
+What the transport of the client leg changes is in one class per transport (:data:`bench.legs.LEGS`): how to connect,
+how to do a control transaction, how a ChannelData frame looks on the wire, and the function that empties a readable socket.
 """
 
 import errno
@@ -14,7 +14,7 @@ import struct
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from bench.mmsg import Datagrams
 from bench.plan import BenchError
@@ -22,15 +22,17 @@ from bench.turn import CHANNEL, Handshake
 from stun.address import Address
 
 __all__ = [
+    "CHANNEL_HEADER",
     "CLIENT_HOST",
-    "LEGS",
     "PACKETS_PER_PEER",
     "PEER_HOST",
+    "ClientSocket",
     "Counters",
     "Flow",
     "Leg",
     "Peer",
     "UdpLeg",
+    "count_stray",
     "explain",
 ]
 
@@ -46,7 +48,7 @@ _WORTH_BATCHING = 4  # packets in flight from which one call for several is chea
 _TRANSACT_TRIES = 8
 _TRANSACT_SECONDS = 0.5  # per try
 _TOKENS = 256  # a token's number is one byte
-_HEADER = struct.Struct("!HH")
+CHANNEL_HEADER = struct.Struct("!HH")
 _MARK = struct.Struct("!BBH")  # token, magic, flow
 _MAGIC = 0xA5
 
@@ -67,30 +69,49 @@ class Counters:
         self.latencies = array("q")  # nanoseconds
 
 
-class Leg(Protocol):
+class ClientSocket(Protocol):
+    """What the loop needs of a client's socket, whatever is spoken on it."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send one frame."""
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Blocking for the set-up, not so for the loop."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+
+_S = TypeVar("_S", bound=ClientSocket)
+
+
+class Leg(Protocol[_S]):
     """The client's side of a flow over one transport."""
 
-    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> _S:
         """A connected, blocking socket."""
 
-    def transact(self, connection: socket.socket, handshake: Handshake) -> None:
+    def transact(self, connection: _S, handshake: Handshake) -> None:
         """Bring the waiting request of *handshake* to its success."""
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """One ChannelData message as it goes on this transport."""
 
-    def reader(self, flow: "Flow", counters: Counters) -> Callable[[], None]:
+    def reader(self, flow: "Flow[_S]", counters: Counters) -> Callable[[], None]:
         """The function that is called whenever the (now non-blocking) socket is readable."""
 
 
-class Flow:
+class Flow(Generic[_S]):
     """One client, its allocation and channel, its peer, and the tokens that go round."""
 
-    def __init__(self, leg: Leg, number: int, in_flight: int, payload: int) -> None:
+    def __init__(self, leg: Leg[_S], number: int, in_flight: int, payload: int) -> None:
         self.leg = leg
         self.number = number
         self.payload = payload
-        self.client: socket.socket
+        self.client: _S
         self.frames: dict[int, bytes | bytearray] = {}
         self.turns: dict[int, int] = {}
         self.probe = 0  # the token whose turns are timed
@@ -111,7 +132,7 @@ class Flow:
 
     def close(self) -> None:
         """Close the socket if it was opened."""
-        client: socket.socket | None = getattr(self, "client", None)
+        client: _S | None = getattr(self, "client", None)
         if client is not None:
             client.close()
 
@@ -184,9 +205,9 @@ class UdpLeg:
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """RFC 8656 §12.4: over UDP the padding is not needed and not sent."""
-        return _HEADER.pack(channel, len(payload)) + payload
+        return CHANNEL_HEADER.pack(channel, len(payload)) + payload
 
-    def reader(self, flow: Flow, counters: Counters) -> Callable[[], None]:
+    def reader(self, flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
         """Empty the client's socket; each token that came back whole goes out again."""
         if len(flow.frames) >= _WORTH_BATCHING:
             return _make_batch_reader(flow, counters)
@@ -195,7 +216,7 @@ class UdpLeg:
         budget = range(len(frames))
         size = len(frames[flow.probe])
         buffer = bytearray(size)  # exactly one frame: what is longer shows in the length, by MSG_TRUNC
-        token_at = _HEADER.size
+        token_at = CHANNEL_HEADER.size
         clock = time.monotonic_ns
 
         def read() -> None:
@@ -206,7 +227,7 @@ class UdpLeg:
                     received += 1
                     token = buffer[token_at]
                     if buffer != frames.get(token) or length != size:
-                        _count_stray(bytes(buffer), length, flow, counters)
+                        count_stray(bytes(buffer), length, flow, counters)
                         continue
                     turns[token] += 1
                     if token == flow.probe:
@@ -223,9 +244,6 @@ class UdpLeg:
                 counters.sent_by_client += sent
 
         return read
-
-
-LEGS: dict[str, Callable[[], Leg]] = {"udp": UdpLeg}
 
 
 class Peer:
@@ -257,14 +275,14 @@ class Peer:
         self.socket.close()
 
 
-def _make_batch_reader(flow: Flow, counters: Counters) -> Callable[[], None]:
+def _make_batch_reader(flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
     """The UDP reader for flows with several packets in flight: all that wait in one call, and out again in one."""
     frames, turns = flow.frames, flow.turns
     size = len(frames[flow.probe])
     datagrams = Datagrams(flow.client, len(frames), size)
     data = datagrams.data
     clock = time.monotonic_ns
-    token_at = _HEADER.size
+    token_at = CHANNEL_HEADER.size
 
     def read() -> None:
         count = datagrams.receive()
@@ -273,7 +291,7 @@ def _make_batch_reader(flow: Flow, counters: Counters) -> Callable[[], None]:
         for start in range(0, count * size, size):
             token = data[start + token_at]
             if data[start : start + size] != frames.get(token):
-                _count_stray(bytes(data[start : start + size]), size, flow, counters)
+                count_stray(bytes(data[start : start + size]), size, flow, counters)
                 whole = False
                 continue
             turns[token] += 1
@@ -287,11 +305,11 @@ def _make_batch_reader(flow: Flow, counters: Counters) -> Callable[[], None]:
     return read
 
 
-def _count_stray(frame: bytes, length: int, flow: Flow, counters: Counters) -> None:
-    """A datagram that is no token of the flow: late when it once was one, otherwise damaged."""
-    token = frame[_HEADER.size]
+def count_stray(frame: bytes, length: int, flow: Flow[Any], counters: Counters) -> None:
+    """A frame that is no token of the flow: late when it once was one, otherwise damaged."""
+    token = frame[CHANNEL_HEADER.size]
     mark = _MARK.pack(token, _MAGIC, flow.number)
-    if length == len(frame) and token not in flow.frames and frame[_HEADER.size :].startswith(mark):
+    if length == len(frame) and token not in flow.frames and frame[CHANNEL_HEADER.size :].startswith(mark):
         counters.late += 1
     else:
         counters.corrupt += 1

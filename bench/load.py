@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from bench.flows import LEGS, PACKETS_PER_PEER, Counters, Flow, Peer, explain
+from bench.flows import PACKETS_PER_PEER, Counters, Flow, Peer, explain
+from bench.legs import LEGS
 from bench.plan import BenchError, Case
 from bench.turn import Credentials, Handshake
 from stun.errors import StunError

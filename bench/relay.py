@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from bench import procfs
-from bench.flows import LEGS
+from bench.legs import LEGS
 from bench.load import LoadOrder, LoadResult, run_load
 from bench.offspring import Offspring
 from bench.plan import BenchError, Case, Plan

@@ -1,6 +1,7 @@
 """The servers under test: how each is started, told apart from a dead one, watched and stopped.
 
-Every server gets the same core, the same user, loopback relays and no quota that the load could meet.
+Every server gets the same core, the same user, the same certificate, loopback relays and no quota that the load could
+meet. UDP and TCP share a port, and TLS has the one after it.
 """
 
 import shutil
@@ -17,6 +18,7 @@ from typing import Self
 import yaml
 
 from bench import procfs
+from bench.certificate import write_certificate
 from bench.plan import BenchError, pinned
 from bench.turn import Credentials, binding_request
 
@@ -63,6 +65,12 @@ class Server(ABC):
     def command(self) -> list[str]:
         """Write what the server reads into ``folder`` and return the command line."""
 
+    def certificate(self) -> tuple[Path, Path]:
+        """Files with a certificate and its key, made anew: an ECDSA key, as most servers have today."""
+        certificate, key = self.folder / "certificate.pem", self.folder / "key.pem"
+        write_certificate(certificate, key)
+        return certificate, key
+
     @property
     def pid(self) -> int:
         """The process id of the server's first process."""
@@ -72,9 +80,7 @@ class Server(ABC):
 
     def address(self, transport: str) -> tuple[str, int]:
         """Where clients reach this server over *transport*."""
-        if transport != "udp":
-            raise BenchError(f"{self.name} has no {transport} listener here")
-        return HOST, self.port
+        return HOST, self.port + (transport == "tls")
 
     def cpu_seconds(self) -> float:
         """User and system time used so far, all threads and children included."""
@@ -169,16 +175,22 @@ class Meshturn(Server):
 
     def command(self) -> list[str]:
         """Write a configuration with nothing in it that the load could run into."""
+        certificate, key = self.certificate()
         configuration = {
             "realm": REALM,
             "software": "bench",
-            "listeners": [{"transport": "udp", "address": HOST, "port": self.port}],
+            "listeners": [
+                {"transport": transport, "address": HOST, "port": self.address(transport)[1]}
+                for transport in ("udp", "tcp", "tls")
+            ],
+            "tls": {"certificates": [{"certificate": str(certificate), "key": str(key)}]},
             "relay": {"addresses": [HOST]},
             "auth": {"users": {CREDENTIALS.username: CREDENTIALS.password}},
             "peers": {"allow": ["127.0.0.0/8"]},
             "limits": {
                 "allocations": 20_000,
                 "allocations_per_user": 20_000,
+                "connections_per_address": 20_000,
                 "reflection_burst": 100_000_000,
                 "reflection_rate": 100_000_000,
             },
@@ -216,12 +228,14 @@ class Coturn(Server):
         binary = _coturn_binary()
         if binary is None:
             raise ServerFailed("turnserver is not installed (Debian: apt-get install coturn)")
+        certificate, key = self.certificate()
         threads = [] if self.relay_threads is None else [f"--relay-threads={self.relay_threads}"]
         return [
             binary, "-n", *threads,
-            "-L", HOST, "-E", HOST, f"--listening-port={self.port}",
+            "-L", HOST, "-E", HOST, f"--listening-port={self.port}", f"--tls-listening-port={self.port + 1}",
+            f"--cert={certificate}", f"--pkey={key}",
             "--min-port=49152", "--max-port=65535",
-            "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--no-rfc5780", "--no-multicast-peers",
+            "--no-dtls", "--no-cli", "--no-rfc5780", "--no-multicast-peers",
             "--lt-cred-mech", f"--user={CREDENTIALS.username}:{CREDENTIALS.password}", f"--realm={REALM}",
             "--user-quota=0", "--total-quota=0", "--max-bps=0", "--allow-loopback-peers",
             f"--userdb={self.folder / 'turndb'}", f"--pidfile={self.folder / 'pid'}",
@@ -245,9 +259,9 @@ def _coturn_binary() -> str | None:
 
 
 def _free_port() -> int:
-    """A port of our range that no UDP or TCP socket has on the listening address right now."""
+    """A port of our range that no UDP or TCP socket has on the listening address right now, nor the one after it."""
     for port in _PORTS:
-        if all(_can_bind(kind, port) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+        if all(_can_bind(kind, each) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM) for each in (port, port + 1)):
             return port
     raise BenchError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
 

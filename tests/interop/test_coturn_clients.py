@@ -1,12 +1,8 @@
 """Debian coturn's own clients against the real server: everything sent comes back, nothing is lost."""
 
 import re
-import socket
-import subprocess
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
+from concurrent.futures import Future
 
 import pytest
 
@@ -19,43 +15,19 @@ from tests.support.server import (
     has_ipv6_loopback,
     loopback_config,
 )
-from tests.support.tools import require_tool
+from tests.support.uclient import (
+    MESSAGES,
+    TOTALS,
+    Outcome,
+    Scenario,
+    assert_all_returned,
+    echo_server,
+    run,
+    run_side_by_side,
+    run_uclient,
+)
 
 pytestmark = pytest.mark.interop
-
-TIMEOUT = 90
-"""Seconds until a client that has not ended counts as hanging; ordinary runs take 3 to 6."""
-MESSAGES = 20
-INTERVAL = 10
-"""Milliseconds between two messages of one client."""
-AT_ONCE = 6
-"""Scenarios that run side by side: a client spends nearly all of its time in delays of its own."""
-
-TOTALS = re.compile(r"start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)$", re.MULTILINE)
-LOSSES = re.compile(r"Total lost packets (\d+) \([\d.]+%\), total send dropped (\d+) \([\d.]+%\)")
-
-
-class Outcome(NamedTuple):
-    """What a client program has printed, and its exit code."""
-
-    code: int
-    output: str
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One way to run ``turnutils_uclient``: its flags, and how many of its ``MESSAGES`` streams are to come back."""
-
-    flags: str
-    streams: int
-    server: str = "127.0.0.1"
-    peer: str | None = "127.0.0.1"
-
-    @property
-    def is_ipv6(self) -> bool:
-        """Whether an IPv6 address takes part."""
-        return ":" in self.server or ":" in (self.peer or "") or "-x" in self.flags.split()
-
 
 SCENARIOS = {
     "channels": Scenario("-c", 1),
@@ -94,17 +66,8 @@ def turn_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServer
 @pytest.fixture(scope="module")
 def echo_port() -> Iterator[int]:
     """The first of the two ports on which ``turnutils_peer`` sends back whatever comes."""
-    peer = require_tool("turnutils_peer")
-    port = free_port(2)
-    addresses = ["-L", "127.0.0.1", *(["-L", "::1"] if has_ipv6_loopback() else [])]
-    with subprocess.Popen(
-        [peer, "-p", str(port), *addresses], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            _wait_for_echo(port)
-            yield port
-        finally:
-            process.kill()
+    with echo_server() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -113,62 +76,8 @@ def outcomes(
 ) -> Iterator[Mapping[str, Future[Outcome]]]:
     """Every scenario that has been selected, started; by name."""
     selected = {item.callspec.params.get("scenario") for item in request.session.items if hasattr(item, "callspec")}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            yield {
-                name: pool.submit(run_uclient, turn_server, scenario, echo_port, "-u", USERNAME, "-w", PASSWORD)
-                for name, scenario in SCENARIOS.items()
-                if name in selected and (has_ipv6_loopback() or not scenario.is_ipv6)
-            }
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _wait_for_echo(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.settimeout(0.1)
-        for _ in range(300):
-            # Not connected, so that a refusal is not reported at once and only the time-out waits.
-            probe.sendto(b"ready?", ("127.0.0.1", port))
-            try:
-                probe.recvfrom(16)
-            except TimeoutError:
-                continue
-            return
-    raise AssertionError(f"turnutils_peer does not answer on port {port}")
-
-
-def run(program: str, *arguments: str) -> Outcome:
-    """Run one client program to its end, with no input; it must end by itself."""
-    result = subprocess.run(
-        [require_tool(program), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=TIMEOUT,
-        check=False,
-        text=True,
-        errors="replace",
-    )
-    return Outcome(result.returncode, result.stdout)
-
-
-def run_uclient(server: TurnServerProcess, scenario: Scenario, echo_port: int, *credentials: str) -> Outcome:
-    """Run ``turnutils_uclient`` as a scenario says, with the credentials' flags given."""
-    peer = [] if scenario.peer is None else ["-e", scenario.peer, "-r", str(echo_port)]
-    counts = ["-n", str(MESSAGES), "-z", str(INTERVAL)]
-    flags = scenario.flags.split()
-    return run("turnutils_uclient", "-p", str(server.port), *credentials, *peer, *counts, *flags, scenario.server)
-
-
-def assert_all_returned(outcome: Outcome, messages: int) -> None:
-    """The client ended well, its statistics name exactly ``messages`` both ways, and nothing was lost or dropped."""
-    assert outcome.code == 0, outcome.output
-    totals = TOTALS.findall(outcome.output)
-    assert totals, outcome.output
-    assert totals[-1] == (str(messages), str(messages)), outcome.output
-    assert LOSSES.findall(outcome.output) == [("0", "0")], outcome.output
-    assert "Total lost packets 0 (0.000000%)" in outcome.output
+    with run_side_by_side(SCENARIOS, selected, turn_server, echo_port) as started:
+        yield started
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

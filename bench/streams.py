@@ -1,0 +1,233 @@
+"""Clients over TCP and TLS: the same tokens, as padded ChannelData on a stream.
+
+All frames of a flow have one size, so once the channel stands the stream is cut by counting. Frames that arrived
+together leave together, in one ``send``. Under TLS each is a record of its own, as every client that sends packets makes them.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from bench.flows import CHANNEL_HEADER, Counters, Flow, count_stray
+from bench.plan import BenchError
+from bench.turn import Handshake
+
+__all__ = ["CIPHER", "PlainStream", "TcpLeg", "TlsLeg", "TlsStream"]
+
+CIPHER = ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
+"""The only one that is offered, so that nobody is measured with a cheaper one. Debian's coturn 4.6 has no TLS 1.3."""
+
+_RECEIVE = 64 * 1024
+_CONTROL_SECONDS = 5.0
+_STUN_HEADER = 20
+
+
+class PlainStream:
+    """A TCP connection: what comes is appended to a buffer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.fileno, self.setblocking, self.close = connection.fileno, connection.setblocking, connection.close
+
+    def receive(self, into: bytearray) -> int:
+        """Take what waits, up to 64 KiB; 0 when nothing does. Raises :class:`BenchError` at the end of the stream."""
+        try:
+            data = self.connection.recv(_RECEIVE)
+        except BlockingIOError:
+            return 0
+        if not data:
+            raise BenchError("the server has closed a client's connection")
+        into += data
+        return len(data)
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send all of it: the window of a flow always fits the socket's buffer."""
+        if self.connection.send(data) != len(data):
+            raise BenchError("the socket's buffer is too small for the packets in flight")
+        return len(data)
+
+    def send_frames(self, data: bytes, size: int) -> None:
+        """Send frames of ``size`` bytes each."""
+        self.send(data)
+
+
+class TlsStream:
+    """A TLS connection, encrypted in memory: one system call moves every record that waits."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        self._plain = PlainStream(connection)
+        self.fileno, self.setblocking, self.close = connection.fileno, connection.setblocking, connection.close
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._encrypted = bytearray()
+        connection.settimeout(_CONTROL_SECONDS)
+        while not self._shake():
+            self._pull()
+        version, cipher = self._tls.version(), self._tls.cipher()
+        if cipher is None or (version, cipher[0]) != CIPHER:
+            raise BenchError(
+                f"the server chose {version} with {cipher and cipher[0]} instead of {' with '.join(CIPHER)}"
+            )
+
+    def receive(self, into: bytearray) -> int:
+        """Take what waits; 0 when nothing does. Raises :class:`BenchError` at the end of the stream."""
+        before = len(into)
+        if self._pull():
+            read = self._tls.read
+            try:
+                while data := read(_RECEIVE):
+                    into += data
+            except ssl.SSLWantReadError:
+                pass
+            else:
+                raise BenchError("the server has closed a client's connection")
+        return len(into) - before
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send one record."""
+        self._tls.write(data)
+        self._plain.send(self._outgoing.read())
+        return len(data)
+
+    def send_frames(self, data: bytes, size: int) -> None:
+        """Send frames of ``size`` bytes each, one record for each."""
+        write = self._tls.write
+        for start in range(0, len(data), size):
+            write(data[start : start + size])
+        self._plain.send(self._outgoing.read())
+
+    def _shake(self) -> bool:
+        """One step of the handshake; True when it is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            if self._outgoing.pending:
+                self._plain.send(self._outgoing.read())
+        return True
+
+    def _pull(self) -> int:
+        """Take records off the socket."""
+        encrypted = self._encrypted
+        count = self._plain.receive(encrypted)
+        if count:
+            self._incoming.write(encrypted)
+            encrypted.clear()
+        return count
+
+
+_Stream = PlainStream | TlsStream
+
+
+class TcpLeg:
+    """The client speaks TCP to the server."""
+
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> _Stream:
+        """A connection from *source*."""
+        return PlainStream(_connect(server, source))
+
+    def transact(self, connection: _Stream, handshake: Handshake) -> None:
+        """Send requests and feed the answers; raise :class:`BenchError` when none comes."""
+        received = bytearray()
+        waiting = handshake.request
+        connection.send(waiting)
+        give_up = time.monotonic() + _CONTROL_SECONDS
+        while time.monotonic() < give_up:
+            try:
+                connection.receive(received)
+            except TimeoutError:
+                break
+            while (message := _cut_message(received)) is not None:
+                if handshake.feed(message):
+                    return
+                if handshake.request is not waiting:
+                    waiting = handshake.request
+                    connection.send(waiting)
+        raise BenchError("the server does not answer control requests")
+
+    def frame(self, channel: int, payload: bytes) -> bytes:
+        """RFC 8656 §12.5: on a stream padded to a multiple of 4, which the length does not count."""
+        return CHANNEL_HEADER.pack(channel, len(payload)) + payload + bytes(-len(payload) % 4)
+
+    def reader(self, flow: Flow[_Stream], counters: Counters) -> Callable[[], None]:
+        """Empty the client's stream; the tokens that came back whole go out again."""
+        receive, send_frames = flow.client.receive, flow.client.send_frames
+        frames, turns = flow.frames, flow.turns
+        size = len(frames[flow.probe])
+        token_at = CHANNEL_HEADER.size
+        clock = time.monotonic_ns
+        held = bytearray()
+
+        def read() -> None:
+            receive(held)
+            whole = len(held) - len(held) % size
+            if not whole:
+                return
+            data = bytes(held[:whole])
+            del held[:whole]
+            count = whole // size
+            counters.at_client += count
+            again = True
+            for start in range(0, whole, size):
+                token = data[start + token_at]
+                frame = data[start : start + size]
+                if frame != frames.get(token):
+                    count_stray(frame, size, flow, counters)
+                    again = False
+                    continue
+                turns[token] += 1
+                if token == flow.probe:
+                    now = clock()
+                    counters.latencies.append(now - flow.probe_sent)
+                    flow.probe_sent = now
+            if again and counters.resend:
+                send_frames(data, size)
+                counters.sent_by_client += count
+
+        return read
+
+
+class TlsLeg(TcpLeg):
+    """The client speaks TLS; it believes any certificate."""
+
+    def __init__(self) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
+        self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self._context.set_ciphers(CIPHER[1])
+
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> _Stream:
+        """A connection from *source*, its handshake done."""
+        connection = _connect(server, source)
+        try:
+            return TlsStream(connection, self._context)
+        except (OSError, BenchError):
+            connection.close()
+            raise
+
+
+def _connect(server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+    """A connected, blocking socket with Nagle off."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_CONTROL_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.bind(source)
+        connection.connect(server)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _cut_message(received: bytearray) -> bytes | None:
+    """The first STUN message, removed from the buffer; None while it is not whole."""
+    whole = _STUN_HEADER + int.from_bytes(received[2:4], "big")
+    if len(received) < whole:
+        return None
+    message = bytes(received[:whole])
+    del received[:whole]
+    return message
