@@ -5,7 +5,8 @@ returns it, the server relays it back, the client checks it and sends it again. 
 server by more than the packets in flight, and every turn of a token is two relayed packets.
 
 What the transport of the client leg changes is in one class per transport (:data:`bench.legs.LEGS`): how to connect,
-how to do a control transaction, how a ChannelData frame looks on the wire, and the function that empties a readable socket.
+how to do a control transaction, how a ChannelData frame looks on the wire, and the function that empties a
+readable socket.
 """
 
 import errno

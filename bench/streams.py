@@ -1,7 +1,8 @@
 """Clients over TCP and TLS: the same tokens, as padded ChannelData on a stream.
 
 All frames of a flow have one size, so once the channel stands the stream is cut by counting. Frames that arrived
-together leave together, in one ``send``. Under TLS each is a record of its own, as every client that sends packets makes them.
+together leave together, in one ``send``. Under TLS each is a record of its own, as every client that sends packets
+makes them.
 """
 
 import socket

@@ -2,7 +2,8 @@
 
 `TurnServerProcess` writes the configuration it is given as YAML, starts ``python -m cli.main serve -c FILE``, waits
 until every UDP listener answers a Binding request and every other one takes a connection, keeps the log, and at the end
-sends SIGTERM and insists on a clean exit. Nothing here uses the server's own code, so that a fault in the codec cannot hide itself.
+sends SIGTERM and insists on a clean exit. Nothing here uses the server's own code, so that a fault in the codec
+cannot hide itself.
 """
 
 import os
