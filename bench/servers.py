@@ -4,6 +4,7 @@ Every server gets the same core, the same user, the same certificate, loopback r
 meet. UDP and TCP share a port, and TLS has the one after it.
 """
 
+import random
 import shutil
 import socket
 import subprocess
@@ -260,7 +261,7 @@ def _coturn_binary() -> str | None:
 
 def _free_port() -> int:
     """A port of our range that no UDP or TCP socket has on the listening address right now, nor the one after it."""
-    for port in _PORTS:
+    for port in random.sample(_PORTS, len(_PORTS)):  # not in order: another run may be looking for one, too
         if all(_can_bind(kind, each) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM) for each in (port, port + 1)):
             return port
     raise BenchError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
