@@ -7,7 +7,7 @@ timer is moved if the core's next deadline has come nearer.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import cast
 
 from auth.store import CredentialStore
@@ -34,7 +34,7 @@ from turnserver.core.commands import (
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
-from turnserver.core.types import Counters, FiveTuple, Now, RelayId
+from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayId
 from turnserver.errors import DatapathError
 from turnserver.relay.base import ClientPath, Datapath, StreamRelays
 from turnserver.transports.base import ConnectedTransport, Transport
@@ -166,6 +166,17 @@ class Engine:
         self._work()
         return ended
 
+    def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
+        """The live allocations of these users (of everybody if None), with what they have carried up to now.
+
+        Nothing is changed by asking, and it is cheap for a few users however many allocations there are; a listener may
+        ask while it is being told of an event.
+        """
+        return [
+            view._replace(counters=_sum([self._relays(view.protocol).counters(relay) for relay in view.relays]))
+            for view in self._core.allocations(user_ids)
+        ]
+
     def replace_policy(self, policy: PeerPolicy) -> None:
         """Use another peer ACL from now on, also for what stands."""
         self._core.replace_policy(policy, self._clock())
@@ -222,8 +233,7 @@ class Engine:
         self._work()
 
     def _carried(self, ended: AllocationEnded) -> Counters:
-        closed = [self._closed_relays[relay] for relay in ended.relays if relay in self._closed_relays]
-        return Counters(*(sum(column) for column in zip(*closed, strict=True))) if closed else Counters()
+        return _sum([self._closed_relays[relay] for relay in ended.relays if relay in self._closed_relays])
 
     def _send_to_client(self, command: SendToClient) -> None:
         transport = self._transports.get(command.client.listener)
@@ -306,3 +316,10 @@ class Engine:
         credentials = await lookup(command)
         self._core.credential_found(command.ticket, credentials, self._clock())
         self._work()
+
+
+def _sum(counters: Sequence[Counters]) -> Counters:
+    """The counters of several relays together; a dual allocation has two."""
+    if len(counters) == 1:
+        return counters[0]
+    return Counters(*(sum(column) for column in zip(*counters, strict=True)))

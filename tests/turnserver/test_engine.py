@@ -12,7 +12,7 @@ from stun import attributes as a
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message
-from tests.support.core_world import PEER, REALM, RELAY, SERVER, ScriptedClient, World, code_of
+from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, World, code_of
 from turnserver.core.commands import FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event, RequestRefused
 from turnserver.core.server import TurnCore
@@ -77,8 +77,13 @@ class MemoryTransport:
 class Rig:
     """An engine and what stands around it."""
 
-    def __init__(self, store: CredentialStore | None = None, lookup: CredentialLookup | None = None) -> None:
-        settings = CoreSettings(realm=REALM, relays=(RelayAddress(RELAY, RELAY),))
+    def __init__(
+        self,
+        store: CredentialStore | None = None,
+        lookup: CredentialLookup | None = None,
+        relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY),),
+    ) -> None:
+        settings = CoreSettings(realm=REALM, relays=relays)
         users = store or StaticUsers({"alice": "secret"})
         self.later = 0.0
         self.core = TurnCore(settings, users, NonceIssuer([b"k" * 32]), os.urandom)
@@ -241,3 +246,55 @@ async def test_paths_belong_to_their_transport() -> None:
     assert rig.transport.paths == {}
     rig.engine.client_gone(CLIENT)
     rig.engine.close()
+
+
+async def test_live_allocations_with_what_they_have_carried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the users asked for; the counters are the datapath's, now."""
+    rig = Rig()
+    rig.allocate()
+    (relay,) = rig.core.state.by_relay
+    carried = Counters(1, 100, 2, 250, 3)
+    monkeypatch.setattr(rig.datapath, "counters", lambda asked: carried if asked == relay else Counters())
+    (view,) = rig.engine.allocations()
+    assert (view.client, view.user_id, view.relays, view.counters) == (CLIENT, "alice", (relay,), carried)
+    assert rig.engine.allocations({"alice"}) == [view]
+    assert rig.engine.allocations({"bob"}) == rig.engine.allocations(()) == []
+    rig.engine.revoke("alice")
+    assert rig.engine.allocations() == []
+    rig.engine.close()
+
+
+async def test_the_counters_of_a_dual_allocation_are_those_of_both_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8656 §7.2: one allocation, two relays."""
+    rig = Rig(relays=(RelayAddress(RELAY, RELAY), RelayAddress(RELAY6, RELAY6)))
+    rig.script.nonce = rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+    rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), (a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    monkeypatch.setattr(rig.datapath, "counters", lambda relay: Counters(1, 2, 3, 4, 5))
+    (view,) = rig.engine.allocations()
+    assert len(view.relayed) == 2
+    assert view.counters == Counters(2, 4, 6, 8, 10)
+    rig.engine.close()
+
+
+async def test_a_listener_may_ask_while_it_is_being_told() -> None:
+    """An event finds the tables as they are after it, and asking changes nothing."""
+    rig = Rig()
+    seen: list[tuple[str, int]] = []
+    rig.engine._listeners += (
+        lambda event, counters: seen.append((type(event).__name__, len(rig.engine.allocations(["alice"])))),
+    )
+    rig.allocate()
+    rig.ask(Method.REFRESH, (a.LIFETIME, 0))
+    assert seen == [("RequestRefused", 0), ("AllocationOpened", 1), ("AllocationEnded", 0)]
+    rig.engine.close()
+
+
+async def test_asking_for_a_few_users_looks_at_theirs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand allocations of others cost nothing: neither the tables nor the counters are walked."""
+    rig = Rig()
+    rig.allocate()
+    asked = []
+    monkeypatch.setattr(rig.datapath, "counters", lambda relay: asked.append(relay) or Counters())
+    monkeypatch.setattr(rig.core.state, "allocations", None)
+    assert len(rig.engine.allocations(["alice", "bob"])) == 1
+    assert len(asked) == 1

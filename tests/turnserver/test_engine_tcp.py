@@ -277,3 +277,13 @@ async def test_protocols_have_their_relays() -> None:
     assert rig.engine._relays(TransportProtocol.UDP) is rig.datapath
     assert rig.engine._relays(TransportProtocol.TCP) is rig.tcp
     rig.engine.close()
+
+
+async def test_a_live_tcp_relay_is_counted_too() -> None:
+    """RFC 6062: an allocation says which kind of relay it has, and the TCP relays what that has carried."""
+    rig = Rig()
+    rig.allocate()
+    (view,) = rig.engine.allocations(["alice"])
+    assert (view.protocol, view.client) == (TransportProtocol.TCP, rig.control.path)
+    assert view.counters == Counters(bytes_to_peers=10, bytes_to_client=20)
+    rig.engine.close()

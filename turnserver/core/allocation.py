@@ -24,9 +24,12 @@ from enum import Enum
 from auth.types import Credential
 from stun.address import Address
 from stun.constants import AddressFamily, TransportProtocol
-from turnserver.core.types import FiveTuple, RelayId
+from turnserver.core.types import AllocationView, Counters, FiveTuple, RelayId
 
-__all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState"]
+__all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState", "view_of"]
+
+
+_NOTHING = Counters()
 
 
 class AllocationState(Enum):
@@ -105,3 +108,20 @@ class Allocation:
         if channel is not None:
             del self.peers[channel.peer]
         return channel
+
+
+def view_of(allocation: Allocation) -> AllocationView:
+    """What an allocation looks like from outside now; nothing in it changes later."""
+    relays = allocation.relays
+    return AllocationView(
+        allocation.client,
+        allocation.credential.username,
+        allocation.credential.user_id,
+        tuple([relay.advertised for relay in relays]),
+        tuple([Address(ip, 0) for ip in allocation.permissions] + list(allocation.peers)),
+        _NOTHING,
+        max([relay.expires for relay in relays], default=allocation.created),
+        allocation.created,
+        tuple([relay.id for relay in relays]),
+        allocation.protocol,
+    )

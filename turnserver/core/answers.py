@@ -41,6 +41,7 @@ def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool =
     With ``keep`` a retransmission gets the same answer, because working it out afresh would do something again.
     """
     settings = state.settings
+    user_id = "" if request.credential is None else request.credential.user_id
     nonce = b""
     if refusal.challenge:
         # A challenge starts over: it is not protected with the key of a credential that was just turned down.
@@ -51,4 +52,4 @@ def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool =
         state.keep_answer((request.client, request.message.transaction_id), frame, request.now)
     if state.answer(request, frame):
         method, code = request.message.method, int(refusal.code)
-        state.event(RequestRefused(request.client, method, code, refusal.reason, request.username))
+        state.event(RequestRefused(request.client, method, code, refusal.reason, request.username, user_id))

@@ -63,13 +63,17 @@ class AllocationEnded(NamedTuple):
 
 
 class RequestRefused(NamedTuple):
-    """A request got an error answer. 401 and 438 are part of every healthy start; the rest deserve a look."""
+    """A request got an error answer. 401 and 438 are part of every healthy start; the rest deserve a look.
+
+    ``username`` is what the request said, which anybody can say; ``user_id`` is empty unless it has proven it.
+    """
 
     client: FiveTuple
     method: int
     code: int
     reason: str
     username: str
+    user_id: str = ""
 
 
 class PeerRefused(NamedTuple):

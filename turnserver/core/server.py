@@ -6,7 +6,7 @@ queued. ``commands()`` and ``events()`` hand the queues over; ``deadline()`` say
 if nothing else happens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer
@@ -18,6 +18,7 @@ from stun.attributes import IcmpValue
 from stun.constants import ErrorCode, MessageClass, Method
 from stun.errors import MalformedMessage
 from stun.message import Message
+from turnserver.core.allocation import view_of
 from turnserver.core.answers import refuse
 from turnserver.core.authenticate import authenticate
 from turnserver.core.commands import CloseClient, Command, FindCredential
@@ -31,7 +32,7 @@ from turnserver.core.request import Request
 from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.settings import CoreSettings
 from turnserver.core.state import CoreState
-from turnserver.core.types import FiveTuple, Now, RelayId
+from turnserver.core.types import AllocationView, FiveTuple, Now, RelayId
 
 __all__ = ["UNDERSTOOD", "TurnCore"]
 
@@ -213,6 +214,13 @@ class TurnCore:
         """Hand over, in order, what has happened."""
         queue, self.state.events = self.state.events, []
         return queue
+
+    def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
+        """The live allocations of these users, or of everybody; without counters, which are the shell's to know.
+
+        Asking for a few users costs by what those have, not by what there is.
+        """
+        return [view_of(allocation) for allocation in self.state.live_allocations(user_ids)]
 
     # Time
 

@@ -4,7 +4,7 @@ Handlers decide, this module does. An operation here changes every table that it
 commands; so no handler can leave a route without a channel, a port without an owner, or a quota not given back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer
@@ -149,6 +149,15 @@ class CoreState:
         """The allocation of a 5-tuple if it can carry data."""
         allocation = self.allocations.get(client)
         return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
+
+    def live_allocations(self, user_ids: Collection[str] | None = None) -> list[Allocation]:
+        """The live allocations of these users, oldest first, or of everybody."""
+        if user_ids is None:
+            found = list(self.allocations.values())
+        else:
+            found = [allocation for user_id in set(user_ids) for allocation in self.by_user.get(user_id, ())]
+            found.sort(key=lambda allocation: allocation.serial)
+        return [allocation for allocation in found if allocation.state is AllocationState.LIVE]
 
     def new_allocation(
         self,

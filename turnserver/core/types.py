@@ -8,8 +8,9 @@ from enum import IntEnum
 from typing import NamedTuple, NewType
 
 from stun.address import Address
+from stun.constants import TransportProtocol
 
-__all__ = ["ClientTransport", "Counters", "FiveTuple", "Now", "RelayId", "Route"]
+__all__ = ["AllocationView", "ClientTransport", "Counters", "FiveTuple", "Now", "RelayId", "Route"]
 
 RelayId = NewType("RelayId", int)
 """Names one relay socket for its whole life; never used again in the same process."""
@@ -75,3 +76,23 @@ class Counters(NamedTuple):
     packets_to_client: int = 0
     bytes_to_client: int = 0
     dropped: int = 0
+
+
+class AllocationView(NamedTuple):
+    """A live allocation as it stands at one moment, for whoever looks from outside.
+
+    ``relayed`` are its relayed transport addresses as clients are told them (two, of a dual allocation). ``peers`` are
+    those that it may send to: of a permission the address with port 0 (RFC 8656 §9), of a channel the address and port.
+    ``counters`` are those of its relays together. ``expires`` is on the monotonic clock, ``created`` too.
+    """
+
+    client: FiveTuple
+    username: str
+    user_id: str
+    relayed: tuple[Address, ...]
+    peers: tuple[Address, ...]
+    counters: Counters
+    expires: float
+    created: float = 0.0
+    relays: tuple[RelayId, ...] = ()
+    protocol: TransportProtocol = TransportProtocol.UDP

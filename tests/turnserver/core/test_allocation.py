@@ -4,7 +4,7 @@ from auth.types import Credential
 from stun.address import Address
 from stun.constants import AddressFamily
 from tests.support.core_world import PEER, PEER6, RELAY, RELAY6, SERVER
-from turnserver.core.allocation import Allocation, Channel, Relay
+from turnserver.core.allocation import Allocation, Channel, Relay, view_of
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 
 
@@ -48,3 +48,17 @@ def test_its_text_tells_no_key() -> None:
     allocation = an_allocation()
     allocation.credential = Credential("alice", "example.org", "alice", {1: b"sixteen secret b"})
     assert "sixteen secret" not in repr(allocation)
+
+
+def test_a_view_is_a_copy() -> None:
+    """What is seen from outside does not change when the allocation does, and has no key in it."""
+    allocation = an_allocation()
+    allocation.relays.append(Relay(RelayId(1), Address(RELAY, 1), Address(RELAY, 2), expires=600.0))
+    allocation.permissions[PEER.ip] = 300.0
+    allocation.bind(Channel(0x4000, PEER, 600.0))
+    view = view_of(allocation)
+    allocation.unbind(0x4000)
+    allocation.relays.clear()
+    assert (view.relayed, view.peers) == ((Address(RELAY, 2),), (Address(PEER.ip, 0), PEER))
+    assert (view.expires, view.created, view.user_id) == (600.0, 0.0, "alice")
+    assert view_of(an_allocation()).expires == 0.0

@@ -30,7 +30,7 @@ def test_a_refusal_is_one_answer_and_one_event() -> None:
     (command,) = world.take()
     assert isinstance(command, SendToClient)
     assert names_of(Message.decode(command.frame)) == ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"]
-    assert world.take_events() == [RequestRefused(request.client, Method.REFRESH, 403, "Forbidden", "alice")]
+    assert world.take_events() == [RequestRefused(request.client, Method.REFRESH, 403, "Forbidden", "alice", "alice")]
 
 
 def test_a_challenge_starts_over() -> None:
@@ -55,3 +55,28 @@ def test_what_is_withheld_was_not_refused() -> None:
     refuse(world.core.state, request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
     world.run()
     assert (world.take(), world.take_events()) == ([], [AnswerWithheld(request.client)])
+
+
+def test_only_a_proven_user_is_named_as_one() -> None:
+    """Anybody can write a username into a request; the user id of the fact says that the password was right."""
+    world = World(limits=Limits(allocations_per_user=0))
+    client = world.client()
+    client.allocate()
+    assert world.take_events() == [
+        RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", "", ""),
+        RequestRefused(client.path, Method.ALLOCATE, 486, "Allocation Quota Reached", "alice", "alice"),
+    ]
+    client.password = "wrong"
+    client.allocate()
+    assert world.take_events() == [RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", "alice", "")]
+
+
+def test_an_expired_credential_is_a_proven_one() -> None:
+    """Rule 24: the 401 for an expired password that was right is told from that for a wrong one."""
+    world = World()
+    request = a_request(world)
+    refuse(world.core.state, request, Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True))
+    world.run()
+    (event,) = world.take_events()
+    assert isinstance(event, RequestRefused)
+    assert (event.code, event.reason, event.user_id) == (401, "Credential expired", "alice")

@@ -20,6 +20,7 @@ from tests.support.core_world import (
     PEER,
     PEER6,
     REALM,
+    RELAY,
     ScriptedClient,
     SlowStore,
     World,
@@ -47,8 +48,8 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.settings import Limits
-from turnserver.core.types import ClientTransport, RelayId
+from turnserver.core.settings import Limits, RelayAddress
+from turnserver.core.types import AllocationView, ClientTransport, Counters, RelayId
 
 OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
 REQUIRED: AttributeType[bytes] = AttributeType(0x7F01, "REQUIRED", "-", lambda v, t: v, lambda v, t: v)
@@ -739,3 +740,83 @@ def test_commands_come_in_the_order_of_cause() -> None:
     kinds = [type(command) for command in world.take()]
     assert kinds.index(OpenRelay) < kinds.index(AddRoute) < len(kinds) - 1
     assert kinds[-1] is SendToClient
+
+
+# Looking in from outside
+
+
+def test_a_live_allocation_as_it_is_seen_from_outside() -> None:
+    """Its relayed address as the client was told it, permissions as addresses without a port, channels with one."""
+    world = World()
+    client = world.client()
+    answer = client.allocate()
+    client.permit(PEER)
+    client.bind(0x4000, Address(PEER.ip, 7))
+    (view,) = world.core.allocations()
+    assert view == AllocationView(
+        client.path,
+        "alice",
+        "alice",
+        (answer.first(a.XOR_RELAYED_ADDRESS),),
+        (Address(PEER.ip, 0), Address(PEER.ip, 7)),
+        Counters(),
+        world.now.mono + 600,
+        world.now.mono,
+        (client.relay,),
+    )
+    client.refresh(1200)
+    assert world.core.allocations()[0].expires == world.now.mono + 1200
+    assert view.expires == world.now.mono + 600, "a view is of its moment"
+
+
+def test_the_allocations_of_some_users_or_of_everybody() -> None:
+    """By user id, each once, the oldest first; nobody's for a user without any."""
+    world = World()
+    clients = [world.client(port=40000 + number) for number in range(3)]
+    clients.append(world.client(port=50000, user="bob", password="hunter2"))
+    for client in clients:
+        client.allocate()
+
+    def seen(*users: str) -> list[int]:
+        return [view.client.client.port for view in world.core.allocations(users)]
+
+    assert [view.client for view in world.core.allocations()] == [client.path for client in clients]
+    assert seen("alice") == [40000, 40001, 40002]
+    assert seen("bob", "alice", "bob") == [40000, 40001, 40002, 50000]
+    assert seen("nobody") == seen() == []
+
+
+def test_an_allocation_that_is_opening_is_not_there_yet_and_an_ended_one_not_any_more() -> None:
+    world = World(automatic=False)
+    client = world.client()
+    client.challenge()
+    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    assert world.core.allocations() == world.core.allocations(["alice"]) == []
+    world.settle()
+    assert len(world.core.allocations(["alice"])) == 1
+    world.advance(600)
+    assert world.core.allocations() == world.core.allocations(["alice"]) == []
+
+
+def test_a_dual_allocation_is_one_and_shrinks_with_its_halves() -> None:
+    """RFC 8656 §8.2: it lives as long as the longer half."""
+    world = World()
+    client = world.client()
+    client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))
+    client.refresh(1200, (a.REQUESTED_ADDRESS_FAMILY, 2))
+    (view,) = world.core.allocations()
+    assert ([len(address.ip) for address in view.relayed], len(view.relays)) == ([4, 16], 2)
+    assert view.expires == world.now.mono + 1200
+    world.advance(600)
+    (view,) = world.core.allocations()
+    assert [len(address.ip) for address in view.relayed] == [16]
+
+
+def test_behind_one_to_one_nat_views_have_the_external_address() -> None:
+    """Rule 23."""
+    external = Address.parse("203.0.113.9", 0).ip
+    world = World(relays=(RelayAddress(RELAY, external),))
+    answer = world.client().allocate()
+    (view,) = world.core.allocations()
+    assert view.relayed == (answer.first(a.XOR_RELAYED_ADDRESS),)
+    assert view.relayed[0].ip == external

@@ -184,7 +184,7 @@ def test_a_request_that_fails_a_check(case: str) -> None:
     assert names_of(answer) == ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"]
     assert world.take() == [SendToClient(client.path, answer.raw)]
     reason = ErrorCode(code).reason
-    assert world.take_events() == [RequestRefused(client.path, Method.ALLOCATE, code, reason, "alice")]
+    assert world.take_events() == [RequestRefused(client.path, Method.ALLOCATE, code, reason, "alice", "alice")]
     world.assert_nothing_left()
     assert world.core.deadline() is None
 
