@@ -39,7 +39,7 @@ def test_every_option_has_its_default(tmp_path: Path) -> None:
     assert loaded.config.model_dump() == Config().model_dump()
 
 
-@pytest.mark.parametrize("path", ["", "tls", "relay", "auth", "peers", "limits", "log"])
+@pytest.mark.parametrize("path", ["", "tls", "relay", "auth", "peers", "signaling", "limits", "log"])
 def test_every_option_is_there_and_no_other(path: str) -> None:
     section = SECTIONS[path] if path else Config
     assert issubclass(section, BaseModel)
@@ -64,13 +64,17 @@ def test_every_key_of_a_certificate_is_in_the_example() -> None:
 def test_examples_can_be_used(tmp_path: Path) -> None:
     """What the explanations show is accepted as it stands."""
     blocks = re.findall(r"(?:^  ##   .*\n)+", TEXT, re.MULTILINE)
-    certificates, relay, users, shared = (re.sub(r"^  ##   ", "  ", block, flags=re.MULTILINE) for block in blocks)
+    examples = (re.sub(r"^  ##   ", "  ", block, flags=re.MULTILINE) for block in blocks)
+    certificates, relay, users, shared, *signaling = examples
     (listeners,) = re.findall(r"^##   (listeners:\n(?:##     .*\n)+)", TEXT, re.MULTILINE)
-    for name in ("alice.password", "turn.secret", "fullchain.pem", "privkey.pem"):
+    for name in ("alice.password", "turn.secret", "fullchain.pem", "privkey.pem", "support.key"):
         (tmp_path / name).write_text("0123456789abcdef\n")
     copy = tmp_path / "meshturn.yml"
-    copy.write_text(f"{listeners.replace('##   ', '')}tls:\n{certificates}relay:\n{relay}auth:\n{users}{shared}")
-    config = load(copy, {"OTHER_SECRET": "fedcba9876543210"}).config
+    rooms = "".join(signaling)
+    copy.write_text(
+        f"{listeners.replace('##   ', '')}tls:\n{certificates}relay:\n{relay}auth:\n{users}{shared}signaling:\n{rooms}"
+    )
+    config = load(copy, {"OTHER_SECRET": "fedcba9876543210", "WEBSITE_KEY": "a key of the website"}).config
     assert [(one.transport, one.tls, one.port) for one in config.listeners] == [
         ("udp", False, 3478),
         ("tcp", False, 3478),
@@ -82,6 +86,9 @@ def test_examples_can_be_used(tmp_path: Path) -> None:
     assert list(config.auth.users) == ["alice"]
     assert [entry.hash for entry in config.auth.shared_secrets] == ["sha1", "sha256"]
     assert len(config.relay.external) == 1
+    assert config.signaling.origins == ("https://app.example.org",)
+    assert (list(config.signaling.api_keys), list(config.signaling.admin_keys)) == (["website"], ["support"])
+    assert len(config.signaling.urls) == 2
 
 
 def test_no_line_is_too_long() -> None:

@@ -15,6 +15,7 @@ from turnserver.config.models import (
 )
 from turnserver.config.reference import json_schema, reference, show
 from turnserver.config.secret import Secret
+from turnserver.config.signaling import SignalingConfig
 from turnserver.config.values import PortRange
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "RelayConfig",
     "Secret",
     "SharedSecretConfig",
+    "SignalingConfig",
     "TlsConfig",
     "json_schema",
     "load",

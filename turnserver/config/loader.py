@@ -93,14 +93,18 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
 def _has_literal_secrets(data: Any) -> bool:
     """Say whether a secret stands in the file itself; what the environment has replaced may be anything."""
-    auth = data.get("auth") if isinstance(data, dict) else None
-    if not isinstance(auth, dict):
-        return False
-    users, shared = auth.get("users"), auth.get("shared_secrets")
-    secrets = list(users.values()) if isinstance(users, dict) else []
+    auth, signaling = _mapping(data, "auth"), _mapping(data, "signaling")
+    secrets = [signaling.get("key"), *_mapping(auth, "users").values()]
+    secrets += [*_mapping(signaling, "api_keys").values(), *_mapping(signaling, "admin_keys").values()]
+    shared = auth.get("shared_secrets")
     for item in shared if isinstance(shared, list) else ():
         secrets.append(item.get("secret") if isinstance(item, dict) else item)
     return any(isinstance(secret, str) for secret in secrets)
+
+
+def _mapping(data: Any, key: str) -> dict[Any, Any]:
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _read_file(path: Path) -> tuple[str, int, list[Problem]]:

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -22,6 +20,8 @@ from pydantic_core import CoreSchema
 
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
+from turnserver.config.section import Section
+from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
     Address,
     Boolean,
@@ -81,19 +81,6 @@ MAX_SHARED_SECRETS = 16
 
 SHORT_SECRET = 16
 """Characters below which a shared secret can be found by trying (an attacker can test guesses offline)."""
-
-
-class Section(BaseModel):
-    """A mapping of options: unknown keys are refused, and a key with nothing after it has its default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_the_default(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            return {key: value for key, value in data.items() if value is not None}
-        return data if isinstance(data, cls) else refuse(kind_of(data), "a mapping of options")
 
 
 _DEFAULTS: Mapping[str, tuple[bool, int]] = {
@@ -533,6 +520,7 @@ class Config(Section):
     relay: RelayConfig = Field(default_factory=RelayConfig, description="Where peers are met.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
+    signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
 
@@ -550,4 +538,11 @@ class Config(Section):
     def _somebody_may_relay(self, info: ValidationInfo) -> Self:
         if not self.auth.users and not self.auth.shared_secrets:
             warn(info, "There are no auth.users and no auth.shared_secrets: nobody can relay, STUN Binding is all.")
+        return self
+
+    @model_validator(mode="after")
+    def _rooms_work(self, info: ValidationInfo) -> Self:
+        served = any(listener.transport == "shared" for listener in self.listeners)
+        for sentence in warn_of_rooms(self.signaling, served=served, shared_secrets=bool(self.auth.shared_secrets)):
+            warn(info, sentence)
         return self

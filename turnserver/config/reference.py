@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
@@ -118,6 +119,8 @@ def _type_of(info: FieldInfo) -> str:
 def _name_of(annotation: Any) -> str:
     """Name the type of a list, a mapping or a section, from the rules in it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is UnionType:
+        return _name_of(arguments[0])
     if origin is Annotated:
         return next(item.name for item in arguments[1:] if isinstance(item, Rule))
     if origin is tuple:

@@ -65,7 +65,9 @@ def describe(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
+        shown = repr(value) if len(value) <= _LONGEST_SHOWN else ""
+        # Escapes make ten characters of one.
+        return shown if 0 < len(shown) <= 2 * _LONGEST_SHOWN else f"a text of {len(value)} characters"
     if isinstance(value, int | float | IpAddress | IpNetwork):
         text = str(value) if not isinstance(value, int) or abs(value) < 10**_LONGEST_SHOWN else "a huge number"
         return text if len(text) <= _LONGEST_SHOWN else "a huge number"
