@@ -1,0 +1,105 @@
+"""What can be wrong with a client or its frames: codes of the protocol, close codes, and the one exception."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from turnserver.errors import MeshturnError
+
+__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "ErrorCode", "Refusal"]
+
+CLOSE_NORMAL: Final = 1000
+"""The close code of a session that ended because its client said so (RFC 6455 §7.4.1)."""
+
+
+class ErrorCode(StrEnum):
+    """Codes of `error` and `goodbye` frames; ``docs/signaling.md`` says what a client does about each."""
+
+    BAD_JSON = "bad_json"
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_TYPE = "unknown_type"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    UNSUPPORTED_MODE = "unsupported_mode"
+    AUTH_REQUIRED = "auth_required"
+    BAD_TOKEN = "bad_token"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    TOKEN_NOT_YET = "token_not_yet"  # noqa: S105
+    FORBIDDEN = "forbidden"
+    BANNED = "banned"
+    NO_SUCH_ROOM = "no_such_room"
+    NO_SUCH_PEER = "no_such_peer"
+    NOT_JOINED = "not_joined"
+    ALREADY_JOINED = "already_joined"
+    ROOM_FULL = "room_full"
+    ROOM_LOCKED = "room_locked"
+    WAITING = "waiting"
+    SERVER_FULL = "server_full"
+    SESSION_GONE = "session_gone"
+    RESUME_LOST = "resume_lost"
+    REPLACED = "replaced"
+    RATE_LIMITED = "rate_limited"
+    SLOW_CONSUMER = "slow_consumer"
+    KICKED = "kicked"
+    ROOM_CLOSED = "room_closed"
+    DRAINING = "draining"
+    IDLE = "idle"
+    INTERNAL = "internal"
+
+
+CLOSE_CODES: Final[Mapping[ErrorCode, int]] = MappingProxyType(
+    {
+        ErrorCode.BAD_JSON: 4400,
+        ErrorCode.BAD_MESSAGE: 4400,
+        ErrorCode.UNKNOWN_TYPE: 4400,
+        ErrorCode.TOO_LARGE: 4400,
+        ErrorCode.AUTH_REQUIRED: 4401,
+        ErrorCode.BAD_TOKEN: 4401,
+        ErrorCode.TOKEN_EXPIRED: 4401,
+        ErrorCode.TOKEN_NOT_YET: 4401,
+        ErrorCode.FORBIDDEN: 4403,
+        ErrorCode.BANNED: 4403,
+        ErrorCode.IDLE: 4408,
+        ErrorCode.REPLACED: 4409,
+        ErrorCode.KICKED: 4410,
+        ErrorCode.ROOM_CLOSED: 4410,
+        ErrorCode.SLOW_CONSUMER: 4413,
+        ErrorCode.UNSUPPORTED_VERSION: 4426,
+        ErrorCode.RATE_LIMITED: 4429,
+        ErrorCode.INTERNAL: 4500,
+        ErrorCode.DRAINING: 4503,
+        ErrorCode.SERVER_FULL: 4503,
+    }
+)
+"""WebSocket close codes, for the codes that can end a connection."""
+
+
+class Refusal(MeshturnError):
+    """A client is told no: the only thing that parsing a frame and handling it raise.
+
+    ``retry`` is in milliseconds. ``detail`` becomes the error's ``d``. ``fatal`` ends the connection. ``re`` is the id
+    of the request that was refused, and ``n`` the number of a counted message, where a broken frame still showed them.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        msg: str,
+        *,
+        path: str | None = None,
+        retry: int | None = None,
+        detail: Mapping[str, Any] | None = None,
+        fatal: bool = False,
+        re: str | None = None,
+        n: int | None = None,
+    ) -> None:
+        super().__init__(msg)
+        self.code = code
+        self.msg = msg
+        self.path = path
+        self.retry = retry
+        self.detail: dict[str, Any] = dict(detail or {}) | ({"path": path} if path is not None else {})
+        self.fatal = fatal
+        self.re = re
+        self.n = n

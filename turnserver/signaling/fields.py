@@ -1,0 +1,280 @@
+"""The parts that messages are made of: bounded strings and numbers, and small values inside messages.
+
+Everything a client can put on the wire has a bound here, so that a valid message is a small one.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError, to_json
+
+__all__ = [
+    "MAX_DATA",
+    "MAX_FRAME",
+    "MAX_META",
+    "MAX_NAME",
+    "MAX_SDP",
+    "Candidate",
+    "CandidateTypes",
+    "Caps",
+    "ClientInfo",
+    "Counter",
+    "Data",
+    "Description",
+    "ErrorDetail",
+    "Ice",
+    "IceError",
+    "IceServer",
+    "Identity",
+    "Limits",
+    "Media",
+    "Meta",
+    "Millis",
+    "Name",
+    "Number",
+    "PathEntry",
+    "Peer",
+    "PeerId",
+    "RequestId",
+    "Resume",
+    "Role",
+    "RoomId",
+    "RoomState",
+    "SomeId",
+    "Text",
+    "Word",
+    "You",
+    "freeform",
+]
+
+MAX_FRAME: Final = 65_536
+"""Bytes of UTF-8 in one frame, either way."""
+
+MAX_SDP: Final = 56 * 1024
+MAX_DATA: Final = 4096
+MAX_META: Final = 2048
+MAX_NAME: Final = 64
+
+_MAX_DEPTH: Final = 16
+_SAFE: Final = 2**53 - 1
+"""The largest integer that JavaScript counts exactly."""
+
+
+def freeform(limit: int) -> AfterValidator:
+    """Check JSON that is the client's own: at most ``limit`` compact bytes, 16 levels, numbers for everybody."""
+
+    def check(value: Any) -> Any:
+        _plain(value, _MAX_DEPTH)
+        if len(to_json(value)) > limit:
+            raise PydanticCustomError("too_large", "more than {limit} bytes", {"limit": limit})
+        return value
+
+    return AfterValidator(check)
+
+
+def _plain(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise PydanticCustomError("too_deep", "nested too deeply")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("not_finite", "not a finite number")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _SAFE:
+        raise PydanticCustomError("not_safe", "an integer beyond 2^53")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _plain(inner, depth - 1)
+
+
+RequestId = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+Counter = Annotated[int, Field(ge=1, le=_SAFE)]
+"""`n` and `seq`: from 1 up."""
+Millis = Annotated[int, Field(ge=0, le=_SAFE)]
+"""Unix time or a duration, in milliseconds."""
+Number = Annotated[int | float, Field(ge=-1e15, le=1e15)]
+Word = Annotated[str, StringConstraints(max_length=32)]
+Text = Annotated[str, StringConstraints(max_length=256)]
+SomeId = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+"""A peer or a connection, as a client names it: need not exist."""
+PeerId = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{10}$")]
+RoomId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[^\u0000-\u001f\u007f]*$")]
+"""A name to show: no control characters."""
+Meta = Annotated[
+    dict[str, Any],
+    Field(max_length=64, description=f"The application's own: at most {MAX_META} bytes of compact JSON, 16 levels."),
+    freeform(MAX_META),
+]
+Data = Annotated[
+    Any,
+    Field(description=f"Any JSON: at most {MAX_DATA} bytes as compact JSON, 16 levels."),
+    freeform(MAX_DATA),
+]
+_Flag = Annotated[int, Field(ge=0, le=1)]
+Role = Literal["host", "member"]
+Caps = Annotated[tuple[Literal["publish", "screen", "message"], ...], Field(max_length=3)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What somebody sends: audio, video, a screen. 1 is on."""
+
+    a: _Flag = 0
+    v: _Flag = 0
+    s: _Flag = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientInfo:
+    """The program at the other end, for the log."""
+
+    name: Annotated[str, StringConstraints(max_length=64)] = ""
+    ver: Word = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """The session to go on with: its id, the key of the last `hello_ok`, and the highest `seq` handled."""
+
+    sid: Annotated[str, StringConstraints(max_length=64)]
+    key: Annotated[str, StringConstraints(max_length=128)] = field(repr=False)
+    seq: Annotated[int, Field(ge=0, le=_SAFE)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A session description, never rewritten."""
+
+    type: Literal["offer", "answer", "pranswer", "rollback"]
+    sdp: Annotated[str, StringConstraints(max_length=MAX_SDP)] = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One ICE candidate, as `RTCIceCandidate.toJSON()` writes it."""
+
+    candidate: Annotated[str, StringConstraints(max_length=1024)]
+    sdpMid: Annotated[str, StringConstraints(max_length=64)] | None = None
+    sdpMLineIndex: Annotated[int, Field(ge=0, le=65535)] | None = None
+    usernameFragment: Annotated[str, StringConstraints(max_length=256)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateTypes:
+    """The types of candidate that one end has: its own, and those it was told of."""
+
+    local: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    remote: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceError:
+    """An `icecandidateerror`."""
+
+    code: Annotated[int, Field(ge=0, le=65535)] = 0
+    url: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """One entry of `RTCConfiguration.iceServers`."""
+
+    urls: Annotated[tuple[Annotated[str, StringConstraints(max_length=512)], ...], Field(max_length=16)]
+    username: Annotated[str, StringConstraints(max_length=512)]
+    credential: Annotated[str, StringConstraints(max_length=512)] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ice:
+    """ICE servers and until when their credentials open allocations: ``exp`` in Unix time, seconds."""
+
+    servers: Annotated[tuple[IceServer, ...], Field(max_length=16)]
+    exp: Annotated[int, Field(ge=0, le=_SAFE)]
+    policy: Literal["all", "relay"] = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the server takes: bytes in a frame, messages per second and at once, characters, bytes of `meta`."""
+
+    msg: int
+    rate: Number
+    burst: int
+    name: int
+    meta: int
+    data: int
+    sdp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a session is, whatever room it is in."""
+
+    id: PeerId
+    role: Role
+    caps: Caps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class You:
+    """Who you are in this room; `name` and `media` as the others see them."""
+
+    id: PeerId
+    role: Role
+    name: Name
+    caps: Caps
+    media: Media
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Somebody else in the room.
+
+    `polite` and `start` are *your* roles towards this peer: whether you are the polite one of the pair (you give way
+    when offers collide), and whether the first offer is yours. `since` is when the peer joined and `gap`, if there,
+    until when it may come back (its socket is lost), both Unix time in milliseconds.
+    """
+
+    id: PeerId
+    name: Name
+    meta: Meta
+    media: Media
+    role: Role
+    since: Millis
+    polite: bool
+    start: bool
+    gap: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomState:
+    """A room. `locked` lets nobody else in; with `knock` a host may admit those who ask."""
+
+    id: RoomId
+    max: int
+    mode: Literal["mesh"]
+    epoch: int
+    locked: bool
+    knock: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathEntry:
+    """What the server knows of the path to one peer: bytes that relays carried from you (`tx`) and to you (`rx`)."""
+
+    id: PeerId
+    path: Literal["relay", "direct", "unknown"]
+    proto: Literal["udp", "tcp", "tls"] | None = None
+    by: Literal["you", "peer", "both"] | None = None
+    tx: int = 0
+    rx: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorDetail:
+    """What an error is about: the field, our versions or modes, the room's size, the counted message refused."""
+
+    path: Annotated[str, StringConstraints(max_length=128)] | None = None
+    v: tuple[int, ...] | None = None
+    max: int | None = None
+    modes: tuple[Word, ...] | None = None
+    n: Counter | None = None
