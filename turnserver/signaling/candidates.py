@@ -1,0 +1,76 @@
+"""ICE candidates, read just far enough to join them with allocations: their types and their addresses (RFC 8839 §5.1).
+
+The text is a stranger's. Nothing here raises: what is not a candidate is passed over, and only so much is looked at.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from stun.address import Address
+
+__all__ = ["MAX_CANDIDATES", "MAX_TEXT", "TYPES", "candidate_types", "relay_addresses"]
+
+TYPES: Final = frozenset({"host", "srflx", "prflx", "relay"})
+"""The candidate types of RFC 8839 §5.1; others are passed over."""
+
+MAX_TEXT: Final = 65_536
+"""Characters of one text that are looked at: no frame of the protocol carries more."""
+
+MAX_CANDIDATES: Final = 128
+"""Candidates of one text that are looked at. A browser in a call has up to a few dozen."""
+
+_MAX_LINE: Final = 512
+_PREFIX: Final = "candidate:"
+_MIN_FIELDS: Final = 8
+"""foundation, component, transport, priority, address, port, "typ", type; extensions may follow."""
+
+
+class _Candidate(NamedTuple):
+    type: str
+    host: str
+    port: str
+
+
+def relay_addresses(text: str) -> tuple[Address, ...]:
+    """The addresses of the relay candidates in a candidate line or in an SDP, each once, in the order of the text.
+
+    Names (mDNS) and addresses with a zone are passed over: they cannot be what a TURN server told a client.
+    """
+    found: dict[Address, None] = {}
+    for candidate in _candidates(text):
+        if candidate.type == "relay":
+            address = _address(candidate)
+            if address is not None:
+                found[address] = None
+    return tuple(found)
+
+
+def candidate_types(text: str) -> frozenset[str]:
+    """The types of the candidates in a candidate line or in an SDP."""
+    return frozenset(candidate.type for candidate in _candidates(text))
+
+
+def _candidates(text: str) -> Iterator[_Candidate]:
+    """Lines of a candidate attribute, in whichever of its forms: of SDP, or as `RTCIceCandidate.candidate`."""
+    left = MAX_CANDIDATES
+    for full in text[:MAX_TEXT].split("\n"):
+        line = full.rstrip("\r").removeprefix("a=")
+        if len(line) > _MAX_LINE or not line.startswith(_PREFIX):
+            continue
+        if left == 0:
+            return
+        left -= 1
+        fields = line[len(_PREFIX) :].split(" ")
+        if len(fields) >= _MIN_FIELDS and fields[6] == "typ" and fields[7] in TYPES:
+            yield _Candidate(fields[7], fields[4], fields[5])
+
+
+def _address(candidate: _Candidate) -> Address | None:
+    port = candidate.port
+    if not (port.isascii() and port.isdigit() and len(port) <= 5) or "%" in candidate.host:
+        return None
+    try:
+        address = Address.parse(candidate.host, int(port)).canonical()
+    except ValueError:
+        return None
+    return address if address.port else None
