@@ -1,0 +1,132 @@
+"""Public keys of those who sign room tokens, read from PEM (RFC 7468) or a JSON Web Key Set (RFC 7517).
+
+Every key has exactly one algorithm, settled here, so that a token's header cannot choose one (RFC 8725 §3.1).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+__all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "read_public_keys"]
+
+MAX_KEY_FILE: Final = 65536
+"""Bytes of the largest file of keys; a JWKS of `MAX_KEYS` RSA keys with their certificates is smaller."""
+
+MAX_KEYS: Final = 32
+"""Keys of one file; a token without a kid is tried on each of its algorithm."""
+
+_LEAST_RSA_BITS: Final = 2048
+"""RFC 7518 §3.3."""
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[^-]*-----END \1-----")
+_PRIVATE: Final = "a private key: whoever verifies needs the public one, and nobody else should have the private one"
+
+_ALGORITHMS: Final[Mapping[str, str]] = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
+_CURVES: Final[Mapping[str, str]] = {"ES256": "P-256", "EdDSA": "Ed25519"}
+
+Verifier = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
+class UnusableKey(ValueError):
+    """A key cannot verify room tokens; the message is a phrase that names what was found, without repeating it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key with its one algorithm, ``RS256``, ``ES256`` or ``EdDSA``, and its id (``kid``), if it has one."""
+
+    algorithm: str
+    key: Verifier = field(repr=False)
+    kid: str | None = None
+
+
+def read_public_keys(data: bytes) -> tuple[PublicKey, ...]:
+    """Read a file: PEM public keys or certificates, a JSON Web Key Set, or one JSON Web Key.
+
+    Raises `UnusableKey` if there is none in it, or one that must not be there. Keys of a set that are for something
+    else are passed over (RFC 7517 §5).
+    """
+    if len(data) > MAX_KEY_FILE:
+        raise UnusableKey(f"more than {MAX_KEY_FILE} bytes")
+    keys = _from_json(data) if data.lstrip()[:1] == b"{" else _from_pem(data)
+    if not keys:
+        raise UnusableKey("no public key that could sign room tokens")
+    if len(keys) > MAX_KEYS:
+        raise UnusableKey(f"more than {MAX_KEYS} keys")
+    return keys
+
+
+def _from_pem(data: bytes) -> tuple[PublicKey, ...]:
+    keys = []
+    for block in _BLOCK.finditer(data):
+        label = block[1].decode("ascii")
+        if "PRIVATE" in label:
+            raise UnusableKey(_PRIVATE)
+        try:
+            if label == "CERTIFICATE":
+                key: object = x509.load_pem_x509_certificate(block[0]).public_key()
+            else:
+                key = serialization.load_pem_public_key(block[0])
+        except (ValueError, UnsupportedAlgorithm):
+            raise UnusableKey("PEM that is not a public key or a certificate") from None
+        keys.append(_with_algorithm(key))
+    return tuple(keys)
+
+
+def _with_algorithm(key: object, kid: str | None = None) -> PublicKey:
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < _LEAST_RSA_BITS:
+            raise UnusableKey(f"an RSA key of {key.key_size} bits; it takes {_LEAST_RSA_BITS}")
+        return PublicKey("RS256", key, kid)
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return PublicKey("ES256", key, kid)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return PublicKey("EdDSA", key, kid)
+    raise UnusableKey("a key of another kind than RSA, P-256 and Ed25519")
+
+
+def _from_json(data: bytes) -> tuple[PublicKey, ...]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise UnusableKey("broken JSON") from None
+    listed = found.get("keys", [found])
+    if not isinstance(listed, list):
+        raise UnusableKey("JSON that is not a JSON Web Key Set")
+    if len(listed) > MAX_KEYS:
+        raise UnusableKey(f"more than {MAX_KEYS} keys")
+    keys = [_from_jwk(jwk) for jwk in listed if isinstance(jwk, dict)]
+    return tuple(key for key in keys if key is not None)
+
+
+def _from_jwk(jwk: Mapping[str, Any]) -> PublicKey | None:
+    """One key of a set; None for one that is for something else."""
+    if "d" in jwk:
+        raise UnusableKey(_PRIVATE)
+    if jwk.get("kty") == "oct":
+        raise UnusableKey("a symmetric key: that is a secret, and belongs under signaling.key")
+    kind = jwk.get("kty")
+    algorithm = _ALGORITHMS.get(kind) if isinstance(kind, str) else None
+    if algorithm is None or jwk.get("use", "sig") != "sig":
+        return None
+    kid = jwk.get("kid")
+    if kid is not None and not isinstance(kid, str):
+        raise UnusableKey("a kid that is no text")
+    if jwk.get("alg", algorithm) not in (algorithm, "Ed25519" if kind == "OKP" else algorithm):
+        return None  # a key for another algorithm must not be used with this one (RFC 8725 §3.1)
+    if jwk.get("crv") != _CURVES.get(algorithm):
+        return None
+    try:
+        key = PyJWK({name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk}, algorithm).key
+    except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
+        raise UnusableKey("a JSON Web Key that is broken") from None
+    return _with_algorithm(key, kid)
