@@ -20,6 +20,17 @@ IMPURE = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "threadin
 
 PURE = ("stun", "auth", "turnserver.core")
 
+SIGNALING_EDGE = (
+    "turnserver.signaling.api",
+    "turnserver.signaling.client",
+    "turnserver.signaling.edge",
+    "turnserver.signaling.pages",
+    "turnserver.signaling.service",
+)
+"""The parts of signaling that touch the world; all others are as pure as the core, but for the libraries they need."""
+
+SIGNALING_LIBRARIES = frozenset({"cryptography", "jwt", "pydantic", "pydantic_core"})
+
 ALLOWED = {
     "stun": ("stun",),
     "auth": ("auth",),
@@ -42,6 +53,14 @@ ALLOWED = {
     ),
     "turnserver.http": ("turnserver.http", "turnserver.errors", "turnserver.net", "turnserver.streams", "stun"),
     "turnserver.config": ("turnserver.config", "turnserver.errors", "auth"),
+    "turnserver.signaling": (
+        "turnserver.signaling",
+        "turnserver.core.types",
+        "turnserver.core.events",
+        "turnserver.errors",
+        "auth",
+        "stun",
+    ),
     "turnserver.errors": (),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.streams": ("turnserver.errors", "turnserver.net", "stun"),
@@ -99,6 +118,25 @@ def test_the_sans_io_parts_are_pure(path: Path) -> None:
         top = target.split(".")[0]
         assert top not in IMPURE, f"{name_of(path)} imports {target}"
         assert top in SHIPPED or top in sys.stdlib_module_names, f"{name_of(path)} imports {target}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in MODULES
+        if within(name_of(path), ("turnserver.signaling",)) and not within(name_of(path), SIGNALING_EDGE)
+    ],
+    ids=name_of,
+)
+def test_room_logic_is_pure(path: Path) -> None:
+    """No clock, no randomness, no sockets, no web server in what decides about rooms."""
+    for target in imports_of(path):
+        top = target.split(".")[0]
+        assert top not in IMPURE, f"{name_of(path)} imports {target}"
+        assert within(target, SIGNALING_EDGE) is False, f"{name_of(path)} imports {target}"
+        known = top in SHIPPED or top in sys.stdlib_module_names or top in SIGNALING_LIBRARIES
+        assert known, f"{name_of(path)} imports {target}"
 
 
 def test_there_is_no_import_cycle() -> None:

@@ -1,8 +1,10 @@
 """From the configuration to the parts: the one place where options become the arguments of somebody's constructor."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
+from auth.revocation import Revocable, RevokedUsers
 from auth.store import Chain, CredentialStore, StaticUsers
 from stun.address import Address
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
@@ -12,6 +14,11 @@ from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddre
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
+from turnserver.signaling.api import ApiOptions
+from turnserver.signaling.ice import IceServers, UrlsByHost
+from turnserver.signaling.keys import MAX_KEY_FILE, PublicKey, UnusableKey, read_public_keys
+from turnserver.signaling.settings import HubSettings
+from turnserver.signaling.tokens import TokenKeys, derived_key
 from turnserver.transports.base import HttpGateway, Transport
 from turnserver.transports.certificates import CertificatePair, CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
@@ -19,14 +26,19 @@ from turnserver.transports.stream import StreamOptions, StreamTransport
 from turnserver.transports.udp import UdpTransport
 
 __all__ = [
+    "api_options",
     "certificate_source",
     "core_settings",
     "credential_store",
+    "has_rooms",
     "has_shared_listener",
     "has_stream_listener",
+    "hub_settings",
+    "ice_servers",
     "make_transports",
     "peer_policy",
     "relay_addresses",
+    "token_keys",
 ]
 
 
@@ -38,6 +50,11 @@ def has_stream_listener(config: Config) -> bool:
 def has_shared_listener(config: Config) -> bool:
     """Whether there is a port that HTTP is served on."""
     return any(listener.transport == "shared" for listener in config.listeners)
+
+
+def has_rooms(config: Config) -> bool:
+    """Whether there is signaling: rooms, their API and the call page."""
+    return config.signaling.enabled and has_shared_listener(config)
 
 
 def certificate_source(config: Config) -> CertificateSource | None:
@@ -156,8 +173,8 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSetti
     )
 
 
-def credential_store(config: Config) -> CredentialStore:
-    """Static users first, then time-limited credentials."""
+def credential_store(config: Config, revoked: RevokedUsers | None = None) -> CredentialStore:
+    """Static users first, then time-limited credentials; nothing of those who are ``revoked``."""
     stores: list[CredentialStore] = []
     if config.auth.users:
         stores.append(StaticUsers({name: secret.get_secret_value() for name, secret in config.auth.users.items()}))
@@ -166,4 +183,61 @@ def credential_store(config: Config) -> CredentialStore:
             SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in config.auth.shared_secrets
         ]
         stores.append(TimeLimitedCredentials(shared, config.auth.separator))
-    return Chain(stores)
+    return Chain(stores) if revoked is None else Revocable(Chain(stores), revoked)
+
+
+def hub_settings(config: Config) -> HubSettings:
+    """What the rooms need to know."""
+    signaling = config.signaling
+    return HubSettings(
+        open=signaling.open,
+        room_size=signaling.room_size,
+        rooms=signaling.rooms,
+        resume=float(signaling.resume),
+        heartbeat=float(signaling.heartbeat),
+        credential_lifetime=signaling.credential_lifetime,
+        sockets_per_address=signaling.sockets_per_address,
+        policy=signaling.policy,
+    )
+
+
+def token_keys(config: Config) -> TokenKeys:
+    """What room tokens are signed and verified with. Raises `StartupError` for a file of keys that cannot be used."""
+    signaling = config.signaling
+    if signaling.key is not None:
+        own = [signaling.key.get_secret_value().encode()]
+    else:
+        own = [derived_key(entry.secret.get_secret_value().encode()) for entry in config.auth.shared_secrets]
+    public: list[PublicKey] = []
+    for path in signaling.public_keys:
+        try:
+            with Path(path).open("rb") as stream:
+                public += read_public_keys(stream.read(MAX_KEY_FILE + 1))
+        except OSError as error:
+            raise StartupError(f"The public key {path} cannot be read: {error.strerror}.") from error
+        except UnusableKey as error:
+            raise StartupError(f"The public key {path} cannot be used: it is {error}.") from error
+    return TokenKeys(own, public)
+
+
+def ice_servers(config: Config, listening: Sequence[tuple[ClientTransport, Address]]) -> IceServers:
+    """What participants are told about TURN: the configured URLs, or those of what is listened on."""
+    shared = config.auth.shared_secrets[:1]
+    secret = SharedSecret(shared[0].secret.get_secret_value().encode(), shared[0].hash) if shared else None
+    external = {private.packed: public.packed for private, public in config.relay.external.items()}
+    configured = config.signaling.urls
+    urls = UrlsByHost(listening, external) if not configured else lambda _: configured
+    lifetime = config.signaling.credential_lifetime
+    return IceServers(secret, config.auth.separator, lifetime, config.signaling.policy, urls)
+
+
+def api_options(config: Config, keys: TokenKeys, ice: IceServers) -> ApiOptions:
+    """Who may use the HTTP API, and what they are given."""
+    signaling = config.signaling
+    return ApiOptions(
+        tokens=keys,
+        ice=ice,
+        api_keys={name: key.get_secret_value() for name, key in signaling.api_keys.items()},
+        admin_keys={name: key.get_secret_value() for name, key in signaling.admin_keys.items()},
+        origins=signaling.origins,
+    )

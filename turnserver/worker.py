@@ -17,27 +17,35 @@ import signal
 from collections.abc import Callable
 
 from auth.nonce import NonceIssuer, SecurityFeatures
+from auth.revocation import RevokedUsers
 from stun.address import Address
 from turnserver.assembly import (
+    api_options,
     certificate_source,
     core_settings,
     credential_store,
+    has_rooms,
     has_shared_listener,
     has_stream_listener,
+    hub_settings,
+    ice_servers,
     make_transports,
     peer_policy,
     relay_addresses,
+    token_keys,
 )
 from turnserver.config import Config
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.engine import Engine, EventListener
-from turnserver.errors import ConfigError
+from turnserver.errors import ConfigError, StartupError
 from turnserver.http import HttpServer
 from turnserver.log import EventLog, configure
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
+from turnserver.signaling.api import Api, ApiOptions, mount
+from turnserver.signaling.service import Service
 from turnserver.transports.base import Transport
 from turnserver.transports.certificates import CertificateSource
 
@@ -54,16 +62,26 @@ class Worker:
     """A TURN server in the running event loop.
 
     ``http`` is the application on its shared ports, None if it has none: mount routes there before `start`.
+    ``signaling`` serves rooms there, None if there are none. Raises `StartupError` for a file that cannot be used.
     """
 
     def __init__(self, config: Config, listeners: tuple[EventListener, ...] = ()) -> None:
         self._config = config
-        self._listeners: tuple[EventListener, ...] = (EventLog(), *listeners)
+        self._revoked = RevokedUsers()
+        self._api: Api | None = None
         self._engine: Engine | None = None
         self._transports: list[Transport] = []
         self._certificates: CertificateSource | None = None
         self._relays: tuple[RelayAddress, ...] = ()
-        self.http = HttpServer() if has_shared_listener(config) else None
+        self.signaling = self._make_signaling(config) if has_rooms(config) else None
+        self.http = self._make_http() if has_shared_listener(config) else None
+        told = () if self.signaling is None else (self.signaling.on_event,)
+        self._listeners: tuple[EventListener, ...] = (EventLog(), *told, *listeners)
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return self._config
 
     @property
     def listening(self) -> list[tuple[ClientTransport, Address]]:
@@ -90,7 +108,7 @@ class Worker:
         self._relays = relay_addresses(config, [transport.address for transport in opened])
         connections = config.limits.connections if has_stream_listener(config) else 0
         raise_file_limit(config.limits.allocations + connections + _SPARE_FILES)
-        store = credential_store(config)
+        store = credential_store(config, self._revoked)
         features = SecurityFeatures.PASSWORD_ALGORITHMS
         if store.anonymous:
             features |= SecurityFeatures.USERNAME_ANONYMITY
@@ -99,6 +117,8 @@ class Worker:
         datapath = create_datapath(config.relay.datapath, tos=config.relay.tos)
         self._engine = Engine(core, datapath, self._listeners, tcp=TcpRelays())
         try:
+            if self.signaling is not None:
+                self.signaling.start(self._engine)
             if self.http is not None:
                 self.http.start()
             for transport in opened:
@@ -110,23 +130,57 @@ class Worker:
         self.apply(config)
 
     def apply(self, config: Config) -> None:
-        """Take over what can change while running: the peer ACL (for what stands too), users, secrets, log level."""
-        self._config = config
+        """Take over what can change while running: the peer ACL (for what stands too), users, secrets, log level.
+
+        And who may join rooms. Raises `StartupError`, with nothing changed, for a file of keys that cannot be used.
+        """
+        keys = None if self.signaling is None else token_keys(config)
+        before, self._config = self._config, config
         listeners = [address for _, address in self.listening]
         self.engine.replace_policy(peer_policy(config, self._relays, listeners))
-        self.engine.replace_credentials(credential_store(config))
+        self.engine.replace_credentials(credential_store(config, self._revoked))
+        if self.signaling is not None and self._api is not None and keys is not None:
+            ice = ice_servers(config, self.listening)
+            rotate = before.auth != config.auth or before.signaling != config.signaling
+            self.signaling.replace(keys.admit, ice.mint, config.signaling.origins, rotate=rotate)
+            self._api.options = api_options(config, keys, ice)
 
     def stop(self) -> None:
         """Close every socket at once; calling it again does nothing."""
+        if self.signaling is not None:
+            self.signaling.stop()
         self._stop_listening()
         if self.http is not None:
             self.http.close()
 
     async def close(self) -> None:
-        """The same, but HTTP requests that are running get a moment to finish, and the application cleans up."""
+        """The same, but participants of rooms are told, HTTP requests that are running get a moment to finish, and the
+        application cleans up."""
+        if self.http is not None:
+            self.http.drain()
+        if self.signaling is not None:
+            await self.signaling.close()
         self._stop_listening()
         if self.http is not None:
             await self.http.wait_closed()
+
+    def _make_signaling(self, config: Config) -> Service:
+        return Service(
+            hub_settings(config),
+            token_keys(config).admit,
+            ice_servers(config, ()).mint,
+            self._revoked,
+            origins=config.signaling.origins,
+            separator=config.auth.separator,
+        )
+
+    def _make_http(self) -> HttpServer:
+        if self.signaling is None:
+            return HttpServer()
+        http = HttpServer(self.signaling.health)
+        self.signaling.mount(http.app)
+        self._api = mount(http.app, self.signaling, ApiOptions())
+        return http
 
     def _stop_listening(self) -> None:
         if self._engine is not None:
@@ -178,9 +232,13 @@ def _reload(worker: Worker, reload: Callable[[], Config]) -> None:
             fields = {"key": key, "line": line, "found": found, "allowed": allowed}
             _logger.error("configuration not reloaded", extra={"fields": fields})
         return
+    try:
+        worker.apply(config)
+    except StartupError as error:
+        _logger.error("configuration not reloaded", extra={"fields": {"reason": str(error)}})
+        return
     configure(config.log)
-    worker.apply(config)
-    _logger.info("configuration reloaded: peers, auth and log; the rest takes a restart")
+    _logger.info("configuration reloaded: peers, auth, log, and who may join rooms; the rest takes a restart")
 
 
 def raise_file_limit(wanted: int) -> None:

@@ -17,10 +17,11 @@ from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.certificates import client_context, issue
+from tests.support.signal_wire import Participant
 from turnserver.config import Config
 from turnserver.core.types import ClientTransport
 from turnserver.errors import ConfigError, Problem, StartupError
-from turnserver.worker import Worker, raise_file_limit, run
+from turnserver.worker import Worker, _reload, raise_file_limit, run
 
 pytestmark = pytest.mark.net
 
@@ -273,3 +274,138 @@ async def test_the_file_limit_makes_room_for_connections(monkeypatch: pytest.Mon
         worker.start()
         await worker.close()
     assert wanted[1] - wanted[0] == 500
+
+
+ROOMS: dict[str, Any] = {
+    "listeners": [
+        {"address": "127.0.0.1", "port": 0},
+        {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 0},
+    ],
+    "auth": {"shared_secrets": ["the first secret of this test"]},
+    "signaling": {"open": True, "admin_keys": {"ops": "an admin key of this test"}},
+}
+
+
+def url_of(worker: Worker) -> str:
+    return f"http://127.0.0.1:{worker.listening[1][1].port}"
+
+
+async def test_rooms_on_a_shared_port() -> None:
+    """Signaling, its API, the page and TURN in one process: a participant's credential opens an allocation's door."""
+    worker = Worker(config(**ROOMS))
+    assert worker.signaling is not None
+    worker.start()
+    try:
+        url = url_of(worker)
+        async with Participant(f"{url}/v1/ws") as client, aiohttp.ClientSession() as http:
+            joined = await client.join("x")
+            udp, tcp = (f"127.0.0.1:{address.port}" for _, address in worker.listening)
+            assert set(joined["ice"]["servers"][0]["urls"]) == {
+                f"turn:{udp}?transport=udp",
+                f"stun:{udp}",
+                f"turn:{tcp}?transport=tcp",
+            }
+            async with http.get(f"{url}/healthz") as answer:
+                assert await answer.json() == {"status": "ok", "rooms": 1, "participants": 1}
+            async with http.get(f"{url}/v1/rooms") as answer:
+                assert answer.status == 401
+            key = {"Authorization": "Bearer an admin key of this test"}
+            async with http.get(f"{url}/v1/rooms/x", headers=key) as answer:
+                assert [peer["id"] for peer in (await answer.json())["peers"]] == [client.id]
+            async with http.get(f"{url}/call/x") as answer:
+                assert answer.status == 200
+            async with http.get(f"{url}/v1/schema.json") as answer:
+                assert answer.status == 200
+    finally:
+        await worker.close()
+
+
+async def test_a_reload_brings_new_credentials_to_who_is_in_a_call() -> None:
+    """A replaced secret would leave everybody with credentials that open nothing: fresh ones are pushed at once."""
+    worker = Worker(config(**ROOMS))
+    worker.start()
+    try:
+        async with Participant(f"{url_of(worker)}/v1/ws") as client:
+            before = (await client.join("x"))["ice"]["servers"][0]["credential"]
+            worker.apply(config(**{**ROOMS, "auth": {"shared_secrets": ["the second secret of this test"]}}))
+            pushed = await client.until("ice")
+            assert pushed["why"] == "rotate"
+            assert pushed["ice"]["servers"][0]["credential"] != before
+            worker.apply(config(**{**ROOMS, "auth": {"shared_secrets": ["the second secret of this test"]}}))
+            assert (await client.request(t="ping"))["t"] == "pong"
+            assert not [frame for frame in client.kept if frame["t"] == "ice"]
+    finally:
+        await worker.close()
+
+
+async def test_a_reload_with_keys_that_cannot_be_used(tmp_path: Path) -> None:
+    """Nothing changes, the rest of that configuration neither."""
+    path = tmp_path / "key.pem"
+    path.write_text("nothing")
+    bad = config(
+        **{**ROOMS, "signaling": {"open": True, "public_keys": [str(path)]}, "peers": {"deny": ["8.8.8.8/32"]}}
+    )
+    worker = Worker(config(**ROOMS))
+    worker.start()
+    try:
+        before = worker.engine._core.state.policy
+        _reload(worker, lambda: bad)
+        assert worker.engine._core.state.policy == before
+        assert worker.config.peers.deny == ()
+    finally:
+        await worker.close()
+
+
+async def test_closing_tells_who_is_there_and_those_who_would_come() -> None:
+    """A goodbye with a time to come back at, 503 for load balancers meanwhile, and then the end."""
+    worker = Worker(config(**ROOMS))
+    worker.start()
+    url = url_of(worker)
+    async with Participant(f"{url}/v1/ws") as client, aiohttp.ClientSession() as http:
+        await client.join("x")
+        async with http.get(f"{url}/readyz") as answer:
+            assert answer.status == 200
+        closing = asyncio.create_task(worker.close())
+        goodbye = await client.until("goodbye")
+        assert (goodbye["code"], goodbye["reconnect"]) == ("draining", "resume")
+        assert (await client.closed()).code == 4503
+        await closing
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(f"{url}/readyz")
+
+
+async def test_a_server_that_comes_back_takes_everybody_in_again() -> None:
+    """Sessions are gone with the process: a client is told so, and starts afresh with the same token or none."""
+    first = Worker(config(**ROOMS))
+    first.start()
+    port = first.listening[1][1].port
+    async with Participant(f"{url_of(first)}/v1/ws") as client:
+        await client.join("x")
+        session = client.session
+        await first.close()
+    listeners = [ROOMS["listeners"][0], {**ROOMS["listeners"][1], "port": port}]
+    second = Worker(config(**{**ROOMS, "listeners": listeners}))
+    second.start()
+    try:
+        async with Participant(f"{url_of(second)}/v1/ws") as client:
+            await client.until("welcome")
+            resume = {"sid": session["sid"], "key": session["key"], "seq": 0}
+            assert (await client.request(t="hello", v=1, resume=resume))["code"] == "session_gone"
+            assert (await client.request(t="hello", v=1))["t"] == "hello_ok"
+            assert (await client.request(t="join", room="x", name="n"))["t"] == "joined"
+    finally:
+        await second.close()
+
+
+async def test_no_rooms_unless_wanted() -> None:
+    """Without them a shared port is what it was: health, and a page that says what this is."""
+    worker = Worker(config(**{**ROOMS, "signaling": {"enabled": False}}))
+    assert worker.signaling is None
+    worker.start()
+    try:
+        port = worker.listening[1][1].port
+        assert (await get(port, "/call/x", None))[0] == 404
+        assert (await get(port, "/healthz", None)) == (200, '{"status": "ok"}')
+        assert "nothing here for people" in (await get(port, "/", None))[1]
+    finally:
+        await worker.close()

@@ -59,8 +59,9 @@ _Connection = tuple[ByteStream, bytes, Address]
 class HttpServer:
     """One application and its connections; see `turnserver.transports.base.HttpGateway`.
 
-    Routes are mounted on ``app`` before `start`, which adds ``/healthz`` and, if nobody has taken ``/``, a small page.
-    ``health`` gives what ``/healthz`` says beside ``"status": "ok"``.
+    Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, if nobody has taken ``/``, a
+    small page. ``health`` gives what ``/healthz`` says beside ``"status": "ok"``. ``/readyz`` is for load balancers: it
+    answers 503 from `drain` on.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class HttpServer:
         self._starting: asyncio.Task[None] | None = None
         self._early: list[_Connection] = []
         self._closed = False
+        self._draining = False
         self._adapters: set[StreamAdapter] = set()
 
     @property
@@ -85,6 +87,7 @@ class HttpServer:
         """Begin to serve, inside the running loop; what is accepted before the application is ready waits for it."""
         taken = {resource.canonical for resource in self.app.router.resources()}
         self.app.router.add_get("/healthz", self._healthz)
+        self.app.router.add_get("/readyz", self._readyz)
         if "/" not in taken:
             self.app.router.add_get("/", landing)
         self._runner = web.AppRunner(
@@ -99,6 +102,10 @@ class HttpServer:
             shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
         self._starting = asyncio.get_running_loop().create_task(self._set_up(self._runner))
+
+    def drain(self) -> None:
+        """Say at ``/readyz`` that new clients had better go elsewhere; everything else goes on."""
+        self._draining = True
 
     def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
         """Serve a connection from now on; ``first`` is what has been read of it."""
@@ -153,6 +160,10 @@ class HttpServer:
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok", **self._health()}, headers={"Cache-Control": "no-store"})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        status, word = (503, "draining") if self._draining else (200, "ready")
+        return web.json_response({"status": word}, status=status, headers={"Cache-Control": "no-store"})
 
     @web.middleware
     async def _limit_body(self, request: web.Request, handler: Handler) -> web.StreamResponse:

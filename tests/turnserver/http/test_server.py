@@ -111,6 +111,18 @@ async def test_health(site: Site) -> None:
         assert response.status == 200
 
 
+async def test_readiness(site: Site) -> None:
+    """Load balancers are told to send nobody any more, while who is there is served."""
+    async with site.session.get(site.url("/readyz")) as response:
+        assert (response.status, await response.json()) == (200, {"status": "ready"})
+        assert response.headers["Cache-Control"] == "no-store"
+    site.http.drain()
+    async with site.session.get(site.url("/readyz")) as response:
+        assert (response.status, await response.json()) == (503, {"status": "draining"})
+    async with site.session.get(site.url("/healthz")) as response:
+        assert response.status == 200
+
+
 async def test_the_landing_page(site: Site) -> None:
     async with site.session.get(site.url("/")) as response:
         assert response.status == 200

@@ -1,0 +1,323 @@
+"""The WebSocket edge of signaling: ``GET /v1/ws`` on aiohttp, one handler per socket, nothing decided here.
+
+Each socket is one reader, which hands every text frame to the `Inlet`, and one writer, which pulls the next frame only
+when the connection has taken the one before. So what waits for a participant that does not read waits in the hub's
+queue, where it is bounded and sorted, and never in a buffer of the transport's.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+
+from aiohttp import WSMsgType, web
+
+from stun.address import Address
+
+__all__ = ["PROTOCOL", "Edge", "Inlet", "host_of", "is_same_origin"]
+
+PROTOCOL: Final = "signal.v1.json"
+"""The WebSocket subprotocol; a client that does not offer it is told so before it is let in."""
+
+MAX_FRAME: Final = 128 * 1024
+"""Bytes of the largest message that is read at all. The protocol's own limit is half of that, and gets a polite answer;
+what is beyond this is closed with 1009 (RFC 6455 §7.4.1) without being kept."""
+
+WRITE_AHEAD: Final = 16 * 1024
+"""Bytes in the transport's buffer beyond which no further frame is pulled."""
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that a client has to take the last frames and to answer a Close; then the connection is cut."""
+
+FRAME_RATE: Final = 60.0
+FRAME_BURST: Final = 300.0
+"""Messages per second, and at once, that are read of one client. Both are above what the protocol allows, so that the
+hub can say so; a client that sends still more waits, and does not keep the server busy with refusing."""
+
+CONTROL_RATE: Final = 5.0
+CONTROL_BURST: Final = 60.0
+"""Pings and pongs per second, and at once, that one client may send: each costs an answer or a wake-up."""
+
+TURN: Final = 32
+"""Messages of one socket after which the others get their turn."""
+
+_RATE_LIMITED: Final = 4429
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+_logger = logging.getLogger("meshturn.signaling")
+
+
+class Inlet(Protocol):
+    """What the edge tells of its sockets, and where it takes their frames from."""
+
+    def opened(self, cid: int, address: str, host: str) -> None:
+        """A socket is open: ``address`` is the client's IP address, ``host`` by what name it reached us."""
+
+    def text(self, cid: int, frame: str) -> None:
+        """One text message."""
+
+    def binary(self, cid: int) -> None:
+        """One binary message, which the protocol has no use for."""
+
+    def closed(self, cid: int) -> None:
+        """The socket is gone; said once."""
+
+    def take(self, cid: int) -> str | None:
+        """The next frame for that socket; None when there is none now."""
+
+
+class Edge:
+    """All sockets of a process.
+
+    ``origins`` are the web origins that may connect beside the server's own (``*``: any); a client that sends no
+    ``Origin`` is no browser, and may. ``heartbeat`` is how often, in seconds, a silent client is pinged; it is cut off
+    when half of that goes by without a sign of life.
+    """
+
+    def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float = 15.0) -> None:
+        self._inlet = inlet
+        self._heartbeat = heartbeat
+        self._last_cid = 0
+        self._sockets: dict[int, _Socket] = {}
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self.origins = frozenset(origins)
+        self.draining = False
+        """While set, nobody new is let in: 503."""
+
+    @property
+    def sockets(self) -> int:
+        """Sockets that are open now."""
+        return len(self._sockets)
+
+    def wake(self, cid: int) -> None:
+        """There is something to take for that socket."""
+        if (socket := self._sockets.get(cid)) is not None:
+            socket.wake()
+
+    def close(self, cid: int, code: int, reason: str) -> None:
+        """Close that socket once what waits for it has been sent, or `CLOSE_TIMEOUT` has gone by."""
+        if (socket := self._sockets.get(cid)) is not None:
+            socket.end(code, reason)
+
+    async def wait_closed(self, patience: float) -> None:
+        """Until no socket is left; those that are still there after ``patience`` seconds are cut off."""
+        try:
+            await asyncio.wait_for(self._emptied.wait(), patience)
+        except TimeoutError:
+            for socket in self._sockets.values():
+                socket.abort()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The handler of ``/v1/ws``."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        websocket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,
+            heartbeat=self._heartbeat,
+            protocols=(PROTOCOL,),
+            compress=False,
+            max_msg_size=MAX_FRAME,
+            writer_limit=1,  # every frame waits until the transport's buffer is below its mark
+        )
+        await websocket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return websocket
+        transport.set_write_buffer_limits(high=WRITE_AHEAD)
+        self._last_cid += 1
+        socket = _Socket(self._last_cid, websocket, transport, self._inlet)
+        self._sockets[socket.cid] = socket
+        self._emptied.clear()
+        try:
+            await socket.serve(_address_of(transport), host_of(request.headers.get("Host")) or _own_address(transport))
+        finally:
+            del self._sockets[socket.cid]
+            if not self._sockets:
+                self._emptied.set()
+        return websocket
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """Why this request gets no WebSocket; None if it does."""
+        headers = request.headers
+        if headers.get("Upgrade", "").strip().lower() != "websocket":
+            upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+            return _error(426, "upgrade_required", "this is a WebSocket endpoint", upgrade)
+        origin = headers.get("Origin")
+        if origin is not None and not self._may(origin, request.scheme, headers.get("Host", "")):
+            _logger.info("origin refused", extra={"fields": {"origin": origin, "host": headers.get("Host", "")}})
+            return _error(
+                403, "forbidden", "pages of this origin may not connect here: the server's signaling.origins names none"
+            )
+        offered = [name.strip() for line in headers.getall("Sec-WebSocket-Protocol", []) for name in line.split(",")]
+        if PROTOCOL not in offered:
+            return _error(400, "unsupported_version", f"offer the WebSocket subprotocol {PROTOCOL}")
+        if self.draining:
+            return _error(503, "draining", "the server is about to stop", {"Retry-After": "1"})
+        return None
+
+    def _may(self, origin: str, scheme: str, host: str) -> bool:
+        return "*" in self.origins or origin.lower() in self.origins or is_same_origin(origin, scheme, host)
+
+
+class _Socket:
+    """One WebSocket from its first frame to its last."""
+
+    def __init__(self, cid: int, websocket: web.WebSocketResponse, transport: asyncio.Transport, inlet: Inlet) -> None:
+        self.cid = cid
+        self._websocket = websocket
+        self._transport = transport
+        self._inlet = inlet
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._ending: tuple[int, str] | None = None
+        self._cut: asyncio.TimerHandle | None = None
+        self._frames = _Budget(FRAME_RATE, FRAME_BURST, self._loop.time)
+        self._control = _Budget(CONTROL_RATE, CONTROL_BURST, self._loop.time)
+
+    async def serve(self, address: str, host: str) -> None:
+        """Read and write until either side has had enough."""
+        self._inlet.opened(self.cid, address, host)
+        reading = self._loop.create_task(self._read())
+        reading.add_done_callback(self._has_read)
+        try:
+            await self._write(reading)
+            reading.cancel()
+            await asyncio.wait((reading,))
+            code, reason = self._ending or (1000, "")
+            await self._websocket.close(code=code, message=reason.encode()[:123])
+        except (ConnectionError, RuntimeError):
+            pass  # it is gone already, which is what was wanted
+        finally:
+            reading.cancel()
+            self._inlet.closed(self.cid)
+            if self._cut is not None:
+                self._cut.cancel()
+
+    def wake(self) -> None:
+        """Look for frames to send."""
+        self._woken.set()
+
+    def end(self, code: int, reason: str) -> None:
+        """Send what waits, then a Close; not for longer than `CLOSE_TIMEOUT`."""
+        if self._ending is None:
+            self._ending = code, reason
+            self._hurry()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def _hurry(self) -> None:
+        """It ends: the writer has so much time, and no more."""
+        self._woken.set()
+        if self._cut is None:
+            self._cut = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
+
+    def _has_read(self, reading: "asyncio.Task[None]") -> None:
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            _logger.error("a fault in reading a socket", exc_info=error, extra={"fields": {"socket": self.cid}})
+        if not reading.cancelled():
+            self._hurry()
+
+    async def _read(self) -> None:
+        count = 0
+        while not self._websocket.closed:
+            message = await self._websocket.receive()
+            pause = self._frames.spend()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            if message.type is WSMsgType.TEXT:
+                self._inlet.text(self.cid, message.data)
+            elif message.type is WSMsgType.BINARY:
+                self._inlet.binary(self.cid)
+            elif message.type is WSMsgType.PING or message.type is WSMsgType.PONG:
+                if self._control.spend() > 0:
+                    self.end(_RATE_LIMITED, "too many pings")
+                    return
+                if message.type is WSMsgType.PING:
+                    await self._websocket.pong(message.data)
+            else:
+                return
+            count += 1
+            if count % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _write(self, reading: "asyncio.Task[None]") -> None:
+        while not reading.done():
+            self._woken.clear()
+            while (frame := self._inlet.take(self.cid)) is not None:
+                await self._websocket.send_str(frame)
+            if self._ending is not None:
+                return
+            await self._woken.wait()
+
+
+class _Budget:
+    """A token bucket that can be overdrawn."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._left = burst
+        self._at = clock()
+
+    def spend(self) -> float:
+        """Take one; 0.0 if there was one, or else the seconds until there would have been."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
+        self._at = now
+        return max(0.0, -self._left / self._rate)
+
+
+def host_of(header: str | None) -> str | None:
+    """The host that a Host header names, without its port: a name, or an address (IPv6 without brackets).
+
+    None for what is neither; a client writes it, and it ends up in the URLs that this client is given.
+    """
+    found = _HOST.fullmatch(header or "")
+    return found[1].strip("[]").lower() if found else None
+
+
+def is_same_origin(origin: str, scheme: str, host: str) -> bool:
+    """Whether a page of ``origin`` is one of this server's, as this client reached it (RFC 6454 §4)."""
+    its_scheme, _, its_host = origin.lower().partition("://")
+    ours = _authority(host.lower(), scheme)
+    return ours is not None and its_scheme == scheme and _authority(its_host, scheme) == ours
+
+
+def _authority(host: str, scheme: str) -> tuple[str, str] | None:
+    found = _HOST.fullmatch(host)
+    return (found[1], found[2] or _DEFAULT_PORTS.get(scheme, "")) if found else None
+
+
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """The client's IP address, as a PROXY header may have said."""
+    return _host_in(transport.get_extra_info("peername"))
+
+
+def _own_address(transport: asyncio.BaseTransport) -> str:
+    return _host_in(transport.get_extra_info("sockname"))
+
+
+def _host_in(sockaddr: tuple[str, int] | None) -> str:
+    if not sockaddr:
+        return ""
+    return Address.parse(sockaddr[0].partition("%")[0], sockaddr[1]).canonical().host
+
+
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response(
+        {"error": {"code": code, "msg": message}},
+        status=status,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        dumps=lambda value: json.dumps(value, separators=(",", ":")),
+    )
