@@ -15,7 +15,7 @@ from tests.support.tools import require_tool
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["ADDRESS", "browser_in", "network"]
+__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "network"]
 
 ADDRESS = "203.0.113.1"
 """The host's address in its namespace: Chromium leaves loopback out when it looks for networks."""
@@ -43,8 +43,8 @@ def network() -> Iterator[NetworkNamespace]:
 
 
 @contextmanager
-def browser_in(inside: NetworkNamespace, directory: Path) -> "Iterator[Browser]":
-    """A browser in a namespace; ``directory`` takes the script that starts it there."""
+def browser_in(inside: NetworkNamespace, directory: Path, *more: str) -> "Iterator[Browser]":
+    """A browser in a namespace, with ``more`` arguments; ``directory`` takes the script that starts it there."""
     sync_api = pytest.importorskip("playwright.sync_api")
     command = [require_tool("ip"), "netns", "exec", inside.name, require_tool("chromium")]
     wrapper = directory / "chromium"
@@ -52,7 +52,7 @@ def browser_in(inside: NetworkNamespace, directory: Path) -> "Iterator[Browser]"
     wrapper.chmod(0o700)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(wrapper), args=ARGUMENTS, env=os.environ | {"HOME": str(directory)}
+            executable_path=str(wrapper), args=[*ARGUMENTS, *more], env=os.environ | {"HOME": str(directory)}
         )
         try:
             yield browser

@@ -1,0 +1,148 @@
+/** The call page: lobby, call, ending. `globalThis.meshturn` holds its parts, for support and tests; no secret is in it. */
+
+import {CallView} from './callview.js';
+import {Devices} from './devices.js';
+import {Diagnostics} from './diagnostics.js';
+import {copyText, element, note, showView} from './dom.js';
+import {showEnding} from './endings.js';
+import {Lobby} from './lobby.js';
+import {Mesh} from './mesh.js';
+import {Signal} from './signal.js';
+import {StatsMonitor} from './stats.js';
+
+const VERSION = '1';
+const GIVE_UP_AFTER = 20_000; // ms for the first contact with the server
+
+const room = decodeURIComponent(location.pathname.split('/').filter(Boolean).at(-1) ?? '');
+const query = new URLSearchParams(location.search);
+
+/** The token comes in the fragment, which is sent to no server; it is taken out of the address bar at once. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get('token');
+  const key = `meshturn.token.${room}`;
+  try {
+    if (given) sessionStorage.setItem(key, given);
+    return given ?? sessionStorage.getItem(key) ?? undefined;
+  } catch {
+    return given ?? undefined;
+  } finally {
+    if (given) history.replaceState(null, '', location.pathname + location.search);
+  }
+}
+
+function number(name, least, most, usual) {
+  const value = Number.parseInt(query.get(name) ?? '', 10);
+  return Number.isInteger(value) ? Math.min(most, Math.max(least, value)) : usual;
+}
+
+function sessionStore() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null;
+  }
+}
+
+const diagnostics = new Diagnostics();
+const log = (what, detail) => diagnostics.add(what, detail);
+const devices = new Devices({width: number('width', 160, 1920, 1280), height: number('height', 90, 1080, 720), fps: number('fps', 5, 60, 30)});
+const signal = new Signal(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/ws`, {
+  token: takeToken(),
+  client: {name: 'meshturn call page', ver: VERSION},
+  storage: sessionStore(),
+});
+const mesh = new Mesh(signal, {});
+const stats = new StatsMonitor(mesh);
+globalThis.meshturn = {signal, mesh, stats, devices, diagnostics};
+
+let over = false;
+
+function end(code, message = '') {
+  if (over) return;
+  over = true;
+  log('ended', {code});
+  lobby.stop();
+  call.exit();
+  devices.close();
+  showEnding(code, {room, message});
+}
+
+function leave() {
+  mesh.leave();
+  signal.bye();
+  end('left');
+}
+
+async function join(name) {
+  const media = {a: Number(devices.microphoneOn), v: Number(devices.cameraOn), s: 0};
+  for (const kind of ['audio', 'video']) {
+    if (devices[kind] !== null) mesh.setTrack(kind, devices[kind], devices.stream);
+  }
+  lobby.name = name;
+  try {
+    await mesh.join(room, {name, meta: {}, media});
+  } catch (error) {
+    log('join refused', {code: error.code});
+    if (error.code === 'waiting') {
+      lobby.waiting();
+      return;
+    }
+    if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_expired'].includes(error.code)) {
+      signal.bye();
+      end(error.code, error.message);
+      return;
+    }
+    throw error;
+  }
+}
+
+const call = new CallView({mesh, signal, devices, stats, room, link: location.origin + location.pathname, log, leave});
+const lobby = new Lobby({devices, signal, room, join, checked: (result) => { diagnostics.network = result; }});
+
+devices.addEventListener('track', ({detail}) => {
+  log('track', {kind: detail.kind, on: detail.track !== null});
+  mesh.setTrack(detail.kind, detail.track, detail.stream);
+});
+mesh.addEventListener('joined', () => {
+  if (over || call.active) return;
+  log('joined', {peers: mesh.peers.size});
+  lobby.stop();
+  call.enter(mesh.you?.name || lobby.name);
+});
+mesh.addEventListener('peer', ({detail}) => log('peer', {peer: detail.peer.id, state: detail.peer.state, gap: detail.peer.gap}));
+mesh.addEventListener('ended', ({detail}) => end(detail.code, detail.msg));
+signal.addEventListener('gone', ({detail}) => end(detail.code, detail.msg));
+signal.addEventListener('state', ({detail}) => {
+  log('signaling', {state: detail.state, code: detail.code});
+  call.signaling(detail.state);
+});
+for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
+addEventListener('pagehide', (event) => {
+  if (!event.persisted && !over) devices.close();
+});
+
+async function copyDiagnostics(button, area) {
+  const copied = await copyText(diagnostics.text(mesh, signal, stats.latest), element(area));
+  const before = button.textContent;
+  button.textContent = copied ? 'Copied' : 'Copy the text below';
+  setTimeout(() => { button.textContent = before; }, 3000);
+}
+element('copy-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'diagnostics-text'));
+element('end-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'end-diagnostics-text'));
+element('end-again').addEventListener('click', () => location.reload());
+
+document.title = `Join ${room}`;
+showView('lobby');
+note(element('join-problem'), '');
+lobby.start();
+const patience = setTimeout(() => end('unreachable'), GIVE_UP_AFTER);
+signal.open().then(
+  () => {
+    clearTimeout(patience);
+    lobby.online();
+  },
+  (error) => {
+    clearTimeout(patience);
+    end(error.code ?? 'unreachable', error.message);
+  },
+);

@@ -1,0 +1,298 @@
+/** The call itself: tiles, controls, banner, shortcuts. It shows what `Mesh` and `Devices` say and tells them what to do. */
+
+import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
+import {Drawer} from './drawer.js';
+import {Pickers} from './lobby.js';
+import {Grid, knockCard} from './tiles.js';
+
+const SPEAKING = 0.03; // audio level of getStats, 0 to 1
+const STATES = {
+  connecting: ['Connecting…', true],
+  reconnecting: ['Reconnecting…', true],
+  lost: ['Connection lost. They may return.', true],
+};
+
+export class CallView {
+  /**
+   * @param {{mesh: import('./mesh.js').Mesh, signal: import('./signal.js').Signal, devices: import('./devices.js').Devices,
+   *   stats: import('./stats.js').StatsMonitor, room: string, link: string, log: (what: string, detail?: object) => void,
+   *   leave: () => void}} parts
+   */
+  constructor({mesh, signal, devices, stats, room, link, log, leave}) {
+    Object.assign(this, {mesh, signal, devices, stats, room, link, log, leave});
+    this.name = '';
+    this.verdicts = new Map();
+    this.known = new Map();
+    this.active = false;
+    this.shortcuts = memory.get('shortcuts') !== 'off';
+    this.grid = new Grid(element('grid'), element('tile-template'), {
+      retry: (id) => this.#retry(id),
+      mute: (id) => this.#moderate('mute', {to: id, value: 'audio'}),
+      kick: (id) => this.#moderate('kick', {to: id}),
+      blocked: () => { element('tap-to-hear').hidden = false; },
+    });
+    this.drawer = new Drawer(mesh, (open) => {
+      setPressed(element('stats'), open);
+      this.#showStats();
+    });
+    this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
+    element('call-room').textContent = room;
+    this.#wireControls();
+    this.#wireMesh();
+    devices.addEventListener('change', () => this.show());
+    devices.addEventListener('lost', (event) => announce(`Your ${event.detail.kind === 'video' ? 'camera' : 'microphone'} is gone.`));
+    stats.onupdate = () => this.#showStats();
+  }
+
+  /** The room has let us in. @param {string} name one's own */
+  enter(name) {
+    this.name = name;
+    this.active = true;
+    this.known = new Map([...this.mesh.peers.keys()].map((id) => [id, this.#nameOf(id)]));
+    showView('call');
+    document.title = this.room;
+    this.pickers.fill();
+    this.stats.start();
+    this.show();
+  }
+
+  /** The call is over. */
+  exit() {
+    this.active = false;
+    this.stats.stop();
+    this.grid.show([]);
+    this.drawer.toggle(false);
+    for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+    element('tap-to-hear').hidden = true;
+    element('knocks').replaceChildren();
+    note(element('banner-text'), '');
+    element('banner').hidden = true;
+  }
+
+  /** Bring everything up to date; it may be called at any time. */
+  show() {
+    if (!this.active) return;
+    const {devices, mesh} = this;
+    this.grid.setSpeaker(devices.current('audiooutput'));
+    setPressed(element('mic'), devices.microphoneOn, devices.microphoneOn ? 'mic' : 'mic-off');
+    setPressed(element('cam'), devices.cameraOn, devices.cameraOn ? 'cam' : 'cam-off');
+    setPressed(element('screen'), devices.screen !== null);
+    element('screen').hidden = !devices.mediaDevices?.getDisplayMedia;
+    const host = mesh.you?.role === 'host';
+    element('lock').hidden = !host;
+    setPressed(element('lock'), Boolean(mesh.room?.locked));
+    const count = mesh.peers.size + 1;
+    element('call-count').textContent = count === 1 ? 'Only you' : `${count} people`;
+    element('alone').hidden = mesh.peers.size > 0;
+    this.grid.show(this.#views(host));
+  }
+
+  /** One line above everything while the server is away; media go on without it. @param {string} state of `Signal` */
+  signaling(state) {
+    if (!this.active) return;
+    const away = state === 'reconnecting' || state === 'connecting';
+    const banner = element('banner');
+    if (away === !banner.hidden) return;
+    banner.hidden = !away;
+    element('banner-text').textContent = away ? 'The server is out of reach. The call goes on; reconnecting…' : '';
+    announce(away ? 'The server is out of reach. The call goes on.' : 'The server is back.');
+  }
+
+  #views(host) {
+    const views = [];
+    for (const peer of this.mesh.peers.values()) {
+      const view = this.#peerView(peer, host);
+      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: true, stateText: '', moderated: false, speaking: false, pathText: ''});
+      views.push(view);
+    }
+    const {devices} = this;
+    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false};
+    if (devices.screen !== null) views.push({...self, key: 'self:screen', kind: 'screen', stream: devices.screenStream, microphone: true, camera: true});
+    views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
+    return views;
+  }
+
+  #peerView(peer, host) {
+    const media = peer.info.media ?? {};
+    const stats = this.stats.latest.get(peer.id);
+    const verdict = this.verdicts.get(peer.id);
+    let [stateText, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
+    if (peer.state === 'failed') stateText = verdict?.text ?? 'No connection could be made.';
+    else if (peer.gap && peer.state !== 'connected') [stateText, busy] = STATES.lost;
+    return {
+      key: peer.id,
+      kind: 'peer',
+      id: peer.id,
+      name: this.#nameOf(peer.id),
+      stream: peer.streams.camera ?? null,
+      silent: false,
+      microphone: Boolean(media.a),
+      camera: Boolean(media.v),
+      state: peer.state,
+      stateText,
+      busy,
+      retry: peer.state === 'failed',
+      path: stats?.path ?? 'unknown',
+      pathText: peer.state === 'connected' ? shortPath(stats) : '',
+      speaking: Boolean(media.a) && (stats?.audioLevel ?? 0) > SPEAKING,
+      moderated: host,
+    };
+  }
+
+  #nameOf(id) {
+    return this.mesh.peers.get(id)?.info.name || 'Guest';
+  }
+
+  #showStats() {
+    if (!this.active) return;
+    this.show();
+    this.drawer.show(this.stats.latest, (id) => this.#nameOf(id));
+  }
+
+  #retry(id) {
+    this.verdicts.delete(id);
+    this.mesh.restart(id, 'user');
+    this.show();
+  }
+
+  async #moderate(op, fields) {
+    try {
+      await this.mesh.moderate(op, fields);
+    } catch (error) {
+      announce(`That did not work: ${error.message}`);
+    }
+  }
+
+  #wireControls() {
+    const {devices} = this;
+    const on = (id, does) => element(id).addEventListener('click', does);
+    on('mic', () => this.#toggleMicrophone());
+    on('cam', () => this.#toggleCamera());
+    on('screen', () => this.#toggleScreen());
+    on('stats', () => this.drawer.toggle());
+    on('leave', () => this.leave());
+    on('lock', () => this.#moderate(this.mesh.room?.locked ? 'unlock' : 'lock', {}));
+    on('settings', () => element('devices-dialog').showModal());
+    on('keys', () => element('keys-dialog').showModal());
+    on('copy-link', async () => announce(await copyText(this.link) ? 'Link copied.' : `The link is ${this.link}`));
+    on('tap-to-hear', async () => {
+      element('tap-to-hear').hidden = true;
+      await this.grid.play();
+    });
+    for (const button of document.querySelectorAll('dialog [data-close]')) {
+      button.addEventListener('click', () => button.closest('dialog').close());
+    }
+    const box = element('keys-on');
+    box.checked = this.shortcuts;
+    box.addEventListener('change', () => {
+      this.shortcuts = box.checked;
+      memory.set('shortcuts', box.checked ? 'on' : 'off');
+    });
+    addEventListener('keydown', (event) => this.#key(event));
+    document.addEventListener('visibilitychange', () => this.#showHidden());
+    devices.addEventListener('change', () => this.#tellMedia());
+  }
+
+  #wireMesh() {
+    const {mesh} = this;
+    for (const name of ['peers', 'peer', 'room']) mesh.addEventListener(name, () => this.#changed());
+    mesh.addEventListener('verdict', (event) => {
+      this.verdicts.set(event.detail.peer.id, event.detail);
+      this.log('verdict', {peer: event.detail.peer.id, verdict: event.detail.verdict, text: event.detail.text});
+      announce(event.detail.text);
+      this.show();
+    });
+    mesh.addEventListener('mute', (event) => this.#muted(event.detail.what));
+    mesh.addEventListener('knock', (event) => this.#knocked(event.detail));
+  }
+
+  /** Say who came and went, once each. */
+  #changed() {
+    if (!this.active) return;
+    for (const id of this.mesh.peers.keys()) {
+      if (!this.known.has(id)) announce(`${this.#nameOf(id)} has joined.`);
+      this.known.set(id, this.#nameOf(id));
+    }
+    for (const [id, name] of this.known) {
+      if (!this.mesh.peers.has(id)) {
+        announce(`${name} has left.`);
+        this.known.delete(id);
+        this.verdicts.delete(id);
+      }
+    }
+    for (const [id] of this.verdicts) {
+      if (this.mesh.peers.get(id)?.state === 'connected') this.verdicts.delete(id);
+    }
+    this.#showHidden();
+    this.show();
+  }
+
+  #tellMedia() {
+    if (!this.active) return;
+    const {devices} = this;
+    const media = {a: Number(devices.microphoneOn), v: Number(devices.cameraOn), s: Number(devices.screen !== null)};
+    const now = JSON.stringify(media);
+    if (now === this.told) return;
+    this.told = now;
+    this.mesh.setMedia(media);
+  }
+
+  #showHidden() {
+    for (const id of this.mesh.peers.keys()) this.mesh.setHidden(id, document.hidden);
+  }
+
+  async #toggleMicrophone() {
+    const on = await this.devices.setMicrophone(!this.devices.microphoneOn);
+    announce(on ? 'Microphone on' : 'Microphone off');
+  }
+
+  async #toggleCamera() {
+    const on = await this.devices.setCamera(!this.devices.cameraOn);
+    announce(on ? 'Camera on' : 'Camera off');
+  }
+
+  async #toggleScreen() {
+    if (this.devices.screen !== null) {
+      this.devices.stopSharing();
+      announce('Your screen is not shared any more');
+      return;
+    }
+    try {
+      if (await this.devices.share()) announce('Your screen is shared');
+    } catch (error) {
+      announce(`The screen cannot be shared: ${error.message}`);
+    }
+  }
+
+  async #muted(what) {
+    if (what === 'video') await this.devices.setCamera(false);
+    else await this.devices.setMicrophone(false);
+    announce(what === 'video' ? 'A host has switched your camera off' : 'You are muted by the host', true);
+  }
+
+  #knocked({id, name}) {
+    const card = knockCard(name || 'Somebody', () => {
+      card.remove();
+      this.#moderate('admit', {to: id});
+    });
+    element('knocks').append(card);
+  }
+
+  #key(event) {
+    if (!this.active || !this.shortcuts || !event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    const key = event.key.toLowerCase();
+    let does = null;
+    if (!event.shiftKey && key === 'd') does = () => this.#toggleMicrophone();
+    else if (!event.shiftKey && key === 'e') does = () => this.#toggleCamera();
+    else if (event.shiftKey && key === 's') does = () => this.#toggleScreen();
+    if (does === null) return;
+    event.preventDefault();
+    does();
+  }
+}
+
+/** The path in two words; the drawer has all of it. */
+function shortPath(stats) {
+  if (!stats || stats.path === 'unknown') return '';
+  return stats.path === 'direct' ? 'direct' : `relayed${stats.transport ? ` over ${stats.transport.toUpperCase()}` : ''}`;
+}

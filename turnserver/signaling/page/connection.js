@@ -1,0 +1,371 @@
+/**
+ * One `RTCPeerConnection` of a pair: descriptions, candidates, senders. It knows nothing of signaling or recovery.
+ *
+ * Microphone and camera have their senders from the beginning, filled or empty, so that mute, camera off and another
+ * device are `replaceTrack` and never a negotiation. The first audio and the first video section are microphone and
+ * camera; a further video section is a shared screen.
+ */
+
+const BATCH = 50; // ms that candidates are collected for
+const MOST_AT_ONCE = 20; // candidates in a message
+const MOST_EARLY = 128; // candidates kept for a description that has yet to come
+const MOST_ERRORS = 16;
+const MOST_STATES = 32;
+const CHANNEL_FULL = 1 << 20; // bytes that may wait in the data channel
+
+/** Thrown into whatever was under way when the connection was closed. */
+export class Closed extends Error {
+  constructor() {
+    super('The connection has been closed.');
+    this.name = 'Closed';
+  }
+}
+
+const placeholders = new WeakMap();
+
+/**
+ * A track of nothing. A section made by `addTrack` is matched with the section of an offer that wins against ours, one
+ * made by `addTransceiver` is not; so senders begin with a track even if there is nothing to send yet.
+ */
+function placeholder(Connection, kind) {
+  if (!placeholders.has(Connection)) {
+    const pc = new Connection();
+    const track = (of) => pc.addTransceiver(of).receiver.track;
+    placeholders.set(Connection, {audio: track('audio'), video: track('video'), pc});
+  }
+  return placeholders.get(Connection)[kind];
+}
+
+/** `RTCConfiguration` for what the server calls `ice`. */
+export function configuration(ice) {
+  return {iceServers: ice?.servers ?? [], iceTransportPolicy: ice?.policy === 'relay' ? 'relay' : 'all', bundlePolicy: 'max-bundle'};
+}
+
+/** The `ice-ufrag`s of a description. */
+function fragments(description) {
+  return new Set([...(description?.sdp ?? '').matchAll(/^a=ice-ufrag:(\S+)/gm)].map((match) => match[1]));
+}
+
+function typeOf(candidate) {
+  return / typ (\w+)/.exec(candidate ?? '')?.[1] ?? null;
+}
+
+export class Connection {
+  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #screenStream = null;
+
+  /**
+   * @param {object} options
+   * @param {string} options.id our name for it, told as `pc`
+   * @param {object} options.ice @param {typeof RTCPeerConnection} options.RTCPeerConnection
+   * @param {Map<string, {track: MediaStreamTrack|null, stream: MediaStream}>} options.tracks what to send, by kind
+   * @param {MediaStream} options.home the stream that microphone and camera are said to belong to
+   * @param {boolean} options.publishes whether we may send at all
+   * @param {object} options.on callbacks: `needed()`, `candidates(list)`, `state()`, `tracks()`, `channel(event)`, `path()`
+   * @param {typeof setTimeout} options.setTimeout @param {typeof clearTimeout} options.clearTimeout
+   */
+  constructor({id, ice, RTCPeerConnection: Pc, tracks, home, publishes, on, setTimeout: later, clearTimeout: never}) {
+    this.id = id;
+    this.tracks = tracks;
+    this.publishes = publishes;
+    /** Their connection's name, once a description of theirs has been applied. */
+    this.bound = null;
+    /** Whether we may offer yet, or wait for theirs. */
+    this.mayOffer = false;
+    this.closed = false;
+    /** Whether the first offer was theirs. */
+    this.answered = false;
+    /** An ICE restart of ours has yet to be answered. */
+    this.restarting = false;
+    this.errors = [];
+    this.states = [];
+    this.types = {local: new Set(), remote: new Set()};
+    this.senders = {};
+    this.#home = home;
+    this.#on = on;
+    this.#later = later;
+    this.#never = never;
+    this.#gone = new Promise((_, reject) => { this.#fail = reject; });
+    this.#gone.catch(() => {});
+    this.pc = new Pc(configuration(ice));
+    for (const kind of ['audio', 'video']) this.#addSender(Pc, kind);
+    this.channel = this.pc.createDataChannel('mesh', {negotiated: true, id: 0});
+    this.channel.binaryType = 'arraybuffer';
+    this.#watch();
+    if (tracks.get('screen')?.track) this.setTrack('screen');
+  }
+
+  #addSender(Pc, kind) {
+    const track = this.tracks.get(kind)?.track ?? null;
+    const sender = this.pc.addTrack(this.publishes && track ? track : placeholder(Pc, kind), this.#home);
+    this.senders[kind] = sender;
+    if (!this.publishes) this.transceiver(sender).direction = 'recvonly';
+    if (!this.publishes || !track) sender.replaceTrack(null).catch(() => {});
+  }
+
+  #watch() {
+    const {pc, channel} = this;
+    const hear = (target, type, call) => target.addEventListener(type, (event) => { if (!this.closed) call(event); });
+    hear(pc, 'negotiationneeded', () => this.#on.needed());
+    hear(pc, 'icecandidate', ({candidate}) => this.#gathered(candidate));
+    hear(pc, 'icecandidateerror', ({errorCode, url}) => {
+      if (this.errors.length < MOST_ERRORS) this.errors.push({code: errorCode ?? 0, url: (url ?? '').slice(0, 256)});
+    });
+    for (const type of ['connectionstatechange', 'iceconnectionstatechange']) hear(pc, type, () => this.#stateChanged());
+    hear(pc, 'track', ({track}) => {
+      for (const type of ['mute', 'unmute', 'ended']) hear(track, type, () => this.#on.tracks());
+      this.#on.tracks();
+    });
+    for (const type of ['open', 'close', 'message']) hear(channel, type, (event) => this.#on.channel(event));
+  }
+
+  #stateChanged() {
+    const {connectionState, iceConnectionState} = this.pc;
+    this.states.push(`${connectionState}/${iceConnectionState}`);
+    if (this.states.length > MOST_STATES) this.states.shift();
+    this.#on.state();
+  }
+
+  /** Wait for the connection to do something, but not longer than it lives: a closed one never answers. */
+  #until(promise) {
+    return Promise.race([promise, this.#gone]);
+  }
+
+  #live() {
+    if (this.closed) throw new Closed();
+  }
+
+  /** End it; nothing is heard of it any more. */
+  close() {
+    if (this.closed) return;
+    this.closed = true;
+    this.#never(this.#batchTimer);
+    this.#fail(new Closed());
+    this.pc.close();
+  }
+
+  /** @param {object} ice new servers and credentials; used from the next gathering on */
+  configure(ice) {
+    if (this.closed) return;
+    try {
+      this.pc.setConfiguration(configuration(ice));
+    } catch {
+      // a browser that cannot change its servers goes on with those it has
+    }
+  }
+
+  /** Gather anew; the offer follows by way of `needed()`. */
+  restartIce() {
+    if (this.closed) return;
+    this.restarting = true;
+    this.pc.restartIce();
+  }
+
+  // ---- descriptions; the owner calls one at a time
+
+  /** Whether an offer of ours waits for an answer. */
+  get offering() { return this.pc.signalingState === 'have-local-offer'; }
+
+  /**
+   * Offer, if there is nothing under way.
+   * @param {(description: RTCSessionDescription) => void} send
+   */
+  async offer(send) {
+    if (this.closed || !this.mayOffer || this.pc.signalingState !== 'stable') return;
+    await this.#describe(send);
+  }
+
+  async #describe(send) {
+    this.#holding += 1; // our candidates follow the description that they belong to
+    try {
+      await this.#until(this.pc.setLocalDescription());
+      this.#live();
+      send(this.pc.localDescription);
+    } finally {
+      this.#holding -= 1;
+      this.#schedule();
+    }
+  }
+
+  /**
+   * Whether taking it would take back an offer of ours where Chromium (156) does not survive that: at the end that
+   * answered the first offer it goes on decoding the picture, and never shows it again, whatever is negotiated afterwards.
+   * @param {RTCSessionDescriptionInit} description
+   */
+  cannotGiveWay(description) {
+    return description.type === 'offer' && this.offering && this.answered;
+  }
+
+  /**
+   * Take a description of theirs, and answer an offer.
+   * @param {RTCSessionDescriptionInit} description @param {string} theirs name of their connection
+   * @param {boolean} polite whether we give way @param {(description: RTCSessionDescription) => void} send
+   * @returns {Promise<boolean>} whether it was taken; not, if offers crossed and ours holds, or an answer is not asked for
+   */
+  async accept(description, theirs, polite, send) {
+    this.#live();
+    if (description.type === 'answer' ? !this.offering : !polite && this.pc.signalingState !== 'stable') return false;
+    if (description.type !== 'answer' && description.type !== 'offer') return false;
+    if (this.bound === null) this.answered = description.type === 'offer';
+    this.bound = theirs;
+    await this.#until(this.pc.setRemoteDescription(description));
+    this.#live();
+    this.mayOffer = true;
+    this.restarting = false;
+    for (const [, type] of description.sdp.matchAll(/^a=candidate:.* typ (\w+)/gm)) this.types.remote.add(type);
+    if (description.type === 'offer') await this.#describe(send);
+    await this.#addEarly();
+    this.#watchPath();
+    this.#on.tracks();
+    return true;
+  }
+
+  #watchPath() {
+    const transport = this.senders.audio.transport?.iceTransport;
+    if (!transport || this.transport === transport) return;
+    this.transport = transport;
+    transport.addEventListener?.('selectedcandidatepairchange', () => { if (!this.closed) this.#on.path(); });
+  }
+
+  // ---- candidates
+
+  #gathered(candidate) {
+    if (candidate && !candidate.candidate) return; // the end of one section; the null is the end of all
+    const plain = candidate?.toJSON?.() ?? candidate ?? null;
+    if (plain) this.types.local.add(typeOf(plain.candidate));
+    this.#batch.push(plain && {
+      candidate: plain.candidate,
+      sdpMid: plain.sdpMid ?? undefined,
+      sdpMLineIndex: plain.sdpMLineIndex ?? undefined,
+      usernameFragment: plain.usernameFragment ?? undefined,
+    });
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.closed || this.#batchTimer !== null || this.#batch.length === 0 || this.#holding > 0) return;
+    this.#batchTimer = this.#later(() => {
+      this.#batchTimer = null;
+      if (this.closed || this.#holding > 0) return;
+      while (this.#batch.length > 0) this.#on.candidates(this.#batch.splice(0, MOST_AT_ONCE));
+    }, BATCH);
+  }
+
+  /** @param {(RTCIceCandidateInit|null)[]} list theirs; those of a description that we do not have are kept for a while */
+  async add(list) {
+    for (const candidate of list) {
+      if (candidate) this.types.remote.add(typeOf(candidate.candidate));
+      this.#early.push(candidate);
+    }
+    this.#early.splice(0, this.#early.length - MOST_EARLY);
+    await this.#addEarly();
+  }
+
+  async #addEarly() {
+    if (this.closed || !this.pc.remoteDescription) return;
+    const known = fragments(this.pc.remoteDescription);
+    const waiting = [];
+    for (const candidate of this.#early.splice(0)) {
+      const fragment = candidate?.usernameFragment;
+      if (fragment && !known.has(fragment)) waiting.push(candidate);
+      else await this.#addOne(candidate);
+    }
+    this.#early.unshift(...waiting);
+  }
+
+  async #addOne(candidate) {
+    try {
+      await this.#until(candidate === null ? this.pc.addIceCandidate() : this.pc.addIceCandidate(candidate));
+    } catch (error) {
+      if (this.closed) throw error;
+      // of a generation that has passed, or of a kind that this browser does not know: the others remain
+    }
+  }
+
+  // ---- media
+
+  /** The transceiver of a sender. */
+  transceiver(sender) {
+    return this.pc.getTransceivers().find((each) => each.sender === sender);
+  }
+
+  /** Send what `tracks` has for that kind now. Only a screen that comes or goes needs a negotiation. */
+  setTrack(kind) {
+    if (this.closed || !this.publishes) return;
+    const {track = null, stream} = this.tracks.get(kind) ?? {};
+    if (kind !== 'screen') this.senders[kind].replaceTrack(track).catch(() => {});
+    else if (track) this.#showScreen(track, stream ?? new MediaStream([track]));
+    else if (this.senders.screen) {
+      this.senders.screen.replaceTrack(null).catch(() => {});
+      const transceiver = this.transceiver(this.senders.screen);
+      if (transceiver) transceiver.direction = 'recvonly';
+    }
+  }
+
+  #showScreen(track, stream) {
+    const transceiver = this.senders.screen && this.transceiver(this.senders.screen);
+    if (transceiver && (transceiver.sender.setStreams || this.#screenStream === stream.id)) {
+      transceiver.sender.setStreams?.(stream);
+      transceiver.sender.replaceTrack(track).catch(() => {});
+      transceiver.direction = 'sendrecv';
+    } else this.senders.screen = this.pc.addTransceiver(track, {direction: 'sendrecv', streams: [stream]}).sender;
+    this.#screenStream = stream.id;
+  }
+
+  /**
+   * How much to send.
+   * @param {{height: number, maxBitrate: number, screenBitrate?: number}} quality @param {boolean} paused no picture: it is not looked at
+   */
+  async tune(quality, paused) {
+    if (this.closed || !this.publishes) return;
+    await this.#set('audio', (encoding) => Object.assign(encoding, {priority: 'high', networkPriority: 'high'}));
+    await this.#set('video', (encoding, track) => {
+      const {width = 0, height = 0} = track?.getSettings?.() ?? {};
+      encoding.maxBitrate = quality.maxBitrate;
+      encoding.scaleResolutionDownBy = Math.max(1, Math.min(width, height) / quality.height);
+      encoding.active = !paused;
+    });
+    await this.#set('screen', (encoding) => Object.assign(encoding, {maxBitrate: quality.screenBitrate, active: !paused}));
+  }
+
+  async #set(kind, change) {
+    const sender = this.senders[kind];
+    if (!sender?.setParameters) return;
+    try {
+      const parameters = sender.getParameters();
+      if (!parameters.encodings?.length) return;
+      for (const encoding of parameters.encodings) change(encoding, sender.track);
+      await this.#until(sender.setParameters(parameters));
+    } catch {
+      // what a browser does not let itself be told it decides by itself
+    }
+  }
+
+  /**
+   * What we receive, by kind.
+   * @param {string|null} screen the stream that the other end calls its screen
+   * @returns {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null, screen: MediaStreamTrack|null}}
+   */
+  received(screen) {
+    const found = {audio: null, video: null, screen: null};
+    const camera = this.cameraMid;
+    for (const {mid, receiver, currentDirection} of this.pc.getTransceivers()) {
+      if (mid === null || receiver.track?.readyState !== 'live') continue;
+      const kind = receiver.track.kind === 'audio' ? 'audio' : mid === camera ? 'video' : 'screen';
+      const comes = currentDirection === 'sendrecv' || currentDirection === 'recvonly';
+      if (kind === 'screen' ? screen && comes : found[kind] === null) found[kind] = receiver.track;
+    }
+    return found;
+  }
+
+  /** The section of the camera, in statistics and descriptions. */
+  get cameraMid() {
+    return this.pc.getTransceivers().find((each) => each.mid !== null && each.receiver.track?.kind === 'video')?.mid ?? null;
+  }
+
+  /** @param {string|ArrayBuffer|ArrayBufferView} data @returns {boolean} whether it was taken */
+  send(data) {
+    if (this.channel.readyState !== 'open' || this.channel.bufferedAmount > CHANNEL_FULL) return false;
+    this.channel.send(data);
+    return true;
+  }
+}

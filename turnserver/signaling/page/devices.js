@@ -1,0 +1,291 @@
+/** Camera, microphone, speaker and screen of this browser: opened, switched and lost without a renegotiation. */
+
+import {memory} from './dom.js';
+
+const CAMERA_GRACE = 3000; // ms from "camera off" to the light going out; switching on again before costs nothing
+const KINDS = {audio: 'audioinput', video: 'videoinput', speaker: 'audiooutput'};
+
+const PROBLEMS = {
+  insecure: 'This page is not on a secure address (https, or localhost), so the browser offers no camera and no microphone.',
+  NotAllowedError: 'The browser does not let this page use the {what}. Allow it beside the address, then load the page again.',
+  SecurityError: 'The browser does not let this page use the {what}.',
+  NotFoundError: 'No {what} was found.',
+  NotReadableError: 'The {what} is in use by another program, or the system does not let the browser have it.',
+  AbortError: 'The {what} did not start.',
+  OverconstrainedError: 'The {what} cannot do what was asked of it.',
+};
+const WHAT = {audio: 'microphone', video: 'camera'};
+
+/**
+ * What is wrong with the devices, as one or two sentences; empty if nothing is.
+ * @param {{audio: string|null, video: string|null}} problems error names of `getUserMedia`, or 'insecure'
+ */
+export function problemText(problems) {
+  const {audio, video} = problems;
+  if (audio !== null && audio === video) return sentence(audio, audio === 'NotFoundError' ? 'camera or microphone' : 'camera and the microphone');
+  return ['video', 'audio'].filter((kind) => problems[kind] !== null).map((kind) => sentence(problems[kind], WHAT[kind])).join(' ');
+}
+
+function sentence(name, what) {
+  return (PROBLEMS[name] ?? `The {what} cannot be used (${name}).`).replace('{what}', what);
+}
+
+/**
+ * Events: `track` with `{kind, track, stream}` whenever what is to be sent as 'audio', 'video' or 'screen' has changed
+ * (`track` null: nothing); `change` whenever anything that can be seen has; `lost` with `{kind}` when a device went away.
+ */
+export class Devices extends EventTarget {
+  /** @param {{mediaDevices?: MediaDevices, width?: number, height?: number, fps?: number}} options */
+  constructor({mediaDevices = navigator.mediaDevices, width = 1280, height = 720, fps = 30} = {}) {
+    super();
+    this.mediaDevices = mediaDevices;
+    this.size = {width: {ideal: width}, height: {ideal: height}, frameRate: {ideal: fps}};
+    /** The one stream of microphone and camera, for the whole life of the page. */
+    this.stream = typeof MediaStream === 'undefined' ? null : new MediaStream();
+    this.audio = null;
+    this.video = null;
+    this.screen = null;
+    this.screenStream = null;
+    this.wanted = {audio: true, video: true};
+    this.problems = {audio: null, video: null};
+    this.chosen = {audio: memory.get('audioinput'), video: memory.get('videoinput'), speaker: memory.get('audiooutput')};
+    this.cameraTimer = null;
+    this.meter = null;
+    this.closed = false;
+    mediaDevices?.addEventListener?.('devicechange', () => this.#changed());
+  }
+
+  /** Ask for both, and if that fails for each of them. Never rejects: `problems` says what could not be had. */
+  async open() {
+    if (!this.mediaDevices?.getUserMedia) {
+      this.problems = {audio: 'insecure', video: 'insecure'};
+      this.#changed();
+      return;
+    }
+    try {
+      const stream = await this.#get({audio: this.#audioWish(), video: this.#videoWish()});
+      this.#take('audio', stream.getAudioTracks()[0] ?? null);
+      this.#take('video', stream.getVideoTracks()[0] ?? null);
+    } catch {
+      await this.#reopen('audio');
+      await this.#reopen('video');
+    }
+    this.#changed();
+  }
+
+  /** Whether the microphone is there and on. */
+  get microphoneOn() {
+    return this.audio !== null && this.wanted.audio;
+  }
+
+  /** Whether the camera is there and on. */
+  get cameraOn() {
+    return this.video !== null && this.wanted.video;
+  }
+
+  /** Mute or unmute; the track stays, so nothing is renegotiated. @returns {Promise<boolean>} whether it is on now */
+  async setMicrophone(on) {
+    this.wanted.audio = on;
+    if (on && this.audio === null) await this.#reopen('audio');
+    if (this.audio !== null) this.audio.enabled = on;
+    this.#changed();
+    return this.microphoneOn;
+  }
+
+  /** The camera: dark at once, and stopped (its light goes out) three seconds later. @returns {Promise<boolean>} */
+  async setCamera(on) {
+    this.wanted.video = on;
+    clearTimeout(this.cameraTimer);
+    if (!on) {
+      if (this.video !== null) {
+        this.video.enabled = false;
+        this.cameraTimer = setTimeout(() => this.#take('video', null), CAMERA_GRACE);
+      }
+    } else if (this.video !== null) {
+      this.video.enabled = true;
+    } else {
+      await this.#reopen('video');
+    }
+    this.#changed();
+    return this.cameraOn;
+  }
+
+  /** @returns {Promise<{audioinput: MediaDeviceInfo[], videoinput: MediaDeviceInfo[], audiooutput: MediaDeviceInfo[]}>} */
+  async list() {
+    const found = {audioinput: [], videoinput: [], audiooutput: []};
+    if (this.mediaDevices?.enumerateDevices) {
+      for (const device of await this.mediaDevices.enumerateDevices()) found[device.kind]?.push(device);
+    }
+    return found;
+  }
+
+  /** The id of the device in use. @param {'audioinput'|'videoinput'|'audiooutput'} kind */
+  current(kind) {
+    if (kind === KINDS.audio) return this.audio?.getSettings().deviceId ?? this.chosen.audio ?? '';
+    if (kind === KINDS.video) return this.video?.getSettings().deviceId ?? this.chosen.video ?? '';
+    return this.chosen.speaker ?? '';
+  }
+
+  /** Use another device from now on; rejects, and keeps the one before, if it cannot be had. */
+  async choose(kind, deviceId) {
+    memory.set(kind, deviceId);
+    if (kind === KINDS.speaker) {
+      this.chosen.speaker = deviceId;
+      this.#changed();
+      return;
+    }
+    const which = kind === KINDS.audio ? 'audio' : 'video';
+    const before = this.chosen[which];
+    this.chosen[which] = deviceId;
+    if (!this.wanted[which]) {
+      this.#take(which, null); // it is off: the new one is opened when it is switched on
+      return;
+    }
+    try {
+      await this.#open(which, true);
+    } catch (error) {
+      this.chosen[which] = before;
+      throw error;
+    } finally {
+      this.#changed();
+    }
+  }
+
+  /** Share a screen, window or tab; the user picks. @returns {Promise<boolean>} false if the user thought better of it */
+  async share() {
+    let stream;
+    try {
+      stream = await this.mediaDevices.getDisplayMedia({video: {frameRate: {ideal: 15, max: 30}}, audio: false});
+    } catch (error) {
+      if (error.name === 'NotAllowedError' || error.name === 'AbortError') return false;
+      throw error;
+    }
+    this.stopSharing();
+    const [track] = stream.getVideoTracks();
+    track.contentHint = 'detail';
+    track.addEventListener('ended', () => this.screen === track && this.stopSharing());
+    this.screen = track;
+    this.screenStream = stream;
+    this.#tell('screen', track, stream);
+    this.#changed();
+    return true;
+  }
+
+  /** Stop sharing the screen; nothing happens if it is not shared. */
+  stopSharing() {
+    if (this.screen === null) return;
+    this.screen.stop();
+    this.screen = null;
+    this.screenStream = null;
+    this.#tell('screen', null, null);
+    this.#changed();
+  }
+
+  /** How loud the microphone is now, 0 to 1 (RMS, so that speech is somewhere in the middle). */
+  level() {
+    if (this.audio === null || !this.audio.enabled) return 0;
+    if (this.meter === null || this.meter.track !== this.audio) this.#openMeter();
+    if (this.meter === null) return 0;
+    this.meter.analyser.getFloatTimeDomainData(this.meter.samples);
+    let sum = 0;
+    for (const sample of this.meter.samples) sum += sample * sample;
+    return Math.min(1, Math.sqrt(sum / this.meter.samples.length) * 3);
+  }
+
+  /** The level is not looked at any more. */
+  closeMeter() {
+    this.meter?.context.close();
+    this.meter = null;
+  }
+
+  /** Let go of everything. */
+  close() {
+    this.closed = true;
+    clearTimeout(this.cameraTimer);
+    this.stopSharing();
+    this.closeMeter();
+    this.#take('audio', null);
+    this.#take('video', null);
+  }
+
+  async #reopen(kind) {
+    if (!this.mediaDevices?.getUserMedia) return;
+    try {
+      await this.#open(kind, false);
+    } catch (error) {
+      this.problems[kind] = error.name;
+      this.#take(kind, null);
+    }
+  }
+
+  async #open(kind, exactly) {
+    const wish = kind === 'audio' ? {audio: this.#audioWish(exactly)} : {video: this.#videoWish(exactly)};
+    const stream = await this.#get(wish);
+    this.#take(kind, stream.getTracks()[0] ?? null);
+  }
+
+  async #get(constraints) {
+    const stream = await this.mediaDevices.getUserMedia(constraints);
+    if (this.closed) {
+      for (const track of stream.getTracks()) track.stop();
+      throw new DOMException('the page let go of its devices', 'AbortError');
+    }
+    return stream;
+  }
+
+  #audioWish(exactly = false) {
+    return this.chosen.audio ? {deviceId: exactly ? {exact: this.chosen.audio} : {ideal: this.chosen.audio}} : true;
+  }
+
+  #videoWish(exactly = false) {
+    const wish = {...this.size};
+    if (this.chosen.video) wish.deviceId = exactly ? {exact: this.chosen.video} : {ideal: this.chosen.video};
+    return wish;
+  }
+
+  #take(kind, track) {
+    const before = this[kind];
+    if (before === track) return;
+    if (before !== null) {
+      this.stream?.removeTrack(before);
+      before.stop();
+    }
+    this[kind] = track;
+    if (track !== null) {
+      this.problems[kind] = null;
+      track.enabled = this.wanted[kind];
+      this.stream.addTrack(track);
+      track.addEventListener('ended', () => this.#ended(kind, track));
+    }
+    this.#tell(kind, track, this.stream);
+    this.#changed();
+  }
+
+  /** A device that went away (unplugged, permission withdrawn) is replaced by whatever there is, or by nothing. */
+  async #ended(kind, track) {
+    if (this[kind] !== track || this.closed) return;
+    this.chosen[kind] = null;
+    this.dispatchEvent(new CustomEvent('lost', {detail: {kind}}));
+    await this.#reopen(kind);
+    this.#changed();
+  }
+
+  #openMeter() {
+    this.closeMeter();
+    const Context = globalThis.AudioContext ?? globalThis.webkitAudioContext;
+    if (!Context) return;
+    const context = new Context();
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 1024;
+    context.createMediaStreamSource(new MediaStream([this.audio])).connect(analyser);
+    this.meter = {context, analyser, samples: new Float32Array(analyser.fftSize), track: this.audio};
+  }
+
+  #tell(kind, track, stream) {
+    this.dispatchEvent(new CustomEvent('track', {detail: {kind, track, stream}}));
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event('change'));
+  }
+}

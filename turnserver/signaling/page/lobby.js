@@ -1,0 +1,199 @@
+/** Before the call: a picture of oneself, devices, a network check, who is there, and the way in. */
+
+import {problemText} from './devices.js';
+import {element, make, memory, note, setPressed} from './dom.js';
+import {checkNetwork} from './stats.js';
+
+const PEEK_EVERY = 5000;
+const METER_EVERY = 100;
+const WAYS = [
+  ['udp', 'Relay over UDP'],
+  ['tcp', 'Relay over TCP'],
+  ['tls', 'Relay over TLS'],
+];
+
+/** The devices' pickers, wherever they are: filled, kept up to date, and what is chosen is used. */
+export class Pickers {
+  /** @param {import('./devices.js').Devices} devices @param {string[]} ids of `<select data-kind>` @param {string} problem */
+  constructor(devices, ids, problem) {
+    this.devices = devices;
+    this.selects = ids.map(element);
+    this.problem = element(problem);
+    for (const select of this.selects) select.addEventListener('change', () => this.#choose(select));
+    devices.addEventListener('change', () => this.fill());
+  }
+
+  /** Show the devices there are now. */
+  async fill() {
+    const found = await this.devices.list();
+    for (const select of this.selects) this.#show(select, found[select.dataset.kind]);
+  }
+
+  #show(select, devices) {
+    const kind = select.dataset.kind;
+    const labels = devices.map((device, index) => [device.deviceId, device.label || `${kind === 'videoinput' ? 'Camera' : kind === 'audioinput' ? 'Microphone' : 'Speaker'} ${index + 1}`]);
+    const wanted = JSON.stringify(labels);
+    if (select.dataset.shown !== wanted) {
+      select.dataset.shown = wanted;
+      select.replaceChildren(...labels.map(([value, label]) => make('option', label, {value})));
+      if (labels.length === 0) select.append(make('option', kind === 'audiooutput' ? 'Chosen by the system' : 'None found', {value: ''}));
+    }
+    select.disabled = labels.length === 0 || (kind === 'audiooutput' && !('setSinkId' in HTMLMediaElement.prototype));
+    const current = this.devices.current(kind);
+    if (current && labels.some(([value]) => value === current)) select.value = current;
+  }
+
+  async #choose(select) {
+    try {
+      await this.devices.choose(select.dataset.kind, select.value);
+      note(this.problem, '');
+    } catch (error) {
+      const kind = select.dataset.kind === 'videoinput' ? 'video' : 'audio';
+      note(this.problem, problemText({audio: null, video: null, [kind]: error.name}));
+      await this.fill();
+    }
+  }
+}
+
+export class Lobby {
+  /**
+   * @param {{devices: import('./devices.js').Devices, signal: import('./signal.js').Signal, room: string,
+   *   join: (name: string) => Promise<void>, checked: (result: object) => void}} parts
+   */
+  constructor({devices, signal, room, join, checked}) {
+    this.devices = devices;
+    this.signal = signal;
+    this.room = room;
+    this.join = join;
+    this.checked = checked;
+    this.timers = [];
+    element('lobby-room').textContent = room;
+    element('name').value = memory.get('name') ?? '';
+    element('lobby-mic').addEventListener('click', () => devices.setMicrophone(!devices.microphoneOn));
+    element('lobby-cam').addEventListener('click', () => devices.setCamera(!devices.cameraOn));
+    element('join-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    devices.addEventListener('change', () => this.#showDevices());
+    this.pickers = new Pickers(devices, ['lobby-camera', 'lobby-microphone', 'lobby-speaker'], 'device-problem');
+  }
+
+  /** Ask for the devices, and show their picture and level. */
+  async start() {
+    this.timers.push(setInterval(() => this.#showLevel(), METER_EVERY));
+    await this.devices.open();
+    this.#showDevices();
+    await this.pickers.fill();
+  }
+
+  /** The server is there: say who is in the room, and try its relays. */
+  online() {
+    this.#peek();
+    this.timers.push(setInterval(() => this.#peek(), PEEK_EVERY));
+    this.check();
+  }
+
+  /** Everything that runs only while the lobby is to be seen ends. */
+  stop() {
+    for (const timer of this.timers) clearInterval(timer);
+    this.timers = [];
+    this.devices.closeMeter();
+    element('preview').srcObject = null;
+  }
+
+  /** Try every way to the relay and show what works. */
+  async check() {
+    const list = element('net-check');
+    let result;
+    try {
+      const {ice} = await this.signal.request('ice_get', {why: 'check'});
+      result = await checkNetwork(ice);
+    } catch (error) {
+      list.replaceChildren(make('li', `The network could not be checked: ${error.message}`, {class: 'muted'}));
+      list.dataset.done = 'true';
+      return;
+    }
+    this.checked(result);
+    const lines = WAYS.filter(([way]) => result[way] !== undefined && result[way] !== null).map(([way, label]) => {
+      const ok = result[way] === 'ok';
+      const codes = (result.errors ?? []).filter((error) => error.transport === way && error.code).map((error) => error.code);
+      const reason = !ok && codes.length > 0 ? ` (${[...new Set(codes)].join(', ')})` : '';
+      return checkLine(ok, `${label}: ${ok ? 'works' : 'blocked'}${reason}`);
+    });
+    if (!lines.some((line) => line.dataset.result === 'ok')) {
+      lines.push(checkLine(false, 'No relay can be reached. A call may still connect directly, if the networks allow it.'));
+    }
+    list.replaceChildren(...lines);
+    list.dataset.done = 'true';
+  }
+
+  /** Say that a host has been asked. */
+  waiting() {
+    note(element('join-problem'), 'The room is locked. The host has been asked to let you in; this page waits for the answer.');
+    element('join').disabled = true;
+  }
+
+  #showDevices() {
+    const {devices} = this;
+    setPressed(element('lobby-mic'), devices.microphoneOn, devices.microphoneOn ? 'mic' : 'mic-off');
+    setPressed(element('lobby-cam'), devices.cameraOn, devices.cameraOn ? 'cam' : 'cam-off');
+    const preview = element('preview');
+    if (!element('lobby').hidden && preview.srcObject !== devices.stream) preview.srcObject = devices.stream;
+    preview.hidden = !devices.cameraOn;
+    element('preview-off').hidden = devices.cameraOn;
+    element('preview-off').textContent = devices.video === null && devices.problems.video ? 'No camera' : 'Your camera is off';
+    const problem = problemText(devices.problems);
+    note(element('device-problem'), problem && `${problem} You can join all the same.`);
+    element('join-how').textContent = joinsAs(devices);
+  }
+
+  #showLevel() {
+    element('level').value = this.devices.level();
+  }
+
+  async #peek() {
+    let found;
+    try {
+      found = await this.signal.request('peek', {room: this.room});
+    } catch {
+      return; // not connected just now; the next look will tell
+    }
+    element('room-count').textContent = occupancy(found);
+  }
+
+  async #submit() {
+    const name = element('name').value.trim() || 'Guest';
+    memory.set('name', element('name').value.trim());
+    const button = element('join');
+    note(element('join-problem'), '');
+    button.disabled = true;
+    try {
+      await this.join(name);
+    } catch (error) {
+      note(element('join-problem'), error.message);
+      button.disabled = false;
+    }
+  }
+}
+
+/** Who is in a room, in words. @param {{count?: number, max?: number, locked?: boolean}} found */
+export function occupancy({count = 0, max = 0, locked = false}) {
+  if (locked) return `The room is locked; ${count === 1 ? 'one person is' : `${count} people are`} inside.`;
+  if (count === 0) return 'Nobody is here yet.';
+  if (max && count >= max) return `The room is full: ${count} of ${max} are here.`;
+  return count === 1 ? 'One person is here.' : `${count} people are here.`;
+}
+
+function joinsAs(devices) {
+  if (devices.microphoneOn && devices.cameraOn) return '';
+  if (devices.microphoneOn) return 'The others will hear you, and not see you.';
+  if (devices.cameraOn) return 'The others will see you, and not hear you.';
+  return 'You will join as a listener: the others neither hear nor see you.';
+}
+
+function checkLine(ok, text) {
+  const line = make('li', '', {'data-result': ok ? 'ok' : 'blocked'});
+  line.append(make('span', ok ? '✓' : '✗', {class: 'mark', 'aria-hidden': 'true'}), make('span', text));
+  return line;
+}

@@ -1,0 +1,339 @@
+/** How each connection does, which ways to a relay are open, and how to show it all without showing addresses. */
+
+const GATHER_PATIENCE = 8000; // ms
+
+/**
+ * @typedef {object} PeerStats
+ * @property {'direct'|'relay'|'unknown'} path @property {'udp'|'tcp'|'tls'|null} transport to our relay, or between us
+ * @property {string|null} via the relay's name @property {string} pathText `relay TLS via turn.example.org`
+ * @property {number|null} rtt ms @property {number|null} up kbit/s @property {number|null} down kbit/s @property {number|null} loss %
+ * @property {number|null} fps @property {number|null} width @property {number|null} height of the picture received
+ * @property {string|null} limitation why our picture is not better: `cpu`, `bandwidth`, `other` or `none`
+ * @property {number} framesDecoded @property {number|null} audioLevel of what is received, 0 to 1
+ */
+
+/** The host of a `turn:` or `stun:` URL. */
+function hostOf(url) {
+  return /^(?:turns?|stuns?):(\[[^\]]+\]|[^:?]+)/i.exec(url ?? '')?.[1] ?? null;
+}
+
+/** `udp`, `tcp` or `tls`: how a TURN URL is reached. @param {string} url */
+export function transportOf(url) {
+  if (/^turns:/i.test(url)) return /transport=udp/i.test(url) ? 'udp' : 'tls';
+  return /transport=tcp/i.test(url) ? 'tcp' : 'udp';
+}
+
+/** The candidate pair in use, from a statistics report of any browser. */
+function selectedPair(reports) {
+  const pairs = [];
+  for (const report of reports.values()) {
+    if (report.type === 'transport' && report.selectedCandidatePairId) {
+      const pair = reports.get(report.selectedCandidatePairId);
+      if (pair) return pair;
+    }
+    if (report.type === 'candidate-pair') pairs.push(report);
+  }
+  const busiest = (list) => list.sort((one, other) => (other.bytesReceived ?? 0) - (one.bytesReceived ?? 0))[0] ?? null;
+  return pairs.find(({selected}) => selected) ?? busiest(pairs.filter(({state, nominated}) => state === 'succeeded' && nominated));
+}
+
+/** Whether a candidate is a relay's: its type may say `prflx` of one that was met before it was announced. */
+function isRelay(candidate) {
+  return Boolean(candidate) && (candidate.candidateType === 'relay' || Boolean(candidate.relayProtocol) || /^turns?:/i.test(candidate.url ?? ''));
+}
+
+/**
+ * Which way the media take.
+ * @param {RTCStatsReport|Map<string, object>} reports
+ * @param {{path: string, proto: string|null, by: string|null}} [server] what the server's table says of the pair
+ * @param {object} [ice] servers, for the name of a relay that the browser does not name
+ */
+export function pathOf(reports, server, ice) {
+  const pair = selectedPair(reports);
+  const nothing = {pair: null, path: 'unknown', transport: null, via: null, pathText: 'not connected'};
+  if (!pair) return nothing;
+  const local = reports.get(pair.localCandidateId);
+  const remote = reports.get(pair.remoteCandidateId);
+  if (!local || !remote) return {...nothing, pair};
+  const ours = isRelay(local);
+  // A peer-reflexive candidate can hide the other end's relay; the server knows its own relays.
+  const theirs = isRelay(remote) || (!ours && remote.candidateType === 'prflx' && server?.path === 'relay');
+  if (!ours && !theirs) {
+    const transport = (local.protocol ?? 'udp').toLowerCase();
+    return {pair, path: 'direct', transport, via: null, pathText: `direct ${transport.toUpperCase()}`};
+  }
+  const named = local.relayProtocol ?? (local.url ? transportOf(local.url) : null);
+  const transport = (ours ? named ?? server?.proto : server?.proto) ?? null;
+  const via = (ours ? hostOf(local.url) : null) ?? hostOf(ice?.servers?.[0]?.urls?.[0]);
+  const words = ['relay', transport?.toUpperCase(), via && `via ${via}`].filter(Boolean);
+  return {pair, path: 'relay', transport: transport?.toLowerCase() ?? null, via, pathText: words.join(' ')};
+}
+
+/** Measures one connection, from one call to the next. */
+export class PeerMeter {
+  #before = null;
+
+  /**
+   * @param {import('./peer.js').Peer} peer @param {import('./mesh.js').Mesh} [mesh]
+   * @returns {Promise<PeerStats|null>} null if the connection went away meanwhile
+   */
+  async measure(peer, mesh) {
+    const {pc} = peer;
+    let reports;
+    try {
+      reports = await pc.getStats();
+    } catch {
+      return null;
+    }
+    const {pair, ...way} = pathOf(reports, mesh?.serverPaths.get(peer.id), mesh?.ice);
+    const now = {pc, at: performance.now(), sent: pair?.bytesSent ?? 0, received: pair?.bytesReceived ?? 0, ...media(reports, peer.cameraMid)};
+    const before = this.#before?.pc === pc && this.#before.pair === pair?.id ? this.#before : null;
+    this.#before = {...now, pair: pair?.id};
+    const seconds = before ? (now.at - before.at) / 1000 : 0;
+    const rate = (key) => (seconds > 0 ? Math.max(0, ((now[key] - before[key]) * 8) / 1000 / seconds) : null);
+    const roundTrip = pair?.currentRoundTripTime;
+    return {
+      ...way,
+      rtt: typeof roundTrip === 'number' ? roundTrip * 1000 : null,
+      up: rate('sent'),
+      down: rate('received'),
+      loss: lossBetween(before, now),
+      fps: now.fps ?? (seconds > 0 ? Math.max(0, (now.framesDecoded - before.framesDecoded) / seconds) : null),
+      width: now.width,
+      height: now.height,
+      limitation: now.limitation,
+      framesDecoded: now.framesDecoded,
+      audioLevel: now.audioLevel,
+    };
+  }
+}
+
+function lossBetween(before, now) {
+  if (!before) return null;
+  const lost = Math.max(0, now.lost - before.lost);
+  const all = lost + Math.max(0, now.packets - before.packets);
+  return all > 0 ? (lost * 100) / all : null;
+}
+
+function media(reports, cameraMid) {
+  const found = {lost: 0, packets: 0, fps: null, width: null, height: null, limitation: null, framesDecoded: 0, audioLevel: null};
+  for (const report of reports.values()) {
+    const kind = report.kind ?? report.mediaType;
+    if (report.type === 'inbound-rtp') {
+      found.lost += report.packetsLost ?? 0;
+      found.packets += report.packetsReceived ?? 0;
+      if (kind === 'audio') found.audioLevel = report.audioLevel ?? found.audioLevel;
+      else if (report.mid === undefined || report.mid === cameraMid) {
+        found.framesDecoded = report.framesDecoded ?? 0;
+        found.fps = report.framesPerSecond ?? null;
+        found.width = report.frameWidth ?? null;
+        found.height = report.frameHeight ?? null;
+      }
+    } else if (report.type === 'outbound-rtp' && kind === 'video' && (report.mid === undefined || report.mid === cameraMid)) {
+      found.limitation = report.qualityLimitationReason ?? found.limitation;
+    }
+  }
+  return found;
+}
+
+/** Measures every connection of a room, once a second while it runs. */
+export class StatsMonitor {
+  #mesh; #interval; #meters = new WeakMap(); #timer = null; #run = 0;
+
+  /** @param {import('./mesh.js').Mesh} mesh @param {{interval?: number}} [options] ms */
+  constructor(mesh, {interval = 1000} = {}) {
+    this.#mesh = mesh;
+    this.#interval = interval;
+    /** The last measurement of each peer. @type {Map<string, PeerStats>} */
+    this.latest = new Map();
+    /** Called after each round. @type {((latest: Map<string, PeerStats>) => void)|null} */
+    this.onupdate = null;
+  }
+
+  /** Begin. */
+  start() {
+    if (this.#timer !== null) return;
+    this.#run += 1;
+    const run = this.#run;
+    const round = async () => {
+      await this.measure();
+      if (run !== this.#run) return;
+      this.#timer = setTimeout(round, this.#interval);
+      this.onupdate?.(this.latest);
+    };
+    this.#timer = setTimeout(round, 0);
+  }
+
+  /** Stop; what was measured last remains. */
+  stop() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#run += 1;
+  }
+
+  /** One round, now. */
+  async measure() {
+    const peers = [...this.#mesh.peers.values()];
+    const found = await Promise.all(peers.map((peer) => {
+      if (!this.#meters.has(peer)) this.#meters.set(peer, new PeerMeter());
+      return this.#meters.get(peer).measure(peer, this.#mesh);
+    }));
+    peers.forEach((peer, index) => {
+      if (found[index]) this.latest.set(peer.id, found[index]);
+    });
+    for (const id of [...this.latest.keys()]) if (!this.#mesh.peers.has(id)) this.latest.delete(id);
+    return this.latest;
+  }
+}
+
+/**
+ * Try every way to a relay, each with a connection of its own that is thrown away.
+ * @param {object} ice as the server gave it
+ * @param {{RTCPeerConnection?: typeof RTCPeerConnection, timeout?: number}} [options] ms
+ * @returns {Promise<{udp: 'ok'|'blocked'|null, tcp: 'ok'|'blocked'|null, tls: 'ok'|'blocked'|null, host: boolean, srflx: boolean,
+ *   errors: {transport: string, code: number, url: string, text: string}[]}>} null: the server offers no such way
+ */
+export async function checkNetwork(ice, {RTCPeerConnection: Pc = globalThis.RTCPeerConnection, timeout = GATHER_PATIENCE} = {}) {
+  const result = {udp: null, tcp: null, tls: null, host: false, srflx: false, errors: []};
+  const gathered = await Promise.all(['udp', 'tcp', 'tls'].map(async (transport) => {
+    const servers = (ice?.servers ?? [])
+      .map((server) => ({...server, urls: [server.urls].flat().filter((url) => /^turns?:/i.test(url) && transportOf(url) === transport)}))
+      .filter(({urls}) => urls.length > 0);
+    if (servers.length === 0) return null;
+    const {types, errors} = await gather(Pc, {iceServers: servers, iceTransportPolicy: transport === 'udp' ? 'all' : 'relay'}, timeout);
+    result[transport] = types.has('relay') ? 'ok' : 'blocked';
+    result.errors.push(...errors.map((error) => ({transport, ...error})));
+    return types;
+  }));
+  let types = gathered[0];
+  if (!types) ({types} = await gather(Pc, {iceServers: []}, timeout));
+  result.host = types.has('host');
+  result.srflx = types.has('srflx');
+  return result;
+}
+
+/** The types of candidate that a configuration gives; ends with the first relay (which comes last), or when all are there. */
+async function gather(Pc, configuration, timeout) {
+  const pc = new Pc(configuration);
+  const types = new Set();
+  const errors = [];
+  let timer;
+  try {
+    const done = new Promise((resolve) => {
+      timer = setTimeout(resolve, timeout);
+      pc.addEventListener('icecandidate', ({candidate}) => {
+        const type = / typ (\w+)/.exec(candidate?.candidate ?? '')?.[1];
+        if (type) types.add(type);
+        if (candidate === null || type === 'relay') resolve();
+      });
+      pc.addEventListener('icecandidateerror', ({errorCode, url, errorText}) => {
+        if (errors.length < 16) errors.push({code: errorCode ?? 0, url: url ?? '', text: errorText ?? ''});
+      });
+    });
+    pc.createDataChannel('check');
+    await pc.setLocalDescription(await pc.createOffer());
+    await done;
+  } finally {
+    clearTimeout(timer);
+    pc.close();
+  }
+  return {types, errors};
+}
+
+// ---- masking
+
+const SECRET = /^(?:credential|password|username|token|key|secret|icePwd|iceUfrag|usernameFragment)$/i;
+const TOKEN = /[0-9A-Za-z:.%_-]+/g;
+
+/**
+ * A copy in which every IPv4, IPv6 and mDNS address is replaced by a name that says what kind it was and is the same for
+ * the same address; secrets (credentials, tokens, ICE passwords) are left out. Types of candidates and ports remain.
+ * @template T @param {T} object anything that JSON can write @returns {T}
+ */
+export function maskAddresses(object) {
+  const names = new Map();
+  const counts = {};
+  const nameOf = (address, kind) => {
+    const key = address.toLowerCase();
+    if (!names.has(key)) {
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      names.set(key, `${kind}-${counts[kind]}`);
+    }
+    return names.get(key);
+  };
+  const text = (value) => maskText(value, nameOf);
+  const walk = (value) => {
+    if (typeof value === 'string') return text(value);
+    if (Array.isArray(value)) return value.map(walk);
+    if (value instanceof Map) return walk(Object.fromEntries(value));
+    if (value === null || typeof value !== 'object') return value;
+    const plain = typeof value.toJSON === 'function' ? value.toJSON() : value;
+    if (plain === null || typeof plain !== 'object') return walk(plain);
+    return Object.fromEntries(Object.entries(plain).map(([key, inner]) => [
+      text(key), SECRET.test(key) && typeof inner === 'string' ? 'hidden' : walk(inner),
+    ]));
+  };
+  return walk(object);
+}
+
+function maskText(value, nameOf) {
+  return value
+    .replace(/^(a=ice-(?:pwd|ufrag):).*$/gm, '$1hidden')
+    .replace(/( ufrag )\S+/g, '$1hidden')
+    .replace(TOKEN, (token, offset, whole) => maskToken(token, nameOf, isVersion(whole, offset)));
+}
+
+/** `Chrome/156.0.0.0` is a program and its version. */
+function isVersion(whole, offset) {
+  return whole[offset - 1] === '/' && /[A-Za-z]/.test(whole[offset - 2] ?? '');
+}
+
+/** An address may have a scheme before it and a port after it: `turn:192.0.2.1:3478`. */
+function maskToken(token, nameOf, version) {
+  if (token.includes(':')) {
+    const bare = token.split('%')[0];
+    const trimmed = bare.replace(/^turns?:|^stuns?:/i, '').replace(/\.+$/, '');
+    if (isIPv6(trimmed)) return isAny(trimmed) ? token : token.slice(0, bare.indexOf(trimmed)) + nameOf(trimmed, ipv6Kind(trimmed));
+    return token.split(':').map((part) => maskToken(part, nameOf, version)).join(':');
+  }
+  const name = token.replace(/\.+$/, '');
+  const rest = token.slice(name.length);
+  if (/^[0-9A-Za-z_-]+\.local$/i.test(name)) return nameOf(name, 'mdns') + rest;
+  if (version || !isIPv4(name) || isAny(name)) return token;
+  return nameOf(name, ipv4Kind(name)) + rest;
+}
+
+function isIPv4(text) {
+  return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split('.').every((part) => Number(part) < 256);
+}
+
+function isIPv6(text) {
+  const halves = text.split('::');
+  if (!text.includes(':') || halves.length > 2) return false;
+  let groups = 0;
+  for (const [index, half] of halves.entries()) {
+    const parts = half === '' ? [] : half.split(':');
+    for (const [at, part] of parts.entries()) {
+      const last = index === halves.length - 1 && at === parts.length - 1;
+      if (last && isIPv4(part)) groups += 2;
+      else if (/^[0-9a-f]{1,4}$/i.test(part)) groups += 1;
+      else return false;
+    }
+  }
+  return halves.length === 2 ? groups < 8 : groups === 8;
+}
+
+/** Addresses that are nobody's. */
+function isAny(address) {
+  return ['0.0.0.0', '127.0.0.1', '::', '::1'].includes(address);
+}
+
+function ipv4Kind(address) {
+  const [a, b] = address.split('.').map(Number);
+  const isPrivate = a === 10 || a === 127 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || (a === 169 && b === 254) || (a === 100 && b >= 64 && b < 128);
+  return isPrivate ? 'private-ipv4' : 'public-ipv4';
+}
+
+function ipv6Kind(address) {
+  return /^(?:f[cd]|fe[89ab])/i.test(address) ? 'private-ipv6' : 'public-ipv6';
+}
