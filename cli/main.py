@@ -24,6 +24,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "check": ("cli.check:check", "Validate a configuration and say what it would do."),
         "config": ("cli.config:config", "Print the configuration's schema, or the configuration in force."),
         "credentials": ("cli.credentials:credentials", "Issue time-limited credentials."),
+        "rooms": ("cli.rooms:rooms", "Sign tokens for rooms; see, close and clear rooms."),
+        "call": ("cli.call:call", "Take part in a call, to see whether a deployment works."),
         "probe": ("cli.probe.command:probe", "Try a STUN or TURN server and say what works."),
     }
 )

@@ -1,0 +1,264 @@
+"""``meshturn call``: take part in a call from a terminal, to see whether a deployment works."""
+
+import asyncio
+import importlib.util
+import os
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.exit_codes import ExitCode
+from cli.options import json_option, parse_duration, state_dir_option
+from cli.roomserver import parse_url, pinned, trusting
+from cli.text import one_line
+from turnserver.errors import StartupError
+
+if TYPE_CHECKING:
+    from cli.caller import CallResult, PeerResult
+
+__all__ = ["call"]
+
+_MAX_TOKEN = 8192
+"""Bytes; the protocol takes no longer ones."""
+
+
+_HINTS = {
+    "auth_required": "`meshturn rooms token` makes a token; give it with --token-file FILE.",
+    "bad_token": "`meshturn rooms token` makes a token; give it with --token-file FILE.",
+    "token_expired": "`meshturn rooms token` makes another one.",
+    "handshake": "Rooms need a shared listener, and signaling.enabled.",
+    "unreachable": "Is it running? `meshturn up` starts one; --url names another.",
+    "untrusted": "--ca-file FILE trusts the authority; --insecure goes on without knowing who answers.",
+}
+"""What can be done about a problem, by its code."""
+
+
+class _Where(NamedTuple):
+    url: str
+    room: str
+    tls: ssl.SSLContext | None
+
+
+@click.command()
+@click.argument("room")
+@click.option("--url", metavar="URL", help="Where the server's pages are.  [default: what `meshturn up` left]")
+@click.option("--token-file", metavar="FILE", help="Read the room token from FILE, or from standard input for -.")
+@click.option(
+    "--tone", "media", flag_value="tone", default="tone", help="Send a 997 Hz tone and a moving picture.  [default]"
+)
+@click.option("--echo", "media", flag_value="echo", help="Send back what comes in.")
+@click.option("--listen", "media", flag_value="listen", help="Send nothing.")
+@click.option("--name", default="meshturn", show_default=True, metavar="NAME", help="The name that the others see.")
+@click.option(
+    "--duration",
+    type=parse_duration,
+    default="30s",
+    show_default=True,
+    metavar="DURATION",
+    help="Stay this long: 90s, 15m.",
+)
+@click.option("--stay", is_flag=True, help="Stay until told to stop (Ctrl-C), however long --duration is.")
+@click.option("--relay-only", is_flag=True, help="Use no path but the relay.")
+@click.option(
+    "--via", type=click.Choice(["udp", "tcp", "tls"]), help="Reach the relay over this.  [default: udp, if offered]"
+)
+@click.option("--allow-empty", is_flag=True, help="That nobody else comes is fine.")
+@click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Trust the roots in FILE (PEM) instead of the system's.",
+)
+@click.option("--insecure", is_flag=True, help="Go on with a server whose certificate cannot be trusted.")
+@state_dir_option
+@json_option
+def call(  # noqa: PLR0917  click passes them by name
+    room: str,
+    url: str | None,
+    token_file: str | None,
+    media: str,
+    name: str,
+    duration: int,
+    stay: bool,
+    relay_only: bool,
+    via: str | None,
+    allow_empty: bool,
+    ca_file: Path | None,
+    insecure: bool,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Take part in the call in ROOM, which may be the link to a call page, and say what came of it.
+
+    Sends a 997 Hz tone and a moving picture, or what it gets; says who is there, which way the media of each goes, as
+    seen from here and by the server, and how much came in. Where nothing came in, it asks the server why.
+
+    Without --url it is about the server of the last `meshturn up` on this machine, whose certificate it knows. A room
+    token comes from --token-file or from MESHTURN_TOKEN: command lines can be read by everybody on a machine.
+
+    Needs aiortc: pip install 'meshturn[call]'.
+
+    Exit code 0: media came in from somebody (or, with --allow-empty, nobody came); 1: it did not; 2: the command line
+    is wrong; 3: aiortc is missing.
+    """
+    where = _where(room, url, ca_file, insecure, state_dir)
+    token = _token(token_file)
+    if importlib.util.find_spec("aiortc") is None:
+        raise StartupError("A call needs aiortc, which is not installed.", "pip install 'meshturn[call]'")
+    from cli.caller import CallOptions, take_part  # noqa: PLC0415  needs aiortc, and takes a second
+    from cli.console import emit_json, error_console, say  # noqa: PLC0415
+
+    options = CallOptions(
+        where.url,
+        where.room,
+        token,
+        "echo" if media == "echo" else "listen" if media == "listen" else "tone",
+        name,
+        None if stay else float(duration),
+        relay_only,
+        "udp" if via == "udp" else "tcp" if via == "tcp" else "tls" if via == "tls" else None,
+        allow_empty,
+        where.tls,
+    )
+    progress = error_console()
+
+    def tell(sentence: str) -> None:
+        if not as_json:
+            say(progress, sentence, "dim")
+
+    result = asyncio.run(take_part(options, tell))
+    if as_json:
+        emit_json(result.as_json())
+    else:
+        _show(result)
+    if not result.ok:
+        raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, state_dir: Path | None) -> _Where:
+    """The server, the room, and how to check the server's certificate. Raises `click.UsageError`."""
+    if insecure and ca_file is not None:
+        raise click.UsageError("--insecure trusts everybody, so --ca-file is of no use.")
+    own: ssl.SSLContext | None = None
+    if "://" in room:
+        if url is not None:
+            raise click.UsageError("ROOM is a link, which has the server in it already: leave --url out.")
+        url, room = _from_link(room)
+    if url is None:
+        url, own = _from_state(state_dir)
+    try:
+        url = parse_url(url)
+        tls = None if ca_file is None else trusting(ca_file)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if insecure:
+        tls = ssl.create_default_context()
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    if not _is_room(room):
+        raise click.UsageError(f"{one_line(room, 80)!r} is no room: letters, digits, '.', '_' and '-', at most 64.")
+    return _Where(url, room, tls or own)
+
+
+def _from_link(link: str) -> tuple[str, str]:
+    from turnserver.signaling.client.frames import Endpoint  # noqa: PLC0415  keeps --help quick
+
+    try:
+        endpoint = Endpoint.parse(link)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if endpoint.room is None:
+        raise click.UsageError("The link has no room in it: https://HOST/call/ROOM.")
+    return endpoint.origin, endpoint.room
+
+
+def _from_state(state_dir: Path | None) -> tuple[str, ssl.SSLContext | None]:
+    """Where the server of the last `meshturn up` is, and its certificate."""
+    from cli.state import StateDirectory, default_state_dir  # noqa: PLC0415
+
+    state = StateDirectory(state_dir or default_state_dir(os.environ))
+    url = state.url()
+    if not url:
+        raise click.UsageError(
+            f"Nothing in {state.shown} says where a server is: give --url URL, or run `meshturn up`."
+        )
+    certificate = state.certificate()
+    return url, None if certificate is None else pinned([certificate[0]])
+
+
+def _is_room(text: str) -> bool:
+    known = text.isascii() and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    return known and text[0].isalnum() and len(text) <= 64
+
+
+def _token(source: str | None) -> str | None:
+    """The room token from the file, or from the environment. Raises `click.UsageError`."""
+    if source is None:
+        return os.environ.get("MESHTURN_TOKEN") or None
+    try:
+        if source == "-":
+            raw = sys.stdin.buffer.readline(_MAX_TOKEN + 1)
+        else:
+            with Path(source).open("rb") as stream:
+                raw = stream.readline(_MAX_TOKEN + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise click.UsageError(f"The token file {one_line(source, 200)} cannot be read: {reason}.") from error
+    token = raw.decode("ascii", "replace").strip()
+    if not token or len(raw) > _MAX_TOKEN or not token.isascii() or not token.isprintable():
+        raise click.UsageError(f"There is no room token in {one_line(source, 200)}; `meshturn rooms token` makes one.")
+    return token
+
+
+def _show(result: "CallResult") -> None:
+    """The result for people."""
+    from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
+
+    console = out_console()
+    for peer in result.peers:
+        title(console, f"{one_line(peer.report.name, 60) or 'somebody'} ({peer.report.id})")
+        facts(console, _facts(peer))
+    if result.peers:
+        console.print()
+    if result.problem is not None:
+        code, text = one_line(result.problem.code, 40), one_line(result.problem.message, 200)
+        say(console, f"No: {text or 'the server refused.'} ({code})", "bold red")
+        if code in _HINTS:
+            hint(console, _HINTS[code])
+    elif not result.peers:
+        style = "bold green" if result.ok else "bold red"
+        say(console, f"Nobody else was in {result.room}.", style)
+    elif result.ok:
+        count = sum(peer.flowed for peer in result.peers)
+        say(console, f"Media came in from {count} of {len(result.peers)} in {result.room}.", "bold green")
+    else:
+        say(console, f"Nothing came in from anybody in {result.room}.", "bold red")
+
+
+def _facts(peer: "PeerResult") -> list[tuple[str, str]]:
+    shown = peer.best or peer.report
+    got = peer.report.received
+    rows = [("state", "has left" if peer.left else peer.report.state.value)]
+    if shown.chosen is not None:
+        rows.append(("path", f"{shown.path} (here {shown.chosen.local}, there {shown.chosen.remote})"))
+    if shown.relay:
+        rows.append(("relay", f"{shown.relay} over {(shown.proto or '').upper()}"))
+    sound = f"{got.audio} frames"
+    if got.audio:
+        sound += ", the 997 Hz tone" if peer.hears_tone else ", silence" if got.loudness < 0.001 else ", other sound"
+    picture = f"{got.video} frames" + (f" of {got.width}×{got.height}" if got.video else "")
+    rows += [("sound", sound), ("picture", picture)]
+    rows.append(("bytes", f"{shown.bytes_sent} sent, {shown.bytes_received} received"))
+    if peer.server is not None:
+        view = peer.server.path
+        if peer.server.path == "relay":
+            whose = {"you": "ours", "peer": "theirs", "both": "one at each end"}.get(peer.server.by or "", "unknown")
+            view += f" over {(peer.server.proto or 'unknown').upper()}, {whose}"
+            view += f", {peer.server.sent} bytes sent, {peer.server.received} received"
+        rows.append(("server's view", view))
+    if peer.verdict is not None:
+        rows.append(("why", f"{peer.verdict.text} ({peer.verdict.code})"))
+    return rows

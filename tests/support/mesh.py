@@ -1,0 +1,101 @@
+"""Python participants in a room of a real server, whose every frame is held against the published schema."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.server import TurnServerProcess
+from tests.support.signal_schema import validate_client, validate_server
+from turnserver.signaling.client.frames import Frame
+from turnserver.signaling.client.media import MediaPlan, TestMedia
+from turnserver.signaling.client.mesh import MeshClient, MeshEvent
+from turnserver.signaling.client.pair import Pair, PairState
+from turnserver.signaling.client.session import SignalClient
+
+__all__ = ["Member", "connected", "flows", "member", "page_url", "watch_frames"]
+
+PATIENCE = 60
+"""Seconds until what does not happen counts as failed."""
+
+
+class Member:
+    """One participant, and what it has heard."""
+
+    def __init__(self, signal: SignalClient, mesh: MeshClient) -> None:
+        self.signal = signal
+        self.mesh = mesh
+        self.events: list[MeshEvent] = []
+        self.frames: list[Frame] = []
+        mesh.subscribe(self.events.append)
+        signal.subscribe(self.frames.append)
+
+    @property
+    def id(self) -> str:
+        return self.signal.id
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return list(self.mesh.pairs.values())
+
+    def data(self) -> list[str | bytes]:
+        """What came over data channels."""
+        return [event.data for event in self.events if event.kind == "data"]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self.mesh.wait_for(condition)
+
+
+@asynccontextmanager
+async def member(
+    url: str, room: str = "tea", *, name: str = "Ann", plan: Callable[[], MediaPlan] = TestMedia, **options: Any
+) -> AsyncIterator[Member]:
+    """Somebody who is in the room; ``token`` is for the session, other options are for the mesh."""
+    signal = SignalClient(url, token=options.pop("token", None), tls=options.get("tls"))
+    made = Member(signal, MeshClient(signal, plan=plan, **options))
+    async with signal:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await made.mesh.join(room, name=name)
+            yield made
+        finally:
+            await made.mesh.close()
+    for frame in made.frames:
+        validate_server(dict(frame.fields))
+
+
+def connected(*members: Member, others: int) -> Callable[[], bool]:
+    """Whether each of them is connected with so many others, data channels and all."""
+    return lambda: all(
+        len(one.pairs) == others and all(pair.state is PairState.CONNECTED and pair.channel_open for pair in one.pairs)
+        for one in members
+    )
+
+
+def flows(*members: Member) -> Callable[[], bool]:
+    """Whether sound and picture have come in from everybody to each of them, well after now."""
+    marks = [(pair, pair.received.audio + 25, pair.received.video + 7) for one in members for pair in one.pairs]
+    assert marks
+    return lambda: all(pair.received.audio > audio and pair.received.video > video for pair, audio, video in marks)
+
+
+@pytest.fixture
+def watch_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every text frame that a client of this process sends fits the schema."""
+    send = aiohttp.ClientWebSocketResponse.send_str
+
+    async def checked(socket: aiohttp.ClientWebSocketResponse, data: str, *arguments: Any) -> None:
+        validate_client(json.loads(data))
+        await send(socket, data, *arguments)
+
+    monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_str", checked)
+
+
+def page_url(server: TurnServerProcess) -> str:
+    """Where the server's pages are."""
+    return f"http://127.0.0.1:{server.ports['plain']}"
