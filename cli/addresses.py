@@ -14,7 +14,12 @@ from turnserver.net import local_addresses
 __all__ = [
     "client_uris",
     "expanded",
+    "free_local_port",
+    "is_for_pages",
+    "is_free_locally",
+    "local_loopbacks",
     "page_url",
+    "page_urls",
     "primary_addresses",
     "reach",
     "relay_text",
@@ -63,17 +68,49 @@ def reach(hosts: Iterable[str]) -> str:
     return ""
 
 
+def local_loopbacks() -> list[str]:
+    """What ``localhost`` stands for on this machine; containers often have no IPv6."""
+    return ["127.0.0.1", *(["::1"] if _is_free("::1", 0) else [])]
+
+
+def is_free_locally(port: int) -> bool:
+    """Whether nobody listens on that TCP port of localhost."""
+    return all(_is_free(host, port) for host in local_loopbacks())
+
+
+def free_local_port() -> int:
+    """A TCP port that is free on every loopback address."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as asking:
+            port = int(asking.getsockname()[1])
+        if is_free_locally(port):
+            return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return True
+    except OSError:
+        return False
+
+
 def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None) -> list[StunUri]:
     """The TURN URIs that clients can be given.
 
     A wildcard listener is known by the machine's primary addresses, and an address behind 1:1 NAT by its public one
     (``relay.external``). With ``listening`` (what a running server has bound) ports are taken from there; without it,
-    from the configuration, where port 0 names nothing.
+    from the configuration, where port 0 names nothing. A listener for pages on this machine is none for TURN clients,
+    although it would serve them: they have better ones.
     """
     external = {str(private): str(public) for private, public in config.relay.external.items()}
+    own = {(str(listener.address), listener.port) for listener in config.listeners if is_for_pages(listener)}
     bound = _configured(config) if listening is None else list(listening)
+    bound = [(transport, address) for transport, address in bound if (address.host, address.port) not in own]
     hosts = []
     for listener in config.listeners:
+        if is_for_pages(listener):
+            continue
         version = listener.address.version
         hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
     found = [
@@ -94,6 +131,19 @@ def page_url(uri: StunUri) -> str:
     """What to open in a browser, where the listener of a TURN URI is a shared one with TLS."""
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     return f"https://{host}:{uri.port}/"
+
+
+def is_for_pages(listener: Listener) -> bool:
+    """Whether a listener is there for browsers on this machine: HTTP without TLS, on a loopback address."""
+    return listener.transport == "shared" and not listener.tls and listener.address.is_loopback
+
+
+def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
+    """What to open in a browser: on this machine first, by the name that browsers trust without TLS, then elsewhere."""
+    ports = dict.fromkeys(listener.port for listener in config.listeners if is_for_pages(listener) and listener.port)
+    shared = {listener.port for listener in config.listeners if listener.transport == "shared" and listener.tls}
+    secure = [uri for uri in uris if uri.secure and (uri.port in shared or 0 in shared)]
+    return [*(f"http://localhost:{port}/" for port in ports), *(page_url(uri) for uri in secure)]
 
 
 def transport_of(listener: Listener) -> ClientTransport:

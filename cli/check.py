@@ -64,6 +64,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
 
     config = loaded.config
     certificates, late = _certificates(loaded)
+    rooms = _rooms(loaded)
     listeners = {
         (_kind(listener), address): _through(listener)
         for listener in config.listeners
@@ -85,6 +86,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "uris": [str(uri) for uri in client_uris(config)],
         "users": len(config.auth.users),
         "shared_secrets": len(config.auth.shared_secrets),
+        "rooms": rooms,
         "warnings": [
             *loaded.warnings,
             *late,
@@ -142,6 +144,50 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     return found, late
 
 
+def _rooms(loaded: "Loaded") -> dict[str, Any]:
+    """Whether there are rooms, who may join them, and who may ask about them.
+
+    Raises `turnserver.errors.ConfigError` for public keys that the server would refuse.
+    """
+    from turnserver.assembly import has_rooms, has_shared_listener, token_keys  # noqa: PLC0415
+    from turnserver.errors import ConfigError, Problem, StartupError  # noqa: PLC0415
+
+    config = loaded.config
+    signaling = config.signaling
+    try:
+        token_keys(config)
+    except StartupError as error:
+        allowed = "public keys in PEM or JWKS: RSA of 2048 bits or more, P-256, Ed25519"
+        raise ConfigError(loaded.source, [Problem("signaling.public_keys", 0, str(error), allowed)]) from error
+    ways = ["anybody who knows a room's name"] if signaling.open else []
+    if signaling.key is not None:
+        ways.append("whoever has a token signed with signaling.key")
+    elif config.auth.shared_secrets:
+        ways.append("whoever has a token signed with what auth.shared_secrets give")
+    if signaling.public_keys:
+        ways.append("whoever has a token signed with a key of signaling.public_keys")
+    why = "" if has_shared_listener(config) else "there is no shared listener"
+    return {
+        "served": has_rooms(config),
+        "why_not": "signaling.enabled is false" if not signaling.enabled else why or None,
+        "who": ways,
+        "room_size": signaling.room_size,
+        "turn_credentials": bool(config.auth.shared_secrets),
+        "api_keys": list(signaling.api_keys),
+        "admin_keys": list(signaling.admin_keys),
+    }
+
+
+def _rooms_text(rooms: dict[str, Any]) -> list[tuple[str, str]]:
+    """The same for people."""
+    if not rooms["served"]:
+        return [("rooms", f"none: {rooms['why_not']}")]
+    nobody = "nobody: signaling.open is false, and there is no key that could sign a token"
+    rows = [("rooms", f"for {rooms['room_size']} people each"), ("who may join", "; ".join(rooms["who"]) or nobody)]
+    keys = [f"{name} (admin)" for name in rooms["admin_keys"]] + rooms["api_keys"]
+    return [*rows, ("API keys", ", ".join(keys) or "none")]
+
+
 def _show(found: dict[str, Any]) -> None:
     from cli.console import error_console, facts, out_console, say  # noqa: PLC0415
 
@@ -153,6 +199,7 @@ def _show(found: dict[str, Any]) -> None:
     rows += [("relay", f"{text}, ports {found['relay_ports']}") for text in found["relays"]]
     rows += [("URL", text) for text in found["uris"]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
+    rows += _rooms_text(found["rooms"])
     facts(console, rows)
     for warning in found["warnings"]:
         say(error_console(), f"Warning: {warning}", "yellow")

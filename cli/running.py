@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cli.addresses import relay_text
+from cli.addresses import client_uris, page_urls, relay_text
 from cli.console import emit_json
 from turnserver import worker
 from turnserver.config import Config
 
-__all__ = ["announce", "announce_json", "ready_json", "run_server"]
+__all__ = ["announce", "announce_json", "call_pages", "ready_json", "run_server"]
 
 
 def run_server(
@@ -24,10 +24,18 @@ def run_server(
     asyncio.run(worker.run(config, on_ready=on_ready, reload=reload))
 
 
+def call_pages(server: worker.Worker) -> list[str]:
+    """Where a browser finds the call page (``…/call/ROOM``); empty for a server without rooms."""
+    if server.signaling is None:
+        return []
+    return page_urls(server.config, client_uris(server.config, server.listening))
+
+
 def announce(server: worker.Worker) -> None:
     """Write what is being listened on, one line each, and then ``ready``: for people and for scripts that wait."""
     lines = [f"listening on {transport.name.lower()} {address}" for transport, address in server.listening]
     lines += [f"relaying from {relay_text(relay)}" for relay in server.relays]
+    lines += [f"calls at {page}call/ROOM" for page in call_pages(server)]
     sys.stdout.write("\n".join([*lines, "ready"]) + "\n")
     sys.stdout.flush()
 
@@ -46,4 +54,5 @@ def ready_json(server: worker.Worker) -> dict[str, Any]:
             for transport, address in server.listening
         ],
         "relays": [relay_text(relay) for relay in server.relays],
+        "pages": call_pages(server),
     }

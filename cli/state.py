@@ -14,7 +14,9 @@ __all__ = ["StateDirectory", "default_state_dir"]
 
 _SECRET = "shared-secret"  # noqa: S105  a file name
 _PASSWORD = "try.password"  # noqa: S105  a file name
+_ADMIN_KEY = "admin-key"
 _URIS = "uris"
+_URL = "url"
 _KEY = "certificate.key"
 _CERTIFICATE = "certificate.pem"
 _SECRET_BYTES = 32
@@ -56,6 +58,11 @@ class StateDirectory:
         return self.path / _SECRET
 
     @property
+    def admin_key_path(self) -> Path:
+        """Where the key is that `meshturn rooms` shows to the server of `meshturn up`."""
+        return self.path / _ADMIN_KEY
+
+    @property
     def certificate_path(self) -> Path:
         """Where the development certificate is; see `cli.development`."""
         return self.path / _CERTIFICATE
@@ -70,14 +77,18 @@ class StateDirectory:
         return self.path / _URIS
 
     @property
+    def _url_path(self) -> Path:
+        return self.path / _URL
+
+    @property
     def password_path(self) -> Path:
         """Where ``up`` leaves the password of the credential that it printed, for ``probe --password-file``."""
         return self.path / _PASSWORD
 
     def prepare(self) -> None:
-        """Make the directory and the secret where they are missing.
+        """Make the directory, the secret and the admin key where they are missing.
 
-        Two that start at once end up with one secret. Raises `StartupError` when the directory cannot be used, or is
+        Two that start at once end up with one of each. Raises `StartupError` when the directory cannot be used, or is
         open to others.
         """
         try:
@@ -85,8 +96,9 @@ class StateDirectory:
             _insist_on_ours(
                 self.path, 0o022, "writable by others", "Give --state-dir DIR with a directory of your own."
             )
-            if not self.secret_path.exists():
-                self._create(self.secret_path, secrets.token_urlsafe(_SECRET_BYTES))
+            for path in (self.secret_path, self.admin_key_path):
+                if not path.exists():
+                    self._create(path, secrets.token_urlsafe(_SECRET_BYTES))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise StartupError(
@@ -133,38 +145,40 @@ class StateDirectory:
 
     def secret(self) -> str:
         """The shared secret. Raises `StartupError` when it is missing, too short, or readable by others."""
-        path = self.secret_path
+        return self._kept(self.secret_path, "shared secret")
+
+    def admin_key(self) -> str:
+        """The key for `meshturn rooms`. Raises `StartupError` when it is missing, too short, or readable by others."""
+        return self._kept(self.admin_key_path, "admin key")
+
+    def _kept(self, path: Path, what: str) -> str:
+        shown = one_line(str(path))
         try:
-            _insist_on_ours(
-                path,
-                0o077,
-                "open to others",
-                f"Others may know the secret: remove {one_line(str(path))} for a new one.",
-            )
+            _insist_on_ours(path, 0o077, "open to others", f"Others may know the {what}: remove {shown} for a new one.")
             with path.open("rb") as stream:
                 text = stream.read(_LONGEST).decode("ascii", "replace").strip()
         except FileNotFoundError:
             raise StartupError(
-                f"There is no shared secret in {self.shown}.",
-                "Run `meshturn up` once to make one, or give -c FILE.",
+                f"There is no {what} in {self.shown}.", "Run `meshturn up` once to make one, or give -c FILE."
             ) from None
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise StartupError(f"The secret {one_line(str(path))} cannot be read: {reason}.") from error
+            raise StartupError(f"The {what} {shown} cannot be read: {reason}.") from error
         if len(text) < _SHORTEST:
             raise StartupError(
-                f"The secret in {one_line(str(path))} is empty or too short.", "Remove the file to have a new one made."
+                f"The {what} in {shown} is empty or too short.", "Remove the file to have a new one made."
             )
         return text
 
-    def keep(self, password: str, uris: Sequence[StunUri]) -> None:
-        """Leave what other commands need: the password of the line to try, and where the server is.
+    def keep(self, password: str, uris: Sequence[StunUri], url: str = "") -> None:
+        """Leave what other commands need: the password of the line to try, and where the server and its pages are.
 
-        Both replace those of the last run. Raises `StartupError` when they cannot be written.
+        All replace those of the last run. Raises `StartupError` when they cannot be written.
         """
         try:
             self._write_aside(password).replace(self.password_path)
             self._write_aside("\n".join(map(str, uris))).replace(self._uris_path)
+            self._write_aside(url).replace(self._url_path)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -176,6 +190,14 @@ class StateDirectory:
             return [StunUri.parse(line) for line in text.splitlines()]
         except (OSError, ValueError):
             return []
+
+    def url(self) -> str:
+        """Where the pages of the last `meshturn up` were (``http://localhost:8080``); empty when there were none."""
+        try:
+            with self._url_path.open("rb") as stream:
+                return stream.read(_LONGEST).decode("ascii").strip()
+        except (OSError, ValueError):
+            return ""
 
     def _unusable(self, error: OSError) -> StartupError:
         reason = error.strerror or type(error).__name__

@@ -5,9 +5,9 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     from turnserver.config import Config
     from turnserver.worker import Worker
 
-__all__ = ["invocation", "up"]
+__all__ = ["Pages", "invocation", "up"]
 
 _TTL = 86400
 _USER = "try"
+_HTTP_PORT = 8080
 _WILDCARDS = ("0.0.0.0", "::")
+
+
+class Pages(NamedTuple):
+    """What can be opened in a browser: the roots, this machine's own first, and one call on each of them."""
+
+    roots: list[str]
+    calls: list[str]
 
 
 @click.command()
@@ -52,6 +60,12 @@ _WILDCARDS = ("0.0.0.0", "::")
 )
 @click.option("--no-tls", is_flag=True, help="Go without TLS and HTTPS.")
 @click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    help="Serve the call page to browsers on this machine on this TCP port of localhost, without TLS; 0: not at all."
+    f"  [default: {_HTTP_PORT}, or a free one]",
+)
+@click.option(
     "--relay-address",
     "relay_addresses",
     multiple=True,
@@ -67,12 +81,16 @@ def up(  # noqa: PLR0917  click passes them by name
     port: int,
     tls_port: int,
     no_tls: bool,
+    http_port: int | None,
     relay_addresses: tuple[str, ...],
     realm: str | None,
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Serve at once, with no configuration, until SIGTERM or SIGINT (Ctrl-C).
+
+    Prints the URL of a call first: open it in two tabs, and they talk to each other. Anybody who reaches this server
+    can start one, which is what it is for; MESHTURN_SIGNALING__OPEN=false asks for tokens (meshturn rooms token).
 
     Makes a secret on the first run and keeps it. Prints the URLs, a credential that is good for a day, a line to try
     it with in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
@@ -91,10 +109,16 @@ def up(  # noqa: PLR0917  click passes them by name
     state.prepare()
     state.secret()
     settings = _settings(state, addresses, relay_addresses, realm)
-    loaded = load_settings([*settings, *_listeners(state, addresses, port, None if no_tls else tls_port)], os.environ)
+    page_port, note = _page_port(http_port, {port} if no_tls else {port, tls_port})
+    listeners = _listeners(state, addresses, port, None if no_tls else tls_port, page_port)
+    loaded = load_settings([*settings, *listeners], os.environ)
     if not no_tls:
         _certify(state, map(str, loaded.config.relay.external.values()))
     show_warnings(loaded)
+    if note:
+        from cli.console import error_console, hint  # noqa: PLC0415
+
+        hint(error_console(), note)
     run_server(loaded.config, _welcome(loaded.config, state, _show_json if as_json else _show))
 
 
@@ -105,19 +129,45 @@ def _settings(
     from cli.addresses import primary_addresses  # noqa: PLC0415
 
     wide = any(ipaddress.ip_address(address).is_unspecified for address in addresses or _WILDCARDS)
-    relays = list(relay_addresses) or (primary_addresses() if wide else [])
+    # Said in any case: the page's own listeners on loopback must not become addresses to relay from.
+    outside = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+    relays = list(relay_addresses) or (primary_addresses() if wide else outside or list(addresses))
     settings: list[Setting] = [
         ("MESHTURN_AUTH__SHARED_SECRETS", "the state directory", [{"secret": {"file": str(state.secret_path)}}]),
+        ("MESHTURN_SIGNALING__ADMIN_KEYS", "the state directory", {"up": {"file": str(state.admin_key_path)}}),
+        ("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays),
     ]
-    if relays:
-        settings.append(("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays))
+    if "MESHTURN_SIGNALING__OPEN" not in os.environ:
+        settings.append(("MESHTURN_SIGNALING__OPEN", "meshturn up", True))
     if realm is not None:
         settings.append(("MESHTURN_REALM", "--realm", realm))
     return settings
 
 
-def _listeners(state: "StateDirectory", addresses: Sequence[str], port: int, tls_port: int | None) -> "list[Setting]":
-    """UDP and TCP on one port, and TLS shared with HTTPS on another, on every address; makes the certificate for it."""
+def _page_port(wanted: int | None, taken: Collection[int]) -> tuple[int, str]:
+    """The port of localhost for the page, 0 for none; a busy one that nobody asked for gives way, with a note."""
+    from cli.addresses import free_local_port, is_free_locally  # noqa: PLC0415
+
+    if wanted is not None:
+        return wanted, ""
+    if _HTTP_PORT not in taken and is_free_locally(_HTTP_PORT):
+        return _HTTP_PORT, ""
+    found = free_local_port()
+    return (
+        found,
+        f"Port {_HTTP_PORT} of localhost is in use, so the call page is on {found}; --http-port names another.",
+    )
+
+
+def _listeners(
+    state: "StateDirectory", addresses: Sequence[str], port: int, tls_port: int | None, page_port: int
+) -> "list[Setting]":
+    """UDP and TCP on one port, and TLS shared with HTTPS on another, on every address; makes the certificate for it.
+
+    And plain HTTP for browsers on this machine: to them localhost is as good as HTTPS, and needs no certificate.
+    """
+    from cli.addresses import local_loopbacks  # noqa: PLC0415
+
     ways: list[tuple[str, int]] = [("udp", port), ("tcp", port)]
     settings: list[Setting] = []
     if tls_port is not None:
@@ -130,7 +180,10 @@ def _listeners(state: "StateDirectory", addresses: Sequence[str], port: int, tls
         for transport, number in ways
         for address in addresses or _WILDCARDS
     ]
-    return [*settings, ("MESHTURN_LISTENERS", "--address, --port and --tls-port", listeners)]
+    if page_port:
+        plain = {"transport": "shared", "tls": False, "port": page_port}
+        listeners += [{**plain, "address": address} for address in local_loopbacks()]
+    return [*settings, ("MESHTURN_LISTENERS", "--address, --port, --tls-port and --http-port", listeners)]
 
 
 def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
@@ -143,20 +196,24 @@ def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
 
 
 def _welcome(
-    config: "Config", state: "StateDirectory", show: "Callable[[Worker, StateDirectory, Issued, str], None]"
+    config: "Config", state: "StateDirectory", show: "Callable[[Worker, StateDirectory, Issued, str, Pages], None]"
 ) -> "Callable[[Worker], None]":
     """What to do once the server is ready: issue a credential for a day and show everything."""
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
-    from cli.addresses import client_uris  # noqa: PLC0415
+    from cli.addresses import client_uris, page_urls  # noqa: PLC0415
     from cli.credential import issue  # noqa: PLC0415
+    from turnserver.signaling.pages import new_room  # noqa: PLC0415
 
     def ready(server: "Worker") -> None:
         first = config.auth.shared_secrets[0]
         secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
         uris = client_uris(config, server.listening)
         issued = issue(secret, _USER, _TTL, config.auth.separator, uris)
-        state.keep(issued.password, uris)
-        show(server, state, issued, _line_to_try(issued, state))
+        pages = page_urls(config, uris)
+        state.keep(issued.password, uris, pages[0] if pages else "")
+        room = new_room()
+        calls = [f"{page}call/{room}" for page in pages] if server.signaling is not None else []
+        show(server, state, issued, _line_to_try(issued, state), Pages(pages, calls))
 
     return ready
 
@@ -194,17 +251,23 @@ def invocation(program: str) -> list[str]:
     return ["meshturn"] if everywhere else [str(path)]
 
 
-def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
-    from cli.addresses import page_url, reach, relay_text, stun_uri  # noqa: PLC0415
+def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
+    from cli.addresses import reach, relay_text, stun_uri  # noqa: PLC0415
     from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
 
     console = out_console()
     title(console, "meshturn is up.")
+    if pages.calls:
+        here, *elsewhere = pages.calls
+        title(console, "Open this in two tabs for a call:" if here.startswith("http:") else "Open this for a call:")
+        say(console, f"  {here}")
+        facts(console, [("from elsewhere", url) for url in elsewhere])
+        title(console, "The server:")
     rows = [("URL", str(uri)) for uri in issued.uris]
     # A stun: URI cannot say TCP (RFC 7064), so the one of a TCP listener would be that of the UDP one.
     rows += [("STUN", str(stun_uri(uri))) for uri in issued.uris if uri.secure or uri.transport == "udp"]
-    rows += [("page", page_url(uri)) for uri in issued.uris if uri.secure]
+    rows += [("page", url) for url in pages.roots]
     rows += [("relaying from", relay_text(relay)) for relay in server.relays]
     facts(console, [*rows, ("state", str(state.path))])
     title(console, f"A credential, valid until {issued.expires}:")
@@ -225,17 +288,16 @@ def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str
     say(console, f"  {_line_for_more(state)}", "dim")
 
 
-def _show_json(server: "Worker", state: "StateDirectory", issued: "Issued", line: str) -> None:
-    from cli.addresses import page_url  # noqa: PLC0415
+def _show_json(server: "Worker", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
     from cli.console import emit_json  # noqa: PLC0415
     from cli.running import ready_json  # noqa: PLC0415
 
-    pages = [page_url(uri) for uri in issued.uris if uri.secure]
     more = {
+        "calls": pages.calls,
+        "pages": pages.roots,
         "state_dir": str(state.path),
         "credential": issued.as_json(),
         "probe": line,
-        "pages": pages,
-        "certificate": str(state.certificate_path) if pages else None,
+        "certificate": str(state.certificate_path) if any(uri.secure for uri in issued.uris) else None,
     }
     emit_json({**ready_json(server), **more}, indent=None)

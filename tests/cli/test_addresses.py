@@ -1,12 +1,25 @@
 """The addresses and URIs that clients are given."""
 
 import ipaddress
+import socket
 from typing import Any
 
 import pytest
 
 from cli import addresses
-from cli.addresses import client_uris, expanded, page_url, primary_addresses, reach, relay_text, stun_uri
+from cli.addresses import (
+    client_uris,
+    expanded,
+    free_local_port,
+    is_free_locally,
+    local_loopbacks,
+    page_url,
+    page_urls,
+    primary_addresses,
+    reach,
+    relay_text,
+    stun_uri,
+)
 from stun.address import Address
 from stun.uri import StunUri
 from turnserver.config import Config, Listener
@@ -120,6 +133,34 @@ def test_a_page_is_on_the_port_of_its_turns_uri() -> None:
     """RFC 3986 §3.2.2: an IPv6 address in brackets."""
     assert page_url(StunUri.parse("turns:192.0.2.5:5349")) == "https://192.0.2.5:5349/"
     assert page_url(StunUri.parse("turns:[2001:db8::5]:443")) == "https://[2001:db8::5]:443/"
+
+
+def test_the_pages_of_a_server() -> None:
+    """This machine's own page first; its listener is nothing that TURN clients are told of, and `tls` is no page."""
+    listeners = [
+        {"transport": "udp", "address": "192.0.2.5", "port": 3478},
+        {"transport": "tls", "address": "192.0.2.5", "port": 5349},
+        {"transport": "shared", "address": "192.0.2.5", "port": 443},
+        {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080},
+        {"transport": "shared", "tls": False, "address": "::1", "port": 8080},
+    ]
+    config = Config.model_construct(
+        listeners=tuple(map(Listener.model_validate, listeners)), relay=Config().relay, auth=Config().auth
+    )
+    uris = client_uris(config)
+    assert [uri.port for uri in uris] == [3478, 5349, 443]
+    assert page_urls(config, uris) == ["http://localhost:8080/", "https://192.0.2.5:443/"]
+
+
+def test_ports_of_localhost() -> None:
+    """A port counts as free if it is on every address that ``localhost`` may stand for."""
+    assert local_loopbacks()[0] == "127.0.0.1"
+    port = free_local_port()
+    assert is_free_locally(port)
+    for host in local_loopbacks():
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family):
+            assert not is_free_locally(port)
 
 
 def test_a_wildcard_is_every_address_of_its_family() -> None:

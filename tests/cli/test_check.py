@@ -68,7 +68,6 @@ def test_every_kind_of_listener(run: Run, write: Write, certify: Callable[..., A
         "turn:127.0.0.1:3478?transport=udp",
         "turn:127.0.0.1:3478?transport=tcp",
         "turns:127.0.0.1:443?transport=tcp",
-        "turn:127.0.0.1:80?transport=tcp",
         "turns:[::1]:5349?transport=tcp",
     ]
     people = run("check", "-c", path)
@@ -182,3 +181,66 @@ def test_the_environment_is_checked_too(run: Run) -> None:
         "MESHTURN_REALMS",
         None,
     )
+
+
+ROOMS = """
+listeners: [{transport: shared, tls: false, address: 127.0.0.1, port: 8080}]
+auth: %s
+signaling: %s
+"""
+SHARED = "{shared_secrets: [a-secret-of-the-test-0123456789]}"
+
+
+def rooms_of(run: Run, path: Path) -> dict[str, Any]:
+    result = run("check", "--json", "-c", path)
+    assert result.returncode == 0, result.stdout
+    found: dict[str, Any] = json.loads(result.stdout)["rooms"]
+    return found
+
+
+def test_who_may_join_rooms(run: Run, write: Write) -> None:
+    """A server with rooms that nobody can enter is fine, and says so."""
+    derived = "whoever has a token signed with what auth.shared_secrets give"
+    own = "whoever has a token signed with signaling.key"
+    for auth, signaling, ways in (
+        ("{}", "{}", []),
+        (SHARED, "{}", [derived]),
+        (SHARED, "{open: true}", ["anybody who knows a room's name", derived]),
+        (SHARED, "{key: 0123456789abcdef0123456789abcdef}", [own]),
+    ):
+        found = rooms_of(run, write(ROOMS % (auth, signaling)))
+        assert (found["served"], found["who"]) == (True, ways)
+        assert found["turn_credentials"] == (auth == SHARED)
+    text = run("check", "-c", write(ROOMS % ("{}", "{}"))).stdout
+    assert "nobody: signaling.open is false, and there is no key that could sign a token" in text
+
+
+def test_keys_of_rooms_by_name(run: Run, write: Write) -> None:
+    """Who may ask is said by name; the keys are not."""
+    keys = "{admin_keys: {support: support-key-0123456789}, api_keys: {website: website-key-0123456789}, room_size: 3}"
+    result = run("check", "-c", write(ROOMS % (SHARED, keys)))
+    assert result.returncode == 0, result.stderr
+    assert "support (admin), website" in result.stdout
+    assert "for 3 people each" in result.stdout
+    assert "key-0123456789" not in result.stdout + result.stderr
+
+
+def test_why_there_are_no_rooms(run: Run, write: Write) -> None:
+    """Rooms need a listener that HTTP comes in by."""
+    assert rooms_of(run, write(GOOD))["why_not"] == "there is no shared listener"
+    assert rooms_of(run, write(ROOMS % (SHARED, "{enabled: false}")))["why_not"] == "signaling.enabled is false"
+    result = run("check", "-c", write(GOOD + "signaling: {open: true}"))
+    assert "there are no rooms" in result.stderr
+
+
+def test_a_public_key_that_is_none(run: Run, write: Write, tmp_path: Path) -> None:
+    """The server would not start with it, so it is told here, too."""
+    (tmp_path / "issuer.pem").write_text("not a key")
+    path = write(ROOMS % (SHARED, f"{{public_keys: [{tmp_path / 'issuer.pem'}]}}"))
+    result = run("check", "-c", path)
+    assert result.returncode == 2
+    assert "signaling.public_keys" in result.stderr
+    assert "no public key that could sign room tokens" in result.stderr
+    result = run("serve", "-c", path)
+    assert result.returncode in {2, 3}
+    assert "Traceback" not in result.stderr

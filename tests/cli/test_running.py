@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli.running import announce, announce_json, run_server
+from cli.running import announce, announce_json, call_pages, run_server
 from stun.address import Address
-from turnserver.config import Config
+from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.worker import Worker
@@ -17,6 +17,8 @@ from turnserver.worker import Worker
 SERVER = SimpleNamespace(
     listening=[(ClientTransport.UDP, Address.parse("::1", 3478))],
     relays=(RelayAddress(bytes([10, 0, 0, 1]), bytes([198, 51, 100, 1])),),
+    signaling=None,
+    config=None,
 )
 
 
@@ -37,7 +39,29 @@ def test_ready_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
         "event": "ready",
         "listening": [{"transport": "udp", "address": "::1", "port": 3478}],
         "relays": ["10.0.0.1 (clients are told 198.51.100.1)"],
+        "pages": [],
     }
+
+
+def test_where_the_calls_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a server with rooms: the pages, as a browser would reach them."""
+    listeners = [
+        {"transport": "shared", "address": "192.0.2.5", "port": 443},
+        {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080},
+    ]
+    config = Config.model_construct(listeners=tuple(map(Listener.model_validate, listeners)), relay=Config().relay)
+    listening = [
+        (ClientTransport.TLS, Address.parse("192.0.2.5", 443)),
+        (ClientTransport.TCP, Address.parse("127.0.0.1", 8080)),
+    ]
+    server = SimpleNamespace(listening=listening, relays=(), signaling=object(), config=config)
+    announce(server)
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "calls at http://localhost:8080/call/ROOM",
+        "calls at https://192.0.2.5:443/call/ROOM",
+        "ready",
+    ]
+    assert call_pages(server) == ["http://localhost:8080/", "https://192.0.2.5:443/"]
 
 
 @pytest.mark.net

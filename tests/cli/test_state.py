@@ -23,8 +23,11 @@ def test_the_directory_and_the_secret_are_for_nobody_else(tmp_path: Path) -> Non
     state.prepare()
     assert _mode(state.path) == 0o700
     assert _mode(state.secret_path) == 0o600
+    assert _mode(state.admin_key_path) == 0o600
     assert len(state.secret()) >= 43
-    assert [path.name for path in state.path.iterdir()] == [state.secret_path.name]
+    assert len(state.admin_key()) >= 43
+    assert state.admin_key() != state.secret()
+    assert {path.name for path in state.path.iterdir()} == {state.secret_path.name, state.admin_key_path.name}
 
 
 def test_a_wide_open_umask_changes_nothing(tmp_path: Path) -> None:
@@ -58,7 +61,30 @@ def test_the_first_of_two_that_start_at_once_wins(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "exists", lambda self: False)
     state.prepare()
     assert state.secret() == secret
-    assert len(list(state.path.iterdir())) == 1
+    assert len(list(state.path.iterdir())) == 2
+
+
+def test_the_admin_key_says_what_it_is(tmp_path: Path) -> None:
+    """Rule 24: without one, or with one that others can read, there is a sentence that names it."""
+    state = StateDirectory(tmp_path / "state")
+    with pytest.raises(StartupError, match="There is no admin key"):
+        state.admin_key()
+    state.prepare()
+    state.admin_key_path.chmod(0o644)
+    with pytest.raises(StartupError, match="open to others") as caught:
+        state.admin_key()
+    assert "Others may know the admin key" in caught.value.hint
+
+
+def test_where_the_pages_were(tmp_path: Path) -> None:
+    """What `up` leaves for `meshturn rooms`; nothing before, and nothing when there were no pages."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    assert state.url() == ""
+    state.keep("p", [URI], "http://localhost:8080/")
+    assert state.url() == "http://localhost:8080/"
+    state.keep("p", [URI])
+    assert state.url() == ""
 
 
 @pytest.mark.parametrize("text", ["", "\n", "short\n"])

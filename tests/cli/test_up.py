@@ -1,6 +1,8 @@
 """``meshturn up``: zero configuration, and everything it prints works as printed."""
 
+import contextlib
 import json
+import re
 import shlex
 import signal
 import socket
@@ -25,7 +27,7 @@ Start = Callable[..., Any]
 
 pytestmark = pytest.mark.net
 
-LOCAL = ["up", "--address", "127.0.0.1", "--port", "0", "--tls-port", "0"]
+LOCAL = ["up", "--address", "127.0.0.1", "--port", "0", "--tls-port", "0", "--http-port", "0"]
 
 
 def _paste(line: str, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -106,7 +108,66 @@ def test_the_page(start: Start) -> None:
     found = json.loads(start(*LOCAL, "--json").until("\n"))
     context = ssl.create_default_context(cafile=found["certificate"])
     with urllib.request.urlopen(found["pages"][0] + "healthz", timeout=20, context=context) as answer:
-        assert (answer.status, json.load(answer)) == (200, {"status": "ok"})
+        assert (answer.status, json.load(answer)["status"]) == (200, "ok")
+
+
+def _get(url: str, key: str = "") -> tuple[int, str]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.status, answer.read().decode()
+
+
+def test_a_call(start: Start, home: Path, free_tcp_port: Callable[[], int]) -> None:
+    """The first thing shown is a page that opens as it is, on the name that browsers trust without TLS."""
+    port = free_tcp_port()
+    shown = start(*LOCAL[:-1], port).until("credentials issue")
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    url = lines[lines.index("Open this in two tabs for a call:") + 1]
+    assert next(line for line in lines if "://" in line) == url
+    assert re.fullmatch(rf"http://localhost:{port}/call/[a-z]{{4}}-[a-z]{{4}}-[a-z]{{4}}", url)
+    status, text = _get(url)
+    assert status == 200
+    assert "<script" in text
+    assert json.loads(_get(f"http://localhost:{port}/healthz")[1]) == {"status": "ok", "rooms": 0, "participants": 0}
+    state = StateDirectory(home / ".local" / "state" / "meshturn")
+    assert state.url() == f"http://localhost:{port}/"
+    assert json.loads(_get(state.url() + "v1/rooms", state.admin_key())[1]) == {"rooms": []}
+
+
+def test_a_call_for_programs(start: Start, free_tcp_port: Callable[[], int]) -> None:
+    """The same room on every way to it; the listener of the page is no TURN URL."""
+    port = free_tcp_port()
+    found = json.loads(start(*LOCAL[:-1], port, "--json").until("\n"))
+    tls_port = next(item["port"] for item in found["listening"] if item["transport"] == "tls")
+    room = found["calls"][0].rpartition("/")[2]
+    assert found["calls"] == [f"http://localhost:{port}/call/{room}", f"https://127.0.0.1:{tls_port}/call/{room}"]
+    assert found["pages"] == [f"http://localhost:{port}/", f"https://127.0.0.1:{tls_port}/"]
+    assert not [uri for uri in found["credential"]["uris"] if f":{port}" in uri]
+    assert found["relays"] == ["127.0.0.1"]
+
+
+def test_the_usual_port_is_taken(start: Start) -> None:
+    """Whoever has 8080 keeps it; the page goes elsewhere, and a note says so."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        server = start(*LOCAL[:-2], "--json")
+        url = json.loads(server.until("\n"))["calls"][0]
+        assert not url.startswith("http://localhost:8080/")
+        assert _get(url)[0] == 200
+        code, log = server.stop()
+    assert code == 0
+    assert "Port 8080 of localhost is in use" in log
+    assert url.split("/")[2].partition(":")[2] in log
+
+
+def test_only_with_a_token(start: Start, free_tcp_port: Callable[[], int]) -> None:
+    """The environment has the last word on who may join."""
+    port = free_tcp_port()
+    server = start(*LOCAL[:-1], port, "--json", env={"MESHTURN_SIGNALING__OPEN": "false"})
+    found = json.loads(server.until("\n"))
+    assert found["calls"]
+    assert "by invitation" in _get(found["pages"][0])[1]
 
 
 def test_for_people_there_is_more_than_turn(start: Start, home: Path) -> None:

@@ -1,0 +1,290 @@
+"""``meshturn rooms``: tokens for rooms, and the rooms of a running server."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import click
+
+from cli.exit_codes import ExitCode
+from cli.options import config_option, json_option, parse_duration, state_dir_option
+from cli.roomserver import ApiFailure, RoomServer, parse_url, read_key
+from cli.text import one_line
+
+__all__ = ["close", "kick", "list_rooms", "rooms", "show", "token"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Answer = TypeVar("_Answer")
+
+_CAPS = ("publish", "screen", "message")
+
+
+class Target(NamedTuple):
+    """Which server is meant, with which key, and for whom the answer is."""
+
+    url: str | None
+    key_file: Path | None
+    ca_file: Path | None
+    config_path: Path | None
+    state_dir: Path | None
+    as_json: bool
+
+
+def _url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else parse_url(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _url_option(command: _Command) -> _Command:
+    return click.option(
+        "--url",
+        metavar="URL",
+        callback=_url,
+        help="Where the server's pages are: https://turn.example.org.  [default: what -c says, or `meshturn up` left]",
+    )(command)
+
+
+def _server_options(command: _Command) -> _Command:
+    """What says which server is meant, and with which key."""
+    key_file = click.option(
+        "--key-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A file with an admin key of the server.  [default: from -c, or what `meshturn up` keeps]",
+    )
+    ca_file = click.option(
+        "--ca-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Trust the roots in FILE (PEM) instead of the system's, where --url has https://.",
+    )
+
+    @functools.wraps(command)
+    def with_target(**given: Any) -> Any:
+        target = Target(**{name: given.pop(name) for name in Target._fields})
+        return command(target=target, **given)
+
+    return cast("_Command", _url_option(key_file(ca_file(config_option(state_dir_option(json_option(with_target)))))))
+
+
+@click.group()
+def rooms() -> None:
+    """Sign tokens for rooms; see, close and clear the rooms of a running server."""
+
+
+@rooms.command()
+@click.argument("room")
+@click.option(
+    "--role", type=click.Choice(["host", "member"]), default="member", show_default=True, help="Hosts can moderate."
+)
+@click.option(
+    "--ttl",
+    type=parse_duration,
+    metavar="DURATION",
+    default="1h",
+    show_default=True,
+    help="How long one can enter with it: 90s, 15m, 1h30m, 1d.",
+)
+@click.option("--name", metavar="NAME", help="The name that the participant has, whatever is typed in the lobby.")
+@click.option("--once", is_flag=True, help="Good for one entry: the link cannot be passed on after that.")
+@click.option("--max", "maximum", type=click.IntRange(2, 8), help="People in the room at most.")
+@click.option(
+    "--cap",
+    "caps",
+    type=click.Choice(_CAPS),
+    multiple=True,
+    help="Allow only this; may be given several times.  [default: everything]",
+)
+@_url_option
+@config_option
+@state_dir_option
+@json_option
+def token(  # noqa: PLR0917  click passes them by name
+    room: str,
+    role: str,
+    ttl: int,
+    name: str | None,
+    once: bool,
+    maximum: int | None,
+    caps: tuple[str, ...],
+    url: str | None,
+    config_path: Path | None,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Sign a token for ROOM and print it with the link that it opens.
+
+    It is signed with signaling.key of the configuration, or with what its first shared secret gives; without -c, with
+    the secret that `meshturn up` keeps. The server is not asked. Whoever has the link can enter: the part after the #
+    is a secret that browsers do not send to any server as part of a URL. ROOM may be '*', for every room.
+
+    Exit code 0: signed; 2: there is no key, or the command line is wrong.
+    """
+    import secrets  # noqa: PLC0415  keeps --help quick
+    import time  # noqa: PLC0415
+
+    from cli.roomplace import place_of  # noqa: PLC0415
+    from turnserver.signaling.tokens import TokenError  # noqa: PLC0415
+
+    place = place_of(config_path, state_dir)
+    keys = place.token_keys()
+    now = time.time()
+    try:
+        made = keys.mint(
+            room,
+            role,
+            ttl,
+            now,
+            token_id=secrets.token_urlsafe(12),
+            name=name,
+            caps=caps or None,
+            maximum=maximum,
+            once=once,
+        )
+    except TokenError as error:
+        raise click.UsageError(one_line(str(error))) from None
+    base = place.link_base() if url is None else url
+    link = f"{base}/call/{room}#token={made}" if base and room != "*" else ""
+    answer = {"token": made, "room": room, "role": role, "expires_at": int(now) + ttl, "link": link or None}
+    if as_json:
+        from cli.console import emit_json  # noqa: PLC0415
+
+        emit_json(answer)
+        return
+    from cli.roomview import show_token  # noqa: PLC0415
+
+    show_token(made, link, int(now) + ttl)
+
+
+@rooms.command("list")
+@_server_options
+def list_rooms(target: Target) -> None:
+    """List the rooms of a running server.
+
+    Exit code 0: listed, if there are none too; 1: the server is not there, or does not take the key; 2: the command
+    line is wrong.
+    """
+    found = _ask(target, lambda server: server.get("rooms"))
+    from cli.roomview import show_rooms  # noqa: PLC0415
+
+    _put(found, target.as_json, show_rooms)
+
+
+@rooms.command()
+@click.argument("room")
+@_server_options
+def show(room: str, target: Target) -> None:
+    """Show who is in ROOM, and which way each pair talks: directly or through the relay, over what, how much.
+
+    Exit code 0: shown; 1: there is no such room, the server is not there, or it does not take the key; 2: the command
+    line is wrong.
+    """
+    found = _ask(target, lambda server: server.get("rooms", room))
+    from cli.roomview import show_room  # noqa: PLC0415
+
+    _put(found, target.as_json, show_room)
+
+
+@rooms.command()
+@click.argument("room")
+@_server_options
+def close(room: str, target: Target) -> None:
+    """Close ROOM: everybody is sent out, and what was relayed for them ends.
+
+    Exit code as for show.
+    """
+    _ask(target, lambda server: server.delete("rooms", room))
+    _done(f"The room {room} is closed.", target.as_json)
+
+
+@rooms.command()
+@click.argument("room")
+@click.argument("peer")
+@click.option("--reason", default="", metavar="TEXT", help="What the participant is told.")
+@_server_options
+def kick(room: str, peer: str, reason: str, target: Target) -> None:
+    """Send PEER out of ROOM; an id as `meshturn rooms show` prints it, or a name that only one has.
+
+    Exit code as for show.
+    """
+
+    def remove(server: RoomServer) -> None:
+        server.delete("rooms", room, "peers", _id_of(server, room, peer), query={"reason": reason} if reason else None)
+
+    _ask(target, remove)
+    _done(f"{peer} is out of {room}.", target.as_json)
+
+
+def _id_of(server: RoomServer, room: str, peer: str) -> str:
+    """The id of a participant, given as such or by name."""
+    found = server.get("rooms", room)
+    peers = found.get("peers", []) if isinstance(found, dict) else []
+    ids = [each.get("id") for each in peers if isinstance(each, dict)]
+    if peer in ids:
+        return peer
+    named = [each.get("id") for each in peers if isinstance(each, dict) and each.get("name") == peer]
+    if len(named) == 1:
+        return str(named[0])
+    if named:
+        raise ApiFailure(f"{len(named)} participants are called {one_line(peer, 80)}.", "Give the id.", "ambiguous")
+    raise ApiFailure(f"There is no {one_line(peer, 80)} in {one_line(room, 80)}.", code="not_found")
+
+
+def _ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:
+    """Ask the server that is meant; a failure is told, and ends the command."""
+    try:
+        return question(_server(target))
+    except ApiFailure as failure:
+        if target.as_json:
+            from cli.console import emit_json  # noqa: PLC0415
+
+            emit_json({"ok": False, "error": {"code": failure.code, "msg": str(failure)}})
+        else:
+            from cli.console import error_console, hint, say  # noqa: PLC0415
+
+            say(error_console(), f"Error: {failure}", "bold red")
+            if failure.hint:
+                hint(error_console(), failure.hint)
+        raise click.exceptions.Exit(ExitCode.FAILED) from failure
+
+
+def _server(target: Target) -> RoomServer:
+    from cli.roomplace import place_of, server_at  # noqa: PLC0415  keeps --help quick
+
+    try:
+        key = None if target.key_file is None else read_key(target.key_file)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if target.url is not None and key is not None:
+        return server_at(target.url, key, target.ca_file)
+    place = place_of(target.config_path, target.state_dir)
+    if target.url is not None:
+        if target.config_path is None and target.url != place.link_base():
+            # The key of one server is nothing to show to another.
+            raise click.UsageError("--url needs a key for that server: give --key-file FILE, or -c FILE.")
+        if target.config_path is not None:
+            return server_at(target.url, place.key(), target.ca_file)
+    server = place.server()
+    return server if key is None else dataclasses.replace(server, key=key)
+
+
+def _put(found: Any, as_json: bool, show_it: Callable[[Any], None]) -> None:
+    if as_json:
+        from cli.console import emit_json  # noqa: PLC0415
+
+        emit_json(found)
+    else:
+        show_it(found)
+
+
+def _done(sentence: str, as_json: bool) -> None:
+    from cli.console import emit_json, out_console, say  # noqa: PLC0415
+
+    if as_json:
+        emit_json({"ok": True})
+    else:
+        say(out_console(), sentence)

@@ -1,0 +1,145 @@
+"""Rooms on a terminal. What a server says is a stranger's text: nothing in it may steer the terminal."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import facts, out_console, say, title
+from cli.text import one_line
+
+__all__ = ["show_room", "show_rooms", "show_token"]
+
+_LONGEST = 48
+"""Characters of a name that are shown."""
+
+_PATHS = {"relay": "through the relay", "direct": "directly", "unknown": "not known"}
+
+
+def show_token(token: str, link: str, expires: int) -> None:
+    """Show a room token and the link that it opens."""
+    console = out_console()
+    rows = [("token", token), ("good until", _moment(expires))]
+    facts(console, [("link", link), *rows] if link else rows)
+
+
+def show_rooms(found: Any) -> None:
+    """Show a list of rooms."""
+    console = out_console()
+    rooms = _dicts(_get(found, "rooms"))
+    if not rooms:
+        say(console, "There are no rooms now.")
+        return
+    table = _table("room", "people", "door", "since")
+    for room in rooms:
+        people = f"{_word(room.get('count'))} of {_word(room.get('max'))}"
+        table.add_row(*_cells(_word(room.get("id")), people, _door(room), _moment(room.get("created"))))
+    console.print(table)
+
+
+def show_room(found: Any) -> None:
+    """Show one room: who is in it, and which way each pair talks."""
+    console = out_console()
+    room = found if isinstance(found, dict) else {}
+    peers = _dicts(room.get("peers"))
+    names = {str(peer.get("id")): _word(peer.get("name")) for peer in peers}
+    people = f"{len(peers)} of {_word(room.get('max'))}"
+    title(console, _word(room.get("id")))
+    facts(console, [("people", people), ("door", _door(room)), ("since", _moment(room.get("created")))])
+    if not peers:
+        return
+    table = _table("participant", "name", "role", "media", "since", "signaling")
+    for peer in peers:
+        there = "connected" if peer.get("connected") else "lost, may return"
+        moment = _moment(peer.get("joined"))
+        row = (_word(peer.get("id")), names[str(peer.get("id"))], _word(peer.get("role")), _media(peer), moment, there)
+        table.add_row(*_cells(*row))
+    console.print()
+    console.print(table)
+    pairs = _dicts(room.get("pairs"))
+    if pairs:
+        table = _table("pair", "path", "carried → / ←", "candidates", "round trip")
+        for pair in pairs:
+            table.add_row(*_cells(*_pair(pair, names)))
+        console.print()
+        console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _cells(*texts: str) -> list[Text]:
+    return [Text(one_line(text)) for text in texts]
+
+
+def _pair(pair: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, str, str, str, str]:
+    ends = [str(pair.get(end)) for end in ("a", "b")]
+    who = " ↔ ".join(names.get(end, end) for end in ends)
+    path = _PATHS.get(str(pair.get("path")), "not known")
+    proto, relay_of = pair.get("proto"), pair.get("relay_of")
+    if pair.get("path") == "relay":
+        whose = {"a": names.get(ends[0], ends[0]), "b": names.get(ends[1], ends[1]), "both": "both"}.get(str(relay_of))
+        path += f", {_word(proto).upper()}" if proto else ""
+        path += f" ({whose})" if whose else ""
+    if pair.get("seen_by") == "clients":
+        path += ", they say"
+    carried = _get(pair, "bytes")
+    amount = f"{_amount(_get(carried, 'a_to_b'))} / {_amount(_get(carried, 'b_to_a'))}"
+    kinds = _get(pair, "candidates")
+    listed = " / ".join(_kinds(_get(kinds, end)) for end in ("a", "b"))
+    stats = _get(pair, "reports")
+    times = [_get(_get(stats, end), "rtt") for end in ("a", "b")]
+    known = [float(time) for time in times if isinstance(time, int | float) and not isinstance(time, bool)]
+    return who, path, amount, listed, f"{max(known):.0f} ms" if known else "–"
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _dicts(value: Any) -> Sequence[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _word(value: Any) -> str:
+    return "–" if value is None else one_line(str(value), _LONGEST)
+
+
+def _door(room: Mapping[str, Any]) -> str:
+    if not room.get("locked"):
+        return "open"
+    return "knock first" if room.get("knock") else "locked"
+
+
+def _media(peer: Mapping[str, Any]) -> str:
+    media = peer.get("media")
+    on = [word for key, word in (("a", "microphone"), ("v", "camera"), ("s", "screen")) if _get(media, key)]
+    return ", ".join(on) or "none"
+
+
+def _kinds(value: Any) -> str:
+    return ", ".join(_word(each) for each in value[:8]) if isinstance(value, list) and value else "–"
+
+
+def _amount(value: Any) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _moment(value: Any) -> str:
+    try:
+        return datetime.fromtimestamp(float(value), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "–"
