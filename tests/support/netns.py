@@ -31,11 +31,11 @@ CLONE_NEWNET = 0x40000000
 class NetworkNamespace:
     """A namespace of its own with loopback up; a context manager that removes it.
 
-    Skips the test where the tools or the privileges for it are lacking.
+    Skips the test where the tools or the privileges for it are lacking. Its name is random unless one is given.
     """
 
-    def __init__(self) -> None:
-        self.name = f"meshturn-{secrets.token_hex(4)}"
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or f"meshturn-{secrets.token_hex(4)}"
         self._ip = require_tool("ip")
         self._tc = require_tool("tc")
 
@@ -43,7 +43,11 @@ class NetworkNamespace:
         made = subprocess.run([self._ip, "netns", "add", self.name], capture_output=True, text=True, check=False)
         if made.returncode != 0:
             pytest.skip(f"network namespaces need root (CAP_SYS_ADMIN): {made.stderr.strip()}")
-        self.ip("link set lo up")
+        command = [self._ip, "-n", self.name, "link", "set", "lo", "up"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            subprocess.run([self._ip, "netns", "del", self.name], check=True)
+            pytest.skip(f"network namespaces need root (CAP_NET_ADMIN): {made.stderr.strip()}")
         return self
 
     def __exit__(

@@ -9,9 +9,11 @@ __all__ = ["DEBIAN_PACKAGES", "require_tool"]
 
 DEBIAN_PACKAGES = {
     "chromium": "chromium",
+    "conntrack": "conntrack",
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",
+    "ss": "iproute2",
     "tc": "iproute2",
     "turnutils_natdiscovery": "coturn",
     "turnutils_peer": "coturn",
