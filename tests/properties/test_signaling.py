@@ -67,7 +67,7 @@ class Calls(RuleBasedStateMachine):
     @initialize(rooms=st.tuples(*[st.sampled_from([*ROOMS, "blue", None])] * 4))
     def begin(self, rooms: tuple[str | None, ...]) -> None:
         settings = {"replay_messages": REPLAY, "queue_bytes": QUEUE, "room_size": 3, "rate": 1e6, "burst": 10**6}
-        self.world = World(joins_per_minute=10**6, **settings)
+        self.world = World(joins_per_minute=10**6, sessions_per_socket=10**3, **settings)
         self.callers = [Caller(self.world, name) for name in ("ann", "bob", "cem", "dan")]
         settle(list(self.callers))
         for caller, room in zip(self.callers, rooms, strict=True):
@@ -137,6 +137,16 @@ class Calls(RuleBasedStateMachine):
         self.callers[cut].connect()
         for caller in self.callers:
             caller.pump()
+
+    @rule(cut=picks, speaker=picks, count=st.integers(8, 30), back=st.booleans())
+    def miss_much(self, cut: int, speaker: int, count: int, back: bool) -> None:
+        """More is said than is kept."""
+        self.callers[cut].drop()
+        for _ in range(count):
+            self.speak(speaker, None)
+        if back:
+            self.callers[cut].connect()
+            self.callers[cut].pump()
 
     @rule(pick=picks, name=st.text("abc", max_size=5))
     def change(self, pick: int, name: str) -> None:
@@ -216,6 +226,7 @@ class Calls(RuleBasedStateMachine):
             assert session.room is None or session.peer_id in state.rooms[session.room].members
             assert (session.connection is None) == (("gap", session.sid) in state.timers)
         assert sum(state.sockets.values()) == len(state.connections)
+        assert sum(state.held.values()) == len(state.peers)
 
 
 def test_calls() -> None:

@@ -203,6 +203,8 @@ class Client:
             self.heard.append(frame)
             if frame["t"] == "hello_ok":
                 self.session = frame
+                if not frame["resumed"]:
+                    self.seq = self.n = 0
             if "seq" in frame:
                 assert frame["seq"] > self.seq, "numbers go up"
                 self.seq = frame["seq"]

@@ -8,7 +8,9 @@ from typing import Any
 from tests.support.signal_hub import COUNTED, World
 from tests.support.signal_schema import validate_client, validate_server
 
-__all__ = ["Party", "settle"]
+__all__ = ["RELAYED", "Party", "settle"]
+
+RELAYED = frozenset({"desc", "cand", "reset", "restart", "msg"})
 
 
 class Party:
@@ -45,6 +47,8 @@ class Party:
         self.unsent: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self.asked: dict[str, dict[str, Any]] = {}
         self.greeted = False
+        self.synced = False
+        """News were lost once: what is relayed may be from somebody who has left since."""
 
     # The socket
 
@@ -149,6 +153,8 @@ class Party:
             self._handle(self.inbox.popleft())
 
     def _handle(self, frame: dict[str, Any]) -> None:
+        if frame["t"] in RELAYED and not self.synced:
+            assert frame["from"] in self.peers, f"{self.name} does not know who says {frame}"
         if "seq" in frame:
             assert frame["seq"] > self.seq, f"{self.name}: {frame['seq']} after {self.seq}"
             self.seq = frame["seq"]
@@ -200,6 +206,7 @@ class Party:
 
     def _on_sync(self, frame: dict[str, Any]) -> None:
         assert frame["at"] >= self.seq
+        self.synced = True
         self.seq = frame["at"]
         self.lost += frame["lost"]
         self._on_joined(frame)

@@ -53,6 +53,7 @@ _Candidates = Annotated[tuple[Candidate | None, ...], Field(max_length=64)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
+    t: str = ""  # first on the wire, whatever follows
     id: RequestId | None = None
     ack: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
 
@@ -69,7 +70,7 @@ class Hello(_Said):
     """The first message on a socket: a new session, or (with `resume`) an old one."""
 
     t: Literal["hello"] = "hello"
-    v: int
+    v: Annotated[int, Field(ge=0, le=2**53 - 1)]
     feat: _Features = ()
     token: Annotated[str, StringConstraints(max_length=8192)] | None = field(default=None, repr=False)
     client: ClientInfo | None = None

@@ -54,8 +54,7 @@ def end_session(state: State, session: Session, reason: LeaveReason, now: Now, *
     if session.connection is not None:
         session.connection.session = None
         session.connection = None
-    del state.sessions[session.sid]
-    del state.peers[session.peer_id]
+    state.remove_session(session)
     state.timers.drop(("gap", session.sid))
     state.fact(SessionEnded(session.peer_id, reason))
 
@@ -97,7 +96,7 @@ def _resume(state: State, connection: Connection, message: Hello, now: Now) -> N
         old.session = None
         session.outbox.detach()
         state.part(old, ErrorCode.REPLACED, "another socket goes on with this session")
-    session.address, session.address_key = connection.address, connection.address_key
+    state.move_session(session, connection)
     _attach(state, session, connection, message, now)
     found = state.member_of(session)
     if found is not None and old is None:
@@ -109,7 +108,6 @@ def _attach(state: State, session: Session, connection: Connection, message: Hel
     """Give the session this socket, and tell its client all that it has missed."""
     resume = message.resume
     session.connection = connection
-    session.host = connection.host
     connection.session = session
     state.timers.drop(("gap", session.sid))
     state.timers.drop(("hello", str(connection.cid)))
@@ -149,12 +147,14 @@ def _begin(state: State, connection: Connection, message: Hello, now: Now) -> No
     grant = _admit(state, connection, message.token, now)
     if len(state.sessions) >= state.settings.sessions:
         raise Refusal(ErrorCode.SERVER_FULL, "the server has as many clients as it may have", retry=10_000, fatal=True)
+    most = state.settings.sockets_per_address * state.settings.sessions_per_socket
+    if state.held[connection.address_key] >= most:
+        raise Refusal(ErrorCode.RATE_LIMITED, "too many sessions of your address", retry=10_000, fatal=True)
     if grant.once:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
     session = Session(state.name(16), state.peer_id(), grant, connection, settings=state.settings, client=client)
-    state.sessions[session.sid] = session
-    state.peers[session.peer_id] = session
+    state.add_session(session)
     state.fact(SessionOpened(session.peer_id, session.address, grant.subject, client))
     _attach(state, session, connection, message, now)
 

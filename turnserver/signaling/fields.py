@@ -90,7 +90,8 @@ Counter = Annotated[int, Field(ge=1, le=_SAFE)]
 """`n` and `seq`: from 1 up."""
 Millis = Annotated[int, Field(ge=0, le=_SAFE)]
 """Unix time or a duration, in milliseconds."""
-Number = Annotated[int | float, Field(ge=-1e15, le=1e15)]
+_MOST: Final = 10**15
+Number = Annotated[int, Field(ge=-_MOST, le=_MOST)] | Annotated[float, Field(ge=-_MOST, le=_MOST)]
 Word = Annotated[str, StringConstraints(max_length=32)]
 Text = Annotated[str, StringConstraints(max_length=256)]
 SomeId = Annotated[str, StringConstraints(min_length=1, max_length=32)]

@@ -68,12 +68,14 @@ _From = Annotated[PeerId, Field(alias="from")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
+    t: str = ""  # first on the wire, whatever follows
     re: RequestId | None = None
     seq: Counter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _News:
+    t: str = ""
     seq: Counter | None = None
 
 

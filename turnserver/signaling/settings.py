@@ -53,6 +53,8 @@ class HubSettings:
     credential_lifetime: int = 600
     """What to assume of ICE servers when there is no minter."""
     sockets_per_address: int = 20
+    sessions_per_socket: int = 4
+    """Sessions of one address, those included that wait for their client, for each socket that it may have."""
     joins_per_minute: int = 10
     rate: float = 30.0
     burst: int = 120

@@ -1,6 +1,7 @@
 """All tables of the hub, and what everybody who changes them needs: frames out, commands, facts, names, time."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
@@ -82,6 +83,8 @@ class State:
         self.timers = Timers()
         self.sockets: dict[str, int] = {}
         """Sockets by address key."""
+        self.held: Counter[str] = Counter()
+        """Sessions by address key."""
         self.failures: Book[str] = Book(_MAX_ADDRESSES)
         """Failed admissions by address key, on the monotonic clock."""
         self.bans: Book[tuple[str, str, str]] = Book(_MAX_BANS)
@@ -186,6 +189,32 @@ class State:
         """Everything that has happened since the last time."""
         found, self._facts = self._facts, []
         return found
+
+    # Sessions
+
+    def add_session(self, session: Session) -> None:
+        """One more session."""
+        self.sessions[session.sid] = session
+        self.peers[session.peer_id] = session
+        self.held[session.address_key] += 1
+
+    def move_session(self, session: Session, connection: Connection) -> None:
+        """The session's client comes from elsewhere now."""
+        self._let_go(session)
+        session.address, session.address_key = connection.address, connection.address_key
+        session.host = connection.host
+        self.held[session.address_key] += 1
+
+    def remove_session(self, session: Session) -> None:
+        """One less."""
+        del self.sessions[session.sid]
+        del self.peers[session.peer_id]
+        self._let_go(session)
+
+    def _let_go(self, session: Session) -> None:
+        self.held[session.address_key] -= 1
+        if not self.held[session.address_key]:
+            del self.held[session.address_key]
 
     # Names
 

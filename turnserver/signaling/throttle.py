@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import inf
 from typing import Final, Generic, TypeVar
 
 __all__ = ["Book", "Bucket", "Flood", "address_key"]
@@ -68,11 +69,16 @@ class Flood:
 
 
 class Book(Generic[_Key]):
-    """Counts with an end, by key, and not more than ``size`` of them: those that end first are forgotten first."""
+    """Counts with an end, by key, and not more than ``size`` of them: the oldest are forgotten first.
+
+    Counting takes the same time however many there are, for strangers make us count.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._entries: dict[_Key, tuple[int, float]] = {}
+        self._earliest = inf
+        """Nothing ends before that."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -89,9 +95,14 @@ class Book(Generic[_Key]):
     def add(self, key: _Key, time: float, end: float) -> None:
         """One more for ``key``; the first one sets the end."""
         count = self.count(key, time)
-        if key not in self._entries and len(self._entries) >= self._size:
-            self._make_room(time)
-        self._entries[key] = (count + 1, self._entries[key][1] if count else end)
+        if count:
+            self._entries[key] = (count + 1, self._entries[key][1])
+            return
+        self._entries.pop(key, None)
+        if len(self._entries) >= self._size:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = (1, end)
+        self._earliest = min(self._earliest, end)
 
     def extend(self, key: _Key, time: float, end: float) -> None:
         """Count ``key`` until then, or until a later end that it had."""
@@ -101,14 +112,7 @@ class Book(Generic[_Key]):
 
     def is_full(self, time: float) -> bool:
         """True if another key would push out one that has not ended."""
-        if len(self._entries) >= self._size:
-            self._sweep(time)
+        if len(self._entries) >= self._size and time >= self._earliest:
+            self._entries = {key: entry for key, entry in self._entries.items() if time < entry[1]}
+            self._earliest = min((end for _, end in self._entries.values()), default=inf)
         return len(self._entries) >= self._size
-
-    def _sweep(self, time: float) -> None:
-        self._entries = {key: entry for key, entry in self._entries.items() if time < entry[1]}
-
-    def _make_room(self, time: float) -> None:
-        self._sweep(time)
-        if len(self._entries) >= self._size:
-            del self._entries[min(self._entries, key=lambda key: self._entries[key][1])]

@@ -787,6 +787,7 @@ def test_the_allocations_of_some_users_or_of_everybody() -> None:
 
 
 def test_an_allocation_that_is_opening_is_not_there_yet_and_an_ended_one_not_any_more() -> None:
+    """`TurnCore.allocations` tells of what stands, which is less than what the tables hold."""
     world = World(automatic=False)
     client = world.client()
     client.challenge()

@@ -7,16 +7,25 @@ from typing import Any
 import pytest
 
 from tests.support.signal_hub import World
-from tests.support.signal_party import Party, settle
+from tests.support.signal_party import RELAYED, Party, settle
 from turnserver.signaling.errors import ErrorCode, Refusal
 
 __all__: list[str] = []
 
 Step = Callable[[Party, Party], None]
 
+
+def join_and_hear(ann: Party, bob: Party) -> None:
+    """Ann comes in, and before she has the answer, Bob talks to her, if he has heard of her."""
+    ann.ask("join", room="blue", name="ann")
+    bob.pump()
+    if bob.peers:
+        bob.say("msg", data="welcome")
+
+
 SCRIPT: list[Step] = [
     lambda ann, bob: bob.ask("join", room="blue", name="bob") and None,
-    lambda ann, bob: ann.ask("join", room="blue", name="ann") and None,
+    join_and_hear,
     lambda ann, bob: ann.say("desc", to=bob.id, pc="a1", desc={"type": "offer", "sdp": "v=0"}),
     lambda ann, bob: ann.say("cand", to=bob.id, pc="a1", list=[{"candidate": "candidate:1", "sdpMid": "0"}]),
     lambda ann, bob: bob.say("desc", to=ann.id, pc="b1", rpc="a1", desc={"type": "answer", "sdp": "v=0"}),
@@ -28,8 +37,6 @@ SCRIPT: list[Step] = [
     lambda ann, bob: ann.say("reset", to=bob.id, pc="a2", why="test"),
     lambda ann, bob: ann.say("msg", to=bob.id, data={"bye": True}),
 ]
-
-RELAYED = {"desc", "cand", "reset", "restart", "msg"}
 
 
 def act(*, budget: dict[str, int] | None = None, after: int = 0, notices: bool = True) -> tuple[Party, Party]:
@@ -54,7 +61,7 @@ def shown(party: Party) -> list[tuple[Any, ...]]:
     """What the others have said to this one, without what differs between runs: names and numbers."""
     kept = []
     for frame in party.told:
-        if frame["t"] in RELAYED:
+        if frame["t"] in RELAYED and frame.get("data") != "welcome":
             kept.append(tuple((key, str(value)) for key, value in sorted(frame.items()) if key not in {"seq", "from"}))
     return kept
 
@@ -403,6 +410,35 @@ def test_a_server_has_so_many_sessions() -> None:
     assert eve.hello()["code"] == "server_full"
     assert eve.closed_with == 4503
     assert eve.drain()[-1]["reconnect"] == "fresh"
+
+
+def test_an_address_has_so_many_sessions() -> None:
+    """Sessions wait a minute for their client: one address must not fill the server with those it leaves behind."""
+    world = World(sockets_per_address=2)
+    codes = []
+    for number in range(9):
+        client = world.client(str(number))
+        client.open()
+        codes.append(client.hello().get("code"))
+        client.cut()
+    assert codes == [None] * 8 + ["rate_limited"]
+    other = world.client("other", address="198.51.100.1")
+    other.open()
+    assert other.hello()["t"] == "hello_ok"
+    world.pass_time(60.0)
+    assert set(world.hub._state.held) == {"198.51.100.1"}
+
+
+def test_a_session_that_moves_counts_where_it_is() -> None:
+    world = World()
+    ann = world.enter("ann")[0]
+    ann.cut()
+    ann.address = "198.51.100.1"
+    ann.open()
+    ann.resume()
+    assert dict(world.hub._state.held) == {"198.51.100.1": 1}
+    ann.say("bye")
+    assert dict(world.hub._state.held) == {}
 
 
 def test_a_version_that_we_do_not_speak() -> None:

@@ -62,7 +62,7 @@ def test_a_book_counts_until_the_end() -> None:
 
 
 def test_a_book_has_an_end_too() -> None:
-    """What ends first is forgotten first; what has ended makes room before that."""
+    """The oldest is forgotten first; what has ended takes no place for long."""
     book: Book[int] = Book(3)
     for number in range(3):
         book.add(number, 0.0, 10.0 + number)

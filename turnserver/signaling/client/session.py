@@ -67,7 +67,6 @@ _logger = logging.getLogger("meshturn.client")
 class _Session:
     sid: str
     key: str
-    cid: str
     seq: int = 0
     """The highest number handled."""
     acked: int = 0
@@ -120,6 +119,7 @@ class SignalClient:
         self._entropy = entropy
         self._pause = pause
         self._session: _Session | None = None
+        self._cid = ""  # of the socket in use
         self._heartbeat = 15.0
         self._requests: OrderedDict[str, _Request] = OrderedDict()
         self._last_id = 0
@@ -321,6 +321,7 @@ class SignalClient:
         if isinstance(versions, list) and VERSION not in versions:
             self._final = SignalError("unsupported_version", "The server speaks none of our versions.")
             raise self._final
+        self._cid = welcome.text("cid")
         self.limits = welcome.child("limits")
         self._heartbeat = max(welcome.number("hb", 15_000) / 1000, 0.001)
         if self._session is not None and (answer := await self._hello(socket, self._session)) is not None:
@@ -362,16 +363,16 @@ class SignalClient:
     def _welcomed(self, answer: Frame) -> bool:
         """Take over what hello_ok says; whether the session is a new one."""
         old = self._session
-        sid, key, cid = answer.text("sid"), answer.text("key"), answer.text("cid")
+        sid, key = answer.text("sid"), answer.text("key")
         if not sid or not key:
             raise SignalError("internal", "The server's hello_ok has no session in it.")
         if answer.has("you"):
             self.you = answer.child("you")
         if old is None or not answer.flag("resumed"):
-            self._session = _Session(sid, key, cid)
+            self._session = _Session(sid, key)
             self._outbox.clear()
             return True
-        old.sid, old.key, old.cid = sid, key, cid
+        old.sid, old.key = sid, key
         self._arrived(old, answer.count("n"))
         if next(iter(old.sent), old.n + 1) > answer.count("n") + 1:
             self._session = None
@@ -464,8 +465,7 @@ class SignalClient:
 
     def _parted(self, frame: Frame) -> SignalError | None:
         """A goodbye: for us, or for a socket that we no longer use."""
-        session = self._session
-        if session is not None and frame.has("cid") and frame.text("cid") != session.cid:
+        if self._cid and frame.has("cid") and frame.text("cid") != self._cid:
             return None
         reason = frame.error()
         how = frame.text("reconnect")
