@@ -1,5 +1,8 @@
-"""A client that does what docs/signaling.md asks of one: nothing it sends or hears is lost or doubled, however often its
-socket is. It keeps counted frames until the server has them, repeats requests, and handles each number once."""
+"""A client that does what docs/signaling.md asks of one.
+
+Nothing it sends or hears is lost or doubled, however often its socket is. It keeps counted frames until the server has
+them, repeats requests, and handles each number once.
+"""
 
 import json
 from collections import OrderedDict, deque
@@ -198,7 +201,7 @@ class Party:
             raise AssertionError(frame)
 
     def _on_goodbye(self, frame: dict[str, Any]) -> None:
-        self.stopped = self.stopped or frame["reconnect"] == "never" and frame["code"] != "replaced"
+        self.stopped = self.stopped or (frame["reconnect"] == "never" and frame["code"] != "replaced")
 
     def _on_joined(self, frame: dict[str, Any]) -> None:
         self.room = frame["room"]["id"]

@@ -1,9 +1,9 @@
 """The exchanges that are kept as golden transcripts. ``python -m tests.support.signal_scenarios`` writes them anew.
 
 A transcript is a list. Its first entry says what it shows and how the hub is set; then come the frames of clients
-(``from`` is the client's name) and of the server (``from`` is ``server``, ``to`` the client's name) in their order, with the
-time (``at``, in seconds), and between them what happens to sockets (``socket``: open, cut, stall; ``close``: the code with
-which the server closed) and what operators do (``do``).
+(``from`` is the client's name) and of the server (``from`` is ``server``, ``to`` the client's name) in their order, with
+the time (``at``, in seconds), and between them what happens to sockets (``socket``: open, cut, stall; ``close``: the
+code with which the server closed) and what operators do (``do``).
 """
 
 import json
@@ -327,7 +327,7 @@ def crowd(world: World) -> None:
 @scenario()
 def drain(world: World) -> None:
     """The server stops: everybody is told when to come back."""
-    ann, bob = come(world, "ann", "bob")
+    _ann, _bob = come(world, "ann", "bob")
     world.operate("drain", after=2.0)
     late = world.client("late")
     late.open()

@@ -29,7 +29,7 @@ export class Peer extends EventTarget {
   #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #Pc; #home; #publishes; #later; #never; #recovery;
   #connection = null; #remote = null; #retired = new Set(); #answered = new Set(); #early = null;
   #chain = Promise.resolve(); #queued = 0; #state = 'connecting'; #was = false; #gap; #gaveUp = false; #errors = 0; #closed = false;
-  #restarting = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #camera = new MediaStream(); #screen = null;
+  #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #camera = new MediaStream(); #screen = null;
 
   /**
    * @param {object} options
@@ -153,6 +153,7 @@ export class Peer extends EventTarget {
     }
     if (this.#connection.bound === null) return; // the first path is still being looked for
     this.#restarting = true;
+    this.#yields = false;
     const connection = this.#connection;
     try {
       await this.#freshIce(why);
@@ -160,7 +161,10 @@ export class Peer extends EventTarget {
       this.#restarting = false;
     }
     if (this.#closed) return;
-    if (connection === this.#connection) connection.restartIce();
+    if (connection === this.#connection) {
+      if (this.#yields) this.#expectOffer(connection);
+      else connection.restartIce();
+    }
     const again = this.#again;
     this.#again = null;
     if (again) this.restart(again);
@@ -177,6 +181,14 @@ export class Peer extends EventTarget {
     } finally {
       this.#awaitFresh = null;
     }
+  }
+
+  /** The other end was first to ask for a restart: its offer renews our path, too, and offers do not cross. */
+  #expectOffer(connection) {
+    const before = this.pc.remoteDescription;
+    this.#later(() => {
+      if (connection === this.#connection && this.pc.remoteDescription?.sdp === before?.sdp) connection.restartIce();
+    }, OFFER_PATIENCE);
   }
 
   #pause(delay) {
@@ -204,6 +216,11 @@ export class Peer extends EventTarget {
   /** @param {object} frame a `desc`, `cand`, `reset` or `restart` from the other end */
   receive(frame) {
     if (this.#closed || this.#queued > MOST_QUEUED) return;
+    if (frame.t === 'restart') {
+      // The server takes one request after the other: of two ends that restart at once, one hears this before its answer.
+      this.#yields = this.#restarting;
+      return;
+    }
     this.#enqueue(() => this.#handle(frame));
   }
 
@@ -234,6 +251,7 @@ export class Peer extends EventTarget {
     this.#info = {...peer};
     this.#gap = Boolean(peer.gap);
     this.resync();
+    this.#recovery.suspect(); // a server that has forgotten us may have dropped our relays as well
     this.#refresh();
   }
 
@@ -258,7 +276,7 @@ export class Peer extends EventTarget {
 
   async #handle(frame) {
     const {t, pc: theirs, rpc} = frame;
-    if (t === 'restart' || this.#retired.has(theirs)) return; // of a restart the fresh credentials and the offer tell us
+    if (this.#retired.has(theirs)) return;
     if (t === 'reset') {
       this.#heardReset(theirs);
       return;

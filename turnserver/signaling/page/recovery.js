@@ -1,7 +1,7 @@
 /**
  * When a connection is in trouble, and what to do about it: the steps and their times, and nothing of how they are done.
  *
- *     disconnected for 2 s without a byte  → restart ICE
+ *     disconnected for 2 s without a byte  → restart ICE; so is a connection that is suspected
  *     failed                               → restart ICE, and after 10 s rebuild
  *     not connected 10 s after a rebuild   → rebuild again; after the third, give up
  *     not failed, but never connected 20 s → as if failed
@@ -66,6 +66,11 @@ export class Recovery {
     this.#ladder = null;
   }
 
+  /** It says that it is connected, and may be wrong (the server's relays may have gone with its sessions): watch it. */
+  suspect() {
+    if (this.#state === 'connected') this.#startWatching();
+  }
+
   /** No more of this. */
   stop() {
     this.reset();
@@ -99,10 +104,12 @@ export class Recovery {
       if (this.#watch !== watch) return;
       const now = await this.#bytes();
       if (this.#watch !== watch) return;
-      if (now > before) {
+      if (now <= before) {
+        this.#act.restart('disconnected');
+      } else if (this.#state !== 'connected') {
         before = now;
         watch.timer = this.#later(look, this.#timing.silence);
-      } else this.#act.restart('disconnected');
+      }
     };
     if (this.#watch === watch) watch.timer = this.#later(look, this.#timing.silence);
   }
