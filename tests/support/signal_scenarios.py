@@ -1,7 +1,7 @@
 """The exchanges that are kept as golden transcripts. ``python -m tests.support.signal_scenarios`` writes them anew.
 
 A transcript is a list. Its first entry says what it shows and how the hub is set; then come the frames of clients
-(``from`` is the client's name) and of the server (``from`` is ``server``, ``to`` the client's name) in their order, with
+(``from`` is the client's name) and of the server (``from`` is ``server``, ``to`` the client's name) in order, with
 the time (``at``, in seconds), and between them what happens to sockets (``socket``: open, cut, stall; ``close``: the
 code with which the server closed) and what operators do (``do``).
 """
