@@ -244,8 +244,8 @@ class TestCall:
             ann.connected()
             ann.click("stats-button")
             ann.see("drawer")
-            ann.until("/direct/.test(document.querySelector('[data-testid=peer-stats]').innerText)")
-            ann.until(r"/Down\s+[1-9]\d* kbit/.test(document.querySelector('[data-testid=peer-stats]').innerText)")
+            ann.until("/direct/.test(document.querySelector('[data-testid=peer-stats]')?.innerText)")
+            ann.until(r"/Down\s+[1-9]\d* kbit/.test(document.querySelector('[data-testid=peer-stats]')?.innerText)")
             assert ann.page.inner_text("[data-testid=peer-stats] h3") == "Ben <b>bold</b>"
             assert "credential is good for" in ann.text("credential-life")
             ann.shot("drawer")

@@ -53,7 +53,8 @@ def test_the_key_is_for_nobody_else(state: StateDirectory) -> None:
     """Rule 24: mode 0600 from the first byte on, and nothing left behind."""
     ensure_certificate(state, NAMES, NOW)
     assert stat.S_IMODE(state.key_path.stat().st_mode) == 0o600
-    assert {path.name for path in state.path.iterdir()} == {"shared-secret", "certificate.pem", "certificate.key"}
+    kept = {"shared-secret", "admin-key", "certificate.pem", "certificate.key"}
+    assert {path.name for path in state.path.iterdir()} == kept
 
 
 def test_it_is_kept_between_runs(state: StateDirectory) -> None:
