@@ -40,6 +40,7 @@ ALLOWED = {
         "turnserver.core.types",
         "turnserver.errors",
         "turnserver.net",
+        "turnserver.receiver",
         "turnserver.streams",
         "stun",
     ),
@@ -48,6 +49,7 @@ ALLOWED = {
         "turnserver.core.types",
         "turnserver.errors",
         "turnserver.net",
+        "turnserver.receiver",
         "turnserver.streams",
         "stun",
     ),
@@ -63,6 +65,7 @@ ALLOWED = {
     ),
     "turnserver.errors": (),
     "turnserver.net": ("turnserver.errors", "stun"),
+    "turnserver.receiver": ("turnserver.net", "stun"),
     "turnserver.streams": ("turnserver.errors", "turnserver.net", "stun"),
 }
 """Project modules that each part may import, by the longest prefix; parts not named here are the composition."""

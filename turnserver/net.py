@@ -14,9 +14,8 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import ifaddr
 
@@ -25,7 +24,7 @@ from stun.address import Address
 __all__ = [
     "DONT_FRAGMENT",
     "TOS_BYTE",
-    "Received",
+    "Destination",
     "Sockaddr",
     "TosPolicy",
     "UdpSocket",
@@ -42,24 +41,11 @@ Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 TosPolicy = Literal["clear", "copy"]
 """Whether DSCP and ECN of a relayed packet are carried to the next leg (RFC 8656 §14) or left zero."""
 
-Received = tuple[Any, ...]
-"""One datagram as the socket method returned it: the payload comes first, the source last.
-
-``(data, source)``; or, from a socket that receives the TOS, ``(data, messages, flags, source)``, where the TOS is
-``messages[0][2][TOS_BYTE]`` if there are any messages. No tuple is made that CPython would not make anyway.
-"""
-
 DONT_FRAGMENT: Final = 0x100
 """The bit above the TOS byte in a `UdpSocket`'s mode: datagrams leave with DF set."""
 
-_MAX_DATAGRAM: Final = 65535
-"""No UDP payload is longer (65507 bytes on IPv4, 65527 on IPv6), so nothing received is ever truncated."""
-
-_ANCILLARY_SIZE: Final = socket.CMSG_SPACE(4)
-"""Room for the one control message asked for: TOS is one byte, the traffic class an ``int``."""
-
 TOS_BYTE: Final = 0 if sys.byteorder == "little" else -1
-"""Where the TOS octet stands in either form of that control message."""
+"""Where the TOS octet stands in a received control message: TOS is one byte, the traffic class an ``int``."""
 
 _LINUX: Final = sys.platform == "linux"
 _IP_MTU_DISCOVER: Final = 10  # linux/in.h; Python does not name these
@@ -138,91 +124,28 @@ def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_b
 class UdpSocket:
     """A socket of `bind_udp`, with its counters and with what is known of its options.
 
+    It is read by a `turnserver.receiver.Receiver` and written through a `Destination`. ``fd`` is -1 once it is closed.
     ``mode`` is the TOS byte in force, or-ed with `DONT_FRAGMENT`; options are changed only when the next datagram needs
     others. ``packets_out``, ``bytes_out`` (payload) and ``dropped`` count what was sent and what could not be.
     """
 
-    __slots__ = ("_receive", "bytes_out", "dropped", "mode", "packets_out", "segments", "sendto", "sock")
+    __slots__ = ("bytes_out", "dropped", "fd", "mode", "packets_out", "segments", "sendto", "sock")
 
-    def __init__(self, sock: socket.socket, *, receive_tos: bool) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sendto = sock.sendto
+        self.fd = sock.fileno()
         self.mode = 0
         self.segments = _supports_segments(sock)
         self.packets_out = 0
         self.bytes_out = 0
         self.dropped = 0
-        self._receive: Callable[[], Received] = (
-            partial(sock.recvmsg, _MAX_DATAGRAM, _ANCILLARY_SIZE)
-            if receive_tos
-            else partial(sock.recvfrom, _MAX_DATAGRAM)
-        )
 
-    def receive(self, limit: int) -> list[Received]:
-        """Up to ``limit`` waiting datagrams; fewer when there are no more, or when an error on the socket was reported.
+    def to(self, sockaddr: Sockaddr) -> "Destination":
+        """Where to send datagrams for that address."""
+        return Destination(self, sockaddr)
 
-        Such an error belongs to something sent earlier and is used up by being reported; what waits behind it is read
-        when the socket, still readable, is next served.
-        """
-        burst: list[Received] = []
-        append = burst.append
-        receive = self._receive
-        try:
-            for _ in range(limit):
-                append(receive())
-        except OSError:
-            return burst
-        return burst
-
-    def send(self, data: bytes | memoryview, sockaddr: Sockaddr, mode: int) -> bool:
-        """Send one datagram; False, and counted, if it had to be dropped.
-
-        A full buffer drops it. Any other error may be left over from *another* destination: an ICMP error that came
-        back is reported by the next call on the socket, whomever that is for. Reporting clears it, so a second try
-        tells whose error it was (rule 25).
-        """
-        if mode != self.mode:
-            self._switch(mode)
-        try:
-            self.sendto(data, sockaddr)
-        except OSError as error:
-            if error.errno in _BUFFER_FULL or not self._sent(data, sockaddr):
-                self.dropped += 1
-                return False
-        self.packets_out += 1
-        self.bytes_out += len(data)
-        return True
-
-    def send_run(self, datagrams: list[bytes], sockaddr: Sockaddr, mode: int) -> bool:
-        """Send datagrams, all of one size, with one system call; on the wire there is no difference.
-
-        False if none was sent, whatever the reason: the caller then sends them one by one and meets the reason there.
-        """
-        size = len(datagrams[0])
-        if not self.segments or not 0 < size <= _MAX_SEGMENT or len(datagrams) > _MAX_SEGMENTED // size:
-            return False
-        if mode != self.mode:
-            self._switch(mode)
-        try:
-            self.sock.sendmsg(datagrams, ((_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE(size)),), 0, sockaddr)
-        except OSError:
-            return False
-        self.packets_out += len(datagrams)
-        self.bytes_out += len(datagrams) * size
-        return True
-
-    def close(self) -> None:
-        """Close the socket; what is sent afterwards is counted as dropped."""
-        self.sock.close()
-
-    def _sent(self, data: bytes | memoryview, sockaddr: Sockaddr) -> bool:
-        try:
-            self.sendto(data, sockaddr)
-        except OSError:
-            return False
-        return True
-
-    def _switch(self, mode: int) -> None:
+    def switch(self, mode: int) -> None:
         """Set the options of the IP header (RFC 8656 §14) that differ from those in force."""
         changed = mode ^ self.mode
         self.mode = mode
@@ -233,6 +156,68 @@ class UdpSocket:
                 _set_dont_fragment(self.sock, mode & DONT_FRAGMENT != 0)
         except OSError:
             return  # a closed socket; the send that follows counts its datagram as dropped
+
+    def close(self) -> None:
+        """Close the socket; what is sent afterwards is counted as dropped."""
+        self.fd = -1
+        self.sock.close()
+
+
+class Destination:
+    """One address that a `UdpSocket` sends to."""
+
+    __slots__ = ("_socket", "sockaddr")
+
+    def __init__(self, socket: UdpSocket, sockaddr: Sockaddr) -> None:
+        self._socket = socket
+        self.sockaddr = sockaddr
+
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        """Send one datagram; False, and counted, if it had to be dropped. ``tos`` may have `DONT_FRAGMENT` in it.
+
+        A full buffer drops it. Any other error may be left over from *another* destination: an ICMP error that came
+        back is reported by the next call on the socket, whomever that is for. Reporting clears it, so a second try
+        tells whose error it was (rule 25).
+        """
+        socket = self._socket
+        if tos != socket.mode:
+            socket.switch(tos)
+        sendto = socket.sendto  # a local: CPython 3.11 is slow to call what stands in a slot
+        try:
+            sendto(data, self.sockaddr)
+        except OSError as error:
+            if error.errno in _BUFFER_FULL or not self._sent(data):
+                socket.dropped += 1
+                return False
+        socket.packets_out += 1
+        socket.bytes_out += len(data)
+        return True
+
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        """Send datagrams, all of one size, with one system call; on the wire there is no difference.
+
+        False if none was sent, whatever the reason: the caller then sends them one by one and meets the reason there.
+        """
+        socket = self._socket
+        size = len(datagrams[0])
+        if not socket.segments or not 0 < size <= _MAX_SEGMENT or len(datagrams) > _MAX_SEGMENTED // size:
+            return False
+        if tos != socket.mode:
+            socket.switch(tos)
+        try:
+            socket.sock.sendmsg(datagrams, ((_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE(size)),), 0, self.sockaddr)
+        except OSError:
+            return False
+        socket.packets_out += len(datagrams)
+        socket.bytes_out += len(datagrams) * size
+        return True
+
+    def _sent(self, data: bytes | memoryview) -> bool:
+        try:
+            self._socket.sendto(data, self.sockaddr)
+        except OSError:
+            return False
+        return True
 
 
 def set_tos(sock: socket.socket, tos: int) -> None:

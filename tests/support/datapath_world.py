@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -94,19 +94,19 @@ class MemoryPath:
         self.runs: list[int] = []
         self.frames: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
 
-    def send(self, frame: bytes, tos: int = 0) -> bool:
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
         if self.refuses:
             return False
-        self.frames.put_nowait((frame, tos))
+        self.frames.put_nowait((bytes(data), tos))
         return True
 
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
-        assert len({len(frame) for frame in frames}) == 1
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        assert len({len(data) for data in datagrams}) == 1
         if self.refuses or not self.takes_runs:
             return False
-        self.runs.append(len(frames))
-        for frame in frames:
-            self.frames.put_nowait((frame, tos))
+        self.runs.append(len(datagrams))
+        for data in datagrams:
+            self.frames.put_nowait((bytes(data), tos))
         return True
 
     async def next(self) -> tuple[bytes, int]:
@@ -138,19 +138,24 @@ class Sent(NamedTuple):
 
 
 class RecordingHop:
-    """A hop that keeps what it was told to send, and in what runs."""
+    """A hop that keeps what it was told to send, and in what runs, if it takes any."""
 
     def __init__(self, expires: float) -> None:
         self.expires = expires
         self.sent: list[Sent] = []
+        self.takes_runs = True
         self.runs: list[int] = []
 
-    def send(self, payload: bytes | memoryview, tos: int) -> None:
-        self.sent.append(Sent(bytes(payload), tos))
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        self.sent.append(Sent(bytes(data), tos))
+        return True
 
-    def send_run(self, payloads: list[bytes], tos: int) -> None:
-        self.runs.append(len(payloads))
-        self.sent += [Sent(payload, tos) for payload in payloads]
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        if not self.takes_runs:
+            return False
+        self.runs.append(len(datagrams))
+        self.sent += [Sent(bytes(data), tos) for data in datagrams]
+        return True
 
 
 def client(port: int = 40000, transport: ClientTransport = ClientTransport.UDP) -> FiveTuple:

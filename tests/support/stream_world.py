@@ -5,7 +5,7 @@ import contextlib
 import logging
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -111,13 +111,15 @@ class RecordingHop:
         self.payloads: list[bytes] = []
         self.runs: list[int] = []
 
-    def send(self, payload: bytes | memoryview, tos: int) -> None:
-        self.payloads.append(bytes(payload))
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        self.payloads.append(bytes(data))
         self.runs.append(1)
+        return True
 
-    def send_run(self, payloads: list[bytes], tos: int) -> None:
-        self.payloads += payloads
-        self.runs.append(len(payloads))
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        self.payloads += map(bytes, datagrams)
+        self.runs.append(len(datagrams))
+        return True
 
 
 class Gateway:

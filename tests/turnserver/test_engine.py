@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 import pytest
 
@@ -33,11 +34,11 @@ class MemoryPath:
     def __init__(self) -> None:
         self.channels: dict[int, ChannelHop] = {}
 
-    def send(self, frame: bytes, tos: int = 0) -> bool:
-        return bool(frame) or tos == 0
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        return bool(data) or tos == 0
 
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
-        return all(self.send(frame, tos) for frame in frames)
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        return all(self.send(data, tos) for data in datagrams)
 
 
 class MemoryTransport:

@@ -8,8 +8,12 @@ TCP relays (RFC 6062) carry connections, not packets, and have a seam of their o
 The client side of a route is a `ClientPath`, which the client's transport owns. The datapath hangs a `ChannelHop` for
 each of the client's channels into ``path.channels``; the transport, on reading ChannelData from that client, finds the
 hop there and calls it. So the look-up costs a dictionary access on either side and neither side imports the other.
+
+What passes here is *lent*: a packet stays in the memory it was received into, and is there only for the time of the
+call. Whoever cannot send it on at once copies it.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from stun.address import Address
@@ -25,11 +29,14 @@ class ChannelHop(Protocol):
     expires: float
     """Monotonic time, in seconds, after which the transport must not use the hop (it hands the frame to the core)."""
 
-    def send(self, payload: bytes | memoryview, tos: int) -> None:
-        """Send one datagram to the peer; errors are counted, never raised. ``tos`` is the DSCP/ECN byte seen, or 0."""
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        """Send one datagram to the peer; False, and counted, if it had to be dropped. Never raises.
 
-    def send_run(self, payloads: list[bytes], tos: int) -> None:
-        """Send datagrams that came in one after another, all of one size, as ``send`` would, but cheaper."""
+        ``tos`` is the DSCP/ECN byte seen, or 0.
+        """
+
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        """Send datagrams of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 
 class ClientPath(Protocol):
@@ -41,10 +48,10 @@ class ClientPath(Protocol):
     padded: bool
     """True where ChannelData is padded to four bytes (streams, RFC 8656 §12.5)."""
 
-    def send(self, frame: bytes, tos: int = 0) -> bool:
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped (a full buffer, a path gone)."""
 
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
         """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId, Route
-from turnserver.net import Sockaddr, UdpSocket
+from turnserver.net import Destination, UdpSocket, to_sockaddr
+from turnserver.receiver import Receiver, Source, from_source, to_source
 from turnserver.relay.base import ClientPath
 
 __all__ = ["Hop", "PeerSocket"]
@@ -21,7 +22,7 @@ _SWEEP_FLOOR: Final = 16
 class PeerSocket:
     """The socket of one relayed transport address, with its routes, its permissions and its counters.
 
-    ``routes`` finds a peer's hop by what ``recvfrom`` returned; ``dropped`` counts what did not reach the client.
+    ``routes`` finds a peer's hop by where a datagram came from; ``dropped`` counts what did not reach the client.
     ``quota`` and ``full_round`` belong to the drain loop (`turnserver.relay.sockets`): how many datagrams to read next
     time, and when that many were last there.
     """
@@ -35,24 +36,24 @@ class PeerSocket:
         "full_round",
         "packets_to_client",
         "quota",
-        "receive",
+        "receiver",
         "relay",
         "routes",
         "udp",
     )
 
-    def __init__(self, relay: RelayId, udp: UdpSocket) -> None:
+    def __init__(self, relay: RelayId, udp: UdpSocket, receiver: Receiver) -> None:
         self.relay = relay
         self.udp = udp
-        self.receive = udp.receive
-        self.routes: dict[Sockaddr, Hop] = {}
+        self.receiver = receiver
+        self.routes: dict[Source, Hop] = {}
         self.quota = 1
         self.full_round = 0
         self.packets_to_client = 0
         self.bytes_to_client = 0
         self.dropped = 0
         self._ip_size = 4 if udp.sock.family == socket.AF_INET else 16
-        self._permitted: dict[str, float] = {}
+        self._permitted: dict[bytes, float] = {}
         self._sweep_at = _SWEEP_FLOOR
 
     def counters(self) -> Counters:
@@ -67,18 +68,18 @@ class PeerSocket:
 
     def allow(self, ip: bytes, until: float, now: float) -> None:
         """Permit a peer. Lapsed permissions are cleared away when their number has doubled, so memory is bounded."""
-        self._permitted[_text(ip)] = until
+        self._permitted[ip] = until
         if len(self._permitted) >= self._sweep_at:
-            self._permitted = {text: end for text, end in self._permitted.items() if end > now}
+            self._permitted = {ip: end for ip, end in self._permitted.items() if end > now}
             self._sweep_at = max(_SWEEP_FLOOR, 2 * len(self._permitted))
 
     def forbid(self, ip: bytes) -> None:
         """Take a permission away."""
-        self._permitted.pop(_text(ip), None)
+        self._permitted.pop(ip, None)
 
-    def permits(self, peer: Sockaddr, now: float) -> bool:
+    def permits(self, peer: Source, now: float) -> bool:
         """Whether ``peer`` has a permission, or a live channel (which the core gives only with a permission)."""
-        if self._permitted.get(peer[0], now) > now:
+        if self._permitted.get(from_source(peer).ip, now) > now:
             return True
         hop = self.routes.get(peer)
         return hop is not None and hop.expires > now
@@ -90,36 +91,26 @@ class PeerSocket:
         self.udp.close()
 
 
-class Hop:
+class Hop(Destination):
     """One channel, both ways: ``send`` takes the client's payloads to the peer, ``reply`` takes the peer's back.
 
     It is what the client's transport finds in ``path.channels`` (`turnserver.relay.base.ChannelHop`).
     """
 
-    __slots__ = ("_udp", "channel", "client", "expires", "link", "padded", "path", "peer", "reply")
+    __slots__ = ("channel", "client", "expires", "link", "padded", "path", "peer", "reply")
 
-    def __init__(self, route: Route, path: ClientPath, link: PeerSocket, peer: Sockaddr) -> None:
+    def __init__(self, route: Route, path: ClientPath, link: PeerSocket) -> None:
+        super().__init__(link.udp, to_sockaddr(route.peer))
+        self.peer = to_source(route.peer)
         self.client = route.client
         self.channel = route.channel
         self.expires = route.expires
         self.path = path
         self.padded = path.padded
         self.reply = path.send
-        self.peer = peer
         self.link = link
-        self._udp = link.udp
 
-    def send(self, payload: bytes | memoryview, tos: int) -> None:
-        """Send one datagram to the peer; errors are counted, never raised."""
-        self._udp.send(payload, self.peer, tos)
-
-    def send_run(self, payloads: list[bytes], tos: int) -> None:
-        """Send datagrams of one size to the peer; errors are counted, never raised."""
-        if not self._udp.send_run(payloads, self.peer, tos):
-            for payload in payloads:
-                self._udp.send(payload, self.peer, tos)
-
-    def leads(self, link: PeerSocket, peer: Sockaddr) -> bool:
+    def leads(self, link: PeerSocket, peer: Source) -> bool:
         """Whether this is the way from that relay to that peer."""
         return self.link is link and self.peer == peer
 
@@ -129,7 +120,3 @@ class Hop:
             del self.path.channels[self.channel]
         if self.link.routes.get(self.peer) is self:
             del self.link.routes[self.peer]
-
-
-def _text(ip: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(ip) == 4 else socket.AF_INET6, ip)

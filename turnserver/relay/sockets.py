@@ -23,17 +23,8 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
-from turnserver.net import (
-    DONT_FRAGMENT,
-    TOS_BYTE,
-    Received,
-    Sockaddr,
-    TosPolicy,
-    UdpSocket,
-    bind_udp,
-    from_sockaddr,
-    to_sockaddr,
-)
+from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.relay.base import ClientSender, DatapathSink
 from turnserver.relay.icmp import enable_errors, read_errors
 from turnserver.relay.peersocket import Hop, PeerSocket
@@ -59,7 +50,7 @@ _READABLE: Final = 1
 """EPOLLIN; anything else in an event means that the socket has an error to tell."""
 
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
-_HEADER: Final = struct.Struct("!HH").pack
+_put_header: Final = struct.Struct("!HH").pack_into
 
 
 class AsyncioDatapath:
@@ -86,6 +77,7 @@ class AsyncioDatapath:
         self._private_epoll = private_epoll
         self._epoll: select.epoll | None = None
         self._round = 0
+        self._receivers: dict[int, Receiver] = {}
         self._sink: DatapathSink
         self._clients: ClientSender
         self._loop: asyncio.AbstractEventLoop
@@ -108,7 +100,7 @@ class AsyncioDatapath:
         except OSError as error:
             raise DatapathError(f"cannot bind a relay to {bind}: {error.strerror or error}") from error
         enable_errors(sock)
-        link = PeerSocket(relay, UdpSocket(sock, receive_tos=self._copies_tos))
+        link = PeerSocket(relay, UdpSocket(sock), self._receiver(sock.family))
         self._links[relay] = self._by_fd[sock.fileno()] = link
         if self._epoll is not None:
             self._epoll.register(sock.fileno(), _READABLE)
@@ -138,7 +130,7 @@ class AsyncioDatapath:
         link = self._links.get(route.relay)
         if link is None or not link.reaches(route.peer):
             return
-        peer = to_sockaddr(route.peer)
+        peer = to_source(route.peer)
         hop = self._hops.get((route.client, route.channel))
         if hop is not None:
             if hop.leads(link, peer):
@@ -151,7 +143,7 @@ class AsyncioDatapath:
         path = self._clients.path(route.client)
         if path is None:
             return
-        hop = Hop(route, path, link, peer)
+        hop = Hop(route, path, link)
         self._hops[route.client, route.channel] = path.channels[route.channel] = link.routes[peer] = hop
 
     def remove_route(self, client: FiveTuple, channel: int) -> None:
@@ -178,7 +170,7 @@ class AsyncioDatapath:
         if link is None:
             return
         if link.reaches(peer):
-            link.udp.send(data, to_sockaddr(peer), DONT_FRAGMENT if dont_fragment else 0)
+            link.udp.to(to_sockaddr(peer)).send(data, DONT_FRAGMENT if dont_fragment else 0)
         else:
             link.udp.dropped += 1
 
@@ -195,6 +187,12 @@ class AsyncioDatapath:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
+
+    def _receiver(self, family: int) -> Receiver:
+        receiver = self._receivers.get(family)
+        if receiver is None:
+            receiver = self._receivers[family] = open_receiver(family, SOCKET_BURST)
+        return receiver
 
     def _forget(self, hop: Hop) -> None:
         del self._hops[hop.client, hop.channel]
@@ -223,88 +221,100 @@ class AsyncioDatapath:
                 if link.full_round == this_round - 1:
                     quota = quota * 2 if quota < SOCKET_BURST else SOCKET_BURST
                 quota = quota if quota < share else share  # min() is a call too many here
-                burst = link.receive(quota)
-                count = len(burst)
+                count = self._forward_one(link, now) if quota == 1 else self._forward(link, quota, now)
                 if count == quota:
                     link.full_round = this_round
                 link.quota = count or 1
-                if count == 1:
-                    self._forward_one(link, burst[0], now)
-                else:
-                    self._forward(link, burst, now)
                 budget -= quota
 
     def _serve(self, link: PeerSocket) -> None:
         """The same for one socket, where there is no private ``epoll``."""
         now = self._clock()
         self._tell_errors(link, now)
-        self._forward(link, link.receive(SOCKET_BURST), now)
+        self._forward(link, SOCKET_BURST, now)
 
-    def _forward_one(self, link: PeerSocket, packet: Received, now: float) -> None:
-        """What `_forward` does, for a burst of one: when many relays carry little each, this is the common case."""
-        data = packet[0]
-        hop = link.routes.get(packet[-1])
+    def _forward_one(self, link: PeerSocket, now: float) -> int:
+        """What `_forward` does, for one datagram: when many relays carry little each, this is the common case."""
+        receiver = link.receiver
+        received = receiver.one(link.udp)
+        if received is None:
+            return 0
+        size, peer, tos = received
+        frame = receiver.frame
+        hop = link.routes.get(peer)
         if hop is None or hop.expires <= now:
-            self._pass_up(link, packet[-1], data, now)
-            return
-        size = len(data)
-        frame = _HEADER(hop.channel, size) + data
+            self._pass_up(link, peer, bytes(frame[HEADROOM : HEADROOM + size]), now)
+            return 1
+        _put_header(frame, 0, hop.channel, size)
+        whole = HEADROOM + size
         if hop.padded:
-            frame += _PADDING[size & 3]
-        if hop.reply(frame, packet[1][0][2][TOS_BYTE] if self._copies_tos and packet[1] else 0):
+            whole = _pad(frame, whole)
+        reply = hop.reply
+        if reply(frame[:whole], tos):
             link.packets_to_client += 1
             link.bytes_to_client += size
         else:
             link.dropped += 1
+        return 1
 
-    def _forward(self, link: PeerSocket, burst: list[Received], now: float) -> None:
-        """Take datagrams of peers to their clients (RFC 8656 §11.3, §12.7)."""
-        copies_tos = self._copies_tos
+    def _forward(self, link: PeerSocket, quota: int, now: float) -> int:
+        """Take up to ``quota`` datagrams of peers to their clients (RFC 8656 §11.3, §12.7); gives how many there were.
+
+        Fewer when there are no more, or when an error on the socket was reported.
+        """
         routes = link.routes
-        run: list[bytes] = []
+        run: list[memoryview] = []
         run_hop: Hop | None = None
-        run_size = run_tos = tos = 0
-        for packet in burst:
-            data = packet[0]
-            hop = routes.get(packet[-1])
+        count = run_size = run_tos = 0
+        for frame, (size,), (peer, tos) in link.receiver.burst(link.udp, quota):
+            count += 1
+            hop = routes.get(peer)
             if hop is None or hop.expires <= now:
-                self._pass_up(link, packet[-1], data, now)
+                self._pass_up(link, peer, bytes(frame[HEADROOM : HEADROOM + size]), now)
                 continue
-            size = len(data)
-            frame = _HEADER(hop.channel, size) + data
+            _put_header(frame, 0, hop.channel, size)
+            whole = HEADROOM + size
             if hop.padded:
-                frame += _PADDING[size & 3]
-            if copies_tos:
-                tos = packet[1][0][2][TOS_BYTE] if packet[1] else 0
+                whole = _pad(frame, whole)
             if hop is run_hop and size == run_size and tos == run_tos:
-                run.append(frame)
+                run.append(frame[:whole])
                 continue
             if run_hop is not None:
                 _reply(link, run_hop, run, run_size, run_tos)
-            run = [frame]
+            run = [frame[:whole]]
             run_hop = hop
             run_size = size
             run_tos = tos
         if run_hop is not None:
             _reply(link, run_hop, run, run_size, run_tos)
+        return count
 
-    def _pass_up(self, link: PeerSocket, peer: Sockaddr, data: bytes, now: float) -> None:
+    def _pass_up(self, link: PeerSocket, peer: Source, data: bytes, now: float) -> None:
         """A datagram without a live channel: to the core if its sender has a permission, else nowhere."""
         if link.permits(peer, now):
             link.packets_to_client += 1
             link.bytes_to_client += len(data)
-            self._sink.peer_datagram(link.relay, from_sockaddr(peer), data)
+            self._sink.peer_datagram(link.relay, from_source(peer), data)
         else:
             link.dropped += 1
 
     def _tell_errors(self, link: PeerSocket, now: float) -> None:
         """RFC 8656 §11.5: it is the peer that the datagram was for who needs the permission, not the ICMP's sender."""
         for error in read_errors(link.udp.sock, ERROR_BURST):
-            if link.permits(error.peer, now):
-                self._sink.peer_icmp(link.relay, from_sockaddr(error.peer), error.type, error.code, error.data)
+            peer = from_sockaddr(error.peer)
+            if link.permits(to_source(peer), now):
+                self._sink.peer_icmp(link.relay, peer, error.type, error.code, error.data)
 
 
-def _reply(link: PeerSocket, hop: Hop, frames: list[bytes], size: int, tos: int) -> None:
+def _pad(frame: memoryview, size: int) -> int:
+    """Pad ChannelData to four bytes in place (RFC 8656 §12.5); gives the new size."""
+    padding = _PADDING[size & 3]
+    padded = size + len(padding)
+    frame[size:padded] = padding
+    return padded
+
+
+def _reply(link: PeerSocket, hop: Hop, frames: list[memoryview], size: int, tos: int) -> None:
     """Send a run of frames to a client; ``size`` is that of each payload."""
     if len(frames) > 1 and hop.path.send_run(frames, tos):
         link.packets_to_client += len(frames)

@@ -4,6 +4,7 @@ A transport delivers whole frames with their 5-tuple; stream framing, TLS and th
 for which the client's path has a live hop goes straight there (see `turnserver.relay.base`), all else to the sink.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from stun.address import Address
@@ -28,11 +29,11 @@ class ChannelHop(Protocol):
 
     expires: float
 
-    def send(self, payload: bytes | memoryview, tos: int) -> None:
-        """Send one datagram to the peer of the channel."""
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        """Send one datagram to the peer of the channel; False, and counted, if it had to be dropped."""
 
-    def send_run(self, payloads: list[bytes], tos: int) -> None:
-        """Send datagrams that came in one after another, all of one size, as ``send`` would, but cheaper."""
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
+        """Send datagrams of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 
 class Path(Protocol):
@@ -41,10 +42,10 @@ class Path(Protocol):
     channels: dict[int, ChannelHop]
     padded: bool
 
-    def send(self, frame: bytes, tos: int = 0) -> bool:
-        """Send one whole frame to the client; False if it had to be dropped."""
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        """Send one whole frame to the client, or copy it; False if it had to be dropped."""
 
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
         """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
 
 

@@ -9,7 +9,7 @@ makes answers pile up all the same, or takes nothing for too long, is disconnect
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from stun.constants import HEADER_LENGTH, MAGIC_COOKIE
@@ -146,30 +146,30 @@ class StreamConnection:
 
     # To the client
 
-    def send(self, frame: bytes, tos: int = 0) -> bool:
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped. A stream has no ``tos`` per frame."""
-        queued = self._queued + len(frame) + _FRAME_COST
-        if queued > self._limit and not self._has_room(frame, queued):
+        queued = self._queued + len(data) + _FRAME_COST
+        if queued > self._limit and not self._has_room(data, queued):
             return False
         self._queued = queued
-        self._queue.append(frame)
+        self._queue.append(bytes(data))
         transport = self._transport
         transport.packets_out += 1
-        transport.bytes_out += len(frame)
+        transport.bytes_out += len(data)
         if not self._waiting:
             self._waiting = True
             transport.flush_soon(self)
         return True
 
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
+    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
         """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
-        count = len(frames)
-        size = len(frames[0]) * count
+        count = len(datagrams)
+        size = len(datagrams[0]) * count
         queued = self._queued + size + _FRAME_COST * count
         if queued > self._limit or self.stream is None:
             return False
         self._queued = queued
-        self._queue += frames
+        self._queue += map(bytes, datagrams)
         transport = self._transport
         transport.packets_out += count
         transport.bytes_out += size
@@ -235,7 +235,7 @@ class StreamConnection:
         self._queued = 0
         return data
 
-    def _has_room(self, frame: bytes, queued: int) -> bool:
+    def _has_room(self, frame: bytes | memoryview, queued: int) -> bool:
         """Whether a frame may exceed the limit: media must not, answers may a little, and then the client has gone."""
         transport = self._transport
         if self.stream is None:
@@ -391,7 +391,7 @@ def _can_be_stun(data: bytes, at: int, length: int) -> bool:
 
 
 def _flush(hop: ChannelHop, run: list[bytes]) -> None:
-    if len(run) == 1:
-        hop.send(run[0], 0)
-    else:
-        hop.send_run(run, 0)
+    if len(run) > 1 and hop.send_run(run, 0):
+        return
+    for payload in run:
+        hop.send(payload, 0)

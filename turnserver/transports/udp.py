@@ -9,13 +9,15 @@ can cut it up again (`turnserver.net.UdpSocket.send_run`), and likewise for fram
 """
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
-from turnserver.net import TOS_BYTE, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import ChannelHop, FrameSink, TransportCounters
 from turnserver.transports.startup import startup_error
 
@@ -31,28 +33,21 @@ LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
 
 _HEADER_SIZE: Final = 4
+_PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
+_read_header: Final = struct.Struct("!HH").unpack_from
 
 
-class UdpPath:
+class UdpPath(Destination):
     """The way to one client of one listener; see `turnserver.transports.base.Path`."""
 
-    __slots__ = ("_sockaddr", "_socket", "channels", "client")
+    __slots__ = ("channels", "client")
 
     padded = False
 
     def __init__(self, client: FiveTuple, socket: UdpSocket, sockaddr: Sockaddr) -> None:
+        super().__init__(socket, sockaddr)
         self.channels: dict[int, ChannelHop] = {}
         self.client = client
-        self._socket = socket
-        self._sockaddr = sockaddr
-
-    def send(self, frame: bytes, tos: int = 0) -> bool:
-        """Send one whole frame to the client; False if it had to be dropped."""
-        return self._socket.send(frame, self._sockaddr, tos)
-
-    def send_run(self, frames: list[bytes], tos: int = 0) -> bool:
-        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
-        return self._socket.send_run(frames, self._sockaddr, tos)
 
 
 class UdpTransport:
@@ -76,7 +71,7 @@ class UdpTransport:
         self.address = address
         self._copies_tos = tos == "copy"
         self._clock = clock
-        self._paths: dict[Sockaddr, UdpPath] = {}
+        self._paths: dict[Source, UdpPath] = {}
         self._socket: UdpSocket | None = None
         self._open = False
         self._packets_in = 0
@@ -107,29 +102,30 @@ class UdpTransport:
         except OSError as error:
             raise startup_error("UDP", self.address, error) from error
         self._sink = sink
-        self._socket = UdpSocket(sock, receive_tos=self._copies_tos)
+        self._socket = UdpSocket(sock)
+        receiver = open_receiver(sock.family, LISTENER_BURST)
         self._open = True
         self.address = from_sockaddr(sock.getsockname())
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock.fileno(), self._drain, self._socket)
+        self._loop.add_reader(sock.fileno(), self._drain, self._socket, receiver)
 
     def path(self, client: FiveTuple) -> UdpPath | None:
         """The path of a client, made if need be; None before the start and after the end."""
         if self._socket is None or not self._open:
             return None
-        sockaddr = to_sockaddr(client.client)
-        path = self._paths.get(sockaddr)
+        source = to_source(client.client)
+        path = self._paths.get(source)
         if path is None:
-            path = self._paths[sockaddr] = UdpPath(client, self._socket, sockaddr)
+            path = self._paths[source] = UdpPath(client, self._socket, to_sockaddr(client.client))
         return path
 
     def release(self, client: FiveTuple) -> None:
         """Forget a path that carries no route any more."""
-        self._paths.pop(to_sockaddr(client.client), None)
+        self._paths.pop(to_source(client.client), None)
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
         """Send one whole frame; False if it had to be dropped. No path is made for it."""
-        return self._socket is not None and self._socket.send(frame, to_sockaddr(client.client), 0)
+        return self._socket is not None and self._socket.to(to_sockaddr(client.client)).send(frame)
 
     def close_client(self, client: FiveTuple) -> None:
         """There is no connection to close."""
@@ -143,34 +139,28 @@ class UdpTransport:
         self._loop.remove_reader(self._socket.sock.fileno())
         self._socket.close()
 
-    def _drain(self, socket: UdpSocket) -> None:
+    def _drain(self, socket: UdpSocket, receiver: Receiver) -> None:
         """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink."""
-        copies_tos = self._copies_tos
         paths = self._paths
-        burst = socket.receive(LISTENER_BURST)
         now = self._clock()
-        run: list[bytes] = []
+        run: list[memoryview] = []
         run_hop: ChannelHop | None = None
-        octets = run_size = run_tos = tos = 0
-        for packet in burst:
-            data = packet[0]
-            size = len(data) - _HEADER_SIZE
+        count = octets = run_size = run_tos = 0
+        for frame, (size,), (source, tos) in receiver.burst(socket, LISTENER_BURST):
+            count += 1
             octets += size
-            if size < 0:
+            if size < _HEADER_SIZE:
                 self._dropped += 1
                 continue
-            first = data[0]
-            if first & 0xC0 == 0x40:
-                length = data[2] << 8 | data[3]
-                if length > size:
+            number, length = _read_header(frame, HEADROOM)
+            if number & 0xC000 == 0x4000:
+                if length > size - _HEADER_SIZE:
                     self._dropped += 1
                     continue
-                path = paths.get(packet[-1])
-                hop = None if path is None else path.channels.get(first << 8 | data[1])
+                path = paths.get(source)
+                hop = None if path is None else path.channels.get(number)
                 if hop is not None and hop.expires > now:
-                    if copies_tos:
-                        tos = packet[1][0][2][TOS_BYTE] if packet[1] else 0
-                    payload = data[_HEADER_SIZE : _HEADER_SIZE + length]
+                    payload = frame[_PAYLOAD_AT : _PAYLOAD_AT + length]
                     if hop is run_hop and length == run_size and tos == run_tos:
                         run.append(payload)
                         continue
@@ -181,31 +171,31 @@ class UdpTransport:
                     run_size = length
                     run_tos = tos
                     continue
-            elif first > 3:
+            elif number > 0x03FF:
                 self._dropped += 1
                 continue
             if run_hop is not None:  # what came before must not overtake the sink's doings
                 _flush(run_hop, run, run_tos)
                 run_hop = None
-            self._pass_up(packet[-1], data)
+            self._pass_up(source, bytes(frame[HEADROOM : HEADROOM + size]))
         if run_hop is not None:
             _flush(run_hop, run, run_tos)
-        self._packets_in += len(burst)
-        self._bytes_in += octets + _HEADER_SIZE * len(burst)
+        self._packets_in += count
+        self._bytes_in += octets
 
-    def _pass_up(self, source: Sockaddr, data: bytes) -> None:
+    def _pass_up(self, source: Source, data: bytes) -> None:
         if not self._open:
             return  # the sink closed the listener in the middle of a burst
         path = self._paths.get(source)
         if path is not None:
             client = path.client
         else:
-            client = FiveTuple(self.kind, from_sockaddr(source), self.address, self.listener)
+            client = FiveTuple(self.kind, from_source(source), self.address, self.listener)
         self._sink.client_frame(client, data)
 
 
-def _flush(hop: ChannelHop, run: list[bytes], tos: int) -> None:
-    if len(run) == 1:
-        hop.send(run[0], tos)
-    else:
-        hop.send_run(run, tos)
+def _flush(hop: ChannelHop, run: list[memoryview], tos: int) -> None:
+    if len(run) > 1 and hop.send_run(run, tos):
+        return
+    for payload in run:
+        hop.send(payload, tos)

@@ -24,7 +24,7 @@ from tests.support.peer import UdpPeer, refused_address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
 from turnserver.net import TosPolicy, set_tos
-from turnserver.relay.base import Datapath
+from turnserver.relay.base import ChannelHop, Datapath
 from turnserver.relay.sockets import SOCKET_BURST, TURN_BURST, AsyncioDatapath
 
 pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
@@ -85,6 +85,13 @@ def host(request: pytest.FixtureRequest) -> str:
 
 def frame(payload: bytes, channel: int = CHANNEL) -> bytes:
     return channel.to_bytes(2, "big") + len(payload).to_bytes(2, "big") + payload
+
+
+def send_all(hop: ChannelHop, payloads: list[bytes]) -> None:
+    """As a transport does it: together if that can be, else one by one."""
+    if not hop.send_run(payloads):
+        for payload in payloads:
+            hop.send(payload)
 
 
 async def test_it_is_a_datapath(world: World) -> None:
@@ -254,9 +261,10 @@ async def test_a_hop_takes_the_payload_to_the_peer(world: World, host: str) -> N
         for payload in (b"hello", b"", bytes(65507)):
             path.channels[CHANNEL].send(payload, 0)
             assert peer.receive() == (payload, relayed)
-        path.channels[CHANNEL].send_run([b"one", b"two"], 0)
-        assert [peer.receive() for _ in range(2)] == [(b"one", relayed), (b"two", relayed)]
-    assert world.datapath.counters(relay) == Counters(packets_to_peers=5, bytes_to_peers=65518)
+        if path.channels[CHANNEL].send_run([b"one", b"two"]):
+            assert [peer.receive() for _ in range(2)] == [(b"one", relayed), (b"two", relayed)]
+    counters = world.datapath.counters(relay)
+    assert counters in (Counters(3, 65512), Counters(5, 65518))
 
 
 async def test_a_send_indication_leaves_from_the_relay(world: World, host: str) -> None:
@@ -514,7 +522,7 @@ async def test_an_error_of_one_peer_costs_the_others_nothing(world: World, host:
         world.bind(relay, nobody, 0x4002)
         for number in range(20):
             path.channels[0x4002].send(b"anyone?", 0)
-            path.channels[0x4000].send_run([b"%02d" % number] * run, 0)
+            send_all(path.channels[0x4000], [b"%02d" % number] * run)
             for _ in range(run):
                 assert peer.receive() == (b"%02d" % number, relayed)
             path.channels[0x4002].send(b"anyone?", 0)
@@ -593,7 +601,7 @@ async def test_a_full_send_buffer_drops_and_counts(world: World) -> None:
             path = world.bind(relay, peer.address)
             for _ in range(500):
                 path.channels[CHANNEL].send(bytes(1000), 0)
-                path.channels[CHANNEL].send_run([bytes(1000)] * 2, 0)
+                send_all(path.channels[CHANNEL], [bytes(1000)] * 2)
             full = world.datapath.counters(relay)
             assert full.packets_to_peers + full.dropped == 1500
             assert full.dropped > 0
@@ -640,8 +648,8 @@ async def test_marks_are_carried_to_the_peer(marking_world: World, host: str) ->
             assert await receive_marked(peer.socket) == (b"hello", mark)
         marking_world.datapath.send_to_peer(relay, peer.address, b"unmarked", False)
         assert await receive_marked(peer.socket) == (b"unmarked", 0)
-        hop.send_run([b"one", b"two"], 0x22)
-        assert [await receive_marked(peer.socket) for _ in range(2)] == [(b"one", 0x22), (b"two", 0x22)]
+        if hop.send_run([b"one", b"two"], 0x22):
+            assert [await receive_marked(peer.socket) for _ in range(2)] == [(b"one", 0x22), (b"two", 0x22)]
 
 
 async def test_marks_are_cleared_unless_they_are_to_be_carried(world: World, host: str) -> None:
