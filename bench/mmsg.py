@@ -1,7 +1,7 @@
 """``recvmmsg`` and ``sendmmsg`` on buffers made once: many datagrams for one system call and no object for any of them.
 
-That pays for a generator, whose datagrams all have one size and go back where they came from. (It does not for a
-server in Python, which has to look at each.)
+It is all that a generator needs, whose datagrams have one size and go back where they came from. (A server has to look
+at each; see `turnserver.receiver`.)
 """
 
 import ctypes

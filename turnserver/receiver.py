@@ -255,7 +255,7 @@ class _Slot(NamedTuple):
 
 def _make_slots(count: int) -> list[_Slot]:
     """Places for ``count`` datagrams of any size. Memory is taken only as far as datagrams have ever filled it."""
-    area = memoryview(mmap.mmap(-1, count * _SLOT_SIZE))
+    area = memoryview(mmap.mmap(-1, count * _SLOT_SIZE, mmap.MAP_PRIVATE))
     slots = []
     for start in range(0, len(area), _SLOT_SIZE):
         frame = area[start : start + HEADROOM + _MAX_DATAGRAM + _TAILROOM]

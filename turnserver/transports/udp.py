@@ -5,7 +5,7 @@ channel. A datagram costs a stranger more than it costs the server: what is neit
 RFC 8656 §12) is dropped on its first byte.
 
 A run of ChannelData of one size from one client over one channel goes to the peer with one system call where the kernel
-can cut it up again (`turnserver.net.UdpSocket.send_run`), and likewise for frames to a client.
+can cut it up again (`turnserver.net.Destination.send_run`), and likewise for frames to a client.
 """
 
 import asyncio

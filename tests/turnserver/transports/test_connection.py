@@ -254,6 +254,21 @@ async def test_what_is_sent_in_one_turn_leaves_in_one_piece(rig: StreamRig, monk
     assert rig.transport.counters.bytes_out == total
 
 
+async def test_what_is_lent_is_copied_before_it_waits(rig: StreamRig) -> None:
+    """RFC 8656 §12.7: a packet stays where it was received for the time of the call only; the next overwrites it."""
+    peer, _, connection = await joined(rig)
+    wanted = [channel_data(CHANNEL, bytes([number]) * 8) for number in range(5)]
+    place = bytearray(12)
+    for data in wanted[:3]:
+        place[:] = data
+        assert connection.send(memoryview(place))
+    places = [bytearray(data) for data in wanted[3:]]
+    assert connection.send_run([memoryview(each) for each in places])
+    for each in (place, *places):
+        each[:] = bytes(12)
+    assert await peer.read(60) == b"".join(wanted)
+
+
 async def test_a_client_that_does_not_read_loses_the_newest_media(rig: StreamRig) -> None:
     """Rule 22: the queue is bounded; no frame is cut; what was queued first arrives first."""
     peer, _, connection = await joined(rig)

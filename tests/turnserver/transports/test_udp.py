@@ -185,6 +185,17 @@ async def test_runs_keep_every_datagram_and_the_order(world: World, client: UdpP
     assert [sent.payload for sent in other.sent] == [b"x" * 100]
 
 
+async def test_where_runs_cannot_be_they_go_one_by_one(world: World, client: UdpPeer) -> None:
+    """RFC 8656 §12.6: a run is a saving, not a condition."""
+    hop = world.bind(client)
+    hop.takes_runs = False
+    payloads = [b"%d" % number for number in range(5)]
+    for payload in payloads:
+        client.send(channel_data(payload), world.address)
+    await world.fence(client)
+    assert [sent.payload for sent in hop.sent] == payloads
+
+
 async def test_data_does_not_fall_behind_a_request(world: World, client: UdpPeer) -> None:
     """What came before a message has been sent when the core sees the message, which may end the channel."""
     hop = world.bind(client)
