@@ -3,6 +3,7 @@
 A client spends nearly all of its time in delays of its own, so that several run at once.
 """
 
+import os
 import re
 import socket
 import subprocess
@@ -26,6 +27,9 @@ __all__ = [
     "run_side_by_side",
     "run_uclient",
 ]
+
+ENVIRONMENT = dict(os.environ)
+"""A copy: clients are started in threads, and pytest changes the environment while the system would be reading it."""
 
 TIMEOUT = 90
 """Seconds until a client that has not ended counts as hanging; ordinary runs take 3 to 6."""
@@ -76,6 +80,7 @@ def run(program: str, *arguments: str) -> Outcome:
         check=False,
         text=True,
         errors="replace",
+        env=ENVIRONMENT,
     )
     return Outcome(result.returncode, result.stdout)
 
