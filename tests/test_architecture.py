@@ -142,6 +142,12 @@ def test_room_logic_is_pure(path: Path) -> None:
         assert known, f"{name_of(path)} imports {target}"
 
 
+def test_every_folder_with_modules_is_a_package() -> None:
+    """The build takes packages only: a folder without ``__init__.py`` works here and is missing from every wheel."""
+    folders = {folder for path in MODULES for folder in path.relative_to(ROOT).parents if folder.parts}
+    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
 def test_there_is_no_import_cycle() -> None:
     graph = {name_of(path): {target for target in imports_of(path) if target in NAMES} for path in MODULES}
     for name, targets in graph.items():
