@@ -2,7 +2,7 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from stun.address import Address
 from stun.uri import StunUri
@@ -29,12 +29,6 @@ __all__ = [
 
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses set aside for documentation (RFC 5737, RFC 3849): the default route leads there, and nobody is there."""
-
-_SCHEMES: Mapping[ClientTransport, tuple[str, str]] = {
-    ClientTransport.UDP: ("turn", "udp"),
-    ClientTransport.TCP: ("turn", "tcp"),
-    ClientTransport.TLS: ("turns", "tcp"),
-}
 
 
 def primary_addresses() -> list[str]:
@@ -114,7 +108,7 @@ def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Addre
         version = listener.address.version
         hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
     found = [
-        StunUri(_SCHEMES[transport][0], external.get(host, host), address.port, _SCHEMES[transport][1])
+        StunUri(transport.uri[0], external.get(host, host), address.port, transport.uri[1])
         for host in dict.fromkeys(hosts)
         for transport, address in bound
         if address.host == host and address.port

@@ -164,7 +164,7 @@ def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, sta
 
 
 def _from_link(link: str) -> tuple[str, str]:
-    from turnserver.signaling.client.frames import Endpoint  # noqa: PLC0415  keeps --help quick
+    from turnserver.client.frames import Endpoint  # noqa: PLC0415  keeps --help quick
 
     try:
         endpoint = Endpoint.parse(link)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from cli.text import one_line
-from turnserver.signaling.client import ClientState, SignalClient, SignalError
-from turnserver.signaling.client.ice import RelayTransport
-from turnserver.signaling.client.media import TONE, Echo, Listen, MediaPlan, TestMedia
-from turnserver.signaling.client.mesh import MeshClient, MeshEvent, ServerPath, Verdict
-from turnserver.signaling.client.pair import Pair, PairReport, PairState
+from turnserver.client import ClientState, SignalClient, SignalError
+from turnserver.client.ice import RelayTransport
+from turnserver.client.media import TONE, Echo, Listen, MediaPlan, TestMedia
+from turnserver.client.mesh import MeshClient, MeshEvent, ServerPath, Verdict
+from turnserver.client.pair import Pair, PairReport, PairState
 
 __all__ = ["CallOptions", "CallResult", "MediaKind", "PeerResult", "take_part"]
 

@@ -13,7 +13,7 @@ from cli.text import one_line
 
 if TYPE_CHECKING:
     from turnserver.config import Config, Listener
-    from turnserver.signaling.tokens import TokenKeys
+    from turnserver.signaling.edge.tokens import TokenKeys
 
 __all__ = ["Place", "place_of", "server_at"]
 
@@ -72,7 +72,7 @@ class _Up:
         return self._state.url().rstrip("/")
 
     def token_keys(self) -> "TokenKeys":
-        from turnserver.signaling.tokens import TokenKeys, derived_key  # noqa: PLC0415
+        from turnserver.signaling.edge.tokens import TokenKeys, derived_key  # noqa: PLC0415
 
         if not self._state.secret_path.exists():
             raise click.UsageError(

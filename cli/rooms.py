@@ -128,7 +128,7 @@ def token(  # noqa: PLR0917  click passes them by name
     import time  # noqa: PLC0415
 
     from cli.roomplace import place_of  # noqa: PLC0415
-    from turnserver.signaling.tokens import TokenError  # noqa: PLC0415
+    from turnserver.signaling.edge.tokens import TokenError  # noqa: PLC0415
 
     place = place_of(config_path, state_dir)
     keys = place.token_keys()

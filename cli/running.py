@@ -33,7 +33,7 @@ def call_pages(server: worker.Worker) -> list[str]:
 
 def announce(server: worker.Worker) -> None:
     """Write what is being listened on, one line each, and then ``ready``: for people and for scripts that wait."""
-    lines = [f"listening on {transport.name.lower()} {address}" for transport, address in server.listening]
+    lines = [f"listening on {transport.label} {address}" for transport, address in server.listening]
     lines += [f"relaying from {relay_text(relay)}" for relay in server.relays]
     lines += [f"calls at {page}call/ROOM" for page in call_pages(server)]
     sys.stdout.write("\n".join([*lines, "ready"]) + "\n")
@@ -50,7 +50,7 @@ def ready_json(server: worker.Worker) -> dict[str, Any]:
     return {
         "event": "ready",
         "listening": [
-            {"transport": transport.name.lower(), "address": address.host, "port": address.port}
+            {"transport": transport.label, "address": address.host, "port": address.port}
             for transport, address in server.listening
         ],
         "relays": [relay_text(relay) for relay in server.relays],

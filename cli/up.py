@@ -202,7 +202,7 @@ def _welcome(
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
     from cli.addresses import client_uris, page_urls  # noqa: PLC0415
     from cli.credential import issue  # noqa: PLC0415
-    from turnserver.signaling.pages import new_room  # noqa: PLC0415
+    from turnserver.signaling.edge.pages import new_room  # noqa: PLC0415
 
     def ready(server: "Worker") -> None:
         first = config.auth.shared_secrets[0]

@@ -14,11 +14,11 @@ from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddre
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
-from turnserver.signaling.api import ApiOptions
-from turnserver.signaling.ice import IceServers, UrlsByHost
-from turnserver.signaling.keys import MAX_KEY_FILE, PublicKey, UnusableKey, read_public_keys
-from turnserver.signaling.settings import HubSettings
-from turnserver.signaling.tokens import TokenKeys, derived_key
+from turnserver.signaling.edge.api import ApiOptions
+from turnserver.signaling.edge.ice import IceServers, UrlsByHost
+from turnserver.signaling.edge.keys import MAX_KEY_FILE, PublicKey, UnusableKey, read_public_keys
+from turnserver.signaling.edge.tokens import TokenKeys, derived_key
+from turnserver.signaling.rooms.settings import HubSettings
 from turnserver.transports.base import HttpGateway, Transport
 from turnserver.transports.certificates import CertificatePair, CertificateSource
 from turnserver.transports.limits import ConnectionLimiter

@@ -251,7 +251,7 @@ class Engine:
 
     def _connection(self, client: FiveTuple) -> ConnectedTransport | None:
         """The transport that a client has a connection with; None for a datagram transport."""
-        transport = self._transports.get(client.listener) if client.transport.is_stream else None
+        transport = self._transports.get(client.listener) if client.transport.connected else None
         return cast(ConnectedTransport | None, transport)
 
     def _relays(self, protocol: TransportProtocol) -> Datapath | StreamRelays:

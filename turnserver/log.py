@@ -96,7 +96,7 @@ def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _client(client: FiveTuple) -> dict[str, Any]:
-    return {"client": str(client.client), "transport": client.transport.name.lower()}
+    return {"client": str(client.address), "transport": client.transport.label}
 
 
 def _method(number: int) -> str:

@@ -44,8 +44,8 @@ from turnserver.http import HttpServer
 from turnserver.log import EventLog, configure
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
-from turnserver.signaling.api import Api, ApiOptions, mount
-from turnserver.signaling.service import Service
+from turnserver.signaling.edge.api import Api, ApiOptions, mount
+from turnserver.signaling.edge.service import Service
 from turnserver.transports.base import Transport
 from turnserver.transports.certificates import CertificateSource
 
@@ -213,7 +213,7 @@ async def run(
     try:
         worker.start()
         for kind, address in worker.listening:
-            _logger.info("listening", extra={"fields": {"transport": kind.name.lower(), "address": str(address)}})
+            _logger.info("listening", extra={"fields": {"transport": kind.label, "address": str(address)}})
         if on_ready is not None:
             on_ready(worker)
         await stopping.wait()

@@ -8,7 +8,7 @@ import pytest
 from tests.support.browser import browser_in, network
 from tests.support.netns import NetworkNamespace
 from tests.support.signal_lab import LabPage, SignalLab, lab_page
-from turnserver.signaling.settings import Grant
+from turnserver.signaling.rooms.settings import Grant
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

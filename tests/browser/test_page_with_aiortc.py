@@ -17,10 +17,10 @@ from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.mesh import Member, connected, watch_frames
 from tests.support.netns import NetworkNamespace
 from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
-from turnserver.signaling.client.media import TONE, Listen, TestMedia, ToneTrack
-from turnserver.signaling.client.mesh import MeshClient
-from turnserver.signaling.client.pair import Pair, PairState
-from turnserver.signaling.client.session import SignalClient
+from turnserver.client.media import TONE, Listen, TestMedia, ToneTrack
+from turnserver.client.mesh import MeshClient
+from turnserver.client.pair import Pair, PairState
+from turnserver.client.session import SignalClient
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -15,12 +15,12 @@ from tests.support.mesh import flows, member, page_url
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
-from turnserver.signaling.client.frames import SignalError
-from turnserver.signaling.client.ice import Chosen
-from turnserver.signaling.client.media import Listen, Received
-from turnserver.signaling.client.mesh import ServerPath, Verdict
-from turnserver.signaling.client.pair import PairReport, PairState
-from turnserver.signaling.tokens import TokenKeys, derived_key
+from turnserver.client.frames import SignalError
+from turnserver.client.ice import Chosen
+from turnserver.client.media import Listen, Received
+from turnserver.client.mesh import ServerPath, Verdict
+from turnserver.client.pair import PairReport, PairState
+from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 

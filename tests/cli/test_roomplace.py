@@ -12,7 +12,7 @@ from cli.roomplace import Place, place_of, server_at
 from cli.roomserver import ApiFailure
 from cli.state import StateDirectory
 from turnserver.errors import ConfigError, StartupError
-from turnserver.signaling.tokens import derived_key
+from turnserver.signaling.edge.tokens import derived_key
 
 SECRET = "0123456789abcdef0123456789abcdef"
 NOW = 1_700_000_000.0
@@ -50,7 +50,7 @@ def test_what_up_left(state: StateDirectory) -> None:
     )
     assert server.tls is None
     token = place.token_keys().mint("demo", "member", 60, NOW, token_id="x")
-    from turnserver.signaling.tokens import TokenKeys
+    from turnserver.signaling.edge.tokens import TokenKeys
 
     assert TokenKeys([derived_key(state.secret().encode())]).admit(token, NOW).room == "demo"
 

@@ -13,7 +13,7 @@ import pytest
 from cli.exit_codes import ExitCode
 from cli.state import StateDirectory
 from tests.support.signal_wire import Participant
-from turnserver.signaling.tokens import TokenKeys, derived_key
+from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Write = Callable[[str], Path]

@@ -61,7 +61,7 @@ class _Arena:
 
 def _arena(transport: ClientTransport = ClientTransport.UDP) -> _Arena:
     world = World()
-    client = world.client(transport=transport, serial=int(transport.is_stream))
+    client = world.client(transport=transport, serial=int(transport.connected))
     assert code_of(client.allocate((a.ADDITIONAL_ADDRESS_FAMILY, 2))) == 0
     assert code_of(client.permit(PEER, PEER6)) == 0
     assert code_of(client.bind(0x4000, PEER)) == 0

@@ -13,10 +13,10 @@ from tests.support.process import wait_for_log
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
-from turnserver.signaling.client.frames import SignalError
-from turnserver.signaling.client.media import Echo, Listen
-from turnserver.signaling.client.pair import PairState
-from turnserver.signaling.tokens import TokenKeys, derived_key
+from turnserver.client.frames import SignalError
+from turnserver.client.media import Echo, Listen
+from turnserver.client.pair import PairState
+from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
 __all__ = ["watch_frames"]
 

@@ -25,9 +25,9 @@ from tests.support.peer import UdpPeer
 from turnserver.config import Config
 from turnserver.core.events import Event
 from turnserver.core.types import ClientTransport, Counters, Now
-from turnserver.signaling.candidates import candidate_types, relay_addresses
-from turnserver.signaling.relays import PairPath, RelayTable
-from turnserver.signaling.verdict import IceFailure, Side, Verdict, judge
+from turnserver.signaling.protocol.candidates import candidate_types, relay_addresses
+from turnserver.signaling.truth.relays import PairPath, RelayTable
+from turnserver.signaling.truth.verdict import IceFailure, Side, Verdict, judge
 from turnserver.worker import Worker
 
 pytestmark = pytest.mark.interop

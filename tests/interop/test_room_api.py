@@ -15,7 +15,7 @@ from stun.address import Address
 from tests.support.server import SHARED_SECRET, TurnServerProcess, free_port
 from tests.support.signal_wire import Participant, signaling_listeners
 from tests.support.turn_client import TurnClient, TurnRefused
-from turnserver.signaling.tokens import TokenKeys, derived_key
+from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
 pytestmark = pytest.mark.interop
 

@@ -209,7 +209,7 @@ class Bench:
         self.owed = {key: owed for key, owed in self.owed.items() if key[0] != actor.path}
         self.world.core.client_gone(actor.path, self.world.now)
         self._settle(self._drain([]))
-        if actor.path.transport.is_stream:
+        if actor.path.transport.connected:
             actor.path = actor.path._replace(serial=actor.path.serial + 10)
 
     def settle(self, relay: RelayId, *, opens: bool) -> None:
@@ -241,7 +241,7 @@ class Bench:
     def revoke(self, user_id: str) -> None:
         """An operator cuts a user off."""
         self._turn()
-        streams = {path for path in self.oracle.revoked(user_id) if path.transport.is_stream}
+        streams = {path for path in self.oracle.revoked(user_id) if path.transport.connected}
         for entry in [entry for owed in self.owed.values() for entry in owed]:
             if entry.opens and entry.verdict.account is not None and entry.verdict.account.user_id == user_id:
                 entry.verdict, entry.opens = Verdict(frozenset({ErrorCode.UNAUTHENTICATED})), False
@@ -372,7 +372,7 @@ class Bench:
         channels = self.oracle.allocations[client].channels
         number = next((number for number, (bound, _) in channels.items() if bound == peer), None)
         if number is not None and isinstance(value, bytes):
-            pack = channeldata.encode_padded if client.transport.is_stream else channeldata.encode
+            pack = channeldata.encode_padded if client.transport.padded else channeldata.encode
             assert frame == pack(number, value)
             return
         message = Message.decode(frame)
@@ -434,7 +434,7 @@ class Bench:
             self.oracle.succeed(client, request, answer, verdict.account, now)
         elif code == SUCCESS:
             assert request.method == Method.BINDING
-            assert answer.first(a.XOR_MAPPED_ADDRESS) == client.client.canonical()
+            assert answer.first(a.XOR_MAPPED_ADDRESS) == client.address.canonical()
         elif owed.opens:
             assert self.setup.tight or self.failures, "relays could not be opened, says the core"
             del self.oracle.opening[client]
@@ -446,7 +446,7 @@ class Bench:
         kinds = [kind for kind in (a.MESSAGE_INTEGRITY, a.MESSAGE_INTEGRITY_SHA256) if answer.has(kind)]
         if verdict.key is None or code in _CHALLENGES:
             assert kinds == []
-            assert answer.has(a.SOFTWARE) == client.transport.is_stream, "rule 4: strangers are not told"
+            assert answer.has(a.SOFTWARE) == client.transport.proven, "rule 4: strangers are not told"
         else:
             assert kinds == [verdict.kind]
             check = verify_sha256 if verdict.kind is a.MESSAGE_INTEGRITY_SHA256 else verify
@@ -458,7 +458,7 @@ class Bench:
         assert nonce is not None
         assert answer.first(a.REALM) == REALM
         assert answer.first(a.PASSWORD_ALGORITHMS) == OFFERED
-        assert self.world.nonces.check(nonce, client.client.pack(), self.world.now.wall) is NonceStatus.VALID
+        assert self.world.nonces.check(nonce, client.address.pack(), self.world.now.wall) is NonceStatus.VALID
         for actor in self.actors:
             if actor.path == client:
                 actor.nonce = nonce

@@ -200,7 +200,7 @@ class Oracle:
         if chosen is not None and chosen not in OFFERED:
             return _only(ErrorCode.BAD_REQUEST)
         account = REAL.get(name) if name is not None else BY_HASH.get(digest or b"")
-        fresh = self.nonces.check(nonce, client.client.pack(), now.wall) is NonceStatus.VALID
+        fresh = self.nonces.check(nonce, client.address.pack(), now.wall) is NonceStatus.VALID
         if account is not None and account.slow and found is None and not self._remembered(client, account, name):
             if fresh:
                 return Verdict(frozenset(), lookup=True)
@@ -356,7 +356,7 @@ class Oracle:
         if reserved is not None:
             above = Address(relayed[0].ip, relayed[0].port + 1)
             self.reservations[reserved] = Reservation(above, account.user_id, now.mono + 30)
-        assert answer.first(a.XOR_MAPPED_ADDRESS) == client.client.canonical()
+        assert answer.first(a.XOR_MAPPED_ADDRESS) == client.address.canonical()
         self.opening.pop(client, None)
         self.allocations[client] = told
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.support.server import TurnServerProcess
 from tests.support.signal_schema import validate_client, validate_server
-from turnserver.signaling.client.frames import Frame
-from turnserver.signaling.client.media import MediaPlan, TestMedia
-from turnserver.signaling.client.mesh import MeshClient, MeshEvent
-from turnserver.signaling.client.pair import Pair, PairState
-from turnserver.signaling.client.session import SignalClient
+from turnserver.client.frames import Frame
+from turnserver.client.media import MediaPlan, TestMedia
+from turnserver.client.mesh import MeshClient, MeshEvent
+from turnserver.client.pair import Pair, PairState
+from turnserver.client.session import SignalClient
 
 __all__ = ["Member", "connected", "flows", "member", "page_url", "watch_frames"]
 

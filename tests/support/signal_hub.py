@@ -7,12 +7,12 @@ from typing import Any
 
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import Now
-from turnserver.signaling.errors import ErrorCode, Refusal
-from turnserver.signaling.facts import Close, Command, Fact, Revoke, Wake
-from turnserver.signaling.hub import Hub
-from turnserver.signaling.messages import Ice, IceServer
-from turnserver.signaling.relays import NoRelays, PairPath
-from turnserver.signaling.settings import Grant, HubSettings
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.rooms.facts import Close, Command, Fact, Revoke, Wake
+from turnserver.signaling.rooms.hub import Hub
+from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.truth.relays import NoRelays, PairPath
 
 __all__ = ["COUNTED", "Client", "ScriptedRelays", "World", "entropy", "mint"]
 

@@ -19,11 +19,11 @@ from auth.revocation import RevokedUsers
 from tests.support.netns import NetworkNamespace
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import AllocationView
-from turnserver.signaling.edge import PROTOCOL
-from turnserver.signaling.errors import ErrorCode, Refusal
-from turnserver.signaling.messages import Ice, IceServer
-from turnserver.signaling.service import Service
-from turnserver.signaling.settings import Grant, HubSettings
+from turnserver.signaling.edge.service import Service
+from turnserver.signaling.edge.websocket import PROTOCOL
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.rooms.settings import Grant, HubSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.signal_hub import WALL, Client, World
-from turnserver.signaling.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 
 __all__ = ["FOLDER", "SCENARIOS", "record", "replay"]
 

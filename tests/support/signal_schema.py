@@ -6,7 +6,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from turnserver.signaling.schema import json_schema
+from turnserver.signaling.protocol.schema import json_schema
 
 __all__ = ["is_valid", "validate_client", "validate_server"]
 

@@ -30,7 +30,7 @@ from turnserver.core.settings import Limits, RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
-from turnserver.signaling.errors import Refusal
+from turnserver.signaling.protocol.errors import Refusal
 from turnserver.streams import ByteStream
 from turnserver.transports.stream import StreamOptions, StreamTransport
 

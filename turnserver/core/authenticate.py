@@ -27,7 +27,6 @@ from turnserver.core.errors import LookupPending, Refusal
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS
 from turnserver.core.state import CoreState
-from turnserver.core.types import ClientTransport
 
 __all__ = ["authenticate"]
 
@@ -149,7 +148,7 @@ def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
     control = _allocation_meant(state, request)
     if control is None:
         return False
-    return state.nonces.check(claim.nonce, control.client.client.pack(), wall) is NonceStatus.VALID
+    return state.nonces.check(claim.nonce, control.client.address.pack(), wall) is NonceStatus.VALID
 
 
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -176,5 +175,5 @@ def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
     if not _nonce_valid(state, request, claim):
         request.credential = None
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
-    if request.client.transport is ClientTransport.UDP:
-        state.reflection.refund(request.client.client.ip, CHALLENGE_REFUND, request.now)
+    if not request.client.transport.proven:
+        state.reflection.refund(request.client.address.ip, CHALLENGE_REFUND, request.now)

@@ -34,7 +34,7 @@ class Request:
     @property
     def nonce_scope(self) -> bytes:
         """Whom a nonce is good for: the client's address and port, since RFC 8489 §9.2.4 forbids one for two ports."""
-        return self.client.client.pack()
+        return self.client.address.pack()
 
     @property
     def user(self) -> Credential:

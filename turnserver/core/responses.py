@@ -35,9 +35,9 @@ def begin_success(request: Request) -> MessageBuilder:
 def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
     """Close an answer: SOFTWARE, the integrity that the request had, FINGERPRINT if the request had one.
 
-    Strangers over UDP are not told the software: it would only make the answer a better reflection.
+    Strangers with a forgeable address are not told the software: it would only make the answer a better reflection.
     """
-    if software and (request.credential is not None or request.client.transport.is_stream):
+    if software and (request.credential is not None or request.client.transport.proven):
         builder.add(SOFTWARE, software)
     if request.credential is not None:
         if request.integrity is Integrity.SHA256:

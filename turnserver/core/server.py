@@ -181,7 +181,7 @@ class TurnCore:
             if opening is not None:
                 opening.request.now = now
                 refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
-            if allocation.client.transport.is_stream:
+            if allocation.client.transport.connected:
                 self.state.command(CloseClient(allocation.client))
         return len(allocations)
 

@@ -35,7 +35,7 @@ from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreSettings, RelayAddress
 from turnserver.core.tcp_connections import TcpConnections
-from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
+from turnserver.core.types import FiveTuple, Now, RelayId, Route
 
 __all__ = ["CoreState", "Opening", "Reservation", "Slot"]
 
@@ -370,10 +370,10 @@ class CoreState:
     # Answers
 
     def answer(self, request: Request, frame: bytes) -> bool:
-        """Send an answer; to a stranger over UDP only within the reflection budget. False if it was withheld."""
+        """Send an answer; where the address may be forged, within the reflection budget only. False if withheld."""
         client = request.client
-        if request.credential is None and client.transport is ClientTransport.UDP:
-            if not self.reflection.spend(client.client.ip, request.size, len(frame), request.now):
+        if request.credential is None and not client.transport.proven:
+            if not self.reflection.spend(client.address.ip, request.size, len(frame), request.now):
                 self.event(AnswerWithheld(client))
                 return False
         self.send(client, frame)

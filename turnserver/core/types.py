@@ -4,29 +4,64 @@ Everything here is a plain value. Nothing here does anything, so that the siblin
 talk about the same things without importing one another.
 """
 
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, NewType
 
 from stun.address import Address
 from stun.constants import TransportProtocol
 
-__all__ = ["AllocationView", "ClientTransport", "Counters", "FiveTuple", "Now", "RelayId", "Route"]
+__all__ = ["AllocationView", "ClientTransport", "Counters", "FiveTuple", "Now", "RelayId", "Route", "TransportTraits"]
 
 RelayId = NewType("RelayId", int)
 """Names one relay socket for its whole life; never used again in the same process."""
 
 
-class ClientTransport(IntEnum):
-    """How a client reaches the server (RFC 8656 §3.1); streams are reliable and their connection is the 5-tuple."""
+@dataclass(frozen=True, slots=True)
+class TransportTraits:
+    """What the rest of the server needs to know of a client transport."""
 
-    UDP = 1
-    TCP = 2
-    TLS = 3
+    label: str
+    """Its name in logs and messages."""
+    port_space: TransportProtocol
+    """Which of the two sets of ports its listeners take their port from."""
+    secure: bool = False
+    """TLS or DTLS is underneath."""
+    connected: bool = False
+    """The client has a connection: it is part of the 5-tuple, and its end is the end of its allocation (§3.1)."""
+    padded: bool = False
+    """ChannelData is padded to four bytes (RFC 8656 §12.5)."""
+    proven: bool = False
+    """The client's address cannot be forged, because a handshake has gone both ways."""
+    tcp_relays: bool = False
+    """TCP relays and their data connections can be asked for (RFC 6062 §4.1)."""
+
+
+class ClientTransport(Enum):
+    """How a client reaches the server (RFC 8656 §3.1); a new one is one line."""
+
+    UDP = TransportTraits("udp", TransportProtocol.UDP)
+    TCP = TransportTraits("tcp", TransportProtocol.TCP, connected=True, padded=True, proven=True, tcp_relays=True)
+    TLS = TransportTraits(
+        "tls", TransportProtocol.TCP, secure=True, connected=True, padded=True, proven=True, tcp_relays=True
+    )
+
+    def __init__(self, traits: TransportTraits) -> None:
+        self.label = traits.label
+        self.port_space = traits.port_space
+        self.secure = traits.secure
+        self.connected = traits.connected
+        self.padded = traits.padded
+        self.proven = traits.proven
+        self.tcp_relays = traits.tcp_relays
 
     @property
-    def is_stream(self) -> bool:
-        """True for TCP and TLS: ChannelData is padded, an allocation ends with its connection."""
-        return self is not ClientTransport.UDP
+    def uri(self) -> tuple[str, str]:
+        """The scheme and the ``transport`` of a URI that leads there (RFC 7065 §3.1)."""
+        return ("turns" if self.secure else "turn", self.port_space.name.lower())
+
+    # A 5-tuple is a dictionary key on the packet path, and Enum's own hash is a Python function.
+    __hash__ = object.__hash__
 
 
 class Now(NamedTuple):
@@ -43,12 +78,13 @@ class Now(NamedTuple):
 class FiveTuple(NamedTuple):
     """Who a client is to the server (RFC 8656 §2.2, §3.2): the two addresses and the transport between them.
 
+    ``address`` is the client's transport address as the server sees it, ``server`` the one that the client has reached.
     ``listener`` is the index of the listener that the client came in by, and ``serial`` numbers the connections of a
     stream listener (0 for UDP), so that a new connection from an old address is never taken for the old one.
     """
 
     transport: ClientTransport
-    client: Address
+    address: Address
     server: Address
     listener: int
     serial: int = 0

@@ -93,7 +93,7 @@ class Transport(Protocol):
 
 
 class ConnectedTransport(Transport, Protocol):
-    """One listener whose clients have connections (RFC 8656 §3.1): TCP and TLS; ``kind.is_stream`` is true."""
+    """One listener whose clients have connections (RFC 8656 §3.1): TCP and TLS; ``kind.connected`` is true."""
 
     def keep(self, client: FiveTuple, on: bool) -> None:
         """Whether the client has an allocation, and so a right to be idle; unknown clients are ignored."""

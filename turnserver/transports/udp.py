@@ -113,19 +113,19 @@ class UdpTransport:
         """The path of a client, made if need be; None before the start and after the end."""
         if self._socket is None or not self._open:
             return None
-        source = to_source(client.client)
+        source = to_source(client.address)
         path = self._paths.get(source)
         if path is None:
-            path = self._paths[source] = UdpPath(client, self._socket, to_sockaddr(client.client))
+            path = self._paths[source] = UdpPath(client, self._socket, to_sockaddr(client.address))
         return path
 
     def release(self, client: FiveTuple) -> None:
         """Forget a path that carries no route any more."""
-        self._paths.pop(to_source(client.client), None)
+        self._paths.pop(to_source(client.address), None)
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
         """Send one whole frame; False if it had to be dropped. No path is made for it."""
-        return self._socket is not None and self._socket.to(to_sockaddr(client.client)).send(frame)
+        return self._socket is not None and self._socket.to(to_sockaddr(client.address)).send(frame)
 
     def close_client(self, client: FiveTuple) -> None:
         """There is no connection to close."""

@@ -62,7 +62,7 @@ def test_integrity_in_kind() -> None:
 def test_who_is_told_the_software(transport: ClientTransport, integrity: Integrity) -> None:
     """Rule 4: strangers over UDP are not; and an empty one is never sent."""
     request = a_request(transport=transport, integrity=integrity)
-    told = transport.is_stream or integrity is not Integrity.NONE
+    told = transport.proven or integrity is not Integrity.NONE
     assert answer(request).has(a.SOFTWARE) is told
     assert not answer(request, software="").has(a.SOFTWARE)
 

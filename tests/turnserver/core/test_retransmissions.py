@@ -8,7 +8,7 @@ from turnserver.core.retransmissions import Retransmissions
 from turnserver.core.types import ClientTransport, FiveTuple
 
 HERE = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 1), SERVER, 0)
-THERE = HERE._replace(client=Address.parse("192.0.2.10", 2))
+THERE = HERE._replace(address=Address.parse("192.0.2.10", 2))
 
 
 def test_an_answer_is_kept_for_its_client_and_transaction() -> None:

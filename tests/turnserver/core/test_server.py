@@ -778,7 +778,7 @@ def test_the_allocations_of_some_users_or_of_everybody() -> None:
         client.allocate()
 
     def seen(*users: str) -> list[int]:
-        return [view.client.client.port for view in world.core.allocations(users)]
+        return [view.client.address.port for view in world.core.allocations(users)]
 
     assert [view.client for view in world.core.allocations()] == [client.path for client in clients]
     assert seen("alice") == [40000, 40001, 40002]

@@ -1,11 +1,28 @@
 """The shared words."""
 
+import pytest
+
+from stun.constants import TransportProtocol
 from turnserver.core.types import ClientTransport
 
 
-def test_which_transports_are_streams() -> None:
-    """RFC 8656 §3.1: TCP and TLS are; on them ChannelData is padded and the connection is the 5-tuple."""
-    assert [transport for transport in ClientTransport if transport.is_stream] == [
-        ClientTransport.TCP,
-        ClientTransport.TLS,
-    ]
+@pytest.mark.parametrize("transport", list(ClientTransport))
+def test_what_follows_from_a_transport(transport: ClientTransport) -> None:
+    """RFC 8656 §3.1, §12.5, RFC 6062 §4.1: TCP and TLS have a connection, padding and TCP relays."""
+    stream = transport in (ClientTransport.TCP, ClientTransport.TLS)
+    assert transport.connected is stream
+    assert transport.padded is stream
+    assert transport.proven is stream
+    assert transport.tcp_relays is stream
+    assert transport.port_space is (TransportProtocol.TCP if stream else TransportProtocol.UDP)
+
+
+def test_uris() -> None:
+    """RFC 7065 §3.1: turns: where there is TLS."""
+    assert [transport.uri for transport in ClientTransport] == [("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")]
+
+
+def test_names() -> None:
+    """What logs and messages call them; each is one object, and two transports never are the same key."""
+    assert [transport.label for transport in ClientTransport] == ["udp", "tcp", "tls"]
+    assert len({*ClientTransport}) == 3

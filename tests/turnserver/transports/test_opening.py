@@ -61,7 +61,7 @@ async def test_a_client_on_tcp_is_known_by_its_connection(plain: StreamRig) -> N
     """RFC 8656 §3.2: the 5-tuple; each connection has its own, also from the same address."""
     peer, client = await plain.client()
     assert client.transport is ClientTransport.TCP
-    assert client.client == peer.address
+    assert client.address == peer.address
     assert client.server == plain.transport.address
     assert client.listener == 7
     _, other = await plain.client()
@@ -413,7 +413,7 @@ async def test_the_clients_behind_a_proxy_have_their_share_each() -> None:
             await peers[-1].send(f"PROXY TCP4 {host} 192.0.2.9 1000 443\r\n".encode() + BINDING)
         assert await peers[2].ended()
         await eventually(lambda: len(rig.sink.frames) == 2)
-        assert [client.client.host for client, _ in rig.sink.frames] == ["192.0.2.1", "192.0.2.2"]
+        assert [client.address.host for client, _ in rig.sink.frames] == ["192.0.2.1", "192.0.2.2"]
 
 
 async def test_who_is_told_why_has_a_moment_to_read_it(plain: StreamRig) -> None:

@@ -61,7 +61,7 @@ async def test_ipv6() -> None:
     """Rule 23: an IPv6 listener shows its clients as IPv6."""
     async with StreamRig(host="::1") as rig:
         _, client = await rig.client()
-        assert client.client.host == "::1"
+        assert client.address.host == "::1"
         assert client.server == rig.transport.address
 
 

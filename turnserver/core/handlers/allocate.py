@@ -96,7 +96,7 @@ def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
 
 def _tcp(request: Request) -> None:
     """RFC 6062 §5.1: only over TCP or TLS, and without DONT-FRAGMENT, EVEN-PORT and RESERVATION-TOKEN → 400."""
-    if not request.client.transport.is_stream:
+    if not request.client.transport.tcp_relays:
         raise Refusal(ErrorCode.BAD_REQUEST)
     if any(request.message.has(other) for other in (DONT_FRAGMENT, EVEN_PORT, RESERVATION_TOKEN)):
         raise Refusal(ErrorCode.BAD_REQUEST)
@@ -190,7 +190,7 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
 
 def _redirect(state: CoreState, request: Request) -> None:
     """§7.2 step 11 and RFC 8489 §10: send new allocations elsewhere → 300 with ALTERNATE-SERVER."""
-    family = request.client.client.canonical().family
+    family = request.client.address.canonical().family
     for alternate in state.settings.alternate:
         if alternate.family is family:
             raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
@@ -299,7 +299,7 @@ def _finish(state: CoreState, opening: Opening, now: Now) -> None:
         if slot.mate is not None:
             builder.add(RESERVATION_TOKEN, state.reserve(slot.mate, allocation.credential.user_id, now))
             slot.mate = None
-    builder.add(XOR_MAPPED_ADDRESS, request.client.client.canonical())
+    builder.add(XOR_MAPPED_ADDRESS, request.client.address.canonical())
     for error in opening.errors:
         builder.add(ADDRESS_ERROR_CODE, error)
     frame = finish(builder, request, state.settings.software)

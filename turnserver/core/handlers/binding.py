@@ -10,5 +10,5 @@ __all__ = ["handle"]
 
 def handle(state: CoreState, request: Request) -> None:
     """Answer with the server-reflexive address, as plain IPv4 where it is one (rule 23)."""
-    builder = begin_success(request).add(XOR_MAPPED_ADDRESS, request.client.client.canonical())
+    builder = begin_success(request).add(XOR_MAPPED_ADDRESS, request.client.address.canonical())
     state.answer(request, finish(builder, request, state.settings.software))

@@ -51,7 +51,7 @@ def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: byte
     channel = allocation.peers.get(peer)
     try:
         if channel is not None:
-            pack = encode_padded if client.transport.is_stream else encode
+            pack = encode_padded if client.transport.padded else encode
             frame = pack(channel.number, data)
         else:
             builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, state.entropy(12))

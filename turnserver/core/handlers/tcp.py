@@ -99,7 +99,7 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
 
 def bind(state: CoreState, request: Request) -> None:
     """§5.4: make the connection that this came by the data connection of a peer's; answered first, then raw bytes."""
-    if not request.client.transport.is_stream:
+    if not request.client.transport.tcp_relays:
         raise Refusal(ErrorCode.BAD_REQUEST)
     if state.allocation(request.client) is not None:
         # RFC 8656 §19: "a request was received that requires no allocation, but an allocation exists".

@@ -1,0 +1,322 @@
+"""The room as the Python client keeps it, with a session that the test plays; media are tested elsewhere."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, cast
+
+import pytest
+
+from turnserver.client.frames import Frame, SignalError
+from turnserver.client.mesh import MeshClient, MeshEvent
+from turnserver.client.pair import PairState, PairTiming
+from turnserver.client.session import SignalClient
+from turnserver.client.state import ClientState, FrameHandler, StateChange, StateHandler
+
+ICE = {"servers": [{"urls": ["turn:127.0.0.1:9"], "username": "u", "credential": "c"}], "exp": 1, "policy": "relay"}
+NEVER = PairTiming(offer_wait=3600, connect=3600)
+
+
+def peer(identity: str, **changes: object) -> dict[str, object]:
+    return {
+        "id": identity,
+        "name": identity.upper(),
+        "role": "member",
+        "since": 1,
+        "polite": True,
+        "start": False,
+    } | changes
+
+
+def joined(*peers: dict[str, object], at: int = 0, me: str = "me", **changes: object) -> dict[str, object]:
+    room = {"id": "tea", "max": 4, "mode": "mesh", "epoch": 0, "locked": False}
+    return {"t": "joined", "room": room, "you": {"id": me}, "peers": list(peers), "ice": ICE, "at": at} | changes
+
+
+class Session:
+    """A session without a server."""
+
+    def __init__(self) -> None:
+        self.id = "me"
+        self.state = ClientState.OPEN
+        self.sent: list[tuple[str, Mapping[str, object]]] = []
+        self.answers: list[dict[str, object] | SignalError] = []
+        self._frame_handlers: list[FrameHandler] = []
+        self._state_handlers: list[StateHandler] = []
+
+    def subscribe(self, on_frame: FrameHandler, on_state: StateHandler) -> Callable[[], None]:
+        self._frame_handlers.append(on_frame)
+        self._state_handlers.append(on_state)
+        return self._frame_handlers.clear
+
+    async def request(self, t: str, fields: Mapping[str, object] | None = None, **_: object) -> Frame:
+        self.sent.append((t, dict(fields or {})))
+        answer = self.answers.pop(0) if self.answers else {"t": "ok"}
+        if isinstance(answer, SignalError):
+            raise answer
+        self.hear(**answer)
+        return Frame(answer)
+
+    def send(self, t: str, fields: Mapping[str, object] | None = None) -> None:
+        self.sent.append((t, dict(fields or {})))
+
+    def hear(self, **fields: object) -> None:
+        for handler in self._frame_handlers:
+            handler(Frame(fields))
+
+    def become(self, state: ClientState, *, fresh: bool = False) -> None:
+        self.state = state
+        for handler in self._state_handlers:
+            handler(StateChange(state, fresh=fresh))
+
+
+class Room:
+    """A mesh in that session, and all it tells."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self.pauses: list[float] = []
+        self.events: list[MeshEvent] = []
+        self.mesh = MeshClient(cast(SignalClient, self.session), timing=NEVER, pause=self.pause)
+        self.mesh.subscribe(self.events.append)
+        self.looks: asyncio.Queue[None] = asyncio.Queue()
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if seconds == 10:
+            await self.looks.get()
+
+    async def join(self, *peers: dict[str, object], **changes: Any) -> None:
+        self.session.answers.append(joined(*peers, **changes))
+        await self.mesh.join("tea", name="Ann")
+
+    @property
+    def ids(self) -> list[str]:
+        return sorted(self.mesh.pairs)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    room = Room()
+    yield room
+    await room.mesh.close()
+
+
+async def test_join(room: Room) -> None:
+    """Everybody who is there gets a pair, with the roles that the server gives."""
+    await room.join(peer("bob"), peer("cal", gap=99))
+    assert room.ids == ["bob", "cal"]
+    assert room.mesh.pairs["cal"].gap
+    assert room.session.sent == [
+        ("join", {"room": "tea", "name": "Ann", "media": {"a": 1, "v": 1, "s": 0}, "meta": None})
+    ]
+    assert room.mesh.room is not None
+    assert room.mesh.room.text("id") == "tea"
+    assert room.kinds == ["joined"]
+
+
+async def test_not_let_in(room: Room) -> None:
+    """The server's refusal is raised."""
+    room.session.answers.append(SignalError("room_full", "Four are in."))
+    with pytest.raises(SignalError, match="room_full"):
+        await room.mesh.join("tea")
+    assert room.mesh.room is None
+
+
+async def test_comings_and_goings(room: Room) -> None:
+    """Signaling §1, room: join, update, gap, back, leave."""
+    await room.join(at=5)
+    room.session.hear(t="peer_join", seq=6, peer=peer("bob"))
+    room.session.hear(t="peer_update", seq=7, id="bob", name="Robert")
+    room.session.hear(t="peer_gap", seq=8, id="bob", until=1)
+    bob = room.mesh.pairs["bob"]
+    assert (bob.name, bob.gap, bob.state) == ("Robert", True, PairState.CONNECTING)
+    room.session.hear(t="peer_back", seq=9, id="bob")
+    assert not bob.gap
+    room.session.hear(t="peer_leave", seq=10, id="bob", reason="left")
+    assert room.ids == []
+    await room.mesh.wait_for(lambda: bob.state is PairState.CLOSED)
+    assert room.kinds == ["joined", "peer", "peer", "peer", "peer", "left"]
+    assert [event.peer for event in room.events[2:]] == ["bob"] * 4
+
+
+async def test_news_right_behind_the_snapshot(room: Room) -> None:
+    """Somebody who joins at the same moment: heard before whoever waits for the answer has its turn."""
+    room.session.answers.append(joined(at=4))
+    joining = asyncio.create_task(room.mesh.join("tea"))
+    room.mesh.subscribe(
+        lambda event: event.kind == "joined" and room.session.hear(t="peer_join", seq=5, peer=peer("bob"))  # type: ignore[func-returns-value]
+    )
+    await joining
+    assert room.ids == ["bob"]
+
+
+async def test_what_the_snapshot_has_is_not_heard_again(room: Room) -> None:
+    """Presence up to ``at`` is in the snapshot; descriptions never are."""
+    await room.join(peer("bob"), at=5)
+    room.session.hear(t="peer_leave", seq=4, id="bob", reason="left")
+    room.session.hear(t="peer_join", seq=5, peer=peer("cal"))
+    assert room.ids == ["bob"]
+    delivered: list[Frame] = []
+    room.mesh.pairs["bob"].deliver = delivered.append  # type: ignore[method-assign]
+    for t in ("desc", "cand", "reset"):
+        room.session.hear(**{"t": t, "seq": 3, "from": "bob", "pc": "x"})
+        room.session.hear(**{"t": t, "seq": 3, "from": "stranger", "pc": "x"})
+    assert [frame.t for frame in delivered] == ["desc", "cand", "reset"]
+
+
+async def test_joining_twice(room: Room) -> None:
+    """A ``peer_join`` of somebody known changes nothing; of somebody who came back, everything."""
+    await room.join(peer("bob"))
+    bob = room.mesh.pairs["bob"]
+    room.session.hear(t="peer_join", seq=1, peer=peer("bob", name="Bobby"))
+    assert room.mesh.pairs["bob"] is bob
+    assert bob.name == "Bobby"
+    room.session.hear(t="peer_join", seq=2, peer=peer("bob", since=2))
+    assert room.mesh.pairs["bob"] is not bob
+
+
+async def test_sync(room: Room) -> None:
+    """Signaling §1, resume: a snapshot instead of silence; who stays keeps the connection, signaling or not."""
+    await room.join(peer("bob"), peer("cal"))
+    bob, cal = room.mesh.pairs["bob"], room.mesh.pairs["cal"]
+    room.session.become(ClientState.RECONNECTING)
+    assert (bob.state, cal.state) == (PairState.CONNECTING, PairState.CONNECTING)
+    room.session.become(ClientState.OPEN)
+    room.session.hear(**(joined(peer("bob"), peer("dan"), at=30) | {"t": "sync"}))
+    assert room.ids == ["bob", "dan"]
+    assert room.mesh.pairs["bob"] is bob
+    room.session.hear(t="peer_leave", seq=30, id="bob", reason="left")
+    assert room.ids == ["bob", "dan"]
+    assert room.kinds == ["joined", "signaling", "signaling", "joined"]
+
+
+async def test_sync_with_losses(room: Room) -> None:
+    """Where a description may be lost, who is not connected yet is begun anew with."""
+    await room.join(peer("bob"))
+    room.session.hear(**(joined(peer("bob"), at=30) | {"t": "sync", "lost": True}))
+    async with asyncio.timeout(20):
+        while not any(t == "restart" for t, _ in room.session.sent):
+            await asyncio.sleep(0)
+    assert ("restart", {"to": "bob", "why": "lost"}) in room.session.sent
+
+
+async def test_a_new_session(room: Room) -> None:
+    """The id is another one, so everything is begun anew; a refusal is tried again after its ``retry``."""
+    await room.join(peer("bob"))
+    bob = room.mesh.pairs["bob"]
+    room.session.answers += [SignalError("rate_limited", retry=1.5), joined(peer("bob"), me="new me")]
+    room.session.become(ClientState.OPEN, fresh=True)
+    async with asyncio.timeout(20):
+        while room.mesh.pairs.get("bob") is bob:
+            await asyncio.sleep(0)
+    assert room.ids == ["bob"]
+    assert room.pauses.count(1.5) == 1
+    assert [t for t, _ in room.session.sent] == ["join", "join", "join"]
+
+
+async def test_the_end(room: Room) -> None:
+    """Kicked, or replaced: all connections end, and it is said."""
+    await room.join(peer("bob"), peer("cal"))
+    pairs = list(room.mesh.pairs.values())
+    room.session.become(ClientState.CLOSED)
+    async with asyncio.timeout(20):
+        while any(pair.state is not PairState.CLOSED for pair in pairs):
+            await asyncio.sleep(0)
+    assert room.mesh.room is None
+    assert room.kinds[-1] == "ended"
+
+
+async def test_leave(room: Room) -> None:
+    """The server is told, and all connections end."""
+    await room.join(peer("bob"))
+    bob = room.mesh.pairs["bob"]
+    await room.mesh.leave()
+    assert bob.state is PairState.CLOSED
+    assert room.session.sent[-1] == ("leave", {})
+    room.session.hear(t="peer_join", seq=9, peer=peer("cal"))
+    assert room.ids == []
+
+
+async def test_fresh_credentials(room: Room) -> None:
+    """Signaling §1, ICE: the latest ones are used for every connection that is built from then on."""
+    await room.join(peer("bob"))
+    fresh = {"servers": [{"urls": ["turn:127.0.0.1:9?transport=tcp"], "username": "new", "credential": "d"}]}
+    room.session.hear(t="ice", seq=1, ice=fresh, why="refresh")
+    choice = room.mesh._choice()
+    assert (choice.username, choice.transport, choice.relay_only) == ("new", "tcp", False)
+
+
+async def test_what_the_server_sees(room: Room) -> None:
+    """``paths`` is about those in the room only."""
+    await room.join(peer("bob"))
+    entry = {"id": "bob", "path": "relay", "proto": "udp", "by": "both", "tx": 5, "rx": 6}
+    room.session.hear(t="paths", list=[entry, {"id": "stranger", "path": "relay"}, "nonsense"])
+    path = room.mesh.server_paths["bob"]
+    assert (path.path, path.proto, path.by, path.sent, path.received) == ("relay", "udp", "both", 5, 6)
+    assert list(room.mesh.server_paths) == ["bob"]
+
+
+async def test_messages_and_moderation(room: Room) -> None:
+    """What people and hosts say."""
+    await room.join(peer("bob"))
+    room.mesh.message({"hi": 1}, "bob")
+    await room.mesh.moderate("kick", "bob", reason="loud")
+    assert room.session.sent[1:] == [
+        ("msg", {"to": "bob", "data": {"hi": 1}}),
+        ("mod", {"op": "kick", "to": "bob", "value": None, "reason": "loud"}),
+    ]
+    room.session.hear(**{"t": "msg", "from": "bob", "data": "ho"})
+    room.session.hear(**{"t": "mute", "from": "bob", "what": "audio"})
+    room.session.hear(t="knock", id="eve", name="Eve")
+    room.session.hear(t="room_update", seq=3, locked=True, max=3)
+    room.session.hear(t="error", code="waiting", msg="")
+    assert room.kinds[1:] == ["message", "mute", "knock", "room", "waiting"]
+    assert room.mesh.room is not None
+    assert (room.mesh.room.flag("locked"), room.mesh.room.count("max"), room.mesh.room.text("id")) == (True, 3, "tea")
+    assert room.mesh.broadcast("nobody is connected") == 0
+
+
+async def test_diagnose(room: Room) -> None:
+    """``diag`` says what we see, and gives back what the server makes of it."""
+    await room.join(peer("bob"))
+    room.session.answers.append({"t": "diag", "to": "bob", "verdict": "turn_401", "text": "Refused."})
+    verdict = await room.mesh.diagnose("bob")
+    assert (verdict.code, verdict.text) == ("turn_401", "Refused.")
+    t, fields = room.session.sent[-1]
+    assert (t, fields["to"], fields["states"]) == ("diag", "bob", ["connecting"])
+    with pytest.raises(SignalError, match="no_such_peer"):
+        await room.mesh.diagnose("nobody")
+
+
+async def test_nonsense_from_the_server(room: Room) -> None:
+    """Nothing that a server sends ends the client or grows without bound."""
+    await room.join(peer("me"), {"id": 5}, peer(""), at=0)
+    assert room.ids == []
+    for fields in (
+        {"t": "peer_join"},
+        {"t": "peer_join", "peer": 7},
+        {"t": "peer_leave", "id": ["x"]},
+        {"t": "ice", "ice": "none"},
+        {"t": "sync"},
+        {"t": "paths", "list": {"id": "x"}},
+        {"t": "_end"},
+        {"t": "mode", "mode": "sfu"},
+    ):
+        room.session.hear(**fields)
+    for number in range(100):
+        room.session.hear(t="peer_join", seq=number + 1, peer=peer(f"p{number}"))
+    assert len(room.ids) == 16
+
+
+async def test_reports_to_the_server(room: Room) -> None:
+    """Every ten seconds about those who are connected, and about nobody else."""
+    await room.join(peer("bob"))
+    room.looks.put_nowait(None)
+    async with asyncio.timeout(20):
+        while room.pauses.count(10) < 2:
+            await asyncio.sleep(0)
+    assert [t for t, _ in room.session.sent] == ["join"]

@@ -1,0 +1,445 @@
+"""The HTTP API: who may ask for what, what is answered, and what is not."""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from auth.ephemeral import SharedSecret
+from stun.address import Address
+from turnserver.core.types import ClientTransport, Now
+from turnserver.signaling.edge.api import MAX_BODY, Api, ApiOptions, mount
+from turnserver.signaling.edge.gate import FAILURES, WINDOW
+from turnserver.signaling.edge.ice import IceServers, UrlsByHost
+from turnserver.signaling.edge.tokens import LEEWAY, TokenKeys
+from turnserver.signaling.protocol.fields import Media
+from turnserver.signaling.protocol.schema import json_schema
+from turnserver.signaling.rooms.settings import Grant
+from turnserver.signaling.rooms.views import PeerView, RoomView
+from turnserver.signaling.truth.relays import NoRelays, RelayView
+
+NOW = Now(1000.0, 1_700_000_000.0)
+API_KEY = "api key 0123456789 with a space"
+ADMIN_KEY = "admin-key-0123456789"
+SECRET = b"0123456789abcdef"
+KEYS = TokenKeys([b"0123456789abcdef0123456789abcdef"])
+LISTENING = [
+    (ClientTransport.UDP, Address.parse("127.0.0.1", 3478)),
+    (ClientTransport.TLS, Address.parse("127.0.0.1", 5349)),
+]
+ICE = IceServers(SharedSecret(SECRET), ":", 600, "all", UrlsByHost(LISTENING))
+OPTIONS = ApiOptions(KEYS, ICE, {"website": API_KEY}, {"support": ADMIN_KEY})
+PEER = PeerView("abcdefghij", "hash.abcdefghij", "Ann", "member", NOW.wall, True, Media(a=1), {})
+
+
+class Rooms:
+    """A hub with one room, and a service around it."""
+
+    def __init__(self) -> None:
+        self.hub = self
+        self.relays: RelayView = NoRelays()
+        self.found = {"demo": RoomView("demo", NOW.wall, False, False, 4, "mesh", (PEER,), 0)}
+        self.done: list[tuple[str, ...]] = []
+
+    def work(self) -> None:
+        self.done.append(("work",))
+
+    def rooms(self) -> list[RoomView]:
+        return list(self.found.values())
+
+    def room(self, room_id: str) -> RoomView | None:
+        return self.found.get(room_id)
+
+    def is_banned(self, grant: Grant, now: Now) -> bool:
+        return grant.subject == "mallory"
+
+    def close_room(self, room_id: str, now: Now) -> bool:
+        self.done.append(("close", room_id))
+        return self.found.pop(room_id, None) is not None
+
+    def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
+        self.done.append(("kick", room_id, peer_id, reason))
+        return room_id in self.found and peer_id == PEER.id
+
+
+class World:
+    """The API on a port of loopback, with a clock that stands still."""
+
+    def __init__(self, client: TestClient[Any, Any], rooms: Rooms, api: Api) -> None:
+        self.client = client
+        self.rooms = rooms
+        self.api = api
+        self.now = NOW
+
+    async def ask(self, path: str, key: str | None = None, method: str = "GET", **more: Any) -> ClientResponse:
+        headers = dict(more.pop("headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return await self.client.request(method, path, headers=headers, **more)
+
+    async def refused(self, *args: Any, **more: Any) -> tuple[int, str]:
+        answer = await self.ask(*args, **more)
+        said = await answer.json()
+        assert set(said) == {"error"}
+        assert set(said["error"]) == {"code", "msg"}
+        assert answer.headers["Cache-Control"] == "no-store"
+        return answer.status, said["error"]["code"]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    app = web.Application()
+    rooms = Rooms()
+    holder: list[World] = []
+    api = mount(app, rooms, OPTIONS, lambda: holder[0].now)
+    async with TestClient(TestServer(app)) as client:
+        holder.append(World(client, rooms, api))
+        yield holder[0]
+
+
+def token(**changes: Any) -> str:
+    given: dict[str, Any] = {"room": "demo", "role": "member", "ttl": 3600, "wall": NOW.wall, "token_id": "id-1"}
+    return KEYS.mint(**{**given, **changes})
+
+
+# Who asks
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/turn"),
+        ("POST", "/v1/tokens"),
+        ("GET", "/v1/rooms"),
+        ("GET", "/v1/rooms/demo"),
+        ("DELETE", "/v1/rooms/demo"),
+        ("DELETE", "/v1/rooms/demo/peers/abcdefghij"),
+    ],
+)
+async def test_nothing_without_a_key(world: World, method: str, path: str) -> None:
+    """RFC 6750 §3: a challenge, and not a word about what is there."""
+    assert await world.refused(path, method=method) == (401, "unauthorized")
+    assert await world.refused(path, "wrong", method) == (401, "bad_key")
+    assert await world.refused(path, headers={"Authorization": f"Basic {API_KEY}"}, method=method) == (
+        401,
+        "unauthorized",
+    )
+    assert (await world.ask(path, method=method)).headers["WWW-Authenticate"] == "Bearer"
+    assert world.rooms.done == []
+
+
+async def test_a_key_in_the_url_is_no_key(world: World) -> None:
+    """URLs are logged, by proxies too; draft-uberti's ``key`` parameter is not taken."""
+    assert await world.refused(f"/v1/turn?service=turn&key={ADMIN_KEY}") == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/rooms"),
+        ("GET", "/v1/rooms/demo"),
+        ("GET", "/v1/rooms/other"),
+        ("DELETE", "/v1/rooms/demo"),
+        ("DELETE", "/v1/rooms/demo/peers/abcdefghij"),
+    ],
+)
+async def test_rooms_are_for_admin_keys(world: World, method: str, path: str) -> None:
+    assert await world.refused(path, API_KEY, method) == (403, "forbidden")
+    assert await world.refused(path, token(role="host"), method) == (401, "bad_key")
+    assert world.rooms.done == []
+
+
+async def test_guessing_ends(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """10 wrong keys in 30 minutes, as of sockets; then not even the right one is looked at."""
+    caplog.set_level(logging.DEBUG, "meshturn")
+    for _ in range(FAILURES):
+        assert await world.refused("/v1/rooms", "guess-guess-guess") == (401, "bad_key")
+    answer = await world.ask("/v1/rooms", ADMIN_KEY)
+    assert answer.status == 429
+    assert int(answer.headers["Retry-After"]) == WINDOW + 1
+    assert await world.refused("/v1/turn", token()) == (429, "rate_limited")
+    world.now = Now(NOW.mono + WINDOW, NOW.wall)
+    assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 200
+    assert "guess-guess-guess" not in caplog.text
+    assert len(caplog.records) == FAILURES
+
+
+async def test_forgetting_the_key_is_no_guess(world: World) -> None:
+    for _ in range(FAILURES + 1):
+        assert (await world.ask("/v1/rooms")).status == 401
+    assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 200
+
+
+async def test_an_expired_token_is_no_guess_but_a_forged_one_is(world: World) -> None:
+    old = token(wall=NOW.wall - 86400)
+    for _ in range(FAILURES + 1):
+        assert await world.refused("/v1/turn", old) == (401, "token_expired")
+    forged = token()[:-4] + "AAAA"
+    for _ in range(FAILURES):
+        assert await world.refused("/v1/turn", forged) == (401, "bad_token")
+    assert await world.refused("/v1/turn", forged) == (429, "rate_limited")
+
+
+@pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer  ", "", "Bearer\t", "x" * 8000])
+async def test_strange_authorizations(world: World, value: str) -> None:
+    status, _ = await world.refused("/v1/rooms", headers={"Authorization": value})
+    assert status == 401
+
+
+async def test_keys_that_are_not_ascii(world: World) -> None:
+    assert await world.refused("/v1/rooms", "schl\u00fcssel") == (401, "bad_key")
+    world.api.options = ApiOptions(admin_keys={"support": "der schl\u00fcssel zum haus"})
+    assert (await world.ask("/v1/rooms", "der schl\u00fcssel zum haus")).status == 200
+
+
+async def test_keys_can_be_replaced(world: World) -> None:
+    """As they are when the configuration is read again."""
+    world.api.options = ApiOptions(admin_keys={"support": "another admin key"})
+    assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 401
+    assert (await world.ask("/v1/rooms", "another admin key")).status == 200
+
+
+# TURN credentials
+
+
+async def test_a_credential_in_the_shape_of_draft_uberti(world: World) -> None:
+    answer = await world.ask("/v1/turn?service=turn&username=ann&ttl=300", API_KEY)
+    made = await answer.json()
+    username = "1700000300:ann"
+    password = base64.b64encode(hmac.new(SECRET, username.encode(), hashlib.sha1).digest()).decode()
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert made == {
+        "username": username,
+        "password": password,
+        "ttl": 300,
+        "uris": ["turn:127.0.0.1:3478?transport=udp", "turns:127.0.0.1:5349?transport=tcp"],
+    }
+
+
+async def test_what_goes_without_saying(world: World) -> None:
+    made = await (await world.ask("/v1/turn", API_KEY)).json()
+    assert (made["username"], made["ttl"]) == ("1700000600", 600)
+    made = await (await world.ask("/v1/turn?ttl=999999999", ADMIN_KEY)).json()
+    assert made["ttl"] == 86400
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["ttl=0", "ttl=-1", "ttl=1.5", "ttl=", "ttl=9999999999", "service=stun", "username=a%0Ab", "username=" + "x" * 600],
+)
+async def test_what_no_credential_can_be_made_of(world: World, query: str) -> None:
+    assert await world.refused(f"/v1/turn?{query}", API_KEY) == (400, "bad_request")
+
+
+async def test_the_host_is_how_the_client_came(world: World) -> None:
+    world.api.options = ApiOptions(
+        KEYS,
+        IceServers(
+            SharedSecret(SECRET), ":", 600, "all", UrlsByHost([(ClientTransport.UDP, Address.parse("0.0.0.0", 3478))])
+        ),
+        {"website": API_KEY},
+    )
+    for host, uri in (
+        ("turn.example.org", "turn:turn.example.org:3478?transport=udp"),
+        ("turn.example.org:8443", "turn:turn.example.org:3478?transport=udp"),
+        ("[2001:db8::7]:443", "turn:[2001:db8::7]:3478?transport=udp"),
+    ):
+        made = await (await world.ask("/v1/turn", API_KEY, headers={"Host": host})).json()
+        assert made["uris"] == [uri]
+
+
+async def test_a_room_token_is_enough_for_a_credential(world: World) -> None:
+    """The user is the token's, whatever is asked for: a member cannot pass for another, nor outlive its token."""
+    made = await (await world.ask("/v1/turn?username=hash.abcdefghij&ttl=86400", token())).json()
+    expiry, _, user = made["username"].partition(":")
+    room = hashlib.sha256(b"demo").hexdigest()[:10]
+    assert int(expiry) == NOW.wall + 600
+    assert user.startswith(f"{room}.token-")
+    made = await (await world.ask("/v1/turn", token(ttl=100))).json()
+    assert made["ttl"] == 100 + LEEWAY
+    made = await (await world.ask("/v1/turn", token(room="*"))).json()
+    assert ":any.token-" in made["username"]
+
+
+async def test_a_token_for_once_is_for_entering(world: World) -> None:
+    assert await world.refused("/v1/turn", token(once=True)) == (403, "forbidden")
+
+
+async def test_who_is_banned_gets_no_credential(world: World) -> None:
+    assert await world.refused("/v1/turn", token(subject="mallory")) == (403, "banned")
+
+
+async def test_a_server_without_a_shared_secret(world: World) -> None:
+    world.api.options = ApiOptions(TokenKeys(), IceServers(None, ":", 600, "all", UrlsByHost([])), {"website": API_KEY})
+    assert await world.refused("/v1/turn", API_KEY) == (503, "no_turn")
+    assert await world.refused("/v1/tokens", API_KEY, "POST", json={"room": "demo"}) == (503, "no_key")
+    world.api.options = ApiOptions(api_keys={"website": API_KEY})
+    assert await world.refused("/v1/turn", API_KEY) == (503, "no_turn")
+    assert await world.refused("/v1/tokens", API_KEY, "POST", json={"room": "demo"}) == (503, "no_key")
+    assert await world.refused("/v1/turn", token()) == (401, "bad_key")
+
+
+# Room tokens
+
+
+async def test_a_room_token(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "meshturn")
+    asked = {
+        "room": "demo",
+        "role": "host",
+        "ttl": 60,
+        "name": "Ann",
+        "sub": "ann",
+        "caps": ["message"],
+        "max": 3,
+        "once": True,
+    }
+    answer = await world.ask("/v1/tokens", API_KEY, "POST", json=asked)
+    made = await answer.json()
+    assert answer.status == 201
+    grant = KEYS.admit(made["token"], NOW.wall)
+    assert grant._replace(token_id=None) == grant._make(
+        ("demo", "host", "ann", "Ann", frozenset({"message"}), 3, None, True, NOW.wall + 60 + LEEWAY)
+    )
+    assert made == {
+        "token": made["token"],
+        "room": "demo",
+        "role": "host",
+        "expires_at": NOW.wall + 60,
+        "path": f"/call/demo#token={made['token']}",
+    }
+    assert made["token"] not in caplog.text
+    fields = vars(caplog.records[-1])["fields"]
+    assert (fields["key"], fields["room"]) == ("website", "demo")
+
+
+async def test_tokens_differ(world: World) -> None:
+    one, two = [
+        (await (await world.ask("/v1/tokens", ADMIN_KEY, "POST", json={"room": "demo"})).json())["token"]
+        for _ in range(2)
+    ]
+    assert KEYS.admit(one, NOW.wall).token_id != KEYS.admit(two, NOW.wall).token_id
+    assert KEYS.admit(one, NOW.wall).role == "member"
+    assert KEYS.admit(one, NOW.wall).expires == NOW.wall + 3600 + LEEWAY
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b"7", b"\xff", b"{}", b'{"room": 7}', b'{"room": "a b"}', b'{"room": ""}',
+        b'{"room": "demo", "rol": "host"}', b'{"room": "demo", "role": "admin"}', b'{"room": "demo", "ttl": 0}',
+        b'{"room": "demo", "ttl": "60"}', b'{"room": "demo", "ttl": 999999999}', b'{"room": "demo", "ttl": NaN}',
+        b'{"room": "demo", "max": 99}', b'{"room": "demo", "caps": ["fly"]}', b'{"room": "demo", "once": 1}',
+        b'{"room": "demo", "name": ""}', b"[" * 16000,
+    ],
+)  # fmt: skip
+async def test_what_no_token_can_be_made_of(world: World, body: bytes) -> None:
+    assert await world.refused("/v1/tokens", API_KEY, "POST", data=body) == (400, "bad_request")
+
+
+async def test_a_body_has_an_end(world: World) -> None:
+    assert await world.refused("/v1/tokens", API_KEY, "POST", data=b" " * (MAX_BODY + 1)) == (413, "too_large")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(MAX_BODY // 1024 + 1):
+            yield b" " * 1024
+
+    assert await world.refused("/v1/tokens", API_KEY, "POST", data=chunks()) == (413, "too_large")
+
+
+async def test_who_may_not_ask_is_not_read(world: World) -> None:
+    assert await world.refused("/v1/tokens", token(role="host"), "POST", json={"room": "demo"}) == (401, "bad_key")
+
+
+# Rooms
+
+
+async def test_rooms(world: World) -> None:
+    found = await (await world.ask("/v1/rooms", ADMIN_KEY)).json()
+    assert [room["id"] for room in found["rooms"]] == ["demo"]
+    found = await (await world.ask("/v1/rooms/demo", ADMIN_KEY)).json()
+    assert (found["id"], [peer["name"] for peer in found["peers"]], found["pairs"]) == ("demo", ["Ann"], [])
+    assert await world.refused("/v1/rooms/other", ADMIN_KEY) == (404, "not_found")
+
+
+async def test_a_room_is_closed(world: World) -> None:
+    answer = await world.ask("/v1/rooms/demo", ADMIN_KEY, "DELETE")
+    assert (answer.status, await answer.read()) == (204, b"")
+    assert world.rooms.done == [("close", "demo"), ("work",)]
+    assert await world.refused("/v1/rooms/demo", ADMIN_KEY, method="DELETE") == (404, "not_found")
+
+
+async def test_a_participant_is_removed(world: World) -> None:
+    path = "/v1/rooms/demo/peers/abcdefghij"
+    assert (await world.ask(f"{path}?reason=be%20kind", ADMIN_KEY, "DELETE")).status == 204
+    assert world.rooms.done == [("kick", "demo", "abcdefghij", "be kind"), ("work",)]
+    assert await world.refused("/v1/rooms/demo/peers/nobody", ADMIN_KEY, "DELETE") == (404, "not_found")
+    for reason in ("x" * 201, "a%0Ab", "%1b"):
+        assert await world.refused(f"{path}?reason={reason}", ADMIN_KEY, "DELETE") == (400, "bad_request")
+
+
+@pytest.mark.parametrize("room", ["%2e%2e%2fv1", "%00", "a%2fb", "%F0%9F%98%80", "x" * 1000, "%ff"])
+async def test_strange_names_name_no_room(world: World, room: str) -> None:
+    assert await world.refused(f"/v1/rooms/{room}", ADMIN_KEY) == (404, "not_found")
+
+
+async def test_the_schema_is_for_everybody(world: World) -> None:
+    answer = await world.ask("/v1/schema.json")
+    assert answer.content_type == "application/schema+json"
+    assert json.loads(await answer.text()) == json.loads(json.dumps(json_schema()))
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/turn"), ("GET", "/v1/tokens"), ("PUT", "/v1/rooms/demo")])
+async def test_other_methods(world: World, method: str, path: str) -> None:
+    answer = await world.ask(path, ADMIN_KEY, method)
+    assert answer.status == 405
+    assert method not in answer.headers["Allow"]
+    assert (await answer.json())["error"]["code"] == "method_not_allowed"
+
+
+# Pages elsewhere (Fetch §3.2)
+
+
+async def test_pages_of_other_origins_are_not_let_near(world: World) -> None:
+    origin = {"Origin": "https://app.example.org"}
+    for method in ("GET", "OPTIONS"):
+        answer = await world.ask("/v1/turn", API_KEY, method, headers=origin)
+        assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+
+
+async def test_pages_of_configured_origins_are(world: World) -> None:
+    world.api.options = ApiOptions(KEYS, ICE, {"website": API_KEY}, origins=("https://app.example.org",))
+    origin = {"Origin": "https://app.example.org"}
+    answer = await world.ask("/v1/turn", method="OPTIONS", headers={**origin, "Access-Control-Request-Method": "GET"})
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+    for key, status in ((API_KEY, 200), ("wrong", 401)):
+        answer = await world.ask("/v1/turn", key, headers=origin)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "https://app.example.org")
+        assert answer.headers["Vary"] == "Origin"
+    answer = await world.ask("/v1/turn", API_KEY, headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert answer.headers["Vary"] == "Origin"
+
+
+async def test_every_origin(world: World) -> None:
+    """Never with cookies, for there are none: the key is all that counts."""
+    world.api.options = ApiOptions(KEYS, ICE, {"website": API_KEY}, origins=("*",))
+    answer = await world.ask("/v1/turn", API_KEY, headers={"Origin": "https://anywhere.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_repr_shows_no_key() -> None:
+    assert API_KEY not in repr(OPTIONS)
+    assert ADMIN_KEY not in repr(OPTIONS)

@@ -1,0 +1,90 @@
+"""Lines of the log about rooms."""
+
+import logging
+from typing import get_args
+
+import pytest
+
+from stun.address import Address
+from turnserver.signaling.edge.journal import Journal, Line, line_of
+from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.rooms.facts import (
+    CandidatesSeen,
+    ClientRefused,
+    Fact,
+    Kicked,
+    PeerJoined,
+    PeerReturned,
+    RoomClosed,
+)
+
+
+@pytest.mark.parametrize(
+    ("fact", "line"),
+    [
+        (
+            PeerJoined("x", "aaaaaaaaaa", "hash.aaaaaaaaaa", "Ann\n", "host"),
+            Line(
+                logging.INFO,
+                "participant joined",
+                {"room": "x", "peer": "aaaaaaaaaa", "user": "hash.aaaaaaaaaa", "name": "Ann\n", "role": "host"},
+            ),
+        ),
+        (RoomClosed("x", 12.345), Line(logging.INFO, "room closed", {"room": "x", "seconds": 12.3})),
+        (
+            ClientRefused("192.0.2.1", ErrorCode.BAD_TOKEN, "not a token"),
+            Line(
+                logging.INFO,
+                "client refused",
+                {"address": "192.0.2.1", "code": "bad_token", "why": "not a token"},
+            ),
+        ),
+        (
+            Kicked("x", "aaaaaaaaaa", "", "", True),
+            Line(logging.INFO, "participant sent away", {"room": "x", "peer": "aaaaaaaaaa", "banned": True}),
+        ),
+        (
+            PeerReturned("x", "aaaaaaaaaa", False),
+            Line(logging.DEBUG, "participant is back", {"room": "x", "peer": "aaaaaaaaaa"}),
+        ),
+        (
+            CandidatesSeen("x", "a", "b", (Address.parse("192.0.2.1", 5), Address.parse("2001:db8::1", 6))),
+            Line(
+                logging.DEBUG,
+                "relayed addresses announced",
+                {"room": "x", "sender": "a", "receiver": "b", "relayed": ["192.0.2.1:5", "[2001:db8::1]:6"]},
+            ),
+        ),
+    ],
+)
+def test_lines(fact: Fact, line: Line) -> None:
+    """What stands in them, and at which level."""
+    assert line_of(fact) == line
+
+
+def test_every_fact_has_a_line() -> None:
+    """None is forgotten."""
+    for kind in get_args(Fact):
+        made = kind(*("" for _ in kind._fields))
+        assert line_of(made).message
+
+
+def test_strangers_do_not_fill_the_log() -> None:
+    """A flood of refusals is fifty lines, then five a second that say how many more there were."""
+    journal = Journal()
+    refusal = ClientRefused("192.0.2.1", ErrorCode.RATE_LIMITED, "too many")
+    lines = [journal.line(refusal, 1000.0) for _ in range(200)]
+    assert sum(line is not None for line in lines) == 50
+    assert journal.line(PeerJoined("x", "p", "u", "n", "host"), 1000.0) is not None
+    later = journal.line(refusal, 1000.2)
+    assert later is not None
+    assert later.fields["more"] == 150
+    assert journal.line(refusal, 1000.2) is None
+    last = journal.line(refusal, 1010.0)
+    assert last is not None
+    assert last.fields["more"] == 1
+
+
+def test_stopping_is_one_line() -> None:
+    """Not one for everybody who is told."""
+    assert line_of(ClientRefused("192.0.2.1", ErrorCode.DRAINING, "")).level == logging.DEBUG

@@ -1,0 +1,157 @@
+"""The pages: what is served, under which policy, and that nothing else can be had."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from turnserver.signaling.edge.pages import ROOM, Asset, Pages, load_assets, new_room
+
+pytestmark = pytest.mark.net
+
+ASSETS = {
+    "call.html": Asset(b"<!doctype html><title>call</title>", "text/html", "one"),
+    "app.js": Asset(b"export const x = '\xc3\xa4'", "text/javascript", "two"),
+    "icon.svg": Asset(b"<svg/>", "image/svg+xml", "three"),
+}
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    app = web.Application()
+    Pages(ASSETS).mount(app)
+    async with TestClient(TestServer(app)) as found:
+        yield found
+
+
+async def test_the_call_page(client: Client) -> None:
+    """The page of any room is one file, under a policy that allows the page's own files and socket only."""
+    answer = await client.get("/call/my-room")
+    assert answer.status == 200
+    assert await answer.read() == ASSETS["call.html"].content
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'self'"
+    assert policy["connect-src"] == f"'self' ws://{client.host}:{client.port}"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["object-src"] == "'none'"
+    assert "unsafe" not in str(policy)
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "camera=(self)" in answer.headers["Permissions-Policy"]
+    assert "geolocation=()" in answer.headers["Permissions-Policy"]
+
+
+async def test_a_host_that_is_none_is_not_repeated(client: Client) -> None:
+    """A Host header cannot add words to the policy."""
+    answer = await client.get("/call/x", headers={"Host": "a.example; script-src *"})
+    assert "script-src" not in answer.headers["Content-Security-Policy"]
+    assert "connect-src 'self';" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("room", ["-x", "%3Cscript%3E", "a%2Fb", "a b", "x" * 65, ".hidden", "%00", "ä"])
+async def test_a_name_that_no_room_has(client: Client, room: str) -> None:
+    """A page that says so, with a way on, and nothing of the name in it."""
+    answer = await client.get(URL(f"/call/{room}", encoded=room.isascii() and " " not in room))
+    text = await answer.text()
+    assert answer.status == 404
+    assert "No call can have this name" in text
+    assert room not in text
+    assert "<script>" not in text
+
+
+async def test_assets_are_not_sent_twice(client: Client) -> None:
+    """An entity tag for each: what a browser has is not sent again, and what has changed is at once."""
+    answer = await client.get("/call-assets/app.js")
+    assert (answer.status, await answer.text()) == (200, "export const x = 'ä'")
+    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await client.get("/call-assets/app.js", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
+    assert again.headers["ETag"] == answer.headers["ETag"]
+    other = await client.get("/call-assets/app.js", headers={"If-None-Match": '"older"'})
+    assert other.status == 200
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fedge.py", "%2e%2e%2fedge.py", "call.html", "__init__.py", ""])
+async def test_nothing_else_can_be_had(client: Client, name: str) -> None:
+    """What is not in the folder is not there, and the page has one place only, so that its policy goes with it."""
+    answer = await client.get(URL(f"/call-assets/{name}", encoded=True))
+    assert answer.status == 404
+
+
+async def test_modules_for_pages_elsewhere() -> None:
+    """Pages of the origins that are named may import the client, those of others may not."""
+    for origins, origin, allowed in (
+        ([], "https://app.example", None),
+        (["https://app.example"], "https://app.example", "https://app.example"),
+        (["https://app.example"], "https://evil.example", None),
+        (["*"], "https://any.example", "*"),
+    ):
+        app = web.Application()
+        Pages(ASSETS, origins).mount(app)
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.get("/call-assets/app.js", headers={"Origin": origin})
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+            assert (await client.get("/call/x", headers={"Origin": origin})).headers.get("Vary") is None
+
+
+async def test_starting_a_call(client: Client) -> None:
+    """The form leads to the room that it names, or to a new one."""
+    landing = await client.get("/")
+    text = await landing.text()
+    assert landing.status == 200
+    assert '<form action="/call" method="get">' in text
+    assert "form-action 'self'" in landing.headers["Content-Security-Policy"]
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    named = await client.get("/call", params={"room": " standup "}, allow_redirects=False)
+    assert (named.status, named.headers["Location"]) == (303, "/call/standup")
+    made = await client.get("/call", allow_redirects=False)
+    again = await client.get("/call/", allow_redirects=False)
+    assert made.headers["Location"] != again.headers["Location"]
+    assert ROOM.fullmatch(made.headers["Location"].removeprefix("/call/"))
+    wrong = await client.get("/call", params={"room": "//evil.example"}, allow_redirects=False)
+    assert wrong.status == 404
+
+
+async def test_where_calls_are_by_invitation() -> None:
+    """Nobody is sent into a room that does not let anybody in."""
+    app = web.Application()
+    Pages(ASSETS, open=False).mount(app)
+    async with TestClient(TestServer(app)) as client:
+        text = await (await client.get("/")).text()
+        assert "by invitation" in text
+        assert "<form" not in text
+        assert "<form" not in await (await client.get("/call/-x")).text()
+        assert (await client.get("/call/x")).status == 200
+
+
+async def test_the_icon(client: Client) -> None:
+    """Where browsers look for it; without one there is nothing to complain of in the console."""
+    assert (await client.get("/favicon.ico")).headers["Content-Type"] == "image/svg+xml"
+    app = web.Application()
+    Pages({}).mount(app)
+    async with TestClient(TestServer(app)) as bare:
+        assert (await bare.get("/favicon.ico")).status == 204
+        assert (await bare.get("/call/x")).status == 404
+
+
+def test_the_files_of_the_page() -> None:
+    """What is in the package: the page and its modules, each with the type that browsers insist on."""
+    assets = load_assets()
+    assert assets["call.html"].media_type == "text/html"
+    assert assets["signal.js"].media_type == "text/javascript"
+    assert assets["call.css"].media_type == "text/css"
+    assert len({asset.etag for asset in assets.values()}) == len(assets)
+
+
+def test_names_of_rooms() -> None:
+    """Readable, valid, and not the same twice."""
+    names = {new_room() for _ in range(50)}
+    assert len(names) == 50
+    assert all(ROOM.fullmatch(name) and re.fullmatch(r"[a-z]{4}(-[a-z]{4}){2}", name) for name in names)
+    assert new_room(bytes) == "aaaa-aaaa-aaaa"

@@ -1,0 +1,340 @@
+"""The glue: every input has its effects carried out, time passes, the engine is told and asked, and it ends well."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from auth.revocation import RevokedUsers
+from stun.address import Address
+from turnserver.core.events import AllocationOpened
+from turnserver.core.types import AllocationView, ClientTransport, Counters, FiveTuple, Now, RelayId
+from turnserver.signaling.edge import service as module
+from turnserver.signaling.edge.service import Service
+from turnserver.signaling.edge.websocket import PROTOCOL
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.rooms.settings import Grant, HubSettings
+
+pytestmark = pytest.mark.net
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Engine:
+    """Stands in for the relay engine."""
+
+    def __init__(self) -> None:
+        self.revoked: list[str] = []
+        self.asked: list[set[str]] = []
+        self.live: list[AllocationView] = []
+
+    def revoke(self, user_id: str) -> int:
+        self.revoked.append(user_id)
+        return 1
+
+    def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
+        self.asked.append(set(user_ids or ()))
+        return self.live
+
+
+def admit(token: str, wall: float) -> Grant:
+    if token != "good":
+        raise Refusal(ErrorCode.BAD_TOKEN, "not this one")
+    return Grant(room="x", role="host")
+
+
+def mint(user_id: str, wall: float, host: str) -> Ice:
+    urls = (f"turn:{host}:3478?transport=udp",)
+    return Ice(servers=(IceServer(urls=urls, username=user_id, credential="c"),), exp=int(wall) + 600)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+async def make(engine: Engine) -> AsyncIterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def build(**settings: Any) -> Service:
+        found = Service(HubSettings(**{"open": True, **settings}), admit, mint, RevokedUsers())
+        found.start(engine)
+        made.append(found)
+        return found
+
+    yield build
+    for each in made:
+        each.stop()
+
+
+class Direct:
+    """A client without a socket: what it says goes straight in, and what waits for it is taken."""
+
+    def __init__(self, service: Service, cid: int, host: str = "calls.example.org") -> None:
+        self.service = service
+        self.cid = cid
+        self.n = 0
+        service.opened(cid, f"192.0.2.{cid}", host)
+        self.welcome = self.frames()[0]
+
+    def frames(self) -> list[dict[str, Any]]:
+        return [json.loads(frame) for frame in iter(lambda: self.service.take(self.cid), None)]
+
+    def say(self, **frame: Any) -> list[dict[str, Any]]:
+        self.service.text(self.cid, json.dumps(frame))
+        return self.frames()
+
+    def enter(self, room: str, **hello: Any) -> dict[str, Any]:
+        self.say(t="hello", id="h", v=1, **hello)
+        return next(frame for frame in self.say(t="join", id="j", room=room, name="Ann") if frame.get("re") == "j")
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def user_of(joined: dict[str, Any]) -> str:
+    return str(joined["ice"]["servers"][0]["username"])
+
+
+async def test_who_joins_gets_ice_servers_for_where_it_came_in(make: Callable[..., Service]) -> None:
+    """The host by which a client reached the server is the one that its TURN URLs name."""
+    service = make()
+    joined = Direct(service, 1, "calls.example.org").enter("x")
+    assert joined["t"] == "joined"
+    assert joined["ice"]["servers"][0]["urls"] == ["turn:calls.example.org:3478?transport=udp"]
+    assert service.health() == {"rooms": 1, "participants": 1}
+
+
+async def test_who_goes_loses_the_relays(make: Callable[..., Service], engine: Engine) -> None:
+    """After the grace the engine ends them, and the credential opens no others."""
+    service = make(leave_grace=0.01)
+    client = Direct(service, 1)
+    joined = client.enter("x")
+    client.say(t="leave", id="l")
+    assert service.health() == {"rooms": 0, "participants": 0}
+    await eventually(lambda: engine.revoked)
+    assert engine.revoked == [user_of(joined)]
+    now = module._system_clock()
+    assert service._revoked.is_revoked(user_of(joined), now.wall)
+
+
+async def test_a_kick_is_at_once(make: Callable[..., Service], engine: Engine) -> None:
+    """No grace, and the socket is told to go."""
+    service = make()
+    joined = Direct(service, 1).enter("x")
+    assert service.hub.kick("x", joined["you"]["id"], "enough", module._system_clock())
+    service.work()
+    assert engine.revoked == [user_of(joined)]
+
+
+async def test_time_passes(make: Callable[..., Service]) -> None:
+    """Who says nothing is sent away when its time is up, without anybody touching the hub."""
+    closed: list[tuple[int, int, str]] = []
+    service = make(hello=0.01)
+    service.edge.close = lambda *what: closed.append(what)  # type: ignore[method-assign]
+    Direct(service, 1)
+    await eventually(lambda: closed)
+    assert closed[0][0] == 1
+
+
+def allocation(user_id: str, port: int, carried: int) -> AllocationView:
+    client = FiveTuple(ClientTransport.TCP, Address.parse("192.0.2.1", port), Address.parse("192.0.2.9", 3478), 0, port)
+    relayed = (Address.parse("192.0.2.9", port),)
+    counters = Counters(carried // 1000, carried, carried // 1000, carried)
+    return AllocationView(client, f"1:{user_id}", user_id, relayed, (), counters, 1e12, relays=(RelayId(port),))
+
+
+async def test_paths_are_told_to_those_who_take_them(
+    make: Callable[..., Service], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay's own table says which pair is relayed, and over what; nobody has to believe a client."""
+    monkeypatch.setattr(module, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(module, "POLL_SHARE", 1.0)
+    service = make()
+    ann, bob = Direct(service, 1), Direct(service, 2)
+    users = [user_of(each.enter("x")) for each in (ann, bob)]
+    bob_id = users[1].rpartition(".")[2]
+    opened = allocation(users[0], 50_001, 0)
+    service.on_event(
+        AllocationOpened(opened.client, opened.username, users[0], opened.relays, opened.relayed, 600), None
+    )
+    line = "candidate:1 1 udp 1 192.0.2.9 50001 typ relay raddr 0.0.0.0 rport 0"
+    cand = {"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0}
+    ann.say(t="cand", n=1, to=bob_id, pc="12345678", list=[cand])
+    found: list[dict[str, Any]] = []
+    carried = 0
+
+    def relayed() -> bool:
+        nonlocal carried
+        carried += 10_000
+        engine.live = [allocation(users[0], 50_001, carried)]
+        found.extend(entry for frame in ann.frames() if frame["t"] == "paths" for entry in frame["list"])
+        return any(entry["path"] == "relay" for entry in found)
+
+    await eventually(relayed)
+    entry = next(entry for entry in found if entry["path"] == "relay")
+    assert (entry["id"], entry["proto"], entry["by"]) == (bob_id, "tcp", "you")
+    assert engine.asked[-1] == {users[0]}
+
+
+async def test_nobody_is_asked_when_there_are_no_rooms(
+    make: Callable[..., Service], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking ends with the last room."""
+    monkeypatch.setattr(module, "POLL_INTERVAL", 0.0)
+    service = make()
+    client = Direct(service, 1)
+    client.enter("x")
+    await eventually(lambda: engine.asked)
+    client.say(t="bye")
+    await eventually(lambda: service._poll is None)
+
+
+async def test_other_keys_and_servers_while_running(make: Callable[..., Service]) -> None:
+    """What a reload brings holds from the next hello on."""
+    service = make(open=False)
+    assert Direct(service, 1).enter("x", token="good")["t"] == "joined"
+
+    def another(token: str, wall: float) -> Grant:
+        return Grant(room="x")
+
+    service.replace(another, lambda *_: mint("u", 0, "new.example"), ["https://app.example"])
+    joined = Direct(service, 2).enter("x", token="anything")
+    assert joined["ice"]["servers"][0]["urls"] == ["turn:new.example:3478?transport=udp"]
+    assert service.edge.origins == {"https://app.example"}
+
+
+async def test_a_fault_of_ours_costs_one_socket(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is in the log, the socket is closed with 4500, and everybody else goes on."""
+    closed: list[tuple[int, int, str]] = []
+    service = make()
+    service.edge.close = lambda *what: closed.append(what)  # type: ignore[method-assign]
+    unlucky, other = Direct(service, 1), Direct(service, 2)
+
+    def fail(*_: Any) -> None:
+        raise KeyError("oops")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.signaling"):
+        patched.setattr(service.hub, "text", fail)
+        unlucky.say(t="ping")
+    assert closed == [(1, 4500, "internal")]
+    assert "a fault in signaling" in caplog.text
+    assert other.enter("x")["t"] == "joined"
+
+
+async def test_a_fault_in_the_timer_is_not_the_end(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next tick comes all the same."""
+    service = make(hello=0.01)
+    Direct(service, 1)
+
+    def fail(*_: Any) -> None:
+        raise KeyError("oops")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.signaling"):
+        patched.setattr(service.hub, "expire", fail)
+        service._tick()
+    assert "a fault in signaling" in caplog.text
+    assert service._timer is not None
+
+
+async def test_tokens_stay_out_of_the_log(make: Callable[..., Service], caplog: pytest.LogCaptureFixture) -> None:
+    """Neither those that are good nor those that are not; nor what a session is resumed with."""
+    with caplog.at_level(logging.DEBUG, "meshturn.signaling"):
+        service = make(open=False)
+        first, second = Direct(service, 1), Direct(service, 2)
+        first.say(t="hello", id="h", v=1, token="a-bad-one")
+        assert second.enter("x", token="good")["t"] == "joined"
+    lines = "\n".join(f"{record.message} {getattr(record, 'fields', {})}" for record in caplog.records)
+    assert "participant joined" in lines
+    assert "a-bad-one" not in lines
+    assert "good" not in lines
+
+
+@asynccontextmanager
+async def serving(service: Service) -> AsyncIterator[Client]:
+    app = web.Application()
+    service.mount(app)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def connect(client: Client) -> Any:
+    return client.ws_connect("/v1/ws", protocols=(PROTOCOL,))
+
+
+async def test_draining(make: Callable[..., Service]) -> None:
+    """Everybody is told when to come back, then closed; nobody new is let in meanwhile."""
+    service = make()
+    async with serving(service) as client, connect(client) as socket:
+        assert (await socket.receive_json(timeout=10))["t"] == "welcome"
+        await socket.send_json({"t": "hello", "id": "h", "v": 1})
+        assert (await socket.receive_json(timeout=10))["t"] == "hello_ok"
+        closing = asyncio.create_task(service.close())
+        goodbye = await socket.receive_json(timeout=10)
+        assert (goodbye["t"], goodbye["code"], goodbye["reconnect"]) == ("goodbye", "draining", "resume")
+        assert 0 <= goodbye["after"] <= 1000
+        end = await socket.receive(timeout=10)
+        assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 4503)
+        await closing
+        assert service.edge.sockets == 0
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await connect(client)
+        assert caught.value.status == 503
+    await service.close()
+
+
+async def test_draining_does_not_wait_for_the_deaf(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not answer the Close is cut off in time."""
+    monkeypatch.setattr(module, "DRAIN_TIME", 0.05)
+    service = make()
+    async with serving(service) as client, connect(client) as socket:
+        await socket.receive_json(timeout=10)
+        connection = socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+        await service.close()
+        await eventually(lambda: service.edge.sockets == 0)
+
+
+async def test_what_is_mounted(make: Callable[..., Service]) -> None:
+    """The socket, the page and its files."""
+    service = make()
+    async with serving(service) as client:
+        assert (await client.get("/v1/ws")).status == 426
+        assert (await client.get("/call/x")).status == 200
+        assert (await client.get("/")).status == 200
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    logger = logging.getLogger("meshturn")
+    before = logger.propagate
+    logger.propagate = True
+    yield
+    logger.propagate = before
+
+
+def test_the_clock() -> None:
+    """Both clocks; the monotonic one is the loop's."""
+    now = module._system_clock()
+    assert isinstance(now, Now)
+    assert now.wall > 1.7e9

@@ -1,0 +1,199 @@
+"""A host's word: kick, ban, mute, lock, cap, admit; and an administrator's."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.signal_hub import WALL, World
+from turnserver.signaling.rooms.facts import Kicked
+
+__all__: list[str] = []
+
+GRANTS: dict[str, dict[str, Any]] = {
+    "host": {"role": "host", "subject": "ann"},
+    "bob": {"subject": "bob", "expires": WALL + 3600},
+    "bob2": {"subject": "bob", "token_id": "another", "expires": WALL + 3600},
+    "jti": {"token_id": "j1", "expires": WALL + 3600},
+}
+
+
+def call(*others: str, **settings: Any) -> tuple[World, Any, list[Any]]:
+    """A host, and others; all have read everything."""
+    world = World(grants=GRANTS, **settings)
+    ann = world.enter("ann", token="host")[0]
+    rest = [world.enter(name, **({"token": name} if name in GRANTS else {}))[0] for name in others]
+    for client in (ann, *rest):
+        client.drain()
+    return world, ann, rest
+
+
+@pytest.mark.parametrize("op", ["kick", "ban", "mute", "lock", "unlock", "cap", "admit"])
+def test_that_is_for_hosts(op: str) -> None:
+    _, ann, (bob, cem) = call("bob", "cem")
+    assert bob.ask("mod", op=op, to=cem.id, value=2 if op == "cap" else None)["code"] == "forbidden"
+    assert (ann.drain(), cem.drain()) == ([], [])
+
+
+def test_a_kick_ends_the_session_and_the_relays_at_once() -> None:
+    world, ann, (cem, bob) = call("cem", "bob")
+    assert ann.ask("mod", op="kick", to=cem.id, reason="noise")["t"] == "ok"
+    assert cem.closed_with == 4410
+    goodbye = cem.drain()[-1]
+    assert (goodbye["code"], goodbye["msg"], goodbye["reconnect"]) == ("kicked", "noise", "never")
+    assert [(frame["t"], frame["reason"]) for frame in bob.drain()] == [("peer_leave", "kicked")]
+    assert [user.rpartition(".")[2] for user in world.revoked()] == [cem.id]
+    assert world.relays.forgotten == world.revoked()
+    kicked = [fact for fact in world.facts if isinstance(fact, Kicked)]
+    assert kicked == [Kicked("blue", cem.id, ann.id, "noise", banned=False)]
+
+
+def test_who_was_kicked_may_come_as_somebody_new() -> None:
+    _, ann, (cem,) = call("cem")
+    ann.ask("mod", op="kick", to=cem.id)
+    cem.open()
+    cem.hello()
+    assert cem.join()["t"] == "joined"
+
+
+def test_who_was_kicked_while_away_hears_of_it_on_coming_back() -> None:
+    """`session_gone` would have it begin afresh, as if nothing had been."""
+    world, ann, (cem,) = call("cem")
+    cem.cut()
+    ann.ask("mod", op="kick", to=cem.id)
+    cem.open()
+    assert cem.resume()["code"] == "kicked"
+    assert (cem.closed_with, cem.drain()[-1]["reconnect"]) == (4410, "never")
+    assert world.hub.session_count == 2
+    world.pass_time(60.0)
+    assert world.hub.session_count == 1, "and then it is forgotten"
+
+
+def test_a_goodbye_that_is_lost_is_said_again() -> None:
+    _, ann, (cem,) = call("cem")
+    ann.ask("mod", op="kick", to=cem.id)
+    cem.open()
+    assert cem.resume()["code"] == "kicked"
+
+
+@pytest.mark.parametrize(("token", "other"), [("bob", "bob2"), ("jti", "jti")])
+def test_a_ban_goes_by_the_token(token: str, other: str) -> None:
+    """By its subject, or by its id: until it expires, in that room, from any address."""
+    world, ann, (bob,) = call(token)
+    ann.ask("mod", op="ban", to=bob.id)
+    assert bob.closed_with == 4403
+    again = world.client("again", address="198.51.100.7")
+    again.open()
+    again.hello(token=other)
+    assert again.join()["code"] == "banned"
+    assert (again.closed_with, again.drain()[-1]["reconnect"]) == (4403, "never")
+    again.open()
+    again.hello(token=other)
+    assert again.join("green")["t"] == "joined"
+    friend = world.client("friend")
+    friend.open()
+    friend.hello()
+    assert friend.join()["t"] == "joined", "the address is not banned"
+
+
+def test_a_ban_without_a_token_goes_by_the_address_for_a_while() -> None:
+    world, ann, (cem,) = call("cem")
+    ann.ask("mod", op="ban", to=cem.id)
+    again = world.client("again")
+    again.open()
+    again.hello()
+    assert again.join()["code"] == "banned"
+    world.pass_time(600.0)
+    again.open()
+    again.hello()
+    assert again.join()["t"] == "joined"
+
+
+def test_a_ban_survives_the_room() -> None:
+    world, ann, (bob,) = call("bob")
+    ann.ask("mod", op="ban", to=bob.id)
+    ann.say("bye")
+    assert world.hub.room_count == 0
+    bob.open()
+    bob.hello(token="bob")
+    assert bob.join()["code"] == "banned"
+
+
+def test_mute_is_a_request() -> None:
+    _, ann, (bob, cem) = call("bob", "cem")
+    for value, what in [(None, "audio"), ("audio", "audio"), ("video", "video")]:
+        assert ann.ask("mod", op="mute", to=bob.id, **({"value": value} if value else {}))["t"] == "ok"
+        frame = bob.drain()[-1]
+        assert (frame["t"], frame["from"], frame["what"]) == ("mute", ann.id, what)
+    assert ann.ask("mod", op="mute", to=bob.id, value="smell")["d"]["path"] == "value"
+    assert ann.ask("mod", op="mute")["code"] == "no_such_peer"
+    assert cem.drain() == []
+
+
+def test_lock_and_cap_are_told_to_all() -> None:
+    _, ann, (bob,) = call("bob")
+    ann.ask("mod", op="lock")
+    ann.ask("mod", op="cap", value=2)
+    frames = bob.drain()
+    assert [(frame["t"], frame["locked"], frame["max"]) for frame in frames] == [
+        ("room_update", True, 4),
+        ("room_update", True, 2),
+    ]
+    assert ann.ask("mod", op="lock", value="bolt")["d"]["path"] == "value"
+    for value in (1, 5, "3", None):
+        assert ann.ask("mod", op="cap", **({"value": value} if value else {}))["d"]["path"] == "value"
+
+
+def test_a_smaller_cap_sends_nobody_out() -> None:
+    world, ann, (_bob, _cem) = call("bob", "cem")
+    assert ann.ask("mod", op="cap", value=2)["t"] == "ok"
+    room = world.hub.room("blue")
+    assert room is not None
+    assert (len(room.peers), room.max) == (3, 2)
+
+
+def test_nobody_kicks_themselves_or_strangers() -> None:
+    world, ann, _ = call("bob")
+    eve = world.enter("eve", room="green")[0]
+    for to in (ann.id, eve.id, "nobody"):
+        assert ann.ask("mod", op="kick", to=to)["code"] == "no_such_peer"
+    assert eve.cid
+
+
+def test_whoever_waits_at_the_door_can_be_kicked() -> None:
+    world, ann, _ = call("bob")
+    ann.ask("mod", op="lock", value="knock")
+    eve = world.client("eve")
+    eve.open()
+    eve.hello()
+    eve.join()
+    assert ann.ask("mod", op="kick", to=eve.id)["t"] == "ok"
+    assert eve.closed_with == 4410
+
+
+def test_an_administrator_kicks() -> None:
+    world, ann, (bob,) = call("bob")
+    assert not world.hub.kick("blue", "nobody", "x", world.now)
+    assert not world.hub.kick("green", bob.id, "x", world.now)
+    world.operate("kick", room="blue", peer=bob.id, reason="y" * 1000)
+    assert bob.closed_with == 4410
+    assert [frame["t"] for frame in ann.drain()] == ["peer_leave"]
+
+
+def test_an_administrator_closes_a_room() -> None:
+    world, ann, (bob, cem) = call("bob", "cem")
+    ann.ask("mod", op="lock", value="knock")
+    eve = world.client("eve")
+    eve.open()
+    eve.hello()
+    eve.join()
+    eve.drain()
+    cem.cut()
+    assert not world.hub.close_room("green", world.now)
+    world.operate("close_room", room="blue")
+    assert [client.closed_with for client in (ann, bob)] == [4410, 4410]
+    assert ann.drain()[-1]["code"] == "room_closed"
+    assert [frame["code"] for frame in eve.drain()] == ["room_closed"]
+    assert world.hub.room_count == 0
+    assert len(world.revoked()) == 3
+    cem.open()
+    assert cem.resume()["code"] == "room_closed"

@@ -1,0 +1,11 @@
+"""A client of ``signal.v1`` in Python, for programs and for tests; nothing that serves imports it.
+
+Here is the session, which needs aiohttp only. `turnserver.client.mesh` takes part in calls and needs aiortc
+(``pip install 'meshturn[call]'``).
+"""
+
+from turnserver.client.frames import Endpoint, Frame, SignalError
+from turnserver.client.session import SignalClient
+from turnserver.client.state import ClientState, StateChange, Timing
+
+__all__ = ["ClientState", "Endpoint", "Frame", "SignalClient", "SignalError", "StateChange", "Timing"]

@@ -1,0 +1,173 @@
+"""What aiortc can use of the ICE servers and candidates that `signal.v1` carries.
+
+aiortc takes one TURN server, and no IPv6 literal in its URL; it has no trickling of its own, but takes what others
+trickle. Everything is bundled, so that there is one ICE transport, and one relayed address, per pair.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransport,
+    RTCPeerConnection,
+)
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcicetransport import RTCIceCandidate
+from aiortc.sdp import candidate_from_sdp
+
+from turnserver.client.frames import Frame
+
+__all__ = [
+    "Chosen",
+    "IceChoice",
+    "RelayTransport",
+    "bundle_tag",
+    "candidates_of",
+    "chosen_pair",
+    "ice_transport",
+    "ice_ufrag",
+    "read_candidate",
+]
+
+RelayTransport = Literal["udp", "tcp", "tls"]
+
+_URL: Final = re.compile(r"(turns?):([A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?(?:\?transport=(udp|tcp))?")
+_ORDER: Final[tuple[RelayTransport, ...]] = ("udp", "tcp", "tls")
+_MAX_CANDIDATE: Final = 512
+_MAX_CANDIDATES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class IceChoice:
+    """The one TURN server that is used, out of those on offer."""
+
+    url: str = ""
+    """Empty when none of them can be used."""
+    username: str = ""
+    credential: str = ""
+    transport: RelayTransport | None = None
+    relay_only: bool = False
+    tls: ssl.SSLContext | None = None
+    """How to check the certificate of a ``turns:`` server; None for the system's roots."""
+
+    def __repr__(self) -> str:
+        return f"IceChoice({self.url!r}, relay_only={self.relay_only})"
+
+    @classmethod
+    def of(
+        cls,
+        ice: Frame,
+        *,
+        via: RelayTransport | None = None,
+        relay_only: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> "IceChoice":
+        """Choose from an ``ICE`` of the protocol: what goes over ``via``, or the quickest there is."""
+        only = relay_only or ice.text("policy") == "relay"
+        found: dict[RelayTransport, IceChoice] = {}
+        for server in ice.children("servers"):
+            for url in server.texts("urls"):
+                transport = _transport_of(url)
+                if transport is not None and transport not in found:
+                    name, secret = server.text("username"), server.text("credential")
+                    found[transport] = cls(url, name, secret, transport, only, tls)
+        for transport in _ORDER if via is None else (via,):
+            if transport in found:
+                return found[transport]
+        return cls(relay_only=only)
+
+    def configuration(self) -> RTCConfiguration:
+        """The same for aiortc."""
+        servers = [RTCIceServer(self.url, self.username, self.credential)] if self.url else []
+        policy = RTCIceTransportPolicy.RELAY if self.relay_only else RTCIceTransportPolicy.ALL
+        return RTCConfiguration(servers, policy, RTCBundlePolicy.MAX_BUNDLE)
+
+    def prepare(self, connection: RTCPeerConnection) -> None:
+        """Have our certificate check used, which aiortc has no setting for; before candidates are gathered."""
+        transport = ice_transport(connection)
+        if self.tls is not None and self.transport == "tls" and transport is not None:
+            # aioice hands this value to `loop.create_connection`, which takes a context as well as a flag.
+            setattr(transport._connection, "turn_ssl", self.tls)  # noqa: B010  its annotation knows the flag only
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The candidate pair that ICE has settled on."""
+
+    local: str
+    """Type of the candidate: ``host``, ``srflx``, ``prflx`` or ``relay``."""
+    remote: str
+    local_address: str
+    remote_address: str
+
+    @property
+    def path(self) -> Literal["relay", "direct"]:
+        """Relayed, if either candidate is."""
+        return "relay" if "relay" in (self.local, self.remote) else "direct"
+
+
+def ice_transport(connection: RTCPeerConnection) -> RTCIceTransport | None:
+    """The one ICE transport of a connection; None while it has nothing to carry."""
+    for transceiver in connection.getTransceivers():
+        if not transceiver._bundled:
+            return transceiver.receiver.transport.transport
+    return None if connection.sctp is None else connection.sctp.transport.transport
+
+
+def chosen_pair(connection: RTCPeerConnection) -> Chosen | None:
+    """What ICE has settled on; None while it has not. aiortc has no public way to ask."""
+    transport = ice_transport(connection)
+    pair = None if transport is None else transport._connection._nominated.get(1)
+    if pair is None:
+        return None
+    local, remote = pair.local_candidate, pair.remote_candidate
+    return Chosen(local.type, remote.type, f"{local.host} {local.port}", f"{remote.host} {remote.port}")
+
+
+def ice_ufrag(sdp: str) -> str:
+    """The user name fragment of the first section of a description; another one is an ICE restart (RFC 8839 §4.4.1)."""
+    return _first(r"^a=ice-ufrag:(\S{1,256})", sdp)
+
+
+def bundle_tag(sdp: str) -> str:
+    """The section whose transport carries all of them (RFC 9143 §7.2)."""
+    return _first(r"^a=group:BUNDLE (\S{1,64})", sdp)
+
+
+def candidates_of(sdp: str) -> Iterator[str]:
+    """The candidates of a description, bounded; those of a bundle stand in one section or in all of them."""
+    for count, found in enumerate(re.finditer(r"^a=(candidate:[^\r\n]*)", sdp, re.MULTILINE)):
+        if count >= _MAX_CANDIDATES:
+            return
+        yield found[1]
+
+
+def read_candidate(line: str) -> RTCIceCandidate | None:
+    """Read ``candidate:…``; None for what is none, or is for another component than RTP's."""
+    if len(line) > _MAX_CANDIDATE:
+        return None
+    try:
+        candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+    except (ValueError, AssertionError, IndexError):
+        return None
+    return candidate if candidate.component == 1 and 0 < candidate.port < 65536 else None
+
+
+def _first(pattern: str, sdp: str) -> str:
+    found = re.search(pattern, sdp, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _transport_of(url: str) -> RelayTransport | None:
+    found = _URL.fullmatch(url)
+    if found is None:
+        return None
+    if found[1] == "turns":
+        return None if found[3] == "udp" else "tls"
+    return "tcp" if found[3] == "tcp" else "udp"

@@ -1,0 +1,468 @@
+"""A participant of a mesh call in Python: joins a room and keeps a connection with everybody in it.
+
+    async with SignalClient("http://localhost:8080") as signal:
+        mesh = MeshClient(signal, plan=TestMedia)
+        await mesh.join("tea")
+        ...
+        await mesh.leave()
+
+Signaling that goes away takes no media with it: pairs stay up, and what happened meanwhile is made up for after the
+resume. This module needs aiortc (``pip install 'meshturn[call]'``); see `turnserver.client.pair` for what
+aiortc cannot do and what stands in for it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import ssl
+import string
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from turnserver.client.frames import Frame, SignalError
+from turnserver.client.ice import IceChoice, RelayTransport
+from turnserver.client.media import Listen, MediaPlan
+from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
+from turnserver.client.session import SignalClient
+from turnserver.client.state import ClientState, StateChange
+
+__all__ = ["MeshClient", "MeshEvent", "MeshHandler", "ServerPath", "Verdict"]
+
+_MAX_PAIRS: Final = 16
+"""More than any server lets into a mesh."""
+
+_LOOK: Final = 0.1
+_STAT_INTERVAL: Final = 10.0
+_ID_LENGTH: Final = 8
+_ID_ALPHABET: Final = string.ascii_lowercase + string.digits
+_SNAPSHOT: Final = frozenset({"peer_join", "peer_leave", "peer_update", "peer_gap", "peer_back", "room_update"})
+"""What a snapshot has in it already, up to its ``at``."""
+
+_RETRIES: Final = 5
+
+_logger = logging.getLogger("meshturn.client")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPath:
+    """What the server sees of a pair in its own table of relays."""
+
+    path: str
+    """``relay``, ``direct`` or ``unknown``."""
+    proto: str | None
+    """Over what the relay is reached: ``udp``, ``tcp``, ``tls``."""
+    by: str | None
+    """Whose relay it is: ``you``, ``peer``, ``both``."""
+    sent: int
+    """Bytes relayed from us to the other side."""
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a pair does not work, as the server sees it."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeshEvent:
+    """Something that happened in the room.
+
+    ``kind`` is one of
+
+    - ``joined``: we are in, or have been given a new picture of the room;
+    - ``peer``: somebody came, or something about somebody changed; ``left``: somebody went;
+    - ``data``: something came over the data channel; ``message``: the same by way of the server;
+    - ``paths``: the server sees other paths; ``room``: the room is other;
+    - ``mute``: a host asks for it; ``waiting``: a host has to let us in; ``knock``: we are a host, and somebody waits;
+    - ``signaling``: the connection with the server went or came back; ``ended``: it is over.
+    """
+
+    kind: str
+    peer: str = ""
+    data: str | bytes = ""
+    frame: Frame = field(default_factory=lambda: Frame({}))
+
+
+MeshHandler = Callable[[MeshEvent], None]
+
+
+class MeshClient:
+    """Everything of one room.
+
+    ``plan`` makes what each participant is sent (see `MediaPlan`), if our token lets us send at all. ``relay_only``
+    uses nothing but relayed candidates, as the policy of the server may ask for anyway; ``via`` is the transport to
+    reach the relay over. ``tls`` is for ``turns:`` servers what it is for the signaling server.
+    """
+
+    def __init__(
+        self,
+        signal: SignalClient,
+        *,
+        plan: Callable[[], MediaPlan] = Listen,
+        relay_only: bool = False,
+        via: RelayTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+        timing: PairTiming | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.signal = signal
+        self.room: Frame | None = None
+        """What the server says of the room: id, max, mode, locked; None outside."""
+        self.server_paths: dict[str, ServerPath] = {}
+        """By peer: which way our media goes, in the server's own table."""
+        self._plan = plan
+        self._via = via
+        self._relay_only = relay_only
+        self._tls = tls
+        self._timing = timing or PairTiming()
+        self._pause = pause
+        self._pairs: dict[str, Pair] = {}
+        self._ice = Frame({})
+        self._me = ""
+        self._publishes = True
+        self._at = 0
+        self._wanted: dict[str, object] | None = None
+        self._handlers: list[MeshHandler] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stats: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._unsubscribe = signal.subscribe(self._on_frame, self._on_state)
+
+    @property
+    def pairs(self) -> Mapping[str, Pair]:
+        """Everybody else in the room, by peer id."""
+        return MappingProxyType(self._pairs)
+
+    def subscribe(self, handler: MeshHandler) -> Callable[[], None]:
+        """Hear what happens in the room; returns what ends it. Handlers must not block."""
+        self._handlers.append(handler)
+
+        def end() -> None:
+            if handler in self._handlers:
+                self._handlers.remove(handler)
+
+        return end
+
+    async def join(
+        self,
+        room: str,
+        *,
+        name: str = "meshturn",
+        media: Mapping[str, int] | None = None,
+        meta: Mapping[str, object] | None = None,
+        within: float | None = None,
+    ) -> None:
+        """Enter a room and connect to everybody in it. Raises `SignalError`, such as ``room_full``.
+
+        Where a host has to let us in, this waits for it, for ``within`` seconds.
+        """
+        sent = {"a": 1, "v": 1, "s": 0} if media is None else dict(media)
+        wanted: dict[str, object] = {"room": room, "name": name, "media": sent, "meta": dict(meta) if meta else None}
+        before, self._wanted = self._wanted, wanted
+        try:
+            await self.signal.request("join", wanted, patient=True, within=within)  # `_on_joined` enters.
+        except BaseException:
+            self._wanted = before
+            raise
+        if self._stats is None:
+            self._stats = asyncio.create_task(self._report())
+
+    async def leave(self) -> None:
+        """Leave the room and end all connections with those in it."""
+        was_in, self._wanted, self.room = self.room is not None, None, None
+        if was_in and self.signal.state is ClientState.OPEN:
+            try:
+                await self.signal.request("leave", within=5.0)
+            except SignalError as error:
+                _logger.info("leave: %s", error)
+        await self._end()
+
+    async def close(self) -> None:
+        """Leave, and stop listening to the session."""
+        await self.leave()
+        self._unsubscribe()
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until ``condition`` is true; it is tried when something happens, and every now and then for the rest."""
+        while not condition():
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK)
+
+    def message(self, data: object, to: str | None = None) -> None:
+        """Send a small message by way of the server, to one participant or to all. Raises `SignalError`."""
+        self.signal.send("msg", {"to": to, "data": data})
+
+    def broadcast(self, data: str | bytes) -> int:
+        """Send over every open data channel; returns how many took it."""
+        sent = 0
+        for pair in self._pairs.values():
+            if pair.channel_open:
+                pair.send(data)
+                sent += 1
+        return sent
+
+    async def moderate(
+        self, op: str, to: str | None = None, *, value: str | int | None = None, reason: str | None = None
+    ) -> None:
+        """``kick``, ``ban``, ``mute``, ``lock``, ``unlock``, ``cap`` or ``admit``; for hosts. Raises `SignalError`."""
+        await self.signal.request("mod", {"op": op, "to": to, "value": value, "reason": reason})
+
+    async def reports(self) -> list[PairReport]:
+        """What is known of every pair now."""
+        return [await pair.report() for pair in tuple(self._pairs.values())]
+
+    async def diagnose(self, peer: str) -> Verdict:
+        """Ask the server why a pair does not work. Raises `SignalError`."""
+        pair = self._pairs.get(peer)
+        if pair is None:
+            raise SignalError("no_such_peer", "There is nobody of that id in the room.")
+        ours, theirs = pair.candidate_types()
+        seen = {
+            "to": peer,
+            "states": [pair.state.value],
+            "cands": {"local": ours, "remote": theirs},
+            "errors": pair.failures(),
+        }
+        answer = await self.signal.request("diag", seen)
+        return Verdict(answer.text("verdict", "unknown"), answer.text("text"))
+
+    # What the session says.
+
+    def _on_state(self, change: StateChange) -> None:
+        if change.state is ClientState.CLOSED:
+            self._wanted = self.room = None
+            self._spawn(self._end())
+            self._tell(MeshEvent("ended"))
+            return
+        if change.state is ClientState.OPEN and change.fresh and self._wanted is not None:
+            self._spawn(self._rejoin(self._wanted))
+        elif change.state is ClientState.OPEN:
+            for pair in self._pairs.values():
+                pair.wake()
+        self._tell(MeshEvent("signaling"))
+
+    async def _rejoin(self, wanted: dict[str, object]) -> None:
+        """The session was lost, and with it our id: enter again, and build every connection anew."""
+        for attempt in range(_RETRIES):
+            try:
+                await self.signal.request("join", wanted, patient=True)
+            except SignalError as error:
+                _logger.warning("cannot join again: %s", error)
+                if self.signal.state is not ClientState.OPEN:
+                    return  # It is tried again with the next session.
+                await self._pause(error.retry if error.retry is not None else 2.0 * (attempt + 1))
+            else:
+                return
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.t in _SNAPSHOT and frame.has("seq") and frame.count("seq") <= self._at:
+            return
+        if (handler := _HANDLERS.get(frame.t)) is not None:
+            handler(self, frame)
+        if frame.t == "error" and frame.text("code") == "waiting":
+            self._tell(MeshEvent("waiting", frame=frame))
+        elif (kind := _TOLD.get(frame.t)) is not None:
+            self._tell(MeshEvent(kind, frame.text("from") or frame.text("id"), frame=frame))
+
+    def _choice(self) -> IceChoice:
+        """The TURN server to use now, with the latest credentials."""
+        return IceChoice.of(self._ice, via=self._via, relay_only=self._relay_only, tls=self._tls)
+
+    def _on_ice(self, frame: Frame) -> None:
+        self._ice = frame.child("ice")
+
+    def _on_sync(self, frame: Frame) -> None:
+        self._enter(frame)
+        if frame.flag("lost"):  # Perhaps a description; who is connected needs none.
+            for pair in self._pairs.values():
+                if pair.state is not PairState.CONNECTED:
+                    pair.restart("lost")
+
+    def _on_joined(self, frame: Frame) -> None:
+        """The answer to a join, taken in before whatever comes after it."""
+        if self._wanted is not None:
+            self._enter(frame)
+
+    def _on_peer_join(self, frame: Frame) -> None:
+        self._meet(frame.child("peer"))
+
+    def _on_peer_update(self, frame: Frame) -> None:
+        if (pair := self._pairs.get(frame.text("id"))) is not None:
+            pair.update(frame)
+
+    def _on_peer_leave(self, frame: Frame) -> None:
+        if (pair := self._pairs.pop(frame.text("id"), None)) is not None:
+            self.server_paths.pop(pair.id, None)
+            self._spawn(pair.close())
+
+    def _on_peer_gap(self, frame: Frame) -> None:
+        if (pair := self._pairs.get(frame.text("id"))) is not None:
+            pair.set_gap(True)
+
+    def _on_peer_back(self, frame: Frame) -> None:
+        if (pair := self._pairs.get(frame.text("id"))) is not None:
+            pair.set_gap(False)
+
+    def _on_desc(self, frame: Frame) -> None:
+        if (pair := self._pairs.get(frame.text("from"))) is not None:
+            pair.deliver(frame)
+
+    def _on_paths(self, frame: Frame) -> None:
+        for entry in frame.children("list"):
+            if entry.text("id") in self._pairs:
+                self.server_paths[entry.text("id")] = ServerPath(
+                    entry.text("path", "unknown"),
+                    entry.text("proto") or None,
+                    entry.text("by") or None,
+                    entry.count("tx"),
+                    entry.count("rx"),
+                )
+
+    def _on_room_update(self, frame: Frame) -> None:
+        if self.room is not None:
+            self.room = Frame({**self.room.fields, **{key: frame.fields.get(key) for key in ("locked", "max")}})
+
+    # The room.
+
+    def _enter(self, joined: Frame) -> None:
+        """Make the room what a snapshot says it is: nobody is forgotten, and nobody stays who has gone."""
+        self.room = joined.child("room")
+        self._at = joined.count("at")
+        if joined.child("ice").fields:
+            self._ice = joined.child("ice")
+        you = joined.child("you")
+        self._publishes = not you.has("caps") or "publish" in you.texts("caps")
+        me = you.text("id") or self.signal.id
+        stale = (
+            set(self._pairs) if me != self._me else set(self._pairs) - {p.text("id") for p in joined.children("peers")}
+        )
+        self._me = me
+        for peer in stale:
+            self._spawn(self._pairs.pop(peer).close())
+        for peer_frame in joined.children("peers"):
+            self._meet(peer_frame)
+        self._tell(MeshEvent("joined", frame=joined))
+
+    def _meet(self, peer: Frame) -> None:
+        identity = peer.text("id")
+        if not identity or identity == self._me or self.room is None:
+            return
+        known = self._pairs.get(identity)
+        if known is not None and known.since == peer.count("since"):
+            known.update(peer)
+            known.set_gap(peer.has("gap"))
+            return
+        if known is not None:  # It went and came back between two looks.
+            self._spawn(self._pairs.pop(identity).close())
+        if len(self._pairs) < _MAX_PAIRS:
+            plan = self._plan() if self._publishes else Listen()
+            self._pairs[identity] = Pair(peer, _Link(self), plan, self._timing)
+
+    async def _end(self) -> None:
+        pairs, self._pairs = list(self._pairs.values()), {}
+        self.server_paths.clear()
+        stats, self._stats = self._stats, None
+        if stats is not None:
+            stats.cancel()
+        await asyncio.gather(*(pair.close() for pair in pairs))
+
+    async def _report(self) -> None:
+        """Tell the server every ten seconds what it cannot see: how direct paths fare."""
+        while True:
+            await self._pause(_STAT_INTERVAL)
+            for report in await self.reports():
+                if report.chosen is not None and self.signal.state is ClientState.OPEN:
+                    self._stat(report)
+
+    def _stat(self, report: PairReport) -> None:
+        seen = {
+            "to": report.id,
+            "path": report.path,
+            "proto": report.proto,
+            "rx": report.bytes_received,
+            "tx": report.bytes_sent,
+            "w": report.received.width or None,
+        }
+        self.signal.send("stat", seen)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell(self, event: MeshEvent) -> None:
+        self._changed.set()
+        for handler in tuple(self._handlers):
+            try:
+                handler(event)
+            except Exception:
+                _logger.exception("a handler failed on %r", event.kind)
+
+
+class _Link:
+    """What the pairs of a room need of it: `turnserver.client.pair.PairLink`."""
+
+    def __init__(self, mesh: MeshClient) -> None:
+        self._mesh = mesh
+
+    def send(self, t: str, to: str, fields: Mapping[str, object]) -> None:
+        self._mesh.signal.send(t, {"to": to, **fields})
+
+    def ice(self) -> IceChoice:
+        return self._mesh._choice()
+
+    def new_id(self) -> str:
+        return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+
+    async def fresh_ice(self, peer: str, why: str) -> None:
+        await self._mesh.signal.request("restart", {"to": peer, "why": why})
+
+    def ready(self) -> bool:
+        return self._mesh.signal.state is ClientState.OPEN
+
+    def changed(self, pair: Pair) -> None:
+        self._mesh._tell(MeshEvent("peer", pair.id))
+
+    def message(self, pair: Pair, data: str | bytes) -> None:
+        self._mesh._tell(MeshEvent("data", pair.id, data))
+
+
+_HANDLERS: Final[Mapping[str, Callable[[MeshClient, Frame], None]]] = MappingProxyType(
+    {
+        "ice": MeshClient._on_ice,
+        "sync": MeshClient._on_sync,
+        "joined": MeshClient._on_joined,
+        "peer_join": MeshClient._on_peer_join,
+        "peer_update": MeshClient._on_peer_update,
+        "peer_leave": MeshClient._on_peer_leave,
+        "peer_gap": MeshClient._on_peer_gap,
+        "peer_back": MeshClient._on_peer_back,
+        "desc": MeshClient._on_desc,
+        "cand": MeshClient._on_desc,
+        "reset": MeshClient._on_desc,
+        "paths": MeshClient._on_paths,
+        "room_update": MeshClient._on_room_update,
+    }
+)
+
+_TOLD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "peer_join": "peer",
+        "peer_update": "peer",
+        "peer_gap": "peer",
+        "peer_back": "peer",
+        "peer_leave": "left",
+        "msg": "message",
+        "paths": "paths",
+        "room_update": "room",
+        "mute": "mute",
+        "knock": "knock",
+    }
+)

@@ -1,0 +1,564 @@
+"""One participant and us: an `aiortc.RTCPeerConnection`, negotiated as ``signal.v1`` says, rebuilt when it breaks.
+
+aiortc cannot do all that browsers can, and this is what stands in for it:
+
+- *No rollback.* When offers cross and we are the polite one, our connection is thrown away and another one takes its
+  place and its ``pc``: nobody has accepted anything of the first one, so from outside it looks like a rollback.
+- *No ICE restart.* An offer with another ``ice-ufrag`` on a connection that stands is answered with `reset` and an
+  offer of a new connection; when a restart is up to us, that is what we do at once.
+- *No trickling.* Our descriptions have all candidates in them; what the other side trickles is taken.
+- *No ``disconnected``.* A path that breaks is noticed after the 30 s of RFC 7675, or by the other side before that.
+  A connection that does not come up within `PairTiming.connect` is rebuilt.
+
+Everything that happens to a pair goes through one bounded queue and is done in its order, by one task.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av.frame import Frame as MediaFrame
+
+from turnserver.client.frames import Frame, SignalError
+from turnserver.client.ice import (
+    Chosen,
+    IceChoice,
+    bundle_tag,
+    candidates_of,
+    chosen_pair,
+    ice_transport,
+    ice_ufrag,
+    read_candidate,
+)
+from turnserver.client.media import MediaPlan, Received
+
+__all__ = ["Pair", "PairLink", "PairReport", "PairState", "PairTiming"]
+
+_MAX_QUEUE: Final = 256
+_MAX_EARLY: Final = 64
+_MAX_LIST: Final = 64
+_MAX_CHANNEL: Final = 1024 * 1024
+"""Bytes that the data channel may have waiting."""
+
+_BROKEN: Final = frozenset({"failed", "closed"})
+_CLOSING: Final = 5.0
+
+_logger = logging.getLogger("meshturn.client")
+
+
+class PairState(StrEnum):
+    """How things stand with one participant, as seen from here."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class PairTiming:
+    """How long things may take, in seconds, and how often they are tried again."""
+
+    offer_wait: float = 2.0
+    """For the other side's offer, until we make one ourselves (signaling §1)."""
+
+    connect: float = 20.0
+    """From the first description to a connection."""
+
+    fresh_ice: float = 5.0
+    """For fresh credentials before a rebuild; the old ones are tried without."""
+
+    rebuilds: int = 3
+    """Rebuilds in a row until we give up (signaling §3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """What is known here of one pair."""
+
+    id: str
+    name: str
+    state: PairState
+    chosen: Chosen | None
+    relay: str
+    """The URL of the TURN server, if our candidate of the chosen pair is relayed; else empty."""
+    proto: str | None
+    """Over what we reach that server: ``udp``, ``tcp`` or ``tls``."""
+    bytes_sent: int
+    bytes_received: int
+    received: Received
+    rebuilds: int
+    gap: bool
+    """Whether the participant's signaling is away."""
+
+    @property
+    def path(self) -> str:
+        """``relay``, ``direct``, or ``unknown`` while there is none."""
+        return "unknown" if self.chosen is None else self.chosen.path
+
+
+class PairLink(Protocol):
+    """What a pair needs of the room that it is in."""
+
+    def send(self, t: str, to: str, fields: Mapping[str, object]) -> None:
+        """Send a counted message to the participant."""
+
+    def ice(self) -> IceChoice:
+        """The TURN server to use now."""
+
+    def new_id(self) -> str:
+        """A name for a connection: 8 random characters."""
+
+    async def fresh_ice(self, peer: str, why: str) -> None:
+        """Have fresh credentials given to both ends."""
+
+    def ready(self) -> bool:
+        """Whether what is sent goes out now."""
+
+    def changed(self, pair: "Pair") -> None:
+        """The state has changed."""
+
+    def message(self, pair: "Pair", data: str | bytes) -> None:
+        """Something has come over the data channel."""
+
+
+class Pair:
+    """One participant. ``peer`` is the server's description of it, ``plan`` says what it is sent."""
+
+    def __init__(self, peer: Frame, link: PairLink, plan: MediaPlan, timing: PairTiming) -> None:
+        self.id = peer.text("id")
+        self.name = peer.text("name")
+        self.role = peer.text("role")
+        self.since = peer.count("since")
+        """When it joined, by the server's clock, in milliseconds."""
+        self.gap = peer.has("gap")
+        """Whether its signaling is away."""
+        self.state = PairState.CONNECTING
+        self.received = Received()
+        self.rebuilds = 0
+        self.errors: list[str] = []
+        """What went wrong, in our words; the last few."""
+        self._polite = peer.flag("polite")
+        self._starts = peer.flag("start")
+        self._link = link
+        self._plan = plan
+        self._timing = timing
+        self._queue: asyncio.Queue[tuple[str, Frame | str]] = asyncio.Queue(_MAX_QUEUE)
+        self._background: set[asyncio.Task[None]] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._ice = IceChoice()
+        self._pc: RTCPeerConnection | None = None
+        self._pc_id = ""
+        self._remote_id: str | None = None
+        self._remote_sdp = ""
+        self._answered_reset: str | None = None
+        self._early: list[Frame | None] = []
+        self._stalled = False
+        self._attached = False
+        self._left: list[MediaStreamTrack] = []
+        self._channel: RTCDataChannel | None = None
+        self._worker = asyncio.create_task(self._work(), name=f"pair-{self.id}")
+
+    # For the room.
+
+    def deliver(self, frame: Frame) -> None:
+        """A ``desc``, ``cand`` or ``reset`` from the participant."""
+        self._push(frame.t, frame)
+
+    def update(self, peer: Frame) -> None:
+        """The participant's name or role has changed, or is told again."""
+        self.name = peer.text("name", self.name)
+        self.role = peer.text("role", self.role)
+
+    def set_gap(self, gap: bool) -> None:
+        """The participant's signaling is away, or is back."""
+        self.gap = gap
+        self.wake()
+
+    def wake(self) -> None:
+        """Signaling is back, theirs or ours: what could not be mended meanwhile is mended now."""
+        if self._stalled and not self.gap and self._link.ready():
+            self.restart("failed")
+
+    def restart(self, why: str = "user") -> None:
+        """Build the connection anew, with fresh credentials."""
+        self._push("restart", why)
+
+    def send(self, data: str | bytes) -> None:
+        """Send over the data channel. Raises `SignalError` while it is not open, or when too much waits."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            raise SignalError("not_connected", "The data channel is not open.")
+        if channel.bufferedAmount + len(data) > _MAX_CHANNEL:
+            raise SignalError("backlog", "The data channel takes less than we send.")
+        channel.send(data)
+
+    @property
+    def channel_open(self) -> bool:
+        """Whether `send` can be used."""
+        return self._channel is not None and self._channel.readyState == "open"
+
+    async def report(self) -> PairReport:
+        """What is known of the pair now."""
+        sent = received = 0
+        pc = self._pc
+        chosen = None if pc is None or self.state is PairState.CLOSED else chosen_pair(pc)
+        if pc is not None:
+            for entry in (await pc.getStats()).values():
+                if entry.type == "transport":
+                    sent, received = entry.bytesSent, entry.bytesReceived
+        relayed = chosen is not None and chosen.local == "relay"
+        return PairReport(
+            self.id,
+            self.name,
+            self.state,
+            chosen,
+            self._ice.url if relayed else "",
+            self._ice.transport if relayed else None,
+            sent,
+            received,
+            self.received,
+            self.rebuilds,
+            self.gap,
+        )
+
+    def candidate_types(self) -> tuple[list[str], list[str]]:
+        """The types of our candidates and of theirs, for ``diag``."""
+        transport = None if self._pc is None else ice_transport(self._pc)
+        if transport is None:
+            return [], []
+        ours = {candidate.type for candidate in transport.iceGatherer.getLocalCandidates()}
+        theirs = {candidate.type for candidate in transport.getRemoteCandidates()}
+        return sorted(ours), sorted(theirs)
+
+    def failures(self) -> list[dict[str, object]]:
+        """ICE errors as browsers number them: 701 when there is no relayed candidate though there is a server."""
+        ours, _ = self.candidate_types()
+        gathered = self._attached and self._pc is not None and self._pc.iceGatheringState == "complete"
+        return [{"code": 701, "url": self._ice.url}] if gathered and self._ice.url and "relay" not in ours else []
+
+    async def close(self) -> None:
+        """End the connection; the participant has left, or we have."""
+        if self.state is PairState.CLOSED:
+            return
+        self.state = PairState.CLOSED
+        self._worker.cancel()
+        self._cancel_timers()
+        if self._pc is not None:
+            self._retire(self._pc)
+        await asyncio.gather(self._worker, return_exceptions=True)
+        if self._background:
+            _, late = await asyncio.wait(self._background, timeout=_CLOSING)
+            for task in late:
+                task.cancel()
+
+    # The worker and its queue.
+
+    def _push(self, what: str, item: Frame | str) -> None:
+        try:
+            self._queue.put_nowait((what, item))
+        except asyncio.QueueFull:
+            self._note("too much at once from the other side")
+
+    async def _work(self) -> None:
+        self._renew()
+        if self._starts:
+            await self._guard(self._offer())
+        else:
+            self._later(self._timing.offer_wait, "offer")
+        while True:
+            what, item = await self._queue.get()
+            if isinstance(item, Frame):
+                await self._guard(self._take(what, item))
+            elif what == "restart":
+                await self._guard(self._recover(item))
+            elif item == self._pc_id:  # What follows is about one connection, which may be gone by now.
+                await self._guard(self._due(what))
+
+    async def _guard(self, step: Coroutine[Any, Any, None]) -> None:
+        """Whatever the other side has sent, it does not end the worker."""
+        try:
+            await step
+        except SignalError as error:
+            self._note(str(error))
+        except Exception as error:
+            _logger.warning("pair with %s: %s: %s", self.id, type(error).__name__, error)
+            self._note(f"{type(error).__name__}: {error}")
+
+    async def _due(self, what: str) -> None:
+        pc = self._pc
+        assert pc is not None
+        if what == "offer":
+            if not self._remote_sdp and pc.signalingState == "stable":
+                await self._offer()
+        elif what == "connect":
+            if pc.connectionState != "connected":
+                await self._recover("failed")
+        elif pc.connectionState == "connected":
+            self.rebuilds = 0
+            self._become(PairState.CONNECTED)
+        elif pc.connectionState == "failed":
+            await self._recover("failed")
+        elif pc.connectionState == "closed":  # The other side has closed it; it says why, or it is up to us.
+            self._become(PairState.RECONNECTING)
+            self._later(self._timing.offer_wait, "connect")
+
+    async def _take(self, t: str, frame: Frame) -> None:
+        if t == "reset":
+            self._on_reset(frame)
+            return
+        known = frame.text("rpc")
+        if known and known != self._pc_id:
+            if self._answered_reset != frame.text("pc"):
+                self._answered_reset = frame.text("pc")
+                self._link.send("reset", self.id, {"pc": self._pc_id, "why": "stale"})
+            return
+        if t == "cand":
+            await self._on_candidates(frame)
+        elif t == "desc":
+            description = frame.child("desc")
+            kind, sdp = description.text("type"), description.text("sdp")
+            if "\nm=" not in sdp:
+                self._note("a description of nothing")
+            elif kind == "offer":
+                await self._on_offer(frame.text("pc"), sdp)
+            elif kind == "answer":
+                await self._on_answer(frame.text("pc"), sdp)
+
+    # Connections.
+
+    def _renew(self, *, keep_id: bool = False) -> None:
+        """Take a new connection into use; the old one, if there is one, is closed beside."""
+        self._cancel_timers()
+        if self._pc is not None:
+            self._retire(self._pc)
+        if not keep_id:
+            self._pc_id = self._link.new_id()
+        self._ice = self._link.ice()
+        self._remote_id = None
+        self._remote_sdp = ""
+        self._early.clear()
+        self._attached = False
+        self._channel = None
+        pc = self._pc = RTCPeerConnection(self._ice.configuration())
+        name = self._pc_id
+
+        def on_state() -> None:
+            if self._pc is pc:
+                self._push("state", name)
+
+        def on_track(track: MediaStreamTrack) -> None:
+            self._spawn(self._drain(track))
+
+        pc.on("connectionstatechange", on_state)
+        pc.on("track", on_track)
+
+    def _retire(self, pc: RTCPeerConnection) -> None:
+        if self._pc is pc:
+            self._pc = None
+        pc.remove_all_listeners("connectionstatechange")
+        self._spawn(pc.close())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _drain(self, track: MediaStreamTrack) -> None:
+        """Take frames as they come, so that none pile up; ends with the track."""
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                if isinstance(frame, MediaFrame):
+                    self.received.take(frame)
+                    self._plan.incoming(frame)
+
+    def _attach(self) -> None:
+        """Hang our tracks and the data channel into the connection; once.
+
+        When we answer, this comes after the offer: aiortc then has one transport in the offer's order, and our tracks
+        go into the sections that are there. Tracks without a section follow in an offer of ours.
+        """
+        pc = self._pc
+        assert pc is not None
+        if self._attached:
+            return
+        self._attached = True
+        left = []
+        answering = pc.signalingState == "have-remote-offer"
+        for track in self._plan.outgoing():
+            free = [each for each in pc.getTransceivers() if each.kind == track.kind and each.sender.track is None]
+            if answering and not free:
+                left.append(track)
+            else:
+                pc.addTrack(track)
+        if not answering:
+            for kind in {"audio", "video"} - {each.kind for each in pc.getTransceivers()}:
+                pc.addTransceiver(kind, "recvonly")
+        self._open_channel(pc)
+        self._ice.prepare(pc)
+        self._left = left
+
+    def _open_channel(self, pc: RTCPeerConnection) -> None:
+        channel = self._channel = pc.createDataChannel("mesh", negotiated=True, id=0)
+
+        def on_message(data: str | bytes) -> None:
+            self._link.message(self, data)
+
+        def on_open() -> None:
+            self._link.changed(self)
+
+        channel.on("message", on_message)
+        channel.on("open", on_open)
+
+    # Negotiation.
+
+    async def _describe(self, kind: str) -> None:
+        """Make a description, gather, and send it."""
+        pc = self._pc
+        assert pc is not None
+        await pc.setLocalDescription(await (pc.createOffer() if kind == "offer" else pc.createAnswer()))
+        description = {"type": kind, "sdp": pc.localDescription.sdp}
+        self._link.send("desc", self.id, {"pc": self._pc_id, "rpc": self._remote_id, "desc": description})
+        if pc.connectionState != "connected":
+            self._later(self._timing.connect, "connect")
+
+    async def _offer(self) -> None:
+        self._attach()
+        await self._describe("offer")
+
+    async def _on_offer(self, pc_id: str, sdp: str) -> None:
+        pc = self._pc
+        assert pc is not None
+        if pc.signalingState == "have-local-offer":
+            if not self._polite:
+                return
+            if self._remote_sdp:
+                self._rebuild("glare")
+                await self._offer()
+                return
+            self._renew(keep_id=True)
+        elif self._remote_sdp and self._remote_id != pc_id:
+            self._become(PairState.RECONNECTING)
+            self._renew()
+        elif self._remote_sdp and (ice_ufrag(sdp) != ice_ufrag(self._remote_sdp) or pc.connectionState in _BROKEN):
+            self._become(PairState.RECONNECTING)
+            self._rebuild("restart")
+            await self._offer()
+            return
+        await self._accept(pc_id, "offer", sdp)
+        self._attach()
+        await self._describe("answer")
+        if self._left:
+            assert self._pc is not None
+            for track in self._left:
+                self._pc.addTrack(track)
+            self._left = []
+            await self._describe("offer")
+
+    async def _on_answer(self, pc_id: str, sdp: str) -> None:
+        if self._pc is not None and self._pc.signalingState == "have-local-offer":
+            await self._accept(pc_id, "answer", sdp)
+
+    async def _accept(self, pc_id: str, kind: str, sdp: str) -> None:
+        pc = self._pc
+        assert pc is not None
+        await pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
+        self._remote_id, self._remote_sdp = pc_id, sdp
+        transport = ice_transport(pc)
+        if transport is not None:
+            for candidate in map(read_candidate, candidates_of(sdp)):
+                if candidate is not None:
+                    await transport.addRemoteCandidate(candidate)
+        early, self._early = self._early, []
+        for entry in early:
+            await self._add(entry)
+
+    async def _on_candidates(self, frame: Frame) -> None:
+        entries = frame.fields.get("list")
+        if not isinstance(entries, list) or (self._remote_id is not None and self._remote_id != frame.text("pc")):
+            return
+        for entry in entries[:_MAX_LIST]:
+            if entry is None or isinstance(entry, dict):
+                candidate = None if entry is None else Frame(entry)
+                if self._remote_sdp:
+                    await self._add(candidate)
+                elif len(self._early) < _MAX_EARLY:
+                    self._early.append(candidate)
+
+    async def _add(self, entry: Frame | None) -> None:
+        """One trickled candidate, if it is for the transport that carries everything."""
+        transport = None if self._pc is None else ice_transport(self._pc)
+        if transport is None:
+            return
+        if entry is None:
+            await transport.addRemoteCandidate(None)
+            return
+        ufrag = entry.text("usernameFragment")
+        if ufrag and ufrag != ice_ufrag(self._remote_sdp):
+            return
+        tag = bundle_tag(self._remote_sdp)
+        for_all = entry.text("sdpMid") == tag if entry.has("sdpMid") else entry.count("sdpMLineIndex") == 0
+        candidate = read_candidate(entry.text("candidate"))
+        if candidate is not None and (for_all or not tag):
+            await transport.addRemoteCandidate(candidate)
+
+    # When it breaks.
+
+    def _on_reset(self, frame: Frame) -> None:
+        """The other side has a new connection: ours has to be new, too."""
+        pc_id = frame.text("pc")
+        if not pc_id or pc_id == self._remote_id:
+            return
+        if self._remote_sdp:
+            self._become(PairState.RECONNECTING)
+            self._renew()
+            self._later(self._timing.offer_wait, "offer")
+        self._remote_id = pc_id
+
+    def _rebuild(self, why: str) -> None:
+        """Take a new connection into use and have the other side do the same."""
+        self._renew()
+        self._link.send("reset", self.id, {"pc": self._pc_id, "why": why})
+
+    async def _recover(self, why: str) -> None:
+        """Build anew, unless that has been tried too often; nobody is to be reached while signaling is away."""
+        self._stalled = why == "failed" and (self.gap or not self._link.ready())
+        if self._stalled:
+            return
+        if self.rebuilds >= self._timing.rebuilds and why == "failed":
+            self._cancel_timers()
+            self._become(PairState.FAILED)
+            return
+        self.rebuilds += 1
+        self._become(PairState.RECONNECTING)
+        with contextlib.suppress(SignalError, TimeoutError):
+            async with asyncio.timeout(self._timing.fresh_ice):
+                await self._link.fresh_ice(self.id, why)
+        self._rebuild(why)
+        await self._offer()
+
+    def _later(self, seconds: float, what: str) -> None:
+        name = self._pc_id
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._push, what, name))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _become(self, state: PairState) -> None:
+        if state is not self.state and self.state is not PairState.CLOSED:
+            self.state = state
+            self._link.changed(self)
+
+    def _note(self, text: str) -> None:
+        del self.errors[:-9]
+        self.errors.append(text[:200])

@@ -1,0 +1,418 @@
+"""The HTTP API beside the WebSocket: TURN credentials, room tokens, rooms as the server sees them, the schema.
+
+Every answer is JSON, an error too: ``{"error": {"code", "msg"}}``. Keys and tokens come in ``Authorization: Bearer``
+and nowhere else, for URLs are logged.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auth.errors import InvalidCredential
+from turnserver.core.types import Now
+from turnserver.signaling.edge.gate import Guesses, KeyRing
+from turnserver.signaling.edge.ice import IceServers
+from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
+from turnserver.signaling.edge.tokens import TokenError, TokenKeys
+from turnserver.signaling.edge.websocket import host_of
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.schema import json_schema
+from turnserver.signaling.rooms.settings import Grant
+from turnserver.signaling.truth.relays import RelayView
+
+__all__ = ["Api", "ApiOptions", "RoomService", "mount"]
+
+MAX_BODY: Final = 16 * 1024
+"""Bytes of the largest request."""
+
+MAX_BEARER: Final = 8192
+"""Bytes of the longest key or token that is looked at."""
+
+MAX_TTL: Final = 86400
+"""Seconds that a credential from `/v1/turn` is good for at most, whatever is asked for."""
+
+MAX_TOKEN_TTL: Final = 366 * 86400
+"""Seconds that a room token is good for at most."""
+
+DEFAULT_TOKEN_TTL: Final = 3600
+
+MAX_REASON: Final = 200
+
+_PREFIX: Final = "/v1"
+_ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_PREFLIGHT_AGE: Final = "600"
+
+_logger = logging.getLogger("meshturn.signaling")
+
+
+class RoomService(Protocol):
+    """What the API needs of the service."""
+
+    @property
+    def hub(self) -> RoomSource:
+        """The rooms."""
+
+    @property
+    def relays(self) -> RelayView:
+        """What the relays carry for them."""
+
+    def work(self) -> None:
+        """Carry out what the hub has decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """Who may ask, and what they are given; may be replaced while the server runs."""
+
+    tokens: TokenKeys | None = None
+    ice: IceServers | None = None
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    admin_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origins: Collection[str] = ()
+
+
+class Caller(NamedTuple):
+    """Who asks: the name of a key, and what it opens; or the grant of a room token."""
+
+    name: str
+    is_admin: bool = False
+    grant: Grant | None = None
+
+
+class TokenRequest(BaseModel):
+    """What `POST /v1/tokens` takes; a word that it does not know is a mistake, not something to pass over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    room: str
+    role: Literal["host", "member"] = "member"
+    ttl: Annotated[int, Field(ge=1, le=MAX_TOKEN_TTL)] = DEFAULT_TOKEN_TTL
+    name: str | None = None
+    sub: str | None = None
+    caps: list[Literal["publish", "screen", "message"]] | None = None
+    max: int | None = None
+    once: bool = False
+
+
+class ApiError(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+        super().__init__(message)
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def mount(
+    app: web.Application, service: RoomService, options: ApiOptions, clock: Callable[[], Now] | None = None
+) -> "Api":
+    """Add the routes of the API to an application; ``clock`` is for tests."""
+    api = Api(service, options, clock or _clock)
+    for path, methods in api.routes().items():
+        resource = app.router.add_resource(_PREFIX + path)
+        for method, handler in methods.items():
+            resource.add_route(method, api.guarded(handler))
+        allowed = [*methods, "OPTIONS"]
+        resource.add_route("OPTIONS", api.preflight(allowed))
+        resource.add_route("*", api.guarded(_wrong_method(allowed)))
+    return api
+
+
+def _clock() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
+class Api:
+    """The handlers. ``options`` may be assigned while the server runs."""
+
+    def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now]) -> None:
+        self._service = service
+        self._clock = clock
+        self._guesses = Guesses()
+        self.options = options
+
+    @property
+    def options(self) -> ApiOptions:
+        """Who may ask, and what they are given."""
+        return self._options
+
+    @options.setter
+    def options(self, options: ApiOptions) -> None:
+        self._options = options
+        self._ring = KeyRing(options.api_keys, options.admin_keys)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Every path below ``/v1`` with its methods."""
+        return {
+            "/turn": {"GET": self._turn},
+            "/tokens": {"POST": self._tokens},
+            "/schema.json": {"GET": self._schema},
+            "/rooms": {"GET": self._rooms},
+            "/rooms/{room}": {"GET": self._room, "DELETE": self._close_room},
+            "/rooms/{room}/peers/{peer}": {"DELETE": self._remove_peer},
+        }
+
+    def guarded(self, handler: Handler) -> Handler:
+        """A handler whose errors are JSON, and whose answers are kept by nobody and readable by the right pages."""
+
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                response = await handler(request)
+            except ApiError as error:
+                response = _json({"error": {"code": error.code, "msg": str(error)}}, error.status)
+                response.headers.update(error.headers)
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.update(self._cors(request))
+            return response
+
+        return handle
+
+    def preflight(self, methods: Sequence[str]) -> Handler:
+        """The answer to a browser that asks whether a page of another origin may ask (Fetch §3.2)."""
+
+        async def handle(request: web.Request) -> web.Response:
+            headers = self._cors(request)
+            if headers.get("Access-Control-Allow-Origin"):
+                headers["Access-Control-Allow-Methods"] = ", ".join(methods)
+                headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                headers["Access-Control-Max-Age"] = _PREFLIGHT_AGE
+            return web.Response(status=204, headers={"Allow": ", ".join(methods), **headers})
+
+        return handle
+
+    def _cors(self, request: web.Request) -> dict[str, str]:
+        origins = self.options.origins
+        if "*" in origins:
+            return {"Access-Control-Allow-Origin": "*"}
+        if not origins:
+            return {}
+        origin = request.headers.get("Origin", "")
+        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in origins else {}
+        return {"Vary": "Origin", **allowed}
+
+    # Who asks
+
+    def _caller(self, request: web.Request, *, token: bool = False) -> Caller:
+        """Who asks, by its key or, where that is enough, by its room token."""
+        now = self._clock()
+        address = request.remote or ""
+        shown = _bearer(request)
+        if shown is None:
+            raise ApiError(
+                401, "unauthorized", "this takes a key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
+            )
+        wait = self._guesses.wait(address, now.mono)
+        if wait > 0:
+            seconds = str(int(wait) + 1)
+            raise ApiError(429, "rate_limited", "too many wrong keys from this address", {"Retry-After": seconds})
+        key = self._ring.find(shown)
+        if key is not None:
+            return Caller(key.name, key.is_admin)
+        refused = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        if token and self.options.tokens is not None and shown.count(b".") == 2:
+            try:
+                grant = self.options.tokens.admit(shown.decode("ascii", "replace"), now.wall)
+            except Refusal as refusal:
+                if refusal.code is ErrorCode.BAD_TOKEN:
+                    self._failed(address, now)
+                raise ApiError(401, str(refusal.code), refusal.msg, refused) from None
+            return Caller("", grant=grant)
+        self._failed(address, now)
+        raise ApiError(401, "bad_key", "this key is not one of the server's", refused)
+
+    def _failed(self, address: str, now: Now) -> None:
+        self._guesses.failed(address, now.mono)
+        _logger.warning("a wrong key for the API", extra={"fields": {"client": address}})
+
+    def _admin(self, request: web.Request) -> Caller:
+        caller = self._caller(request)
+        if not caller.is_admin:
+            raise ApiError(403, "forbidden", "this takes one of signaling.admin_keys, and this is one of api_keys")
+        return caller
+
+    # TURN credentials
+
+    async def _turn(self, request: web.Request) -> web.Response:
+        """``GET /v1/turn``: a credential in the shape of draft-uberti-behave-turn-rest §2.2."""
+        caller = self._caller(request, token=True)
+        ice = self.options.ice
+        if ice is None or not ice.has_credentials:
+            raise ApiError(503, "no_turn", "this server makes no TURN credentials: it has no auth.shared_secrets")
+        query = request.query
+        if query.get("service", "turn") != "turn":
+            raise ApiError(400, "bad_request", "the only service is turn")
+        now = self._clock()
+        ttl = _ttl(query.get("ttl"), ice.lifetime)
+        if caller.grant is None:
+            user = query.get("username", "")
+            ttl = min(ttl, MAX_TTL)
+        else:
+            if self._service.hub.is_banned(caller.grant, now):
+                raise ApiError(403, "banned", "you may not come back into this room")
+            user = _user_of(caller.grant)
+            ttl = max(1, min(ttl, ice.lifetime, int(caller.grant.expires - now.wall)))
+        try:
+            made = ice.credentials(user, ttl, now.wall)
+        except InvalidCredential as error:
+            raise ApiError(400, "bad_request", f"this username cannot be used: {error}") from None
+        assert made is not None
+        uris = [url for url in ice.urls(_host(request)) if url.startswith("turn")]
+        return _json({"username": made.username, "password": made.password, "ttl": ttl, "uris": uris})
+
+    # Room tokens
+
+    async def _tokens(self, request: web.Request) -> web.Response:
+        """``POST /v1/tokens``: a room token."""
+        caller = self._caller(request)
+        keys = self.options.tokens
+        if keys is None or not keys.can_mint:
+            raise ApiError(
+                503, "no_key", "this server signs no tokens: it has no signaling.key, no auth.shared_secrets"
+            )
+        asked = await _asked(request)
+        now = self._clock()
+        try:
+            token = keys.mint(
+                asked.room,
+                asked.role,
+                asked.ttl,
+                now.wall,
+                token_id=secrets.token_urlsafe(12),
+                name=asked.name,
+                subject=asked.sub,
+                caps=asked.caps,
+                maximum=asked.max,
+                once=asked.once,
+            )
+        except TokenError as error:
+            raise ApiError(400, "bad_request", str(error)) from None
+        fields = {"key": caller.name, "room": asked.room, "role": asked.role, "ttl": asked.ttl}
+        _logger.info("room token signed", extra={"fields": fields})
+        answer = {"token": token, "room": asked.room, "role": asked.role, "expires_at": int(now.wall) + asked.ttl}
+        if _ROOM.fullmatch(asked.room):
+            answer["path"] = f"/call/{asked.room}#token={token}"
+        return _json(answer, 201)
+
+    # Rooms
+
+    async def _rooms(self, request: web.Request) -> web.Response:
+        """``GET /v1/rooms``: every room, in short."""
+        self._admin(request)
+        return _json({"rooms": [summary_json(room) for room in self._service.hub.rooms()]})
+
+    async def _room(self, request: web.Request) -> web.Response:
+        """``GET /v1/rooms/{room}``: who is in it, and which way each pair talks."""
+        self._admin(request)
+        room = self._service.hub.room(request.match_info["room"])
+        if room is None:
+            raise _no_such("room")
+        return _json(room_json(room, self._service.relays))
+
+    async def _close_room(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/rooms/{room}``: everybody out."""
+        caller = self._admin(request)
+        room = request.match_info["room"]
+        if not self._service.hub.close_room(room, self._clock()):
+            raise _no_such("room")
+        self._service.work()
+        _logger.info("room closed", extra={"fields": {"key": caller.name, "room": room}})
+        return web.Response(status=204)
+
+    async def _remove_peer(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/rooms/{room}/peers/{peer}``: one participant out."""
+        caller = self._admin(request)
+        room, peer = request.match_info["room"], request.match_info["peer"]
+        reason = request.query.get("reason", "")
+        if len(reason) > MAX_REASON or not reason.isprintable():
+            raise ApiError(400, "bad_request", f"a reason is a line of at most {MAX_REASON} characters")
+        if not self._service.hub.kick(room, peer, reason, self._clock()):
+            raise _no_such("room or participant")
+        self._service.work()
+        _logger.info("participant removed", extra={"fields": {"key": caller.name, "room": room, "peer": peer}})
+        return web.Response(status=204)
+
+    async def _schema(self, request: web.Request) -> web.Response:
+        """``GET /v1/schema.json``: the messages of the protocol, for everybody."""
+        response = _json(json_schema())
+        response.content_type = "application/schema+json"
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _wrong_method(allowed: Sequence[str]) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        methods = ", ".join(allowed)
+        raise ApiError(405, "method_not_allowed", f"this takes {methods}", {"Allow": methods})
+
+    return handle
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.json_response(value, status=status, dumps=lambda each: json.dumps(each, separators=(",", ":")))
+
+
+def _no_such(what: str) -> ApiError:
+    return ApiError(404, "not_found", f"there is no such {what}")
+
+
+def _bearer(request: web.Request) -> bytes | None:
+    """What stands after ``Bearer`` (RFC 6750 §2.1); None without it."""
+    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    encoded = shown.strip(" ").encode("utf-8", "surrogateescape")
+    return encoded[: MAX_BEARER + 1] or None
+
+
+def _host(request: web.Request) -> str:
+    return host_of(request.headers.get("Host")) or ""
+
+
+def _ttl(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) == 0:
+        raise ApiError(400, "bad_request", "ttl is a number of seconds, at least 1")
+    return int(text)
+
+
+def _user_of(grant: Grant) -> str:
+    """Whom a credential counts for that was asked for with a room token: whoever has the token, and no participant."""
+    if grant.once:
+        raise ApiError(403, "forbidden", "this token is good for entering a room once, and for nothing else")
+    room = "any" if grant.room is None else hashlib.sha256(grant.room.encode()).hexdigest()[:10]
+    return f"{room}.token-{hashlib.sha256((grant.token_id or '').encode()).hexdigest()[:16]}"
+
+
+async def _asked(request: web.Request) -> TokenRequest:
+    try:
+        return TokenRequest.model_validate(json.loads(await _body(request)))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the request"
+        raise ApiError(400, "bad_request", f"{where[:60]}: {first['msg']}") from None
+    except (ValueError, RecursionError):
+        raise ApiError(400, "bad_request", "the request is not JSON") from None
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body, read no further than it may be long."""
+    body = bytearray()
+    while chunk := await request.content.read(MAX_BODY + 1 - len(body)):
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise ApiError(413, "too_large", f"at most {MAX_BODY} bytes")
+    return bytes(body)

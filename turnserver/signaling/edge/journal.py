@@ -1,0 +1,100 @@
+"""Which facts about rooms become which lines of the log. Names and reasons in them are hostile; the log escapes them.
+
+A line for what an operator counts: who came, who went and why, who was turned away. What happens at every call, over
+and over, is for debugging. Tokens, keys and session ids never get here.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.rooms.facts import (
+    CandidatesSeen,
+    ClientRefused,
+    Fact,
+    Kicked,
+    PeerJoined,
+    PeerLeft,
+    PeerLost,
+    PeerReturned,
+    RoomClosed,
+    RoomOpened,
+    SessionEnded,
+    SessionOpened,
+    VerdictGiven,
+)
+
+__all__ = ["Journal", "Line", "line_of"]
+
+_MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
+    SessionOpened: (logging.DEBUG, "session opened"),
+    SessionEnded: (logging.DEBUG, "session ended"),
+    ClientRefused: (logging.INFO, "client refused"),
+    RoomOpened: (logging.INFO, "room opened"),
+    RoomClosed: (logging.INFO, "room closed"),
+    PeerJoined: (logging.INFO, "participant joined"),
+    PeerLeft: (logging.INFO, "participant left"),
+    PeerLost: (logging.DEBUG, "participant's connection lost"),
+    PeerReturned: (logging.DEBUG, "participant is back"),
+    Kicked: (logging.INFO, "participant sent away"),
+    CandidatesSeen: (logging.DEBUG, "relayed addresses announced"),
+    VerdictGiven: (logging.INFO, "call fails"),
+}
+
+_NAMES: Final = {"user_id": "user", "duration": "seconds", "msg": "why", "addresses": "relayed"}
+
+
+_REFUSALS_RATE: Final = 5.0
+_REFUSALS_BURST: Final = 50.0
+"""Lines per second, and at once, about clients that are turned away: strangers must not fill the disk."""
+
+
+class Line(NamedTuple):
+    """One line of the log."""
+
+    level: int
+    message: str
+    fields: dict[str, Any]
+
+
+class Journal:
+    """Lines of facts as they come; of refusals only so many, and then how many more there were."""
+
+    def __init__(self) -> None:
+        self._left = _REFUSALS_BURST
+        self._at = 0.0
+        self._unwritten = 0
+
+    def line(self, fact: Fact, mono: float) -> Line | None:
+        """The line of a fact at ``mono`` (seconds); None if it is left out."""
+        line = line_of(fact)
+        if not isinstance(fact, ClientRefused) or line.level < logging.INFO:
+            return line
+        self._left = min(_REFUSALS_BURST, self._left + (mono - self._at) * _REFUSALS_RATE)
+        self._at = mono
+        if self._left < 1:
+            self._unwritten += 1
+            return None
+        self._left -= 1
+        if self._unwritten:
+            line.fields["more"] = self._unwritten
+            self._unwritten = 0
+        return line
+
+
+def line_of(fact: Fact) -> Line:
+    """The line of a fact; fields without a value are left out."""
+    level, message = _MESSAGES[type(fact)]
+    if isinstance(fact, ClientRefused) and fact.code is ErrorCode.DRAINING:
+        level = logging.DEBUG  # everybody is, and the log says once that the server stops
+    fields = {_NAMES.get(name, name): _plain(value) for name, value in fact._asdict().items()}
+    return Line(level, message, {name: value for name, value in fields.items() if value not in ("", False, [])})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [str(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 1)
+    return value if isinstance(value, bool) else str(value)

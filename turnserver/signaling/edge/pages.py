@@ -1,0 +1,256 @@
+"""The call page and where it begins: ``/``, ``/call``, ``/call/{room}`` and ``/call-assets/{file}``.
+
+Everything is read once, when the server starts, from the package's own ``page`` folder; what is not in there then
+cannot be asked for. Nothing comes from anywhere else, and the policy sent with each page says so to the browser.
+"""
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from importlib import resources
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from turnserver.signaling.edge.websocket import host_of
+
+__all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
+
+ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a room can be called."""
+
+_TYPES: Final = {
+    "css": "text/css",
+    "html": "text/html",
+    "ico": "image/vnd.microsoft.icon",
+    "js": "text/javascript",
+    "json": "application/json",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
+    "woff2": "font/woff2",
+}
+
+_PAGE: Final = "call.html"
+_ICON: Final = "icon.svg"
+
+_PERMISSIONS: Final = ", ".join(
+    [
+        *(
+            f"{name}=(self)"
+            for name in (
+                "autoplay",
+                "camera",
+                "display-capture",
+                "fullscreen",
+                "microphone",
+                "picture-in-picture",
+                "screen-wake-lock",
+                "speaker-selection",
+            )
+        ),
+        *(f"{name}=()" for name in ("geolocation", "payment", "publickey-credentials-get", "usb")),
+    ]
+)
+
+_ROOM_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz"
+"""Without i, l and o, which are taken for digits when somebody reads a name out."""
+
+
+class Asset(NamedTuple):
+    """One file of the page, with its media type and the tag by which a browser knows that it has it already."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def load_assets() -> dict[str, Asset]:
+    """The files of the page, by name."""
+    found = {}
+    for entry in (resources.files("turnserver.signaling") / "page").iterdir():
+        kind = entry.name.rpartition(".")[2]
+        if kind in _TYPES and entry.is_file():
+            content = entry.read_bytes()
+            found[entry.name] = Asset(content, _TYPES[kind], hashlib.sha256(content).hexdigest()[:32])
+    return found
+
+
+def new_room(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
+    """A name for a room that nobody guesses and everybody can read out: three groups of four letters, 54 bits."""
+    letters = [_ROOM_LETTERS[int.from_bytes(entropy(4)) % len(_ROOM_LETTERS)] for _ in range(12)]
+    return "-".join("".join(letters[at : at + 4]) for at in (0, 4, 8))
+
+
+class Pages:
+    """The handlers; ``assets`` are the files of the page, whose modules pages of ``origins`` may import.
+
+    Where rooms are ``open``, anybody is offered to start a call; elsewhere it takes an invitation.
+    """
+
+    def __init__(
+        self, assets: Mapping[str, Asset] | None = None, origins: Collection[str] = (), *, open: bool = True
+    ) -> None:
+        self._landing = _document("meshturn", _ABOUT + (_FORM if open else _INVITED) + _FOR_PROGRAMS)
+        self._no_such_name = _document("No such call – meshturn", _NO_SUCH_NAME + (_FORM if open else ""))
+        self._assets = load_assets() if assets is None else assets
+        self.origins = frozenset(origins)
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/", self.landing)
+        app.router.add_get("/call", self.begin)
+        app.router.add_get("/call/", self.begin)
+        app.router.add_get("/call/{room}", self.call)
+        app.router.add_get("/call-assets/{file}", self.asset)
+        app.router.add_get("/favicon.ico", self.icon)
+
+    async def landing(self, request: web.Request) -> web.Response:
+        """What this is, and a way to start a call."""
+        return _own_page(self._landing, 200)
+
+    async def begin(self, request: web.Request) -> web.Response:
+        """To the room that was asked for, or to a new one."""
+        room = request.query.get("room", "").strip() or new_room()
+        if not ROOM.fullmatch(room):
+            return _own_page(self._no_such_name, 404)
+        raise web.HTTPSeeOther(f"/call/{room}", headers={"Cache-Control": "no-store"})
+
+    async def call(self, request: web.Request) -> web.Response:
+        """The call page, which finds out by itself which room it is for."""
+        page = self._assets.get(_PAGE)
+        if page is None or not ROOM.fullmatch(request.match_info["room"]):
+            return _own_page(self._no_such_name, 404)
+        response = _answer(request, page)
+        response.headers["Content-Security-Policy"] = _policy(request)
+        response.headers["Permissions-Policy"] = _PERMISSIONS
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        return response
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """One file of the page."""
+        found = self._assets.get(request.match_info["file"])
+        if found is None or found.media_type == "text/html":
+            return _own_page(_NO_SUCH_FILE, 404)
+        response = _answer(request, found)
+        response.headers.update(self._cors(request))
+        return response
+
+    async def icon(self, request: web.Request) -> web.Response:
+        """The icon, where browsers look for one that they were not told of."""
+        found = self._assets.get(_ICON)
+        return web.Response(status=204) if found is None else _answer(request, found)
+
+    def _cors(self, request: web.Request) -> dict[str, str]:
+        """Browsers import modules from elsewhere only with a word from there (HTML §8.1.4.2)."""
+        if "*" in self.origins:
+            return {"Access-Control-Allow-Origin": "*"}
+        if not self.origins:
+            return {}
+        origin = request.headers.get("Origin", "")
+        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in self.origins else {}
+        return {"Vary": "Origin", **allowed}
+
+
+def _answer(request: web.Request, asset: Asset) -> web.Response:
+    """The file, or that the browser has it already: asked each time, so that no tab runs halves of two versions."""
+    headers = {"ETag": f'"{asset.etag}"', "Cache-Control": "no-cache"}
+    if any(tag.value == asset.etag for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    charset = "utf-8" if asset.media_type.startswith("text/") else None
+    return web.Response(body=asset.content, content_type=asset.media_type, charset=charset, headers=headers)
+
+
+def _policy(request: web.Request) -> str:
+    """The content security policy of the call page.
+
+    ``'self'`` covers WebSockets in today's browsers; Safari before 15.4 has to be told of the socket by its name.
+    """
+    header = request.headers.get("Host", "")
+    scheme = "wss" if request.secure else "ws"
+    socket = f" {scheme}://{header}" if host_of(header) is not None else ""
+    return (
+        "default-src 'self'; "
+        f"connect-src 'self'{socket}; "
+        "img-src 'self' blob: data:; "
+        "media-src 'self' blob: data:; "
+        "object-src 'none'; "
+        "base-uri 'none'; "
+        "form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _own_page(page: str, status: int) -> web.Response:
+    return web.Response(
+        text=page, status=status, content_type="text/html", headers={"Content-Security-Policy": _OWN_POLICY}
+    )
+
+
+_STYLE: Final = (
+    ":root{color-scheme:light dark}"
+    "body{font:1.05rem/1.6 system-ui,sans-serif;max-width:38rem;margin:12vh auto;padding:0 1.5rem;"
+    "color:#1b1f24;background:#fff}h1{font-size:1.6rem}a{color:#0b57d0}"
+    "code{background:#eef0f2;padding:.1em .3em;border-radius:.25em}"
+    "form{display:flex;flex-wrap:wrap;gap:.75rem;align-items:end;margin:2rem 0}"
+    "label{display:block;flex:1 1 16rem}input,button{font:inherit;min-height:2.75rem;box-sizing:border-box;"
+    "border-radius:.5rem;padding:0 .9rem}input{width:100%;border:1px solid #767c85;background:#fff;color:inherit}"
+    "button{border:0;background:#0b57d0;color:#fff;font-weight:600;cursor:pointer}"
+    "input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid #0b57d0;outline-offset:2px}"
+    "@media(prefers-color-scheme:dark){body{color:#e6e8ea;background:#15181c}code{background:#262b31}"
+    "a{color:#9ac1ff}input{background:#1d2126;border-color:#8a919b}button{background:#9ac1ff;color:#0b1d3a}"
+    "input:focus-visible,button:focus-visible,a:focus-visible{outline-color:#9ac1ff}}"
+)
+
+
+def _document(title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+_FORM: Final = """<form action="/call" method="get">
+<label for="room">Name of the call <input id="room" name="room" maxlength="64" autocomplete="off" autocapitalize="none"
+ spellcheck="false" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" aria-describedby="room-help"></label>
+<button type="submit">Start a call</button>
+</form>
+<p id="room-help">Letters, digits, dots, dashes and underscores. Leave it empty for a name that nobody guesses.</p>"""
+
+_ABOUT: Final = """<h1>meshturn</h1>
+<p>Calls for a few people, straight from browser to browser, and through this server where networks stand in the way.
+Whoever opens the same link is in the same call.</p>
+"""
+
+_INVITED: Final = """<p>Calls here are by invitation: open the link that you were given. Whoever runs this server makes
+one with <code>meshturn rooms token</code>.</p>
+"""
+
+_FOR_PROGRAMS: Final = """
+<p>Programs find STUN and TURN on this very port, and monitoring its answer at <code>/healthz</code>.</p>"""
+
+_NO_SUCH_NAME: Final = """<h1>No call can have this name</h1>
+<p>The link may have been cut off, or typed wrong: ask for it again.</p>
+"""
+
+_NO_SUCH_FILE: Final = _document("Not found – meshturn", "<h1>Not found</h1>\n<p>There is no such file here.</p>")
+
+_OWN_POLICY: Final = (
+    "default-src 'none'; "
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)

@@ -1,0 +1,245 @@
+"""Signaling in a process: joins the hub, the sockets, the clock and the relay engine, and decides nothing.
+
+Every frame becomes one input to the hub with the time on it; the commands that come out are carried out, the facts are
+written to the log, and one timer is kept for the hub's next deadline. While there are rooms, the engine is asked every
+few seconds which allocations carry them, so that each participant can be told which way its calls go.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from auth.revocation import RevokedUsers
+from turnserver.core.events import Event
+from turnserver.core.types import AllocationView, Counters, Now
+from turnserver.signaling.edge.journal import Journal
+from turnserver.signaling.edge.pages import Pages
+from turnserver.signaling.edge.websocket import Edge
+from turnserver.signaling.protocol.messages import Ice
+from turnserver.signaling.rooms.facts import (
+    CandidatesSeen,
+    Close,
+    Revoke,
+    Wake,
+)
+from turnserver.signaling.rooms.hub import Hub
+from turnserver.signaling.rooms.settings import Admission, Grant, HubSettings, Minter
+from turnserver.signaling.truth.relays import RelayTable
+
+__all__ = ["Service", "TurnEngine"]
+
+POLL_INTERVAL: Final = 2.0
+"""Seconds between two looks at the allocations while there are rooms."""
+
+POLL_SHARE: Final = 0.02
+"""The share of the time that this may take; with very many rooms it is done less often instead."""
+
+DRAIN_TIME: Final = 1.0
+"""Seconds that clients have to take their goodbye when the server stops."""
+
+RETURN_TIME: Final = 0.5
+"""Seconds over which clients are asked to spread their return, and..."""
+
+RETURN_SPREAD: Final = 0.005
+"""...that many more for each of them: they must not all come at once."""
+
+_INTERNAL: Final = 4500
+
+_logger = logging.getLogger("meshturn.signaling")
+
+
+def _system_clock() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
+class TurnEngine(Protocol):
+    """What signaling needs of the relay engine."""
+
+    def revoke(self, user_id: str) -> int:
+        """End every allocation of a user at once; gives their number."""
+
+    def allocations(self, user_ids: Collection[str] | None = None) -> Sequence[AllocationView]:
+        """The live allocations of these users."""
+
+
+class Service:
+    """Rooms, sockets and pages of one process.
+
+    ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`); both can be
+    replaced while running. Users in ``revoked`` get no new allocations; the store that the core asks has to look there
+    (`auth.revocation.Revocable`). ``origins`` are web origins that may connect beside the server's own.
+    """
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        admission: Admission,
+        minter: Minter,
+        revoked: RevokedUsers,
+        *,
+        origins: Collection[str] = (),
+        separator: str = ":",
+        entropy: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], Now] = _system_clock,
+    ) -> None:
+        self._admission = admission
+        self._minter = minter
+        self._revoked = revoked
+        self._clock = clock
+        self._engine: TurnEngine | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll: asyncio.TimerHandle | None = None
+        self._journal = Journal()
+        self.relays = RelayTable(separator)
+        self.hub = Hub(settings, entropy, self._admit, self._mint, self.relays)
+        self.edge = Edge(self, origins, heartbeat=settings.heartbeat)
+        self._pages = Pages(origins=origins, open=settings.open)
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes of the WebSocket and of the pages, before the application starts."""
+        app.router.add_get("/v1/ws", self.edge.handle)
+        self._pages.mount(app)
+
+    def start(self, engine: TurnEngine) -> None:
+        """Begin, inside the running loop."""
+        self._engine = engine
+
+    def replace(self, admission: Admission, minter: Minter, origins: Collection[str], *, rotate: bool = False) -> None:
+        """Use other keys, ICE servers and origins from now on; who is in a room stays.
+
+        With ``rotate`` everybody is given new ICE servers at once, because those from before are not good any more.
+        """
+        self._admission = admission
+        self._minter = minter
+        self.edge.origins = self._pages.origins = frozenset(origins)
+        if rotate:
+            self.hub.rotate(self._clock())
+            self.work()
+
+    def stop(self) -> None:
+        """Stop at once."""
+        self.edge.draining = True
+        self._engine = None
+        for timer in (self._timer, self._poll):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._poll = None
+
+    async def close(self) -> None:
+        """Stop, but tell everybody first and when to come back, and give them a moment to take it."""
+        if self._engine is not None:
+            self.edge.draining = True
+            self.hub.drain(RETURN_TIME + RETURN_SPREAD * self.edge.sockets, self._clock())
+            self.work()
+            await self.edge.wait_closed(DRAIN_TIME)
+        self.stop()
+
+    def health(self) -> Mapping[str, object]:
+        """What ``/healthz`` says of the rooms."""
+        return {"rooms": self.hub.room_count, "participants": self.hub.peer_count}
+
+    def on_event(self, event: Event, counters: Counters | None) -> None:
+        """Take a fact from the engine (an `turnserver.engine.EventListener`)."""
+        self.relays.event(event, counters, self._clock())
+
+    # What the edge calls
+
+    def opened(self, cid: int, address: str, host: str) -> None:
+        """A socket is open."""
+        self._feed(cid, lambda now: self.hub.opened(cid, address, host, now))
+
+    def text(self, cid: int, frame: str) -> None:
+        """One text message."""
+        self._feed(cid, lambda now: self.hub.text(cid, frame, now))
+
+    def binary(self, cid: int) -> None:
+        """One binary message."""
+        self._feed(cid, lambda now: self.hub.binary(cid, now))
+
+    def closed(self, cid: int) -> None:
+        """The socket is gone."""
+        self._feed(cid, lambda now: self.hub.closed(cid, now))
+
+    def take(self, cid: int) -> str | None:
+        """The next frame for that socket."""
+        return self.hub.take(cid)
+
+    # Inside
+
+    def work(self) -> None:
+        """Carry out what the hub wants, write down what it has seen, mind the timer; after every input to the hub."""
+        for command in self.hub.commands():
+            if isinstance(command, Wake):
+                self.edge.wake(command.cid)
+            elif isinstance(command, Close):
+                self.edge.close(command.cid, command.code, command.reason)
+            else:
+                self._revoke(command)
+        for fact in self.hub.events():
+            if isinstance(fact, CandidatesSeen):
+                self.relays.candidates(fact.sender, fact.receiver, fact.addresses)
+            line = self._journal.line(fact, self._clock().mono)
+            if line is not None:
+                _logger.log(line.level, line.message, extra={"fields": line.fields})
+        self._mind_timer()
+
+    def _feed(self, cid: int, give: Callable[[Now], None]) -> None:
+        """One input; a fault of ours costs one socket, which may come back for its session."""
+        try:
+            give(self._clock())
+        except Exception:
+            _logger.exception("a fault in signaling", extra={"fields": {"socket": cid}})
+            self.edge.close(cid, _INTERNAL, "internal")
+        self.work()
+
+    def _revoke(self, command: Revoke) -> None:
+        self._revoked.revoke(command.user_id, command.until)
+        if self._engine is not None:
+            ended = self._engine.revoke(command.user_id)
+            _logger.debug("revoked", extra={"fields": {"user": command.user_id, "allocations": ended}})
+
+    def _admit(self, token: str, wall: float) -> Grant:
+        return self._admission(token, wall)
+
+    def _mint(self, user_id: str, wall: float, host: str) -> Ice:
+        return self._minter(user_id, wall, host)
+
+    def _mind_timer(self) -> None:
+        """Only ever move the timer nearer: one that fires too early costs one look."""
+        if self._engine is None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = self.hub.deadline()
+        if deadline is not None and (self._timer is None or self._timer.when() > deadline):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(deadline, self._tick)
+        if self._poll is None and self.hub.room_count:
+            self._poll = loop.call_later(POLL_INTERVAL, self._look)
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self.hub.expire(self._clock())
+        except Exception:
+            _logger.exception("a fault in signaling")
+        self.work()
+
+    def _look(self) -> None:
+        """Tell the participants which way their calls go, as the engine sees it."""
+        self._poll = None
+        engine = self._engine
+        if engine is None or not self.hub.room_count:
+            return
+        began = time.monotonic()
+        now = self._clock()
+        self.relays.snapshot(engine.allocations(self.relays.watched()), now)
+        self.hub.report_paths(now)
+        spent = time.monotonic() - began
+        self._poll = asyncio.get_running_loop().call_later(max(POLL_INTERVAL, spent / POLL_SHARE), self._look)
+        self.work()

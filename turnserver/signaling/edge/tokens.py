@@ -1,0 +1,241 @@
+"""Room tokens: who may enter which room, signed (JWT, RFC 7519), minted here or by somebody whose public key we have.
+
+The signature is PyJWT's business; time is an argument, so the moments in a token are compared here.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import jwt
+from jwt.exceptions import PyJWTError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+
+from turnserver.signaling.edge.keys import PublicKey, UnusableKey
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
+
+__all__ = ["AUDIENCE", "LEEWAY", "MAX_TOKEN", "Claims", "TokenError", "TokenKeys", "derived_key"]
+
+AUDIENCE: Final = "meshturn"
+"""What ``aud`` has to be, or to hold: a token for something else is not one for a room (RFC 8725 §3.9)."""
+
+MAX_TOKEN: Final = 4096
+"""Characters of the longest token that is looked at."""
+
+LEEWAY: Final = 10.0
+"""Seconds by which the clock of whoever signed may be wrong."""
+
+LEAST_KEY: Final = 32
+"""Bytes of the shortest key for HS256 (RFC 7518 §3.2)."""
+
+ANY_ROOM: Final = "*"
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_LABEL: Final = b"meshturn room tokens"
+_SHOWN: Final = 120
+_MEANT: Final = {
+    "room": "1 to 64 letters, digits, dots, hyphens and underscores, no dot or mark first; or * for every room",
+    "name": "1 to 64 characters without controls",
+}
+
+Cap = Literal["publish", "screen", "message"]
+RoomClaim = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}|\*)$")]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+NameText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\u0000-\u001f\u007f]*$")]
+
+
+class TokenError(ValueError):
+    """A token cannot be minted; the message is a sentence for a person."""
+
+
+class Claims(BaseModel):
+    """What a token may say; claims of others are ignored (RFC 7519 §4)."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    room: RoomClaim
+    exp: FiniteFloat
+    aud: str | list[str]
+    role: Literal["host", "member"] = "member"
+    nbf: FiniteFloat | None = None
+    iat: FiniteFloat | None = None
+    sub: ShortText | None = None
+    name: NameText | None = None
+    caps: list[Cap] | None = None
+    max: Annotated[int, Field(ge=2, le=8)] | None = None
+    jti: ShortText | None = None
+    once: bool = False
+
+
+def derived_key(shared_secret: bytes) -> bytes:
+    """The key of a server that has none of its own, from a shared secret: HMAC-SHA256(secret, "meshturn room tokens").
+
+    Whoever holds the shared secret can mint credentials, and so may mint tokens; not the other way round.
+    """
+    return hmac.digest(shared_secret, _LABEL, "sha256")
+
+
+class TokenKeys:
+    """The keys that tokens are verified with, and the one of them that signs new ones.
+
+    ``own`` are HS256 keys, the first of which signs. Raises `turnserver.signaling.edge.keys.UnusableKey` for one
+    that is too short or looks like a public key.
+    """
+
+    __slots__ = ("_own", "_public")
+
+    def __init__(self, own: Sequence[bytes] = (), public: Sequence[PublicKey] = ()) -> None:
+        self._own = tuple(own)
+        self._public = tuple(public)
+        for key in self._own:
+            if len(key) < LEAST_KEY:
+                raise UnusableKey(f"a key of {len(key)} bytes; HS256 takes at least {LEAST_KEY} (RFC 7518 §3.2)")
+            try:
+                jwt.api_jws.encode(b"{}", key, "HS256")
+            except PyJWTError:
+                raise UnusableKey("a public key or a JSON Web Key; HS256 takes a secret") from None
+
+    def __repr__(self) -> str:
+        """Count the keys; show none."""
+        return f"TokenKeys({len(self._own)} of its own, {len(self._public)} public)"
+
+    @property
+    def can_mint(self) -> bool:
+        """Whether there is a key to sign with."""
+        return bool(self._own)
+
+    def admit(self, token: str, wall: float) -> Grant:
+        """Say what a token allows at ``wall`` (Unix time, seconds).
+
+        Raises `turnserver.signaling.protocol.errors.Refusal`: ``bad_token`` for what is no token of ours,
+        ``token_expired`` and ``token_not_yet`` for what would be one at another time.
+        """
+        if len(token) > MAX_TOKEN:
+            raise Refusal(ErrorCode.BAD_TOKEN, f"the token is longer than {MAX_TOKEN} characters")
+        if not _COMPACT.fullmatch(token):
+            raise Refusal(ErrorCode.BAD_TOKEN, "this is not a token (a JWT: three parts with dots between them)")
+        claims = _claims_of(self._payload(token))
+        _check_time(claims, wall)
+        return Grant(
+            room=None if claims.room == ANY_ROOM else claims.room,
+            role=claims.role,
+            subject=claims.sub or "",
+            name=claims.name,
+            caps=ALL_CAPS if claims.caps is None else frozenset(claims.caps),
+            max=claims.max,
+            token_id=claims.jti or _fingerprint(token),
+            once=claims.once,
+            expires=claims.exp + LEEWAY,  # until when it is taken: what is remembered of it must not end before
+        )
+
+    def mint(
+        self,
+        room: str,
+        role: str,
+        ttl: int,
+        wall: float,
+        *,
+        token_id: str,
+        name: str | None = None,
+        subject: str | None = None,
+        caps: Collection[str] | None = None,
+        maximum: int | None = None,
+        once: bool = False,
+    ) -> str:
+        """Sign a token for a room that is good for ``ttl`` seconds from ``wall``.
+
+        ``token_id`` tells it from every other one. Raises `TokenError` for what no token can say, or without a key to
+        sign with.
+        """
+        if not self._own:
+            raise TokenError("There is no key to sign room tokens with: set signaling.key or auth.shared_secrets.")
+        said: dict[str, Any] = {
+            "aud": AUDIENCE,
+            "room": room,
+            "role": role,
+            "iat": int(wall),
+            "exp": int(wall) + ttl,
+            "jti": token_id,
+            "name": name,
+            "sub": subject,
+            "caps": None if caps is None else sorted(caps),
+            "max": maximum,
+            "once": once or None,
+        }
+        claims = {claim: value for claim, value in said.items() if value is not None}
+        try:
+            Claims.model_validate(claims)
+        except ValidationError as error:
+            raise TokenError(f"A token cannot say that: {_complaint(error)}.") from None
+        if ttl <= 0:
+            raise TokenError("A token is good for at least one second.")
+        token = jwt.api_jws.encode(json.dumps(claims, separators=(",", ":")).encode(), self._own[0], "HS256")
+        if len(token) > MAX_TOKEN:
+            raise TokenError(f"The token would be longer than {MAX_TOKEN} characters.")
+        return token
+
+    def _payload(self, token: str) -> bytes:
+        """What a token says, once its signature is good."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (PyJWTError, ValueError):
+            raise Refusal(ErrorCode.BAD_TOKEN, "the token has no readable header") from None
+        if "crit" in header or "b64" in header:
+            raise Refusal(ErrorCode.BAD_TOKEN, "the token asks for an extension that is not spoken here (crit)")
+        for key, algorithm in self._fitting(header.get("alg"), header.get("kid")):
+            try:
+                payload = jwt.api_jws.decode(token, key, [algorithm])
+            except (PyJWTError, ValueError):
+                continue
+            assert isinstance(payload, bytes)
+            return payload
+        raise Refusal(ErrorCode.BAD_TOKEN, "the token was not signed with a key that counts here")
+
+    def _fitting(self, algorithm: object, kid: object) -> Iterator[tuple[Any, str]]:
+        """The keys that could have signed it: a header can rule keys out, but never say how one is used."""
+        if algorithm == "HS256":
+            yield from ((key, "HS256") for key in self._own)
+            return
+        named = [each for each in self._public if each.kid == kid and kid is not None]
+        for each in named or [each for each in self._public if each.kid is None or kid is None]:
+            if each.algorithm == algorithm:
+                yield each.key, each.algorithm
+
+
+def _claims_of(payload: bytes) -> Claims:
+    try:
+        found = json.loads(payload)
+        claims = Claims.model_validate(found)
+    except ValidationError as error:
+        raise Refusal(ErrorCode.BAD_TOKEN, f"the token is signed, but {_complaint(error)}") from None
+    except (ValueError, RecursionError):
+        raise Refusal(ErrorCode.BAD_TOKEN, "the token is signed, but what it says is not JSON") from None
+    if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
+        raise Refusal(ErrorCode.BAD_TOKEN, f'the token is for something else: its claim "aud" is not "{AUDIENCE}"')
+    return claims
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    claim = first["loc"][0] if first["loc"] else ""
+    if first["type"] == "missing":
+        return f'it has no claim "{claim}"'
+    meant = _MEANT.get(str(claim), first["msg"][:_SHOWN])
+    return f'its claim "{claim}" is not what it should be ({meant})' if claim else "it says no claims"
+
+
+def _check_time(claims: Claims, wall: float) -> None:
+    if claims.exp + LEEWAY <= wall:
+        raise Refusal(ErrorCode.TOKEN_EXPIRED, "the token has expired: ask for a new one")
+    begins = max(claims.nbf or 0.0, claims.iat or 0.0)
+    if begins - LEEWAY > wall:
+        raise Refusal(ErrorCode.TOKEN_NOT_YET, "the token is for later")
+
+
+def _fingerprint(token: str) -> str:
+    """Tells tokens without an id apart: of what is signed, for there can be several signatures for the same."""
+    return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32]

@@ -1,0 +1,55 @@
+"""JSON Schema of ``signal.v1``, generated from the message classes: served at ``/v1/schema.json``.
+
+It is true where it matters: what `parse` accepts is valid, and what `encode` writes is valid. The other way round it is
+a little wider: the limits on bytes of free-form values and of a whole frame are in words only.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from turnserver.signaling.protocol.messages import client_adapter, server_adapter
+
+__all__ = ["DIALECT", "json_schema"]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+@cache
+def _generated() -> dict[str, Any]:
+    sides = {"client": client_adapter(), "server": server_adapter()}
+    mode: JsonSchemaMode = "validation"
+    inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (name, mode, adapter) for name, adapter in sides.items()
+    ]
+    found, shared = TypeAdapter.json_schemas(inputs, ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = shared["$defs"]
+    for name in sides:
+        definitions[name] = {"oneOf": found[name, mode]["oneOf"]}
+    for definition in definitions.values():
+        _tell(definition)
+    return definitions
+
+
+def _tell(definition: dict[str, Any]) -> None:
+    """Say that ``t`` must be there, whose default is for Python only; and drop the titles that pydantic makes up."""
+    definition.pop("title", None)
+    properties = definition.get("properties", {})
+    for value in properties.values():
+        value.pop("title", None)
+    if "t" in properties:
+        properties["t"].pop("default", None)
+        definition["required"] = ["t", *definition.get("required", ())]
+
+
+def json_schema() -> dict[str, Any]:
+    """The whole schema, a new one each time: ``$defs`` has each type, and the unions ``client`` and ``server``."""
+    return {
+        "$schema": DIALECT,
+        "title": "signal.v1",
+        "description": "The frames of meshturn's signaling. Unknown fields are ignored.",
+        "anyOf": [{"$ref": "#/$defs/client"}, {"$ref": "#/$defs/server"}],
+        "$defs": dict(_generated()),
+    }

@@ -1,0 +1,153 @@
+"""ICE servers for those in a call, before theirs expire; what is known of their paths; and why a call fails."""
+
+from typing import Final, Literal
+
+from turnserver.core.types import Now
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.fields import Ice, PathEntry
+from turnserver.signaling.protocol.messages import Diag, DiagVerdict, IceGet, IceUpdate, Ok, Paths, Stat
+from turnserver.signaling.rooms.facts import VerdictGiven
+from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.room import LOBBY, Member, Room
+from turnserver.signaling.rooms.session import Session
+from turnserver.signaling.rooms.state import State
+from turnserver.signaling.truth.relays import PairPath, Path
+from turnserver.signaling.truth.verdict import IceFailure, Side, judge
+
+__all__ = ["diagnose", "fresh_ice", "give_ice", "inside", "note_stat", "other", "push_ice", "report_paths"]
+
+REFRESH: Final = 0.75
+JITTER: Final = 0.05
+"""The share of credentials' life after which new ones are pushed, and how far from it that may be."""
+
+SHORTEST: Final = 5.0
+"""Seconds between two pushes, however short the life."""
+
+
+def inside(state: State, session: Session) -> tuple[Room, Member]:
+    """The room that a session is in, and its member. Raises `Refusal` (not_joined)."""
+    found = state.member_of(session)
+    if found is None:
+        raise Refusal(ErrorCode.NOT_JOINED, "join a room first")
+    return found
+
+
+def other(room: Room, member: Member, to: str) -> Member:
+    """Another member of the room. Raises `Refusal` (no_such_peer), wherever else that id may exist."""
+    target = room.members.get(to)
+    if target is None or target is member:
+        raise Refusal(ErrorCode.NO_SUCH_PEER, "nobody of that id is in this room", path="to")
+    return target
+
+
+# ICE servers
+
+
+def fresh_ice(state: State, member: Member, now: Now) -> Ice:
+    """New credentials for a member, and the time set for the next ones."""
+    ice = state.mint(member.session, member.user_id, now)
+    share = REFRESH + JITTER * (2 * state.fraction() - 1)
+    wait = max((ice.exp - now.wall) * share, SHORTEST)
+    state.timers.set(("ice", member.id), now.mono + wait)
+    return ice
+
+
+def push_ice(state: State, session: Session, why: str, now: Now) -> None:
+    """New credentials to a member that did not ask."""
+    found = state.member_of(session)
+    if found is not None:
+        state.send(session, IceUpdate(ice=fresh_ice(state, found[1], now), why=why), Kind.NEWS)
+
+
+def give_ice(state: State, session: Session, message: IceGet, now: Now) -> IceUpdate:
+    """`ice_get`: in a room or, for the check before a call, in none."""
+    found = state.member_of(session)
+    if found is not None:
+        ice = fresh_ice(state, found[1], now)
+    else:
+        ice = state.mint(session, state.user_id(session, LOBBY), now)
+    return IceUpdate(re=message.id, ice=ice, why=message.why or "refresh")
+
+
+# Paths
+
+
+def note_stat(state: State, session: Session, message: Stat, now: Now) -> Ok | None:
+    """`stat`: kept for the pair. About somebody who has just left it is no error worth telling."""
+    room, member = inside(state, session)
+    target = room.members.get(message.to)
+    if target is None or target is member:
+        if message.id is not None:
+            other(room, member, message.to)
+        return None
+    member.stats[target.id] = message
+    state.relays.reported(member.user_id, target.user_id, message.path, now)
+    return None
+
+
+def report_paths(state: State) -> None:
+    """Tell everybody who has a socket what has changed of its paths."""
+    for room in state.rooms.values():
+        members = list(room.members.values())
+        entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
+        for index, a in enumerate(members):
+            for b in members[index + 1 :]:
+                pair = state.relays.pair(a.user_id, b.user_id)
+                path = _direct(pair, a, b)
+                entries[a.id].append(_entry(b, pair._replace(path=path), "a"))
+                entries[b.id].append(_entry(a, pair._replace(path=path), "b"))
+        for member in members:
+            found = tuple(sorted(entries[member.id], key=lambda entry: entry.id))
+            if member.session.connection is not None and found != member.paths:
+                member.paths = found
+                state.tell(member.session, Paths(list=found), ("paths", ""))
+
+
+def _direct(pair: PairPath, a: Member, b: Member) -> Path:
+    """Of a path that no relay of ours carries, what the two say themselves."""
+    reports = (a.stats.get(b.id), b.stats.get(a.id))
+    said = pair.path == "unknown" and any(stat is not None and stat.path == "direct" for stat in reports)
+    return "direct" if said else pair.path
+
+
+def _entry(peer: Member, pair: PairPath, end: Literal["a", "b"]) -> PathEntry:
+    tx, rx = (pair.bytes_ab, pair.bytes_ba) if end == "a" else (pair.bytes_ba, pair.bytes_ab)
+    return PathEntry(id=peer.id, path=pair.path, proto=pair.proto, by=_whose(pair, end), tx=tx, rx=rx)
+
+
+def _whose(pair: PairPath, end: str) -> Literal["you", "peer", "both"] | None:
+    if pair.by is None or pair.by == "both":
+        return pair.by
+    return "you" if pair.by == end else "peer"
+
+
+# Why it fails
+
+
+def diagnose(state: State, session: Session, message: Diag) -> DiagVerdict:
+    """`diag`: one sentence about the pair, from both ends and from the relay."""
+    room, member = inside(state, session)
+    target = other(room, member, message.to)
+    member.diags[target.id] = message
+    pair = state.relays.pair(member.user_id, target.user_id)
+    verdict = judge(_side(state, member, target), _side(state, target, member), pair)
+    state.fact(VerdictGiven(room.id, member.id, target.id, str(verdict.code)))
+    return DiagVerdict(re=message.id, to=target.id, verdict=str(verdict.code), text=verdict.text[:1024])
+
+
+def _side(state: State, member: Member, target: Member) -> Side:
+    diag = member.diags.get(target.id)
+    facts = state.relays.facts(member.user_id)
+    connected = member.session.connection is not None
+    announced = frozenset(member.announced.get(target.id, ()))
+    if diag is None:
+        heard = frozenset(target.announced.get(member.id, ()))
+        return Side(local=announced, remote=heard, facts=facts, connected=connected, reported=False)
+    return Side(
+        local=frozenset(diag.cands.local) | announced,
+        remote=frozenset(diag.cands.remote),
+        states=diag.states,
+        errors=tuple(IceFailure(error.code, error.url) for error in diag.errors),
+        facts=facts,
+        connected=connected,
+    )

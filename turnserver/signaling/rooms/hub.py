@@ -1,0 +1,432 @@
+"""The room core: frames and the time in, frames and commands out. It knows no sockets and has no clock.
+
+Every input first does what is due, then what it says, then looks after clients that do not read; so whatever stands in
+a table is live. Afterwards the shell carries out `commands`, takes frames for the sockets to be woken, and sets its
+timer for `deadline`. Nothing a client sends makes an input raise.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from turnserver.core.types import Now
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.fields import MAX_DATA, MAX_FRAME, MAX_META, MAX_NAME, MAX_SDP, ErrorDetail, Limits
+from turnserver.signaling.protocol.messages import (
+    Bye,
+    Cand,
+    ClientMessage,
+    Counted,
+    Desc,
+    Diag,
+    Hello,
+    IceGet,
+    Join,
+    Leave,
+    Mod,
+    ModeReady,
+    Msg,
+    Ok,
+    Peek,
+    Ping,
+    Pong,
+    Reset,
+    Restart,
+    ServerMessage,
+    Stat,
+    Update,
+    Welcome,
+    parse,
+)
+from turnserver.signaling.rooms import assistance, entrance, moderation, presence, relaying
+from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Command, Fact, Revoke, Wake
+from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.session import Connection, Pacer, Session
+from turnserver.signaling.rooms.settings import Admission, Grant, HubSettings, Minter
+from turnserver.signaling.rooms.state import Entropy, State, error, millis, reconnect_of
+from turnserver.signaling.rooms.views import PeerView, RoomView
+from turnserver.signaling.truth.relays import RelayView
+
+__all__ = [
+    "CandidatesSeen",
+    "Close",
+    "Command",
+    "Fact",
+    "Grant",
+    "Hub",
+    "PeerView",
+    "Revoke",
+    "RoomView",
+    "Wake",
+]
+
+FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock")
+
+_BROKEN: Final = frozenset(
+    {ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.TOO_LARGE},
+)
+_FLOOD_PAUSE: Final = 10_000
+"""Milliseconds that a client that has flooded us is asked to stay away."""
+
+
+class Hub:
+    """All rooms of a process.
+
+    ``entropy`` gives that many unguessable bytes. ``admit`` reads tokens; without it only an open hub lets anybody in.
+    ``mint`` makes ICE servers; without it clients get none. ``relays`` is what the TURN server knows of paths.
+    """
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        entropy: Entropy,
+        admit: Admission | None,
+        mint: Minter | None,
+        relays: RelayView,
+    ) -> None:
+        self._state = State(settings, entropy, admit, mint, relays)
+        self._settings = settings
+
+    # Inputs: sockets
+
+    def opened(self, cid: int, address: str, host: str, now: Now) -> None:
+        """A socket is open: the client's ``address``, and the ``host`` by which it reached us."""
+        self._advance(now)
+        state, settings = self._state, self._settings
+        connection = Connection(cid, state.name(8), address, host, settings=settings, mono=now.mono)
+        state.connections[cid] = connection
+        held = state.sockets.get(connection.address_key, 0) + 1
+        state.sockets[connection.address_key] = held
+        if state.draining:
+            state.part(connection, ErrorCode.DRAINING, "the server is about to stop", reconnect="fresh")
+        elif held > settings.sockets_per_address:
+            msg = "too many connections from your address"
+            state.part(connection, ErrorCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE)
+        else:
+            state.timers.set(("hello", str(cid)), now.mono + settings.hello)
+            state.direct(connection, _welcome(settings, connection, now))
+
+    def text(self, cid: int, frame: str, now: Now) -> None:
+        """A text message has come in."""
+        self._advance(now)
+        connection = self._state.connections.get(cid)
+        if connection is None or connection.closing:
+            return
+        message: ClientMessage | None = None
+        try:
+            message = parse(frame)
+            self._hear(connection, message, len(frame), now)
+        except Refusal as refusal:
+            self._refuse(connection, message, refusal, now)
+        self._settle(now)
+
+    def binary(self, cid: int, now: Now) -> None:
+        """A binary message has come in: there are none in this protocol."""
+        self._advance(now)
+        connection = self._state.connections.get(cid)
+        if connection is not None and not connection.closing:
+            self._refuse(connection, None, Refusal(ErrorCode.BAD_MESSAGE, "frames are text", path=""), now)
+        self._settle(now)
+
+    def closed(self, cid: int, now: Now) -> None:
+        """The socket is gone."""
+        self._advance(now)
+        state = self._state
+        connection = state.connections.pop(cid, None)
+        if connection is None:
+            return
+        held = state.sockets[connection.address_key] - 1
+        if held:
+            state.sockets[connection.address_key] = held
+        else:
+            del state.sockets[connection.address_key]
+        state.timers.drop(("hello", str(cid)))
+        if connection.session is not None:
+            entrance.detach(state, connection.session, now)
+        self._settle(now)
+
+    def take(self, cid: int) -> str | None:
+        """The next frame for that socket; None when there is none (now)."""
+        connection = self._state.connections.get(cid)
+        if connection is None:
+            return None
+        if connection.direct:
+            return connection.direct.popleft()
+        return connection.session.outbox.take() if connection.session is not None else None
+
+    # Inputs: time, and those who run the server
+
+    def expire(self, now: Now) -> None:
+        """Do what is due."""
+        self._advance(now)
+        self._settle(now)
+
+    def drain(self, after: float, now: Now) -> None:
+        """Say goodbye to everybody, to come back within ``after`` seconds; let nobody in from now on."""
+        self._advance(now)
+        state = self._state
+        state.draining = True
+        for connection in list(state.connections.values()):
+            if connection.session is not None:
+                connection.session.outbox.detach()
+                connection.session.connection = None
+                connection.session = None
+            pause = millis(after * state.fraction())
+            state.part(connection, ErrorCode.DRAINING, "the server is about to stop", after=pause)
+
+    def rotate(self, now: Now) -> None:
+        """Give everybody new ICE servers: those handed out are not good any more."""
+        self._advance(now)
+        for room in self._state.rooms.values():
+            for member in room.members.values():
+                assistance.push_ice(self._state, member.session, "rotate", now)
+        self._settle(now)
+
+    def close_room(self, room_id: str, now: Now) -> bool:
+        """Send everybody out of a room; False if there is none."""
+        self._advance(now)
+        room = self._state.rooms.get(room_id)
+        if room is not None:
+            moderation.close_room(self._state, room, now)
+            self._settle(now)
+        return room is not None
+
+    def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
+        """Send one participant out; False if there is none."""
+        self._advance(now)
+        room = self._state.rooms.get(room_id)
+        if room is None or peer_id not in room.members:
+            return False
+        moderation.expel(self._state, room, room.members[peer_id].session, reason[:256], now)
+        self._settle(now)
+        return True
+
+    def is_banned(self, grant: Grant, now: Now) -> bool:
+        """True if whoever has that token was banned from its room."""
+        keys = presence.token_ban_keys(grant) if grant.room is not None else []
+        return any(self._state.bans.count((grant.room or "", *key), now.wall) for key in keys)
+
+    def report_paths(self, now: Now) -> None:
+        """Tell everybody what has changed of their paths, as the relays see them."""
+        self._advance(now)
+        assistance.report_paths(self._state)
+        self._settle(now)
+
+    # Outputs
+
+    def commands(self) -> list[Command]:
+        """What to do, in this order; given once."""
+        return self._state.take_commands()
+
+    def events(self) -> list[Fact]:
+        """What has happened; given once."""
+        return self._state.take_facts()
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do, on the monotonic clock."""
+        return self._state.timers.next()
+
+    def rooms(self) -> list[RoomView]:
+        """Every room."""
+        return [room.view() for room in self._state.rooms.values()]
+
+    def room(self, room_id: str) -> RoomView | None:
+        """One room."""
+        room = self._state.rooms.get(room_id)
+        return room.view() if room is not None else None
+
+    @property
+    def room_count(self) -> int:
+        """Rooms with somebody in them."""
+        return len(self._state.rooms)
+
+    @property
+    def peer_count(self) -> int:
+        """Participants of all rooms."""
+        return sum(len(room.members) for room in self._state.rooms.values())
+
+    @property
+    def session_count(self) -> int:
+        """Sessions, those included that wait for their client."""
+        return len(self._state.sessions)
+
+    # Inside
+
+    def _advance(self, now: Now) -> None:
+        state = self._state
+        while (due := state.timers.due(now.mono)) is not None:
+            kind, name = due
+            if kind == "hello":
+                msg = "nobody has said hello"
+                state.part(state.connections[int(name)], ErrorCode.IDLE, msg)
+            elif kind == "gap":
+                entrance.forget(state, name, now)
+            elif kind == "ice":
+                assistance.push_ice(state, state.peers[name], "refresh", now)
+            elif kind == "revoke":
+                peer_id, until = state.leaving[name]
+                state.revoke(name, peer_id, until)
+
+    def _settle(self, now: Now) -> None:
+        """Part with clients that do not read; telling the others of it may fill another one's queue."""
+        while found := self._state.overflowing():
+            for session in found:
+                connection = session.connection
+                if connection is not None:
+                    entrance.detach(self._state, session, now)
+                    self._state.part(connection, ErrorCode.SLOW_CONSUMER, "you read more slowly than the others talk")
+
+    def _hear(self, connection: Connection, message: ClientMessage, size: int, now: Now) -> None:
+        session = connection.session
+        if isinstance(message, Bye):
+            if session is not None:
+                entrance.end_session(self._state, session, "left", now)
+            self._state.end(connection)
+            return
+        if session is None:
+            self._hear_stranger(connection, message, now)
+            return
+        session.confirm()
+        if message.ack is not None:
+            session.outbox.ack(message.ack)
+        number = message.n if isinstance(message, Counted) else 0
+        repeated = number > 0 and self._is_repeated(session, number)
+        self._pace(session.pacer, message, now)
+        if repeated:
+            if message.id is not None and number <= session.unanswered:
+                raise Refusal(ErrorCode.RESUME_LOST, "whether this was done is not known any more")
+            return
+        self._answer(session, message, self._do(session, message, size, now))
+
+    def _hear_stranger(self, connection: Connection, message: ClientMessage, now: Now) -> None:
+        self._pace(connection.pacer, message, now)
+        if isinstance(message, Hello):
+            entrance.hello(self._state, connection, message, now)
+        elif isinstance(message, Ping):
+            self._state.direct(connection, Pong(re=message.id, ts=message.ts, now=millis(now.wall)))
+        else:
+            raise Refusal(ErrorCode.BAD_MESSAGE, "say hello first", path="t")
+
+    @staticmethod
+    def _is_repeated(session: Session, number: int) -> bool:
+        """Count a message. Raises `Refusal` if there are some missing before it."""
+        if number <= session.n:
+            return True
+        if number != session.n + 1:
+            raise Refusal(ErrorCode.BAD_MESSAGE, f"n is {session.n + 1} next", path="n")
+        session.n = number
+        return False
+
+    def _pace(self, pacer: Pacer, message: ClientMessage, now: Now) -> None:
+        """Count the frame against the rate. A description may overdraw, but not without end."""
+        debt = float(self._settings.burst) if isinstance(message, Desc) else 0.0
+        pause = pacer.frames.take(now.mono, debt=debt)
+        if not pause and not pacer.frames.in_debt:
+            return
+        if pacer.flood.refused(now.mono) >= self._settings.flood or (pause and debt):
+            raise Refusal(ErrorCode.RATE_LIMITED, "far too many messages", retry=_FLOOD_PAUSE, fatal=True)
+        if pause:
+            raise Refusal(ErrorCode.RATE_LIMITED, "too many messages", retry=millis(pause) + 1)
+
+    def _do(self, session: Session, message: ClientMessage, size: int, now: Now) -> ServerMessage | None:
+        state = self._state
+        match message:
+            case Desc() | Cand() | Msg():
+                _RELAYED[type(message)](state, session, message, size, now)
+            case Join():
+                presence.join(state, session, message, now)
+            case Leave():
+                presence.leave(state, session, now)
+            case Update():
+                presence.update(state, session, message)
+            case Reset():
+                relaying.reset(state, session, message)
+            case Restart():
+                return relaying.restart(state, session, message, now)
+            case Mod():
+                moderation.moderate(state, session, message, now)
+            case Stat():
+                assistance.note_stat(state, session, message, now)
+            case _:
+                return self._inform(session, message, now)
+        return None
+
+    def _inform(self, session: Session, message: ClientMessage, now: Now) -> ServerMessage:
+        """Questions, which change nothing."""
+        match message:
+            case Ping():
+                return Pong(re=message.id, ts=message.ts, now=millis(now.wall))
+            case Peek():
+                return presence.peek(self._state, session, message)
+            case IceGet():
+                return assistance.give_ice(self._state, session, message, now)
+            case Diag():
+                return assistance.diagnose(self._state, session, message)
+            case ModeReady():
+                modes = {"modes": presence.MODES}
+                raise Refusal(ErrorCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail=modes)
+        raise Refusal(ErrorCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
+
+    def _answer(self, session: Session, message: ClientMessage, answer: ServerMessage | None) -> None:
+        """Answers to counted messages are numbered, so that a resume brings them, for the message is not repeated."""
+        if answer is None and message.id is not None and not isinstance(message, Join):
+            answer = Ok(re=message.id)
+        if answer is not None:
+            self._state.send(session, answer, Kind.RELAYED if isinstance(message, Counted) else Kind.REPLY)
+
+    def _refuse(self, connection: Connection, message: ClientMessage | None, refusal: Refusal, now: Now) -> None:
+        state, session = self._state, connection.session
+        re = message.id if message is not None else refusal.re
+        n = message.n if isinstance(message, Counted) else refusal.n
+        if message is None and session is not None and n == session.n + 1:
+            session.n = n  # a counted message that is broken is done with: it will not get better by repeating
+        detail = refusal.detail | ({"n": n} if n is not None else {})
+        d = ErrorDetail(**detail) if detail else None
+        answer = error(refusal.code, refusal.msg, re=re, retry=refusal.retry, d=d)
+        fatal = refusal.fatal or (refusal.code in _BROKEN and connection.bad.take(now.mono) > 0)
+        if not fatal:
+            if session is None:
+                state.direct(connection, answer)
+            else:
+                numbered = isinstance(message, Counted) and re is not None
+                state.send(session, answer, Kind.RELAYED if numbered else Kind.REPLY)
+            return
+        if session is not None:
+            if reconnect_of(refusal.code) == "resume":
+                entrance.detach(state, session, now)
+            else:
+                entrance.end_session(state, session, "left", now)
+        state.direct(connection, answer)
+        after = refusal.retry or 0
+        state.part(connection, refusal.code, refusal.msg, reconnect=None if session else _anew(refusal), after=after)
+
+
+_RELAYED: Final[dict[type[Any], Callable[[State, Session, Any, int, Now], None]]] = {
+    Desc: relaying.describe,
+    Cand: relaying.candidates,
+    Msg: relaying.message_to,
+}
+
+
+def _anew(refusal: Refusal) -> Any:
+    """Whoever has no session can only begin one; later, if we say when."""
+    return "fresh" if refusal.retry is not None or reconnect_of(refusal.code) != "never" else "never"
+
+
+def _welcome(settings: HubSettings, connection: Connection, now: Now) -> Welcome:
+    return Welcome(
+        v=entrance.VERSIONS,
+        feat=FEATURES,
+        limits=Limits(
+            msg=MAX_FRAME,
+            rate=settings.rate,
+            burst=settings.burst,
+            name=MAX_NAME,
+            meta=MAX_META,
+            data=MAX_DATA,
+            sdp=MAX_SDP,
+        ),
+        hb=millis(settings.heartbeat),
+        resume=millis(settings.resume),
+        now=millis(now.wall),
+        cid=connection.name,
+    )

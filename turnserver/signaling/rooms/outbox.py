@@ -1,0 +1,218 @@
+"""What waits for one client: frames in the order of their numbers, and those sent that it has not acknowledged.
+
+A frame gets its number (`seq`) when it is put here, and leaves in that order, so that "the highest number handled" says
+all. Coalescing takes an older frame out and puts the newer one at the end, with a new number: numbers on the wire go
+up, with gaps. There are four kinds of frames:
+
+- **replies** belong to the socket: they have no number and go down with it;
+- **relayed** frames (descriptions, candidates, messages: what another client said) are never dropped or merged while
+  there is room;
+- **news** of the room can be told anew by a snapshot;
+- **presence** can be, too, and only the last of a key is kept.
+
+Room is short in two ways. With a socket, `waiting_bytes` tells the hub that the client does not read. Without one, when
+too much piles up, news and presence go first, for a snapshot replaces them; if the relayed frames alone are too many
+they go as well, and `Shortfall.lost` says so at the resume.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from turnserver.signaling.protocol.messages import ServerMessage, encode
+
+__all__ = ["Kind", "Outbox", "Shortfall"]
+
+_OVERHEAD: Final = 64
+"""Bytes that a frame counts for beside its text: very small frames must not be free."""
+
+Key = tuple[str, str]
+
+
+class Kind(Enum):
+    """What becomes of a frame when there is no socket, or no room."""
+
+    REPLY = "reply"
+    RELAYED = "relayed"
+    NEWS = "news"
+    PRESENCE = "presence"
+
+
+class Shortfall(NamedTuple):
+    """Numbers are missing: a snapshot has to stand for all up to ``at``. ``lost``: relayed frames are among them."""
+
+    at: int
+    lost: bool
+
+
+@dataclass(slots=True)
+class _Entry:
+    message: Any
+    kind: Kind
+    key: Key | None
+    seq: int
+    text: str
+    size: int
+
+
+class Outbox:
+    """The frames of one session; ``limit`` bytes and ``count`` frames are kept of what is not acknowledged.
+
+    Without a socket it may be twice the bytes, and no fewer frames than waited when the socket was lost: a client that
+    was parted with because it did not read finds everything when it comes back.
+    """
+
+    def __init__(self, limit: int, count: int) -> None:
+        self._limit = limit
+        self._count = count
+        self._waiting: OrderedDict[int, _Entry] = OrderedDict()
+        self._sent: deque[_Entry] = deque()
+        self._keys: dict[Key, int] = {}
+        self._serial = 0
+        self._sent_bytes = 0
+        self._attached = False
+        self._allowed = count
+        self._taken = 0
+        self._missing = 0
+        self._missing_relayed = 0
+        self.seq = 0
+        """The last number given."""
+        self.acked = 0
+        """The highest number that the client has handled, as far as it has said."""
+        self.waiting_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def kept(self) -> int:
+        """Frames kept: those that wait, and those sent that may have to be sent again."""
+        return len(self._waiting) + len(self._sent)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What they come to."""
+        return self.waiting_bytes + self._sent_bytes
+
+    def put(self, message: ServerMessage, kind: Kind, key: Key | None = None, *, counted: bool = True) -> int:
+        """Queue a frame and give its number; 0 for those that have none. Replies without a socket are dropped."""
+        counted = counted and kind is not Kind.REPLY
+        if not counted and not self._attached:
+            return 0
+        if key is not None and (serial := self._keys.pop(key, None)) is not None:
+            self._discard(serial)
+        if counted:
+            self.seq += 1
+        self._append(_entry(message, kind, key, self.seq if counted else 0))
+        if not self._attached:
+            self._trim_waiting()
+        return self.seq if counted else 0
+
+    def take(self) -> str | None:
+        """The next frame for the socket."""
+        if not self._attached or not self._waiting:
+            return None
+        serial, entry = self._waiting.popitem(last=False)
+        self.waiting_bytes -= entry.size
+        if entry.key is not None and self._keys.get(entry.key) == serial:
+            del self._keys[entry.key]
+        if entry.seq:
+            self._taken = entry.seq
+            self._sent.append(entry)
+            self._sent_bytes += entry.size
+            self._trim_sent()
+        return entry.text
+
+    def ack(self, seq: int) -> None:
+        """The client has handled everything sent up to ``seq``."""
+        self.acked = max(self.acked, min(seq, self._taken))
+        while self._sent and self._sent[0].seq <= self.acked:
+            self._sent_bytes -= self._sent.popleft().size
+
+    def holds(self, seq: int) -> bool:
+        """True if that frame is kept: it waits, or was sent and not acknowledged."""
+        return any(entry.seq == seq for entry in (*self._sent, *self._waiting.values()))
+
+    def detach(self) -> None:
+        """The socket is gone: what is not acknowledged waits again."""
+        self._attached = False
+        self._allowed = max(self._count, len(self._waiting))
+        self._refill([entry for entry in (*self._sent, *self._waiting.values()) if entry.seq])
+        self._trim_waiting()
+
+    def attach(self, seq: int) -> Shortfall | None:
+        """There is a socket, whose client has handled everything up to ``seq``; says if that cannot be gone on from.
+
+        After a shortfall the relayed frames that are left come anew, with numbers above ``at``: the client has seen
+        none of them, or its ``seq`` would be higher.
+        """
+        self._attached = True
+        self.acked = max(self.acked, min(seq, self.seq))
+        left = [entry for entry in self._waiting.values() if entry.seq > seq]
+        if seq >= self._missing:
+            self._refill(left)
+            return None
+        shortfall = Shortfall(self.seq, seq < self._missing_relayed)
+        self._missing = self.seq
+        self._refill([])
+        for entry in left:
+            if entry.kind is Kind.RELAYED:
+                self.seq += 1
+                self._append(_entry(entry.message, entry.kind, entry.key, self.seq))
+        return shortfall
+
+    def _append(self, entry: _Entry) -> None:
+        self._serial += 1
+        self._waiting[self._serial] = entry
+        self.waiting_bytes += entry.size
+        if entry.key is not None:
+            self._keys[entry.key] = self._serial
+
+    def _discard(self, serial: int) -> None:
+        self.waiting_bytes -= self._waiting.pop(serial).size
+
+    def _refill(self, entries: list[_Entry]) -> None:
+        """Begin anew with these, the last of each key."""
+        self._sent.clear()
+        self._sent_bytes = 0
+        self._waiting.clear()
+        self._keys.clear()
+        self.waiting_bytes = 0
+        for entry in entries:
+            if entry.key is not None and (serial := self._keys.pop(entry.key, None)) is not None:
+                self._discard(serial)
+            self._append(entry)
+
+    def _trim_sent(self) -> None:
+        while len(self._sent) > self._count or self._sent_bytes > self._limit:
+            entry = self._sent.popleft()
+            self._sent_bytes -= entry.size
+            self._miss(entry)
+
+    def _trim_waiting(self) -> None:
+        if not self._is_over():
+            return
+        entries = list(self._waiting.values())
+        for entry in entries:
+            if entry.kind is not Kind.RELAYED:
+                self._miss(entry)
+        self._refill([entry for entry in entries if entry.kind is Kind.RELAYED])
+        if self._is_over():
+            for entry in self._waiting.values():
+                self._miss(entry)
+            self._refill([])
+
+    def _is_over(self) -> bool:
+        return len(self._waiting) > self._allowed or self.waiting_bytes > 2 * self._limit
+
+    def _miss(self, entry: _Entry) -> None:
+        self._missing = max(self._missing, entry.seq)
+        if entry.kind is Kind.RELAYED:
+            self._missing_relayed = max(self._missing_relayed, entry.seq)
+
+
+def _entry(message: Any, kind: Kind, key: Key | None, seq: int) -> _Entry:
+    text = encode(replace(message, seq=seq) if seq else message)
+    size = (len(text) if text.isascii() else len(text.encode())) + _OVERHEAD
+    return _Entry(message, kind, key, seq, text, size)

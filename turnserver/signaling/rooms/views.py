@@ -1,0 +1,40 @@
+"""Rooms as the hub shows them to others: plain values, of one moment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from turnserver.signaling.protocol.fields import Media
+from turnserver.signaling.protocol.messages import Stat
+
+__all__ = ["PeerView", "RoomView"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One participant; ``user_id`` is its name on the TURN server, ``joined`` Unix time."""
+
+    id: str
+    user_id: str
+    name: str
+    role: str
+    joined: float
+    connected: bool
+    media: Media
+    stats: Mapping[str, Stat]
+    """What the participant last reported of its connection with each peer, by peer id."""
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The types of the candidates that the participant has sent to each peer, by peer id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """One room; ``created`` is Unix time. ``knock`` is set if a host may admit those whom the lock keeps out."""
+
+    id: str
+    created: float
+    locked: bool
+    knock: bool
+    max: int
+    mode: str
+    peers: tuple[PeerView, ...]
+    waiting: int

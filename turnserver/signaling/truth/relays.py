@@ -1,0 +1,469 @@
+"""Relay truth: which pairs of people are relayed, over what, and with how many bytes. The server's own tables say so.
+
+Every connection of a pair makes its own allocations, all under its owner's user id, and announces their relayed
+addresses to the other end only, through this server. So (owner, receiver, relayed address) ties an allocation to one
+pair exactly, even of two people behind one NAT; an address that is not the sender's own ties nothing. What a tied
+allocation carries is measured (`turnserver.signaling.truth.traffic`); where none carries the clients' word counts.
+
+Where both ends use a relay every byte passes two of ours, and is counted once: by interval the greater of what one
+side's relays sent and what the other's received.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol
+
+from stun.address import Address
+from stun.constants import ErrorCode, Method
+from turnserver.core.events import (
+    AllocationEnded,
+    AllocationOpened,
+    Event,
+    PeerRefused,
+    RequestRefused,
+)
+from turnserver.core.types import AllocationView, Counters, FiveTuple, Now
+from turnserver.signaling.truth.traffic import Traffic
+from turnserver.signaling.truth.userfacts import NO_FACTS, FactBook, Proto, RefusalFact, UserFacts, proto_of
+
+__all__ = [
+    "NO_FACTS",
+    "UNKNOWN_PATH",
+    "NoRelays",
+    "PairPath",
+    "Path",
+    "Proto",
+    "RefusalFact",
+    "RelayTable",
+    "RelayView",
+    "UserFacts",
+]
+
+Path = Literal["relay", "direct", "unknown"]
+
+MAX_ALLOCATIONS: Final = 65_536
+"""Allocations known at once; far more than the ports of one address."""
+
+MAX_PAIRS: Final = 32_768
+"""Pairs known at once, a thousand rooms of eight; the one longest without news is forgotten first."""
+
+MAX_CLAIMS: Final = 64
+"""Relayed addresses of one user that are tied to somebody; the latest count. As many as allocations by default."""
+
+MAX_CLAIMANTS: Final = 16_384
+"""Users that have announced anything."""
+
+MAX_NAME: Final = 128
+"""Characters of a user id in a request that nobody vouches for; ours are about 21."""
+
+REPORT_LIFE: Final = 90.0
+"""Seconds for which a client's word about its path counts: it speaks every 10, and may be away for 60."""
+
+MOVED_LATELY: Final = 30.0
+"""Seconds within which a relay that a client says it uses must have carried at least checks."""
+
+SAME_TIME: Final = 1.0
+"""Seconds between what is one moment: the allocations of one snapshot, a report and what was measured then."""
+
+_PROTOS: Final[tuple[Proto, ...]] = ("udp", "tcp", "tls")
+"""By distance from plain UDP."""
+
+
+class PairPath(NamedTuple):
+    """What the server knows of the path between two users, ``a`` and ``b`` as they were asked for.
+
+    ``proto`` is how the client reaches the relay that carries (of two relays: the one further from plain UDP); ``by``
+    says whose relay that is. ``bytes_ab`` and ``bytes_ba`` are payload bytes that relays carried from a to b and back,
+    counted once even where both ends use a relay. ``relayed`` are the relayed addresses that carry.
+    """
+
+    path: Path = "unknown"
+    proto: Proto | None = None
+    by: Literal["a", "b", "both"] | None = None
+    bytes_ab: int = 0
+    bytes_ba: int = 0
+    relayed: tuple[Address, ...] = ()
+
+
+UNKNOWN_PATH: Final = PairPath()
+
+
+class RelayView(Protocol):
+    """What the hub asks of the relays and tells them; user ids are those of TURN, ``<room hash>.<peer id>``."""
+
+    def pair(self, a: str, b: str) -> PairPath:
+        """The path between two users, as of the last snapshot."""
+
+    def facts(self, user_id: str) -> UserFacts:
+        """What the relay has seen of a user."""
+
+    def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
+        """``sender`` announced these relay candidates to ``receiver`` (`turnserver.signaling.protocol.candidates`)."""
+
+    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+        """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
+
+    def forget(self, user_id: str) -> None:
+        """The user is gone for good: drop what is known of it and of its pairs."""
+
+
+class NoRelays:
+    """A view of no relays at all: every path is unknown."""
+
+    def pair(self, a: str, b: str) -> PairPath:
+        """Unknown."""
+        return UNKNOWN_PATH
+
+    def facts(self, user_id: str) -> UserFacts:
+        """Nothing."""
+        return NO_FACTS
+
+    def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
+        """Nobody asks later."""
+
+    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+        """Nobody asks later."""
+
+    def forget(self, user_id: str) -> None:
+        """There is nothing to forget."""
+
+
+_PairKey = tuple[str, str]
+"""The two user ids in order."""
+
+
+@dataclass(slots=True, eq=False)
+class _Allocation:
+    client: FiveTuple
+    user_id: str
+    relayed: tuple[Address, ...]
+    traffic: Traffic
+    key: _PairKey | None = None
+    """The pair that it is tied to."""
+    up: int = 0
+    """Bytes towards peers that no pair has been credited with yet..."""
+    down: int = 0
+    """...and bytes from them."""
+
+
+class _Report(NamedTuple):
+    path: Path
+    at: float
+
+
+@dataclass(slots=True, eq=False)
+class _End:
+    """One end of a pair: its allocations, its word, and what they carried since the last settlement."""
+
+    allocations: dict[FiveTuple, _Allocation] = field(default_factory=dict)
+    report: _Report | None = None
+    up: int = 0
+    down: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Pair:
+    """Two ends in the order of their user ids, and the bytes settled from the first to the second and back."""
+
+    first: _End = field(default_factory=_End)
+    second: _End = field(default_factory=_End)
+    forth: int = 0
+    back: int = 0
+
+    def unsettled(self) -> tuple[int, int]:
+        """Each byte once: what one end's relays sent to peers is, of two relays, what the other's got from them."""
+        return max(self.first.up, self.second.down), max(self.second.up, self.first.down)
+
+    def settle(self) -> None:
+        """Close an interval."""
+        forth, back = self.unsettled()
+        self.forth += forth
+        self.back += back
+        for end in (self.first, self.second):
+            end.up = end.down = 0
+
+    def allocations(self) -> list[_Allocation]:
+        """Those of both ends."""
+        return [*self.first.allocations.values(), *self.second.allocations.values()]
+
+
+class RelayTable:
+    """The `RelayView` of a server with relays: fed with the engine's events, with snapshots, and by the hub.
+
+    ``separator`` stands between expiry and user in time-limited usernames. Nothing here raises for what a client says.
+    """
+
+    def __init__(self, separator: str = ":") -> None:
+        self._separator = separator
+        self._book = FactBook()
+        self._live: dict[FiveTuple, _Allocation] = {}
+        self._of_user: dict[str, set[FiveTuple]] = {}
+        self._claims: dict[str, dict[Address, str]] = {}
+        self._pairs: dict[_PairKey, _Pair] = {}
+        self._pairs_of: dict[str, set[_PairKey]] = {}
+        self._mono = 0.0
+
+    # What the engine says
+
+    def event(self, event: Event, counters: Counters | None, now: Now) -> None:
+        """Take a fact from the engine; ``counters`` come with `AllocationEnded`."""
+        self._mono = max(self._mono, now.mono)
+        if isinstance(event, AllocationOpened):
+            self._opened(event.client, event.user_id, event.relayed, now)
+        elif isinstance(event, AllocationEnded):
+            self._ended(event, counters or Counters(), now)
+        elif isinstance(event, RequestRefused):
+            self._refused(event, now)
+        elif isinstance(event, PeerRefused):
+            allocation = self._live.get(event.client)
+            if allocation is not None:
+                self._book.denied(allocation.user_id, event.peer)
+
+    def snapshot(self, found: Sequence[AllocationView], now: Now) -> None:
+        """Take `Engine.allocations`: of everybody or of some, but always of both ends of a pair in one snapshot.
+
+        An allocation that is missing from it has not ended by that; the event says so.
+        """
+        self._mono = max(self._mono, now.mono)
+        touched: set[_PairKey] = set()
+        for view in found:
+            allocation = self._live.get(view.client)
+            if allocation is None or allocation.user_id != view.user_id:
+                allocation = self._opened(view.client, view.user_id, view.relayed, now)
+            elif allocation.relayed != view.relayed:
+                allocation.relayed = view.relayed
+                self._book.changed(view.user_id, view.client, view.relayed)
+            self._carried(allocation, view.counters, now)
+            if allocation.key is not None:
+                touched.add(allocation.key)
+        for key in touched & self._pairs.keys():
+            self._pairs[key].settle()
+
+    def watched(self) -> set[str]:
+        """The users whose allocations a snapshot is wanted of: those who have any and have announced some."""
+        return set(self._of_user.keys() & self._claims.keys())
+
+    # What the hub says
+
+    def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
+        """``sender`` announced these relay candidates to ``receiver``: its own among them now serve that pair."""
+        if sender == receiver:
+            return
+        claims = self._claims.pop(sender, None)
+        if claims is None:
+            claims = {}
+            if len(self._claims) >= MAX_CLAIMANTS:
+                del self._claims[next(iter(self._claims))]
+        self._claims[sender] = claims
+        announced = set()
+        for address in addresses:
+            claims.pop(address, None)
+            if len(claims) >= MAX_CLAIMS:
+                del claims[next(iter(claims))]
+            claims[address] = receiver
+            announced.add(address)
+        for client in self._of_user.get(sender, ()):
+            allocation = self._live[client]
+            if not announced.isdisjoint(allocation.relayed):
+                self._tie(allocation)
+
+    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+        """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
+        self._mono = max(self._mono, now.mono)
+        if sender == receiver:
+            return
+        key = _key(sender, receiver)
+        self._end(self._pair(key), key, sender).report = _Report(path, now.mono)
+
+    def forget(self, user_id: str) -> None:
+        """The user is gone for good: drop what is known of it and of its pairs.
+
+        Allocations that it still has stay known until they end, and can be announced anew.
+        """
+        for key in list(self._pairs_of.get(user_id, ())):
+            other = key[0] if key[1] == user_id else key[1]
+            claims = self._claims.get(other, {})
+            for address in [address for address, receiver in claims.items() if receiver == user_id]:
+                del claims[address]
+            self._drop(key)
+        self._claims.pop(user_id, None)
+        self._book.forget(user_id)
+
+    # What the hub asks
+
+    def facts(self, user_id: str) -> UserFacts:
+        """What the relay has seen of a user."""
+        return self._book.facts(user_id)
+
+    def pair(self, a: str, b: str) -> PairPath:
+        """The path between two users, as of the last snapshot."""
+        key = _key(a, b)
+        pair = self._pairs.get(key)
+        if pair is None:
+            return UNKNOWN_PATH
+        near, far = (pair.first, pair.second) if a == key[0] else (pair.second, pair.first)
+        forth, back = pair.unsettled()
+        forth += pair.forth
+        back += pair.back
+        bytes_ab, bytes_ba = (forth, back) if a == key[0] else (back, forth)
+        path, carriers = self._path(pair)
+        if not carriers:
+            return PairPath(path, bytes_ab=bytes_ab, bytes_ba=bytes_ba)
+        by_a = any(carrier.client in near.allocations for carrier in carriers)
+        by_b = any(carrier.client in far.allocations for carrier in carriers)
+        return PairPath(
+            path,
+            _PROTOS[max(_PROTOS.index(proto_of(carrier.client)) for carrier in carriers)],
+            "both" if by_a and by_b else "a" if by_a else "b",
+            bytes_ab,
+            bytes_ba,
+            tuple(address for carrier in carriers for address in carrier.relayed),
+        )
+
+    # Inside: paths
+
+    def _path(self, pair: _Pair) -> tuple[Path, list[_Allocation]]:
+        """What is measured comes first; then the clients' word, for a relay only if one of ours moved at all lately."""
+        reports = [end.report for end in (pair.first, pair.second) if end.report is not None]
+        fresh = [report for report in reports if report.at >= self._mono - REPORT_LIFE]
+        says_relay = any(report.path == "relay" for report in fresh)
+        says_direct = max((report.at for report in fresh if report.path == "direct"), default=float("-inf"))
+        carriers = [allocation for allocation in pair.allocations() if allocation.traffic.carries]
+        busy_at = max((carrier.traffic.busy_at for carrier in carriers), default=float("-inf"))
+        if carriers and (says_relay or says_direct < busy_at + SAME_TIME):
+            return "relay", _best(pair, [c for c in carriers if c.traffic.busy_at >= busy_at - SAME_TIME])
+        if says_relay:
+            # A call in which nobody speaks: of two ends that disagree this one is the better informed, because a relay
+            # at the far end hides behind a peer-reflexive candidate (RFC 8445 §7.2.5.3.1).
+            moving = [allocation for allocation in pair.allocations() if self._moved_lately(allocation)]
+            if moving:
+                pace = max(allocation.traffic.pace for allocation in moving)
+                return "relay", _best(pair, [m for m in moving if m.traffic.pace * 2 >= pace])
+        return "direct" if says_direct > float("-inf") else "unknown", []
+
+    def _moved_lately(self, allocation: _Allocation) -> bool:
+        traffic = allocation.traffic
+        return traffic.both_ways and traffic.moved_at >= self._mono - MOVED_LATELY
+
+    # Inside: tables
+
+    def _opened(self, client: FiveTuple, user_id: str, relayed: tuple[Address, ...], now: Now) -> _Allocation:
+        stale = self._live.get(client)
+        if stale is None and len(self._live) >= MAX_ALLOCATIONS:
+            stale = next(iter(self._live.values()))
+        if stale is not None:
+            self._book.ended(stale.user_id, stale.client, "")
+            self._remove(stale)
+        allocation = _Allocation(client, user_id, relayed, Traffic(Counters(), now.mono))
+        self._live[client] = allocation
+        self._of_user.setdefault(user_id, set()).add(client)
+        self._book.opened(user_id, client, relayed, now.wall)
+        self._tie(allocation)
+        return allocation
+
+    def _ended(self, event: AllocationEnded, counters: Counters, now: Now) -> None:
+        allocation = self._live.get(event.client)
+        if allocation is None:
+            return
+        self._carried(allocation, counters, now)
+        self._book.ended(allocation.user_id, event.client, str(event.reason))
+        self._remove(allocation)
+        claims = self._claims.get(allocation.user_id, {})
+        for address in allocation.relayed:
+            claims.pop(address, None)  # the port will be somebody else's, or serve another pair
+
+    def _refused(self, event: RequestRefused, now: Now) -> None:
+        """401 without a name and 438 are part of every healthy start; other refusals say what a user lacks."""
+        if event.code == ErrorCode.STALE_NONCE or event.method not in {Method.ALLOCATE, Method.REFRESH}:
+            return
+        user_id = event.user_id or event.username.partition(self._separator)[2]
+        if user_id and (event.user_id or len(user_id) <= MAX_NAME):
+            proto = proto_of(event.client)
+            self._book.refused(user_id, event.code, event.reason, proto, now.wall, proven=bool(event.user_id))
+
+    def _carried(self, allocation: _Allocation, counters: Counters, now: Now) -> None:
+        up, down = allocation.traffic.update(counters, now.mono)
+        if not up and not down:
+            return
+        self._book.carried(allocation.user_id, up, down)
+        allocation.up += up
+        allocation.down += down
+        self._credit(allocation)
+
+    def _credit(self, allocation: _Allocation) -> None:
+        """Give a pair what its allocation carried; before it was tied that could only be for the same pair."""
+        if allocation.key is None:
+            return
+        end = self._end(self._pairs[allocation.key], allocation.key, allocation.user_id)
+        end.up += allocation.up
+        end.down += allocation.down
+        allocation.up = allocation.down = 0
+
+    def _tie(self, allocation: _Allocation) -> None:
+        """Tie an allocation to the pair that it was announced to, or to another than before."""
+        claims = self._claims.get(allocation.user_id, {})
+        receivers = [claims[address] for address in allocation.relayed if address in claims]
+        if not receivers:
+            return
+        key = _key(allocation.user_id, receivers[0])
+        if key == allocation.key:
+            return
+        self._untie(allocation)
+        end = self._end(self._pair(key), key, allocation.user_id)
+        end.allocations[allocation.client] = allocation
+        allocation.key = key
+        self._credit(allocation)
+
+    def _untie(self, allocation: _Allocation) -> None:
+        if allocation.key is not None:
+            end = self._end(self._pairs[allocation.key], allocation.key, allocation.user_id)
+            del end.allocations[allocation.client]
+            allocation.key = None
+
+    def _remove(self, allocation: _Allocation) -> None:
+        self._untie(allocation)
+        del self._live[allocation.client]
+        mates = self._of_user[allocation.user_id]
+        mates.discard(allocation.client)
+        if not mates:
+            del self._of_user[allocation.user_id]
+
+    def _pair(self, key: _PairKey) -> _Pair:
+        """The pair as the one with the latest news, made if need be."""
+        pair = self._pairs.pop(key, None)
+        if pair is None:
+            if len(self._pairs) >= MAX_PAIRS:
+                self._drop(next(iter(self._pairs)))
+            pair = _Pair()
+            for user_id in key:
+                self._pairs_of.setdefault(user_id, set()).add(key)
+        self._pairs[key] = pair
+        return pair
+
+    def _drop(self, key: _PairKey) -> None:
+        for allocation in self._pairs[key].allocations():
+            self._untie(allocation)
+        del self._pairs[key]
+        for user_id in key:
+            mates = self._pairs_of[user_id]
+            mates.discard(key)
+            if not mates:
+                del self._pairs_of[user_id]
+
+    @staticmethod
+    def _end(pair: _Pair, key: _PairKey, user_id: str) -> _End:
+        return pair.first if key[0] == user_id else pair.second
+
+
+def _key(a: str, b: str) -> _PairKey:
+    return (a, b) if a < b else (b, a)
+
+
+def _best(pair: _Pair, carriers: list[_Allocation]) -> list[_Allocation]:
+    """Of each end the one allocation that carries the most: a pair has one path at a time."""
+    best = []
+    for end in (pair.first, pair.second):
+        own = [carrier for carrier in carriers if carrier.client in end.allocations]
+        if own:
+            best.append(max(own, key=lambda carrier: carrier.traffic.pace))
+    return best
