@@ -34,7 +34,7 @@ def test_the_nonce_in_a_late_challenge_is_new() -> None:
     nonce = answer.first(a.NONCE)
     assert code_of(answer) == 401
     assert nonce is not None
-    scope = client.path.client.pack()
+    scope = client.path.address.pack()
     assert world.nonces.check(nonce, scope, world.now.wall) is NonceStatus.VALID
 
 

@@ -120,7 +120,7 @@ class Bench:
 
     def _good_nonce(self, actor: Actor) -> bytes:
         """One that the server would accept now, as from a 401 that the client has just had."""
-        scope, wall = actor.path.client.pack(), self.world.now.wall
+        scope, wall = actor.path.address.pack(), self.world.now.wall
         if self.world.nonces.check(actor.nonce, scope, wall) is not NonceStatus.VALID:
             actor.nonce = self.world.nonces.issue(scope, wall, b"\0")
         return actor.nonce

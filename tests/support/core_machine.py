@@ -194,7 +194,7 @@ class Walk:
         style = self.random.choice(_FLAWED if self.one_in(10) else _SOUND)
         attributes = [*([] if extra is None else [extra]), *wanted]
         said = ", ".join(f"{spec}={value}" for spec, value in attributes)
-        self.note(f"{actor.path.client} asks for method {method}: {said}; {style}")
+        self.note(f"{actor.path.address} asks for method {method}: {said}; {style}")
         self.bench.frame(actor, self.bench.build(actor, method, attributes, style))
 
     def allocate(self) -> None:
@@ -248,7 +248,7 @@ class Walk:
         """Binding, or a method that nobody has heard of here."""
         method = self.random.choice((Method.BINDING, Method.BINDING, 0x0D, 0xFFF))
         actor, extra = self.actor(holds=True), self.maybe(4, _ODD)
-        self.note(f"{actor.path.client} asks for method {method}, unsigned: {extra}")
+        self.note(f"{actor.path.address} asks for method {method}, unsigned: {extra}")
         self.bench.frame(actor, self.bench.build(actor, method, [extra] if extra else [], Style(integrity=())))
 
     # Everything else that clients send
@@ -264,7 +264,7 @@ class Walk:
         builder = MessageBuilder(Method.SEND, MessageClass.INDICATION, self.bench.transaction_id())
         for spec, value in wanted:
             builder.add(spec, value)
-        self.note(f"{actor.path.client} sends {len(data)} bytes to {peer}, {extra}")
+        self.note(f"{actor.path.address} sends {len(data)} bytes to {peer}, {extra}")
         self.bench.frame(actor, builder.build(), late=True)
 
     def channel_data(self) -> None:
@@ -282,7 +282,7 @@ class Walk:
                 frame = frame[:-1]
             case 2:
                 frame += bytes(3)
-        self.note(f"{actor.path.client} sends {frame[:4].hex()} and {len(frame) - 4} bytes")
+        self.note(f"{actor.path.address} sends {frame[:4].hex()} and {len(frame) - 4} bytes")
         self.bench.frame(actor, frame, late=True)
 
     def again(self) -> None:
@@ -297,13 +297,13 @@ class Walk:
         if self.one_in(2) and frame:
             frame[self.random.randrange(len(frame))] ^= self.random.randrange(1, 256)
             frame = frame[: self.random.choice((len(frame), -1, -4))]
-        self.note(f"{actor.path.client} sends again {frame.hex()}")
+        self.note(f"{actor.path.address} sends again {frame.hex()}")
         self.bench.frame(actor, bytes(frame))
 
     def noise(self) -> None:
         """Any bytes."""
         actor, frame = self.random.choice(self.bench.actors), self.random.randbytes(self.random.randrange(60))
-        self.note(f"{actor.path.client} sends noise {frame.hex()}")
+        self.note(f"{actor.path.address} sends noise {frame.hex()}")
         self.bench.frame(actor, frame)
 
     def leave(self) -> None:
@@ -311,7 +311,7 @@ class Walk:
         actor = self.actor(holds=self.one_in(2))
         waiting = [actor for actor in self.bench.actors if any(key[0] == actor.path for key in self.bench.owed)]
         actor = self.random.choice(waiting) if waiting and self.one_in(2) else actor
-        self.note(f"{actor.path.client} is gone")
+        self.note(f"{actor.path.address} is gone")
         self.bench.gone(actor)
 
     # Peers

@@ -53,7 +53,7 @@ def compose(client: ScriptedClient, faults: Collection[str]) -> bytes:
     if "no nonce" not in faults:
         world = client.world
         age = 3000 if "stale nonce" in faults else 0
-        scope = client.path.client.pack()
+        scope = client.path.address.pack()
         builder.add(a.NONCE, world.nonces.issue(scope, world.now.wall - age, b"e"))
     if client.sha256 or "bid down" in faults:
         builder.add(a.PASSWORD_ALGORITHMS, (MD5,) if "bid down" in faults else OFFERED_ALGORITHMS)
@@ -79,7 +79,7 @@ def assert_challenge(client: ScriptedClient, answer: Message) -> None:
     nonce = answer.first(a.NONCE)
     assert nonce is not None
     world = client.world
-    assert world.nonces.check(nonce, client.path.client.pack(), world.now.wall) is NonceStatus.VALID
+    assert world.nonces.check(nonce, client.path.address.pack(), world.now.wall) is NonceStatus.VALID
 
 
 def signed(
@@ -432,9 +432,9 @@ def test_a_stale_nonce_never_reaches_the_database(nonce: str) -> None:
     client = challenged(world)
     wall = world.now.wall
     sent = {
-        "stale": world.nonces.issue(client.path.client.pack(), wall - 3000, b"e"),
+        "stale": world.nonces.issue(client.path.address.pack(), wall - 3000, b"e"),
         "foreign": b"obMatJos2gAAAxxxxxxxxxxxxxxxxxxx",
-        "another port's": world.nonces.issue(world.client(port=1).path.client.pack(), wall, b"e"),
+        "another port's": world.nonces.issue(world.client(port=1).path.address.pack(), wall, b"e"),
     }[nonce]
     world.take()
     answer = client.send(signed(client, key=client.key, nonce=sent))

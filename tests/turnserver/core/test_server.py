@@ -496,7 +496,7 @@ def test_revocation_while_the_relay_opens() -> None:
     assert code_of(refusal) == 401
     nonce = refusal.first(a.NONCE)
     assert nonce is not None
-    scope = client.path.client.pack()
+    scope = client.path.address.pack()
     assert world.nonces.check(nonce, scope, world.now.wall) is NonceStatus.VALID, "a fresh one, however long it took"
     world.settle()
     assert world.take() == []

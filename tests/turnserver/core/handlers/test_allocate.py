@@ -91,7 +91,7 @@ def test_a_success_says_all_that_it_must() -> None:
     relayed = answer.first(a.XOR_RELAYED_ADDRESS)
     assert relayed == world.bound[client.relay]
     assert answer.first(a.LIFETIME) == 600
-    assert answer.first(a.XOR_MAPPED_ADDRESS) == client.path.client
+    assert answer.first(a.XOR_MAPPED_ADDRESS) == client.path.address
     assert world.take_events() == [
         AllocationOpened(client.path, "alice", "alice", (client.relay,), (relayed,), 600),
     ]
@@ -338,7 +338,7 @@ def test_a_transaction_id_is_good_for_its_five_tuple_only() -> None:
     frame = client.build(Method.ALLOCATE, [UDP], transaction=b"t" * 12)
     client.send(frame)
     answer = other.send(other.build(Method.ALLOCATE, [UDP], transaction=b"t" * 12))
-    assert answer.first(a.XOR_MAPPED_ADDRESS) == other.path.client
+    assert answer.first(a.XOR_MAPPED_ADDRESS) == other.path.address
     assert world.core.state.quota.total == 2
 
 

@@ -19,7 +19,7 @@ def test_the_reflexive_address(host: str) -> None:
     answer = client.send(client.build(Method.BINDING, signed=False))
     assert (answer.method, answer.message_class) == (Method.BINDING, MessageClass.SUCCESS)
     assert names_of(answer) == ["XOR-MAPPED-ADDRESS"]
-    assert answer.first(a.XOR_MAPPED_ADDRESS) == client.path.client
+    assert answer.first(a.XOR_MAPPED_ADDRESS) == client.path.address
     assert world.take() == [SendToClient(client.path, answer.raw)]
     assert world.take_events() == []
     assert world.core.deadline() is None

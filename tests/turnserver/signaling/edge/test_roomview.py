@@ -112,7 +112,7 @@ def test_the_types_of_candidates_that_each_end_has_sent() -> None:
 
 
 def test_the_documentation_shows_what_there_is() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if '"pairs"' in block]
     told = json.loads(example)
     stat = Stat(to="bob", path="relay", proto="tls", rtt=41, rx=90, tx=120, loss=0, fps=15, w=640)
