@@ -3,10 +3,10 @@
 from typing import Final
 
 from stun.constants import HEADER_LENGTH, MAGIC_COOKIE
-from stun.demux import FrameKind, classify
+from stun.demux import LAST_STUN_BYTE, FrameKind, classify
 from stun.errors import MalformedMessage
 
-__all__ = ["MAX_FRAME", "StreamFramer"]
+__all__ = ["MAX_FRAME", "StreamFramer", "stun_size"]
 
 MAX_FRAME: Final = 65_540
 """Bytes of the longest frame, its header included: ChannelData of 65,535 bytes, padded."""
@@ -14,8 +14,22 @@ MAX_FRAME: Final = 65_540
 _COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
 
 
+def stun_size(data: bytes | bytearray, at: int, length: int) -> int:
+    """Bytes of the STUN message that begins at ``at``, by its length field; 0 if none can begin there (RFC 8489 §5).
+
+    A first byte of 0 to 3, a length in whole words, and the magic cookie as far as it is there.
+    """
+    if data[at] <= LAST_STUN_BYTE and not length & 3 and _COOKIE.startswith(data[at + 4 : at + 8]):
+        return HEADER_LENGTH + length
+    return 0
+
+
 class StreamFramer:
-    """Cuts a byte stream into frames, however it is chopped up. Never holds more than one unfinished frame."""
+    """Cuts a byte stream into frames, however it is chopped up. Never holds more than one unfinished frame.
+
+    `feed` gives all frames of a piece at once. A client whose stream may turn into something else behind one of them
+    (RFC 6062 §4.3) uses `push` and `pop`, and `take_rest` at the turn.
+    """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max = max_frame
@@ -32,37 +46,46 @@ class StreamFramer:
         Raises `MalformedMessage` for what is neither STUN nor ChannelData, or too long, and on every call after that:
         the boundaries are lost. Frames that the same call completed before it are lost with them.
         """
-        buffer = self._buffer
-        buffer += data
+        self._buffer += data
         frames = []
-        at = 0
-        try:
-            while len(buffer) - at >= 4:
-                size, whole = self._sizes(buffer, at)
-                if len(buffer) - at < whole:
-                    break
-                frames.append(bytes(buffer[at : at + size]))
-                at += whole
-            else:
-                if len(buffer) > at:
-                    _check_first(buffer[at])
-        finally:
-            del buffer[:at]
+        while (frame := self.pop()) is not None:
+            frames.append(frame)
         return frames
 
-    def _sizes(self, buffer: bytearray, at: int) -> tuple[int, int]:
-        """Bytes of the frame that begins at ``at``, and the same with padding."""
-        kind = classify(buffer[at])
-        length = buffer[at + 2] << 8 | buffer[at + 3]
-        if kind is FrameKind.CHANNEL_DATA:
+    def push(self, data: bytes | bytearray | memoryview) -> None:
+        """Add bytes without looking at them; the caller bounds how many, by taking frames out with `pop`."""
+        self._buffer += data
+
+    def pop(self) -> bytes | None:
+        """The next frame, ChannelData without its padding; None while it is not whole. Raises `MalformedMessage`."""
+        buffer = self._buffer
+        if len(buffer) < 4:
+            if buffer:
+                _check_first(buffer[0])
+            return None
+        size, whole = self._sizes(buffer)
+        if len(buffer) < whole:
+            return None
+        frame = bytes(buffer[:size])
+        del buffer[:whole]
+        return frame
+
+    def take_rest(self) -> bytes:
+        """Everything beyond the last frame, taken out: what follows is not TURN any more."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+    def _sizes(self, buffer: bytearray) -> tuple[int, int]:
+        """Bytes of the frame that the buffer begins with, and the same with padding."""
+        length = buffer[2] << 8 | buffer[3]
+        if classify(buffer[0]) is FrameKind.CHANNEL_DATA:
             size = 4 + length
             whole = size + -size % 4
-        elif kind is FrameKind.STUN and length & 3 == 0:
-            size = whole = HEADER_LENGTH + length
-            if not _COOKIE.startswith(buffer[at + 4 : at + 8]):
-                raise MalformedMessage("not STUN: magic cookie")
         else:
-            raise MalformedMessage("neither STUN nor ChannelData")
+            size = whole = stun_size(buffer, 0, length)
+            if not size:
+                raise MalformedMessage("neither STUN nor ChannelData")
         if whole > self._max:
             raise MalformedMessage(f"a frame of more than {self._max} bytes")
         return size, whole

@@ -16,6 +16,7 @@ from stun import channeldata
 from stun.address import Address
 from stun.attributes import REGISTRY, AttributeType, IcmpValue
 from stun.constants import MAGIC_COOKIE, MessageClass, Method, TransportProtocol
+from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 from tests.support.core_tables import check_tables
@@ -86,7 +87,7 @@ def _unsigned(method: int, number: int, attributes: list[tuple[int, bytes]], tra
 def _request(frame: bytes) -> Message | None:
     """The request in a frame that the RFCs want answered, if it is one."""
     try:
-        message = Message.decode(frame) if frame[:1] < b"\x04" else None
+        message = Message.decode(frame) if is_stun(frame) else None
     except MalformedMessage:
         return None
     if message is None or message.message_class != MessageClass.REQUEST or message.method not in _ANSWERED:

@@ -122,3 +122,32 @@ def test_the_bound_counts_the_padding() -> None:
 def test_the_longest_frame_fits() -> None:
     longest = encode_padded(0x4000, bytes(65535))
     assert StreamFramer().feed(longest) == [encode(0x4000, bytes(65535))]
+
+
+def test_frames_one_at_a_time() -> None:
+    """RFC 6062 §4.3: behind the answer to ConnectionBind comes the peer's stream, which is not cut into frames."""
+    framer = StreamFramer()
+    framer.push(MESSAGE + encode_padded(0x4000, b"abcde") + b"SSH-2.0")
+    assert framer.pop() == MESSAGE
+    assert framer.pop() == encode(0x4000, b"abcde")
+    assert framer.take_rest() == b"SSH-2.0"
+    assert framer.pop() is None
+    assert framer.buffered == 0
+
+
+def test_a_frame_that_is_not_whole_stays() -> None:
+    framer = StreamFramer()
+    framer.push(MESSAGE[:10])
+    assert framer.pop() is None
+    framer.push(MESSAGE[10:])
+    assert framer.pop() == MESSAGE
+
+
+@pytest.mark.parametrize("data", [b"S", b"SSH-2.0"])
+def test_garbage_is_refused_when_it_is_asked_for(data: bytes) -> None:
+    framer = StreamFramer()
+    framer.push(MESSAGE + data)
+    assert framer.pop() == MESSAGE
+    with pytest.raises(MalformedMessage):
+        framer.pop()
+    assert framer.take_rest() == data

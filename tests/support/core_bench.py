@@ -15,6 +15,7 @@ from stun import channeldata
 from stun.address import Address
 from stun.attributes import AttributeType, IcmpValue
 from stun.constants import ErrorCode, MessageClass, Method, PasswordAlgorithm
+from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
@@ -310,7 +311,7 @@ class Bench:
         if told is None:
             return []
         try:
-            if frame[:1] >= b"\x04":
+            if not is_stun(frame):
                 number, payload = channeldata.decode(frame)
                 peer, data, dont_fragment = told.channels.get(number, (None, 0.0))[0], bytes(payload), False
             else:
@@ -484,7 +485,7 @@ class Bench:
 
 def _request(frame: bytes) -> Message | None:
     """The request in a frame that must be answered; None if it is anything else."""
-    if frame[:1] >= b"\x04":
+    if not is_stun(frame):
         return None
     try:
         message = Message.decode(frame)

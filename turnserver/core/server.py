@@ -16,6 +16,7 @@ from stun import attributes
 from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import ErrorCode, MessageClass, Method
+from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message
 from turnserver.core.allocation import view_of
@@ -107,7 +108,7 @@ class TurnCore:
         """One whole frame from a client: STUN, or ChannelData that had no route (RFC 7983 demultiplexing)."""
         self.expire(now)
         try:
-            if frame[:1] < b"\x04":
+            if is_stun(frame):
                 self._message(client, Message.decode(frame), len(frame), now)
             else:
                 channel.channel_data(self.state, client, frame)

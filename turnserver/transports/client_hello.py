@@ -6,12 +6,13 @@ wants such a client refused, and a client that offers only ``stun.nat-discovery`
 
 from typing import Final, NamedTuple
 
+from stun.demux import TLS_HANDSHAKE
+
 __all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "read_client_hello"]
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """A fatal ``no_application_protocol`` alert (RFC 7301 §3.2) in a record of its own."""
 
-_HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _ALPN: Final = 16
 _RECORD_MAX: Final = 16 * 1024
@@ -40,7 +41,7 @@ def read_client_hello(data: bytes) -> ClientHello | None:
     at = 0
     for _ in range(_MAX_RECORDS):
         head = data[at : at + 5]
-        if head[:1] not in {b"", b"\x16"} or head[1:2] not in {b"", b"\x03"}:
+        if (head and head[0] != TLS_HANDSHAKE) or head[1:2] not in {b"", b"\x03"}:
             raise NotTls("not a TLS handshake")
         if len(head) < 5:
             return None

@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from stun.constants import HEADER_LENGTH, MAGIC_COOKIE
-from stun.framing import MAX_FRAME
+from stun.demux import CHANNEL_BITS, KIND_BITS, begins_frame
+from stun.framing import MAX_FRAME, stun_size
 from turnserver.core.types import FiveTuple
 from turnserver.streams import ByteStream
 from turnserver.transports.base import ChannelHop, FrameSink
@@ -24,7 +24,6 @@ READ_SIZE: Final = 64 * 1024
 """Bytes read per connection and turn of the loop: some 300 packets of audio, or 50 of video."""
 
 _HEADER_SIZE: Final = 4
-_COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
 _FRAME_COST: Final = 48
 """Bytes that a queued frame takes beyond its own, so that a queue of empty frames is bounded too."""
 
@@ -240,7 +239,7 @@ class StreamConnection:
         transport = self._transport
         if self.stream is None:
             return False
-        if not frame[0] & 0xC0 and frame[:2] != _DATA_INDICATION:
+        if not frame[0] & KIND_BITS and frame[:2] != _DATA_INDICATION:
             if queued <= self._limit + _ANSWER_ROOM:
                 return True
             transport.count_dropped()
@@ -289,7 +288,7 @@ class StreamConnection:
     def _consume_one(self, data: bytes) -> bool:
         """What `_consume` does for exactly one packet with a live hop, as most reads give; False otherwise."""
         first = data[0]
-        if first & 0xC0 != 0x40 or len(data) < _HEADER_SIZE:
+        if first & KIND_BITS != CHANNEL_BITS or len(data) < _HEADER_SIZE:
             return False
         length = data[2] << 8 | data[3]
         hop = self.channels.get(first << 8 | data[1])
@@ -315,15 +314,15 @@ class StreamConnection:
         while end - at >= _HEADER_SIZE:
             first = data[at]
             length = data[at + 2] << 8 | data[at + 3]
-            if first & 0xC0 == 0x40:
+            if first & KIND_BITS == CHANNEL_BITS:
                 size = _HEADER_SIZE + length
                 after = at + (length + 7 & ~3)
-            elif _can_be_stun(data, at, length):
-                size = HEADER_LENGTH + length
-                after = at + size
             else:
-                missing = 0
-                break
+                size = stun_size(data, at, length)
+                if not size:
+                    missing = 0
+                    break
+                after = at + size
             if after > end:
                 missing = after - at
                 break
@@ -369,7 +368,7 @@ class StreamConnection:
         left = len(data) - at
         if not left:
             return
-        if not missing or missing > MAX_FRAME or (left < _HEADER_SIZE and data[at] > 3 and data[at] & 0xC0 != 0x40):
+        if not missing or missing > MAX_FRAME or (left < _HEADER_SIZE and not begins_frame(data[at])):
             self._transport.count_dropped()
             if self.stream is not None:
                 self.stream.close()
@@ -383,11 +382,6 @@ class StreamConnection:
         transport.bytes_in += octets
         if frames and not self._kept:
             self.idle_deadline = now + self._idle_timeout
-
-
-def _can_be_stun(data: bytes, at: int, length: int) -> bool:
-    """RFC 8489 §5: two zero bits, a length in whole words, the magic cookie as far as it is there."""
-    return data[at] <= 3 and not length & 3 and _COOKIE.startswith(data[at + 4 : at + 8])
 
 
 def _flush(hop: ChannelHop, run: list[bytes]) -> None:

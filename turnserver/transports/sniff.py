@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final
 
 from stun.constants import MAGIC_COOKIE
+from stun.demux import TLS_HANDSHAKE, is_stun
 
 __all__ = ["Speech", "sniff"]
 
@@ -19,7 +20,7 @@ _STUN_PREFIX: Final = 8
 _METHODS: Final = tuple(method + b" " for method in b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI".split())
 """Methods of HTTP (RFC 9110 §9, RFC 5789), and what an HTTP/2 client that asks nobody begins with (RFC 9113 §3.4)."""
 
-_TLS_HANDSHAKE: Final = b"\x16\x03"
+_TLS_HANDSHAKE: Final = bytes((TLS_HANDSHAKE, 3))
 
 
 class Speech(Enum):
@@ -33,7 +34,7 @@ class Speech(Enum):
 
 def sniff(first: bytes) -> Speech | None:
     """What ``first`` begins; None while it could still be more than one thing. Never needs more than 8 bytes."""
-    if first and first[0] <= 3:
+    if is_stun(first):
         return _stun(first)
     if first.startswith(_METHODS):
         return Speech.HTTP

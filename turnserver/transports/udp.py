@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stun.address import Address
+from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
@@ -33,6 +34,9 @@ LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
 
 _HEADER_SIZE: Final = 4
+_KIND_BITS: Final = KIND_BITS << 8
+_CHANNEL_BITS: Final = CHANNEL_BITS << 8
+_LAST_STUN: Final = LAST_STUN_BYTE << 8 | 0xFF
 _PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
 _read_header: Final = struct.Struct("!HH").unpack_from
 
@@ -153,7 +157,7 @@ class UdpTransport:
                 self._dropped += 1
                 continue
             number, length = _read_header(frame, HEADROOM)
-            if number & 0xC000 == 0x4000:
+            if number & _KIND_BITS == _CHANNEL_BITS:
                 if length > size - _HEADER_SIZE:
                     self._dropped += 1
                     continue
@@ -171,7 +175,7 @@ class UdpTransport:
                     run_size = length
                     run_tos = tos
                     continue
-            elif number > 0x03FF:
+            elif number > _LAST_STUN:
                 self._dropped += 1
                 continue
             if run_hop is not None:  # what came before must not overtake the sink's doings
