@@ -13,7 +13,7 @@ from bench.allocations import measure_allocations
 from bench.legs import LEGS
 from bench.plan import CROWDED, BenchError, Case, Cores, Plan
 from bench.relay import RelaySample, measure_relaying
-from bench.servers import SERVERS
+from bench.servers import BEFORE, SERVERS, add_before
 
 __all__ = ["main"]
 
@@ -31,6 +31,11 @@ _PIPE_WIDTH = 150
 @click.option("--only", type=click.Choice(["udp", "tcp", "tls", "allocations"]), help="Measure one part only.")
 @click.option("--servers", "servers_text", default="meshturn,coturn", show_default=True,
               help=f"Which, in which order; of {', '.join(SERVERS)}.")  # fmt: skip
+@click.option(
+    "--before",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A checkout of an earlier commit, measured in turns with this one; ratios are then against it.",
+)
 @click.option(
     "--rounds", type=click.IntRange(1, 50), help="Rounds, each measuring every server.  [default: 5, allocations 3]"
 )
@@ -50,6 +55,7 @@ _PIPE_WIDTH = 150
 def main(
     only: str | None,
     servers_text: str,
+    before: Path | None,
     rounds: int | None,
     seconds: float | None,
     shapes: str,
@@ -66,6 +72,9 @@ def main(
     signal.signal(signal.SIGTERM, _end)
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
+        if before is not None:
+            add_before(before)
+            servers_text = f"{servers_text},{BEFORE}"
         servers, versions = _installed(servers_text, progress)
         plan = Plan(
             servers=servers,

@@ -18,7 +18,11 @@ from bench.servers import SERVERS
 
 __all__ = ["BASELINES", "Failure", "Results", "Spread", "baseline", "paired_ratio", "spread", "write"]
 
-BASELINES = ("coturn", "coturn-default")  # what the ratio is taken against: the first of these that was measured
+BASELINES = (
+    "before",
+    "coturn",
+    "coturn-default",
+)  # what the ratio is taken against: the first of these that was measured
 
 
 class Spread(NamedTuple):

@@ -23,10 +23,12 @@ from bench.certificate import write_certificate
 from bench.plan import BenchError, pinned
 from bench.turn import Credentials, binding_request
 
-__all__ = ["CREDENTIALS", "HOST", "SERVERS", "Coturn", "Meshturn", "Server", "ServerFailed"]
+__all__ = ["BEFORE", "CREDENTIALS", "HOST", "SERVERS", "Coturn", "Meshturn", "Server", "ServerFailed", "add_before"]
 
 HOST = "127.0.0.1"
 REALM = "bench"
+BEFORE = "before"
+"""The name of another checkout of this project, measured beside this one."""
 CREDENTIALS = Credentials("u", "p")
 
 _PORTS = range(23478, 23978)  # below the ephemeral ports (32768 up) and the relay ports (49152 up)
@@ -44,6 +46,8 @@ class Server(ABC):
     """One server process (with whatever it starts); a context manager from started and answering to stopped."""
 
     name: str
+    root = _ROOT
+    """The folder that the server is started in."""
 
     def __init__(self, cpus: frozenset[int] | None) -> None:
         self._cpus = cpus
@@ -101,7 +105,7 @@ class Server(ABC):
             command = self.command()
             with pinned(self._cpus), (self.folder / "output").open("wb") as output:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=self.root
                 )
             self._wait_ready()
         except BaseException:
@@ -160,12 +164,18 @@ class Meshturn(Server):
     name = "meshturn"
 
     @classmethod
+    def python(cls) -> str:
+        """The interpreter: this one for this tree, and that of its own environment, if it has one, for another."""
+        own = cls.root / ".venv" / "bin" / "python"
+        return str(own) if cls.root != _ROOT and own.exists() else sys.executable
+
+    @classmethod
     def version(cls) -> str | None:
         """The command line's version when it is there to be run."""
-        if not (_ROOT / "cli" / "main.py").exists():
+        if not (cls.root / "cli" / "main.py").exists():
             return None
         asked = subprocess.run(
-            [sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True, cwd=_ROOT, check=False
+            [cls.python(), "-m", "cli.main", "--version"], capture_output=True, text=True, cwd=cls.root, check=False
         )
         return asked.stdout.strip().splitlines()[-1] if asked.returncode == 0 and asked.stdout.strip() else "unknown"
 
@@ -200,7 +210,7 @@ class Meshturn(Server):
         path = self.folder / "meshturn.yml"
         path.write_text(yaml.safe_dump(configuration, sort_keys=False))
         path.chmod(0o600)  # there is a password in it, and the server would say so
-        return [sys.executable, "-m", "cli.main", "serve", "-c", str(path)]
+        return [self.python(), "-m", "cli.main", "serve", "-c", str(path)]
 
 
 class Coturn(Server):
@@ -252,6 +262,17 @@ class CoturnDefaultThreads(Coturn):
 
 
 SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Meshturn, Coturn, CoturnDefaultThreads)}
+
+
+def add_before(checkout: Path) -> None:
+    """Let another checkout of this project be measured too, as ``before``.
+
+    Raises :class:`BenchError` for a folder that is none.
+    """
+    root = checkout.resolve()
+    if not (root / "cli" / "main.py").exists():
+        raise BenchError(f"{checkout} is no checkout of meshturn: there is no cli/main.py")
+    SERVERS[BEFORE] = type("Before", (Meshturn,), {"name": BEFORE, "root": root, "__doc__": "Another checkout."})
 
 
 def _coturn_binary() -> str | None:
