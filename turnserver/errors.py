@@ -1,6 +1,6 @@
 """What can go wrong outside the packet path; each error is a sentence for the person who runs the server."""
 
-__all__ = ["ConfigError", "DatapathError", "MeshturnError", "Problem", "StartupError"]
+__all__ = ["ConfigError", "DatapathError", "MeshturnError", "Problem", "StartupError", "UnknownNameError"]
 
 from typing import NamedTuple
 
@@ -37,3 +37,7 @@ class StartupError(MeshturnError):
 
 class DatapathError(MeshturnError):
     """A relay socket could not be opened; the core tries another port, then answers 508."""
+
+
+class UnknownNameError(MeshturnError):
+    """Nothing is registered under a name; the text lists the names there are."""
