@@ -18,7 +18,7 @@ MAX_FUNCTION_LINES = 60
 IMPURE = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "random", "secrets", "os"})
 """What the sans-IO parts never import: time and entropy are arguments there."""
 
-PURE = ("stun", "auth", "turnserver.core")
+PURE = ("stun", "auth", "turnserver.core", "turnserver.deadlines", "turnserver.throttle")
 
 SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms", "turnserver.signaling.truth")
 """The parts of signaling that are as pure as the core, but for the libraries they need; the edge touches the world."""
@@ -28,7 +28,7 @@ SIGNALING_LIBRARIES = frozenset({"pydantic", "pydantic_core"})
 ALLOWED = {
     "stun": ("stun",),
     "auth": ("auth",),
-    "turnserver.core": ("turnserver.core", "stun", "auth"),
+    "turnserver.core": ("turnserver.core", "turnserver.deadlines", "turnserver.throttle", "stun", "auth"),
     "turnserver.relay": (
         "turnserver.relay",
         "turnserver.core.types",
@@ -47,6 +47,7 @@ ALLOWED = {
         "turnserver.net",
         "turnserver.receiver",
         "turnserver.streams",
+        "turnserver.throttle",
         "stun",
     ),
     "turnserver.http": ("turnserver.http", "turnserver.errors", "turnserver.net", "turnserver.streams", "stun"),
@@ -65,6 +66,8 @@ ALLOWED = {
         "turnserver.signaling.truth",
         "turnserver.signaling.protocol",
         "turnserver.core.types",
+        "turnserver.deadlines",
+        "turnserver.throttle",
         "auth",
         "stun",
     ),
@@ -73,12 +76,15 @@ ALLOWED = {
         "turnserver.core.types",
         "turnserver.core.events",
         "turnserver.errors",
+        "turnserver.throttle",
         "auth",
         "stun",
     ),
     "turnserver.client": ("turnserver.client", "turnserver.signaling.protocol", "turnserver.errors", "stun"),
+    "turnserver.deadlines": (),
     "turnserver.errors": (),
     "turnserver.registry": ("turnserver.errors",),
+    "turnserver.throttle": (),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.receiver": ("turnserver.net", "stun"),
     "turnserver.streams": ("turnserver.errors", "turnserver.net", "stun"),

@@ -6,9 +6,8 @@ sustained flood the bytes out therefore approach the bytes in, whatever the answ
 authenticates gets its prefix's bytes back: by echoing a nonce made for its address it has proven to be there.
 """
 
-from collections import OrderedDict
-
 from turnserver.core.types import Now
+from turnserver.throttle import Buckets
 
 __all__ = ["MAX_PREFIXES", "ReflectionBudget"]
 
@@ -24,9 +23,7 @@ class ReflectionBudget:
     """A token bucket of excess bytes per source prefix: /24 for IPv4, /48 for IPv6."""
 
     def __init__(self, burst: int, rate: int) -> None:
-        self._burst = float(burst)
-        self._rate = float(rate)
-        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        self._buckets: Buckets[bytes] = Buckets(rate, burst, MAX_PREFIXES)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -34,29 +31,11 @@ class ReflectionBudget:
     def spend(self, ip: bytes, received: int, answer: int, now: Now) -> bool:
         """True if ``answer`` bytes may go to ``ip`` in return for ``received`` ones; False spends nothing."""
         excess = answer - received
-        if excess <= 0:
-            return True
-        prefix = _prefix(ip)
-        tokens = self._tokens(prefix, now)
-        granted = tokens >= excess
-        self._store(prefix, tokens - excess if granted else tokens, now)
-        return granted
+        return excess <= 0 or not self._buckets.take(_prefix(ip), now.mono, excess)
 
     def refund(self, ip: bytes, amount: int, now: Now) -> None:
         """Give ``amount`` bytes back to the prefix of ``ip``, which has proven itself; never beyond the burst."""
-        prefix = _prefix(ip)
-        if prefix in self._buckets:
-            self._store(prefix, min(self._burst, self._tokens(prefix, now) + amount), now)
-
-    def _tokens(self, prefix: bytes, now: Now) -> float:
-        tokens, since = self._buckets.get(prefix, (self._burst, now.mono))
-        return min(self._burst, tokens + (now.mono - since) * self._rate)
-
-    def _store(self, prefix: bytes, tokens: float, now: Now) -> None:
-        self._buckets[prefix] = (tokens, now.mono)
-        self._buckets.move_to_end(prefix)
-        while len(self._buckets) > MAX_PREFIXES:
-            self._buckets.popitem(last=False)
+        self._buckets.refund(_prefix(ip), now.mono, amount)
 
 
 def _prefix(ip: bytes) -> bytes:

@@ -25,7 +25,7 @@ from turnserver.core.commands import (
     RemoveRoute,
     SendToClient,
 )
-from turnserver.core.deadlines import DeadlineKey, DeadlineKind, Deadlines
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.ports import RelayPorts
@@ -36,6 +36,7 @@ from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreSettings, RelayAddress
 from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.types import FiveTuple, Now, RelayId, Route
+from turnserver.deadlines import Deadlines
 
 __all__ = ["CoreState", "Opening", "Reservation", "Slot"]
 
@@ -109,7 +110,7 @@ class CoreState:
         }
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
         self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
-        self.deadlines = Deadlines()
+        self.deadlines: Deadlines[DeadlineKey] = Deadlines()
         self.retransmissions = Retransmissions()
         self.allocations: dict[FiveTuple, Allocation] = {}
         self.by_relay: dict[RelayId, tuple[Allocation, Relay]] = {}

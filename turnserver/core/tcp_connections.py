@@ -21,11 +21,12 @@ from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.answers import Answering, refuse
 from turnserver.core.commands import ClosePeer, Command, ConnectPeer, Splice
-from turnserver.core.deadlines import DeadlineKey, DeadlineKind, Deadlines
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import Refusal
 from turnserver.core.events import PeerConnectionEnded, PeerConnectionOpened
 from turnserver.core.request import Request
 from turnserver.core.types import FiveTuple, Now
+from turnserver.deadlines import Deadlines
 
 __all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnections"]
 
@@ -58,7 +59,7 @@ class PeerConnection:
 class ConnectionHost(Answering, Protocol):
     """What the connections need of the rest of the state; `turnserver.core.state.CoreState` has it."""
 
-    deadlines: Deadlines
+    deadlines: Deadlines[DeadlineKey]
 
     def command(self, command: Command) -> None:
         """Queue something for the shell to do."""

@@ -1,11 +1,8 @@
 """How many connections there may be: in total, and from one address (rule 3)."""
 
-from typing import Final
+from turnserver.throttle import packed_prefix
 
 __all__ = ["ConnectionLimiter", "Slot"]
-
-_IPV6_PREFIX: Final = 8
-"""Bytes of the prefix that counts as one address: whoever has one IPv6 address has the /64 around it."""
 
 
 class ConnectionLimiter:
@@ -62,7 +59,7 @@ class Slot:
         """Count the connection for a client's address (packed), once it is known; False if that has too many."""
         if self._limiter is None or self._key:
             return False
-        key = ip if len(ip) == 4 else ip[:_IPV6_PREFIX]
+        key = packed_prefix(ip)
         if not self._limiter.claim(key):
             return False
         self._key = key

@@ -179,7 +179,7 @@ def test_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_user_who_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 25: allocations for an hour, deleted at once, do not fill the memory for the hour."""
-    monkeypatch.setattr("turnserver.core.deadlines._SLACK", 50)
+    monkeypatch.setattr("turnserver.deadlines._SLACK", 50)
     world = World(limits=Limits(retransmission_lifetime=1))
     client = world.client()
     for _ in range(200):

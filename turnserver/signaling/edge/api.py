@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth.errors import InvalidCredential
 from turnserver.core.types import Now
-from turnserver.signaling.edge.gate import Guesses, KeyRing
+from turnserver.signaling.edge.gate import KeyRing
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
@@ -28,6 +28,7 @@ from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import RelayView
+from turnserver.throttle import Guesses, prefix_of
 
 __all__ = ["Api", "ApiOptions", "RoomService", "mount"]
 
@@ -46,6 +47,15 @@ MAX_TOKEN_TTL: Final = 366 * 86400
 DEFAULT_TOKEN_TTL: Final = 3600
 
 MAX_REASON: Final = 200
+
+WRONG_KEYS: Final = 10
+"""Wrong keys from one client within `WRONG_KEY_WINDOW` after which it is not heard any more."""
+
+WRONG_KEY_WINDOW: Final = 1800.0
+"""Seconds for which a wrong key counts."""
+
+MAX_GUESSERS: Final = 4096
+"""Clients whose wrong keys are counted; the one longest without news is forgotten first."""
 
 _PREFIX: Final = "/v1"
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -141,7 +151,7 @@ class Api:
     def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now]) -> None:
         self._service = service
         self._clock = clock
-        self._guesses = Guesses()
+        self._guesses: Guesses[str] = Guesses(WRONG_KEYS, WRONG_KEY_WINDOW, MAX_GUESSERS)
         self.options = options
 
     @property
@@ -214,7 +224,7 @@ class Api:
             raise ApiError(
                 401, "unauthorized", "this takes a key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )
-        wait = self._guesses.wait(address, now.mono)
+        wait = self._guesses.wait(prefix_of(address), now.mono)
         if wait > 0:
             seconds = str(int(wait) + 1)
             raise ApiError(429, "rate_limited", "too many wrong keys from this address", {"Retry-After": seconds})
@@ -234,7 +244,7 @@ class Api:
         raise ApiError(401, "bad_key", "this key is not one of the server's", refused)
 
     def _failed(self, address: str, now: Now) -> None:
-        self._guesses.failed(address, now.mono)
+        self._guesses.failed(prefix_of(address), now.mono)
         _logger.warning("a wrong key for the API", extra={"fields": {"client": address}})
 
     def _admin(self, request: web.Request) -> Caller:

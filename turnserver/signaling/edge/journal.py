@@ -24,6 +24,7 @@ from turnserver.signaling.rooms.facts import (
     SessionOpened,
     VerdictGiven,
 )
+from turnserver.throttle import Bucket
 
 __all__ = ["Journal", "Line", "line_of"]
 
@@ -62,8 +63,7 @@ class Journal:
     """Lines of facts as they come; of refusals only so many, and then how many more there were."""
 
     def __init__(self) -> None:
-        self._left = _REFUSALS_BURST
-        self._at = 0.0
+        self._refusals = Bucket(_REFUSALS_RATE, _REFUSALS_BURST, 0.0)
         self._unwritten = 0
 
     def line(self, fact: Fact, mono: float) -> Line | None:
@@ -71,12 +71,9 @@ class Journal:
         line = line_of(fact)
         if not isinstance(fact, ClientRefused) or line.level < logging.INFO:
             return line
-        self._left = min(_REFUSALS_BURST, self._left + (mono - self._at) * _REFUSALS_RATE)
-        self._at = mono
-        if self._left < 1:
+        if self._refusals.take(mono):
             self._unwritten += 1
             return None
-        self._left -= 1
         if self._unwritten:
             line.fields["more"] = self._unwritten
             self._unwritten = 0

@@ -9,12 +9,13 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from aiohttp import WSMsgType, web
 
 from stun.address import Address
+from turnserver.throttle import Bucket
 
 __all__ = ["PROTOCOL", "Edge", "Inlet", "host_of", "is_same_origin"]
 
@@ -178,8 +179,8 @@ class _Socket:
         self._woken = asyncio.Event()
         self._ending: tuple[int, str] | None = None
         self._cut: asyncio.TimerHandle | None = None
-        self._frames = _Budget(FRAME_RATE, FRAME_BURST, self._loop.time)
-        self._control = _Budget(CONTROL_RATE, CONTROL_BURST, self._loop.time)
+        self._frames = Bucket(FRAME_RATE, FRAME_BURST, self._loop.time())
+        self._control = Bucket(CONTROL_RATE, CONTROL_BURST, self._loop.time())
 
     async def serve(self, address: str, host: str) -> None:
         """Read and write until either side has had enough."""
@@ -231,7 +232,7 @@ class _Socket:
         count = 0
         while not self._websocket.closed:
             message = await self._websocket.receive()
-            pause = self._frames.spend()
+            pause = self._frames.spend(self._loop.time())
             if pause > 0:
                 await asyncio.sleep(pause)
             if message.type is WSMsgType.TEXT:
@@ -239,7 +240,7 @@ class _Socket:
             elif message.type is WSMsgType.BINARY:
                 self._inlet.binary(self.cid)
             elif message.type is WSMsgType.PING or message.type is WSMsgType.PONG:
-                if self._control.spend() > 0:
+                if self._control.spend(self._loop.time()) > 0:
                     self.end(_RATE_LIMITED, "too many pings")
                     return
                 if message.type is WSMsgType.PING:
@@ -258,24 +259,6 @@ class _Socket:
             if self._ending is not None:
                 return
             await self._woken.wait()
-
-
-class _Budget:
-    """A token bucket that can be overdrawn."""
-
-    def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._left = burst
-        self._at = clock()
-
-    def spend(self) -> float:
-        """Take one; 0.0 if there was one, or else the seconds until there would have been."""
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
-        self._at = now
-        return max(0.0, -self._left / self._rate)
 
 
 def host_of(header: str | None) -> str | None:

@@ -55,7 +55,7 @@ def end_session(state: State, session: Session, reason: LeaveReason, now: Now, *
         session.connection.session = None
         session.connection = None
     state.remove_session(session)
-    state.timers.drop(("gap", session.sid))
+    state.timers.remove(("gap", session.sid))
     state.fact(SessionEnded(session.peer_id, reason))
 
 
@@ -109,8 +109,8 @@ def _attach(state: State, session: Session, connection: Connection, message: Hel
     resume = message.resume
     session.connection = connection
     connection.session = session
-    state.timers.drop(("gap", session.sid))
-    state.timers.drop(("hello", str(connection.cid)))
+    state.timers.remove(("gap", session.sid))
+    state.timers.remove(("hello", str(connection.cid)))
     key = state.name(32)
     session.renew(key, resume.key if resume is not None else "")
     state.direct(
@@ -162,8 +162,9 @@ def _begin(state: State, connection: Connection, message: Hello, now: Now) -> No
 def _admit(state: State, connection: Connection, token: str | None, now: Now) -> Grant:
     """What the client may do. Raises `Refusal`, always fatal."""
     key = connection.address_key
-    if state.failures.count(key, now.mono) >= state.settings.auth_failures:
-        retry = millis(state.failures.end(key) - now.mono) + 1
+    wait = state.failures.wait(key, now.mono)
+    if wait:
+        retry = millis(wait) + 1
         raise Refusal(ErrorCode.RATE_LIMITED, "too many bad tokens from your address", retry=retry, fatal=True)
     if state.admit is None or not token:
         if state.settings.open:
@@ -182,7 +183,7 @@ def _use_up(state: State, connection: Connection, grant: Grant, now: Now) -> Non
     """Remember a token that opens one session only, for as long as it is valid. Raises `Refusal`."""
     if not grant.token_id:
         raise Refusal(ErrorCode.BAD_TOKEN, "a token for one use needs an id", fatal=True)
-    if state.used_tokens.count(grant.token_id, now.wall):
+    if state.used_tokens.has(grant.token_id, now.wall):
         _take_back(state, connection, grant.token_id, now)
         return
     if state.used_tokens.is_full(now.wall):
@@ -201,4 +202,4 @@ def _take_back(state: State, connection: Connection, token_id: str, now: Now) ->
 
 
 def _failed(state: State, connection: Connection, now: Now) -> None:
-    state.failures.add(connection.address_key, now.mono, now.mono + state.settings.auth_window)
+    state.failures.failed(connection.address_key, now.mono)

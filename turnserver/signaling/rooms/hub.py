@@ -139,7 +139,7 @@ class Hub:
             state.sockets[connection.address_key] = held
         else:
             del state.sockets[connection.address_key]
-        state.timers.drop(("hello", str(cid)))
+        state.timers.remove(("hello", str(cid)))
         if connection.session is not None:
             entrance.detach(state, connection.session, now)
         self._settle(now)
@@ -203,7 +203,7 @@ class Hub:
     def is_banned(self, grant: Grant, now: Now) -> bool:
         """True if whoever has that token was banned from its room."""
         keys = presence.token_ban_keys(grant) if grant.room is not None else []
-        return any(self._state.bans.count((grant.room or "", *key), now.wall) for key in keys)
+        return any(self._state.bans.has((grant.room or "", *key), now.wall) for key in keys)
 
     def report_paths(self, now: Now) -> None:
         """Tell everybody what has changed of their paths, as the relays see them."""
@@ -253,8 +253,7 @@ class Hub:
 
     def _advance(self, now: Now) -> None:
         state = self._state
-        while (due := state.timers.due(now.mono)) is not None:
-            kind, name = due
+        for kind, name in state.timers.due(now.mono):
             if kind == "hello":
                 msg = "nobody has said hello"
                 state.part(state.connections[int(name)], ErrorCode.IDLE, msg)

@@ -48,7 +48,7 @@ def _ban(state: State, room: Room, host: Member, message: Mod, now: Now) -> None
     target = _somebody(room, host, message.to)
     for kind, value in ban_keys(target):
         until = now.wall + state.settings.address_ban if kind == "address" else target.grant.expires
-        state.bans.extend((room.id, kind, value), now.wall, until)
+        state.bans.add((room.id, kind, value), now.wall, until)
     state.fact(Kicked(room.id, target.peer_id, host.id, message.reason, banned=True))
     dismiss(state, target, ErrorCode.BANNED, message.reason or "you were sent out of the room for good", now)
 

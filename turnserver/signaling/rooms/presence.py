@@ -103,7 +103,7 @@ def depart(state: State, session: Session, reason: LeaveReason, now: Now, *, rev
     room, member = inside(state, session)
     room.remove(member.id)
     session.room = None
-    state.timers.drop(("ice", member.id))
+    state.timers.remove(("ice", member.id))
     state.fact(PeerLeft(room.id, member.id, member.user_id, reason))
     if revoke:
         state.revoke(member.user_id, member.id, member.expires)
@@ -177,7 +177,7 @@ def _check_join(state: State, session: Session, message: Join, now: Now) -> None
     _check_room(session, message.room)
     if now.wall >= session.grant.expires:
         raise Refusal(ErrorCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
-    if any(state.bans.count((message.room, *ban), now.wall) for ban in ban_keys(session)):
+    if any(state.bans.has((message.room, *ban), now.wall) for ban in ban_keys(session)):
         raise Refusal(ErrorCode.BANNED, "you may not come back into this room", fatal=True)
     waits = session.waits_for == message.room
     pause = 0.0 if waits else session.pacer.joins.take(now.mono)

@@ -8,7 +8,7 @@ from turnserver.signaling.protocol.errors import ErrorCode
 from turnserver.signaling.protocol.fields import Caps, Identity, Role
 from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.settings import Grant, HubSettings
-from turnserver.signaling.rooms.throttle import Bucket, Flood, address_key
+from turnserver.throttle import Bucket, Flood, prefix_of
 
 __all__ = ["Connection", "Pacer", "Session"]
 
@@ -32,7 +32,7 @@ class Connection:
         self.cid = cid
         self.name = name
         self.address = address
-        self.address_key = address_key(address)
+        self.address_key = prefix_of(address)
         self.host = host
         self.pacer = Pacer(settings, mono)
         self.bad = Bucket(settings.bad_frames / 60.0, settings.bad_frames - 1, mono)

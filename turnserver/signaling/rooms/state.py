@@ -6,21 +6,25 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from turnserver.core.types import Now
+from turnserver.deadlines import Deadlines
 from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, ErrorCode
 from turnserver.signaling.protocol.fields import ErrorDetail, Ice
 from turnserver.signaling.protocol.messages import Error, Goodbye, ServerMessage, encode
+from turnserver.signaling.rooms.expiring import ExpiringSet
 from turnserver.signaling.rooms.facts import ClientRefused, Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.outbox import Kind
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Admission, HubSettings, Minter
-from turnserver.signaling.rooms.throttle import Book
-from turnserver.signaling.rooms.timers import Timers
 from turnserver.signaling.truth.relays import RelayView
+from turnserver.throttle import Guesses
 
 __all__ = ["Entropy", "Reconnect", "State", "error", "millis", "reconnect_of"]
 
 Entropy = Callable[[int], bytes]
+
+TimerKey = tuple[str, str]
+"""What is due, and whose."""
 
 _MAX_ADDRESSES: Final = 8192
 _MAX_BANS: Final = 8192
@@ -80,16 +84,16 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Session] = {}
         self.rooms: dict[str, Room] = {}
-        self.timers = Timers()
+        self.timers: Deadlines[TimerKey] = Deadlines()
         self.sockets: dict[str, int] = {}
         """Sockets by address key."""
         self.held: Counter[str] = Counter()
         """Sessions by address key."""
-        self.failures: Book[str] = Book(_MAX_ADDRESSES)
+        self.failures: Guesses[str] = Guesses(settings.auth_failures, settings.auth_window, _MAX_ADDRESSES)
         """Failed admissions by address key, on the monotonic clock."""
-        self.bans: Book[tuple[str, str, str]] = Book(_MAX_BANS)
+        self.bans: ExpiringSet[tuple[str, str, str]] = ExpiringSet(_MAX_BANS)
         """Room, kind and value of what is banned, on the wall clock."""
-        self.used_tokens: Book[str] = Book(_MAX_TOKENS)
+        self.used_tokens: ExpiringSet[str] = ExpiringSet(_MAX_TOKENS)
         """Tokens that open one session only, by id, on the wall clock."""
         self.leaving: dict[str, tuple[str, float]] = {}
         """TURN users to revoke after the grace: their peer id, and until when."""
@@ -147,7 +151,7 @@ class State:
         goodbye = Goodbye(cid=connection.name, code=code, msg=msg[:256], reconnect=how, after=after)
         self.direct(connection, goodbye)
         self.command(Close(connection.cid, CLOSE_CODES[code], code.value))
-        self.timers.drop(("hello", str(connection.cid)))
+        self.timers.remove(("hello", str(connection.cid)))
         if code is not ErrorCode.REPLACED:
             self.fact(ClientRefused(connection.address, code, msg))
 
@@ -264,7 +268,7 @@ class State:
     def revoke(self, user_id: str, peer_id: str, until: float) -> None:
         """Have a user's allocations ended now; its session, if it lives on, gets another user id from now on."""
         self.leaving.pop(user_id, None)
-        self.timers.drop(("revoke", user_id))
+        self.timers.remove(("revoke", user_id))
         self.command(Revoke(user_id, until))
         self.relays.forget(user_id)
         if (session := self.peers.get(peer_id)) is not None:
@@ -278,4 +282,4 @@ class State:
     def keep(self, user_id: str) -> None:
         """Whoever left is back in time."""
         self.leaving.pop(user_id, None)
-        self.timers.drop(("revoke", user_id))
+        self.timers.remove(("revoke", user_id))

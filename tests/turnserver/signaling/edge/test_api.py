@@ -15,8 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from auth.ephemeral import SharedSecret
 from stun.address import Address
 from turnserver.core.types import ClientTransport, Now
-from turnserver.signaling.edge.api import MAX_BODY, Api, ApiOptions, mount
-from turnserver.signaling.edge.gate import FAILURES, WINDOW
+from turnserver.signaling.edge.api import MAX_BODY, WRONG_KEY_WINDOW, WRONG_KEYS, Api, ApiOptions, mount
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost
 from turnserver.signaling.edge.tokens import LEEWAY, TokenKeys
 from turnserver.signaling.protocol.fields import Media
@@ -159,30 +158,30 @@ async def test_rooms_are_for_admin_keys(world: World, method: str, path: str) ->
 async def test_guessing_ends(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """10 wrong keys in 30 minutes, as of sockets; then not even the right one is looked at."""
     caplog.set_level(logging.DEBUG, "meshturn")
-    for _ in range(FAILURES):
+    for _ in range(WRONG_KEYS):
         assert await world.refused("/v1/rooms", "guess-guess-guess") == (401, "bad_key")
     answer = await world.ask("/v1/rooms", ADMIN_KEY)
     assert answer.status == 429
-    assert int(answer.headers["Retry-After"]) == WINDOW + 1
+    assert int(answer.headers["Retry-After"]) == WRONG_KEY_WINDOW + 1
     assert await world.refused("/v1/turn", token()) == (429, "rate_limited")
-    world.now = Now(NOW.mono + WINDOW, NOW.wall)
+    world.now = Now(NOW.mono + WRONG_KEY_WINDOW, NOW.wall)
     assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 200
     assert "guess-guess-guess" not in caplog.text
-    assert len(caplog.records) == FAILURES
+    assert len(caplog.records) == WRONG_KEYS
 
 
 async def test_forgetting_the_key_is_no_guess(world: World) -> None:
-    for _ in range(FAILURES + 1):
+    for _ in range(WRONG_KEYS + 1):
         assert (await world.ask("/v1/rooms")).status == 401
     assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 200
 
 
 async def test_an_expired_token_is_no_guess_but_a_forged_one_is(world: World) -> None:
     old = token(wall=NOW.wall - 86400)
-    for _ in range(FAILURES + 1):
+    for _ in range(WRONG_KEYS + 1):
         assert await world.refused("/v1/turn", old) == (401, "token_expired")
     forged = token()[:-4] + "AAAA"
-    for _ in range(FAILURES):
+    for _ in range(WRONG_KEYS):
         assert await world.refused("/v1/turn", forged) == (401, "bad_token")
     assert await world.refused("/v1/turn", forged) == (429, "rate_limited")
 

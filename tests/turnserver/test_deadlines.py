@@ -3,8 +3,11 @@
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from turnserver.core.deadlines import DeadlineKey, DeadlineKind, Deadlines
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
+from turnserver.deadlines import Deadlines
 
 
 def key(item: object) -> DeadlineKey:
@@ -13,7 +16,7 @@ def key(item: object) -> DeadlineKey:
 
 def test_due_in_order() -> None:
     """Earliest first, those at the very moment included, each once."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     for when in (5.0, 1.0, 3.0):
         deadlines.set(key(when), when)
     assert deadlines.next() == 1.0
@@ -26,7 +29,7 @@ def test_due_in_order() -> None:
 @pytest.mark.parametrize("moved", [1.0, 9.0])
 def test_moving_a_deadline(moved: float) -> None:
     """Earlier or later: only the last word counts."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     deadlines.set(key("a"), 5.0)
     deadlines.set(key("a"), moved)
     assert (deadlines.next(), deadlines.get(key("a")), len(deadlines)) == (moved, moved, 1)
@@ -37,7 +40,7 @@ def test_moving_a_deadline(moved: float) -> None:
 
 def test_removing_a_deadline() -> None:
     """What is removed does not come up; removing what is not there is nothing."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     deadlines.set(key("a"), 1.0)
     deadlines.remove(key("a"))
     deadlines.remove(key("b"))
@@ -46,7 +49,7 @@ def test_removing_a_deadline() -> None:
 
 def test_removed_and_set_again() -> None:
     """The old moment is not the new one's."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     deadlines.set(key("a"), 1.0)
     deadlines.remove(key("a"))
     deadlines.set(key("a"), 7.0)
@@ -56,7 +59,7 @@ def test_removed_and_set_again() -> None:
 
 def test_setting_while_what_is_due_is_worked_off() -> None:
     """A handler may set, move and remove others, and set its own again, while `due` is under way."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     for name, when in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
         deadlines.set(key(name), when)
     seen = []
@@ -73,7 +76,7 @@ def test_setting_while_what_is_due_is_worked_off() -> None:
 
 def test_what_is_removed_does_not_pile_up() -> None:
     """Allocations made for an hour and deleted at once must not stay in the heap for the hour."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     for number in range(20_000):
         deadlines.set(key(number), 3600.0 + number)
         deadlines.remove(key(number))
@@ -83,7 +86,7 @@ def test_what_is_removed_does_not_pile_up() -> None:
 
 def test_what_is_refreshed_does_not_pile_up() -> None:
     """A refresh that only ever moves a deadline later costs no entry."""
-    deadlines = Deadlines()
+    deadlines = Deadlines[DeadlineKey]()
     for number in range(1000):
         deadlines.set(key("a"), 600.0 + number)
     assert len(deadlines._heap) == 1
@@ -93,9 +96,9 @@ def test_what_is_refreshed_does_not_pile_up() -> None:
 @pytest.mark.parametrize("slack", [0, 1024], ids=["rebuilt often", "never rebuilt"])
 def test_it_agrees_with_a_plain_dictionary(seed: int, slack: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random sets, moves, removals and steps of time, against the obvious implementation."""
-    monkeypatch.setattr("turnserver.core.deadlines._SLACK", slack)
+    monkeypatch.setattr("turnserver.deadlines._SLACK", slack)
     random = Random(seed)
-    deadlines, model = Deadlines(), dict[DeadlineKey, float]()
+    deadlines, model = Deadlines[DeadlineKey](), dict[DeadlineKey, float]()
     now = 0.0
     for _ in range(3000):
         chosen, action = key(random.randrange(40)), random.random()
@@ -113,3 +116,32 @@ def test_it_agrees_with_a_plain_dictionary(seed: int, slack: int, monkeypatch: p
             model = {item: when for item, when in model.items() if when > now}
         assert deadlines.next() == min(model.values(), default=None)
         assert len(deadlines) == len(model)
+
+
+def test_moving_a_deadline_earlier_and_earlier_costs_no_memory() -> None:
+    deadlines = Deadlines[DeadlineKey]()
+    for number in range(100_000):
+        deadlines.set(key("a"), 1e6 - number)
+    assert len(deadlines._heap) < 2_000
+    assert list(deadlines.due(1e6)) == [key("a")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("sdp"), st.integers(0, 5), st.integers(0, 20))))
+def test_it_does_what_a_dictionary_does(steps: list[tuple[str, int, int]]) -> None:
+    """The clock may even go back: what is due at a moment is what stands at or before it."""
+    deadlines, model = Deadlines[DeadlineKey](), dict[DeadlineKey, float]()
+    for what, number, moment in steps:
+        each = key(number)
+        if what == "s":
+            deadlines.set(each, float(moment))
+            model[each] = float(moment)
+        elif what == "d":
+            deadlines.remove(each)
+            model.pop(each, None)
+        else:
+            due = set(deadlines.due(float(moment)))
+            assert due == {other for other, when in model.items() if when <= moment}
+            for other in due:
+                del model[other]
+        assert deadlines.next() == min(model.values(), default=None)
+        assert (len(deadlines), deadlines.get(each), each in deadlines) == (len(model), model.get(each), each in model)

@@ -1,0 +1,92 @@
+"""A heap of deadlines with one owner: what is in a sans-IO machine has no timer of its own.
+
+Moving a deadline later, which is what every refresh does, costs one dictionary write: the heap keeps the earlier entry
+and puts it right when it comes up. Removing one costs a dictionary delete.
+"""
+
+from collections.abc import Hashable, Iterator
+from heapq import heappop, heappush
+from typing import Final, Generic, TypeVar
+
+__all__ = ["Deadlines"]
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+_SLACK: Final = 1024
+"""Entries of the heap that may be dead, beside as many as live, before it is built anew."""
+
+
+class Deadlines(Generic[_Key]):
+    """Moments on the monotonic clock, in seconds, by key; a key has one deadline. Removal is lazy."""
+
+    def __init__(self) -> None:
+        self._when: dict[_Key, float] = {}
+        self._heap: list[tuple[float, int, _Key]] = []
+        self._scheduled: dict[_Key, float] = {}
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._when)
+
+    def __contains__(self, key: _Key) -> bool:
+        return key in self._when
+
+    def set(self, key: _Key, when: float) -> None:
+        """Put the deadline of ``key`` at ``when``, wherever it was."""
+        self._when[key] = when
+        scheduled = self._scheduled.get(key)
+        if scheduled is None or when < scheduled:
+            self._push(key, when)
+            self._trim()
+
+    def get(self, key: _Key) -> float | None:
+        """When ``key`` is due; None without a deadline."""
+        return self._when.get(key)
+
+    def remove(self, key: _Key) -> None:
+        """Forget the deadline of ``key``, if it has one."""
+        self._when.pop(key, None)
+        self._trim()
+
+    def next(self) -> float | None:
+        """The earliest moment at which `due` may have something to give; None when there is no deadline."""
+        self._settle()
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, mono: float) -> Iterator[_Key]:
+        """Remove and give, earliest first, every key whose deadline is at or before ``mono``."""
+        while True:
+            self._settle()
+            if not self._heap or self._heap[0][0] > mono:
+                return
+            key = self._heap[0][2]
+            del self._when[key]
+            yield key
+
+    def _push(self, key: _Key, when: float) -> None:
+        self._serial += 1
+        self._scheduled[key] = when
+        heappush(self._heap, (when, self._serial, key))
+
+    def _trim(self) -> None:
+        """Rid the heap of dead entries: what lives an hour and is removed at once must not stay for the hour."""
+        if len(self._heap) <= 2 * len(self._when) + _SLACK:
+            return
+        self._heap.clear()
+        self._scheduled.clear()
+        for key, when in self._when.items():
+            self._push(key, when)
+
+    def _settle(self) -> None:
+        """Bring the top of the heap in line with the truth: drop what was removed, put back what was moved later."""
+        while self._heap:
+            when, _, key = self._heap[0]
+            if self._when.get(key) == when:
+                return
+            heappop(self._heap)
+            if self._scheduled.get(key) != when:
+                continue
+            del self._scheduled[key]
+            actual = self._when.get(key)
+            if actual is not None:
+                self._push(key, actual)
