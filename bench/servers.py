@@ -170,12 +170,18 @@ class Meshturn(Server):
         return str(own) if cls.root != _ROOT and own.exists() else sys.executable
 
     @classmethod
+    def invocation(cls) -> list[str]:
+        """The command ``meshturn`` of the tree; checkouts from before there was a package of that name have another."""
+        module = "meshturn" if (cls.root / "meshturn" / "__main__.py").exists() else "cli.main"
+        return [cls.python(), "-m", module]
+
+    @classmethod
     def version(cls) -> str | None:
         """The command line's version when it is there to be run."""
         if not (cls.root / "cli" / "main.py").exists():
             return None
         asked = subprocess.run(
-            [cls.python(), "-m", "cli.main", "--version"], capture_output=True, text=True, cwd=cls.root, check=False
+            [*cls.invocation(), "--version"], capture_output=True, text=True, cwd=cls.root, check=False
         )
         return asked.stdout.strip().splitlines()[-1] if asked.returncode == 0 and asked.stdout.strip() else "unknown"
 
@@ -210,7 +216,7 @@ class Meshturn(Server):
         path = self.folder / "meshturn.yml"
         path.write_text(yaml.safe_dump(configuration, sort_keys=False))
         path.chmod(0o600)  # there is a password in it, and the server would say so
-        return [self.python(), "-m", "cli.main", "serve", "-c", str(path)]
+        return [*self.invocation(), "serve", "-c", str(path)]
 
 
 class Coturn(Server):

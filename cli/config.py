@@ -1,18 +1,31 @@
-"""``meshturn config``: the schema, and the configuration in force."""
+"""``meshturn config``: an example to begin with, the schema, and the configuration in force."""
 
 import os
 from pathlib import Path
+from typing import Final
 
 import click
 
 from cli.options import config_option, json_option
 
-__all__ = ["config", "schema", "show"]
+__all__ = ["EXAMPLE", "config", "example", "schema", "show"]
+
+EXAMPLE: Final = Path(__file__).resolve().parent.parent / "conf" / "meshturn.yml"
+"""The commented configuration: ``conf/`` is beside ``cli/`` in the repository, and so it is in an installed package."""
 
 
 @click.group()
 def config() -> None:
-    """Print the configuration's schema, or the configuration in force."""
+    """Print an example, the schema, or the configuration in force."""
+
+
+@config.command()
+def example() -> None:
+    """Print a configuration file to begin with: every option, commented, with its default.
+
+    As it is, it changes nothing: `meshturn config example > meshturn.yml`, then edit that.
+    """
+    click.echo(EXAMPLE.read_text(encoding="utf-8"), nl=False)
 
 
 @config.command()

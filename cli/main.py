@@ -4,9 +4,9 @@ The modules of the commands are imported only when their command is called, so t
 completion of a shell do not wait for the whole server to load.
 """
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import click
 
@@ -17,18 +17,73 @@ from turnserver.errors import MeshturnError
 
 __all__ = ["LazyGroup", "main", "meshturn"]
 
-_COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+
+def _up() -> click.Command:
+    from cli.up import up  # noqa: PLC0415
+
+    return up
+
+
+def _serve() -> click.Command:
+    from cli.serve import serve  # noqa: PLC0415
+
+    return serve
+
+
+def _check() -> click.Command:
+    from cli.check import check  # noqa: PLC0415
+
+    return check
+
+
+def _config() -> click.Command:
+    from cli.config import config  # noqa: PLC0415
+
+    return config
+
+
+def _credentials() -> click.Command:
+    from cli.credentials import credentials  # noqa: PLC0415
+
+    return credentials
+
+
+def _rooms() -> click.Command:
+    from cli.rooms import rooms  # noqa: PLC0415
+
+    return rooms
+
+
+def _call() -> click.Command:
+    from cli.call import call  # noqa: PLC0415
+
+    return call
+
+
+def _probe() -> click.Command:
+    from cli.probe.command import probe  # noqa: PLC0415
+
+    return probe
+
+
+class _Entry(NamedTuple):
+    load: Callable[[], click.Command]
+    summary: str
+
+
+_COMMANDS: Mapping[str, _Entry] = MappingProxyType(
     {
-        "up": ("cli.up:up", "Serve at once, with no configuration, and print a credential."),
-        "serve": ("cli.serve:serve", "Serve with a configuration file."),
-        "check": ("cli.check:check", "Validate a configuration and say what it would do."),
-        "config": ("cli.config:config", "Print the configuration's schema, or the configuration in force."),
-        "credentials": ("cli.credentials:credentials", "Issue time-limited credentials."),
-        "rooms": ("cli.rooms:rooms", "Sign tokens for rooms; see, close and clear rooms."),
-        "call": ("cli.call:call", "Take part in a call, to see whether a deployment works."),
-        "probe": ("cli.probe.command:probe", "Try a STUN or TURN server and say what works."),
+        "up": _Entry(_up, "Serve at once, with no configuration, and print a credential."),
+        "serve": _Entry(_serve, "Serve with a configuration file."),
+        "check": _Entry(_check, "Validate a configuration and say what it would do."),
+        "config": _Entry(_config, "Print an example, the schema, or the configuration in force."),
+        "credentials": _Entry(_credentials, "Issue time-limited credentials."),
+        "rooms": _Entry(_rooms, "Sign tokens for rooms; see, close and clear rooms."),
+        "call": _Entry(_call, "Take part in a call, to see whether a deployment works."),
+        "probe": _Entry(_probe, "Try a STUN or TURN server and say what works."),
     }
 )
+"""The commands in the order in which they matter."""
 
 _EPILOG = """\b
 Exit codes:
@@ -48,17 +103,13 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command; None for a name nobody knows."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        entry = _COMMANDS.get(cmd_name)
+        return None if entry is None else entry.load()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of ours becomes a message and an exit code."""
@@ -85,7 +136,3 @@ def meshturn() -> None:
 def main() -> None:
     """The entry point: run the command that ``sys.argv`` names and exit with its code."""
     meshturn.main(prog_name="meshturn")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,12 +5,14 @@ import os
 import shlex
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+import meshturn
 from cli.options import json_option, parse_ip, state_dir_option
 
 if TYPE_CHECKING:
@@ -244,8 +246,9 @@ def invocation(program: str) -> list[str]:
     """
     path = Path(program).absolute()
     if path.name != "meshturn":
-        root = Path(__file__).resolve().parent.parent
-        return ["env", f"PYTHONPATH={root}", sys.executable, "-m", "cli.main"]
+        root = str(Path(meshturn.__file__).resolve().parent.parent)
+        found_there = root in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        return [*([] if found_there else ["env", f"PYTHONPATH={root}"]), sys.executable, "-m", "meshturn"]
     found = shutil.which("meshturn")
     everywhere = sys.prefix == sys.base_prefix and found is not None and Path(found).absolute() == path
     return ["meshturn"] if everywhere else [str(path)]

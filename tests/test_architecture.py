@@ -4,13 +4,15 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ("stun", "auth", "turnserver", "cli")
-MODULES = sorted(path for folder in SHIPPED for path in (ROOT / folder).rglob("*.py"))
+SHIPPED = ("stun", "auth", "turnserver", "cli", "meshturn")
+FOLDERS = (*SHIPPED, "build_backend")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 60
@@ -26,6 +28,7 @@ SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms",
 SIGNALING_LIBRARIES = frozenset({"pydantic", "pydantic_core"})
 
 ALLOWED = {
+    "build_backend": ("build_backend",),
     "stun": ("stun",),
     "auth": ("auth",),
     "turnserver.core": ("turnserver.core", "turnserver.deadlines", "turnserver.throttle", "stun", "auth"),
@@ -127,12 +130,15 @@ def test_imports_point_down(path: Path) -> None:
     name = name_of(path)
     allowed = rule_for(name, ALLOWED)
     for target in imports_of(path):
-        if target.split(".")[0] not in SHIPPED:
+        if target.split(".")[0] not in FOLDERS:
             continue
         if allowed is not None:
             assert within(target, allowed) or target == "turnserver", f"{name} imports {target}"
         if not name.startswith("cli"):
-            assert not within(target, ("cli",)), f"{name} imports {target}"
+            assert not within(target, ("cli",)) or name == "meshturn.__main__", f"{name} imports {target}"
+        if within(name, ("auth", "stun", "turnserver")):
+            assert not within(target, ("meshturn",)), f"{name} imports {target}"
+        assert within(name, ("build_backend",)) or not within(target, ("build_backend",)), f"{name} imports {target}"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if within(name_of(path), PURE)], ids=name_of)
@@ -158,6 +164,53 @@ def test_every_folder_with_modules_is_a_package() -> None:
     """The build takes packages only: a folder without ``__init__.py`` works here and is missing from every wheel."""
     folders = {folder for path in MODULES for folder in path.relative_to(ROOT).parents if folder.parts}
     assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_is_named_by_a_string(path: Path) -> None:
+    """The build moves packages beneath ``meshturn`` and rewrites imports: a string would go on naming the old place."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in text:
+            assert not modules_named_in(node.value), f"line {node.lineno}: {node.value!r}"
+        elif isinstance(node, ast.Call) and called(node) in BY_NAME:
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                named = argument.value if isinstance(argument, ast.Constant) else None
+                assert not isinstance(named, str) or named.split(".")[0] not in FOLDERS, f"line {node.lineno}: {named}"
+        elif isinstance(node, ast.List | ast.Tuple):
+            constants = [element.value if isinstance(element, ast.Constant) else None for element in node.elts]
+            for option, module in pairwise(constants):
+                assert option != "-m" or module in {"meshturn", None}, f"line {node.lineno}: -m {module}"
+
+
+BY_NAME = frozenset({"import_module", "__import__", "find_spec", "files", "run_module", "resolve_name", "get_data"})
+"""Functions that take a module's name."""
+
+
+def modules_named_in(text: str) -> list[str]:
+    """Dotted names that begin with a module of ours; ``auth.users`` is none."""
+    found = re.findall(rf"(?<![\w./-])((?:{'|'.join(SHIPPED)})\.\w+)", text)
+    return [name for name in found if name in NAMES and not name.startswith("meshturn.")]
+
+
+def test_what_counts_as_naming_a_module() -> None:
+    assert modules_named_in("turnserver.relay.null:NullDatapath, stun.message") == ["turnserver.relay", "stun.message"]
+    assert modules_named_in("auth.users: /a/stun.message stun.turn meshturn.http turn.stun.message") == []
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_loggers_have_names_of_their_own(path: Path) -> None:
+    """All are beneath ``meshturn``, whose handler and level are configured; in a checkout ``__name__`` would not be."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and called(node) == "getLogger":
+            (name,) = node.args
+            assert isinstance(name, ast.Constant), f"line {node.lineno}"
+            assert within(str(name.value), ("meshturn",)), f"line {node.lineno}: {name.value}"
 
 
 def test_there_is_no_import_cycle() -> None:

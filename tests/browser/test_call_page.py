@@ -103,7 +103,7 @@ def url(room: str, options: str = SMALL) -> str:
 
 def invitation(directory: Path, room: str, *options: str) -> str:
     """A token, made as operators make one."""
-    command = [sys.executable, "-m", "cli.main", "rooms", "token", room, "--json", *options]
+    command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", *options]
     command += ["-c", str(directory / "meshturn.yml")]
     made = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT, text=True).stdout)
     assert isinstance(made["token"], str)

@@ -151,7 +151,7 @@ def run(environment: dict[str, str], home: Path) -> Callable[..., "subprocess.Co
         *arguments: object, env: Mapping[str, str] | None = None, stdin: str = ""
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            [sys.executable, "-m", "meshturn", *map(str, arguments)],
             env={**environment, **(env or {})},
             cwd=home,
             input=stdin,
@@ -170,7 +170,7 @@ def start(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Pro
     running: list[Process] = []
 
     def call(*arguments: object, env: Mapping[str, str] | None = None) -> Process:
-        command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+        command = [sys.executable, "-m", "meshturn", *map(str, arguments)]
         process = Process(command, {**environment, **(env or {})}, home)
         running.append(process)
         return process

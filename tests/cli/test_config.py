@@ -20,6 +20,15 @@ def test_the_schema(run: Run) -> None:
     assert {"realm", "software", "listeners", "relay", "auth", "peers", "limits", "log"} <= set(properties)
 
 
+def test_the_example(run: Run, write: Callable[[str], Path]) -> None:
+    """The commented file, byte for byte, which can be used as it is."""
+    result = run("config", "example")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (Path(__file__).resolve().parents[2] / "conf" / "meshturn.yml").read_text(encoding="utf-8")
+    shown = run("config", "show", "-c", write(result.stdout))
+    assert (shown.returncode, shown.stdout) == (0, run("config", "show").stdout)
+
+
 def test_the_configuration_in_force(run: Run, write: Callable[[str], Path]) -> None:
     """Every option with its value, the environment's included, and no secret."""
     path = write(TEXT)

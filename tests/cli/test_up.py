@@ -289,4 +289,7 @@ def test_how_the_command_is_called_again(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert invocation(str(tmp_path / "elsewhere" / "meshturn")) == [str(tmp_path / "elsewhere" / "meshturn")]
     monkeypatch.setattr(sys, "prefix", "/some/environment")
     assert invocation(str(script)) == [str(script)]
-    assert invocation("/src/cli/main.py")[-3:] == [sys.executable, "-m", "cli.main"]
+    root = Path(__file__).resolve().parents[2]
+    assert invocation("/src/meshturn/__main__.py") == ["env", f"PYTHONPATH={root}", sys.executable, "-m", "meshturn"]
+    monkeypatch.setattr(up.sysconfig, "get_path", lambda name: str(root))
+    assert invocation("/src/meshturn/__main__.py") == [sys.executable, "-m", "meshturn"]

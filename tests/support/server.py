@@ -129,7 +129,7 @@ class TurnServerProcess:
     `AssertionError`\\ s that carry the end of the log.
     """
 
-    command: ClassVar[Sequence[str]] = (sys.executable, "-m", "cli.main", "serve", "-c")
+    command: ClassVar[Sequence[str]] = (sys.executable, "-m", "meshturn", "serve", "-c")
 
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         self.config = config

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from importlib import import_module
-from typing import Final, cast
+from typing import Any, Final
 
 from turnserver.errors import DatapathError
 from turnserver.net import TosPolicy
@@ -14,14 +13,24 @@ __all__ = ["AUTO", "create_datapath", "datapath_names"]
 AUTO: Final = "auto"
 """The name for: the best that works here."""
 
-_FACTORIES: Final = {
-    "asyncio": "turnserver.relay.sockets:AsyncioDatapath",
-    "null": "turnserver.relay.null:NullDatapath",
-}
+Factory = Callable[..., Datapath]
+
+
+def _asyncio(**options: Any) -> Datapath:
+    from turnserver.relay.sockets import AsyncioDatapath  # noqa: PLC0415
+
+    return AsyncioDatapath(**options)
+
+
+def _null(**options: Any) -> Datapath:
+    from turnserver.relay.null import NullDatapath  # noqa: PLC0415
+
+    return NullDatapath(**options)
+
+
+_FACTORIES: Final[dict[str, Factory]] = {"asyncio": _asyncio, "null": _null}
 _BEST_FIRST: Final = ("asyncio",)
 """What ``auto`` tries; the first one works wherever CPython's asyncio does."""
-
-Factory = Callable[..., Datapath]
 
 
 def datapath_names() -> tuple[str, ...]:
@@ -37,6 +46,4 @@ def create_datapath(
         name = _BEST_FIRST[0]
     if name not in _FACTORIES:
         raise DatapathError(f"there is no datapath {name!r}; known are {', '.join(datapath_names())}")
-    module, _, attribute = _FACTORIES[name].partition(":")
-    factory = cast(Factory, getattr(import_module(module), attribute))
-    return factory(tos=tos, clock=clock)
+    return _FACTORIES[name](tos=tos, clock=clock)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
+from turnserver import signaling
 from turnserver.signaling.edge.websocket import host_of
 
 __all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
@@ -70,7 +71,7 @@ class Asset(NamedTuple):
 def load_assets() -> dict[str, Asset]:
     """The files of the page, by name."""
     found = {}
-    for entry in (resources.files("turnserver.signaling") / "page").iterdir():
+    for entry in (resources.files(signaling) / "page").iterdir():
         kind = entry.name.rpartition(".")[2]
         if kind in _TYPES and entry.is_file():
             content = entry.read_bytes()
