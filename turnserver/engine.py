@@ -6,7 +6,6 @@ timer is moved if the core's next deadline has come nearer.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import cast
 
@@ -15,6 +14,7 @@ from auth.types import Credential
 from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
+from turnserver.clock import system_clock
 from turnserver.core.commands import (
     AddRoute,
     AllowPeer,
@@ -39,18 +39,13 @@ from turnserver.errors import DatapathError
 from turnserver.relay.base import ClientPath, Datapath, StreamRelays
 from turnserver.transports.base import ConnectedTransport, Transport
 
-__all__ = ["CredentialLookup", "Engine", "EventListener", "system_clock"]
+__all__ = ["CredentialLookup", "Engine", "EventListener"]
 
 CredentialLookup = Callable[[FindCredential], Awaitable[Sequence[Credential]]]
 """Answers the core's credential look-ups from a store that has to wait; must not raise."""
 
 EventListener = Callable[[Event, Counters | None], None]
 """Told of every event; an `AllocationEnded` comes with what its relays have carried."""
-
-
-def system_clock() -> Now:
-    """The machine's clocks, now."""
-    return Now(time.monotonic(), time.time())
 
 
 class Engine:

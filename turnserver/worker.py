@@ -14,7 +14,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.revocation import RevokedUsers
@@ -38,10 +38,12 @@ from turnserver.config import Config
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
-from turnserver.engine import Engine, EventListener
+from turnserver.engine import Engine
 from turnserver.errors import ConfigError, StartupError
 from turnserver.http import HttpServer
-from turnserver.log import EventLog, configure
+from turnserver.log import configure
+from turnserver.observers.base import Observer, Observers
+from turnserver.observers.log import LogObserver
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
 from turnserver.signaling.edge.api import Api, ApiOptions, mount
@@ -65,8 +67,9 @@ class Worker:
     ``signaling`` serves rooms there, None if there are none. Raises `StartupError` for a file that cannot be used.
     """
 
-    def __init__(self, config: Config, listeners: tuple[EventListener, ...] = ()) -> None:
+    def __init__(self, config: Config, observers: Sequence[Observer] = ()) -> None:
         self._config = config
+        self._observers = Observers([LogObserver()])
         self._revoked = RevokedUsers()
         self._api: Api | None = None
         self._engine: Engine | None = None
@@ -75,8 +78,10 @@ class Worker:
         self._relays: tuple[RelayAddress, ...] = ()
         self.signaling = self._make_signaling(config) if has_rooms(config) else None
         self.http = self._make_http() if has_shared_listener(config) else None
-        told = () if self.signaling is None else (self.signaling.on_event,)
-        self._listeners: tuple[EventListener, ...] = (EventLog(), *told, *listeners)
+        if self.signaling is not None:
+            self._observers.add(self.signaling)
+        for observer in observers:
+            self._observers.add(observer)
 
     @property
     def config(self) -> Config:
@@ -115,7 +120,7 @@ class Worker:
         nonces = NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
         core = TurnCore(core_settings(config, self._relays), store, nonces, os.urandom)
         datapath = create_datapath(config.relay.datapath, tos=config.relay.tos)
-        self._engine = Engine(core, datapath, self._listeners, tcp=TcpRelays())
+        self._engine = Engine(core, datapath, [self._observers.tell], tcp=TcpRelays())
         try:
             if self.signaling is not None:
                 self.signaling.start(self._engine)
@@ -172,6 +177,7 @@ class Worker:
             self._revoked,
             origins=config.signaling.origins,
             separator=config.auth.separator,
+            tell=self._observers.tell,
         )
 
     def _make_http(self) -> HttpServer:

@@ -56,13 +56,13 @@ class Server:
             "peers": {"allow": ["127.0.0.0/8"]},
             "log": {"level": "error"},
         }
-        self.worker = Worker(Config.model_validate(defaults | options), (self.event,))
+        self.worker = Worker(Config.model_validate(defaults | options), [self])
 
     @property
     def now(self) -> Now:
         return Now(time.monotonic() + self.later, time.time() + self.later)
 
-    def event(self, event: Event, counters: Counters | None) -> None:
+    def on_event(self, event: Event, counters: Counters | None) -> None:
         self.table.event(event, counters, self.now)
 
     def look(self) -> PairPath:

@@ -14,13 +14,14 @@ from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message
 from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, World, code_of
+from turnserver.clock import system_clock
 from turnserver.core.commands import FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event, RequestRefused
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
-from turnserver.engine import CredentialLookup, Engine, system_clock
+from turnserver.engine import CredentialLookup, Engine
 from turnserver.errors import DatapathError
 from turnserver.relay.null import NullDatapath
 from turnserver.transports.base import ChannelHop, FrameSink
@@ -94,7 +95,7 @@ class Rig:
         self.engine = Engine(self.core, self.datapath, [lambda *fact: self.events.append(fact)], lookup, self.clock)
         self.engine.add(self.transport)
         # Only for building messages: its own core is never asked.
-        self.script = ScriptedClient(World(), CLIENT.client)
+        self.script = ScriptedClient(World(), CLIENT.address)
         self.script.path = CLIENT
 
     def clock(self) -> Now:

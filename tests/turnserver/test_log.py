@@ -23,7 +23,8 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
-from turnserver.log import EventLog, configure
+from turnserver.log import configure
+from turnserver.observers.log import LogObserver
 
 CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
 RELAYED = Address.parse("192.0.2.1", 50000)
@@ -60,7 +61,7 @@ def written(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("event", "level", "text"), EVENTS, ids=[f"{e[2]}-{i}" for i, e in enumerate(EVENTS)])
 def test_every_event_has_a_line_at_its_level(written, event: Event, level: str, text: str) -> None:
     stream = written(level="debug", format="json")
-    EventLog()(event, Counters(1, 160, 2, 320, 3))
+    LogObserver().on_event(event, Counters(1, 160, 2, 320, 3))
     entry = json.loads(stream.getvalue())
     assert entry["level"] == level
     assert entry["message"].startswith(text)
@@ -70,7 +71,7 @@ def test_every_event_has_a_line_at_its_level(written, event: Event, level: str, 
 
 def test_the_end_of_an_allocation_tells_what_it_carried(written) -> None:
     stream = written(format="json")
-    EventLog()(EVENTS[1][0], Counters(1, 160, 2, 320, 3))
+    LogObserver().on_event(EVENTS[1][0], Counters(1, 160, 2, 320, 3))
     entry = json.loads(stream.getvalue())
     assert entry["reason"] == "expired"
     assert entry["seconds"] == 12.3
@@ -80,7 +81,7 @@ def test_the_end_of_an_allocation_tells_what_it_carried(written) -> None:
 def test_below_the_level_nothing_is_written(written) -> None:
     stream = written(level="warning")
     for event, _, _ in EVENTS:
-        EventLog()(event, None)
+        LogObserver().on_event(event, None)
     assert stream.getvalue() == ""
 
 
@@ -88,7 +89,7 @@ def test_below_the_level_nothing_is_written(written) -> None:
 def test_hostile_names_stay_inside_their_quotes(written, name: str) -> None:
     """One line, printable ASCII, and a value that can be told from the field after it."""
     stream = written()
-    EventLog()(AllocationOpened(CLIENT, name, name, (RelayId(1),), (RELAYED,), 600), None)
+    LogObserver().on_event(AllocationOpened(CLIENT, name, name, (RelayId(1),), (RELAYED,), 600), None)
     line = stream.getvalue()
     assert line.count("\n") == 1
     assert line[:-1].isascii()
@@ -101,7 +102,7 @@ def test_hostile_names_stay_inside_their_quotes(written, name: str) -> None:
 def test_long_names_are_cut(written) -> None:
     for style in ("text", "json"):
         stream = written(format=style)
-        EventLog()(AllocationOpened(CLIENT, "x" * 500, "x", (RelayId(1),), (RELAYED,), 600), None)
+        LogObserver().on_event(AllocationOpened(CLIENT, "x" * 500, "x", (RelayId(1),), (RELAYED,), 600), None)
         assert "x" * 129 not in stream.getvalue()
         assert "x" * 128 in stream.getvalue()
 

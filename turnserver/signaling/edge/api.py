@@ -9,7 +9,6 @@ import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
@@ -18,6 +17,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth.errors import InvalidCredential
+from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.signaling.edge.gate import KeyRing
 from turnserver.signaling.edge.ice import IceServers
@@ -130,7 +130,7 @@ def mount(
     app: web.Application, service: RoomService, options: ApiOptions, clock: Callable[[], Now] | None = None
 ) -> "Api":
     """Add the routes of the API to an application; ``clock`` is for tests."""
-    api = Api(service, options, clock or _clock)
+    api = Api(service, options, clock or system_clock)
     for path, methods in api.routes().items():
         resource = app.router.add_resource(_PREFIX + path)
         for method, handler in methods.items():
@@ -139,10 +139,6 @@ def mount(
         resource.add_route("OPTIONS", api.preflight(allowed))
         resource.add_route("*", api.guarded(_wrong_method(allowed)))
     return api
-
-
-def _clock() -> Now:
-    return Now(time.monotonic(), time.time())
 
 
 class Api:

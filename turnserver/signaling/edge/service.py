@@ -1,8 +1,8 @@
 """Signaling in a process: joins the hub, the sockets, the clock and the relay engine, and decides nothing.
 
 Every frame becomes one input to the hub with the time on it; the commands that come out are carried out, the facts are
-written to the log, and one timer is kept for the hub's next deadline. While there are rooms, the engine is asked every
-few seconds which allocations carry them, so that each participant can be told which way its calls go.
+told to whoever observes, and one timer is kept for the hub's next deadline. While there are rooms, the engine is asked
+every few seconds which allocations carry them, so that each participant can be told which way its calls go.
 """
 
 import asyncio
@@ -10,20 +10,21 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 from aiohttp import web
 
 from auth.revocation import RevokedUsers
+from turnserver.clock import system_clock
 from turnserver.core.events import Event
 from turnserver.core.types import AllocationView, Counters, Now
-from turnserver.signaling.edge.journal import Journal
 from turnserver.signaling.edge.pages import Pages
 from turnserver.signaling.edge.websocket import Edge
 from turnserver.signaling.protocol.messages import Ice
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     Close,
+    Fact,
     Revoke,
     Wake,
 )
@@ -50,11 +51,9 @@ RETURN_SPREAD: Final = 0.005
 
 _INTERNAL: Final = 4500
 
+_RELAY_EVENTS: Final = get_args(Event)
+
 _logger = logging.getLogger("meshturn.signaling")
-
-
-def _system_clock() -> Now:
-    return Now(time.monotonic(), time.time())
 
 
 class TurnEngine(Protocol):
@@ -72,7 +71,8 @@ class Service:
 
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`); both can be
     replaced while running. Users in ``revoked`` get no new allocations; the store that the core asks has to look there
-    (`auth.revocation.Revocable`). ``origins`` are web origins that may connect beside the server's own.
+    (`auth.revocation.Revocable`). ``origins`` are web origins that may connect beside the server's own. ``tell`` is
+    handed every fact about the rooms.
     """
 
     def __init__(
@@ -84,8 +84,9 @@ class Service:
         *,
         origins: Collection[str] = (),
         separator: str = ":",
+        tell: Callable[[Fact], None] = lambda fact: None,
         entropy: Callable[[int], bytes] = os.urandom,
-        clock: Callable[[], Now] = _system_clock,
+        clock: Callable[[], Now] = system_clock,
     ) -> None:
         self._admission = admission
         self._minter = minter
@@ -94,7 +95,7 @@ class Service:
         self._engine: TurnEngine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
-        self._journal = Journal()
+        self._tell = tell
         self.relays = RelayTable(separator)
         self.hub = Hub(settings, entropy, self._admit, self._mint, self.relays)
         self.edge = Edge(self, origins, heartbeat=settings.heartbeat)
@@ -143,9 +144,10 @@ class Service:
         """What ``/healthz`` says of the rooms."""
         return {"rooms": self.hub.room_count, "participants": self.hub.peer_count}
 
-    def on_event(self, event: Event, counters: Counters | None) -> None:
-        """Take a fact from the engine (an `turnserver.engine.EventListener`)."""
-        self.relays.event(event, counters, self._clock())
+    def on_event(self, event: Event | Fact, counters: Counters | None) -> None:
+        """Take an event of the relay; what happens in rooms is known here."""
+        if isinstance(event, _RELAY_EVENTS):
+            self.relays.event(event, counters, self._clock())
 
     # What the edge calls
 
@@ -172,7 +174,7 @@ class Service:
     # Inside
 
     def work(self) -> None:
-        """Carry out what the hub wants, write down what it has seen, mind the timer; after every input to the hub."""
+        """Carry out what the hub wants, tell what it has seen, mind the timer; after every input to the hub."""
         for command in self.hub.commands():
             if isinstance(command, Wake):
                 self.edge.wake(command.cid)
@@ -183,9 +185,7 @@ class Service:
         for fact in self.hub.events():
             if isinstance(fact, CandidatesSeen):
                 self.relays.candidates(fact.sender, fact.receiver, fact.addresses)
-            line = self._journal.line(fact, self._clock().mono)
-            if line is not None:
-                _logger.log(line.level, line.message, extra={"fields": line.fields})
+            self._tell(fact)
         self._mind_timer()
 
     def _feed(self, cid: int, give: Callable[[Now], None]) -> None:

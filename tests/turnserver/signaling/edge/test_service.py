@@ -14,8 +14,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from auth.revocation import RevokedUsers
 from stun.address import Address
+from turnserver.clock import system_clock
 from turnserver.core.events import AllocationOpened
 from turnserver.core.types import AllocationView, ClientTransport, Counters, FiveTuple, Now, RelayId
+from turnserver.observers.base import Observers
+from turnserver.observers.log import LogObserver
 from turnserver.signaling.edge import service as module
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
@@ -66,7 +69,8 @@ async def make(engine: Engine) -> AsyncIterator[Callable[..., Service]]:
     made: list[Service] = []
 
     def build(**settings: Any) -> Service:
-        found = Service(HubSettings(**{"open": True, **settings}), admit, mint, RevokedUsers())
+        told = Observers([LogObserver()])
+        found = Service(HubSettings(**{"open": True, **settings}), admit, mint, RevokedUsers(), tell=told.tell)
         found.start(engine)
         made.append(found)
         return found
@@ -126,7 +130,7 @@ async def test_who_goes_loses_the_relays(make: Callable[..., Service], engine: E
     assert service.health() == {"rooms": 0, "participants": 0}
     await eventually(lambda: engine.revoked)
     assert engine.revoked == [user_of(joined)]
-    now = module._system_clock()
+    now = system_clock()
     assert service._revoked.is_revoked(user_of(joined), now.wall)
 
 
@@ -134,7 +138,7 @@ async def test_a_kick_is_at_once(make: Callable[..., Service], engine: Engine) -
     """No grace, and the socket is told to go."""
     service = make()
     joined = Direct(service, 1).enter("x")
-    assert service.hub.kick("x", joined["you"]["id"], "enough", module._system_clock())
+    assert service.hub.kick("x", joined["you"]["id"], "enough", system_clock())
     service.work()
     assert engine.revoked == [user_of(joined)]
 
@@ -335,6 +339,6 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 def test_the_clock() -> None:
     """Both clocks; the monotonic one is the loop's."""
-    now = module._system_clock()
+    now = system_clock()
     assert isinstance(now, Now)
     assert now.wall > 1.7e9

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from stun.address import Address
-from turnserver.signaling.edge.journal import Journal, Line, line_of
+from turnserver.observers.room_lines import Journal, Line, line_of
 from turnserver.signaling.protocol.errors import ErrorCode
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,

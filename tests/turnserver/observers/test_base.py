@@ -1,0 +1,104 @@
+"""Observers: everybody is told once and in order, and a fault of one stays its own."""
+
+import logging
+
+import pytest
+
+from stun.address import Address
+from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason
+from turnserver.core.types import ClientTransport, Counters, FiveTuple
+from turnserver.observers.base import Observer, Observers
+from turnserver.observers.recorder import Recorded, Recorder
+from turnserver.signaling.rooms.facts import RoomOpened
+
+CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
+WITHHELD = AnswerWithheld(CLIENT)
+ENDED = AllocationEnded(CLIENT, "alice", "alice", (), EndReason.DELETED, 1.0)
+OPENED = RoomOpened("x")
+
+
+class Broken:
+    """Raises whatever it is told."""
+
+    def on_event(self, event: object, counters: Counters | None) -> None:
+        raise ValueError("what is wrong with it")
+
+
+def test_everybody_is_told_of_relays_and_rooms() -> None:
+    one, two = Recorder(), Recorder()
+    observers = Observers([one])
+    remove = observers.add(two)
+    observers.tell(ENDED, Counters(1, 2, 3, 4, 5))
+    observers.tell(OPENED)
+    assert list(one.events) == list(two.events) == [Recorded(ENDED, Counters(1, 2, 3, 4, 5)), Recorded(OPENED, None)]
+    remove()
+    remove()
+    observers.tell(WITHHELD)
+    assert (len(one.events), len(two.events)) == (3, 2)
+
+
+def test_one_that_was_added_twice_is_told_twice_and_removed_one_by_one() -> None:
+    recorder = Recorder()
+    observers = Observers()
+    first, second = observers.add(recorder), observers.add(recorder)
+    observers.tell(OPENED)
+    first()
+    observers.tell(OPENED)
+    second()
+    observers.tell(OPENED)
+    assert len(recorder.events) == 3
+
+
+def test_a_fault_costs_the_others_nothing_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With its cause; how often it has happened since is counted."""
+    recorder = Recorder()
+    observers = Observers([Broken(), recorder])
+    logger = logging.getLogger("meshturn.observers")
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(100):
+            observers.tell(OPENED)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert len(recorder.events) == observers.faults == 100
+    (record,) = {id(record): record for record in caplog.records}.values()
+    assert record.exc_info is not None
+    assert "what is wrong with it" in str(record.exc_info[1])
+    assert record.fields == {"observer": "Broken"}
+
+
+def test_what_an_observer_causes_is_told_when_all_have_heard_the_first() -> None:
+    """Or the second event would reach some before the one that it follows from."""
+    first, last = Recorder(), Recorder()
+    observers = Observers([first])
+
+    class Answering:
+        def on_event(self, event: object, counters: Counters | None) -> None:
+            if event is WITHHELD:
+                observers.tell(OPENED)
+
+    observers.add(Answering())
+    observers.add(last)
+    observers.tell(WITHHELD)
+    assert [each.event for each in first.events] == [each.event for each in last.events] == [WITHHELD, OPENED]
+
+
+def test_observers_may_come_and_go_while_they_are_told() -> None:
+    observers = Observers()
+    late = Recorder()
+
+    class Leaving:
+        def on_event(self, event: object, counters: Counters | None) -> None:
+            leave()
+            observers.add(late)
+
+    leave = observers.add(Leaving())
+    observers.tell(OPENED)
+    assert not late.events
+    observers.tell(OPENED)
+    assert len(late.events) == 1
+
+
+def test_anything_with_the_method_is_an_observer() -> None:
+    found: Observer = Recorder()
+    found.on_event(OPENED, None)

@@ -1,0 +1,72 @@
+"""The observer that writes the log: relays and rooms, each to its own logger, and floods are cut."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from stun.address import Address
+from turnserver.core.events import AllocationOpened, AllocationRefreshed
+from turnserver.core.types import ClientTransport, FiveTuple, RelayId
+from turnserver.observers.log import LogObserver
+from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.rooms.facts import ClientRefused, RoomOpened
+
+CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
+RELAYED = Address.parse("192.0.2.1", 50000)
+OPENED = AllocationOpened(CLIENT, "alice", "alice", (RelayId(1),), (RELAYED,), 600)
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    """What the two loggers write at their level, INFO."""
+    kept: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            kept.append(record)
+
+    logger, handler = logging.getLogger("meshturn"), Keep()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield kept
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+def test_relays_and_rooms_have_a_logger_each(records: list[logging.LogRecord]) -> None:
+    observer = LogObserver()
+    observer.on_event(OPENED, None)
+    observer.on_event(RoomOpened("x"), None)
+    assert [(record.name, record.getMessage(), record.fields) for record in records] == [
+        (
+            "meshturn.turn",
+            "allocation opened",
+            {
+                "client": "192.0.2.10:40000",
+                "transport": "udp",
+                "user": "alice",
+                "relayed": ["192.0.2.1:50000"],
+                "lifetime": 600,
+            },
+        ),
+        ("meshturn.signaling", "room opened", {"room": "x"}),
+    ]
+
+
+def test_what_is_below_the_level_is_not_written(records: list[logging.LogRecord]) -> None:
+    LogObserver().on_event(AllocationRefreshed(CLIENT, "alice", 600), None)
+    assert records == []
+
+
+def test_a_flood_of_refusals_is_cut_as_time_passes(records: list[logging.LogRecord]) -> None:
+    now = 1000.0
+    observer = LogObserver(clock=lambda: now)
+    refusal = ClientRefused("192.0.2.1", ErrorCode.RATE_LIMITED, "too many")
+    for _ in range(200):
+        observer.on_event(refusal, None)
+    assert len(records) == 50
+    now += 1.0
+    observer.on_event(refusal, None)
+    assert records[-1].fields["more"] == 150

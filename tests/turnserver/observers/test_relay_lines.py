@@ -1,0 +1,65 @@
+"""Lines of the log about relays; `tests.turnserver.test_log` shows how they look in the end."""
+
+import logging
+from typing import get_args
+
+import pytest
+
+from stun.address import Address
+from stun.constants import Method
+from turnserver.core.events import AllocationEnded, EndReason, Event, PeerConnectionEnded, RequestRefused
+from turnserver.core.types import ClientTransport, Counters, FiveTuple
+from turnserver.observers.relay_lines import line_of
+from turnserver.observers.room_lines import Line
+
+CLIENT = FiveTuple(ClientTransport.TLS, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 443), 0, 7)
+WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
+
+
+@pytest.mark.parametrize(
+    ("event", "counters", "line"),
+    [
+        (
+            AllocationEnded(CLIENT, "alice", "alice", (), EndReason.REVOKED, 12.34),
+            Counters(1, 160, 2, 320, 3),
+            Line(
+                logging.INFO,
+                "allocation ended",
+                WHO
+                | {"user": "alice", "reason": "revoked", "seconds": 12.3}
+                | {"packets_to_peers": 1, "bytes_to_peers": 160, "packets_to_client": 2, "bytes_to_client": 320}
+                | {"dropped": 3},
+            ),
+        ),
+        (
+            RequestRefused(CLIENT, Method.ALLOCATE, 401, "Unauthenticated", ""),
+            None,
+            Line(logging.DEBUG, "request refused", WHO | {"method": "allocate", "code": 401, "why": "Unauthenticated"}),
+        ),
+        (
+            RequestRefused(CLIENT, 0xABC, 400, "Bad Request", "bob"),
+            None,
+            Line(
+                logging.INFO,
+                "request refused",
+                WHO | {"method": "0xabc", "code": 400, "why": "Bad Request", "user": "bob"},
+            ),
+        ),
+        (
+            PeerConnectionEnded(CLIENT, "alice", Address.parse("192.0.2.7", 80), 7, False, 30.04),
+            None,
+            Line(logging.DEBUG, "peer connection never claimed", WHO | {"peer": "192.0.2.7:80", "seconds": 30.0}),
+        ),
+    ],
+)
+def test_lines(event: Event, counters: Counters | None, line: Line) -> None:
+    """What stands in them, and at which level."""
+    assert line_of(event, counters) == line
+
+
+def test_every_event_has_a_line() -> None:
+    """None is forgotten."""
+    for kind in get_args(Event):
+        fields = {"client": CLIENT, "duration": 0.0, "relayed": (), "relays": (), "method": 1, "code": 400}
+        made = kind(*(fields.get(name, "") for name in kind._fields))
+        assert line_of(made, None).message

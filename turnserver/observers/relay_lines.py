@@ -1,0 +1,75 @@
+"""Which events of the relay become which lines of the log. Names in them are hostile; the log escapes them.
+
+A line for what an operator counts: who relays, for how long, how much, and who was turned away. What happens at every
+call, over and over, is for debugging. Secrets, keys and nonces never get here.
+"""
+
+import logging
+from typing import Any
+
+from stun.constants import Method
+from turnserver.core.events import (
+    AllocationEnded,
+    AllocationOpened,
+    AllocationRefreshed,
+    AnswerWithheld,
+    Event,
+    PeerConnectionEnded,
+    PeerConnectionOpened,
+    PeerRefused,
+    RequestRefused,
+)
+from turnserver.core.types import Counters, FiveTuple
+from turnserver.observers.room_lines import Line
+
+__all__ = ["line_of"]
+
+_EXPECTED_CODES = frozenset({401, 438})
+"""Part of every healthy start of a client, so not worth more than debug."""
+
+
+def line_of(event: Event, counters: Counters | None) -> Line:
+    """The line of an event; ``counters`` are what the relays of an allocation that has ended have carried."""
+    fields = _client(event.client)
+    if isinstance(event, AllocationOpened):
+        fields |= {"user": event.username, "relayed": [str(address) for address in event.relayed]}
+        return Line(logging.INFO, "allocation opened", fields | {"lifetime": event.lifetime})
+    if isinstance(event, AllocationEnded):
+        fields |= {"user": event.username, "reason": str(event.reason), "seconds": round(event.duration, 1)}
+        return Line(logging.INFO, "allocation ended", fields | (counters or Counters())._asdict())
+    if isinstance(event, AllocationRefreshed):
+        fields |= {"user": event.user_id, "lifetime": event.lifetime}
+        return Line(logging.DEBUG, "allocation refreshed", fields)
+    if isinstance(event, RequestRefused):
+        fields |= {"method": _method(event.method), "code": event.code, "why": event.reason}
+        level = logging.DEBUG if event.code in _EXPECTED_CODES else logging.INFO
+        return Line(level, "request refused", fields | ({"user": event.username} if event.username else {}))
+    return Line(logging.DEBUG, *_detail(event, fields))
+
+
+def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What happens all the time, so is worth a line only to whoever looks for it."""
+    if isinstance(event, PeerRefused):
+        return "peer refused", fields | {"peer": str(event.peer), "rule": event.rule}
+    if isinstance(event, AnswerWithheld):
+        return "answer withheld: reflection budget used up", fields
+    if isinstance(event, PeerConnectionOpened):
+        return "peer connection opened", fields | {
+            "peer": str(event.peer),
+            "direction": "in" if event.inbound else "out",
+        }
+    if isinstance(event, PeerConnectionEnded):
+        message = "peer connection ended" if event.bound else "peer connection never claimed"
+        return message, fields | {"peer": str(event.peer), "seconds": round(event.duration, 1)}
+    raise AssertionError(f"an event without a line: {event!r}")
+
+
+def _client(client: FiveTuple) -> dict[str, Any]:
+    return {"client": str(client.address), "transport": client.transport.label}
+
+
+def _method(number: int) -> str:
+    try:
+        return Method(number).name.lower()
+    except ValueError:
+        return hex(number)
