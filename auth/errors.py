@@ -1,9 +1,11 @@
 """What can go wrong with an identity; no error repeats a secret."""
 
+from meshturn.errors import MeshturnError
+
 __all__ = ["AuthError", "InvalidCredential", "InvalidString"]
 
 
-class AuthError(Exception):
+class AuthError(MeshturnError):
     """The root of everything that this package raises on purpose."""
 
 

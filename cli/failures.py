@@ -1,12 +1,12 @@
 """Errors as people see them: what is wrong, where, and what to do. No traceback for anything a user can cause."""
 
 from cli.exit_codes import ExitCode
-from turnserver.errors import ConfigError, MeshturnError, StartupError
+from turnserver.errors import ConfigError, ServerError, StartupError
 
 __all__ = ["config_error_json", "exit_code_of", "show_failure"]
 
 
-def exit_code_of(error: MeshturnError) -> ExitCode:
+def exit_code_of(error: ServerError) -> ExitCode:
     """The exit code that an error of ours ends the command with."""
     return ExitCode.USAGE if isinstance(error, ConfigError) else ExitCode.CANNOT_START
 
@@ -23,7 +23,7 @@ def config_error_json(error: ConfigError) -> dict[str, object]:
     }
 
 
-def show_failure(error: MeshturnError) -> None:
+def show_failure(error: ServerError) -> None:
     """Write an error to standard error: every problem of a configuration, or one sentence and a hint."""
     from cli.console import error_console, hint, say  # noqa: PLC0415  rich costs start-up time only where it is used
 

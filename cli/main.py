@@ -13,7 +13,7 @@ import click
 from cli.exit_codes import ExitCode
 from cli.failures import exit_code_of, show_failure
 from turnserver import __version__
-from turnserver.errors import MeshturnError
+from turnserver.errors import ServerError
 
 __all__ = ["LazyGroup", "main", "meshturn"]
 
@@ -115,7 +115,7 @@ class LazyGroup(click.Group):
         """Run a command; an error of ours becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
-        except MeshturnError as error:
+        except ServerError as error:
             show_failure(error)
             ctx.exit(exit_code_of(error))
         except KeyboardInterrupt:

@@ -27,17 +27,17 @@ class Place(Protocol):
     def token_keys(self) -> "TokenKeys":
         """The keys that room tokens are signed with there.
 
-        Raises `click.UsageError` or `turnserver.errors.MeshturnError` if there are none.
+        Raises `click.UsageError` or `turnserver.errors.ServerError` if there are none.
         """
 
     def server(self) -> RoomServer:
         """The server there, with a key for it, as this machine reaches it.
 
-        Raises `click.UsageError`, `ApiFailure` or `turnserver.errors.MeshturnError`.
+        Raises `click.UsageError`, `ApiFailure` or `turnserver.errors.ServerError`.
         """
 
     def key(self) -> str:
-        """An admin key. Raises `click.UsageError` or `turnserver.errors.MeshturnError`."""
+        """An admin key. Raises `click.UsageError` or `turnserver.errors.ServerError`."""
 
 
 def place_of(config_path: Path | None, state_dir: Path | None) -> Place:

@@ -1,9 +1,11 @@
 """What can go wrong on the wire."""
 
+from meshturn.errors import MeshturnError
+
 __all__ = ["EncodeError", "MalformedMessage", "StunError"]
 
 
-class StunError(Exception):
+class StunError(MeshturnError):
     """The root of this package's errors."""
 
 

@@ -1,7 +1,9 @@
 """The structure of the code is a test: who may import whom, how long things may get, what is exported."""
 
 import ast
+import builtins
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -26,6 +28,9 @@ SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms",
 """The parts of signaling that are as pure as the core, but for the libraries they need; the edge touches the world."""
 
 SIGNALING_LIBRARIES = frozenset({"pydantic", "pydantic_core"})
+
+GROUND = "meshturn.errors"
+"""The root of all errors: the one module that everything may import."""
 
 ALLOWED = {
     "build_backend": ("build_backend",),
@@ -145,11 +150,11 @@ def test_imports_point_down(path: Path) -> None:
         if target.split(".")[0] not in FOLDERS:
             continue
         if allowed is not None:
-            assert within(target, allowed) or target == "turnserver", f"{name} imports {target}"
+            assert within(target, allowed) or target in {"turnserver", GROUND}, f"{name} imports {target}"
         if not name.startswith("cli"):
             assert not within(target, ("cli",)) or name == "meshturn.__main__", f"{name} imports {target}"
         if within(name, ("auth", "stun", "turnserver")):
-            assert not within(target, ("meshturn",)), f"{name} imports {target}"
+            assert not within(target, ("meshturn",)) or target == GROUND, f"{name} imports {target}"
         assert within(name, ("build_backend",)) or not within(target, ("build_backend",)), f"{name} imports {target}"
 
 
@@ -223,6 +228,25 @@ def test_loggers_have_names_of_their_own(path: Path) -> None:
             (name,) = node.args
             assert isinstance(name, ast.Constant), f"line {node.lineno}"
             assert within(str(name.value), ("meshturn",)), f"line {node.lineno}: {name.value}"
+
+
+def test_the_ground_stands_on_nothing() -> None:
+    """Importing it runs ``meshturn/__init__.py`` first, so that may load nothing of what imports the ground."""
+    command = [sys.executable, "-c", f"import sys, {GROUND}; print(*sys.modules)"]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in loaded if name.split(".")[0] in SHIPPED] == ["turnserver", "meshturn", GROUND]
+
+
+def test_errors_have_one_root() -> None:
+    """``except MeshturnError`` is for whatever a library user can meet; the command's own errors stay in `cli`."""
+    roots = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not within(name_of(path), ("build_backend", "cli")):
+                bases = [getattr(builtins, ast.unparse(base), None) for base in node.bases]
+                if bases and all(isinstance(base, type) and issubclass(base, BaseException) for base in bases):
+                    roots.append(f"{name_of(path)}.{node.name}")
+    assert roots == ["meshturn.errors.MeshturnError"]
 
 
 def test_there_is_no_import_cycle() -> None:

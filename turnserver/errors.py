@@ -1,12 +1,14 @@
 """What can go wrong outside the packet path; each error is a sentence for the person who runs the server."""
 
-__all__ = ["ConfigError", "DatapathError", "MeshturnError", "Problem", "StartupError", "UnknownNameError"]
+__all__ = ["ConfigError", "DatapathError", "Problem", "ServerError", "StartupError", "UnknownNameError"]
 
 from typing import NamedTuple
 
+from meshturn.errors import MeshturnError
 
-class MeshturnError(Exception):
-    """The root of the server's own errors."""
+
+class ServerError(MeshturnError):
+    """The root of the server's own errors: the text of each is a sentence for the person who runs it."""
 
 
 class Problem(NamedTuple):
@@ -18,7 +20,7 @@ class Problem(NamedTuple):
     allowed: str
 
 
-class ConfigError(MeshturnError):
+class ConfigError(ServerError):
     """The configuration cannot be used; carries every problem found, not just the first."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
@@ -27,7 +29,7 @@ class ConfigError(MeshturnError):
         super().__init__(f"{source}: {len(problems)} problem(s)")
 
 
-class StartupError(MeshturnError):
+class StartupError(ServerError):
     """The server cannot start; ``hint`` says what to do about it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -35,9 +37,9 @@ class StartupError(MeshturnError):
         super().__init__(message)
 
 
-class DatapathError(MeshturnError):
+class DatapathError(ServerError):
     """A relay socket could not be opened; the core tries another port, then answers 508."""
 
 
-class UnknownNameError(MeshturnError):
+class UnknownNameError(ServerError):
     """Nothing is registered under a name; the text lists the names there are."""

@@ -1,10 +1,10 @@
 """The server's own errors: sentences for the person who runs it."""
 
-from turnserver.errors import ConfigError, DatapathError, MeshturnError, Problem, StartupError
+from turnserver.errors import ConfigError, DatapathError, Problem, ServerError, StartupError
 
 
 def test_there_is_one_root() -> None:
-    assert all(issubclass(kind, MeshturnError) for kind in (ConfigError, DatapathError, StartupError))
+    assert all(issubclass(kind, ServerError) for kind in (ConfigError, DatapathError, StartupError))
 
 
 def test_a_configuration_error_carries_every_problem() -> None:

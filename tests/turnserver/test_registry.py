@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnserver.errors import MeshturnError, UnknownNameError
+from turnserver.errors import ServerError, UnknownNameError
 from turnserver.registry import Registry
 
 
@@ -24,7 +24,7 @@ def test_entries_are_found_by_name_and_listed_in_order() -> None:
 def test_an_unknown_name_is_an_error_that_says_what_is_known() -> None:
     with pytest.raises(UnknownNameError, match=r"no number 'three'; known are two, one") as caught:
         _ = registry()["three"]
-    assert isinstance(caught.value, MeshturnError)
+    assert isinstance(caught.value, ServerError)
     with pytest.raises(UnknownNameError, match="known are none"):
         _ = Registry("number")["three"]
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from meshturn.errors import MeshturnError
+
 __all__ = ["COUNTED", "MAX_FRAME", "Endpoint", "Frame", "SignalError", "back_off"]
 
 COUNTED: Final = frozenset({"desc", "cand", "reset", "restart", "update", "mod", "msg"})
@@ -25,7 +27,7 @@ _STEPS: Final = (0.3, 1.2, 2.7, 4.8, 7.0)
 _FIRST: Final = 0.5
 
 
-class SignalError(Exception):
+class SignalError(MeshturnError):
     """The server said no, or there is no server.
 
     ``code`` is one of the protocol's, or one of the client's own: ``unreachable`` (no connection), ``untrusted``

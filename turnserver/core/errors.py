@@ -3,13 +3,14 @@
 Handlers raise; `turnserver.core.server` translates, once, at the boundary.
 """
 
+from meshturn.errors import MeshturnError
 from stun.address import Address
 from stun.constants import ErrorCode
 
 __all__ = ["CoreError", "LookupPending", "Refusal", "Silence"]
 
 
-class CoreError(Exception):
+class CoreError(MeshturnError):
     """The root of the tree."""
 
 

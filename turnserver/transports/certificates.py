@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+from meshturn.errors import MeshturnError
 from turnserver.errors import StartupError
 
 __all__ = ["CertificateError", "CertificateFacts", "CertificatePair", "CertificateSource", "inspect_pair"]
@@ -58,7 +59,7 @@ class CertificateFacts(NamedTuple):
     sha256: str
 
 
-class CertificateError(Exception):
+class CertificateError(MeshturnError):
     """A pair that cannot be used; the text says why. ``early`` if it is merely not valid yet."""
 
     def __init__(self, reason: str, *, early: bool = False) -> None:

@@ -6,6 +6,7 @@ wants such a client refused, and a client that offers only ``stun.nat-discovery`
 
 from typing import Final, NamedTuple
 
+from meshturn.errors import MeshturnError
 from stun.demux import TLS_HANDSHAKE
 
 __all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "read_client_hello"]
@@ -22,7 +23,7 @@ _MAX_RECORDS: Final = 16
 """Records that it may be spread over; thousands would only be meant to keep this parser busy."""
 
 
-class NotTls(Exception):
+class NotTls(MeshturnError):
     """This is no ClientHello."""
 
 

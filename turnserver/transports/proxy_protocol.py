@@ -7,6 +7,7 @@ The header is believed only from configured addresses, which is the caller's aff
 import ipaddress
 from typing import Final, NamedTuple
 
+from meshturn.errors import MeshturnError
 from stun.address import Address
 
 __all__ = ["ProxyError", "ProxyHeader", "read_header"]
@@ -26,7 +27,7 @@ _TCP_SIZES: Final = {0x11: 4, 0x21: 16}
 """Bytes per address, by the octet for family and protocol: TCP over IPv4 and over IPv6."""
 
 
-class ProxyError(Exception):
+class ProxyError(MeshturnError):
     """What the proxy sent is no PROXY header."""
 
 

@@ -354,7 +354,7 @@ async def test_the_client_is_who_the_proxy_says(source: CertificateSource) -> No
                 end = peer if tls is None else await TlsPeer(peer).handshake()
                 await end.send(request)
             await eventually(lambda: rig.sink.frames and gateway.accepted)
-            assert rig.sink.frames[0][0].client == Address.parse("192.0.2.33", 44444)
+            assert rig.sink.frames[0][0].address == Address.parse("192.0.2.33", 44444)
             stream, _, client, _ = gateway.accepted.pop()
             assert client == Address.parse("192.0.2.33", 44444)
             stream.close()
@@ -366,7 +366,7 @@ async def test_version_2_and_the_first_message_in_one_piece() -> None:
         peer = await rig.connect()
         await peer.send(header + BINDING)
         await eventually(lambda: rig.sink.frames)
-        assert rig.sink.frames[0][0].client == Address.parse("2001:db8::7", 0x1234)
+        assert rig.sink.frames[0][0].address == Address.parse("2001:db8::7", 0x1234)
 
 
 async def test_a_proxy_that_speaks_for_itself_is_itself() -> None:
@@ -375,7 +375,7 @@ async def test_a_proxy_that_speaks_for_itself_is_itself() -> None:
         peer = await rig.connect()
         await peer.send(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00" + BINDING)
         await eventually(lambda: rig.sink.frames)
-        assert rig.sink.frames[0][0].client == peer.address
+        assert rig.sink.frames[0][0].address == peer.address
 
 
 @pytest.mark.parametrize("first", [BINDING, REQUEST, b"PROXY TCP9 1 2 3 4\r\n"], ids=repr)

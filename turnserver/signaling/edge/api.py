@@ -17,6 +17,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth.errors import InvalidCredential
+from meshturn.errors import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.signaling.edge.gate import KeyRing
@@ -113,7 +114,7 @@ class TokenRequest(BaseModel):
     once: bool = False
 
 
-class ApiError(Exception):
+class ApiError(MeshturnError):
     """An answer that is no success."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:

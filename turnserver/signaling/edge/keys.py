@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from meshturn.errors import MeshturnError
+
 __all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "read_public_keys"]
 
 MAX_KEY_FILE: Final = 65536
@@ -36,7 +38,7 @@ _CURVES: Final[Mapping[str, str]] = {"ES256": "P-256", "EdDSA": "Ed25519"}
 Verifier = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
-class UnusableKey(ValueError):
+class UnusableKey(MeshturnError, ValueError):
     """A key cannot verify room tokens; the message is a phrase that names what was found, without repeating it."""
 
 

@@ -14,6 +14,7 @@ import jwt
 from jwt.exceptions import PyJWTError
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
+from meshturn.errors import MeshturnError
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
@@ -48,7 +49,7 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 NameText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\u0000-\u001f\u007f]*$")]
 
 
-class TokenError(ValueError):
+class TokenError(MeshturnError, ValueError):
     """A token cannot be minted; the message is a sentence for a person."""
 
 
