@@ -1,6 +1,6 @@
 """What can go wrong with an identity; no error repeats a secret."""
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 __all__ = ["AuthError", "InvalidCredential", "InvalidString"]
 

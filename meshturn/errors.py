@@ -1,11 +1,33 @@
-"""The root of every error that meshturn raises on purpose; everything else in the project may import this module."""
+"""Every error that a user of the public API can meet; all of them are `meshturn.root.MeshturnError`.
 
-__all__ = ["MeshturnError"]
+On the wire
+: `StunError` is the root of `MalformedMessage` and `EncodeError`.
 
+Identities
+: `AuthError` is the root of `InvalidString` and `InvalidCredential`.
 
-class MeshturnError(Exception):
-    """The root of all errors of this package: ``except MeshturnError`` is for whatever goes wrong in it.
+Servers
+: `ServerError` is the root of `ConfigError`, `StartupError` and the rest; the text of each is a sentence for the person
+  who runs the server.
+"""
 
-    Below it, each part has a root of its own: `stun.errors.StunError` (bytes that are no message, and what befalls a
-    client), `auth.errors.AuthError` (identities), and `turnserver.errors.ServerError` (configuration and running).
-    """
+from auth.errors import AuthError, InvalidCredential, InvalidString
+from meshturn.root import MeshturnError
+from stun.errors import EncodeError, MalformedMessage, StunError
+from turnserver.errors import ConfigError, DatapathError, Problem, ServerError, StartupError, UnknownNameError
+
+__all__ = [
+    "AuthError",
+    "ConfigError",
+    "DatapathError",
+    "EncodeError",
+    "InvalidCredential",
+    "InvalidString",
+    "MalformedMessage",
+    "MeshturnError",
+    "Problem",
+    "ServerError",
+    "StartupError",
+    "StunError",
+    "UnknownNameError",
+]

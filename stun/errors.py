@@ -1,6 +1,6 @@
 """What can go wrong on the wire."""
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 __all__ = ["EncodeError", "MalformedMessage", "StunError"]
 

@@ -29,7 +29,7 @@ SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms",
 
 SIGNALING_LIBRARIES = frozenset({"pydantic", "pydantic_core"})
 
-GROUND = "meshturn.errors"
+GROUND = "meshturn.root"
 """The root of all errors: the one module that everything may import."""
 
 ALLOWED = {
@@ -246,7 +246,7 @@ def test_errors_have_one_root() -> None:
                 bases = [getattr(builtins, ast.unparse(base), None) for base in node.bases]
                 if bases and all(isinstance(base, type) and issubclass(base, BaseException) for base in bases):
                     roots.append(f"{name_of(path)}.{node.name}")
-    assert roots == ["meshturn.errors.MeshturnError"]
+    assert roots == ["meshturn.root.MeshturnError"]
 
 
 def test_there_is_no_import_cycle() -> None:

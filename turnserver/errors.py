@@ -4,7 +4,7 @@ __all__ = ["ConfigError", "DatapathError", "Problem", "ServerError", "StartupErr
 
 from typing import NamedTuple
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 
 class ServerError(MeshturnError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 __all__ = ["COUNTED", "MAX_FRAME", "Endpoint", "Frame", "SignalError", "back_off"]
 

@@ -3,7 +3,7 @@
 Handlers raise; `turnserver.core.server` translates, once, at the boundary.
 """
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from stun.address import Address
 from stun.constants import ErrorCode
 

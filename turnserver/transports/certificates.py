@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from turnserver.errors import StartupError
 
 __all__ = ["CertificateError", "CertificateFacts", "CertificatePair", "CertificateSource", "inspect_pair"]

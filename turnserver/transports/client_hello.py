@@ -6,7 +6,7 @@ wants such a client refused, and a client that offers only ``stun.nat-discovery`
 
 from typing import Final, NamedTuple
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from stun.demux import TLS_HANDSHAKE
 
 __all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "read_client_hello"]

@@ -7,7 +7,7 @@ The header is believed only from configured addresses, which is the caller's aff
 import ipaddress
 from typing import Final, NamedTuple
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from stun.address import Address
 
 __all__ = ["ProxyError", "ProxyHeader", "read_header"]

@@ -17,7 +17,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth.errors import InvalidCredential
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.signaling.edge.gate import KeyRing

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 __all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "read_public_keys"]
 

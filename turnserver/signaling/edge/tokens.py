@@ -14,7 +14,7 @@ import jwt
 from jwt.exceptions import PyJWTError
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant

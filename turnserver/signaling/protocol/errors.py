@@ -5,7 +5,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from meshturn.errors import MeshturnError
+from meshturn.root import MeshturnError
 
 __all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "ErrorCode", "Refusal"]
 
