@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: up test lint bench docs clean
+.PHONY: up test lint bench docs constraints clean
 
 up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
@@ -24,6 +24,12 @@ bench: $(VENV)/.tested
 
 docs: $(VENV)/.documented
 	$(BIN)/python -m properdocs build $(ARGS)
+
+# One universal file, for every Python and system: conf/constraints.txt with the newest versions that setup.cfg allows.
+constraints: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV_CUSTOM_COMPILE_COMMAND='make constraints' $(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
+	    --extra call --no-emit-package meshturn --output-file conf/constraints.txt setup.cfg
 
 clean:
 	rm -rf $(VENV) build site dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts

@@ -16,7 +16,6 @@ class DeadlineKind(IntEnum):
     RETRANSMISSION = 5
     LOOKUP = 6
     CONNECTION = 7
-    OPENING = 8
 
 
 class DeadlineKey(NamedTuple):

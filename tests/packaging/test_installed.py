@@ -1,0 +1,140 @@
+"""A user who has nothing but ``pip install meshturn``: every command works from there."""
+
+import json
+import re
+import shlex
+import signal
+import ssl
+import urllib.request
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.packaging.conftest import ROOT, Environment
+from turnserver import __version__
+
+UP = ("up", "--address", "127.0.0.1", "--port", "0", "--tls-port", "0", "--http-port", "0")
+
+IMPORT_ALL = """
+import importlib, meshturn, pathlib, pkgutil, sys
+names = [module.name for module in pkgutil.walk_packages(meshturn.__path__, "meshturn.")]
+for name in names:
+    importlib.import_module(name)
+root = pathlib.Path(meshturn.__file__).parent
+files = {path.relative_to(root.parent) for path in root.rglob("*.py") if path.name != "__init__.py"}
+missed = sorted(str(path) for path in files if ".".join(path.with_suffix("").parts) not in sys.modules)
+print(missed, len(names) > 100, sorted({"auth", "cli", "stun", "turnserver"} & set(sys.modules)))
+"""
+
+
+def test_the_command_and_the_module(environment: Environment) -> None:
+    """``meshturn`` and ``python -m meshturn`` are one; neither sees the checkout."""
+    assert environment.output("meshturn", "--version") == f"meshturn {__version__}\n"
+    assert environment.output("python", "-m", "meshturn", "--version") == f"meshturn {__version__}\n"
+    where = environment.output("python", "-c", "import meshturn; print(meshturn.__file__, meshturn.__version__)")
+    assert where.startswith(str(environment.folder))
+    assert where.split()[-1] == __version__
+
+
+def test_every_module_can_be_imported(environment: Environment) -> None:
+    """And none of them brings in a package by its name in the repository."""
+    assert environment.output("python", "-c", IMPORT_ALL) == "[] True []\n"
+    for name in ("auth", "cli", "stun", "turnserver"):
+        assert environment.run("python", "-c", f"import {name}").returncode != 0
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "check", "config", "credentials", "rooms", "call", "probe"])
+def test_every_command_has_help(environment: Environment, command: str) -> None:
+    assert environment.output("meshturn", command, "--help").startswith(f"Usage: meshturn {command}")
+
+
+def test_the_example_is_a_configuration(environment: Environment, tmp_path: Path) -> None:
+    """A pip user gets the commented file, and can check what they made of it."""
+    example = environment.output("meshturn", "config", "example")
+    assert example == (ROOT / "conf" / "meshturn.yml").read_text(encoding="utf-8")
+    path = tmp_path / "meshturn.yml"
+    path.write_text(example)
+    assert "the configuration is good" in environment.output("meshturn", "check", "-c", path)
+    path.write_text("listeners: [{transport: pigeon}]\n")
+    wrong = environment.run("meshturn", "check", "-c", path)
+    assert (wrong.returncode, "pigeon" in wrong.stderr, "Traceback" in wrong.stderr) == (2, True, False)
+
+
+def test_a_binding_and_a_full_probe(environment: Environment) -> None:
+    """Every way in, with the credential that `up` printed, and the line to try as it was printed."""
+    with environment.serving(*UP) as ready:
+        udp = ready["listening"][0]["port"]
+        found = json.loads(environment.output("meshturn", "probe", f"stun:127.0.0.1:{udp}", "--json"))
+        assert found["ok"] is True
+        assert [step["name"] for step in found["steps"]] == ["binding"]
+        assert "data went through the relay" in environment.output(*shlex.split(ready["probe"]))
+        password = ready["credential"]["password"]
+        for uri in ready["credential"]["uris"]:
+            trust = ["--ca-file", ready["certificate"]] if uri.startswith("turns:") else []
+            command = ["probe", uri, "--user", ready["credential"]["username"], *trust]
+            output = environment.output("meshturn", *command, MESHTURN_PASSWORD=password)
+            assert "It works: data went through the relay and came back." in output
+
+
+def _get(url: str, context: ssl.SSLContext) -> tuple[str, str]:
+    with urllib.request.urlopen(url, timeout=30, context=context) as answer:
+        return answer.headers.get_content_type(), answer.read().decode()
+
+
+def test_the_call_page_with_all_that_it_refers_to(environment: Environment) -> None:
+    """The page, and every script, style and picture that can be reached from it."""
+    with environment.serving(*UP) as ready:
+        context = ssl.create_default_context(cafile=ready["certificate"])
+        start = ready["calls"][0]
+        kind, page = _get(start, context)
+        assert kind == "text/html"
+        fetched: dict[str, str] = {}
+        wanted = {urljoin(start, found) for found in re.findall(r'(?:src|href)="([^"]+\.(?:js|css|svg))"', page)}
+        while wanted:
+            url = wanted.pop()
+            fetched[url], text = _get(url, context)
+            if url.endswith(".js"):
+                found = re.findall(r"""(?:from|import)\s*\(?\s*["'](\.[^"']+\.js)["']""", text)
+                wanted |= {urljoin(url, name) for name in found} - set(fetched)
+        names = {url.rpartition("/")[2] for url in fetched}
+        scripts = {path.name for path in (ROOT / "turnserver" / "signaling" / "page").glob("*.js")}
+        assert {name for name in names if name.endswith(".js")} == scripts
+        assert {"call.css", "icon.svg"} <= names
+        assert {fetched[url] for url in fetched if url.endswith(".js")} == {"text/javascript"}
+        assert json.loads(_get(urljoin(start, "/v1/schema.json"), context)[1])
+
+
+def test_a_token_and_a_call(environment: Environment, tmp_path: Path) -> None:
+    """Rooms that ask for tokens: mint one, and take part in a call with it, which is over the relay."""
+    config = tmp_path / "meshturn.yml"
+    secret, token = tmp_path / "secret", tmp_path / "token"
+    for path, text in ((secret, "0123456789abcdef0123456789abcdef\n"), (token, "")):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    config.write_text(f"""\
+listeners:
+  - {{transport: udp, address: 127.0.0.1, port: 0}}
+  - {{transport: shared, tls: false, address: 127.0.0.1, port: 0}}
+relay: {{addresses: [127.0.0.1]}}
+peers: {{allow: [127.0.0.0/8]}}
+auth: {{shared_secrets: [{{secret: {{file: {secret}}}}}]}}
+""")
+    with environment.serving("serve", "-c", config) as ready:
+        (page,) = [f"http://127.0.0.1:{one['port']}/" for one in ready["listening"] if one["transport"] == "tcp"]
+        refused = environment.run("meshturn", "call", "tea", "--url", page, "--duration", "1", "--allow-empty")
+        assert refused.returncode == 1
+        assert "token" in refused.stdout
+        minted = environment.output("meshturn", "rooms", "token", "tea", "--json", "-c", config)
+        token.write_text(json.loads(minted)["token"])
+        call = ["meshturn", "call", "tea", "--url", page, "--token-file", token, "--relay-only", "--stay"]
+        with (
+            environment.running(*call, "--echo", "--json") as echo,
+            environment.running(*call, "--name", "Tone") as tone,
+        ):
+            tone.until("media comes in", tone.errors)
+            assert tone.stop(signal.SIGINT) == 0
+            assert echo.stop(signal.SIGINT) == 0
+        assert "Media came in from 1 of 1 in tea." in tone.output.read_text()
+        (peer,) = json.loads(echo.output.read_text())["peers"]
+        assert (peer["name"], peer["path"]) == ("Tone", "relay")
