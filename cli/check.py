@@ -149,7 +149,7 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
 
     Raises `turnserver.errors.ConfigError` for public keys that the server would refuse.
     """
-    from turnserver.assembly import has_rooms, has_shared_listener, token_keys  # noqa: PLC0415
+    from turnserver.assembly import token_keys  # noqa: PLC0415
     from turnserver.errors import ConfigError, Problem, StartupError  # noqa: PLC0415
 
     config = loaded.config
@@ -166,9 +166,9 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
         ways.append("whoever has a token signed with what auth.shared_secrets give")
     if signaling.public_keys:
         ways.append("whoever has a token signed with a key of signaling.public_keys")
-    why = "" if has_shared_listener(config) else "there is no shared listener"
+    why = "" if config.serves_http else "there is no shared listener"
     return {
-        "served": has_rooms(config),
+        "served": config.serves_rooms,
         "why_not": "signaling.enabled is false" if not signaling.enabled else why or None,
         "who": ways,
         "room_size": signaling.room_size,

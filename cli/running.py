@@ -7,52 +7,53 @@ from typing import Any
 
 from cli.addresses import client_uris, page_urls, relay_text
 from cli.console import emit_json
-from turnserver import worker
 from turnserver.config import Config
+from turnserver.process import run
+from turnserver.server import Server
 
 __all__ = ["announce", "announce_json", "call_pages", "ready_json", "run_server"]
 
 
-def run_server(
-    config: Config, on_ready: Callable[[worker.Worker], None], reload: Callable[[], Config] | None = None
-) -> None:
+def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` is called once, when every listener is open.
 
     ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError` when the server cannot
     start.
     """
-    asyncio.run(worker.run(config, on_ready=on_ready, reload=reload))
+    asyncio.run(run(config, on_ready=on_ready, reload=reload))
 
 
-def call_pages(server: worker.Worker) -> list[str]:
+def call_pages(server: Server) -> list[str]:
     """Where a browser finds the call page (``…/call/ROOM``); empty for a server without rooms."""
-    if server.signaling is None:
+    if not server.config.serves_rooms:
         return []
-    return page_urls(server.config, client_uris(server.config, server.listening))
+    return page_urls(server.config, client_uris(server.config, server.snapshot().listening))
 
 
-def announce(server: worker.Worker) -> None:
+def announce(server: Server) -> None:
     """Write what is being listened on, one line each, and then ``ready``: for people and for scripts that wait."""
-    lines = [f"listening on {transport.label} {address}" for transport, address in server.listening]
-    lines += [f"relaying from {relay_text(relay)}" for relay in server.relays]
+    now = server.snapshot()
+    lines = [f"listening on {transport.label} {address}" for transport, address in now.listening]
+    lines += [f"relaying from {relay_text(relay)}" for relay in now.relays]
     lines += [f"calls at {page}call/ROOM" for page in call_pages(server)]
     sys.stdout.write("\n".join([*lines, "ready"]) + "\n")
     sys.stdout.flush()
 
 
-def announce_json(server: worker.Worker) -> None:
+def announce_json(server: Server) -> None:
     """The same as one line of JSON."""
     emit_json(ready_json(server), indent=None)
 
 
-def ready_json(server: worker.Worker) -> dict[str, Any]:
+def ready_json(server: Server) -> dict[str, Any]:
     """What is being listened on, and where relays are, for programs."""
+    now = server.snapshot()
     return {
         "event": "ready",
         "listening": [
             {"transport": transport.label, "address": address.host, "port": address.port}
-            for transport, address in server.listening
+            for transport, address in now.listening
         ],
-        "relays": [relay_text(relay) for relay in server.relays],
+        "relays": [relay_text(relay) for relay in now.relays],
         "pages": call_pages(server),
     }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cli.loading import Setting
     from cli.state import StateDirectory
     from turnserver.config import Config
-    from turnserver.worker import Worker
+    from turnserver.server import Server
 
 __all__ = ["Pages", "invocation", "up"]
 
@@ -198,23 +198,23 @@ def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
 
 
 def _welcome(
-    config: "Config", state: "StateDirectory", show: "Callable[[Worker, StateDirectory, Issued, str, Pages], None]"
-) -> "Callable[[Worker], None]":
+    config: "Config", state: "StateDirectory", show: "Callable[[Server, StateDirectory, Issued, str, Pages], None]"
+) -> "Callable[[Server], None]":
     """What to do once the server is ready: issue a credential for a day and show everything."""
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
     from cli.addresses import client_uris, page_urls  # noqa: PLC0415
     from cli.credential import issue  # noqa: PLC0415
     from turnserver.signaling.edge.pages import new_room  # noqa: PLC0415
 
-    def ready(server: "Worker") -> None:
+    def ready(server: "Server") -> None:
         first = config.auth.shared_secrets[0]
         secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
-        uris = client_uris(config, server.listening)
+        uris = client_uris(config, server.snapshot().listening)
         issued = issue(secret, _USER, _TTL, config.auth.separator, uris)
         pages = page_urls(config, uris)
         state.keep(issued.password, uris, pages[0] if pages else "")
         room = new_room()
-        calls = [f"{page}call/{room}" for page in pages] if server.signaling is not None else []
+        calls = [f"{page}call/{room}" for page in pages] if config.serves_rooms else []
         show(server, state, issued, _line_to_try(issued, state), Pages(pages, calls))
 
     return ready
@@ -254,7 +254,7 @@ def invocation(program: str) -> list[str]:
     return ["meshturn"] if everywhere else [str(path)]
 
 
-def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
+def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
     from cli.addresses import reach, relay_text, stun_uri  # noqa: PLC0415
     from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
@@ -271,7 +271,8 @@ def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str
     # A stun: URI cannot say TCP (RFC 7064), so the one of a TCP listener would be that of the UDP one.
     rows += [("STUN", str(stun_uri(uri))) for uri in issued.uris if uri.secure or uri.transport == "udp"]
     rows += [("page", url) for url in pages.roots]
-    rows += [("relaying from", relay_text(relay)) for relay in server.relays]
+    relays = server.snapshot().relays
+    rows += [("relaying from", relay_text(relay)) for relay in relays]
     facts(console, [*rows, ("state", str(state.path))])
     title(console, f"A credential, valid until {issued.expires}:")
     facts(console, [("username", issued.username), ("password", issued.password)])
@@ -281,7 +282,7 @@ def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str
     title(console, "In a page:")
     say(console, f"  {issued.snippet()}")
     console.print()
-    note = reach(Address(relay.external, 0).host for relay in server.relays)
+    note = reach(Address(relay.external, 0).host for relay in relays)
     if note:
         hint(console, note)
     if any(uri.secure for uri in issued.uris):
@@ -291,7 +292,7 @@ def _show(server: "Worker", state: "StateDirectory", issued: "Issued", line: str
     say(console, f"  {_line_for_more(state)}", "dim")
 
 
-def _show_json(server: "Worker", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
+def _show_json(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
     from cli.console import emit_json  # noqa: PLC0415
     from cli.running import ready_json  # noqa: PLC0415
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
-from auth.revocation import Revocable, RevokedUsers
 from auth.store import Chain, CredentialStore, StaticUsers
 from stun.address import Address
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
@@ -28,11 +27,9 @@ from turnserver.transports.udp import UdpTransport
 __all__ = [
     "api_options",
     "certificate_source",
+    "connection_limiter",
     "core_settings",
     "credential_store",
-    "has_rooms",
-    "has_shared_listener",
-    "has_stream_listener",
     "hub_settings",
     "ice_servers",
     "make_transports",
@@ -40,21 +37,6 @@ __all__ = [
     "relay_addresses",
     "token_keys",
 ]
-
-
-def has_stream_listener(config: Config) -> bool:
-    """Whether anybody can come in over TCP."""
-    return any(listener.is_stream for listener in config.listeners)
-
-
-def has_shared_listener(config: Config) -> bool:
-    """Whether there is a port that HTTP is served on."""
-    return any(listener.transport == "shared" for listener in config.listeners)
-
-
-def has_rooms(config: Config) -> bool:
-    """Whether there is signaling: rooms, their API and the call page."""
-    return config.signaling.enabled and has_shared_listener(config)
 
 
 def certificate_source(config: Config) -> CertificateSource | None:
@@ -65,10 +47,18 @@ def certificate_source(config: Config) -> CertificateSource | None:
     return CertificateSource(pairs, reload_interval=float(config.tls.reload_interval))
 
 
+def connection_limiter(config: Config) -> ConnectionLimiter:
+    """What counts the connections of all stream listeners together."""
+    return ConnectionLimiter(config.limits.connections, config.limits.connections_per_address)
+
+
 def make_transports(
-    config: Config, certificates: CertificateSource | None = None, http: HttpGateway | None = None
+    config: Config,
+    certificates: CertificateSource | None = None,
+    http: HttpGateway | None = None,
+    limiter: ConnectionLimiter | None = None,
 ) -> list[Transport]:
-    """One transport per listener and local address, not started yet; wildcards stand for every local address.
+    """One transport per listener and local address, not bound yet; wildcards stand for every local address.
 
     A socket per address knows which address a client came to, which is half of the 5-tuple. Listeners with TLS need
     ``certificates``, and shared ones ``http``.
@@ -82,7 +72,7 @@ def make_transports(
             "no listener has an address on this machine",
             "Name an address of this machine under listeners, or bring a network interface up.",
         )
-    limiter = ConnectionLimiter(config.limits.connections, config.limits.connections_per_address)
+    limiter = limiter or connection_limiter(config)
     made: list[Transport] = []
     for index, ((_, _, address), listener) in enumerate(found.items()):
         if not listener.is_stream:
@@ -144,7 +134,7 @@ def peer_policy(config: Config, relays: Sequence[RelayAddress], listeners: Seque
     )
 
 
-def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSettings:
+def core_settings(config: Config, relays: tuple[RelayAddress, ...], policy: PeerPolicy) -> CoreSettings:
     """What the core needs to know."""
     first, last = config.relay.ports
     limits = config.limits
@@ -153,7 +143,7 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSetti
         software=config.software,
         relays=relays,
         ports=PortRange(first, last),
-        policy=peer_policy(config, relays, ()),
+        policy=policy,
         strict_permissions=config.peers.strict_permissions,
         strict_expiry=config.auth.strict_expiry,
         last_channel=CHANNEL_MAX_RFC5766 if config.relay.legacy_channels else CHANNEL_MAX,
@@ -173,8 +163,8 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...]) -> CoreSetti
     )
 
 
-def credential_store(config: Config, revoked: RevokedUsers | None = None) -> CredentialStore:
-    """Static users first, then time-limited credentials; nothing of those who are ``revoked``."""
+def credential_store(config: Config) -> CredentialStore:
+    """Static users first, then time-limited credentials."""
     stores: list[CredentialStore] = []
     if config.auth.users:
         stores.append(StaticUsers({name: secret.get_secret_value() for name, secret in config.auth.users.items()}))
@@ -183,7 +173,7 @@ def credential_store(config: Config, revoked: RevokedUsers | None = None) -> Cre
             SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in config.auth.shared_secrets
         ]
         stores.append(TimeLimitedCredentials(shared, config.auth.separator))
-    return Chain(stores) if revoked is None else Revocable(Chain(stores), revoked)
+    return Chain(stores)
 
 
 def hub_settings(config: Config) -> HubSettings:

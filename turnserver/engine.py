@@ -151,9 +151,9 @@ class Engine:
     # What the worker calls
 
     def add(self, transport: Transport) -> None:
-        """Start a transport and serve its clients. Raises `StartupError` when its address cannot be used."""
-        transport.start(self)
+        """Serve the clients of a transport that has been bound."""
         self._transports[transport.listener] = transport
+        transport.serve(self)
 
     def revoke(self, user_id: str) -> int:
         """End every allocation of a user at once; gives their number."""

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
@@ -12,13 +12,31 @@ from stun.address import Address
 from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
-from turnserver.worker import Worker
+from turnserver.server import Server
+from turnserver.snapshot import LimitsView, ListenerView, Snapshot, Usage
 
-SERVER = SimpleNamespace(
-    listening=[(ClientTransport.UDP, Address.parse("::1", 3478))],
-    relays=(RelayAddress(bytes([10, 0, 0, 1]), bytes([198, 51, 100, 1])),),
-    signaling=None,
-    config=None,
+NONE = Usage(0, 0)
+NOW = Snapshot(True, 0.0, 0.0, LimitsView(NONE, NONE, NONE, NONE))
+
+
+class FixedServer:
+    """A server as far as it is asked here: a configuration, and a snapshot that says what is bound."""
+
+    def __init__(self, config: Config, now: Snapshot) -> None:
+        self.config = config
+        self.now = now
+
+    def snapshot(self) -> Snapshot:
+        return self.now
+
+
+SERVER = FixedServer(
+    Config(),
+    replace(
+        NOW,
+        listeners=(ListenerView("udp", ClientTransport.UDP, Address.parse("::1", 3478)),),
+        relays=(RelayAddress(bytes([10, 0, 0, 1]), bytes([198, 51, 100, 1])),),
+    ),
 )
 
 
@@ -49,12 +67,12 @@ def test_where_the_calls_are(capsys: pytest.CaptureFixture[str]) -> None:
         {"transport": "shared", "address": "192.0.2.5", "port": 443},
         {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080},
     ]
-    config = Config.model_construct(listeners=tuple(map(Listener.model_validate, listeners)), relay=Config().relay)
-    listening = [
-        (ClientTransport.TLS, Address.parse("192.0.2.5", 443)),
-        (ClientTransport.TCP, Address.parse("127.0.0.1", 8080)),
-    ]
-    server = SimpleNamespace(listening=listening, relays=(), signaling=object(), config=config)
+    config = Config().model_copy(update={"listeners": tuple(map(Listener.model_validate, listeners))})
+    bound = (
+        ListenerView("shared", ClientTransport.TLS, Address.parse("192.0.2.5", 443)),
+        ListenerView("shared", ClientTransport.TCP, Address.parse("127.0.0.1", 8080)),
+    )
+    server = FixedServer(config, replace(NOW, listeners=bound))
     announce(server)
     assert capsys.readouterr().out.splitlines()[2:] == [
         "calls at http://localhost:8080/call/ROOM",
@@ -70,8 +88,8 @@ def test_it_runs_until_it_is_told_to_stop() -> None:
     config = Config.model_validate({"listeners": [{"address": "127.0.0.1", "port": 0}]})
     ready: list[int] = []
 
-    def on_ready(server: Worker) -> None:
-        ready.extend(address.port for _, address in server.listening)
+    def on_ready(server: Server) -> None:
+        ready.extend(address.port for _, address in server.snapshot().listening)
         os.kill(os.getpid(), signal.SIGTERM)
 
     run_server(config, on_ready)

@@ -22,13 +22,12 @@ from auth.ephemeral import SharedSecret, mint
 from stun.address import Address
 from tests.support.certificates import issue
 from tests.support.peer import UdpPeer
-from turnserver.config import Config
 from turnserver.core.events import Event
 from turnserver.core.types import ClientTransport, Counters, Now
+from turnserver.server import Server
 from turnserver.signaling.protocol.candidates import candidate_types, relay_addresses
 from turnserver.signaling.truth.relays import PairPath, RelayTable
 from turnserver.signaling.truth.verdict import IceFailure, Side, Verdict, judge
-from turnserver.worker import Worker
 
 pytestmark = pytest.mark.interop
 
@@ -42,8 +41,8 @@ CARRIED = MESSAGES * SIZE
 KINDS = {"udp": ClientTransport.UDP, "tcp": ClientTransport.TCP, "tls": ClientTransport.TLS}
 
 
-class Server:
-    """A worker with a relay table that listens to it."""
+class Relay:
+    """A server with a relay table that observes it."""
 
     def __init__(self, **options: Any) -> None:
         self.table = RelayTable()
@@ -56,7 +55,7 @@ class Server:
             "peers": {"allow": ["127.0.0.0/8"]},
             "log": {"level": "error"},
         }
-        self.worker = Worker(Config.model_validate(defaults | options), [self])
+        self.server = Server(defaults | options, observers=[self])
 
     @property
     def now(self) -> Now:
@@ -67,11 +66,11 @@ class Server:
 
     def look(self) -> PairPath:
         """A snapshot of both ends, as the service takes one every few seconds."""
-        self.table.snapshot(self.worker.engine.allocations({A, B}), self.now)
+        self.table.snapshot(self.server.snapshot().allocations, self.now)
         return self.table.pair(A, B)
 
     def port(self, kind: str) -> int:
-        return next(address.port for listening, address in self.worker.listening if listening is KINDS[kind])
+        return next(address.port for listening, address in self.server.snapshot().listening if listening is KINDS[kind])
 
     def credentials(self, user: str, lifetime: int = 600) -> tuple[str, str]:
         return mint(SharedSecret(SECRET.encode()), user, int(time.time()) + lifetime)
@@ -98,20 +97,16 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[Server]:
-    server = Server(**options)
-    server.worker.start()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            yield server
-    finally:
-        server.worker.stop()
+async def serving(**options: Any) -> AsyncIterator[Relay]:
+    relay = Relay(**options)
+    async with relay.server, asyncio.timeout(TIMEOUT):
+        yield relay
 
 
 class Agent:
     """One end: an ICE agent with its own allocation, whose candidates go through the server's hands."""
 
-    def __init__(self, server: Server, user: str, kind: str, *, controlling: bool, relay_only: bool = True) -> None:
+    def __init__(self, server: Relay, user: str, kind: str, *, controlling: bool, relay_only: bool = True) -> None:
         self.server = server
         self.user = user
         username, password = server.credentials(user)
@@ -144,7 +139,7 @@ class Agent:
 
 
 @asynccontextmanager
-async def calling(server: Server, *kinds: str, relay_only: bool = True) -> AsyncIterator[tuple[Agent, Agent]]:
+async def calling(server: Relay, *kinds: str, relay_only: bool = True) -> AsyncIterator[tuple[Agent, Agent]]:
     one = Agent(server, A, kinds[0], controlling=True, relay_only=relay_only)
     other = Agent(server, B, kinds[-1], controlling=False, relay_only=relay_only)
     try:
@@ -266,7 +261,7 @@ async def test_kicked_in_the_middle_of_a_call() -> None:
     async with serving() as server, calling(server, "udp") as (one, other):
         await talk(one, other)
         server.look()
-        assert server.worker.engine.revoke(A) == 1
+        assert server.server.revoke(A) == 1
         path = server.look()
         assert nearly(path.bytes_ab, CARRIED)
         assert server.table.facts(A).end_reason == "revoked"
@@ -293,7 +288,7 @@ async def test_an_allocation_that_replaces_another() -> None:
 # Verdicts on allocations that really fail
 
 
-async def a_relay(server: Server, user: str = B) -> Any:
+async def a_relay(server: Relay, user: str = B) -> Any:
     return await server.endpoint(user)
 
 

@@ -15,7 +15,7 @@ from cli.loading import load_config
 from tests.support.server import TurnServerProcess
 from turnserver.config import Config
 from turnserver.log import configure
-from turnserver.worker import Worker
+from turnserver.server import Server
 
 __all__ = ["SharedServerProcess"]
 
@@ -51,15 +51,12 @@ async def serve(config: Config) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     configure(config.log)
-    worker = Worker(config)
-    assert worker.http is not None, "no shared listener"
-    worker.http.app.router.add_get("/page", page)
-    worker.http.app.router.add_get("/echo", echo)
-    worker.start()
-    try:
+    server = Server(config)
+    assert server.http is not None, "no shared listener"
+    server.http.app.router.add_get("/page", page)
+    server.http.app.router.add_get("/echo", echo)
+    async with server:
         await stopping.wait()
-    finally:
-        await worker.close()
 
 
 if __name__ == "__main__":

@@ -226,7 +226,8 @@ class StreamRig:
         self._peers: list[Peer] = []
 
     async def __aenter__(self) -> "StreamRig":
-        self.transport.start(self.sink)
+        self.transport.bind()
+        self.transport.serve(self.sink)
         return self
 
     async def __aexit__(self, *_: object) -> None:

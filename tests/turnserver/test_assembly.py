@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from auth.ephemeral import SharedSecret, mint
-from auth.revocation import RevokedUsers
 from stun.address import Address
 from tests.support.certificates import CertificatePair, issue
 from turnserver.assembly import (
@@ -15,9 +14,6 @@ from turnserver.assembly import (
     certificate_source,
     core_settings,
     credential_store,
-    has_rooms,
-    has_shared_listener,
-    has_stream_listener,
     hub_settings,
     ice_servers,
     make_transports,
@@ -26,6 +22,7 @@ from turnserver.assembly import (
     token_keys,
 )
 from turnserver.config import Config, LimitsConfig
+from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import Limits, RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
@@ -99,7 +96,7 @@ def test_every_limit_reaches_the_core() -> None:
     shared = [name for name in LimitsConfig.model_fields if hasattr(Limits(), name)]
     assert set(LimitsConfig.model_fields) - set(shared) == set(StreamOptions.__slots__) - {"proxies"}
     values = {name: 100 + index for index, name in enumerate(shared)}
-    settings = core_settings(config(limits=values), ())
+    settings = core_settings(config(limits=values), (), PeerPolicy())
     assert {name: getattr(settings.limits, name) for name in shared} == values
 
 
@@ -164,14 +161,14 @@ def test_each_way_in_is_what_it_says(pair: CertificatePair) -> None:
     source.load()
     assert [fact.kind for fact in source.facts] == ["EC"]
     assert source._interval == 7.0
-    assert (has_stream_listener(chosen), has_shared_listener(chosen)) == (True, True)
+    assert (chosen.has_streams, chosen.serves_http) == (True, True)
 
 
 def test_without_tls_no_certificates() -> None:
     chosen = config(listeners=[{"transport": "tcp", "address": "127.0.0.1"}])
     assert certificate_source(chosen) is None
-    assert (has_stream_listener(chosen), has_shared_listener(chosen)) == (True, False)
-    assert not has_stream_listener(config())
+    assert (chosen.has_streams, chosen.serves_http) == (True, False)
+    assert not config().has_streams
 
 
 def test_stream_listeners_on_wildcards() -> None:
@@ -190,7 +187,7 @@ def test_switches_and_names_reach_the_core() -> None:
         peers={"strict_permissions": True},
         auth={"strict_expiry": True},
     )
-    settings = core_settings(chosen, (RelayAddress(LOOPBACK, LOOPBACK),))
+    settings = core_settings(chosen, (RelayAddress(LOOPBACK, LOOPBACK),), PeerPolicy())
     assert (settings.realm, settings.software) == ("example.org", "")
     assert (settings.ports.first, settings.ports.last) == (50000, 50100)
     assert settings.last_channel == 0x7FFF
@@ -235,9 +232,9 @@ PLAIN = {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 80
 
 def test_where_there_are_rooms() -> None:
     """On shared listeners, unless they are not wanted."""
-    assert has_rooms(config(listeners=[PLAIN]))
-    assert not has_rooms(config(listeners=[PLAIN], signaling={"enabled": False}))
-    assert not has_rooms(config())
+    assert config(listeners=[PLAIN]).serves_rooms
+    assert not config(listeners=[PLAIN], signaling={"enabled": False}).serves_rooms
+    assert not config().serves_rooms
 
 
 def test_every_option_of_rooms_arrives() -> None:
@@ -302,13 +299,3 @@ def test_keys_of_the_api_arrive() -> None:
     assert (options.api_keys, options.admin_keys) == ({"app": "a" * 20}, {"ops": "b" * 20})
     assert list(options.origins) == ["https://app.example.org"]
     assert "a" * 20 not in repr(options)
-
-
-def test_the_revoked_are_not_known() -> None:
-    """Until the revocation ends."""
-    revoked = RevokedUsers()
-    store = credential_store(config(auth={"shared_secrets": ["the first secret of this test"]}), revoked)
-    username, _ = mint(SharedSecret(b"the first secret of this test"), "hash.peer", 2000)
-    assert store.find(username, "meshturn", 1000.0)
-    revoked.revoke("hash.peer", 2000.0)
-    assert not store.find(username, "meshturn", 1000.0)

@@ -56,7 +56,7 @@ class MemoryTransport:
         self.paths: dict[FiveTuple, MemoryPath] = {}
         self.closed = False
 
-    def start(self, sink: FrameSink) -> None:
+    def serve(self, sink: FrameSink) -> None:
         self.sink = sink
 
     def path(self, client: FiveTuple) -> MemoryPath:

@@ -35,7 +35,7 @@ class MemoryStreams:
         self.log: list[tuple[Any, ...]] = []
         self.gone: set[FiveTuple] = set()
 
-    def start(self, sink: FrameSink) -> None:
+    def serve(self, sink: FrameSink) -> None:
         self.sink = sink
 
     def path(self, client: FiveTuple) -> None:

@@ -1,6 +1,7 @@
 """The configuration: one schema, read from a file and the environment, with every problem told at once."""
 
-from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load
+from turnserver.config.changes import Changes, take_over
+from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load, load_mapping
 from turnserver.config.models import (
     AuthConfig,
     CertificateConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "AuthConfig",
     "CertificateConfig",
+    "Changes",
     "Config",
     "LimitsConfig",
     "Listener",
@@ -36,6 +38,8 @@ __all__ = [
     "TlsConfig",
     "json_schema",
     "load",
+    "load_mapping",
     "reference",
     "show",
+    "take_over",
 ]

@@ -17,7 +17,7 @@ from turnserver.config.models import CertificateConfig, Config, Listener, Sectio
 from turnserver.config.values import Rule, kind_of
 from turnserver.errors import ConfigError, Problem
 
-__all__ = ["MAX_FILE_BYTES", "MAX_PROBLEMS", "Loaded", "load"]
+__all__ = ["MAX_FILE_BYTES", "MAX_PROBLEMS", "Loaded", "load", "load_mapping"]
 
 MAX_FILE_BYTES = 2**20
 """The largest configuration file that is read."""
@@ -89,6 +89,30 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     if mode & stat.S_IROTH and _has_literal_secrets(document.data):
         reading.context.warnings.append(f"Everybody on this host can read {source}, and there are secrets in it.")
     return Loaded(config, source, tuple(reading.context.warnings))
+
+
+def load_mapping(options: Mapping[str, Any], source: str = "configuration") -> Loaded:
+    """Validate a configuration that a program has put together, as if it had been read from a file.
+
+    Raises ConfigError with every problem. The environment is not looked at: ``{env: NAME}`` finds nothing. Relative
+    paths start at the working directory.
+    """
+    data = _plain(options)
+    reading = _Reading(source, Document(), Overlay(data), Context(directory=Path.cwd()))
+    problems: list[Problem] = []
+    config = _validate(reading, problems)
+    if problems or config is None:
+        raise ConfigError(source, _in_order(problems))
+    return Loaded(config, source, tuple(reading.context.warnings))
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as a file would give them; single values stay what they are."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list) or type(value) is tuple:
+        return [_plain(item) for item in value]
+    return value
 
 
 def _has_literal_secrets(data: Any) -> bool:

@@ -23,6 +23,7 @@ from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
+    LIVE,
     Address,
     Boolean,
     Endpoint,
@@ -336,11 +337,11 @@ class SharedSecretConfig(Section):
 class AuthConfig(Section):
     """Who may relay. Without users and shared secrets nobody may, and the server answers STUN Binding only."""
 
-    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True)] = Field(
+    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True), LIVE] = Field(
         default={},
         description="Users with a password that does not expire: name → secret.",
     )
-    shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS)] = Field(
+    shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS), LIVE] = Field(
         default=(),
         description="Secrets that mint time-limited credentials, as `meshturn credentials issue` and the TURN REST "
         "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
@@ -369,12 +370,12 @@ class PeersConfig(Section):
     and the server's own listeners, are refused without being listed.
     """
 
-    allow: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+    allow: Annotated[tuple[Network, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
         description="Networks that are allowed although they are not public. Careful: whoever has a credential can "
         "reach every host there by UDP, through this server.",
     )
-    deny: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+    deny: Annotated[tuple[Network, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
         description="Networks that are refused as well. What is in both lists is refused.",
     )
@@ -476,11 +477,11 @@ class LimitsConfig(Section):
 class LogConfig(Section):
     """What is written to standard error."""
 
-    level: Annotated[Level, choice(Level)] = Field(
+    level: Annotated[Level, choice(Level), LIVE] = Field(
         default="info",
         description="The least level that is written. `debug` includes every refused peer.",
     )
-    format: Annotated[Format, choice(Format)] = Field(
+    format: Annotated[Format, choice(Format), LIVE] = Field(
         default="text",
         description="Lines for people, or one JSON object a line for programs.",
     )
@@ -524,6 +525,21 @@ class Config(Section):
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
 
+    @property
+    def has_streams(self) -> bool:
+        """Whether anybody can come in over TCP."""
+        return any(listener.is_stream for listener in self.listeners)
+
+    @property
+    def serves_http(self) -> bool:
+        """Whether there is a port that HTTP is served on."""
+        return any(listener.transport == "shared" for listener in self.listeners)
+
+    @property
+    def serves_rooms(self) -> bool:
+        """Whether there is signaling: rooms, their API and the call page."""
+        return self.signaling.enabled and self.serves_http
+
     @model_validator(mode="after")
     def _tls_has_certificates(self, info: ValidationInfo) -> Self:
         for index, listener in enumerate(self.listeners):
@@ -542,7 +558,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _rooms_work(self, info: ValidationInfo) -> Self:
-        served = any(listener.transport == "shared" for listener in self.listeners)
-        for sentence in warn_of_rooms(self.signaling, served=served, shared_secrets=bool(self.auth.shared_secrets)):
+        for sentence in warn_of_rooms(
+            self.signaling, served=self.serves_http, shared_secrets=bool(self.auth.shared_secrets)
+        ):
             warn(info, sentence)
         return self

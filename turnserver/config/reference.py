@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from turnserver.config.changes import is_live
 from turnserver.config.environment import OTHER_VARIABLES, PREFIX
 from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
 from turnserver.config.secret import MASK, Secret
@@ -61,6 +62,9 @@ between its parts, as in `{PREFIX}REALM=example.org` or `{PREFIX}RELAY__PORTS=50
 this prefix that is no option is an error. {" and ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} belong to
 the command line.
 
+**Changes** marked `live` are taken by a running server when it reads the file again (SIGHUP); the others wait for a
+restart, and the log names those that do. What is in a list or a mapping (`listeners[]`) changes with it as a whole.
+
 The YAML is plain: no anchors, aliases and tags, and only `true` and `false` are switches. Addresses that start with a
 colon need quotes (`"::"`).
 """
@@ -74,15 +78,11 @@ def reference() -> str:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             parts.append(_table(f"`{name}`", info.annotation, defaults[name], f"{name}."))
         if name == "listeners":
-            parts.append(_table("`listeners`", Listener, _field_defaults(Listener), "listeners[]."))
+            parts.append(_items_table("listeners", Listener))
         if name == "tls":
-            prefix = "tls.certificates[]."
-            parts.append(_table("`tls.certificates`", CertificateConfig, _field_defaults(CertificateConfig), prefix))
+            parts.append(_items_table("tls.certificates", CertificateConfig))
         if name == "auth":
-            prefix = "auth.shared_secrets[]."
-            parts.append(
-                _table("`auth.shared_secrets`", SharedSecretConfig, _field_defaults(SharedSecretConfig), prefix)
-            )
+            parts.append(_items_table("auth.shared_secrets", SharedSecretConfig))
     return "\n".join(parts)
 
 
@@ -90,12 +90,32 @@ def _field_defaults(section: type[BaseModel]) -> dict[str, Any]:
     return {name: info.default for name, info in section.model_fields.items() if not info.is_required()}
 
 
-def _table(title: str, section: type[BaseModel], defaults: Mapping[str, Any], prefix: str) -> str:
+def _items_table(path: str, section: type[Section]) -> str:
+    """The table of a list's items, which change with the list."""
+    info = _field_at(path)
+    return _table(f"`{path}`", section, _field_defaults(section), f"{path}[].", _change(info))
+
+
+def _field_at(path: str) -> FieldInfo:
+    section: type[BaseModel] = Config
+    *above, name = path.split(".")
+    for part in above:
+        annotation = section.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            section = annotation
+    return section.model_fields[name]
+
+
+def _table(
+    title: str, section: type[BaseModel], defaults: Mapping[str, Any], prefix: str, change: str | None = None
+) -> str:
+    """One table; ``change`` is said of every option, if it is not to be found with each."""
     rows = [
-        f"| `{prefix}{name}` | {_type_of(info)} | {_default(info, defaults, name)} | {_cell(info.description or '')} |"
+        f"| `{prefix}{name}` | {_type_of(info)} | {_default(info, defaults, name)} | "
+        f"{change or _change(info)} | {_cell(info.description or '')} |"
         for name, info in section.model_fields.items()
     ]
-    head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    head = ["| key | type | default | change | meaning |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([f"## {title}", "", inspect.cleandoc(section.__doc__ or ""), "", *head, *rows, ""])
 
 
@@ -109,6 +129,13 @@ def _default(info: FieldInfo, defaults: Mapping[str, Any], name: str) -> str:
         return varies.how
     text = yaml.safe_dump(defaults[name], default_flow_style=True, sort_keys=False, width=1000)
     return f"`{_cell(text.strip().removesuffix('...').strip())}`"
+
+
+def _change(info: FieldInfo) -> str:
+    """When a change of an option comes into force; a section's options each say it."""
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+        return "see below"
+    return "live" if is_live(info) else "restart"
 
 
 def _type_of(info: FieldInfo) -> str:

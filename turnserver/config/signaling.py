@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from turnserver.config.context import Finding, report, warn
 from turnserver.config.secret import Secret
 from turnserver.config.section import Section
-from turnserver.config.values import Boolean, FilePath, Rule, Sized, choice, duration, integer
+from turnserver.config.values import LIVE, Boolean, FilePath, Rule, Sized, choice, duration, integer
 
 __all__ = ["SHORT_KEY", "IceUrl", "KeyName", "Origin", "SignalingConfig", "warn_of_rooms"]
 
@@ -144,27 +144,27 @@ class SignalingConfig(Section):
         description="Let anybody who knows the name of a room join it, without a token. Whoever does can relay through "
         "this server, so this is for private networks and for trying.",
     )
-    origins: Annotated[tuple[Origin, ...], Sized(MAX_ORIGINS)] = Field(
+    origins: Annotated[tuple[Origin, ...], Sized(MAX_ORIGINS), LIVE] = Field(
         default=(),
         description="Origins of pages elsewhere that may use the rooms and the API (`https://app.example.org`), or "
         '`"*"` for every page. Pages of this server always may, and programs that are no browsers are not asked.',
     )
-    key: Secret | None = Field(
+    key: Annotated[Secret | None, LIVE] = Field(
         default=None,
         description="The secret that signs room tokens (HS256), at least 32 bytes. Without one, keys are derived from "
         "`auth.shared_secrets`: the first one signs, all are accepted.",
     )
-    public_keys: Annotated[tuple[FilePath, ...], Sized(MAX_PUBLIC_KEYS)] = Field(
+    public_keys: Annotated[tuple[FilePath, ...], Sized(MAX_PUBLIC_KEYS), LIVE] = Field(
         default=(),
         description="Files with public keys of others who sign room tokens: PEM, or a JSON Web Key Set (RFC 7517). RSA "
         "keys are for RS256, P-256 keys for ES256, Ed25519 keys for EdDSA; no other algorithm is taken.",
     )
-    api_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True)] = Field(
+    api_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
         description="Keys of programs that may ask for TURN credentials (`GET /v1/turn`) and room tokens "
         "(`POST /v1/tokens`): name → secret. The name stands in the log, the secret nowhere.",
     )
-    admin_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True)] = Field(
+    admin_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
         description="Keys of those who may do that and also see rooms, close them and remove people from them "
         "(`/v1/rooms`, `meshturn rooms`): name → secret.",
@@ -178,17 +178,17 @@ class SignalingConfig(Section):
         default=1000,
         description="Rooms there are at once, at most.",
     )
-    credential_lifetime: Annotated[int, duration(10, 86400)] = Field(
+    credential_lifetime: Annotated[int, duration(10, 86400), LIVE] = Field(
         default=600,
         description="How long the TURN credentials of participants can begin to relay. They are replaced in time as "
         "long as somebody is in the room, and what runs already is not ended, so short is good.",
     )
-    policy: Annotated[Policy, choice(Policy)] = Field(
+    policy: Annotated[Policy, choice(Policy), LIVE] = Field(
         default="all",
         description="Which paths participants may take: `all`, or `relay` for through this server only, which hides "
         "their addresses from one another.",
     )
-    urls: Annotated[tuple[IceUrl, ...], Sized(MAX_URLS)] = Field(
+    urls: Annotated[tuple[IceUrl, ...], Sized(MAX_URLS), LIVE] = Field(
         default=(),
         description="The STUN and TURN URLs that participants are given. Without any, those of the listeners, with the "
         "host by which a participant reached the server; behind a proxy or a CDN that host is not the one for TURN.",

@@ -21,10 +21,12 @@ from auth.keys import opaque_string
 from turnserver.config.context import Context, refuse, warn
 
 __all__ = [
+    "LIVE",
     "Address",
     "Boolean",
     "Endpoint",
     "FilePath",
+    "Live",
     "Network",
     "PortRange",
     "PrivateFilePath",
@@ -155,6 +157,17 @@ class Varies:
     """Marks an option whose default depends on others; ``how`` stands in the reference page in its place."""
 
     how: str
+
+
+@dataclass(frozen=True)
+class Live:
+    """Marks an option whose change a running server takes (SIGHUP, `turnserver.server.Server.reload`).
+
+    Every other one waits for a restart.
+    """
+
+
+LIVE = Live()
 
 
 def _identity(value: T) -> T:

@@ -33,7 +33,7 @@ from turnserver.core.request import Request
 from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.settings import CoreSettings
 from turnserver.core.state import CoreState
-from turnserver.core.types import AllocationView, FiveTuple, Now, RelayId
+from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayId
 
 __all__ = ["UNDERSTOOD", "TurnCore"]
 
@@ -222,6 +222,10 @@ class TurnCore:
         Asking for a few users costs by what those have, not by what there is.
         """
         return [view_of(allocation) for allocation in self.state.live_allocations(user_ids)]
+
+    def totals(self) -> CoreTotals:
+        """How much there is now of what has a limit."""
+        return CoreTotals(self.state.quota.total, len(self._lookups), len(self.state.tcp.by_id))
 
     # Time
 

@@ -11,7 +11,17 @@ from typing import NamedTuple, NewType
 from stun.address import Address
 from stun.constants import TransportProtocol
 
-__all__ = ["AllocationView", "ClientTransport", "Counters", "FiveTuple", "Now", "RelayId", "Route", "TransportTraits"]
+__all__ = [
+    "AllocationView",
+    "ClientTransport",
+    "CoreTotals",
+    "Counters",
+    "FiveTuple",
+    "Now",
+    "RelayId",
+    "Route",
+    "TransportTraits",
+]
 
 RelayId = NewType("RelayId", int)
 """Names one relay socket for its whole life; never used again in the same process."""
@@ -112,6 +122,14 @@ class Counters(NamedTuple):
     packets_to_client: int = 0
     bytes_to_client: int = 0
     dropped: int = 0
+
+
+class CoreTotals(NamedTuple):
+    """How much the core holds now; ``allocations`` counts those too that are about to open."""
+
+    allocations: int = 0
+    pending_lookups: int = 0
+    peer_connections: int = 0
 
 
 class AllocationView(NamedTuple):

@@ -130,6 +130,8 @@ class StreamRelaySink(Protocol):
 class StreamRelays(Protocol):
     """TCP relays: they listen, connect to peers, and splice peers' connections with clients'."""
 
+    name: str
+
     def attach(self, sink: StreamRelaySink) -> None:
         """Called once, inside the running event loop, before anything else."""
 

@@ -70,6 +70,8 @@ class _Link:
 class TcpRelays:
     """TCP relays on the running loop; see `turnserver.relay.base.StreamRelays`."""
 
+    name = "tcp"
+
     def __init__(self) -> None:
         self._listeners: dict[RelayId, _Listener] = {}
         self._links: dict[int, _Link] = {}

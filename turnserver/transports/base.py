@@ -60,8 +60,9 @@ class FrameSink(Protocol):
 
 
 class Transport(Protocol):
-    """One listener."""
+    """One listener; ``name`` is its word in the configuration, ``kind`` what it is to TURN clients."""
 
+    name: str
     kind: ClientTransport
     listener: int
     address: Address
@@ -70,11 +71,19 @@ class Transport(Protocol):
     def counters(self) -> TransportCounters:
         """What the listener has carried since it was started."""
 
-    def start(self, sink: FrameSink) -> None:
-        """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+    @property
+    def connections(self) -> int:
+        """Clients that have a connection here now; 0 where there are no connections."""
 
-        Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
+    def bind(self) -> None:
+        """Take the address, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+
+        What comes in waits in the system until `serve`. Raises `turnserver.errors.StartupError` with one sentence and a
+        hint when the address cannot be used.
         """
+
+    def serve(self, sink: FrameSink) -> None:
+        """Begin to serve clients; after `bind`."""
 
     def path(self, client: FiveTuple) -> Path | None:
         """The path of a client, made if need be; None when its connection has gone."""
@@ -89,7 +98,7 @@ class Transport(Protocol):
         """Close a client's connection; a datagram transport ignores it."""
 
     def close(self) -> None:
-        """Stop listening and drop every path."""
+        """Stop listening and drop every path; whether or not it has been bound or has served."""
 
 
 class ConnectedTransport(Transport, Protocol):

@@ -83,6 +83,7 @@ class StreamTransport:
         limiter: ConnectionLimiter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.name = kind.label if http is None else "shared"
         self.kind = kind
         self.listener = listener
         self.address = address
@@ -122,34 +123,38 @@ class StreamTransport:
 
     # The listener
 
-    def start(self, sink: FrameSink) -> None:
-        """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+    def bind(self) -> None:
+        """Take the address, inside the running loop; sets ``address`` (the port, if 0 was asked for).
 
-        Raises `turnserver.errors.StartupError` with one sentence and a hint when the address, or a certificate, cannot
-        be used.
+        Connections wait in the system's queue until `serve`. Raises `turnserver.errors.StartupError` with one sentence
+        and a hint when the address, or a certificate, cannot be used.
         """
         if self.tls is not None:
             self.tls.start()
         try:
-            sock = bind_tcp(self.address)
+            self._socket = bind_tcp(self.address)
         except OSError as error:
             raise startup_error("TCP", self.address, error) from error
+        self.address = from_sockaddr(self._socket.getsockname())
+
+    def serve(self, sink: FrameSink) -> None:
+        """Begin to accept, inside the running loop. Raises RuntimeError unless the address has been bound."""
+        if self._socket is None:
+            raise RuntimeError("a listener is bound first")
         self.sink = sink
-        self._socket = sock
-        self.address = from_sockaddr(sock.getsockname())
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock.fileno(), self._accept)
+        self._loop.add_reader(self._socket.fileno(), self._accept)
         self._timer = self._loop.call_later(SWEEP_INTERVAL, self._tick)
 
     def close(self) -> None:
         """Stop listening and drop every connection; `FrameSink.client_gone` is not called."""
         if self._socket is None:
             return
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
         if self._timer is not None:
             self._timer.cancel()
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._socket = None
         for opening in list(self._openings):
             opening.stream.close()
         for connection in list(self._connections.values()):

@@ -61,6 +61,7 @@ class UdpTransport:
     monotonic clock, in seconds, that the expiry of a hop is measured on.
     """
 
+    name = "udp"
     kind = ClientTransport.UDP
 
     def __init__(
@@ -94,8 +95,13 @@ class UdpTransport:
             self._packets_in, self._bytes_in, out.packets_out, out.bytes_out, self._dropped + out.dropped
         )
 
-    def start(self, sink: FrameSink) -> None:
-        """Begin to listen, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+    @property
+    def connections(self) -> int:
+        """None, ever."""
+        return 0
+
+    def bind(self) -> None:
+        """Take the address; sets ``address`` (the port, if 0 was asked for).
 
         Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
         """
@@ -105,13 +111,19 @@ class UdpTransport:
             )
         except OSError as error:
             raise startup_error("UDP", self.address, error) from error
-        self._sink = sink
         self._socket = UdpSocket(sock)
-        receiver = open_receiver(sock.family, LISTENER_BURST)
-        self._open = True
         self.address = from_sockaddr(sock.getsockname())
+
+    def serve(self, sink: FrameSink) -> None:
+        """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""
+        socket = self._socket
+        if socket is None:
+            raise RuntimeError("a listener is bound first")
+        self._sink = sink
+        self._open = True
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock.fileno(), self._drain, self._socket, receiver)
+        receiver = open_receiver(socket.sock.family, LISTENER_BURST)
+        self._loop.add_reader(socket.fd, self._drain, socket, receiver)
 
     def path(self, client: FiveTuple) -> UdpPath | None:
         """The path of a client, made if need be; None before the start and after the end."""
@@ -136,12 +148,14 @@ class UdpTransport:
 
     def close(self) -> None:
         """Stop listening and drop every path; the counters stay."""
-        if self._socket is None or not self._open:
+        socket = self._socket
+        if socket is None or socket.fd < 0:
             return
-        self._open = False
-        self._paths.clear()
-        self._loop.remove_reader(self._socket.sock.fileno())
-        self._socket.close()
+        if self._open:
+            self._open = False
+            self._paths.clear()
+            self._loop.remove_reader(socket.fd)
+        socket.close()
 
     def _drain(self, socket: UdpSocket, receiver: Receiver) -> None:
         """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink."""

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from turnserver.config import CertificateConfig, Config, Listener, SharedSecretConfig, json_schema, reference, show
+from turnserver.config.changes import is_live
 from turnserver.config.models import Section
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
@@ -32,9 +33,21 @@ def test_page_has_every_option_once() -> None:
     assert {key: page.count(f"| `{key}` |") for key in all_keys()} == dict.fromkeys(all_keys(), 1)
 
 
-def test_every_row_of_the_page_has_four_cells() -> None:
+def test_every_row_of_the_page_has_five_cells() -> None:
     rows = [line for line in reference().splitlines() if line.startswith("|")]
-    assert {line.replace("\\|", "").count("|") for line in rows} == {5}
+    assert {line.replace("\\|", "").count("|") for line in rows} == {6}
+
+
+def test_the_page_says_what_a_running_server_takes() -> None:
+    """As the schema does; what is in a list goes with the list."""
+    found = {row.split(" | ")[0].strip("| `"): row.split(" | ")[3] for row in reference().splitlines() if "| `" in row}
+    for name, info in Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            assert found[name] == "see below"
+            for inner, field in info.annotation.model_fields.items():
+                assert found[f"{name}.{inner}"] == ("live" if is_live(field) else "restart")
+    assert found["auth.shared_secrets[].hash"] == "live"
+    assert found["listeners[].port"] == "restart"
 
 
 def test_show_is_the_whole_configuration_without_secrets() -> None:

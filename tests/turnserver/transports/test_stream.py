@@ -45,7 +45,7 @@ def test_it_is_a_transport() -> None:
 async def test_a_port_in_use_is_a_startup_error(rig: StreamRig) -> None:
     other = StreamTransport(1, rig.transport.address, kind=ClientTransport.TCP)
     with pytest.raises(StartupError, match="already in use") as caught:
-        other.start(RecordingSink())
+        other.bind()
     assert "ss -ltnp" in caught.value.hint
 
 
@@ -53,7 +53,7 @@ async def test_a_bad_certificate_is_a_startup_error(tmp_path: Path) -> None:
     source = CertificateSource([(tmp_path / "missing.crt", tmp_path / "missing.key")])
     transport = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TLS, tls=source)
     with pytest.raises(StartupError, match="cannot be read"):
-        transport.start(RecordingSink())
+        transport.bind()
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
@@ -191,7 +191,8 @@ async def test_one_timer_looks_at_all_of_them(monkeypatch: pytest.MonkeyPatch) -
             patch.setattr(loop, "call_later", counted)
             rig.transport.close()
             other = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP, clock=rig.clock)
-            other.start(rig.sink)
+            other.bind()
+            other.serve(rig.sink)
             assert len(timers) == 1
             tick = timers[0]
             tick()  # type: ignore[operator]
@@ -416,3 +417,25 @@ async def test_a_client_that_never_reads_costs_so_much_and_no_more(secured: bool
                 assert await good.read(20) == ANSWER
         assert connection.queued > 90_000
         assert rig.transport.counters.dropped > 0
+
+
+async def test_who_connects_before_it_serves_waits() -> None:
+    """The address is known once it is bound, and connections wait in the system's queue."""
+    transport, sink = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP), RecordingSink()
+    with pytest.raises(RuntimeError):
+        transport.serve(sink)
+    transport.bind()
+    with socket.create_connection((transport.address.host, transport.address.port), 10) as client:
+        client.sendall(BINDING)
+        transport.serve(sink)
+        await eventually(lambda: sink.frames)
+        transport.close()
+
+
+async def test_one_that_is_bound_and_never_serves_gives_its_port_back() -> None:
+    transport = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP)
+    transport.bind()
+    transport.close()
+    again = StreamTransport(0, transport.address, kind=ClientTransport.TCP)
+    again.bind()
+    again.close()

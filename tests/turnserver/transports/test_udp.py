@@ -42,7 +42,8 @@ class World:
         self.clock = HandClock()
         self.sink = RecordingSink()
         self.listener = UdpTransport(3, Address.parse(host, 0), tos=tos, clock=self.clock)
-        self.listener.start(self.sink)
+        self.listener.bind()
+        self.listener.serve(self.sink)
         self.address = self.listener.address
 
     def five_tuple(self, client: UdpPeer) -> FiveTuple:
@@ -424,7 +425,7 @@ async def test_a_port_in_use_is_one_sentence_and_a_hint(host: str) -> None:
     """A failed start says what to do."""
     with UdpPeer(host) as taken:
         with pytest.raises(StartupError) as caught:
-            UdpTransport(0, taken.address).start(RecordingSink())
+            UdpTransport(0, taken.address).bind()
         assert str(caught.value) == f"UDP {taken.address} is already in use."
         assert f"sport = :{taken.address.port}" in caught.value.hint
 
@@ -433,7 +434,7 @@ async def test_a_port_in_use_is_one_sentence_and_a_hint(host: str) -> None:
 async def test_an_address_of_another_machine_is_one_sentence_and_a_hint(elsewhere: str) -> None:
     """A failed start says what to do."""
     with pytest.raises(StartupError, match=r"is not an address of this machine\.$") as caught:
-        UdpTransport(0, Address.parse(elsewhere, 3478)).start(RecordingSink())
+        UdpTransport(0, Address.parse(elsewhere, 3478)).bind()
     assert elsewhere in str(caught.value)
     assert "ip address" in caught.value.hint
 
@@ -456,7 +457,7 @@ def unprivileged() -> Iterator[None]:
 async def test_a_privileged_port_is_one_sentence_and_a_hint(host: str) -> None:
     """A failed start says what to do."""
     with unprivileged(), pytest.raises(StartupError, match="privileged port") as caught:
-        UdpTransport(0, Address.parse(host, 7)).start(RecordingSink())
+        UdpTransport(0, Address.parse(host, 7)).bind()
     assert "1024" in caught.value.hint
     assert "CAP_NET_BIND_SERVICE" in caught.value.hint
 
@@ -475,7 +476,7 @@ async def test_other_failures_are_one_sentence_and_a_hint(
     """A family the machine lacks, and what nobody foresaw."""
     monkeypatch.setattr(socket, "socket", raising(OSError(number, os.strerror(number))))
     with pytest.raises(StartupError, match=sentence) as caught:
-        UdpTransport(0, Address.parse(host, 3478)).start(RecordingSink())
+        UdpTransport(0, Address.parse(host, 3478)).bind()
     assert hint in caught.value.hint
 
 
@@ -484,3 +485,28 @@ def raising(error: OSError) -> Callable[..., socket.socket]:
         raise error
 
     return fail
+
+
+async def test_what_comes_before_it_serves_waits(host: str) -> None:
+    """The address is known once it is bound, and no datagram is lost until there is somebody to give it to."""
+    listener, sink = UdpTransport(0, Address.parse(host, 0)), RecordingSink()
+    with pytest.raises(RuntimeError):
+        listener.serve(sink)
+    listener.bind()
+    assert listener.address.port
+    with UdpPeer(host) as client:
+        client.send(STUN, listener.address)
+        listener.serve(sink)
+        _, frame = await sink.next()
+        assert frame == STUN
+        listener.close()
+
+
+async def test_one_that_is_bound_and_never_serves_gives_its_port_back(host: str) -> None:
+    listener = UdpTransport(0, Address.parse(host, 0))
+    listener.bind()
+    listener.close()
+    again = UdpTransport(0, listener.address)
+    again.bind()
+    again.close()
+    again.close()

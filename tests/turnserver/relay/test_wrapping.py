@@ -1,0 +1,86 @@
+"""Datapaths in front of another: what nobody changes goes on as it came."""
+
+import inspect
+
+from stun.address import Address
+from tests.support.datapath_world import MemoryClients, RecordingSink, client
+from turnserver.core.types import Counters, RelayId, Route
+from turnserver.errors import DatapathError
+from turnserver.relay.base import Datapath, StreamRelays
+from turnserver.relay.null import Call, NullDatapath
+from turnserver.relay.wrapping import WrappingDatapath, WrappingStreamRelays
+
+RELAY = RelayId(7)
+BIND = Address.parse("192.0.2.1", 50000)
+PEER = Address.parse("192.0.2.9", 9)
+
+
+def test_every_call_goes_on() -> None:
+    inner = NullDatapath()
+    wrapped: Datapath = WrappingDatapath(WrappingDatapath(inner))
+    sink, clients = RecordingSink(), MemoryClients()
+    route = Route(client(), 0x4000, RELAY, PEER, 5.0)
+    wrapped.attach(sink, clients)
+    wrapped.open_relay(RELAY, BIND)
+    wrapped.add_route(route)
+    wrapped.allow_peer(RELAY, PEER.ip, 5.0)
+    wrapped.send_to_peer(RELAY, PEER, b"x", True)
+    wrapped.forbid_peer(RELAY, PEER.ip)
+    wrapped.remove_route(client(), 0x4000)
+    assert wrapped.counters(RELAY) == Counters()
+    wrapped.close_relay(RELAY)
+    wrapped.close()
+    assert wrapped.name == "null"
+    assert inner.calls == [
+        Call("attach", (sink, clients)),
+        Call("open_relay", (RELAY, BIND)),
+        Call("add_route", (route,)),
+        Call("allow_peer", (RELAY, PEER.ip, 5.0)),
+        Call("send_to_peer", (RELAY, PEER, b"x", True)),
+        Call("forbid_peer", (RELAY, PEER.ip)),
+        Call("remove_route", (client(), 0x4000)),
+        Call("close_relay", (RELAY,)),
+        Call("close", ()),
+    ]
+
+
+class Remembering:
+    """Stands for TCP relays: keeps the calls, and gives something back."""
+
+    name = "remembering"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[object, ...]]] = []
+
+    def __getattr__(self, name: str) -> object:
+        def call(*arguments: object) -> str:
+            self.calls.append((name, arguments))
+            return f"of {name}"
+
+        return call
+
+
+def test_every_call_for_tcp_relays_goes_on() -> None:
+    """With its arguments, and what comes back for it comes back."""
+    inner = Remembering()
+    wrapped = WrappingStreamRelays(inner)
+    methods = [name for name, _ in inspect.getmembers(StreamRelays, inspect.isfunction) if not name.startswith("_")]
+    for name in methods:
+        method = getattr(wrapped, name)
+        arguments = tuple(range(len(inspect.signature(method).parameters)))
+        found = method(*arguments)
+        assert inner.calls[-1] == (name, arguments)
+        assert found == (f"of {name}" if name == "counters" else None)
+    assert len(inner.calls) == len(methods) == 8
+
+
+def test_a_wrapper_changes_what_it_cares_about() -> None:
+    class Refusing(WrappingDatapath):
+        def open_relay(self, relay: RelayId, bind: Address) -> None:
+            if bind.port % 2:
+                raise DatapathError("no odd ports here")
+            super().open_relay(relay, bind)
+
+    inner = NullDatapath()
+    Refusing(inner).open_relay(RELAY, BIND)
+    assert inner.relays == {RELAY: BIND}

@@ -1,0 +1,164 @@
+"""A process of its own around a server: signals, the limit of open files, the log."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turnserver.config import Config
+from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
+from turnserver.process import files_needed, raise_file_limit, run
+from turnserver.server import Server
+
+pytestmark = pytest.mark.net
+
+LISTENERS = [{"address": "127.0.0.1", "port": 0}]
+
+
+@pytest.fixture(autouse=True)
+def the_limit_of_open_files_is_put_back() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_put_back() -> Iterator[None]:
+    logger = logging.getLogger("meshturn")
+    before = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
+
+
+def config(**options: Any) -> Config:
+    return Config.model_validate({"listeners": LISTENERS, "log": {"level": "error"}, **options})
+
+
+class Running:
+    """`run` in a task, with the configurations, or errors, that SIGHUP finds one after the other."""
+
+    def __init__(self, *found: Config | MeshturnError, first: Config | None = None) -> None:
+        self.found = list(found)
+        self.ready: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(run(first or config(), on_ready=self.ready.set_result, reload=self.reload))
+
+    def reload(self) -> Config:
+        answer = self.found.pop(0)
+        if isinstance(answer, MeshturnError):
+            raise answer
+        return answer
+
+    async def server(self) -> Server:
+        return await asyncio.wait_for(asyncio.shield(self.ready), 10)
+
+    async def hangup(self, condition: Callable[[], object]) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(self.task, 10)
+
+
+async def test_run_serves_until_it_is_told_to_stop_and_reloads_on_the_way() -> None:
+    """SIGHUP takes a good configuration over and keeps the old one when the new one is bad; SIGTERM ends it."""
+    bad = ConfigError("x.yml", [Problem("realm", 1, "nothing", "a text")])
+    running = Running(bad, config(peers={"deny": ["8.8.8.8/32"]}))
+    server = await running.server()
+    before = server.config
+    await running.hangup(lambda: len(running.found) == 1)
+    assert server.config == before
+    await running.hangup(lambda: server.config.peers.deny)
+    assert [str(network) for network in server.config.peers.deny] == ["8.8.8.8/32"]
+    await running.stop()
+    assert not server.snapshot().running
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_either_signal_ends_it_and_is_let_go_of(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    running = Running()
+    await running.server()
+    await running.stop(number)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+async def test_the_log_says_what_a_reload_took_and_what_waits(capfd: pytest.CaptureFixture[str]) -> None:
+    level = {"level": "info"}
+    running = Running(
+        config(log=level),
+        config(log={"level": "debug"}, realm="b", peers={"deny": ["8.8.8.8/32"]}),
+        first=config(log=level),
+    )
+    await running.server()
+    await running.hangup(lambda: len(running.found) == 1)
+    await running.hangup(lambda: not running.found)
+    await running.stop()
+    lines = [line for line in capfd.readouterr().err.splitlines() if "configuration reloaded" in line]
+    assert [line.partition("meshturn: ")[2] for line in lines] == [
+        "configuration reloaded: no change",
+        "configuration reloaded; what waits takes a restart taken=peers.deny,log.level waiting=realm",
+    ]
+
+
+async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log says which."""
+    path = tmp_path / "key.pem"
+    path.write_text("nothing")
+    options: dict[str, Any] = {"listeners": [{"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 0}]}
+    bad = config(**options, signaling={"open": True, "public_keys": [str(path)]}, peers={"deny": ["8.8.8.8/32"]})
+    running = Running(bad, first=config(**options))
+    server = await running.server()
+    await running.hangup(lambda: not running.found)
+    await running.stop()
+    assert server.config.peers.deny == ()
+    assert "key.pem" in capfd.readouterr().err
+
+
+async def test_a_server_that_cannot_start_leaves_no_handlers() -> None:
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        busy = config(listeners=[{"address": "127.0.0.1", "port": taken.getsockname()[1]}])
+        with pytest.raises(StartupError):
+            await run(busy, reload=config)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == handlers
+
+
+def test_the_file_limit_is_raised_as_far_as_allowed() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    raise_file_limit(300)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
+    raise_file_limit(200)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
+
+
+def test_the_file_limit_makes_room_for_connections() -> None:
+    """Only where there are listeners for them."""
+    limits = {"allocations": 1000, "connections": 500}
+    udp, tcp = (
+        files_needed(config(listeners=[{"transport": transport, "address": "127.0.0.1"}], limits=limits))
+        for transport in ("udp", "tcp")
+    )
+    assert tcp - udp == 500
+    assert udp > 1000
+
+
+async def test_the_process_has_the_files_that_its_server_may_need() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    running = Running(first=config(limits={"allocations": 700}))
+    await running.server()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 700
+    await running.stop()

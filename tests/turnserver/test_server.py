@@ -1,0 +1,537 @@
+"""The server: what is configured is bound, what cannot be leaves nothing open, and stopping closes everything."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from auth.store import StaticUsers
+from stun.address import Address
+from stun.attributes import XOR_MAPPED_ADDRESS
+from stun.constants import MessageClass, Method
+from stun.message import Message, MessageBuilder
+from tests.support.certificates import client_context, issue
+from tests.support.peer import UdpPeer
+from tests.support.signal_wire import Participant
+from tests.support.turn_client import ChannelMessage, TurnClient, TurnRefused
+from turnserver.config import Config
+from turnserver.core.events import AllocationEnded, AllocationOpened
+from turnserver.core.server import TurnCore
+from turnserver.core.types import ClientTransport, Counters
+from turnserver.errors import ConfigError, StartupError
+from turnserver.observers.recorder import Recorder
+from turnserver.server import Reload, Server
+from turnserver.signaling.rooms.facts import RoomOpened
+from turnserver.snapshot import Snapshot, Usage
+
+pytestmark = pytest.mark.net
+
+
+def config(**options: Any) -> Config:
+    options.setdefault("listeners", [{"address": "127.0.0.1", "port": 0}])
+    options.setdefault("log", {"level": "error"})
+    return Config.model_validate(options)
+
+
+def binding() -> bytes:
+    return MessageBuilder(Method.BINDING, MessageClass.REQUEST, os.urandom(12)).build()
+
+
+def core_of(server: Server) -> TurnCore:
+    assert server._parts is not None
+    assert server._parts.core is not None
+    return server._parts.core
+
+
+async def ask(server: Server, request: bytes) -> tuple[Message, socket.socket]:
+    """One datagram to the first listener and its answer; gives the socket that asked, too."""
+    loop = asyncio.get_running_loop()
+    _, address = server.snapshot().listening[0]
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setblocking(False)
+    client.bind(("127.0.0.1", 0))
+    await loop.sock_sendto(client, request, (address.host, address.port))
+    data = await asyncio.wait_for(loop.sock_recv(client, 2048), 10)
+    return Message.decode(data), client
+
+
+async def test_it_serves_what_it_listens_on() -> None:
+    server = Server(config())
+    await server.start()
+    try:
+        assert [kind for kind, _ in server.snapshot().listening] == [ClientTransport.UDP]
+        answer, client = await ask(server, binding())
+        mapped = answer.first(XOR_MAPPED_ADDRESS)
+        assert mapped is not None
+        assert (mapped.host, mapped.port) == client.getsockname()
+        client.close()
+    finally:
+        await server.stop()
+
+
+async def test_stopping_frees_the_port_and_may_be_repeated() -> None:
+    server = Server(config())
+    await server.start()
+    _, address = server.snapshot().listening[0]
+    await server.stop()
+    await server.stop()
+    again = Server(config(listeners=[{"address": address.host, "port": address.port}]))
+    await again.start()
+    await again.stop()
+    with pytest.raises(RuntimeError):
+        await server.start()
+    with pytest.raises(RuntimeError):
+        await server.reload({})
+    with pytest.raises(RuntimeError):
+        server.revoke("alice")
+
+
+async def test_a_failed_start_leaves_nothing_open() -> None:
+    """The second listener's port is taken: the first one's is free again afterwards."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first, socket.socket() as _:
+        first.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+            second.bind(("127.0.0.1", 0))
+            taken, free = first.getsockname()[1], second.getsockname()[1]
+        listeners = [{"address": "127.0.0.1", "port": free}, {"address": "127.0.0.1", "port": taken}]
+        with pytest.raises(StartupError) as caught:
+            await Server(config(listeners=listeners)).start()
+        assert str(taken) in str(caught.value)
+        assert caught.value.hint
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", free))
+
+
+async def test_own_listeners_are_known_as_bound() -> None:
+    """Rule 16: with port 0 the policy learns the real port, so nobody can relay to the server's own listener."""
+    server = Server(config(peers={"allow": ["127.0.0.0/8"]}))
+    await server.start()
+    try:
+        _, address = server.snapshot().listening[0]
+        assert core_of(server).state.policy.refusal(address.ip, address.port) == "own listener"
+    finally:
+        await server.stop()
+
+
+async def binding_over(address: tuple[str, int], context: ssl.SSLContext | None = None) -> Message:
+    """A Binding request over a new connection, and its answer."""
+    name = None if context is None else "localhost"
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(*address, ssl=context, server_hostname=name), 10)
+    request = binding()
+    writer.write(request)
+    head = await asyncio.wait_for(reader.readexactly(20), 10)
+    answer = Message.decode(head + await reader.readexactly(head[2] << 8 | head[3]))
+    assert answer.transaction_id == request[8:20]
+    mapped = answer.first(XOR_MAPPED_ADDRESS)
+    assert mapped is not None
+    assert (mapped.host, mapped.port) == writer.get_extra_info("sockname")[:2]
+    writer.close()
+    return answer
+
+
+async def get(port: int, path: str, context: ssl.SSLContext | None) -> tuple[int, str]:
+    """An HTTP request: the status and the body of what is answered."""
+    scheme = "http" if context is None else "https"
+    url = f"{scheme}://localhost:{port}{path}"
+    async with asyncio.timeout(10), aiohttp.ClientSession() as session, session.get(url, ssl=context or True) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_every_way_in(tmp_path: Path) -> None:
+    """UDP, TCP, TLS, and shared ports with and without TLS, in one server; what is mounted is served on the latter."""
+    pair = issue(tmp_path)
+    ways = [{"transport": transport} for transport in ("udp", "tcp", "tls", "shared")]
+    ways.append({"transport": "shared", "tls": False})
+    listeners = [way | {"address": "127.0.0.1", "port": 0} for way in ways]
+    server = Server(config(listeners=listeners, tls={"certificates": [pair.config]}))
+    assert server.http is not None
+    cleaned: list[web.Application] = []
+
+    async def clean(app: web.Application) -> None:
+        cleaned.append(app)
+
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text=f"hello {request.scheme}")
+
+    server.http.app.router.add_get("/hello", hello)
+    server.http.app.on_cleanup.append(clean)
+    await server.start()
+    try:
+        kinds = [kind for kind, _ in server.snapshot().listening]
+        assert [kind.name for kind in kinds] == ["UDP", "TCP", "TLS", "TLS", "TCP"]
+        context = client_context(pair)
+        for kind, address in server.snapshot().listening[1:]:
+            where = address.host, address.port
+            await binding_over(where, context if kind is ClientTransport.TLS else None)
+        tls, plain = server.snapshot().listening[3][1].port, server.snapshot().listening[4][1].port
+        assert await get(tls, "/hello", context) == (200, "hello https")
+        assert (await get(plain, "/healthz", None))[0] == 200
+    finally:
+        await server.stop()
+    assert cleaned == [server.http.app]
+    assert server.snapshot().listening == ()
+    await server.stop()
+
+
+async def test_without_a_shared_port_there_is_no_http() -> None:
+    server = Server(config())
+    assert server.http is None
+    await server.start()
+    await server.stop()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+    """One sentence and a hint; what was open before it is closed again."""
+    pair, other = issue(tmp_path), issue(tmp_path, "other")
+    listeners = [{"address": "127.0.0.1", "port": 0}, {"transport": "shared", "address": "127.0.0.1", "port": 0}]
+    mixed = {"certificate": str(pair.certificate), "key": str(other.key)}
+    before = open_files()
+    with pytest.raises(StartupError) as caught:
+        await Server(config(listeners=listeners, tls={"certificates": [mixed]})).start()
+    assert str(pair.certificate) in str(caught.value)
+    assert caught.value.hint
+    assert open_files() == before
+
+
+async def test_a_tcp_port_that_is_taken() -> None:
+    before = open_files()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listeners = [{"transport": way, "address": "127.0.0.1", "port": port} for way in ("udp", "tcp")]
+        with pytest.raises(StartupError) as caught:
+            await Server(config(listeners=listeners)).start()
+    assert f"TCP 127.0.0.1:{port}" in str(caught.value)
+    assert caught.value.hint
+    assert open_files() == before
+
+
+async def test_stopping_frees_stream_ports(tmp_path: Path) -> None:
+    """Connections that stand are closed, and the port can be had again at once."""
+    pair = issue(tmp_path)
+    listeners = [{"transport": "shared", "address": "127.0.0.1", "port": 0}]
+    server = Server(config(listeners=listeners, tls={"certificates": [pair.config]}))
+    await server.start()
+    _, address = server.snapshot().listening[0]
+    reader, writer = await asyncio.wait_for(
+        asyncio.open_connection(address.host, address.port, ssl=client_context(pair), server_hostname="localhost"), 10
+    )
+    await server.stop()
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    await server.stop()
+    again = Server(config(listeners=[{"transport": "tcp", "address": address.host, "port": address.port}]))
+    await again.start()
+    await again.stop()
+
+
+ROOMS: dict[str, Any] = {
+    "listeners": [
+        {"address": "127.0.0.1", "port": 0},
+        {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 0},
+    ],
+    "auth": {"shared_secrets": ["the first secret of this test"]},
+    "signaling": {"open": True, "admin_keys": {"ops": "an admin key of this test"}},
+}
+
+
+def url_of(server: Server) -> str:
+    return f"http://127.0.0.1:{server.snapshot().listening[1][1].port}"
+
+
+async def test_rooms_on_a_shared_port() -> None:
+    """Signaling, its API, the page and TURN in one process: a participant's credential opens an allocation's door."""
+    server = Server(config(**ROOMS))
+    assert server.config.serves_rooms
+    await server.start()
+    try:
+        url = url_of(server)
+        async with Participant(f"{url}/v1/ws") as client, aiohttp.ClientSession() as http:
+            joined = await client.join("x")
+            udp, tcp = (f"127.0.0.1:{address.port}" for _, address in server.snapshot().listening)
+            assert set(joined["ice"]["servers"][0]["urls"]) == {
+                f"turn:{udp}?transport=udp",
+                f"stun:{udp}",
+                f"turn:{tcp}?transport=tcp",
+            }
+            async with http.get(f"{url}/healthz") as answer:
+                assert await answer.json() == {"status": "ok", "rooms": 1, "participants": 1}
+            async with http.get(f"{url}/v1/rooms") as answer:
+                assert answer.status == 401
+            key = {"Authorization": "Bearer an admin key of this test"}
+            async with http.get(f"{url}/v1/rooms/x", headers=key) as answer:
+                assert [peer["id"] for peer in (await answer.json())["peers"]] == [client.id]
+            async with http.get(f"{url}/call/x") as answer:
+                assert answer.status == 200
+            async with http.get(f"{url}/v1/schema.json") as answer:
+                assert answer.status == 200
+    finally:
+        await server.stop()
+
+
+async def test_a_reload_brings_new_credentials_to_who_is_in_a_call() -> None:
+    """A replaced secret would leave everybody with credentials that open nothing: fresh ones are pushed at once."""
+    server = Server(config(**ROOMS))
+    await server.start()
+    try:
+        async with Participant(f"{url_of(server)}/v1/ws") as client:
+            before = (await client.join("x"))["ice"]["servers"][0]["credential"]
+            second = config(**{**ROOMS, "auth": {"shared_secrets": ["the second secret of this test"]}})
+            assert await server.reload(second) == Reload(taken=("auth.shared_secrets",))
+            pushed = await client.until("ice")
+            assert pushed["why"] == "rotate"
+            assert pushed["ice"]["servers"][0]["credential"] != before
+            assert await server.reload(second) == Reload()
+            assert (await client.request(t="ping"))["t"] == "pong"
+            assert not [frame for frame in client.kept if frame["t"] == "ice"]
+    finally:
+        await server.stop()
+
+
+async def test_a_reload_with_keys_that_cannot_be_used(tmp_path: Path) -> None:
+    """Nothing changes, the rest of that configuration neither."""
+    path = tmp_path / "key.pem"
+    path.write_text("nothing")
+    bad = config(
+        **{**ROOMS, "signaling": {"open": True, "public_keys": [str(path)]}, "peers": {"deny": ["8.8.8.8/32"]}}
+    )
+    async with Server(config(**ROOMS)) as server:
+        before = core_of(server).state.policy
+        with pytest.raises(StartupError, match=r"key\.pem"):
+            await server.reload(bad)
+        assert core_of(server).state.policy == before
+        assert server.config.peers.deny == ()
+
+
+async def test_a_reload_says_what_it_took_and_what_waits() -> None:
+    """Whatever waits keeps its old value, and is named again until there has been a restart."""
+    listeners = [{"address": "127.0.0.1", "port": 0}]
+    wanted = {"listeners": listeners, "peers": {"deny": ["8.8.8.8/32"]}, "realm": "b", "relay": {"tos": "clear"}}
+    async with Server({"listeners": listeners, "realm": "a"}) as server:
+        assert await server.reload({"listeners": listeners, "realm": "a"}) == Reload()
+        found = await server.reload(wanted)
+        assert found == Reload(taken=("peers.deny",), waiting=("realm", "relay.tos"))
+        assert core_of(server).state.policy.refusal(socket.inet_aton("8.8.8.8")) == "deny 8.8.8.8/32"
+        assert (server.config.realm, server.config.relay.tos) == ("a", "copy")
+        assert await server.reload(wanted) == Reload(waiting=("realm", "relay.tos"))
+        with pytest.raises(ConfigError):
+            await server.reload({"realm": ""})
+        assert await server.reload(server.config) == Reload()
+
+
+def test_a_mapping_is_validated_like_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every error at once; nothing is taken from the environment."""
+    monkeypatch.setenv("MESHTURN_REALM", "from-the-environment")
+    monkeypatch.setenv("SECRET", "a secret of the environment")
+    options = {"realm": 7, "listners": [], "relay": {"ports": "1-2"}, "auth": {"shared_secrets": [{"env": "SECRET"}]}}
+    with pytest.raises(ConfigError) as caught:
+        Server(options)
+    assert {problem.key for problem in caught.value.problems} == {
+        "realm",
+        "listners",
+        "relay.ports",
+        "auth.shared_secrets[0]",
+    }
+    assert Server({}).config == Server().config == Config()
+
+
+async def test_a_snapshot_is_there_at_any_time() -> None:
+    """Before the start, while it serves, from within an observer, and after the stop."""
+    seen: list[Snapshot] = []
+
+    class Looking:
+        def on_event(self, event: object, counters: Counters | None) -> None:
+            seen.append(server.snapshot())
+
+    options = {
+        "listeners": [{"address": "127.0.0.1", "port": 0}, {"address": "127.0.0.1", "port": 0, "transport": "tcp"}],
+        "auth": {"users": {"alice": "wonderland"}},
+        "peers": {"allow": ["127.0.0.0/8"]},
+        "limits": {"allocations": 7},
+    }
+    server = Server(options, observers=[Looking()])
+    before = server.snapshot()
+    assert (before.running, before.started_at, before.listeners) == (False, None, ())
+    assert before.limits.allocations == Usage(0, 7)
+    async with server:
+        udp, tcp = server.snapshot().listeners
+        assert [(each.kind, each.transport.label) for each in (udp, tcp)] == [("udp", "udp"), ("tcp", "tcp")]
+        await asyncio.to_thread(relay_something, udp.address)
+        now = server.snapshot()
+        assert now.running
+        assert now.started_at is not None
+        assert now.uptime >= 0
+        assert now.listeners[0].counters.packets_in >= 4
+        assert [(path.name, path.protocol.name) for path in now.datapaths] == [("asyncio", "UDP"), ("tcp", "TCP")]
+        assert now.datapaths[0].relays == 0
+        assert now.datapaths[0].counters[:4] == (1, 5, 1, 5)
+        assert now.allocations == ()
+    kinds = [[allocation.username for allocation in each.allocations] for each in seen]
+    assert [] in kinds
+    assert ["alice"] in kinds
+    assert Usage(1, 7) in [each.limits.allocations for each in seen]
+    after = server.snapshot()
+    assert (after.running, after.listeners, after.allocations) == (False, (), ())
+
+
+def relay_something(server: Address) -> None:
+    """An allocation, a packet each way, and its end."""
+    with UdpPeer() as peer, TurnClient.udp(server.host, server.port, "alice", "wonderland") as client:
+        client.allocate()
+        client.channel_bind(0x4000, peer.address)
+        client.send_channel(0x4000, b"there")
+        data, relayed = peer.receive()
+        peer.send(data[::-1], relayed)
+        assert client.receive() == ChannelMessage(0x4000, b"ereht")
+        client.refresh(0)
+
+
+async def test_observers_hear_of_relays_and_rooms() -> None:
+    """Until they are removed; those given at the beginning and those that came later alike."""
+    first, second = Recorder(), Recorder()
+    options = {**ROOMS, "auth": {"users": {"alice": "wonderland"}}, "peers": {"allow": ["127.0.0.0/8"]}}
+    async with Server(options, observers=[first]) as server:
+        remove = server.observe(second)
+        await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
+        async with Participant(f"{url_of(server)}/v1/ws") as client:
+            await client.join("x")
+        remove()
+        async with Participant(f"{url_of(server)}/v1/ws") as client:
+            await client.join("y")
+    kinds = [type(recorded.event) for recorded in second.events]
+    assert kinds.index(AllocationOpened) < kinds.index(AllocationEnded) < kinds.index(RoomOpened)
+    (carried,) = [recorded.counters for recorded in second.events if isinstance(recorded.event, AllocationEnded)]
+    assert carried is not None
+    assert carried[:4] == (1, 5, 1, 5)
+    assert [recorded.event.room for recorded in second.events if isinstance(recorded.event, RoomOpened)] == ["x"]
+    assert [recorded.event.room for recorded in first.events if isinstance(recorded.event, RoomOpened)] == ["x", "y"]
+
+
+async def test_rooms_are_in_the_snapshot() -> None:
+    async with Server(ROOMS) as server, Participant(f"{url_of(server)}/v1/ws") as client:
+        await client.join("x")
+        now = server.snapshot()
+        assert [(room.id, [peer.id for peer in room.peers]) for room in now.rooms] == [("x", [client.id])]
+        assert now.limits.rooms.used == now.limits.connections.used == 1
+        assert now.listeners[1].kind == "shared"
+
+
+async def test_another_source_of_credentials() -> None:
+    """Asked instead of what the configuration says."""
+    options = {**ROOMS, "auth": {"users": {"bob": "builder"}}, "peers": {"allow": ["127.0.0.0/8"]}}
+    async with Server(options, credentials=StaticUsers({"alice": "wonderland"})) as server:
+        await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
+        await server.reload({**options, "peers": {"allow": ["127.0.0.1/32"]}})
+        await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
+
+
+async def test_a_user_is_revoked() -> None:
+    """What there is ends at once, and what was issued before is worth nothing."""
+    options = {**ROOMS, "auth": {"users": {"alice": "wonderland"}}, "peers": {"allow": ["127.0.0.0/8"]}}
+    async with Server(options) as server:
+        address = server.snapshot().listening[0][1]
+        with TurnClient.udp(address.host, address.port, "alice", "wonderland") as client:
+            await asyncio.to_thread(client.allocate)
+            assert server.revoke("alice", until=time.time() + 3600) == 1
+            assert server.snapshot().allocations == ()
+        with pytest.raises(TurnRefused, match="401"):
+            await asyncio.to_thread(relay_something, address)
+
+
+async def test_nothing_of_the_process_is_touched() -> None:
+    """No limit is raised, no signal is handled, no log is configured: those are the program's."""
+    limit, handlers = resource.getrlimit(resource.RLIMIT_NOFILE), logging.getLogger("meshturn").handlers[:]
+    signals = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    async with Server(config(limits={"allocations": 1_000_000})):
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == limit
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == signals
+        assert logging.getLogger("meshturn").handlers == handlers
+
+
+async def test_a_start_that_failed_may_be_tried_again() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        rooms = {**ROOMS, "listeners": [*ROOMS["listeners"], {"address": "127.0.0.1", "port": taken.getsockname()[1]}]}
+        server = Server(rooms)
+        with pytest.raises(StartupError):
+            await server.start()
+        assert not server.snapshot().running
+    async with server:
+        assert len(server.snapshot().listeners) == 3
+        assert (await get(server.snapshot().listening[1][1].port, "/healthz", None))[0] == 200
+
+
+async def test_stopping_while_it_stops_waits_for_the_end() -> None:
+    server = Server(config(**ROOMS))
+    await server.stop()
+    async with server:
+        await asyncio.gather(server.stop(), server.stop())
+        assert not server.snapshot().running
+
+
+async def test_closing_tells_who_is_there_and_those_who_would_come() -> None:
+    """A goodbye with a time to come back at, 503 for load balancers meanwhile, and then the end."""
+    server = Server(config(**ROOMS))
+    await server.start()
+    url = url_of(server)
+    async with Participant(f"{url}/v1/ws") as client, aiohttp.ClientSession() as http:
+        await client.join("x")
+        async with http.get(f"{url}/readyz") as answer:
+            assert answer.status == 200
+        closing = asyncio.create_task(server.stop())
+        goodbye = await client.until("goodbye")
+        assert (goodbye["code"], goodbye["reconnect"]) == ("draining", "resume")
+        assert (await client.closed()).code == 4503
+        await closing
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(f"{url}/readyz")
+
+
+async def test_a_server_that_comes_back_takes_everybody_in_again() -> None:
+    """Sessions are gone with the process: a client is told so, and starts afresh with the same token or none."""
+    first = Server(config(**ROOMS))
+    await first.start()
+    port = first.snapshot().listening[1][1].port
+    async with Participant(f"{url_of(first)}/v1/ws") as client:
+        await client.join("x")
+        session = client.session
+        await first.stop()
+    listeners = [ROOMS["listeners"][0], {**ROOMS["listeners"][1], "port": port}]
+    second = Server(config(**{**ROOMS, "listeners": listeners}))
+    await second.start()
+    try:
+        async with Participant(f"{url_of(second)}/v1/ws") as client:
+            await client.until("welcome")
+            resume = {"sid": session["sid"], "key": session["key"], "seq": 0}
+            assert (await client.request(t="hello", v=1, resume=resume))["code"] == "session_gone"
+            assert (await client.request(t="hello", v=1))["t"] == "hello_ok"
+            assert (await client.request(t="join", room="x", name="n"))["t"] == "joined"
+    finally:
+        await second.stop()
+
+
+async def test_no_rooms_unless_wanted() -> None:
+    """Without them a shared port is what it was: health, and a page that says what this is."""
+    server = Server(config(**{**ROOMS, "signaling": {"enabled": False}}))
+    assert not server.config.serves_rooms
+    await server.start()
+    try:
+        port = server.snapshot().listening[1][1].port
+        assert (await get(port, "/call/x", None))[0] == 404
+        assert (await get(port, "/healthz", None)) == (200, '{"status": "ok"}')
+        assert "nothing here for people" in (await get(port, "/", None))[1]
+    finally:
+        await server.stop()

@@ -1,0 +1,101 @@
+"""What a process of its own needs around a server: signals, the limit of open files, the log.
+
+A program that embeds a `turnserver.server.Server` has its own of all three; this is the command line's.
+"""
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from turnserver.config import Config
+from turnserver.errors import ConfigError, StartupError
+from turnserver.log import configure
+from turnserver.server import Server
+
+__all__ = ["files_needed", "raise_file_limit", "run"]
+
+_SPARE_FILES: Final = 256
+"""File descriptors for everything that is not a relay: listeners, log, the loop's own."""
+
+_logger = logging.getLogger("meshturn")
+
+
+async def run(
+    config: Config,
+    *,
+    on_ready: Callable[[Server], None] | None = None,
+    reload: Callable[[], Config] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``on_ready`` is called once everything is bound.
+
+    On SIGHUP, ``reload`` is asked for the configuration as it is now, and what can change while running does; a
+    configuration that cannot be used changes nothing. Raises `StartupError` when the server cannot start.
+    """
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload is not None else [])]
+    for number in numbers:
+        loop.add_signal_handler(number, heard.put_nowait, number)
+    configure(config.log)
+    raise_file_limit(files_needed(config))
+    server = Server(config)
+    try:
+        async with server:
+            for listener in server.snapshot().listeners:
+                fields = {"transport": listener.transport.label, "address": str(listener.address)}
+                _logger.info("listening", extra={"fields": fields})
+            if on_ready is not None:
+                on_ready(server)
+            while await heard.get() == signal.SIGHUP:
+                if reload is not None:
+                    await _reload(server, reload)
+            _logger.info("stopping")
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _reload(server: Server, reload: Callable[[], Config]) -> None:
+    try:
+        taken, waiting = await server.reload(reload())
+    except ConfigError as error:
+        for key, line, found, allowed in error.problems:
+            fields = {"key": key, "line": line, "found": found, "allowed": allowed}
+            _logger.error("configuration not reloaded", extra={"fields": fields})
+        return
+    except StartupError as error:
+        _logger.error("configuration not reloaded", extra={"fields": {"reason": str(error)}})
+        return
+    configure(server.config.log)
+    raise_file_limit(files_needed(server.config))
+    said = {"taken": list(taken), "waiting": list(waiting)}
+    message = "configuration reloaded" + ("; what waits takes a restart" if waiting else "" if taken else ": no change")
+    _logger.info(message, extra={"fields": {name: options for name, options in said.items() if options}})
+
+
+def files_needed(config: Config) -> int:
+    """How many file descriptors a server may come to use."""
+    connections = config.limits.connections if config.has_streams else 0
+    return config.limits.allocations + connections + _SPARE_FILES
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Raise RLIMIT_NOFILE to ``wanted`` where that is allowed, and say so in the log where it is not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    for limits in ((wanted, max(wanted, hard)), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        except (OSError, ValueError):
+            continue
+        break
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        _logger.warning(
+            "fewer open files than limits.allocations and limits.connections need",
+            extra={"fields": {"have": soft, "want": wanted}},
+        )

@@ -1,0 +1,125 @@
+"""What a datapath has carried altogether, with the relays that are gone: a wrapper that keeps the sum.
+
+Nothing is counted per packet. A relay's own counters are added when it is closed, and read when somebody asks.
+"""
+
+import logging
+from collections.abc import Callable
+
+from stun.address import Address
+from turnserver.core.types import Counters, RelayId
+from turnserver.relay.base import Datapath, StreamRelays
+from turnserver.relay.wrapping import WrappingDatapath, WrappingStreamRelays
+
+__all__ = ["CountingDatapath", "CountingStreamRelays"]
+
+_logger = logging.getLogger("meshturn.relay")
+
+
+class _Ledger:
+    """Relays that are open, and the sum of those that are not any more."""
+
+    def __init__(self, counters: Callable[[RelayId], Counters]) -> None:
+        self._counters = counters
+        self._open: set[RelayId] = set()
+        self._closed = Counters()
+
+    @property
+    def relays(self) -> int:
+        return len(self._open)
+
+    def opened(self, relay: RelayId) -> None:
+        self._open.add(relay)
+
+    def closes(self, relay: RelayId) -> None:
+        if relay in self._open:
+            self._open.remove(relay)
+            self._closed = _add(self._closed, self._read(relay))
+
+    def close_all(self) -> None:
+        for relay in tuple(self._open):
+            self.closes(relay)
+
+    def totals(self) -> Counters:
+        total = self._closed
+        for relay in self._open:
+            total = _add(total, self._read(relay))
+        return total
+
+    def _read(self, relay: RelayId) -> Counters:
+        """The counters of a relay; a datapath that fails to say has carried nothing as far as sums go."""
+        try:
+            return self._counters(relay)
+        except Exception:
+            _logger.exception("a datapath does not say what it has carried", extra={"fields": {"relay": relay}})
+            return Counters()
+
+
+class CountingDatapath(WrappingDatapath):
+    """A datapath with its totals."""
+
+    def __init__(self, inner: Datapath) -> None:
+        super().__init__(inner)
+        self._ledger = _Ledger(inner.counters)
+
+    @property
+    def relays(self) -> int:
+        """Relays that are open now."""
+        return self._ledger.relays
+
+    @property
+    def totals(self) -> Counters:
+        """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
+        return self._ledger.totals()
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        self.inner.open_relay(relay, bind)
+        self._ledger.opened(relay)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay; its counters are added to those of the others that are gone."""
+        self._ledger.closes(relay)
+        self.inner.close_relay(relay)
+
+    def close(self) -> None:
+        """Close every relay; the totals stay."""
+        self._ledger.close_all()
+        self.inner.close()
+
+
+class CountingStreamRelays(WrappingStreamRelays):
+    """TCP relays with their totals."""
+
+    def __init__(self, inner: StreamRelays) -> None:
+        super().__init__(inner)
+        self._ledger = _Ledger(inner.counters)
+
+    @property
+    def relays(self) -> int:
+        """Relays that are open now."""
+        return self._ledger.relays
+
+    @property
+    def totals(self) -> Counters:
+        """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
+        return self._ledger.totals()
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        self.inner.open_relay(relay, bind)
+        self._ledger.opened(relay)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay; its counters are added to those of the others that are gone."""
+        self._ledger.closes(relay)
+        self.inner.close_relay(relay)
+
+    def close(self) -> None:
+        """Close everything; the totals stay."""
+        self._ledger.close_all()
+        self.inner.close()
+
+
+def _add(one: Counters, other: Counters) -> Counters:
+    return Counters(*(a + b for a, b in zip(one, other, strict=True)))

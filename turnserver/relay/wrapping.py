@@ -1,0 +1,100 @@
+"""Datapaths that stand in front of another: each call goes on to it, and a subclass changes those that it cares about.
+
+Packets that have a route do not come by here: the inner datapath takes them from the client's path and puts them there.
+Whoever wants to see those too hands it other paths, by wrapping the `ClientSender` in `attach`.
+"""
+
+from stun.address import Address
+from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+from turnserver.relay.base import ClientSender, Datapath, DatapathSink, StreamRelays, StreamRelaySink
+from turnserver.streams import ByteStream
+
+__all__ = ["WrappingDatapath", "WrappingStreamRelays"]
+
+
+class WrappingDatapath:
+    """A datapath that leaves everything to ``inner``; see `turnserver.relay.base.Datapath`."""
+
+    def __init__(self, inner: Datapath) -> None:
+        self.inner = inner
+        self.name = inner.name
+
+    def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
+        """Called once, inside the running event loop, before anything else."""
+        self.inner.attach(sink, clients)
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        self.inner.open_relay(relay, bind)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay and forget its routes and permissions."""
+        self.inner.close_relay(relay)
+
+    def add_route(self, route: Route) -> None:
+        """Install or refresh a route."""
+        self.inner.add_route(route)
+
+    def remove_route(self, client: FiveTuple, channel: int) -> None:
+        """Remove one route."""
+        self.inner.remove_route(client, channel)
+
+    def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
+        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+        self.inner.allow_peer(relay, ip, until)
+
+    def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
+        """Drop datagrams from ``ip`` again."""
+        self.inner.forbid_peer(relay, ip)
+
+    def send_to_peer(self, relay: RelayId, peer: Address, data: bytes, dont_fragment: bool) -> None:
+        """Send one datagram."""
+        self.inner.send_to_peer(relay, peer, data, dont_fragment)
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened."""
+        return self.inner.counters(relay)
+
+    def close(self) -> None:
+        """Close every relay."""
+        self.inner.close()
+
+
+class WrappingStreamRelays:
+    """TCP relays that leave everything to ``inner``; see `turnserver.relay.base.StreamRelays`."""
+
+    def __init__(self, inner: StreamRelays) -> None:
+        self.inner = inner
+        self.name = inner.name
+
+    def attach(self, sink: StreamRelaySink) -> None:
+        """Called once, inside the running event loop, before anything else."""
+        self.inner.attach(sink)
+
+    def open_relay(self, relay: RelayId, bind: Address) -> None:
+        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        self.inner.open_relay(relay, bind)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Stop listening and close every connection of the relay."""
+        self.inner.close_relay(relay)
+
+    def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
+        """Begin to connect to ``peer``. Raises `turnserver.errors.DatapathError` when that fails at once."""
+        self.inner.connect(connection, relay, peer)
+
+    def close_peer(self, connection: int) -> None:
+        """Close a connection in whatever state, both ends."""
+        self.inner.close_peer(connection)
+
+    def splice(self, connection: int, client: ByteStream) -> None:
+        """Join a connection to a client's stream. Raises `turnserver.errors.DatapathError` without a connection."""
+        self.inner.splice(connection, client)
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened."""
+        return self.inner.counters(relay)
+
+    def close(self) -> None:
+        """Close everything."""
+        self.inner.close()

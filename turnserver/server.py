@@ -1,0 +1,370 @@
+"""A whole server as one object: start it, stop it, change it, look at it, listen to it.
+
+::
+
+    async with Server({"listeners": [{"address": "127.0.0.1"}], "auth": {"users": {"alice": "secret"}}}) as server:
+        print(server.snapshot().listening)
+
+It lives in the event loop that it was started in. It changes nothing about the process: limits, signals and logging are
+the program's own (`turnserver.process` is the command line's).
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from auth.nonce import NonceIssuer, SecurityFeatures
+from auth.revocation import Revocable, RevokedUsers
+from auth.store import CredentialStore
+from stun.address import Address
+from stun.constants import TransportProtocol
+from turnserver.assembly import (
+    api_options,
+    certificate_source,
+    connection_limiter,
+    core_settings,
+    credential_store,
+    hub_settings,
+    ice_servers,
+    make_transports,
+    peer_policy,
+    relay_addresses,
+    token_keys,
+)
+from turnserver.clock import system_clock
+from turnserver.config import Config, load_mapping, take_over
+from turnserver.core.server import TurnCore
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import ClientTransport, Now
+from turnserver.engine import Engine
+from turnserver.http import HttpServer
+from turnserver.observers.base import Observer, Observers
+from turnserver.observers.log import LogObserver
+from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
+from turnserver.relay.registry import create_datapath
+from turnserver.relay.tcp import TcpRelays
+from turnserver.signaling.edge.api import Api, mount
+from turnserver.signaling.edge.service import Service
+from turnserver.snapshot import DatapathView, LimitsView, ListenerView, Snapshot, Usage
+from turnserver.transports.base import Transport
+from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.limits import ConnectionLimiter
+
+__all__ = ["Reload", "Server"]
+
+_NONCE_KEY_SIZE: Final = 32
+
+_logger = logging.getLogger("meshturn")
+
+
+class Reload(NamedTuple):
+    """What became of a new configuration: the dotted paths of the options that differ from what was in force.
+
+    Those in ``taken`` are in force now. Those in ``waiting`` keep their old value until the server is started anew, and
+    are named again by the next reload if they still differ.
+    """
+
+    taken: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+class _State(Enum):
+    NEW = "new"
+    SERVING = "serving"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What there is while a server runs."""
+
+    started: Now
+    limiter: ConnectionLimiter
+    transports: list[Transport] = field(default_factory=list)
+    relays: tuple[RelayAddress, ...] = ()
+    certificates: CertificateSource | None = None
+    datapath: CountingDatapath | None = None
+    tcp: CountingStreamRelays | None = None
+    core: TurnCore | None = None
+    engine: Engine | None = None
+    service: Service | None = None
+    api: Api | None = None
+    ignore: Callable[[], None] = lambda: None
+    """Ends what the rooms are told of the relays."""
+
+
+class Server:
+    """A STUN and TURN server, with rooms if the configuration has a listener for them.
+
+    ``config`` is a `Config`, or a mapping that is validated as a configuration file would be (every error at once, as
+    `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` are told of
+    everything that happens, after the log. ``credentials`` are asked who may relay, instead of what ``auth`` in the
+    configuration says. ``clock`` gives both clocks.
+
+    A server is started once. A failed start leaves nothing open and may be tried again.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, object] | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+        credentials: CredentialStore | None = None,
+        clock: Callable[[], Now] = system_clock,
+    ) -> None:
+        self._config = _validated(config)
+        self._credentials = credentials
+        self._clock = clock
+        self._observers = Observers([LogObserver()])
+        self._revoked = RevokedUsers()
+        self._state = _State.NEW
+        self._changing = asyncio.Lock()
+        self._parts: _Parts | None = None
+        self._http = HttpServer(self._health) if self._config.serves_http else None
+        for observer in observers:
+            self._observers.add(observer)
+
+    async def __aenter__(self) -> Self:
+        """Start. Raises what `start` raises."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    @property
+    def config(self) -> Config:
+        """The configuration that is in force: after a reload, without what waits for a restart."""
+        return self._config
+
+    @property
+    def http(self) -> HttpServer | None:
+        """The application on the shared ports, None if there are none; routes are mounted there before the start."""
+        return self._http
+
+    async def start(self) -> None:
+        """Bind every listener, and serve.
+
+        Raises `turnserver.errors.StartupError` with one sentence and a hint, and RuntimeError if the server has been
+        started before. Nothing is left open then.
+        """
+        async with self._changing:
+            if self._state is not _State.NEW:
+                raise RuntimeError("a server is started once; make another one")
+            parts = _Parts(self._clock(), connection_limiter(self._config))
+            try:
+                self._open(parts)
+            except BaseException:
+                _close(parts)
+                raise
+            self._parts = parts
+            self._state = _State.SERVING
+
+    async def stop(self) -> None:
+        """Stop: participants of rooms are told, requests over HTTP get a moment to finish, and all sockets are closed.
+
+        Calling it again does nothing, and waits for the first call to be done.
+        """
+        async with self._changing:
+            parts = self._parts
+            if parts is None:
+                return
+            try:
+                if self._http is not None:
+                    self._http.drain()
+                if parts.service is not None:
+                    await parts.service.close()
+            finally:
+                self._state, self._parts = _State.STOPPED, None
+                _close(parts)
+                if self._http is not None:
+                    await self._http.wait_closed()
+
+    async def reload(self, config: Config | Mapping[str, object]) -> Reload:
+        """Take over what can change while running; says what that was, and what waits for a restart.
+
+        ``log`` and process limits are the program's to apply: they count as taken. Raises
+        `turnserver.errors.ConfigError` or `turnserver.errors.StartupError`, with nothing changed, for a configuration
+        or a file that cannot be used, and RuntimeError unless the server runs.
+        """
+        wanted = _validated(config)
+        async with self._changing:
+            if self._parts is None:
+                raise RuntimeError("the server does not run")
+            before = self._config
+            merged, taken, waiting = take_over(before, wanted)
+            self._apply(self._parts, before, merged)
+            self._config = merged
+            return Reload(taken, waiting)
+
+    def snapshot(self) -> Snapshot:
+        """The server as it is now: safe to ask at any time, from within an observer too.
+
+        It costs by the number of allocations and rooms.
+        """
+        config, parts = self._config, self._parts
+        limits = LimitsView(
+            allocations=Usage(0, config.limits.allocations),
+            pending_lookups=Usage(0, config.limits.pending_lookups),
+            connections=Usage(0, config.limits.connections),
+            rooms=Usage(0, config.signaling.rooms),
+        )
+        if parts is None or parts.core is None or parts.engine is None:
+            return Snapshot(False, None, 0.0, limits, observer_faults=self._observers.faults)
+        now, totals, service = self._clock(), parts.core.totals(), parts.service
+        return Snapshot(
+            running=True,
+            started_at=parts.started.wall,
+            uptime=now.mono - parts.started.mono,
+            limits=LimitsView(
+                allocations=Usage(totals.allocations, config.limits.allocations),
+                pending_lookups=Usage(totals.pending_lookups, config.limits.pending_lookups),
+                connections=Usage(parts.limiter.count, config.limits.connections),
+                rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
+            ),
+            listeners=tuple(_listener_view(transport) for transport in parts.transports),
+            relays=parts.relays,
+            datapaths=_datapath_views(parts),
+            allocations=tuple(parts.engine.allocations()),
+            rooms=() if service is None else tuple(service.hub.rooms()),
+            observer_faults=self._observers.faults,
+        )
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell ``observer`` of everything from now on; gives a function that ends it."""
+        return self._observers.add(observer)
+
+    def revoke(self, user_id: str, until: float | None = None) -> int:
+        """End every allocation of a user at once; gives their number.
+
+        With ``until`` (Unix time, seconds) the user's credentials that expire before then are worth nothing any more.
+        Raises RuntimeError unless the server runs.
+        """
+        if self._parts is None or self._parts.engine is None:
+            raise RuntimeError("the server does not run")
+        if until is not None:
+            self._revoked.revoke(user_id, until)
+        return self._parts.engine.revoke(user_id)
+
+    # Inside
+
+    def _open(self, parts: _Parts) -> None:
+        """Bind the listeners, and build everything else once, with the addresses that they have."""
+        config = self._config
+        parts.certificates = certificate_source(config)
+        parts.transports = make_transports(config, parts.certificates, self._http, parts.limiter)
+        for transport in parts.transports:
+            transport.bind()
+        listening = [(transport.kind, transport.address) for transport in parts.transports]
+        addresses = [address for _, address in listening]
+        parts.relays = relay_addresses(config, addresses)
+        source = self._source(config)
+        settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
+        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom)
+        parts.datapath = CountingDatapath(create_datapath(config.relay.datapath, tos=config.relay.tos))
+        parts.tcp = CountingStreamRelays(TcpRelays())
+        tell = [self._observers.tell]
+        parts.engine = Engine(parts.core, parts.datapath, tell, clock=self._clock, tcp=parts.tcp)
+        if config.serves_rooms and self._http is not None:
+            self._open_rooms(parts, self._http, listening)
+        for transport in parts.transports:
+            parts.engine.add(transport)
+        if self._http is not None:
+            self._http.start()
+
+    def _open_rooms(
+        self, parts: _Parts, http: HttpServer, listening: Sequence[tuple[ClientTransport, Address]]
+    ) -> None:
+        config = self._config
+        keys, ice = token_keys(config), ice_servers(config, listening)
+        service = Service(
+            hub_settings(config),
+            keys.admit,
+            ice.mint,
+            self._revoked,
+            origins=config.signaling.origins,
+            separator=config.auth.separator,
+            tell=self._observers.tell,
+            clock=self._clock,
+        )
+        service.mount(http.app)
+        parts.api = mount(http.app, service, api_options(config, keys, ice), self._clock)
+        parts.ignore = self._observers.add(service)
+        parts.service = service
+        if parts.engine is not None:
+            service.start(parts.engine)
+
+    def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
+        """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
+        keys = None if parts.service is None else token_keys(config)
+        listening = [(transport.kind, transport.address) for transport in parts.transports]
+        if parts.engine is not None:
+            parts.engine.replace_policy(peer_policy(config, parts.relays, [address for _, address in listening]))
+            parts.engine.replace_credentials(self._source(config))
+        if parts.service is not None and parts.api is not None and keys is not None:
+            ice = ice_servers(config, listening)
+            rotate = before.auth != config.auth or before.signaling != config.signaling
+            parts.service.replace(keys.admit, ice.mint, config.signaling.origins, rotate=rotate)
+            parts.api.options = api_options(config, keys, ice)
+
+    def _source(self, config: Config) -> CredentialStore:
+        """Who says which credentials there are, without those of users that have been revoked."""
+        return Revocable(self._credentials or credential_store(config), self._revoked)
+
+    def _health(self) -> Mapping[str, object]:
+        """What ``/healthz`` says beside that all is well."""
+        service = None if self._parts is None else self._parts.service
+        return {} if service is None else service.health()
+
+
+def _validated(config: Config | Mapping[str, object] | None) -> Config:
+    if config is None:
+        return Config()
+    if isinstance(config, Config):
+        return config
+    loaded = load_mapping(config)
+    for warning in loaded.warnings:
+        _logger.warning(warning)
+    return loaded.config
+
+
+def _nonces(config: Config, source: CredentialStore) -> NonceIssuer:
+    features = SecurityFeatures.PASSWORD_ALGORITHMS
+    if source.anonymous:
+        features |= SecurityFeatures.USERNAME_ANONYMITY
+    return NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
+
+
+def _listener_view(transport: Transport) -> ListenerView:
+    return ListenerView(transport.name, transport.kind, transport.address, transport.connections, transport.counters)
+
+
+def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:
+    kinds = ((parts.datapath, TransportProtocol.UDP), (parts.tcp, TransportProtocol.TCP))
+    return tuple(
+        DatapathView(datapath.name, protocol, datapath.relays, datapath.totals)
+        for datapath, protocol in kinds
+        if datapath is not None
+    )
+
+
+def _close(parts: _Parts) -> None:
+    """Close every socket at once."""
+    parts.ignore()
+    if parts.service is not None:
+        parts.service.stop()
+    if parts.engine is not None:
+        parts.engine.close()
+    for transport in parts.transports:
+        transport.close()
+    if parts.certificates is not None:
+        parts.certificates.close()
