@@ -1,5 +1,6 @@
 """What is in the source distribution and in the wheel, and what their metadata says."""
 
+import json
 import re
 import sys
 import tarfile
@@ -12,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from build_backend.stage import DATA, FOLDERS
-from tests.packaging.conftest import Built, checked
+from tests.packaging.conftest import Built, Environment, checked
 from turnserver import __version__
 
 ABSENT = re.compile(r"\.ci/|\.git|bench/results/")
@@ -27,6 +28,12 @@ def contents(wheel: Path) -> dict[str, bytes]:
 def metadata(wheel: Path) -> Message:
     (found,) = [data for name, data in contents(wheel).items() if name.endswith(".dist-info/METADATA")]
     return message_from_bytes(found)
+
+
+def description(found: Message) -> str:
+    text = found.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    return text.decode()
 
 
 def test_the_wheel_has_every_file_of_the_packages_and_no_other(built: Built, tracked: frozenset[str]) -> None:
@@ -77,6 +84,22 @@ def test_metadata(built: Built) -> None:
     assert {"call"} <= set(found.get_all("Provides-Extra"))
 
 
+@pytest.mark.parametrize("source", ["checkout", "sdist"])
+def test_installers_are_told_the_same_before_they_build(
+    built: Built, checkout: Path, environment: Environment, source: str
+) -> None:
+    """PEP 517 has a hook of its own for metadata: pip resolves dependencies by that."""
+    what = checkout if source == "checkout" else built.sdist
+    report = environment.pip(
+        "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--report", "-", what
+    )
+    (item,) = json.loads(report)["install"]
+    told, found = item["metadata"], metadata(built.wheel)
+    assert told["requires_dist"] == found.get_all("Requires-Dist")
+    assert told["description"].strip() == description(found).strip()
+    assert (told["name"], told["version"], told["summary"]) == (found["Name"], found["Version"], found["Summary"])
+
+
 def test_typing_is_announced(built: Built) -> None:
     """PEP 561: the marker in the top-level package holds for everything beneath it."""
     assert "meshturn/py.typed" in contents(built.wheel)
@@ -93,9 +116,7 @@ def test_the_description_has_no_link_into_the_repository(built: Built, kind: str
             assert extracted is not None
             found = message_from_bytes(extracted.read())
     assert found["Description-Content-Type"] == "text/markdown"
-    text = found.get_payload(decode=True)
-    assert isinstance(text, bytes)
-    html = MarkdownIt("commonmark").enable("table").render(text.decode())
+    html = MarkdownIt("commonmark").enable("table").render(description(found))
     assert "pip install meshturn" in html
     assert "<h2>" in html
     targets = re.findall(r'(?:href|src)="([^"]*)"', html)

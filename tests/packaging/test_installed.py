@@ -37,6 +37,12 @@ def test_the_command_and_the_module(environment: Environment) -> None:
     assert where.split()[-1] == __version__
 
 
+def test_the_public_names_are_there(environment: Environment) -> None:
+    """However they are loaded: what works in the checkout works in a wheel."""
+    code = "import meshturn; print([name for name in meshturn.__all__ if getattr(meshturn, name) is None])"
+    assert environment.output("python", "-c", code) == "[]\n"
+
+
 def test_every_module_can_be_imported(environment: Environment) -> None:
     """And none of them brings in a package by its name in the repository."""
     assert environment.output("python", "-c", IMPORT_ALL) == "[] True []\n"
