@@ -1,23 +1,38 @@
 # meshturn: `make up` serves, `make test` tests. Nothing else has to be set up first.
+#
+#   make check                                    lint, and every test that needs no process: under a minute
+#   make check ARGS="tests/stun -k message"       lint, and some of these tests
+#   make test                                     every test: ten minutes on two cores
+#   make test ARGS="tests/cli -k up"              a part of them
+#   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
+#   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
+#   make test JOBS=4                              by so many workers; otherwise as many as there are cores
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+JOBS   ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: up test lint bench docs constraints clean
+.PHONY: up check test lint static bench docs constraints clean
 
 up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
 
-test: $(VENV)/.tested
-	$(BIN)/python -m pytest $(ARGS)
+check: static $(VENV)/.tested
+	$(PYTEST) -q -m 'not process' $(ARGS)
 
-lint: $(VENV)/.linted $(VENV)/.tested
+test: $(VENV)/.tested
+	$(PYTEST) $(ARGS)
+
+lint: static $(VENV)/.tested
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+static: $(VENV)/.linted
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench $(ARGS)

@@ -1,15 +1,81 @@
-"""Fixtures shared by all tests: the real server, on loopback."""
+"""What all tests share: their marks, the order in which workers get them, and the real server on loopback."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.support import guard
+from tests.support.reports import add_section
 from tests.support.server import TurnServerProcess, has_ipv6_loopback, loopback_config
 
-__all__ = ["ipv6", "pytest_runtest_makereport", "start_server", "turn_server"]
+if TYPE_CHECKING:
+    from tests.support.schedule import FileScheduling
+
+__all__ = [
+    "ipv6",
+    "processes",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+    "pytest_xdist_make_scheduler",
+    "start_server",
+    "turn_server",
+]
+
+FOLDERS = {
+    "browser": ["process", "browser"],
+    "docs": ["process", "docs"],
+    "hostile": ["process"],
+    "interop": ["process", "interop"],
+    "net": ["process", "net"],
+    "packaging": ["process", "packaging"],
+}
+"""The marks of all tests in a folder. Elsewhere whoever uses the fixture `processes` is marked ``process``."""
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("meshturn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("meshturn")
+
+
+def pytest_configure() -> None:
+    """Before anything is collected."""
+    guard.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by where they are and by what they use, before ``-m`` chooses among them."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        for mark in FOLDERS.get(folder, ["process"] if "processes" in getattr(item, "fixturenames", ()) else []):
+            item.add_marker(mark)
+    if hasattr(config, "workerinput"):
+        from tests.support.schedule import in_order
+
+        items[:] = in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "FileScheduling | None":
+    """Files stay whole, and those that drive Chromium run one after the other (``--dist loadfile``)."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.support.schedule import FileScheduling
+
+    return FileScheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """See that a test which starts processes says so."""
+    with guard.watched(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -19,19 +85,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, TurnServerProcess):
-                report.sections.append(("server log", value.log_tail))
+                add_section(report, "server log", lambda server=value: server.log_tail)
     return report
 
 
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """What fixtures ask for that start processes: whoever uses them is marked ``process``."""
+
+
 @pytest.fixture(scope="module")
-def turn_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+def turn_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     """The server with its ordinary test configuration, one process for all the tests of a module."""
     with TurnServerProcess(loopback_config(), tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TurnServerProcess]]:
+def start_server(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., TurnServerProcess]]:
     """Starts servers with a configuration of the test's own; keyword arguments replace top-level sections."""
     with ExitStack() as stack:
 

@@ -230,6 +230,7 @@ def test_loggers_have_names_of_their_own(path: Path) -> None:
             assert within(str(name.value), ("meshturn",)), f"line {node.lineno}: {name.value}"
 
 
+@pytest.mark.process
 def test_the_ground_stands_on_nothing() -> None:
     """Importing it runs ``meshturn/__init__.py`` first, so that may load nothing of what imports the ground."""
     command = [sys.executable, "-c", f"import sys, {GROUND}; print(*sys.modules)"]

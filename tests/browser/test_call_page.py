@@ -20,7 +20,6 @@ from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.interop, pytest.mark.timeout(300)]
 
 ORIGIN = f"https://{ADDRESS}"
 OPEN = {"open": True, "credential_lifetime": "2m"}

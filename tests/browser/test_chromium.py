@@ -19,7 +19,6 @@ from tests.support.shared_server import SharedServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.interop, pytest.mark.timeout(240)]
 
 PORTS = {"udp": 3478, "tcp": 3478, "tls": 5349, "shared": 443, "plain": 80}
 PATIENCE = 60_000

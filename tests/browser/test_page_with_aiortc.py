@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["watch_frames"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.interop,
-    pytest.mark.timeout(300),
-    pytest.mark.usefixtures("watch_frames"),
-]
+pytestmark = pytest.mark.usefixtures("watch_frames")
 
 ORIGIN = f"https://{ADDRESS}"
 PATIENCE = 90

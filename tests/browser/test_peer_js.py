@@ -10,7 +10,6 @@ from turnserver.signaling.protocol.messages import IceServer
 if TYPE_CHECKING:
     pass
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 FAST = {"timing": {"silence": 100, "step": 600, "politeness": 300, "stuck": 2000, "away": 50}}
 """Steps of the recovery for tests that do not wait."""

@@ -4,8 +4,6 @@ import pytest
 
 from tests.support.signal_lab import LabPage
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
 RECOVERY = """async () => {
   const {Recovery} = await import('/call-assets/recovery.js');
   const lab = {timers: new Map(), last: 0, did: [], bytes: 0, ready: true, polite: false};

@@ -10,7 +10,6 @@ from tests.support.signal_lab import LabPage, SignalLab, lab_page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 UNREACHABLE = ("WebSocket connection to",)
 """What Chromium itself writes to the console when a socket cannot be opened."""

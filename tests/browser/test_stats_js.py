@@ -18,7 +18,6 @@ from turnserver.signaling.protocol.messages import IceServer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 FAR_FUTURE = 4_000_000_000
 

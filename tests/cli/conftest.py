@@ -1,6 +1,11 @@
-"""The command as users run it: a process of its own, in an empty home, with none of this machine's settings."""
+"""The command as users run it: in an empty home, with none of this machine's settings.
+
+A command that answers and ends is run in this process (`run`), since a start of Python costs more than nearly all of
+them do; one that serves is a process of its own (`start`, `execute`).
+"""
 
 import ipaddress
+import logging
 import os
 import select
 import shutil
@@ -10,18 +15,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from cli.main import meshturn
+
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+PATIENCE = 120.0
+"""Seconds until what has not happened counts as failed; never waited out in success."""
 
 
 class Process:
@@ -143,9 +153,46 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """Give the server's loggers back to the tests: a command sends them to its own standard error."""
+    logger = logging.getLogger("meshturn")
+    before = (logger.handlers, logger.propagate, logger.level)
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
+
+
 @pytest.fixture
-def run(environment: dict[str, str], home: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run a command to its end: ``run("check", "-c", path, env={...}, stdin="...")``."""
+def run(
+    environment: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
+    """Run a command to its end, in this process: ``run("check", "-c", path, env={...}, stdin="...")``.
+
+    What is not one of our errors, a traceback to users, is raised here. For commands that serve there is `execute`.
+    """
+    monkeypatch.chdir(home)
+    runner = CliRunner()
+
+    def call(
+        *arguments: object, env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        given = [str(argument) for argument in arguments]
+        seen = dict.fromkeys(os.environ) | environment | dict(env or {})
+        result = runner.invoke(meshturn, given, input=stdin, env=seen, catch_exceptions=False)
+        return subprocess.CompletedProcess(given, result.exit_code, result.stdout, result.stderr)
+
+    with logging_restored():
+        yield call
+
+
+@pytest.fixture
+def execute(
+    processes: None, environment: dict[str, str], home: Path
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """The same in a process of its own, as a shell runs it."""
 
     def call(
         *arguments: object, env: Mapping[str, str] | None = None, stdin: str = ""
@@ -165,7 +212,7 @@ def run(environment: dict[str, str], home: Path) -> Callable[..., "subprocess.Co
 
 
 @pytest.fixture
-def start(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Process]]:
+def start(processes: None, environment: dict[str, str], home: Path) -> Iterator[Callable[..., Process]]:
     """Start a command that keeps running; whatever is still running at the end of the test is killed."""
     running: list[Process] = []
 
@@ -218,7 +265,7 @@ def write(home: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def coturn(home: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., int]]:
+def coturn(processes: None, home: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., int]]:
     """Start coturn on loopback with one user (user/secret in realm example.org); returns its UDP and TCP port."""
     program = shutil.which("turnserver")
     if program is None:

@@ -15,14 +15,12 @@ from tests.support.mesh import page_url
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
-
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     directory = tmp_path_factory.mktemp("server")
     port = find_port(3)
     config: dict[str, Any] = {
@@ -153,10 +151,10 @@ def test_tokens(run: Run, server: TurnServerProcess, tmp_path: Path) -> None:
         assert "not.a.token" not in result.stdout + result.stderr
 
 
-def test_without_aiortc(run: Run, tmp_path: Path) -> None:
+def test_without_aiortc(execute: Run, tmp_path: Path) -> None:
     """What is missing and how to get it; exit code 3."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['aiortc'] = None\n")
-    result = run("call", "tea", "--url", "http://h", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    result = execute("call", "tea", "--url", "http://h", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
     assert result.returncode == 3
     assert "aiortc" in result.stderr
     assert "pip install 'meshturn[call]'" in result.stderr

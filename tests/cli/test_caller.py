@@ -22,13 +22,11 @@ from turnserver.client.mesh import ServerPath, Verdict
 from turnserver.client.pair import PairReport, PairState
 from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
-
 KEYS = TokenKeys([derived_key(SHARED_SECRET.encode())])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     config: dict[str, Any] = {
         "listeners": signaling_listeners(find_port()),
         "relay": {"addresses": ["127.0.0.1"]},

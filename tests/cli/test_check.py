@@ -233,7 +233,7 @@ def test_why_there_are_no_rooms(run: Run, write: Write) -> None:
     assert "there are no rooms" in result.stderr
 
 
-def test_a_public_key_that_is_none(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_public_key_that_is_none(run: Run, execute: Run, write: Write, tmp_path: Path) -> None:
     """The server would not start with it, so it is told here, too."""
     (tmp_path / "issuer.pem").write_text("not a key")
     path = write(ROOMS % (SHARED, f"{{public_keys: [{tmp_path / 'issuer.pem'}]}}"))
@@ -241,6 +241,6 @@ def test_a_public_key_that_is_none(run: Run, write: Write, tmp_path: Path) -> No
     assert result.returncode == 2
     assert "signaling.public_keys" in result.stderr
     assert "no public key that could sign room tokens" in result.stderr
-    result = run("serve", "-c", path)
+    result = execute("serve", "-c", path)
     assert result.returncode in {2, 3}
     assert "Traceback" not in result.stderr

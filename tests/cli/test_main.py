@@ -34,6 +34,7 @@ def test_every_command_has_help(command: str) -> None:
     assert result.output.startswith(f"Usage: meshturn {command}")
 
 
+@pytest.mark.process
 def test_the_version_loads_nothing_but_itself(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
     """`meshturn --version` does not load the server, its configuration or the drawing of tables."""
     result = run("--version")

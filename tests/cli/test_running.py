@@ -82,7 +82,6 @@ def test_where_the_calls_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert call_pages(server) == ["http://localhost:8080/", "https://192.0.2.5:443/"]
 
 
-@pytest.mark.net
 def test_it_runs_until_it_is_told_to_stop() -> None:
     """Ready is said once, with the port as bound; a signal ends it, and the socket is closed."""
     config = Config.model_validate({"listeners": [{"address": "127.0.0.1", "port": 0}]})

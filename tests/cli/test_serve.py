@@ -14,7 +14,6 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., Any]
 
-pytestmark = pytest.mark.net
 
 LOOPBACK = """
 listeners:
@@ -71,12 +70,12 @@ def test_hup_reads_the_file_again(start: Start, write: Callable[[str], Path]) ->
     assert server.stop()[0] == 0
 
 
-def test_a_port_in_use(run: Run, write: Callable[[str], Path]) -> None:
+def test_a_port_in_use(execute: Run, write: Callable[[str], Path]) -> None:
     """A port in use is one sentence, a hint, and exit code 3."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        result = run("serve", "-c", write(LOOPBACK.replace("port: 0", f"port: {port}")), env=SECRET)
+        result = execute("serve", "-c", write(LOOPBACK.replace("port: 0", f"port: {port}")), env=SECRET)
     assert result.returncode == 3
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
@@ -84,9 +83,9 @@ def test_a_port_in_use(run: Run, write: Callable[[str], Path]) -> None:
     assert "Hint: " in result.stderr
 
 
-def test_an_address_of_somebody_else(run: Run, write: Callable[[str], Path]) -> None:
+def test_an_address_of_somebody_else(execute: Run, write: Callable[[str], Path]) -> None:
     """An address that is not local is one sentence, a hint, and exit code 3."""
-    result = run("serve", "-c", write(LOOPBACK.replace("127.0.0.1", "203.0.113.77")), env=SECRET)
+    result = execute("serve", "-c", write(LOOPBACK.replace("127.0.0.1", "203.0.113.77")), env=SECRET)
     assert result.returncode == 3
     assert "203.0.113.77" in result.stderr
     assert "Hint: " in result.stderr

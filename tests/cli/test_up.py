@@ -25,7 +25,6 @@ from cli.up import invocation
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., Any]
 
-pytestmark = pytest.mark.net
 
 LOCAL = ["up", "--address", "127.0.0.1", "--port", "0", "--tls-port", "0", "--http-port", "0"]
 
@@ -232,21 +231,21 @@ def test_both_families(start: Start, run: Run) -> None:
     assert json.loads(other.until("\n"))["relays"] == ["::1"]
 
 
-def test_a_port_in_use(run: Run) -> None:
+def test_a_port_in_use(execute: Run) -> None:
     """One sentence, one hint, exit code 3."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        result = run("up", "--address", "127.0.0.1", "--port", port, "--tls-port", 0)
+        result = execute("up", "--address", "127.0.0.1", "--port", port, "--tls-port", 0)
     assert (result.returncode, result.stdout) == (3, "")
     assert f"127.0.0.1:{port}" in result.stderr
     assert "Hint: " in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_an_address_of_somebody_else(run: Run) -> None:
+def test_an_address_of_somebody_else(execute: Run) -> None:
     """One sentence, one hint, exit code 3."""
-    result = run("up", "--address", "203.0.113.77", "--port", "0", "--tls-port", "0")
+    result = execute("up", "--address", "203.0.113.77", "--port", "0", "--tls-port", "0")
     assert (result.returncode, result.stdout) == (3, "")
     assert "203.0.113.77" in result.stderr
     assert "Hint: " in result.stderr

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.docs
-
 ROOT = Path(__file__).resolve().parents[2]
 READ = ("docs", "auth", "meshturn", "stun", "turnserver")
 """Folders that a build reads: the pages, and the sources whose docstrings the reference shows."""

@@ -22,8 +22,6 @@ from tests.support.stream_wire import StreamWire, open_tcp, open_tls, read_to_en
 from tests.support.tools import require_tool
 from tests.support.turn_client import TurnClient
 
-pytestmark = pytest.mark.net
-
 BINDING_REQUEST = bytes.fromhex("000100002112a442") + bytes(12)
 HTTP = b"GET /turn HTTP/1.1\r\nHost: example.org\r\n\r\n"
 SSH = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"

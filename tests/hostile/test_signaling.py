@@ -20,8 +20,6 @@ from tests.support.process import resident_bytes
 from tests.support.server import SHARED_SECRET, TurnServerProcess, free_port, loopback_config
 from tests.support.signal_wire import PROTOCOL, Closed, Participant, signaling_listeners
 
-pytestmark = pytest.mark.net
-
 MEBIBYTE = 2**20
 KEY = "a key for room tokens, long enough"
 SDP = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"

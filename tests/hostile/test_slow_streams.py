@@ -13,8 +13,6 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
 from tests.support.stream_wire import StreamWire, open_tcp, open_tls, read_to_end
 from tests.support.turn_client import ChannelMessage, TurnClient, TurnRefused
 
-pytestmark = pytest.mark.net
-
 CHANNEL = 0x4ABC
 MEBIBYTE = 2**20
 BINDING_REQUEST = bytes.fromhex("000100002112a442") + bytes(12)

@@ -10,8 +10,6 @@ from aioice.turn import create_turn_endpoint
 
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
 
-pytestmark = pytest.mark.interop
-
 TIMEOUT = 60
 """Seconds until a connection that has not come about counts as failed."""
 MESSAGES = 200

@@ -17,8 +17,6 @@ from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.peer import UdpPeer
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback_config, stream_listeners
 
-pytestmark = pytest.mark.interop
-
 TIMEOUT = 60
 """Seconds until something that has not come about counts as failed."""
 TRANSPORTS = ["tcp", "tls", "shared", "plain"]

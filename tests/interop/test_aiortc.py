@@ -5,7 +5,6 @@ import hashlib
 import random
 import re
 
-import pytest
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
@@ -15,8 +14,6 @@ from aiortc import (
 )
 
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
-
-pytestmark = pytest.mark.interop
 
 TIMEOUT = 120
 """Seconds until a transfer that has not ended counts as failed; a megabyte takes a few."""

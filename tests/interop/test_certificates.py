@@ -15,8 +15,6 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, stream_l
 from tests.support.stream_wire import open_tls
 from tests.support.turn_client import TurnClient
 
-pytestmark = pytest.mark.net
-
 BINDING_REQUEST = bytes.fromhex("000100002112a442") + bytes(12)
 HANDSHAKES = 200
 AT_ONCE = 4

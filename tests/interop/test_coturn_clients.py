@@ -27,8 +27,6 @@ from tests.support.uclient import (
     run_uclient,
 )
 
-pytestmark = pytest.mark.interop
-
 SCENARIOS = {
     "channels": Scenario("-c", 1),
     "send-and-data-indications": Scenario("-c -s", 1),

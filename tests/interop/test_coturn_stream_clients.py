@@ -10,8 +10,6 @@ from tests.support.certificates import CertificatePair, issue
 from tests.support.server import TurnServerProcess, loopback_config, stream_listeners
 from tests.support.uclient import MESSAGES, Outcome, Scenario, assert_all_returned, echo_server, run_side_by_side
 
-pytestmark = pytest.mark.interop
-
 PLAIN = {
     "channels": Scenario("-t -c", 1),
     "send-and-data-indications": Scenario("-t -c -s", 1),

@@ -20,7 +20,7 @@ from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
 __all__ = ["watch_frames"]
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(180), pytest.mark.usefixtures("watch_frames")]
+pytestmark = pytest.mark.usefixtures("watch_frames")
 
 ADMIN_KEY = "an-admin-key-of-the-test"
 KEYS = TokenKeys([derived_key(SHARED_SECRET.encode())])

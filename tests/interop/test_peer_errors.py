@@ -19,8 +19,6 @@ from tests.support.peer import UdpPeer, refused_address
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback_config
 from tests.support.turn_client import ChannelMessage, PeerData, PeerError, TurnClient
 
-pytestmark = [pytest.mark.interop, pytest.mark.net]
-
 LOOPBACK = {AddressFamily.IPV4: "127.0.0.1", AddressFamily.IPV6: "::1"}
 PORT_UNREACHABLE = {AddressFamily.IPV4: IcmpValue(3, 3, 0), AddressFamily.IPV6: IcmpValue(1, 4, 0)}
 """RFC 792 and RFC 4443 §3.1: what a host answers for a UDP port on which nobody listens."""

@@ -29,8 +29,6 @@ from turnserver.signaling.protocol.candidates import candidate_types, relay_addr
 from turnserver.signaling.truth.relays import PairPath, RelayTable
 from turnserver.signaling.truth.verdict import IceFailure, Side, Verdict, judge
 
-pytestmark = pytest.mark.interop
-
 SECRET = "0123456789abcdef0123456789abcdef"
 A, B = "1a2b3c4d5e.aaaaaaaaaa", "1a2b3c4d5e.bbbbbbbbbb"
 TIMEOUT = 60

@@ -17,8 +17,6 @@ from tests.support.server import (
 )
 from tests.support.turn_client import ChannelMessage, PeerData, TurnClient, TurnRefused
 
-pytestmark = [pytest.mark.interop, pytest.mark.net]
-
 LOOPBACK = {AddressFamily.IPV4: "127.0.0.1", AddressFamily.IPV6: "::1"}
 EXTERNAL = {"127.0.0.1": "203.0.113.9", "::1": "2001:db8::9"}
 CHANNEL = 0x4ABC

@@ -17,8 +17,6 @@ from tests.support.signal_wire import Participant, signaling_listeners
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 
-pytestmark = pytest.mark.interop
-
 API_KEY = "website-key-0123456789"
 ADMIN_KEY = "support-key-0123456789"
 KEYS = TokenKeys([derived_key(SHARED_SECRET.encode())])

@@ -15,8 +15,6 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback
 from tests.support.stream_wire import StreamWire, open_tcp, open_tls
 from tests.support.turn_client import ChannelMessage, TurnClient
 
-pytestmark = pytest.mark.net
-
 CHANNEL = 0x4000
 TIMEOUT = 20.0
 

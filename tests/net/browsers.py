@@ -134,9 +134,12 @@ class Participant:
         self.page.screenshot(path=path)
 
     def state(self) -> str:
-        """What there is to say about the page when it fails."""
-        said = " ".join(self.said[-60:])
-        return f"{self.ask(scripts.STATE)}\nframes: {said}\nproblems: {self.problems}"
+        """What there is to say about the page when it fails; a page that cannot be asked does not hide why."""
+        try:
+            state = self.ask(scripts.STATE)
+        except Exception as error:  # Playwright's: the page is navigating, closed or has crashed
+            state = f"the page does not answer: {error}"
+        return f"{state}\nframes: {' '.join(self.said[-60:])}\nproblems: {self.problems}"
 
     @property
     def id(self) -> str:

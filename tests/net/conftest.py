@@ -9,6 +9,7 @@ from tests.net.lab import Lab
 from tests.net.public_server import PublicServer
 from tests.net.stage import Cast, Stage, rooms_config, stage_on
 from tests.support.certificates import CertificatePair, issue
+from tests.support.reports import add_section
 
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
@@ -22,7 +23,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     cast = getattr(item, "funcargs", {}).get("cast")
     if report.failed and report.when == "call" and isinstance(cast, Cast):
-        report.sections += [(f"page of {member.name}", member.state()) for member in cast.members]
+        for member in cast.members:
+            add_section(report, f"page of {member.name}", member.state)
     return report
 
 

@@ -13,8 +13,6 @@ from tests.net.robot import Robot
 from tests.net.stage import Cast, Stage
 from tests.support.mesh import Member, flows
 
-pytestmark = [pytest.mark.browser, pytest.mark.net, pytest.mark.interop, pytest.mark.timeout(300)]
-
 TONE = 997
 """Hertz: what the Python client says."""
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"

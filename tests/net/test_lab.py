@@ -19,7 +19,7 @@ from tests.support.process import wait_until
 from tests.support.server import PASSWORD, USERNAME
 from tests.support.turn_client import ChannelMessage, TurnClient
 
-pytestmark = [pytest.mark.net, pytest.mark.interop]
+pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 60

@@ -20,8 +20,6 @@ from tests.net.lab import Nat
 from tests.net.stage import Cast, Stage, rooms_config
 from tests.support.process import wait_for_log
 
-pytestmark = [pytest.mark.browser, pytest.mark.net, pytest.mark.interop, pytest.mark.timeout(300)]
-
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 KEY = "the laboratory signs its tokens with this key"
 LIFETIME = 10

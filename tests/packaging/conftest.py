@@ -23,14 +23,11 @@ BUILD_PATIENCE = 600.0
 """The same for builds and installs, which may have to fetch packages."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is in this folder; where tests are distributed to several processes, all of it goes to one."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A build may have to fetch packages."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.packaging)
             item.add_marker(pytest.mark.timeout(BUILD_PATIENCE))
-            if config.pluginmanager.hasplugin("xdist"):
-                item.add_marker(pytest.mark.xdist_group("packaging"))
 
 
 def pip_environment(**more: str) -> dict[str, str]:

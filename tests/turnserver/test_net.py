@@ -21,7 +21,7 @@ from turnserver.net import (
     to_sockaddr,
 )
 
-pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
+pytestmark = pytest.mark.usefixtures("ipv6")
 
 BUFFER = 65536
 SO_EE_QUEUE_ON = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
@@ -228,6 +228,7 @@ def test_dscp_and_ecn_are_sent_and_seen(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", LOOPBACKS)
+@pytest.mark.process
 def test_dont_fragment_is_kept_to_the_datagram_that_asks(host: str) -> None:
     """RFC 8656 §14: with DF a datagram wider than the link is refused; without, before and after, it is fragmented."""
     with NetworkNamespace() as inside:
@@ -247,6 +248,7 @@ def test_dont_fragment_is_kept_to_the_datagram_that_asks(host: str) -> None:
     other.close()
 
 
+@pytest.mark.process
 def test_a_run_wider_than_the_link_is_refused_whole() -> None:
     """A segment must fit the link; such datagrams go one by one, in fragments."""
     with NetworkNamespace() as inside:
@@ -259,6 +261,7 @@ def test_a_run_wider_than_the_link_is_refused_whole() -> None:
     other.close()
 
 
+@pytest.mark.process
 def test_a_full_send_buffer_drops_and_counts() -> None:
     """Rule 25: EAGAIN on send drops the datagram; nothing waits."""
     with NetworkNamespace() as inside:

@@ -17,8 +17,6 @@ from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
 from turnserver.process import files_needed, raise_file_limit, run
 from turnserver.server import Server
 
-pytestmark = pytest.mark.net
-
 LISTENERS = [{"address": "127.0.0.1", "port": 0}]
 
 

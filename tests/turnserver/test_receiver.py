@@ -21,7 +21,7 @@ from turnserver.receiver import (
     to_source,
 )
 
-pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
+pytestmark = pytest.mark.usefixtures("ipv6")
 
 BUFFER = 1024 * 1024
 CAPACITY = 8

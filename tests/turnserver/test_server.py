@@ -34,8 +34,6 @@ from turnserver.server import Reload, Server
 from turnserver.signaling.rooms.facts import RoomOpened
 from turnserver.snapshot import Snapshot, Usage
 
-pytestmark = pytest.mark.net
-
 
 def config(**options: Any) -> Config:
     options.setdefault("listeners", [{"address": "127.0.0.1", "port": 0}])

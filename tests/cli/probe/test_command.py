@@ -176,7 +176,6 @@ def meshturn(start: Callable[..., Any], write: Callable[[str], Path]) -> Callabl
     return call
 
 
-@pytest.mark.net
 @pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 def test_a_whole_relay_of_ours(run: Run, meshturn: Callable[..., int], address: str, host: str) -> None:
     """RFC 8656 §7–§12 with our own server and its default peer rules (rule 16), in both families, with SHA-256."""
@@ -191,7 +190,6 @@ def test_a_whole_relay_of_ours(run: Run, meshturn: Callable[..., int], address: 
     assert returned == {"send": (5, 5), "channel": (5, 5)}
 
 
-@pytest.mark.net
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize(
     ("listener", "scheme"),
@@ -232,7 +230,6 @@ def test_every_way_into_ours(
         )
 
 
-@pytest.mark.net
 def test_tls_on_our_plain_port(run: Run, start: Callable[..., Any], write: Callable[[str], Path]) -> None:
     """Rule 22: a TLS ClientHello on a plain TURN port ends at once, and the probe says what is likely."""
     text = "listeners: [{transport: tcp, address: 127.0.0.1, port: 0}]\nauth: {users: {user: secret}}\n"
@@ -242,7 +239,6 @@ def test_tls_on_our_plain_port(run: Run, start: Callable[..., Any], write: Calla
     assert "TLS" in found["steps"][-1]["sentence"]
 
 
-@pytest.mark.net
 def test_our_own_refusals(run: Run, meshturn: Callable[..., int]) -> None:
     """RFC 8656 §7.2: 486 of our own server, and 401 for a wrong password, are told as such."""
     port = meshturn(more="limits: {allocations_per_user: 1}\n")
@@ -254,7 +250,6 @@ def test_our_own_refusals(run: Run, meshturn: Callable[..., int]) -> None:
     assert json.loads(wrong.stdout)["steps"][-1]["code"] == 401
 
 
-@pytest.mark.net
 def test_nobody_there(run: Run, free_port: Callable[[], int]) -> None:
     """Rule 26: a closed port on this machine is known at once; exit code 1 and no traceback."""
     result = run("probe", f"turn:127.0.0.1:{free_port()}", *USER, env=PASSWORD)

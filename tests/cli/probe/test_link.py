@@ -7,8 +7,6 @@ import pytest
 from cli.probe.link import LinkError, open_udp
 from stun.address import Address
 
-pytestmark = pytest.mark.net
-
 
 async def test_datagrams_go_there_and_back() -> None:
     """RFC 8489 §6.2.1: one frame is one datagram, empty ones included."""

@@ -36,7 +36,6 @@ def test_what_is_supported(uri: str) -> None:
     check_transport(StunUri.parse(uri))
 
 
-@pytest.mark.net
 async def test_udp_and_tcp() -> None:
     """RFC 8656 §3.1: the link is of the transport that the URI names."""
     with socket.create_server(("127.0.0.1", 0)) as server:

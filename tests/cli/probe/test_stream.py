@@ -18,8 +18,6 @@ from stun.constants import MessageClass, Method
 from stun.message import MessageBuilder
 from stun.uri import StunUri
 
-pytestmark = pytest.mark.net
-
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Certify = Callable[..., Any]
 

@@ -12,8 +12,6 @@ from turnserver.client.ice import IceChoice
 from turnserver.client.media import Echo, Listen, MediaPlan, TestMedia
 from turnserver.client.pair import Pair, PairState, PairTiming
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
-
 PATIENT = PairTiming(offer_wait=60, connect=60)
 Hold = Callable[[str, Mapping[str, object]], bool]
 

@@ -13,8 +13,6 @@ from aiohttp.test_utils import TestServer
 
 from turnserver.client import ClientState, Frame, SignalClient, SignalError, StateChange, Timing
 
-pytestmark = pytest.mark.net
-
 WELCOME = {"t": "welcome", "v": [1], "feat": [], "limits": {"msg": 65536}, "hb": 60_000, "resume": 60_000, "now": 1}
 
 
@@ -577,6 +575,7 @@ async def test_a_client_that_is_not_open(make: Callable[..., SignalClient]) -> N
         await client.open()
 
 
+@pytest.mark.process
 def test_the_server_goes_without_us() -> None:
     """aiortc is optional: nothing that serves imports the client."""
     code = "import sys, turnserver.server, cli.call; print(*sys.modules)"

@@ -10,7 +10,7 @@ from tests.support.datapath_world import LOOPBACKS
 from turnserver.net import bind_udp
 from turnserver.relay.icmp import IcmpError, enable_errors, parse_error, read_errors
 
-pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
+pytestmark = pytest.mark.usefixtures("ipv6")
 
 IPV4, IPV6, LOCAL = 2, 3, 1
 PEER = ("192.0.2.7", 4000)

@@ -11,8 +11,6 @@ from turnserver.net import UdpSocket, bind_udp, from_sockaddr
 from turnserver.receiver import HEADROOM, open_receiver, to_source
 from turnserver.relay.peersocket import Hop, PeerSocket
 
-pytestmark = pytest.mark.net
-
 PEER = Address.parse("192.0.2.9", 4000)
 
 

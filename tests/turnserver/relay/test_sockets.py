@@ -27,7 +27,7 @@ from turnserver.net import TosPolicy, set_tos
 from turnserver.relay.base import ChannelHop, Datapath
 from turnserver.relay.sockets import SOCKET_BURST, TURN_BURST, AsyncioDatapath
 
-pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
+pytestmark = pytest.mark.usefixtures("ipv6")
 
 CHANNEL = 0x4001
 LIFETIME = 600.0
@@ -546,6 +546,7 @@ async def test_errors_do_not_keep_the_loop_awake() -> None:
     world.datapath.close()
 
 
+@pytest.mark.process
 async def test_unreachable_peers_are_dropped_and_counted(world: World) -> None:
     """Rule 25: no route to an address, an address nobody can send to, the wrong family: the relay lives on."""
     with NetworkNamespace() as inside, inside.entered():
@@ -571,6 +572,7 @@ async def test_a_datagram_too_large_for_udp_is_dropped_and_counted(world: World,
     assert world.datapath.counters(relay) == Counters(packets_to_peers=1, bytes_to_peers=4, dropped=1)
 
 
+@pytest.mark.process
 async def test_dont_fragment_is_for_that_datagram_alone(world: World, host: str) -> None:
     """RFC 8656 §14, rule 21: DF where a Send indication asks for it; wider than the link, it is dropped (EMSGSIZE)."""
     with NetworkNamespace() as inside:
@@ -591,6 +593,7 @@ async def test_dont_fragment_is_for_that_datagram_alone(world: World, host: str)
     assert world.datapath.counters(relay).dropped == 4
 
 
+@pytest.mark.process
 async def test_a_full_send_buffer_drops_and_counts(world: World) -> None:
     """Rule 25: EAGAIN drops the packet; the relay, and what comes the other way, are as good as before."""
     with clogged_loopback() as inside:

@@ -13,8 +13,6 @@ from tests.support.tcp_pair import HOSTS, Peer, eventually, has_ipv6, stream_pai
 from turnserver.relay.splice import CHUNK, Splice
 from turnserver.streams import ByteStream
 
-pytestmark = pytest.mark.net
-
 
 class Joined:
     """A client and a peer, joined by a splice."""

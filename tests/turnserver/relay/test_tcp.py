@@ -18,8 +18,6 @@ from turnserver.relay import tcp
 from turnserver.relay.tcp import TcpRelays
 from turnserver.streams import ByteStream
 
-pytestmark = pytest.mark.net
-
 RELAY = RelayId(1)
 
 

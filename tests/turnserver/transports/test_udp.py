@@ -28,7 +28,7 @@ from turnserver.relay.sockets import AsyncioDatapath
 from turnserver.transports.base import Transport, TransportCounters
 from turnserver.transports.udp import LISTENER_BURST, UdpPath, UdpTransport
 
-pytestmark = [pytest.mark.net, pytest.mark.usefixtures("ipv6")]
+pytestmark = pytest.mark.usefixtures("ipv6")
 
 CHANNEL = 0x4001
 LIFETIME = 600.0
@@ -281,6 +281,7 @@ async def test_a_client_that_has_gone_costs_the_others_nothing(world: World, cli
     assert world.listener.counters.dropped == 0
 
 
+@pytest.mark.process
 async def test_a_full_send_buffer_drops_and_counts() -> None:
     """Rule 25: EAGAIN on the listener drops the frame and says so; the listener goes on."""
     with clogged_loopback() as inside:

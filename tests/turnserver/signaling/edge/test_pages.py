@@ -10,8 +10,6 @@ from yarl import URL
 
 from turnserver.signaling.edge.pages import ROOM, Asset, Pages, load_assets, new_room
 
-pytestmark = pytest.mark.net
-
 ASSETS = {
     "call.html": Asset(b"<!doctype html><title>call</title>", "text/html", "one"),
     "app.js": Asset(b"export const x = '\xc3\xa4'", "text/javascript", "two"),

@@ -26,8 +26,6 @@ from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.protocol.messages import Ice, IceServer
 from turnserver.signaling.rooms.settings import Grant, HubSettings
 
-pytestmark = pytest.mark.net
-
 Client = TestClient[web.Request, web.Application]
 
 

@@ -14,8 +14,6 @@ from aiohttp.test_utils import TestClient, TestServer
 from turnserver.signaling.edge import websocket
 from turnserver.signaling.edge.websocket import PROTOCOL, Edge, host_of, is_same_origin
 
-pytestmark = pytest.mark.net
-
 Client = TestClient[web.Request, web.Application]
 
 
