@@ -25,7 +25,7 @@ def _allocate_later(world: World) -> ScriptedClient:
 
 def test_the_nonce_in_a_late_challenge_is_new() -> None:
     """Rule 2: an Allocate revoked long after it came in is answered with a nonce of now, not of then."""
-    world = World(automatic=False)
+    world = World(automatic=False, limits=Limits(opening_timeout=3600))
     client = _allocate_later(world)
     world.advance(601)
     world.core.revoke("alice", world.now)

@@ -4,6 +4,7 @@
 somebody else's business; see `tests.support.core_machine`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -70,6 +71,8 @@ class _Owed:
     """When its look-up is given up; None without one."""
     opens: bool = False
     """True for an Allocate that waits for relays."""
+    gives_up: float = math.inf
+    """When it waits for them no longer."""
 
 
 class Bench:
@@ -195,8 +198,16 @@ class Bench:
         self._settle(answers)
 
     def advance(self, seconds: float) -> None:
-        """The clock goes on and every timer fires on the way."""
-        self.world.advance(seconds)
+        """The clock goes on and every timer fires on the way.
+
+        It stops where an Allocate may be answered, because what that grants begins then.
+        """
+        end = self.world.now.mono + seconds
+        moments = {entry.gives_up for owed in self.owed.values() for entry in owed if entry.opens}
+        for moment in sorted(moment for moment in moments if self.world.now.mono < moment < end):
+            self.world.advance(moment - self.world.now.mono)
+            self._turn()
+        self.world.advance(end - self.world.now.mono)
         self._turn()
 
     def jump(self, seconds: float) -> None:
@@ -224,6 +235,29 @@ class Bench:
             del self.world.bound[relay]
             self.world.core.relay_failed(relay, self.world.now)
         self._settle(self._drain([]))
+
+    def lose(self, relay: RelayId) -> None:
+        """A relay that the shell had open is not open any more."""
+        self._turn()
+        owner, bound = self._owner(relay), self.world.bound[relay]
+        closed = len(self.world.closed_clients)
+        if owner is None:
+            self.failures = True  # if an Allocate waits for it, that has to try another port
+            held = {token: self.oracle.to_wire(entry.relayed) for token, entry in self.oracle.reservations.items()}
+            self.oracle.reservations = {t: e for t, e in self.oracle.reservations.items() if held[t] != bound}
+        else:
+            told = self.oracle.allocations[owner]
+            told.drop_family(len(bound.ip))
+            if not told.relays:
+                del self.oracle.allocations[owner]
+        ends = owner is not None and owner not in self.oracle.allocations
+        self.world.core.relay_failed(relay, self.world.now)
+        self._settle(self._drain([]))
+        streams = [owner] if ends and owner is not None and owner.transport.connected else []
+        assert self.world.closed_clients[closed:] == streams
+        for actor in self.actors:
+            if actor.path in streams:
+                self.gone(actor)
 
     def find(self, lookup: c.FindCredential, *, known: bool) -> None:
         """The store has answered at last, perhaps too late."""
@@ -301,6 +335,7 @@ class Bench:
         account = owed.verdict.account
         if owed.request.method == Method.ALLOCATE and account is not None and SUCCESS in owed.verdict.codes:
             owed.opens = True
+            owed.gives_up = self.world.now.mono + self.world.core.state.settings.limits.opening_timeout
             self.oracle.opening[client] = owed.request.transaction_id, account
             if self.setup.tight or not self.setup.automatic:
                 owed.verdict = replace(owed.verdict, codes=frozenset({SUCCESS, ErrorCode.INSUFFICIENT_CAPACITY}))
@@ -415,7 +450,7 @@ class Bench:
         """True if the core holds the request for good reason: an open look-up, or relays that are being opened."""
         if entry.until is not None and entry.until > self.world.now.mono:
             return key in self.world.core._waiting and bool(self.world.lookups)
-        return entry.opens and bool(self.world.waiting)
+        return entry.opens and bool(self.world.waiting) and entry.gives_up > self.world.now.mono
 
     def _check_answer(self, client: FiveTuple, owed: _Owed, answer: Message) -> None:
         request, verdict, now = owed.request, owed.verdict, self.world.now
@@ -437,7 +472,8 @@ class Bench:
             assert request.method == Method.BINDING
             assert answer.first(a.XOR_MAPPED_ADDRESS) == client.address.canonical()
         elif owed.opens:
-            assert self.setup.tight or self.failures, "relays could not be opened, says the core"
+            late = owed.gives_up <= now.mono
+            assert self.setup.tight or self.failures or late, "relays could not be opened, says the core"
             del self.oracle.opening[client]
         if self.oracle.is_kept(request, answer):
             self.oracle.kept[client, answer.transaction_id] = answer.encode(), now.mono + 40

@@ -366,6 +366,14 @@ class Walk:
             self.note(f"relay {relay} opens: {opens}")
             self.bench.settle(relay, opens=opens)
 
+    def lose(self) -> None:
+        """One relay that was open breaks."""
+        opened = sorted(self.bench.world.bound.keys() - set(self.bench.world.waiting))
+        if opened:
+            relay = self.random.choice(opened)
+            self.note(f"relay {relay} breaks")
+            self.bench.lose(relay)
+
     def find(self) -> None:
         """The credential store answers."""
         if self.bench.world.lookups:
@@ -403,6 +411,7 @@ STEPS: dict[str, tuple[Callable[[Walk], None], int]] = {
     "next deadline": (Walk.next_deadline, 6),
     "set clock": (Walk.set_clock, 1),
     "settle": (Walk.settle, 16),
+    "lose": (Walk.lose, 2),
     "find": (Walk.find, 14),
     "revoke": (Walk.revoke, 1),
     "replace policy": (Walk.replace_policy, 2),

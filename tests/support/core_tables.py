@@ -118,13 +118,16 @@ def _check_deadlines(world: World) -> None:
         for number, channel in allocation.channels.items():
             due[DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number)] = channel.expires
     assert {key: when for key, when in state.deadlines._when.items() if key.kind <= DeadlineKind.CHANNEL} == due
-    others = {(key.kind, key.item) for key in state.deadlines._when if key.kind > DeadlineKind.CHANNEL}
+    openings = {key.owner for key in state.deadlines._when if key.kind is DeadlineKind.OPENING}
+    assert openings == set(state.openings)
+    rest = [key for key in state.deadlines._when if DeadlineKind.CHANNEL < key.kind < DeadlineKind.OPENING]
+    others = {(key.kind, key.item) for key in rest}
     assert others == (
         {(DeadlineKind.RESERVATION, token) for token in state.reservations}
         | {(DeadlineKind.RETRANSMISSION, key) for key in state.retransmissions._answers}
         | {(DeadlineKind.LOOKUP, ticket) for ticket in core._lookups}
     )
-    assert all(key.owner == 0 for key in state.deadlines._when if key.kind > DeadlineKind.CHANNEL)
+    assert all(key.owner == 0 for key in rest)
     assert all(when > world.now.mono for when in state.deadlines._when.values())
     deadline = core.deadline()
     assert (deadline is None) == (not state.deadlines._when)

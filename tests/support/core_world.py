@@ -136,7 +136,7 @@ class World:
                 self.allowed = {key: until for key, until in self.allowed.items() if key[0] != relay}
             case c.AddRoute(route):
                 self.routes[route.client, route.channel] = route
-            case c.RemoveRoute(client, channel):
+            case c.RemoveRoute(client, channel, _):
                 self.routes.pop((client, channel), None)
             case c.AllowPeer(relay, ip, until):
                 self.allowed[relay, ip] = until

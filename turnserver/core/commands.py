@@ -41,8 +41,9 @@ class SendToPeer(NamedTuple):
 
 
 class OpenRelay(NamedTuple):
-    """Bind a relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``.
+    """Bind a relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``, at once or later.
 
+    It may be closed before it is answered: the core waits for `Limits.opening_timeout` seconds.
     A TCP one (RFC 6062 §5.1) listens: every peer that connects is an input, ``peer_accepted``.
     """
 
@@ -65,10 +66,11 @@ class AddRoute(NamedTuple):
 
 
 class RemoveRoute(NamedTuple):
-    """Remove the route of one channel of one client."""
+    """Remove the route of one channel of one client, which led through ``relay``."""
 
     client: FiveTuple
     channel: int
+    relay: RelayId
 
 
 class AllowPeer(NamedTuple):

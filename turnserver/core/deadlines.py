@@ -16,6 +16,7 @@ class DeadlineKind(IntEnum):
     RETRANSMISSION = 5
     LOOKUP = 6
     CONNECTION = 7
+    OPENING = 8
 
 
 class DeadlineKey(NamedTuple):

@@ -29,6 +29,8 @@ class EndReason(StrEnum):
     DELETED = "deleted"
     CLIENT_GONE = "client-gone"
     REVOKED = "revoked"
+    RELAY_FAILED = "relay-failed"
+    """Its relays could not be kept open: a fault of the server's, or of the system's."""
 
 
 class AllocationOpened(NamedTuple):

@@ -101,6 +101,7 @@ class TurnCore:
         self._lookups: dict[int, Request] = {}
         self._waiting: set[TransactionKey] = set()
         self._ticket = 0
+        self._faults: list[Exception] = []
 
     # Inputs
 
@@ -134,13 +135,14 @@ class TurnCore:
         if allocation is not None:
             self.state.end_allocation(allocation, EndReason.CLIENT_GONE, now)
 
-    def relay_opened(self, relay: RelayId, now: Now) -> None:
-        """`OpenRelay` succeeded."""
+    def relay_opened(self, relay: RelayId, now: Now) -> bool:
+        """`OpenRelay` succeeded; False if it did too late, and the relay is of no use any more: it is to be closed."""
         self.expire(now)
         allocate.relay_opened(self.state, relay, now)
+        return self.state.has_relay(relay)
 
     def relay_failed(self, relay: RelayId, now: Now) -> None:
-        """`OpenRelay` failed."""
+        """`OpenRelay` failed; or the relay was open and is not any more, which ends what was built on it."""
         self.expire(now)
         allocate.relay_failed(self.state, relay, now)
 
@@ -216,6 +218,11 @@ class TurnCore:
         queue, self.state.events = self.state.events, []
         return queue
 
+    def faults(self) -> list[Exception]:
+        """Hand over what has gone wrong in here; each has cost one request, which got 500, or one deadline."""
+        queue, self._faults = self._faults, []
+        return queue
+
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
         """The live allocations of these users, or of everybody; without counters, which are the shell's to know.
 
@@ -234,9 +241,12 @@ class TurnCore:
         return self.state.deadlines.next()
 
     def expire(self, now: Now) -> None:
-        """End whatever is due at ``now``."""
+        """End whatever is due at ``now``; a fault in ending one thing is not that of whoever's frame comes next."""
         for key in self.state.deadlines.due(now.mono):
-            self._expired(key, now)
+            try:
+                self._expired(key, now)
+            except Exception as error:
+                self._faults.append(error)
 
     # Inside
 
@@ -267,6 +277,9 @@ class TurnCore:
             self._park(request, pending)
         except Silence:
             return
+        except Exception as error:
+            self._faults.append(error)
+            refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
 
     def _checked(self, handler: _Handler, request: Request, found: Sequence[Credential] | None) -> None:
         """RFC 8489 §6.3: authentication first, then unknown attributes, then the method itself."""
@@ -324,6 +337,8 @@ class TurnCore:
             state.retransmissions.forget(item)
         elif key.kind is DeadlineKind.CONNECTION and isinstance(item, int):
             state.tcp.expired(item, now)
+        elif key.kind is DeadlineKind.OPENING:
+            allocate.expired(state, key.owner, now)
         elif key.kind is DeadlineKind.LOOKUP and isinstance(item, int):
             request = self._unpark(item)
             if request is not None:

@@ -57,6 +57,9 @@ class Limits:
     """Credential look-ups under way at once; a stranger cannot queue more."""
     lookup_timeout: int = 5
     """A look-up unanswered for so long is answered with 500."""
+    opening_timeout: int = 10
+    """An Allocate whose relays are not open by then goes on without them; 508 if it has none. Before the client, which
+    asks for 39.5 seconds (RFC 8489 §6.2.1), has given up."""
     tcp_connections_per_allocation: int = 32
     """Connections with peers, in whatever state, of one TCP allocation; 508 beyond it."""
     connect_timeout: int = 30

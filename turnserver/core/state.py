@@ -18,6 +18,7 @@ from turnserver.core.allocation import Allocation, AllocationState, Channel, Rel
 from turnserver.core.commands import (
     AddRoute,
     AllowPeer,
+    CloseClient,
     CloseRelay,
     Command,
     ForbidPeer,
@@ -185,7 +186,7 @@ class CoreState:
             self._forget_permission(allocation, ip)
         for relay in list(allocation.relays):
             self.drop_relay(allocation, relay, now)
-        opening = self.openings.pop(allocation.serial, None)
+        opening = self.end_opening(allocation)
         for slot in opening.slots if opening is not None else ():
             self.drop_mate(slot, now)
         credential = allocation.credential
@@ -201,6 +202,18 @@ class CoreState:
             self.event(
                 AllocationEnded(allocation.client, credential.username, credential.user_id, relays, reason, duration)
             )
+
+    def begin_opening(self, opening: Opening, now: Now) -> None:
+        """Enter an Allocate whose relays are being opened; it waits for them for so long, and no longer."""
+        serial = opening.allocation.serial
+        self.openings[serial] = opening
+        until = now.mono + self.settings.limits.opening_timeout
+        self.deadlines.set(DeadlineKey(DeadlineKind.OPENING, serial, None), until)
+
+    def end_opening(self, allocation: Allocation) -> Opening | None:
+        """Take the Allocate that opened an allocation out of the tables; None if it has been answered."""
+        self.deadlines.remove(DeadlineKey(DeadlineKind.OPENING, allocation.serial, None))
+        return self.openings.pop(allocation.serial, None)
 
     # Relays
 
@@ -242,6 +255,31 @@ class CoreState:
         self.close_relay(relay, now)  # before its connections, so that no peer gets in while they are closed
         for connection in self.tcp.of(allocation, relay):
             self.tcp.close(connection, now)
+
+    def lose_relay(self, relay_id: RelayId, now: Now) -> None:
+        """An open relay has failed: the allocation ends with the last of its relays, a reservation with its only one.
+
+        A client that has a connection is told by its end; others learn of it from their next request (437).
+        """
+        allocation, relay = self.by_relay.get(relay_id, (None, None))
+        if allocation is not None and relay is not None:
+            if len(allocation.relays) > 1:
+                self.drop_relay(allocation, relay, now)
+                return
+            self.end_allocation(allocation, EndReason.RELAY_FAILED, now)
+            if allocation.client.transport.connected:
+                self.command(CloseClient(allocation.client))
+        for reservation in [held for held in self.reservations.values() if held.relay.id == relay_id]:
+            self.redeem(reservation.token, reservation.user_id)
+            self.close_relay(reservation.relay, now)
+
+    def has_relay(self, relay_id: RelayId) -> bool:
+        """Whether there is still a use for a relay: an allocation's, a reservation's or an opening's."""
+        if relay_id in self.by_relay or relay_id in self.opening_relays:
+            return True
+        held = [reservation.relay for reservation in self.reservations.values()]
+        held += [slot.mate for opening in self.openings.values() for slot in opening.slots if slot.mate is not None]
+        return any(relay.id == relay_id for relay in held)
 
     def drop_mate(self, slot: Slot, now: Now) -> None:
         """Close the relay that a slot was going to reserve, if it has one."""
@@ -341,9 +379,13 @@ class CoreState:
 
     def unbind_channel(self, allocation: Allocation, number: int) -> None:
         """End a channel binding and its route."""
-        if allocation.unbind(number) is not None:
-            self.deadlines.remove(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number))
-            self.command(RemoveRoute(allocation.client, number))
+        channel = allocation.unbind(number)
+        if channel is None:
+            return
+        self.deadlines.remove(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number))
+        relay = self._relay_of(allocation, channel.peer.ip)
+        if relay is not None:
+            self.command(RemoveRoute(allocation.client, number, relay.id))
 
     def _route(self, allocation: Allocation, relay: Relay, channel: Channel) -> None:
         expires = min(channel.expires, allocation.permissions[channel.peer.ip])

@@ -28,6 +28,7 @@ from tests.support.core_world import (
     code_of,
     names_of,
 )
+from turnserver.core.allocation import Allocation
 from turnserver.core.commands import (
     AddRoute,
     CloseClient,
@@ -47,9 +48,10 @@ from turnserver.core.events import (
     EndReason,
     RequestRefused,
 )
+from turnserver.core.handlers import allocate
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import Limits, RelayAddress
-from turnserver.core.types import AllocationView, ClientTransport, Counters, RelayId
+from turnserver.core.types import AllocationView, ClientTransport, Counters, Now, RelayId
 
 OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
 REQUIRED: AttributeType[bytes] = AttributeType(0x7F01, "REQUIRED", "-", lambda v, t: v, lambda v, t: v)
@@ -457,7 +459,7 @@ def test_revocation_ends_everything_of_a_user() -> None:
     world.run()
     commands = world.take()
     assert sorted(c.relay for c in commands if isinstance(c, CloseRelay)) == sorted(gone)
-    assert [c for c in commands if not isinstance(c, CloseRelay)] == [RemoveRoute(first.path, 0x4000)]
+    assert [c for c in commands if not isinstance(c, CloseRelay)] == [RemoveRoute(first.path, 0x4000, gone[0])]
     ended = [event for event in world.take_events() if isinstance(event, AllocationEnded)]
     assert {(event.client, event.reason) for event in ended} == {
         (first.path, EndReason.REVOKED),
@@ -481,7 +483,7 @@ def test_revocation_closes_streams() -> None:
 
 def test_revocation_while_the_relay_opens() -> None:
     """Rules 9 and 24: the Allocate that waits is refused; the socket that comes up late is closed."""
-    world = World(automatic=False)
+    world = World(automatic=False, limits=Limits(opening_timeout=3600))
     client = world.client()
     client.challenge()
     world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
@@ -515,7 +517,7 @@ def test_an_allocation_ends_with_its_connection(transport: ClientTransport) -> N
     world.advance(10)
     world.core.client_gone(client.path, world.now)
     world.run()
-    assert world.take() == [RemoveRoute(client.path, 0x4000), CloseRelay(relay)]
+    assert world.take() == [RemoveRoute(client.path, 0x4000, relay), CloseRelay(relay)]
     ended = AllocationEnded(client.path, "alice", "alice", (relay,), EndReason.CLIENT_GONE, 10.0)
     assert world.take_events() == [ended]
     world.assert_nothing_left()
@@ -554,12 +556,12 @@ def test_clients_that_go_without_allocation() -> None:
 
 
 def test_relays_that_nobody_waits_for() -> None:
-    """A socket's fate that comes too late changes nothing."""
+    """A socket's fate that comes too late, or twice, changes nothing; one that is of no use is to be closed."""
     world = World()
     client = allocated(world)
-    for relay in (client.relay, RelayId(99)):
-        world.core.relay_opened(relay, world.now)
-        world.core.relay_failed(relay, world.now)
+    assert world.core.relay_opened(client.relay, world.now)
+    assert not world.core.relay_opened(RelayId(99), world.now)
+    world.core.relay_failed(RelayId(99), world.now)
     assert (world.core.commands(), world.core.events()) == ([], [])
     assert code_of(client.refresh()) == 0
 
@@ -579,7 +581,7 @@ def test_a_reloaded_acl_ends_what_it_forbids() -> None:
     policy = PeerPolicy.build(deny=[ip_network("8.8.8.0/24")])
     world.core.replace_policy(policy, world.now)
     world.run()
-    assert world.take() == [RemoveRoute(client.path, 0x4000), ForbidPeer(client.relay, PEER.ip)]
+    assert world.take() == [RemoveRoute(client.path, 0x4000, client.relay), ForbidPeer(client.relay, PEER.ip)]
     assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
     assert client.indicate_raw(encode(0x4000, b"x")) == []
     world.peer_sends(client.relay, PEER, b"x")
@@ -599,7 +601,7 @@ def test_a_reloaded_acl_ends_a_channel_to_what_has_become_a_listener() -> None:
     world.take()
     world.core.replace_policy(PeerPolicy.build(listeners=[PEER]), world.now)
     world.run()
-    assert world.take() == [RemoveRoute(client.path, 0x4000)]
+    assert world.take() == [RemoveRoute(client.path, 0x4000, client.relay)]
     assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
     other = Address(PEER.ip, PEER.port + 1)
     assert client.indicate((a.XOR_PEER_ADDRESS, other), (a.DATA, b"x")) == [SendToPeer(client.relay, other, b"x")]
@@ -821,3 +823,63 @@ def test_behind_one_to_one_nat_views_have_the_external_address() -> None:
     (view,) = world.core.allocations()
     assert view.relayed == (answer.first(a.XOR_RELAYED_ADDRESS),)
     assert view.relayed[0].ip == external
+
+
+# Faults
+
+
+class BrokenStore(StaticUsers):
+    """Raises for one user, as a database driver may."""
+
+    def find(self, username: str, realm: str, wall: float) -> tuple[Credential, ...]:
+        """Nothing, loudly."""
+        if username == "bob":
+            raise ZeroDivisionError("in the driver")
+        return super().find(username, realm, wall)
+
+
+def test_a_fault_costs_the_request_that_met_it() -> None:
+    """It is answered with 500 (RFC 8489 §14.8: try again), reported once, and nothing of it stays."""
+    world = World(store=BrokenStore({"alice": "secret", "bob": "hunter2"}))
+    client = allocated(world)
+    unlucky = world.client(port=40001, user="bob", password="hunter2")
+    assert code_of(unlucky.allocate()) == 500
+    (fault,) = world.core.faults()
+    assert isinstance(fault, ZeroDivisionError)
+    assert world.core.faults() == []
+    assert code_of(client.refresh(0)) == 0
+    world.assert_nothing_left()
+
+
+def test_a_fault_in_ending_one_thing_leaves_the_rest_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due is ended each by itself: whoever's frame came next has no part in it."""
+    world = World()
+    first, second = allocated(world), allocated(world, port=40001)
+    end = world.core.state.end_allocation
+
+    def broken(allocation: Allocation, reason: EndReason, now: Now) -> None:
+        if allocation.client == first.path:
+            raise KeyError("half of a table")
+        end(allocation, reason, now)
+
+    monkeypatch.setattr(world.core.state, "end_allocation", broken)
+    world._turn_to(world.now.mono + 601)
+    third = world.client(port=40002)
+    assert code_of(third.challenge()) == 401
+    assert [type(fault) for fault in world.core.faults()] == [KeyError]
+    assert world.core.state.live(second.path) is None
+
+
+@pytest.mark.parametrize("step", ["_redirect", "_redeem"])
+def test_a_fault_after_the_quota_was_taken_gives_it_back(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 25: whatever it was."""
+    world = World()
+    client = world.client()
+    client.challenge()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(allocate, step, broken)
+    assert code_of(client.allocate()) == 500
+    assert world.core.state.quota.total == 0

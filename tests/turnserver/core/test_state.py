@@ -41,7 +41,7 @@ def test_deleting_gives_back_the_same() -> None:
     relays = client.relays
     world.take()
     client.refresh(0)
-    assert world.take()[:-1] == [RemoveRoute(client.path, 0x4000), *[CloseRelay(relay) for relay in relays]]
+    assert world.take()[:-1] == [RemoveRoute(client.path, 0x4000, relays[0]), *[CloseRelay(relay) for relay in relays]]
     world.assert_nothing_left()
     world.advance(40)
     assert world.core.deadline() is None
@@ -57,7 +57,7 @@ def test_half_of_a_dual_allocation_takes_what_is_its_family() -> None:
     client.bind(0x4001, PEER6)
     world.take()
     client.refresh(0, (a.REQUESTED_ADDRESS_FAMILY, 2))
-    assert world.take()[:-1] == [RemoveRoute(client.path, 0x4001), CloseRelay(six)]
+    assert world.take()[:-1] == [RemoveRoute(client.path, 0x4001, six), CloseRelay(six)]
     allocation = world.core.state.live(client.path)
     assert allocation is not None
     assert (list(allocation.channels), list(allocation.permissions)) == ([0x4000], [PEER.ip])
@@ -113,7 +113,7 @@ def test_routes_end_with_their_channel_or_permission() -> None:
     assert world.routes[client.path, 0x4000].expires == start + 600, "the channel ends first now"
     world.take()
     world.advance(150)
-    assert world.take() == [RemoveRoute(client.path, 0x4000)]
+    assert world.take() == [RemoveRoute(client.path, 0x4000, client.relay)]
     world.advance(150)
     assert world.take() == [ForbidPeer(client.relay, PEER.ip)]
 

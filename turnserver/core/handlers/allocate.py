@@ -32,7 +32,7 @@ from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState, Opening, Slot
 from turnserver.core.types import Now, RelayId
 
-__all__ = ["handle", "relay_failed", "relay_opened"]
+__all__ = ["expired", "handle", "relay_failed", "relay_opened"]
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ def handle(state: CoreState, request: Request) -> None:
     try:
         _redirect(state, request)
         _redeem(state, request, plan)
-    except Refusal:
+    except Exception:
         state.quota.give_back(request.user.user_id)
         raise
     _open(state, request, plan)
@@ -207,7 +207,7 @@ def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:
     allocation = state.new_allocation(request.client, request.user, request.now, plan.protocol)
     opening = Opening(request, allocation, plan.lifetime, [], plan.errors)
-    state.openings[allocation.serial] = opening
+    state.begin_opening(opening, request.now)
     if plan.reserved is not None:
         state.attach_relay(allocation, plan.reserved)
         _finish(state, opening, request.now)
@@ -248,17 +248,37 @@ def relay_opened(state: CoreState, relay_id: RelayId, now: Now) -> None:
 
 
 def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
-    """The shell could not bind it: give up this port, and the pair with it, and try others."""
-    found = _outcome(state, relay_id, RelayState.FAILED)
+    """The shell could not bind it, or could not keep it: give up this port, and the pair with it, and try others.
+
+    Once the Allocate has been answered, the relay is lost.
+    """
+    found = _outcome(state, relay_id, RelayState.FAILED) or _unanswered(state, relay_id)
     if found is None:
+        state.lose_relay(relay_id, now)
         return
     opening, slot = found
+    _give_up_port(state, opening, slot, now)
+    _try_next_port(state, opening, slot, now)
+    _settle(state, opening, now)
+
+
+def expired(state: CoreState, serial: int, now: Now) -> None:
+    """The shell has not said in time what came of every relay: the Allocate goes on without those that are missing."""
+    opening = state.openings.get(serial)
+    if opening is None:
+        return
+    opening.request.now = now
+    for slot in [slot for slot in opening.slots if not slot.settled]:
+        _give_up_port(state, opening, slot, now)
+        slot.failed = True
+    _settle(state, opening, now)
+
+
+def _give_up_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> None:
     if slot.relay is not None:
         state.drop_relay(opening.allocation, slot.relay, now)
         slot.relay = None
     state.drop_mate(slot, now)
-    _try_next_port(state, opening, slot, now)
-    _settle(state, opening, now)
 
 
 def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[Opening, Slot] | None:
@@ -269,6 +289,15 @@ def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[
             if relay is not None and relay.id == relay_id:
                 relay.state = outcome
     return found
+
+
+def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[Opening, Slot] | None:
+    """The Allocate that has this relay open and waits for another one."""
+    for opening in state.openings.values():
+        for slot in opening.slots:
+            if any(relay is not None and relay.id == relay_id for relay in (slot.relay, slot.mate)):
+                return opening, slot
+    return None
 
 
 def _settle(state: CoreState, opening: Opening, now: Now) -> None:
@@ -287,7 +316,7 @@ def _settle(state: CoreState, opening: Opening, now: Now) -> None:
 def _finish(state: CoreState, opening: Opening, now: Now) -> None:
     """§7.2: the success answer, kept for retransmissions for as long as the client may ask again."""
     allocation, request = opening.allocation, opening.request
-    del state.openings[allocation.serial]
+    state.end_opening(allocation)
     allocation.state = AllocationState.LIVE
     allocation.relays.sort(key=lambda relay: relay.family)
     builder = begin_success(request)

@@ -22,8 +22,8 @@ from tests.support.core_world import (
     code_of,
     names_of,
 )
-from turnserver.core.commands import CloseRelay, OpenRelay, SendToClient
-from turnserver.core.events import AllocationOpened, RequestRefused
+from turnserver.core.commands import CloseClient, CloseRelay, OpenRelay, SendToClient
+from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, RequestRefused
 from turnserver.core.settings import Limits, PortRange, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, RelayId
@@ -684,6 +684,137 @@ def test_when_no_port_opens_it_is_508_and_all_is_given_back() -> None:
     world.assert_nothing_left()
     world.unbindable.clear()
     assert code_of(client.allocate()) == 0
+
+
+# Sockets of which nothing is heard
+
+
+def test_an_opening_that_is_never_answered_ends_in_508() -> None:
+    """Rule 25: no Allocate waits for ever; port and quota are given back, and the socket is closed if it comes."""
+    world = World(automatic=False, limits=Limits(opening_timeout=7))
+    client = challenged(world)
+    opening(client)
+    (command,) = [command for command in world.take() if isinstance(command, OpenRelay)]
+    world.advance(6.9)
+    assert client.hears() == []
+    world.advance(0.1)
+    (heard,) = client.hears()
+    assert code_of(Message.decode(heard)) == 508
+    assert world.take()[0] == CloseRelay(command.relay)
+    world.assert_nothing_left()
+    assert not world.core.relay_opened(command.relay, world.now), "nobody wants it any more"
+    world.waiting.clear()
+    world.automatic = True
+    assert code_of(client.allocate()) == 0
+
+
+def test_half_a_dual_allocation_for_want_of_news() -> None:
+    """RFC 8656 §7.2: what is open by then is granted, with the reason for what is not."""
+    world = World(automatic=False)
+    client = challenged(world)
+    opening(client, DUAL)
+    first, second = world.waiting
+    world.core.relay_opened(first, world.now)
+    world.advance(world.core.state.settings.limits.opening_timeout)
+    answer = Message.decode(client.hears()[0])
+    assert code_of(answer) == 0
+    assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [IPV4]
+    (error,) = answer.all(a.ADDRESS_ERROR_CODE)
+    assert (error.family, error.code) == (IPV6, 508)
+    assert second not in world.bound
+    world.advance(601)
+    world.assert_nothing_left()
+
+
+def test_a_pair_of_which_half_is_heard_of_is_given_up_whole() -> None:
+    """RFC 8656 §7.2: EVEN-PORT with R=1 is both ports or an error."""
+    world = World(automatic=False)
+    client = challenged(world)
+    opening(client, (a.EVEN_PORT, True))
+    world.core.relay_opened(world.waiting[0], world.now)
+    world.advance(10)
+    assert code_of(Message.decode(client.hears()[0])) == 508
+    world.assert_nothing_left()
+
+
+def test_an_answer_in_time_takes_the_deadline_with_it() -> None:
+    """A relay that opened is nobody's business ten seconds later."""
+    world = World(automatic=False)
+    client = challenged(world)
+    opening(client)
+    world.settle()
+    assert code_of(Message.decode(client.hears()[0])) == 0
+    world.advance(20)
+    assert client.hears() == []
+    assert code_of(client.refresh()) == 0
+
+
+# Sockets that break
+
+
+@pytest.mark.parametrize("transport", ClientTransport)
+def test_an_allocation_ends_with_its_only_relay(transport: ClientTransport) -> None:
+    """A datapath may lose a relay that it had open: nothing is kept that does not work. A connection is closed."""
+    world = World()
+    client = challenged(world, transport=transport, serial=int(transport.connected))
+    client.allocate()
+    client.bind(0x4000, PEER)
+    relay = client.relay
+    world.take(), world.take_events()
+    world.core.relay_failed(relay, world.now)
+    world.run()
+    *gone, last = world.take()
+    assert CloseRelay(relay) in [*gone, last]
+    assert (CloseClient(client.path) == last) is transport.connected
+    (ended,) = world.take_events()
+    assert isinstance(ended, AllocationEnded)
+    assert ended.reason is EndReason.RELAY_FAILED
+    world.assert_nothing_left()
+
+
+def test_half_a_dual_allocation_outlives_the_other() -> None:
+    """RFC 8656 §8.2: as if the other half had been deleted."""
+    world = World()
+    client = challenged(world)
+    client.allocate(DUAL)
+    four, six = client.relays
+    client.bind(0x4000, PEER)
+    world.core.relay_failed(six, world.now)
+    world.run()
+    assert client.relays == [four]
+    assert not [event for event in world.take_events() if isinstance(event, AllocationEnded)]
+    world.core.relay_failed(four, world.now)
+    world.run()
+    world.assert_nothing_left()
+
+
+def test_a_relay_that_breaks_while_another_opens_is_replaced() -> None:
+    """The Allocate is not answered yet, so another port will do."""
+    world = World(automatic=False)
+    client = challenged(world)
+    opening(client, DUAL)
+    first, _ = world.waiting
+    world.core.relay_opened(first, world.now)
+    world.waiting.remove(first)
+    world.core.relay_failed(first, world.now)
+    world.run()
+    assert first not in world.bound
+    world.settle()
+    answer = Message.decode(client.hears()[0])
+    assert len(answer.all(a.XOR_RELAYED_ADDRESS)) == 2
+
+
+def test_a_reserved_relay_that_breaks_is_not_reserved_any_more() -> None:
+    """A token of nothing → 508 (RFC 8656 §7.2)."""
+    world = World()
+    client = challenged(world)
+    _, token = reserved(world, client)
+    (held,) = world.core.state.reservations.values()
+    world.core.relay_failed(held.relay.id, world.now)
+    world.run()
+    client.refresh(0)
+    world.assert_nothing_left()
+    assert code_of(redeem(client, token)) == 508
 
 
 def test_when_no_port_is_left_it_is_508_at_once() -> None:

@@ -139,7 +139,7 @@ def test_rebinding_the_same_pair_refreshes() -> None:
         world.advance(599)
         world.take()
     world.advance(1)
-    assert RemoveRoute(client.path, 0x4000) in world.take()
+    assert RemoveRoute(client.path, 0x4000, client.relay) in world.take()
 
 
 def test_a_retransmitted_bind_is_a_success() -> None:
@@ -172,7 +172,7 @@ def test_nothing_else_refreshes_a_channel(kind: str) -> None:
     client.refresh()
     world.take()
     world.advance(0.07)
-    assert RemoveRoute(client.path, 0x4000) in world.take()
+    assert RemoveRoute(client.path, 0x4000, client.relay) in world.take()
     assert client.indicate_raw(encode(0x4000, b"x")) == []
 
 
@@ -185,7 +185,7 @@ def test_an_expired_channel_is_free_again() -> None:
     world.advance(600)
     gone = world.take()
     assert sorted(map(repr, gone)) == sorted(
-        map(repr, [RemoveRoute(client.path, 0x4000), ForbidPeer(client.relay, PEER.ip)])
+        map(repr, [RemoveRoute(client.path, 0x4000, client.relay), ForbidPeer(client.relay, PEER.ip)])
     )
     assert code_of(client.bind(0x4000, OTHER)) == 0
     assert code_of(client.bind(0x4001, PEER)) == 0
