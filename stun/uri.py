@@ -81,6 +81,12 @@ class StunUri:
         return self.scheme.endswith("s")
 
     @property
+    def protocol(self) -> str:
+        """What is spoken with the server: ``"udp"``, ``"tcp"``, ``"tls"`` or ``"dtls"``; an extension as it is."""
+        secured = {"udp": "dtls", "tcp": "tls"} if self.secure else {}
+        return secured.get(self.transport, self.transport)
+
+    @property
     def is_turn(self) -> bool:
         """True for ``turn:`` and ``turns:``: the server relays; False for a plain STUN server."""
         return self.scheme.startswith("turn")

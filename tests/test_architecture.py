@@ -35,6 +35,7 @@ GROUND = "meshturn.root"
 ALLOWED = {
     "build_backend": ("build_backend",),
     "stun": ("stun",),
+    "stun.client": ("stun", "auth"),
     "auth": ("auth",),
     "turnserver.core": ("turnserver.core", "turnserver.deadlines", "turnserver.throttle", "stun", "auth"),
     "turnserver.relay": (
@@ -58,6 +59,7 @@ ALLOWED = {
         "turnserver.throttle",
         "stun",
     ),
+    "turnserver.turnclient": ("turnserver.turnclient", "stun"),
     "turnserver.http": ("turnserver.http", "turnserver.errors", "turnserver.net", "turnserver.streams", "stun"),
     "turnserver.config": ("turnserver.config", "turnserver.errors", "auth"),
     "turnserver.signaling.protocol": ("turnserver.signaling.protocol", "turnserver.errors", "stun"),

@@ -160,3 +160,20 @@ def test_what_is_printed_parses_to_the_same(scheme: str, host: str, port: int, t
         scheme, host, port, transport if scheme.startswith("turn") else ("tcp" if scheme[-1] == "s" else "udp")
     )
     assert StunUri.parse(str(uri)) == uri
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol"),
+    [
+        ("stun:h", "udp"),
+        ("stuns:h", "tls"),
+        ("turn:h", "udp"),
+        ("turn:h?transport=tcp", "tcp"),
+        ("turns:h", "tls"),
+        ("turns:h?transport=udp", "dtls"),
+        ("turns:h?transport=sctp", "sctp"),
+    ],
+)
+def test_what_is_spoken_with_the_server(text: str, protocol: str) -> None:
+    """RFC 7065 §3.2, RFC 5928 §3: scheme and transport together."""
+    assert StunUri.parse(text).protocol == protocol

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stun.client import ClientTransaction
+from stun.client.transaction import ClientTransaction
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 

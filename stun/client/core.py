@@ -1,0 +1,563 @@
+"""`ClientCore`: a TURN client, frames and the time in, frames and events out (RFC 8656, RFC 6062).
+
+Every method that takes ``now`` may have made frames to send and events to tell: ask `ClientCore.frames` and
+`ClientCore.events` after it, and `ClientCore.deadline` when to call `ClientCore.expire` if nothing else happens. What
+is asked for is a `stun.client.requests.Request`, which has its outcome once a `RequestDone` tells of it.
+
+Three files share the work: `stun.client.requests` knows requests and their authentication, `stun.client.holdings` what
+stands at the server and until when, and this one what they mean for each other.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from stun import channeldata
+from stun.address import Address
+from stun.attributes import (
+    ADDITIONAL_ADDRESS_FAMILY,
+    CHANNEL_NUMBER,
+    CONNECTION_ID,
+    DATA,
+    DONT_FRAGMENT,
+    EVEN_PORT,
+    ICMP,
+    LIFETIME,
+    REGISTRY,
+    REQUESTED_ADDRESS_FAMILY,
+    REQUESTED_TRANSPORT,
+    RESERVATION_TOKEN,
+    XOR_PEER_ADDRESS,
+    AttributeType,
+)
+from stun.client.answers import (
+    read_allocation,
+    read_connection,
+    read_constant,
+    read_lifetime,
+    read_mapped,
+    read_message,
+    read_nothing,
+)
+from stun.client.authentication import Login, Session
+from stun.client.errors import ClientError, InvalidAnswer, NoAllocation, NotPermitted
+from stun.client.events import (
+    Allocation,
+    ClientEvent,
+    ConnectionAttempt,
+    PeerData,
+    PeerError,
+    RequestDone,
+)
+from stun.client.holdings import REFUSED_RETRY_AFTER, RETRY_AFTER, Channel, Holdings
+from stun.client.requests import Answer, Attribute, Entropy, Request, RequestOptions, Requests
+from stun.constants import (
+    CHANNEL_MAX_RFC5766,
+    TRANSACTION_ID_LENGTH,
+    AddressFamily,
+    ErrorCode,
+    MessageClass,
+    Method,
+    TransportProtocol,
+)
+from stun.demux import CHANNEL_BITS, KIND_BITS
+from stun.errors import MalformedMessage
+from stun.message import Message, MessageBuilder
+
+__all__ = ["ClientCore", "ClientOptions"]
+
+T = TypeVar("T")
+
+PERMISSIONS_AT_ONCE: Final = 32
+"""Addresses in one CreatePermission: 768 bytes at most, so that it fits every path's MTU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions(RequestOptions):
+    """How a client behaves, beyond how it makes requests.
+
+    ``automatic`` renews allocation, permissions and channels in time, and keeps NAT bindings on the way to the server
+    alive: over UDP, after ``keepalive`` seconds without anything sent, by a Binding indication (None: never).
+    ``check_permissions`` refuses to send to peers without a permission and drops what comes from them (RFC 8656 §11.4).
+    ``queue`` is how many datagrams are kept for `ClientCore.events`; the newest are dropped.
+    """
+
+    automatic: bool = True
+    keepalive: float | None = 20.0
+    check_permissions: bool = True
+    queue: int = 1024
+
+
+class ClientCore:
+    """One client 5-tuple, with at most one allocation.
+
+    ``entropy(n)`` gives n random bytes; ``now`` is seconds on the caller's monotonic clock; ``reliable`` is for streams
+    (no retransmissions, ChannelData padded). ``allocation`` is what the server has granted, None while there is
+    nothing.
+    """
+
+    def __init__(
+        self,
+        entropy: Entropy,
+        *,
+        login: Login | None = None,
+        reliable: bool = False,
+        options: ClientOptions | None = None,
+    ) -> None:
+        self.options = options or ClientOptions()
+        self.reliable = reliable
+        self.dropped = 0
+        """Datagrams from peers that were dropped because nobody fetched those before them."""
+        self._entropy = entropy
+        self._requests = Requests(entropy, login=login, reliable=reliable, options=self.options)
+        self._holdings = Holdings(renewing=self.options.automatic)
+        self._purposes: dict[Request[Any], Callable[[float], None]] = {}
+        self._internal: set[Request[Any]] = set()
+        self._frames: list[bytes] = []
+        self._events: list[ClientEvent] = []
+        self._queued = 0
+        self._lifetime: int | None = None
+        self._last_sent = 0.0
+
+    @property
+    def allocation(self) -> Allocation | None:
+        """What the server has granted and not taken back; None while there is nothing."""
+        return self._holdings.allocation
+
+    @property
+    def session(self) -> Session | None:
+        """What the server's challenge told us; None before the first one."""
+        return self._requests.session
+
+    @property
+    def transmissions(self) -> int:
+        """Requests sent in all, retransmissions included."""
+        return self._requests.transmissions
+
+    # Requests
+
+    def request(
+        self, method: int, attributes: Sequence[Attribute], now: float, *, authenticated: bool = True
+    ) -> Request[Message]:
+        """Begin any request, and take nothing from its answer: for those who look into a server, and for tests."""
+        request = self._requests.begin(method, attributes, now, read=read_message, authenticated=authenticated)
+        self._settle(now)
+        return request
+
+    def binding(self, now: float) -> Request[Address]:
+        """Ask for the server-reflexive address (RFC 8489 §2), without credentials."""
+        request = self._requests.begin(Method.BINDING, (), now, read=read_mapped, authenticated=False)
+        self._settle(now)
+        return request
+
+    def allocate(
+        self,
+        now: float,
+        *,
+        protocol: TransportProtocol = TransportProtocol.UDP,
+        family: AddressFamily | None = None,
+        additional_family: AddressFamily | None = None,
+        even_port: bool | None = None,
+        reservation: bytes | None = None,
+        lifetime: int | None = None,
+        dont_fragment: bool = False,
+    ) -> Request[Allocation]:
+        """Allocate a relay (RFC 8656 §7.1, RFC 6062 §4.1); without ``family`` the server chooses.
+
+        ``even_port`` asks for an even port, True for the next one to be reserved, too; ``reservation`` is the token of
+        such a port. ``lifetime`` is in seconds, here and in later renewals. ``dont_fragment`` asks whether the server
+        can set DF.
+        """
+        wanted: list[Attribute] = [(REQUESTED_TRANSPORT, int(protocol))]
+        optional: list[tuple[AttributeType[Any], Any]] = [
+            (REQUESTED_ADDRESS_FAMILY, family),
+            (ADDITIONAL_ADDRESS_FAMILY, additional_family),
+            (EVEN_PORT, even_port),
+            (RESERVATION_TOKEN, reservation),
+            (LIFETIME, lifetime),
+            (DONT_FRAGMENT, dont_fragment or None),
+        ]
+        wanted += [(spec, value) for spec, value in optional if value is not None]
+        families = {each for each in (family, additional_family) if each is not None}
+        if additional_family is not None and family is None:
+            families.add(AddressFamily.IPV4)  # RFC 8656 §7.2: the first of a dual allocation
+        return self._begin(
+            Method.ALLOCATE,
+            wanted,
+            now,
+            partial(read_allocation, protocol, families),
+            partial(self._allocated, lifetime),
+        )
+
+    def refresh(self, now: float, lifetime: int | None = None) -> Request[int]:
+        """Refresh the allocation, or delete it with 0; the lifetime granted, in seconds (RFC 8656 §8)."""
+        wanted: list[Attribute] = [] if lifetime is None else [(LIFETIME, lifetime)]
+        return self._begin(Method.REFRESH, wanted, now, read_lifetime, partial(self._refreshed, lifetime))
+
+    def create_permission(self, peers: Iterable[Address], now: float) -> Request[None]:
+        """Permit the addresses of some peers; their ports do not matter (RFC 8656 §10)."""
+        ips = tuple(dict.fromkeys(peer.ip for peer in peers))
+        wanted = [(XOR_PEER_ADDRESS, Address(ip, 0)) for ip in ips]
+        return self._begin(Method.CREATE_PERMISSION, wanted, now, read_nothing, partial(self._permitted, ips))
+
+    def bind_channel(self, peer: Address, now: float, number: int | None = None) -> Request[int]:
+        """Bind a channel to a peer, or bind it again, which permits its address, too (RFC 8656 §12); its number.
+
+        Raises ValueError for a number that is none or is another peer's, `NoAllocation` when no number is left.
+        """
+        channel = self._holdings.reserve(peer, number, now)
+        wanted: list[Attribute] = [(CHANNEL_NUMBER, channel.number), (XOR_PEER_ADDRESS, peer)]
+        request = self._begin(
+            Method.CHANNEL_BIND, wanted, now, partial(read_constant, channel.number), partial(self._bound, channel)
+        )
+        channel.pending = True
+        return request
+
+    def connect(self, peer: Address, now: float) -> Request[int]:
+        """Have the server connect to a peer over TCP; the CONNECTION-ID (RFC 6062 §4.3)."""
+        return self._begin(Method.CONNECT, [(XOR_PEER_ADDRESS, peer)], now, read_connection, self._answered)
+
+    def bind_connection(self, connection: int, now: float) -> Request[None]:
+        """Make this 5-tuple, a new one, the data connection of a peer's (RFC 6062 §4.3): its frames end here."""
+        return self._begin(Method.CONNECTION_BIND, [(CONNECTION_ID, connection)], now, read_nothing, self._answered)
+
+    def cancel(self, request: Request[Any], now: float) -> None:
+        """Give a request up; what the server has made of it stands."""
+        self._requests.cancel(request)
+        self._settle(now)
+
+    def forget(self, peer: Address, now: float) -> None:
+        """Renew the channel and the permission of a peer no more; they run out, as there is no request to end them."""
+        self._holdings.forget(peer, now)
+
+    # Data
+
+    def send(self, peer: Address, data: bytes, now: float, *, dont_fragment: bool = False) -> None:
+        """Send a datagram to a peer: as ChannelData where a channel is bound, in a Send indication otherwise.
+
+        Raises `NoAllocation` without an allocation, `NotPermitted` without a permission, and
+        `stun.errors.EncodeError` for what is too long.
+        """
+        allocation = self._holdings.allocation
+        if allocation is None or allocation.protocol is not TransportProtocol.UDP:
+            raise NoAllocation("There is no allocation that relays datagrams.")
+        number = None if dont_fragment else self._holdings.channel_to(peer, now)
+        if number is not None:
+            self.send_channel(number, data, now)
+        elif self.options.check_permissions and not self._holdings.is_permitted(peer.ip, now):
+            raise NotPermitted(f"There is no permission for {peer.host}: the server would drop what is sent there.")
+        else:
+            self.send_indication(peer, data, now, dont_fragment=dont_fragment)
+
+    def send_indication(self, peer: Address, data: bytes, now: float, *, dont_fragment: bool = False) -> None:
+        """Send a datagram in a Send indication (RFC 8656 §11.1), whatever the client knows about the peer."""
+        builder = self._indication(Method.SEND).add(XOR_PEER_ADDRESS, peer).add(DATA, data)
+        if dont_fragment:
+            builder.add(DONT_FRAGMENT, True)
+        self._send(builder.build(), now)
+
+    def send_channel(self, number: int, data: bytes, now: float) -> None:
+        """Send a datagram as ChannelData (RFC 8656 §12.5), whatever the client knows about the channel."""
+        self._send((channeldata.encode_padded if self.reliable else channeldata.encode)(number, data), now)
+
+    # Inputs
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Take one frame from the server; whatever it holds, this raises nothing."""
+        try:
+            if frame and frame[0] & KIND_BITS == CHANNEL_BITS:
+                self._channel_data(frame, now)
+                return
+            message = Message.decode(frame)
+            if message.message_class is MessageClass.INDICATION:
+                self._indicated(message, now)
+            elif message.message_class is not MessageClass.REQUEST and self._requests.receive(message, now):
+                self._settle(now)
+        except MalformedMessage as error:
+            self._requests.malformed(error)
+
+    def expire(self, now: float) -> None:
+        """Send again, give up, end and renew what is due at ``now``."""
+        self._requests.expire(now)
+        self._settle(now)
+        self._events += self._holdings.lapse(now)
+        if self.options.automatic and self._holdings.allocation is not None:
+            self._renew(now)
+            if self._keepalive_due() <= now:
+                self._send(self._indication(Method.BINDING).fingerprint().build(), now)
+
+    def unreachable(self, error: ClientError, now: float) -> None:
+        """The way to the server is broken: every request under way has that outcome. What stands at the server stands.
+
+        A connection that has ended is `lost`.
+        """
+        self._requests.fail_all(error)
+        self._settle(now)
+
+    def lost(self, error: ClientError, now: float) -> None:
+        """The connection to the server has ended, and the allocation with it (RFC 8656 §3.1)."""
+        self._events += self._holdings.lost(error)
+        self.unreachable(error, now)
+
+    # Outputs
+
+    def frames(self) -> list[bytes]:
+        """Hand over, in order, what to send to the server."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def events(self) -> list[ClientEvent]:
+        """Hand over, in order, what has happened."""
+        events, self._events = self._events, []
+        self._queued = 0
+        return events
+
+    def deadline(self) -> float | None:
+        """When `expire` must be called; None while nothing can happen by itself."""
+        moments = [self._requests.deadline(), self._holdings.deadline()]
+        if self.options.automatic and self._holdings.allocation is not None:
+            moments.append(self._keepalive_due())
+        return min((moment for moment in moments if moment is not None and moment < float("inf")), default=None)
+
+    # Inside: requests
+
+    def _begin(
+        self,
+        method: int,
+        attributes: Sequence[Attribute],
+        now: float,
+        read: Callable[[Message], T],
+        purpose: Callable[[Request[T], float], object],
+    ) -> Request[T]:
+        """Begin a request of the caller's; ``purpose`` is called when it is done, unless the allocation has changed."""
+        request = self._requests.begin(method, attributes, now, read=read)
+        self._purposes[request] = partial(self._done, self._holdings.generation, purpose, request)
+        self._settle(now)
+        return request
+
+    def _settle(self, now: float) -> None:
+        """Take what the requests have come to: frames to send, and those that are done."""
+        frames = self._requests.frames()
+        if frames:
+            self._frames += frames
+            self._last_sent = now
+        for request in self._requests.finished():
+            purpose = self._purposes.pop(request, None)
+            if purpose is not None:
+                purpose(now)
+            if request in self._internal:
+                self._internal.discard(request)
+            else:
+                self._events.append(RequestDone(request))
+
+    def _done(
+        self, generation: int, purpose: Callable[[Request[T], float], object], request: Request[T], now: float
+    ) -> None:
+        if generation == self._holdings.generation:
+            purpose(request, now)
+
+    def _allocated(self, lifetime: int | None, request: Request[Allocation], now: float) -> None:
+        if isinstance(request.outcome, InvalidAnswer):
+            # RFC 8656 §7.3: an allocation that cannot be used is to be given back.
+            self._internally(Method.REFRESH, [(LIFETIME, 0)], now, read_nothing, self._answered)
+        elif _succeeded(request):
+            self._lifetime = lifetime
+            self._holdings.opened(request.result(), _sent(request, now))
+
+    def _refreshed(self, lifetime: int | None, request: Request[int], now: float) -> None:
+        if _succeeded(request):
+            granted = request.result()
+            if granted:
+                self._holdings.refreshed(granted, _sent(request, now))
+            else:
+                self._holdings.closed()
+        elif lifetime == 0 and _code(request) == ErrorCode.ALLOCATION_MISMATCH:
+            self._holdings.closed()
+        else:
+            self._answered(request, now)
+
+    def _permitted(self, ips: tuple[bytes, ...], request: Request[None], now: float) -> None:
+        if self._holdings.allocation is not None and _succeeded(request):
+            for ip in ips:
+                self._holdings.permitted(ip, _sent(request, now))
+        else:
+            self._answered(request, now)
+
+    def _bound(self, channel: Channel, request: Request[int], now: float) -> None:
+        channel.pending = False
+        if _succeeded(request):
+            self._holdings.bound(channel, _sent(request, now))
+        elif not self._answered(request, now):
+            refused = isinstance(request.outcome, Answer)
+            if channel.until <= now or refused:
+                self._events += self._holdings.unbound(channel, now, _error_of(request), known=refused)
+            else:
+                channel.renew = now + RETRY_AFTER
+                self._holdings.changed()
+
+    def _answered(self, request: Request[Any], now: float) -> bool:
+        """True if the server says that there is no allocation, which is then lost (RFC 8656 §8.3 and elsewhere)."""
+        if _code(request) != ErrorCode.ALLOCATION_MISMATCH:
+            return False
+        self._events += self._holdings.lost(_error_of(request))
+        return True
+
+    # Inside: renewal
+
+    def _renew(self, now: float) -> None:
+        holdings = self._holdings
+        if holdings.life.is_due(now) and len(self._requests) >= self.options.limit:
+            holdings.life.renew = now + RETRY_AFTER
+        elif holdings.life.is_due(now):
+            holdings.life.pending = True
+            wanted: list[Attribute] = [] if self._lifetime is None else [(LIFETIME, self._lifetime)]
+            self._internally(Method.REFRESH, wanted, now, read_lifetime, self._life_renewed)
+        due = holdings.due_permissions(now)
+        for at in range(0, len(due), PERMISSIONS_AT_ONCE):
+            self._renew_permissions(tuple(due[at : at + PERMISSIONS_AT_ONCE]), now)
+        for channel in holdings.due_channels(now):
+            if not self._has_room():
+                channel.renew = now + RETRY_AFTER
+                continue
+            channel.pending = True
+            wanted = [(CHANNEL_NUMBER, channel.number), (XOR_PEER_ADDRESS, channel.peer)]
+            self._internally(
+                Method.CHANNEL_BIND, wanted, now, partial(read_constant, channel.number), partial(self._bound, channel)
+            )
+        holdings.changed()
+
+    def _renew_permissions(self, ips: tuple[bytes, ...], now: float) -> None:
+        for ip in ips:
+            self._holdings.permissions[ip].pending = True
+        if not self._has_room():
+            self._put_off(ips, now)
+            return
+        wanted = [(XOR_PEER_ADDRESS, Address(ip, 0)) for ip in ips]
+        self._internally(Method.CREATE_PERMISSION, wanted, now, read_nothing, partial(self._permissions_renewed, ips))
+
+    def _internally(
+        self,
+        method: int,
+        attributes: Sequence[Attribute],
+        now: float,
+        read: Callable[[Message], T],
+        purpose: Callable[[Request[T], float], object],
+    ) -> None:
+        """Begin a request of our own, which no event tells of."""
+        request = self._requests.begin(method, attributes, now, read=read)
+        self._purposes[request] = partial(self._done, self._holdings.generation, purpose, request)
+        self._internal.add(request)
+        self._settle(now)
+
+    def _life_renewed(self, request: Request[int], now: float) -> None:
+        self._holdings.life.pending = False
+        if _succeeded(request):
+            self._refreshed(None, request, now)
+        elif not self._answered(request, now):
+            self._holdings.trouble = _error_of(request)
+            self._holdings.life.renew = now + _retry(request)
+            self._holdings.changed()
+
+    def _permissions_renewed(self, ips: tuple[bytes, ...], request: Request[None], now: float) -> None:
+        """One request permits all or none (RFC 8656 §10.2): when it is refused, each is asked for by itself."""
+        held = [ip for ip in ips if ip in self._holdings.permissions]
+        if _succeeded(request):
+            for ip in held:
+                self._holdings.permitted(ip, _sent(request, now))
+        elif self._answered(request, now):
+            return
+        elif not isinstance(request.outcome, Answer):
+            self._put_off(held, now)
+        elif len(ips) > 1:
+            for ip in held:
+                self._renew_permissions((ip,), now)
+        else:
+            for ip in held:
+                self._events += self._holdings.forbidden(ip, _error_of(request))
+
+    def _put_off(self, ips: Iterable[bytes], now: float) -> None:
+        for ip in ips:
+            held = self._holdings.permissions[ip]
+            held.pending, held.renew = False, now + RETRY_AFTER
+        self._holdings.changed()
+
+    def _has_room(self) -> bool:
+        """Renewals of permissions and channels leave half of the requests that may be under way to the caller."""
+        return len(self._requests) < max(1, self.options.limit // 2)
+
+    def _keepalive_due(self) -> float:
+        if self.options.keepalive is None or self.reliable:
+            return float("inf")
+        return self._last_sent + self.options.keepalive
+
+    # Inside: data
+
+    def _indication(self, method: Method) -> MessageBuilder:
+        return MessageBuilder(method, MessageClass.INDICATION, self._entropy(TRANSACTION_ID_LENGTH))
+
+    def _send(self, frame: bytes, now: float) -> None:
+        self._frames.append(frame)
+        self._last_sent = now
+
+    def _channel_data(self, frame: bytes, now: float) -> None:
+        """RFC 8656 §12.6: what comes over a channel that is not bound is dropped."""
+        number, data = channeldata.decode(frame, CHANNEL_MAX_RFC5766)
+        peer = self._holdings.peer_of(number, now)
+        if peer is not None:
+            self._queue(PeerData(peer, bytes(data), number))
+
+    def _indicated(self, message: Message, now: float) -> None:
+        """RFC 8656 §11.4, §11.6, RFC 6062 §4.4: what is incomplete, or not understood, is dropped."""
+        peer = message.first(XOR_PEER_ADDRESS)
+        if peer is None or message.unknown_required(REGISTRY):
+            return
+        if message.method == Method.CONNECTION_ATTEMPT:
+            number = message.first(CONNECTION_ID)
+            if number is not None:
+                self._queue(ConnectionAttempt(peer, number))
+            return
+        if message.method != Method.DATA:
+            return
+        if self.options.check_permissions and not self._holdings.is_permitted(peer.ip, now):
+            return
+        icmp, data = message.first(ICMP), message.first(DATA)
+        if icmp is not None:
+            self._queue(PeerError(peer, icmp))
+        elif data is not None:
+            self._queue(PeerData(peer, data))
+
+    def _queue(self, event: PeerData | PeerError | ConnectionAttempt) -> None:
+        if self._queued >= self.options.queue:
+            self.dropped += 1
+            return
+        self._queued += 1
+        self._events.append(event)
+
+
+def _succeeded(request: Request[Any]) -> bool:
+    return isinstance(request.outcome, Answer) and request.outcome.is_success
+
+
+def _sent(request: Request[Any], now: float) -> float:
+    """When a request was sent that has been answered now."""
+    return now - request.outcome.seconds if isinstance(request.outcome, Answer) else now
+
+
+def _code(request: Request[Any]) -> int:
+    error = request.outcome.error if isinstance(request.outcome, Answer) else None
+    return 0 if error is None else error.code
+
+
+def _error_of(request: Request[Any]) -> ClientError | None:
+    """Why a request has failed; None if it has not."""
+    try:
+        request.result()
+    except ClientError as error:
+        return error
+    return None
+
+
+def _retry(request: Request[Any]) -> float:
+    """Seconds until a renewal is tried again."""
+    return REFUSED_RETRY_AFTER if isinstance(request.outcome, Answer) else RETRY_AFTER
