@@ -1,0 +1,131 @@
+"""A sans-IO client on a link, in the running loop: feeds it, sends what comes out, keeps one timer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from stun.client.core import ClientCore
+from stun.client.errors import RequestCancelled, ServerUnreachable
+from stun.client.events import ClientEvent, RequestDone
+from stun.client.requests import Request
+from turnserver.turnclient.links import Link
+
+__all__ = ["Driver"]
+
+T = TypeVar("T")
+
+
+class Driver:
+    """Drives a `ClientCore` over a `Link`.
+
+    ``on_event`` hears everything that the core tells but the end of requests, which `ask` waits for; ``on_trouble``
+    what the link tells. Both are called in the loop, and what they raise goes to its exception handler.
+    """
+
+    def __init__(
+        self,
+        core: ClientCore,
+        link: Link,
+        on_event: Callable[[ClientEvent], None],
+        on_trouble: Callable[[ServerUnreachable], None] | None = None,
+    ) -> None:
+        self.core = core
+        self.link = link
+        self._on_event = on_event
+        self._on_trouble = on_trouble
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[Request[Any], asyncio.Future[None]] = {}
+        self._closed = False
+        self._ended: ServerUnreachable | None = None
+        link.start(self)
+
+    def now(self) -> float:
+        """The loop's clock, which is the core's ``now``."""
+        return self._loop.time()
+
+    async def ask(self, begin: Callable[[float], Request[T]]) -> Request[T]:
+        """Begin a request and wait until it is done; ``begin`` takes the time. A wait that is cancelled cancels it.
+
+        Raises `ServerUnreachable` when the link has ended, and what ``begin`` raises.
+        """
+        if self._ended is not None:
+            raise self._ended
+        request = begin(self.now())
+        future = self._loop.create_future()
+        self._waiting[request] = future
+        self.flush()
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._waiting.pop(request, None)
+            if not request.done:
+                self.core.cancel(request, self.now())
+                self.flush()
+            raise
+        return request
+
+    def flush(self) -> None:
+        """Send and tell what the core has for us, and set the timer; to be called after whatever was asked of it."""
+        for frame in self.core.frames():
+            self.link.send(frame)
+        for event in self.core.events():
+            if isinstance(event, RequestDone):
+                future = self._waiting.pop(event.request, None)
+                if future is not None and not future.done():
+                    future.set_result(None)
+            else:
+                self._tell(self._on_event, event)
+        self._set_timer()
+
+    async def close(self) -> None:
+        """Stop, give up what is under way, and close the link."""
+        self._closed = True
+        self.core.unreachable(RequestCancelled("The client was closed."), self.now())
+        self.flush()
+        await self.link.close()
+
+    # From the link
+
+    def frame_received(self, frame: bytes) -> None:
+        """A whole frame from the server."""
+        self.core.receive(frame, self.now())
+        self.flush()
+
+    def link_troubled(self, error: ServerUnreachable) -> None:
+        """RFC 8489 §6.2.1: a hard error of the network fails what is under way."""
+        self.core.unreachable(error, self.now())
+        self._trouble(error)
+
+    def link_ended(self, error: ServerUnreachable) -> None:
+        """RFC 8656 §3.1: the allocation ends with its connection."""
+        self._ended = error
+        self.core.lost(error, self.now())
+        self._trouble(error)
+
+    def _trouble(self, error: ServerUnreachable) -> None:
+        if self._on_trouble is not None:
+            self._tell(self._on_trouble, error)
+        self.flush()
+
+    def _tell(self, listener: Callable[[Any], None], what: object) -> None:
+        try:
+            listener(what)
+        except Exception as error:  # a listener that fails costs itself
+            self._loop.call_exception_handler({"message": "a TURN client's listener failed", "exception": error})
+
+    def _set_timer(self) -> None:
+        """A timer that is too early is left alone: it finds nothing to do, and is set again."""
+        deadline = None if self._closed or self._ended is not None else self.core.deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.core.expire(self.now())
+        self.flush()

@@ -1,0 +1,41 @@
+"""The addresses of a server's name."""
+
+import asyncio
+import socket
+from typing import Final
+
+from stun.address import Address
+from stun.client.errors import ServerUnreachable
+from stun.uri import StunUri
+
+__all__ = ["MAX_ADDRESSES", "resolve"]
+
+MAX_ADDRESSES: Final = 4
+"""Addresses of one name that are tried; a name with many more would make a client wait for minutes."""
+
+
+async def resolve(uri: StunUri, patience: float) -> list[Address]:
+    """The addresses of the URI's host, in the order the system prefers them; one at least.
+
+    Raises `ServerUnreachable` when there is none, or the system has not found it in ``patience`` seconds.
+    """
+    try:
+        return [Address.parse(uri.host, uri.port)]
+    except ValueError:
+        pass  # A name.
+    kind = socket.SOCK_DGRAM if uri.transport == "udp" else socket.SOCK_STREAM
+    try:
+        async with asyncio.timeout(patience):
+            found = await asyncio.get_running_loop().getaddrinfo(uri.host, uri.port, type=kind)
+    except TimeoutError:
+        why = f"no answer in {patience:g} s"
+    except socket.gaierror as error:
+        why = error.strerror or "unknown"
+    except (UnicodeError, OSError):
+        why = "it cannot be a host name"
+    else:
+        addresses = [Address.parse(str(where[0]).partition("%")[0], uri.port) for *_, where in found]
+        if addresses:
+            return list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
+        why = "it has no address"
+    raise ServerUnreachable(f"The name {uri.host!a} cannot be resolved: {why}.")
