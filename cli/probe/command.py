@@ -13,8 +13,8 @@ from cli.options import json_option
 from cli.text import one_line
 
 if TYPE_CHECKING:
-    from cli.probe.authentication import Login
     from cli.probe.security import Trust
+    from stun.client.authentication import Login
     from stun.uri import StunUri
 
 __all__ = ["probe"]
@@ -23,9 +23,6 @@ _MAX_PASSWORD = 4096
 """Bytes read of a password file: a password is a line, and /dev/zero is not one."""
 
 _CA_FILE = "Trust the roots in FILE (PEM) instead of the system's."
-
-_MAX_USERNAME = 508
-"""Bytes (RFC 8489 §14.3: fewer than 509)."""
 
 
 def _from_file(source: str) -> str:
@@ -63,19 +60,15 @@ def _password(source: str | None) -> str:
 
 
 def _login(user: str, source: str | None) -> "Login":
-    """Read the password and prepare both texts as RFC 8489 §14.3 asks, so that what cannot be sent is a usage error."""
-    from auth.errors import InvalidString  # noqa: PLC0415  keeps --help and usage errors quick
-    from auth.keys import opaque_string  # noqa: PLC0415
-    from cli.probe.authentication import Login  # noqa: PLC0415
+    """Read the password; what cannot be sent (RFC 8489 §14.3) is a usage error."""
+    from stun.client.authentication import Login  # noqa: PLC0415  keeps --help and usage errors quick
+    from stun.client.errors import InvalidLogin  # noqa: PLC0415
 
+    password = _password(source)
     try:
-        username = opaque_string(user)
-        password = opaque_string(_password(source))
-    except InvalidString as error:
-        raise click.UsageError(f"The user name or the password cannot be used: {one_line(str(error))}.") from None
-    if len(username.encode()) > _MAX_USERNAME:
-        raise click.UsageError(f"The user name is longer than {_MAX_USERNAME} bytes.")
-    return Login(username, password)
+        return Login(user, password)
+    except InvalidLogin as error:
+        raise click.UsageError(one_line(str(error), 200)) from None
 
 
 def _trust(target: "StunUri", insecure: bool, ca_file: Path | None) -> "Trust":

@@ -1,77 +1,112 @@
-"""One client 5-tuple of a probe over a real link: feeds a `TurnClient`, and waits where it has to."""
+"""One client 5-tuple of a probe: the TURN client of `stun.client` over a link, driven by hand, its errors in words."""
 
 import asyncio
 import secrets
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
 
-from cli.probe.authentication import Login, Session
-from cli.probe.link import Link
-from cli.probe.turn_client import Answer, Incoming, TurnClient
+from cli.probe.link import Opened
+from cli.probe.trouble import broken, silence
 from stun.address import Address
 from stun.attributes import AttributeType
+from stun.client.authentication import Login, Session
+from stun.client.core import ClientCore, ClientOptions
+from stun.client.errors import ClientError, ServerUnreachable
+from stun.client.events import ClientEvent, PeerData
+from stun.client.requests import Answer, Request
 from stun.constants import Method
+from turnserver.turnclient.driver import Driver
 
 __all__ = ["Conversation"]
+
+_MAX_INCOMING: Final = 64
+"""Relayed datagrams kept for the probe; it never has more than one under way, so more are somebody else's."""
 
 
 class Conversation:
     """A client of the server: asks requests, sends and takes relayed datagrams.
 
-    ``patience`` is how long one transaction may take, in seconds.
+    Nothing happens that was not asked for, and errors count whether they are signed or not: a probe wants to see what
+    the server does. ``patience`` is how long one transaction may take, in seconds.
     """
 
-    def __init__(self, link: Link, patience: float, login: Login | None = None) -> None:
-        self._link = link
-        self._clock = asyncio.get_running_loop().time
-        self._client = TurnClient(secrets.token_bytes, patience, login=login, reliable=link.reliable)
+    def __init__(self, opened: Opened, patience: float, login: Login | None = None) -> None:
+        self._link = opened.link
+        self._tls = opened.tls
+        options = ClientOptions(
+            patience=patience, automatic=False, unsigned_errors=True, check_permissions=False, queue=_MAX_INCOMING
+        )
+        core = ClientCore(secrets.token_bytes, login=login, reliable=opened.link.reliable, options=options)
+        self._incoming: deque[PeerData] = deque(maxlen=_MAX_INCOMING)
+        self._trouble: ServerUnreachable | None = None
+        self._news = asyncio.Event()
+        self._driver = Driver(core, opened.link, self._happened, self._troubled)
 
     @property
     def session(self) -> Session | None:
         """What the server's challenge told us; None before the first one."""
-        return self._client.session
+        return self._driver.core.session
 
     async def ask(self, method: Method, *attributes: tuple[AttributeType[Any], Any]) -> Answer:
         """Send a request and wait for its final answer, a success or an error.
 
-        Raises `cli.probe.turn_client.NoAnswer` when there is none, and `cli.probe.link.LinkError` when the server
-        cannot be reached.
+        Raises `cli.probe.trouble.Trouble` when there is none, `cli.probe.trouble.LinkError` when the server cannot be
+        reached.
         """
-        self._client.ask(method, attributes, self._clock())
-        while True:
-            frame = self._client.transmit(self._clock())
-            if frame is not None:
-                self._link.send(frame)
-            answer = self._client.result()
-            if answer is not None:
-                return answer
-            await self._take(self._client.deadline())
+        return await self._answer(lambda now: self._driver.core.request(method, attributes, now))
+
+    async def bind(self, number: int, peer: Address) -> Answer:
+        """Bind a channel, so that what comes over it is taken. Raises as `ask` does."""
+        return await self._answer(lambda now: self._driver.core.bind_channel(peer, now, number))
 
     def send(self, peer: Address, data: bytes) -> None:
         """Send data to a peer in a Send indication."""
-        self._link.send(self._client.send_indication(peer, data))
+        self._driver.core.send_indication(peer, data, self._driver.now())
+        self._driver.flush()
 
     def send_channel(self, channel: int, data: bytes) -> None:
         """Send data to the peer of a channel as ChannelData."""
-        self._link.send(self._client.channel_data(channel, data))
+        self._driver.core.send_channel(channel, data, self._driver.now())
+        self._driver.flush()
 
-    async def incoming(self, seconds: float) -> Incoming | None:
-        """The next relayed datagram, or None when none came in time. Raises `cli.probe.link.LinkError`."""
-        deadline = self._clock() + seconds
-        while not self._client.incoming:
-            if not await self._take(deadline):
-                return None
-        return self._client.incoming.popleft()
+    async def incoming(self, seconds: float) -> PeerData | None:
+        """The next relayed datagram, or None when none came in time. Raises `cli.probe.trouble.LinkError`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._incoming:
+                    self._check()
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return None
+        return self._incoming.popleft()
 
     async def close(self) -> None:
         """Close the link."""
-        await self._link.close()
+        await self._driver.close()
 
-    async def _take(self, deadline: float | None) -> bool:
-        """Feed one frame to the client; False when the deadline came first."""
+    async def _answer(self, begin: Callable[[float], Request[Any]]) -> Answer:
+        self._check()
         try:
-            async with asyncio.timeout_at(deadline):
-                frame = await self._link.receive()
-        except TimeoutError:
-            return False
-        self._client.receive(frame, self._clock())
-        return True
+            return (await self._driver.ask(begin)).answer()
+        except ServerUnreachable as error:
+            self._trouble = None
+            raise broken(error, self._tls) from error
+        except ClientError as error:
+            raise silence(error, reliable=self._link.reliable) from error
+
+    def _check(self) -> None:
+        """Raise what the link has told of since, once."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise broken(trouble, self._tls) from trouble
+
+    def _happened(self, event: ClientEvent) -> None:
+        if isinstance(event, PeerData):
+            self._incoming.append(event)
+            self._news.set()
+
+    def _troubled(self, error: ServerUnreachable) -> None:
+        self._trouble = error
+        self._news.set()

@@ -2,16 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 
-from cli.probe.link import Link, open_udp
+from cli.probe.link import Opened
+from cli.probe.securing import open_stream
 from cli.probe.security import Trust
-from cli.probe.stream import open_stream
+from cli.probe.trouble import unreachable
 from stun.address import Address
+from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
+from turnserver.turnclient.links import open_udp
 
 __all__ = ["Opener", "Unsupported", "check_transport", "opener"]
 
-Opener = Callable[[StunUri, Address], Awaitable[Link]]
-"""Opens a link to the server of a URI at one of its addresses; raises `cli.probe.link.LinkError`."""
+Opener = Callable[[StunUri, Address], Awaitable[Opened]]
+"""Opens a link to the server of a URI at one of its addresses; raises `cli.probe.trouble.LinkError`."""
 
 
 class Unsupported(Exception):
@@ -20,17 +23,22 @@ class Unsupported(Exception):
 
 def check_transport(uri: StunUri) -> None:
     """Raise `Unsupported` for what is neither UDP, TCP nor TLS over TCP."""
-    if uri.transport == "udp" and uri.secure:
+    if uri.protocol == "dtls":
         raise Unsupported(f"Probing over DTLS is not supported; {uri.scheme}:HOST without a transport is TLS over TCP.")
-    if uri.transport not in ("udp", "tcp"):
+    if uri.protocol not in ("udp", "tcp", "tls"):
         raise Unsupported(f"Probing over {uri.transport.upper()} is not supported; transport is udp or tcp.")
 
 
 def opener(trust: Trust, patience: float) -> Opener:
     """What opens links to servers that ``trust`` accepts; each step of that may take ``patience`` seconds."""
 
-    async def open_link(uri: StunUri, address: Address) -> Link:
+    async def open_link(uri: StunUri, address: Address) -> Opened:
         check_transport(uri)
-        return await (open_udp(address) if uri.transport == "udp" else open_stream(uri, address, trust, patience))
+        if uri.protocol != "udp":
+            return await open_stream(uri, address, trust, patience)
+        try:
+            return Opened(await open_udp(uri, address))
+        except ServerUnreachable as error:
+            raise unreachable(error) from error
 
     return open_link

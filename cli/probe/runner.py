@@ -4,16 +4,16 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from cli.probe.authentication import Login
 from cli.probe.conversation import Conversation
-from cli.probe.link import Link, LinkError
 from cli.probe.opener import Opener, check_transport
 from cli.probe.opener import opener as open_links
 from cli.probe.report import Report, Step
 from cli.probe.security import Trust
 from cli.probe.steps import StepFailed, binding, relay
+from cli.probe.trouble import LinkError
 from cli.text import one_line
 from stun.address import Address
+from stun.client.authentication import Login
 from stun.constants import AddressFamily
 from stun.uri import StunUri
 
@@ -43,15 +43,15 @@ async def run_probe(
     check_transport(uri)
     open_link = opener or open_links(trust or Trust(), patience)
     report = Report(str(uri))
-    links: list[Link] = []
+    clients: list[Conversation] = []
 
     async def talk(address: Address) -> Conversation:
-        link = await open_link(uri, address)
-        if not links:
-            report.steps += link.opened
-            report.tls = link.tls
-        links.append(link)
-        return Conversation(link, patience, login)
+        opened = await open_link(uri, address)
+        if not clients:
+            report.steps += opened.steps
+            report.tls = opened.tls
+        clients.append(Conversation(opened, patience, login))
+        return clients[-1]
 
     try:
         first, address = await _first_that_answers(await _resolve(uri, patience, report), talk, report)
@@ -63,8 +63,8 @@ async def run_probe(
         report.steps += [*error.opened, Step(error.step, False, str(error), error.hint)]
         report.tls = report.tls or error.tls
     finally:
-        for link in links:
-            await link.close()
+        for client in clients:
+            await client.close()
     return report
 
 

@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 
 from cli.probe.conversation import Conversation
 from cli.probe.hints import advise
-from cli.probe.link import LinkError
 from cli.probe.report import Echo, Report, Step
-from cli.probe.turn_client import Answer, Incoming, NoAnswer
+from cli.probe.trouble import LinkError, Trouble
 from cli.text import one_line
 from stun.address import Address
 from stun.attributes import (
     ALTERNATE_SERVER,
-    CHANNEL_NUMBER,
     ERROR_CODE,
     LIFETIME,
     MAPPED_ADDRESS,
@@ -32,6 +30,8 @@ from stun.attributes import (
     AttributeType,
     ErrorValue,
 )
+from stun.client.events import PeerData
+from stun.client.requests import Answer
 from stun.constants import CHANNEL_MIN, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
 from stun.errors import MalformedMessage
 
@@ -126,14 +126,8 @@ async def _channel_step(report: Report, first: _Side, second: _Side) -> bool:
     """Bind a channel on either side (RFC 8656 §12.1) and echo through them; False when that failed."""
     try:
         for number, side, peer in ((CHANNEL_MIN, first, second), (CHANNEL_MIN + 1, second, first)):
-            bound = await _ask(
-                side.client,
-                report,
-                "channel-bind",
-                Method.CHANNEL_BIND,
-                (CHANNEL_NUMBER, number),
-                (XOR_PEER_ADDRESS, peer.relayed),
-            )
+            asked = side.client.bind(number, peer.relayed)
+            bound = await _judged(side.client, report, "channel-bind", Method.CHANNEL_BIND, asked)
     except StepFailed:
         return False
     report.steps.append(_worked("channel-bind", bound, "A channel is bound on either side."))
@@ -143,7 +137,7 @@ async def _channel_step(report: Report, first: _Side, second: _Side) -> bool:
 async def _echo_by_send(first: _Side, second: _Side, data: bytes) -> bool:
     """There and back in Send and Data indications (RFC 8656 §11)."""
 
-    def indicated(item: Incoming) -> bool:
+    def indicated(item: PeerData) -> bool:
         return item.data == data and item.channel is None
 
     first.client.send(second.relayed, data)
@@ -162,7 +156,7 @@ async def _echo_by_channel(first: _Side, second: _Side, data: bytes) -> bool:
     return await _until(first.client, lambda item: item.data == data and item.channel == CHANNEL_MIN)
 
 
-async def _until(client: Conversation, wanted: Callable[[Incoming], bool]) -> bool:
+async def _until(client: Conversation, wanted: Callable[[PeerData], bool]) -> bool:
     """Wait for one relayed datagram among whatever else comes; False when it did not come in time."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + _ECHO_PATIENCE
@@ -226,9 +220,14 @@ async def _ask(
     client: Conversation, report: Report, name: str, method: Method, *attributes: tuple[AttributeType[Any], Any]
 ) -> Answer:
     """Ask, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
+    return await _judged(client, report, name, method, client.ask(method, *attributes))
+
+
+async def _judged(client: Conversation, report: Report, name: str, method: Method, asked: Awaitable[Answer]) -> Answer:
+    """Wait for an answer, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
     try:
-        answer = await client.ask(method, *attributes)
-    except (NoAnswer, LinkError) as trouble:
+        answer = await asked
+    except Trouble as trouble:
         raise _failed(report, Step(name, False, str(trouble), trouble.hint)) from trouble
     if client.session is not None:
         report.realm, report.integrity = one_line(client.session.realm, 120), client.session.name

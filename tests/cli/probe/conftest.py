@@ -8,6 +8,7 @@ import pytest
 
 from auth.keys import long_term_key_md5, long_term_key_sha256, user_hash
 from auth.nonce import NONCE_COOKIE
+from cli.probe.link import Opened
 from cli.probe.report import Step
 from cli.probe.security import TlsFacts
 from stun import channeldata, integrity
@@ -33,6 +34,7 @@ from stun.attributes import (
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import Message, MessageBuilder
 from stun.uri import StunUri
+from turnserver.turnclient.links import LinkReceiver
 
 SHA256 = AlgorithmValue(PasswordAlgorithm.SHA256, b"")
 MD5 = AlgorithmValue(PasswordAlgorithm.MD5, b"")
@@ -45,18 +47,20 @@ class FakeLink:
     server: "FakeTurn"
     number: int
     reliable: bool = False
-    opened: Sequence[Step] = ()
-    tls: TlsFacts | None = None
     closed: bool = False
     relayed: Address | None = None
     channels: dict[int, Address] = field(default_factory=dict)
-    frames: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
+    buffered: int = 0
+
+    def start(self, receiver: LinkReceiver) -> None:
+        self.receiver = receiver
 
     def send(self, frame: bytes) -> None:
         self.server.handle(self, frame)
 
-    async def receive(self) -> bytes:
-        return await self.frames.get()
+    def deliver(self, frame: bytes) -> None:
+        """Have a frame arrive, as soon as the loop turns."""
+        asyncio.get_running_loop().call_soon(self.receiver.frame_received, frame)
 
     async def close(self) -> None:
         self.closed = True
@@ -96,12 +100,12 @@ class FakeTurn:
         table = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         return NONCE_COOKIE + bytes(table[flags >> shift & 63] for shift in (18, 12, 6, 0)) + b"n0"
 
-    async def open(self, uri: StunUri, address: Address) -> FakeLink:
+    async def open(self, uri: StunUri, address: Address) -> Opened:
         """What `run_probe` takes as its opener."""
         self.opened.append(address)
-        link = FakeLink(self, len(self.links), uri.transport == "tcp", self.steps, self.tls)
+        link = FakeLink(self, len(self.links), uri.transport == "tcp")
         self.links.append(link)
-        return link
+        return Opened(link, self.steps, self.tls)
 
     def handle(self, link: FakeLink, frame: bytes) -> None:
         if frame[0] >> 6 == 1:
@@ -119,7 +123,7 @@ class FakeTurn:
         self.requests.append(message)
         if message.method in self.silent:
             return
-        link.frames.put_nowait(self._answer(link, message))
+        link.deliver(self._answer(link, message))
 
     def _relay(self, sender: FakeLink, peer: Address, data: bytes) -> None:
         receiver = next(link for link in self.links if link.relayed == peer)
@@ -127,10 +131,10 @@ class FakeTurn:
         for number, bound in receiver.channels.items():
             if bound == sender.relayed:
                 if Method.CHANNEL_BIND not in self.silent:
-                    receiver.frames.put_nowait(channeldata.encode(number, data))
+                    receiver.deliver(channeldata.encode(number, data))
                 return
         builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, bytes(12))
-        receiver.frames.put_nowait(builder.add(XOR_PEER_ADDRESS, sender.relayed).add(DATA, data).build())
+        receiver.deliver(builder.add(XOR_PEER_ADDRESS, sender.relayed).add(DATA, data).build())
 
     def _key(self, request: Message) -> bytes:
         algorithm = request.first(PASSWORD_ALGORITHM)

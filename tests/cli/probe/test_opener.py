@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from cli.probe.link import UdpLink
 from cli.probe.opener import Unsupported, check_transport, opener
 from cli.probe.security import Trust
-from cli.probe.stream import StreamLink
+from cli.probe.trouble import LinkError
 from stun.address import Address
 from stun.uri import StunUri
+from turnserver.turnclient.links import StreamLink, UdpLink
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,15 @@ async def test_udp_and_tcp() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = Address.parse(*server.getsockname())
         for query, kind in (("udp", UdpLink), ("tcp", StreamLink)):
-            link = await opener(Trust(), 10)(StunUri.parse(f"turn:127.0.0.1?transport={query}"), address)
-            assert isinstance(link, kind)
-            assert link.reliable == (query == "tcp")
-            await link.close()
+            opened = await opener(Trust(), 10)(StunUri.parse(f"turn:127.0.0.1?transport={query}"), address)
+            assert isinstance(opened.link, kind)
+            assert opened.link.reliable == (query == "tcp")
+            await opened.link.close()
+
+
+@pytest.mark.net
+async def test_no_route_is_one_sentence() -> None:
+    """Rule 26: what the kernel refuses at once is a sentence too; a broadcast address takes no datagrams."""
+    with pytest.raises(LinkError, match="The server cannot be reached: ") as caught:
+        await opener(Trust(), 10)(StunUri.parse("turn:255.255.255.255"), Address.parse("255.255.255.255", 3478))
+    assert "routes" in caught.value.hint

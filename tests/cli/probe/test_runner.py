@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from cli.probe.authentication import Login
-from cli.probe.link import LinkError
 from cli.probe.opener import Unsupported
 from cli.probe.report import Step
 from cli.probe.runner import run_probe
+from cli.probe.trouble import LinkError
 from stun.address import Address
+from stun.client.authentication import Login
 from stun.constants import AddressFamily
 from stun.uri import StunUri
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from cli.probe import steps
-from cli.probe.authentication import Login
 from cli.probe.report import Report
 from cli.probe.runner import run_probe
 from stun.attributes import (
@@ -18,6 +17,7 @@ from stun.attributes import (
     USERNAME,
     AttributeType,
 )
+from stun.client.authentication import Login
 from stun.constants import AddressFamily, MessageClass, Method
 from stun.uri import StunUri
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from cli.probe.link import LinkError
+from cli.probe.link import Opened
+from cli.probe.securing import open_stream
 from cli.probe.security import Trust
-from cli.probe.stream import open_stream
+from cli.probe.trouble import LinkError, broken
 from stun import channeldata
 from stun.address import Address
+from stun.client.errors import ServerUnreachable
 from stun.constants import MessageClass, Method
 from stun.message import MessageBuilder
 from stun.uri import StunUri
@@ -65,6 +67,31 @@ def saying(data: bytes) -> Handler:
     return handler
 
 
+class Ear:
+    """Hears a link, as the probe does: frames in order, and what ends it in the probe's words."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._tls = opened.tls
+        self._heard: asyncio.Queue[bytes | ServerUnreachable] = asyncio.Queue()
+        opened.link.start(self)
+
+    def frame_received(self, frame: bytes) -> None:
+        self._heard.put_nowait(frame)
+
+    def link_troubled(self, error: ServerUnreachable) -> None:
+        self._heard.put_nowait(error)
+
+    def link_ended(self, error: ServerUnreachable) -> None:
+        self._heard.put_nowait(error)
+
+    async def receive(self) -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            heard = await self._heard.get()
+        if isinstance(heard, ServerUnreachable):
+            raise broken(heard, self._tls) from heard
+        return heard
+
+
 async def test_frames_go_there_and_back_whole() -> None:
     """RFC 8656 §12.5: a stream is cut into messages wherever it was chopped up, and padding is not part of them."""
     sent = [REQUEST, channeldata.encode_padded(0x4001, b"abcde"), REQUEST]
@@ -75,15 +102,16 @@ async def test_frames_go_there_and_back_whole() -> None:
             await writer.drain()
 
     async with serving(one_byte_at_a_time) as address:
-        link = await open_stream(TCP, address, Trust(), PATIENCE)
+        opened = await open_stream(TCP, address, Trust(), PATIENCE)
+        ear = Ear(opened)
         for frame in sent:
-            link.send(frame)
-        assert [await link.receive() for _ in sent] == [REQUEST, channeldata.encode(0x4001, b"abcde"), REQUEST]
-        assert ([step.name for step in link.opened], link.tls, link.reliable) == (["connect"], None, True)
+            opened.link.send(frame)
+        assert [await ear.receive() for _ in sent] == [REQUEST, channeldata.encode(0x4001, b"abcde"), REQUEST]
+        assert ([step.name for step in opened.steps], opened.tls, opened.link.reliable) == (["connect"], None, True)
         with pytest.raises(LinkError, match="The server closed the connection") as caught:
-            await link.receive()
+            await ear.receive()
         assert "log" in caught.value.hint
-        await link.close()
+        await opened.link.close()
 
 
 @pytest.mark.parametrize(
@@ -100,12 +128,13 @@ async def test_frames_go_there_and_back_whole() -> None:
 async def test_what_else_may_listen_there(said: bytes, sentence: str, hint: str) -> None:
     """RFC 8656 §12.5: what is no frame ends the probe at once, and the likely reason is named."""
     async with serving(saying(said)) as address:
-        link = await open_stream(TCP, address, Trust(), PATIENCE)
-        link.send(REQUEST)
+        opened = await open_stream(TCP, address, Trust(), PATIENCE)
+        ear = Ear(opened)
+        opened.link.send(REQUEST)
         with pytest.raises(LinkError, match=sentence) as caught:
-            await link.receive()
+            await ear.receive()
         assert hint in caught.value.hint
-        await link.close()
+        await opened.link.close()
 
 
 async def test_nonsense_after_an_answer() -> None:
@@ -117,14 +146,15 @@ async def test_nonsense_after_an_answer() -> None:
             writer.write(answer)
 
     async with serving(handler) as address:
-        link = await open_stream(TCP, address, Trust(), PATIENCE)
-        link.send(REQUEST)
-        assert await link.receive() == REQUEST
-        link.send(REQUEST)
+        opened = await open_stream(TCP, address, Trust(), PATIENCE)
+        ear = Ear(opened)
+        opened.link.send(REQUEST)
+        assert await ear.receive() == REQUEST
+        opened.link.send(REQUEST)
         with pytest.raises(LinkError, match="neither STUN nor ChannelData") as caught:
-            await link.receive()
+            await ear.receive()
         assert "RFC 8656" in caught.value.hint
-        await link.close()
+        await opened.link.close()
 
 
 async def test_a_closed_port_says_so() -> None:
@@ -157,27 +187,28 @@ async def test_a_trusted_server(certify: Certify) -> None:
     context = server_context(server)
     context.set_alpn_protocols(["http/1.1", "stun.turn"])
     async with serving(echo, context) as address:
-        link = await open_stream(TLS, address, Trust(root.certificate), PATIENCE)
-        link.send(REQUEST)
-        assert await link.receive() == REQUEST
-        await link.close()
-    facts = link.tls
+        opened = await open_stream(TLS, address, Trust(root.certificate), PATIENCE)
+        ear = Ear(opened)
+        opened.link.send(REQUEST)
+        assert await ear.receive() == REQUEST
+        await opened.link.close()
+    facts = opened.tls
     assert facts is not None
     assert facts.certificate is not None
     assert (facts.trusted, facts.alpn, facts.version) == (True, "stun.turn", "TLSv1.3")
     assert facts.certificate.names == ("127.0.0.1",)
     assert facts.certificate.issuer == "CN=intermediate 1"
-    assert [(step.name, step.ok, step.hint) for step in link.opened] == [("connect", True, ""), ("tls", True, "")]
-    assert "trusted" in link.opened[1].sentence
+    assert [(step.name, step.ok, step.hint) for step in opened.steps] == [("connect", True, ""), ("tls", True, "")]
+    assert "trusted" in opened.steps[1].sentence
 
 
 async def test_a_certificate_that_ends_soon_is_mentioned(certify: Certify) -> None:
     """Rule 26: it works today and will not in a few days."""
     server = certify("127.0.0.1", days=3.5)
     async with serving(echo, server_context(server)) as address:
-        link = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
-        await link.close()
-    assert "expires in 3 days" in link.opened[1].hint
+        opened = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
+        await opened.link.close()
+    assert "expires in 3 days" in opened.steps[1].hint
 
 
 @pytest.mark.parametrize(
@@ -223,25 +254,26 @@ async def test_a_server_that_cannot_be_trusted(certify: Certify, case: str, sent
 async def test_going_on_without_trust(certify: Certify) -> None:
     """RFC 8489 §6.2.3: --insecure talks to anybody, and says that it is not trusted."""
     async with serving(echo, server_context(certify("turn.example.org"))) as address:
-        link = await open_stream(TLS, address, Trust(insecure=True), PATIENCE)
-        link.send(REQUEST)
-        assert await link.receive() == REQUEST
-        await link.close()
-    assert link.tls is not None
-    assert not link.tls.trusted
-    assert link.opened[1].ok
-    assert "Not trusted: " in link.opened[1].sentence
-    assert "browsers would not" in link.opened[1].hint
+        opened = await open_stream(TLS, address, Trust(insecure=True), PATIENCE)
+        ear = Ear(opened)
+        opened.link.send(REQUEST)
+        assert await ear.receive() == REQUEST
+        await opened.link.close()
+    assert opened.tls is not None
+    assert not opened.tls.trusted
+    assert opened.steps[1].ok
+    assert "Not trusted: " in opened.steps[1].sentence
+    assert "browsers would not" in opened.steps[1].hint
 
 
 async def test_insecure_with_a_server_that_can_be_trusted(certify: Certify) -> None:
     """RFC 8489 §6.2.3: --insecure does not call a good certificate a bad one."""
     server = certify("127.0.0.1")
     async with serving(echo, server_context(server)) as address:
-        link = await open_stream(TLS, address, Trust(server.certificate, insecure=True), PATIENCE)
-        await link.close()
-    assert link.tls is not None
-    assert link.tls.trusted
+        opened = await open_stream(TLS, address, Trust(server.certificate, insecure=True), PATIENCE)
+        await opened.link.close()
+    assert opened.tls is not None
+    assert opened.tls.trusted
 
 
 async def test_a_server_that_does_not_speak_tls() -> None:
@@ -285,12 +317,12 @@ async def test_a_server_that_refuses_alpn(certify: Certify) -> None:
         await echo(reader, writer)
 
     async with serving(picky) as address:
-        link = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
-        await link.close()
+        opened = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
+        await opened.link.close()
     assert len(hellos) == 2
-    assert "refuses ALPN stun.turn" in link.opened[1].sentence
-    assert link.tls is not None
-    assert (link.tls.alpn, link.tls.trusted) == (None, True)
+    assert "refuses ALPN stun.turn" in opened.steps[1].sentence
+    assert opened.tls is not None
+    assert (opened.tls.alpn, opened.tls.trusted) == (None, True)
 
 
 async def test_a_stun_client_offers_no_turn(certify: Certify) -> None:
@@ -299,10 +331,10 @@ async def test_a_stun_client_offers_no_turn(certify: Certify) -> None:
     context = server_context(server)
     context.set_alpn_protocols(["stun.turn"])
     async with serving(echo, context) as address:
-        link = await open_stream(StunUri.parse("stuns:127.0.0.1"), address, Trust(server.certificate), PATIENCE)
-        await link.close()
-    assert link.tls is not None
-    assert link.tls.alpn is None
+        opened = await open_stream(StunUri.parse("stuns:127.0.0.1"), address, Trust(server.certificate), PATIENCE)
+        await opened.link.close()
+    assert opened.tls is not None
+    assert opened.tls.alpn is None
 
 
 async def test_a_refusal_after_the_handshake(certify: Certify) -> None:
@@ -320,11 +352,12 @@ async def test_a_refusal_after_the_handshake(certify: Certify) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         refusing = asyncio.create_task(asyncio.to_thread(refuse, listening))
         address = Address.parse(*listening.getsockname())
-        link = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
+        opened = await open_stream(TLS, address, Trust(server.certificate), PATIENCE)
+        ear = Ear(opened)
         with pytest.raises(LinkError, match="refuses the TLS handshake") as caught:
-            await link.receive()
+            await ear.receive()
         assert caught.value.step == "tls"
-        await link.close()
+        await opened.link.close()
         await refusing
 
 

@@ -1,0 +1,84 @@
+"""What went wrong, in a sentence and a hint: the client's errors, as a person who tries a server wants to hear them."""
+
+import ssl
+from collections.abc import Sequence
+
+from cli.probe.report import Step
+from cli.probe.security import TlsFacts, handshake_trouble
+from stun.client.errors import ClientError, NoAnswer, ServerUnreachable
+from turnserver.turnclient.links import LinkBroken
+
+__all__ = ["LinkError", "Trouble", "broken", "silence", "unreachable"]
+
+_GREETINGS = (
+    (b"HTTP/", "a web server"),
+    (b"SSH-", "an SSH server"),
+    (b"\x15\x03", "a TLS server: write turns: or stuns:"),
+    (b"220", "a mail or file server"),
+)
+"""How other services begin, and what to say of them."""
+
+
+class Trouble(Exception):
+    """A request came to nothing; the message is one sentence, ``hint`` what to do about it."""
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(sentence)
+
+
+class LinkError(Trouble):
+    """The way to the server is broken.
+
+    ``step`` is what failed; what had been found out by then is in ``opened`` (the steps before it) and ``tls``.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        hint: str = "",
+        *,
+        step: str = "connect",
+        opened: Sequence[Step] = (),
+        tls: TlsFacts | None = None,
+    ) -> None:
+        self.step = step
+        self.opened = tuple(opened)
+        self.tls = tls
+        super().__init__(sentence, hint)
+
+
+def silence(error: ClientError, *, reliable: bool) -> Trouble:
+    """Why there is no answer; where nothing came at all, what may be the reason."""
+    if not isinstance(error, NoAnswer) or error.ignored:
+        return Trouble(str(error))
+    return Trouble(
+        str(error),
+        "Somebody took the connection and says nothing; it may not be a TURN server."
+        if reliable
+        else "Nothing listens there, or a firewall drops the packets; check the address, the port, and that UDP is let "
+        "through both ways.",
+    )
+
+
+def unreachable(error: ServerUnreachable) -> LinkError:
+    """What the system says about a server that cannot be reached."""
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return LinkError(str(error), "Check the port, and that the server is running and listens on this address.")
+    return LinkError(str(error), "Check the address and this machine's routes.")
+
+
+def broken(error: ServerUnreachable, tls: TlsFacts | None) -> LinkError:
+    """Why a link has failed after it was opened; a connection may have ended, or be another service's."""
+    if not isinstance(error, LinkBroken):
+        return unreachable(error)
+    if isinstance(error.__cause__, ssl.SSLError):
+        # In TLS 1.3 a refusal may come after our half of the handshake.
+        return LinkError(*handshake_trouble(error.__cause__), step="tls", tls=tls)
+    if not error.nonsense:
+        hint = "Its log may say why." if error.answered else "It may not be a TURN server, or refuse this machine."
+        return LinkError(str(error), hint)
+    if error.answered:
+        return LinkError(str(error), "The server does not follow RFC 8656 §12.5 on streams.")
+    found = next((words for start, words in _GREETINGS if error.nonsense.startswith(start)), "no TURN server")
+    return LinkError(str(error), f"It seems to be {found}. Check the port.")
