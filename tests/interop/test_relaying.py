@@ -96,7 +96,8 @@ def test_half_a_dual_allocation(start_server: Callable[..., TurnServerProcess]) 
     server = start_server(relay={"addresses": ["127.0.0.1"]})
     with connect(server) as client, UdpPeer() as peer:
         allocation = client.allocate(additional_family=AddressFamily.IPV6)
-        assert allocation.refused == (AddressFamily.IPV6, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED)
+        assert allocation.refused is not None
+        assert allocation.refused[:2] == (AddressFamily.IPV6, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED)
         assert_relays_both_ways(client, peer, allocation.address, CHANNEL)
 
 

@@ -8,14 +8,13 @@ import ssl
 import time
 
 from stun.address import Address
+from stun.framing import StreamFramer
 from tests.support.certificates import client_context
 
 __all__ = ["StreamWire", "open_tcp", "open_tls", "read_to_end"]
 
 TIMEOUT = 10.0
 """Seconds to wait for what has to come: a limit for failures, never waited out in success."""
-STUN_HEADER = 20
-CHANNEL_HEADER = 4
 
 
 def open_tcp(host: str, port: int, *, source: str | None = None, receive_buffer: int | None = None) -> socket.socket:
@@ -70,7 +69,8 @@ class StreamWire:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self._buffer = bytearray()
+        self._framer = StreamFramer()
+        self._raw = bytearray()
 
     @property
     def local(self) -> Address:
@@ -84,7 +84,7 @@ class StreamWire:
         self.socket.sendall(frame)
 
     def receive(self, timeout: float) -> bytes | None:
-        """The next frame, ChannelData with its padding; None if none came within ``timeout`` seconds.
+        """The next frame, ChannelData without its padding; None if none came within ``timeout`` seconds.
 
         Raises `EOFError` when the server has closed the connection, and OSError as the socket does.
         """
@@ -100,34 +100,25 @@ class StreamWire:
                 return None
             if not piece:
                 raise EOFError("the server has closed the connection")
-            self._buffer += piece
+            self._framer.push(piece)
+            self._raw += piece
         return frame
 
     def detach(self) -> tuple[socket.socket, bytes]:
         """The socket and what has been read beyond the last frame: a stream of plain bytes from now on."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
-        return self.socket, rest
+        self._raw.clear()
+        return self.socket, self._framer.take_rest()
 
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
 
     def _cut(self) -> bytes | None:
-        buffer = self._buffer
-        if len(buffer) < CHANNEL_HEADER:
-            return None
-        length = int.from_bytes(buffer[2:4], "big")
-        if buffer[0] & 0xC0 == 0x40:
-            whole = CHANNEL_HEADER + length + -length % 4
-        else:
-            assert buffer[0] <= 3, f"neither STUN nor ChannelData: {bytes(buffer[:32])!r}"
-            whole = STUN_HEADER + length
-        if len(buffer) < whole:
-            return None
-        frame = bytes(buffer[:whole])
-        if buffer[0] & 0xC0 == 0x40:
-            padding = frame[CHANNEL_HEADER + length :]
-            assert not any(padding), f"RFC 8656 §12.5: padding is to be zeroes, not {padding!r}"
-        del buffer[:whole]
+        """The next frame. A server's padding has to be zeroes, which a client would not look at."""
+        frame = self._framer.pop()
+        if frame is not None:
+            taken = len(self._raw) - self._framer.buffered
+            padding = self._raw[len(frame) : taken]
+            assert not any(padding), f"RFC 8656 §12.5: padding is to be zeroes, not {bytes(padding)!r}"
+            del self._raw[:taken]
         return frame

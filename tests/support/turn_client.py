@@ -1,7 +1,7 @@
-"""A small synchronous TURN client over real sockets, for tests that look at the server from outside.
+"""A synchronous TURN client over real sockets, for tests that look at the server from outside.
 
-It is made of the `stun` package's codec and client transaction, with blocking sockets and time-outs; `udp`, `tcp` and
-`tls` make one over each transport::
+It is `stun.client.core.ClientCore`, driven by hand with blocking sockets and time-outs; `udp`, `tcp` and `tls` make one
+over each transport::
 
     with TurnClient.udp("127.0.0.1", server.port, USERNAME, PASSWORD) as client:
         allocation = client.allocate()
@@ -9,8 +9,9 @@ It is made of the `stun` package's codec and client transaction, with blocking s
         client.send_channel(0x4000, b"hello")
         assert client.receive() == ChannelMessage(0x4000, b"hello, too")
 
-Every request runs as a whole transaction (retransmissions, the 401 and 438 dance, a check of the answer's integrity).
-What arrives meanwhile from peers waits until `TurnClient.receive` asks for it, in order.
+Every request runs to its end (retransmissions, the 401 and 438 dance, a check of the answer's integrity); nothing is
+renewed by itself, and nothing is held back that a server has to refuse. What arrives meanwhile from peers waits until
+`TurnClient.receive` asks for it, in order.
 """
 
 import secrets
@@ -19,24 +20,20 @@ import ssl
 import time
 from collections import deque
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from auth.keys import long_term_key_md5, long_term_key_sha256
 from stun import attributes as attr
-from stun import channeldata, integrity
+from stun import channeldata
 from stun.address import Address
-from stun.attributes import AlgorithmValue, AttributeType, IcmpValue
-from stun.client import ClientTransaction
-from stun.constants import (
-    CHANNEL_MAX_RFC5766,
-    AddressFamily,
-    ErrorCode,
-    MessageClass,
-    Method,
-    PasswordAlgorithm,
-    TransportProtocol,
-)
-from stun.message import Message, MessageBuilder
+from stun.attributes import AttributeType
+from stun.client.authentication import Login
+from stun.client.core import ClientCore, ClientOptions
+from stun.client.errors import ErrorResponse
+from stun.client.events import Allocation, ConnectionAttempt, PeerData, PeerError
+from stun.client.requests import Request
+from stun.constants import CHANNEL_MAX_RFC5766, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
+from stun.demux import is_stun
+from stun.message import Message
 from tests.support.stream_wire import StreamWire, open_tcp, open_tls
 
 __all__ = [
@@ -55,6 +52,10 @@ __all__ = [
 TIMEOUT = 10.0
 """Seconds that `TurnClient.receive` waits unless told otherwise: a limit for failures, never waited out in success."""
 LARGEST_FRAME = 65_535
+QUEUE = 1_000_000
+"""Nothing that a test is sent is dropped."""
+
+T = TypeVar("T")
 
 Attribute = tuple[AttributeType[Any], Any]
 
@@ -69,56 +70,11 @@ class TurnRefused(Exception):
         self.response = response
 
 
-class Allocation(NamedTuple):
-    """What a success response to Allocate grants (RFC 8656 §7.3); two relayed addresses for a dual allocation.
-
-    ``lifetime`` is in seconds. ``refused`` is the ADDRESS-ERROR-CODE of half a dual allocation as (family, code).
-    """
-
-    relayed: tuple[Address, ...]
-    mapped: Address
-    lifetime: int
-    reservation: bytes | None
-    refused: tuple[int, int] | None
-
-    @property
-    def address(self) -> Address:
-        """The relayed transport address of an allocation that has just one."""
-        (only,) = self.relayed
-        return only
-
-    def of_family(self, family: AddressFamily) -> Address:
-        """The relayed transport address of one family."""
-        (only,) = (address for address in self.relayed if address.family is family)
-        return only
-
-
-class PeerData(NamedTuple):
-    """A Data indication with a peer's datagram (RFC 8656 §11.3)."""
-
-    peer: Address
-    data: bytes
-
-
-class PeerError(NamedTuple):
-    """A Data indication with an ICMP error that came back from a peer (RFC 8656 §11.5)."""
-
-    peer: Address
-    icmp: IcmpValue
-
-
 class ChannelMessage(NamedTuple):
     """ChannelData from a bound peer (RFC 8656 §12.6)."""
 
     channel: int
     data: bytes
-
-
-class ConnectionAttempt(NamedTuple):
-    """A peer has connected to a TCP relay (RFC 6062 §4.4)."""
-
-    peer: Address
-    connection: int
 
 
 Received = PeerData | PeerError | ChannelMessage | ConnectionAttempt
@@ -187,13 +143,9 @@ class TurnClient:
         self, wire: Wire, username: str | None = None, password: str | None = None, *, sha256: bool = True
     ) -> None:
         self.wire = wire
-        self._username = username
-        self._password = password
-        self._wants_sha256 = sha256
-        self._realm: str | None = None
-        self._nonce: bytes | None = None
-        self._offered: tuple[AlgorithmValue, ...] | None = None
-        self._key = b""
+        login = None if username is None or password is None else Login(username, password, rfc5389=not sha256)
+        options = ClientOptions(automatic=False, check_permissions=False, unsigned_errors=True, queue=QUEUE)
+        self._core = ClientCore(secrets.token_bytes, login=login, reliable=wire.reliable, options=options)
         self._inbox: deque[Received] = deque()
 
     @classmethod
@@ -238,9 +190,7 @@ class TurnClient:
 
     def binding(self) -> Address:
         """The server-reflexive address that a Binding request finds (RFC 8489 §2)."""
-        mapped = self._transact(Method.BINDING, (), authenticated=False).first(attr.XOR_MAPPED_ADDRESS)
-        assert mapped is not None
-        return mapped
+        return self._finish(self._core.binding(time.monotonic()))
 
     def allocate(
         self,
@@ -254,27 +204,20 @@ class TurnClient:
         dont_fragment: bool = False,
     ) -> Allocation:
         """Allocate a relay (RFC 8656 §7, RFC 6062 §4.1); ``even_port`` is EVEN-PORT's R bit. Raises `TurnRefused`."""
-        optional: list[tuple[AttributeType[Any], Any]] = [
-            (attr.REQUESTED_ADDRESS_FAMILY, family),
-            (attr.ADDITIONAL_ADDRESS_FAMILY, additional_family),
-            (attr.EVEN_PORT, even_port),
-            (attr.RESERVATION_TOKEN, reservation),
-            (attr.LIFETIME, lifetime),
-            (attr.DONT_FRAGMENT, True if dont_fragment else None),
-        ]
-        given = [(spec, value) for spec, value in optional if value is not None]
-        response = self.request(Method.ALLOCATE, (attr.REQUESTED_TRANSPORT, protocol), *given)
-        mapped, granted = response.first(attr.XOR_MAPPED_ADDRESS), response.first(attr.LIFETIME)
-        assert mapped is not None, "RFC 8656 §7.3: the success response has to carry XOR-MAPPED-ADDRESS"
-        assert granted is not None, "RFC 8656 §7.3: the success response has to carry LIFETIME"
-        half = response.first(attr.ADDRESS_ERROR_CODE)
-        return Allocation(
-            tuple(response.all(attr.XOR_RELAYED_ADDRESS)),
-            mapped,
-            granted,
-            response.first(attr.RESERVATION_TOKEN),
-            None if half is None else (half.family, half.code),
+        request = self._core.allocate(
+            time.monotonic(),
+            protocol=protocol,
+            family=family,
+            additional_family=additional_family,
+            even_port=even_port,
+            reservation=reservation,
+            lifetime=lifetime,
+            dont_fragment=dont_fragment,
         )
+        allocation = self._finish(request)
+        assert allocation.mapped is not None, "RFC 8656 §7.3: the success response has to carry XOR-MAPPED-ADDRESS"
+        assert additional_family is not None or len(allocation.relayed) == 1, "one relayed address was asked for"
+        return allocation
 
     def refresh(self, lifetime: int | None = None) -> int:
         """Refresh the allocation, or delete it with 0; the lifetime granted, in seconds (RFC 8656 §8)."""
@@ -308,16 +251,13 @@ class TurnClient:
 
     def send(self, peer: Address, data: bytes, *, dont_fragment: bool = False) -> None:
         """Send a datagram to a peer by a Send indication (RFC 8656 §11.1), which is never answered."""
-        builder = MessageBuilder(Method.SEND, MessageClass.INDICATION, secrets.token_bytes(12))
-        builder.add(attr.XOR_PEER_ADDRESS, peer).add(attr.DATA, data)
-        if dont_fragment:
-            builder.add(attr.DONT_FRAGMENT, True)
-        self.wire.send(builder.build())
+        self._core.send_indication(peer, data, time.monotonic(), dont_fragment=dont_fragment)
+        self._transmit()
 
     def send_channel(self, channel: int, data: bytes) -> None:
         """Send a datagram to a bound peer as ChannelData (RFC 8656 §12.5)."""
-        encode = channeldata.encode_padded if self.wire.reliable else channeldata.encode
-        self.wire.send(encode(channel, data))
+        self._core.send_channel(channel, data, time.monotonic())
+        self._transmit()
 
     def receive(self, timeout: float = TIMEOUT) -> Received:
         """The next thing that came from a peer; raises TimeoutError if nothing does within ``timeout`` seconds."""
@@ -325,7 +265,7 @@ class TurnClient:
         while not self._inbox:
             frame = self.wire.receive(give_up - time.monotonic())
             if frame is not None:
-                self._sort(frame)
+                self._take(frame)
             elif time.monotonic() >= give_up:
                 raise TimeoutError(f"nothing came from a peer within {timeout} s")
         return self._inbox.popleft()
@@ -333,103 +273,58 @@ class TurnClient:
     def request(self, method: Method, *attributes: Attribute) -> Message:
         """One authenticated request; its success response. Raises `TurnRefused` and TimeoutError.
 
-        The first 401 and every 438 are answered with a new attempt, as RFC 8489 §9.2.5 says.
+        The first 401 and one 438 are answered with a new attempt, as RFC 8489 §9.2.5 says.
         """
-        retried = False
-        while True:
-            authenticated = self._nonce is not None
-            try:
-                return self._transact(method, attributes, authenticated=authenticated)
-            except TurnRefused as refusal:
-                challenged = refusal.code == ErrorCode.UNAUTHENTICATED and not authenticated
-                stale = refusal.code == ErrorCode.STALE_NONCE and not retried
-                if self._username is None or not (challenged or stale):
-                    raise
-                retried = retried or stale
-                self._learn(refusal.response)
+        return self._finish(self._core.request(method, attributes, time.monotonic()))
 
-    def _learn(self, challenge: Message) -> None:
-        """Take realm, nonce and algorithms from a 401 or 438 and derive the key (RFC 8489 §9.2.5)."""
-        assert self._username is not None
-        assert self._password is not None
-        realm, self._nonce = challenge.first(attr.REALM), challenge.first(attr.NONCE)
-        assert realm is not None, "RFC 8489 §9.2.4: a challenge has to carry REALM"
-        assert self._nonce is not None, "RFC 8489 §9.2.4: a challenge has to carry NONCE"
-        self._realm = realm
-        self._offered = challenge.first(attr.PASSWORD_ALGORITHMS) if self._wants_sha256 else None
-        derive = long_term_key_sha256 if self._uses_sha256_key else long_term_key_md5
-        self._key = derive(self._username, realm, self._password)
+    def _finish(self, request: Request[T]) -> T:
+        """Drive a request to its end; what it gives. Raises `TurnRefused`, and `NoAnswer`, which is a TimeoutError."""
+        while not request.done:
+            self._core.expire(time.monotonic())
+            self._transmit()
+            deadline = self._core.deadline()
+            if not request.done and deadline is not None:
+                frame = self.wire.receive(deadline - time.monotonic())
+                if frame is not None:
+                    self._take(frame)
+        try:
+            return request.result()
+        except ErrorResponse as error:
+            raise TurnRefused(error.code, error.reason, request.answer().message) from error
 
-    @property
-    def _uses_sha256_key(self) -> bool:
-        return self._offered is not None and self._offered[0].number == PasswordAlgorithm.SHA256
+    def _transmit(self) -> None:
+        for frame in self._core.frames():
+            self.wire.send(frame)
 
-    def _build(
-        self, method: Method, transaction: bytes, attributes: tuple[Attribute, ...], authenticated: bool
-    ) -> bytes:
-        builder = MessageBuilder(method, MessageClass.REQUEST, transaction)
-        for spec, value in attributes:
-            builder.add(spec, value)
-        if not authenticated:
-            return builder.fingerprint().build()
-        assert self._username is not None
-        assert self._realm is not None
-        assert self._nonce is not None
-        builder.add(attr.USERNAME, self._username).add(attr.REALM, self._realm).add(attr.NONCE, self._nonce)
-        if self._offered is None:
-            return builder.integrity(self._key).fingerprint().build()
-        builder.add(attr.PASSWORD_ALGORITHMS, self._offered).add(attr.PASSWORD_ALGORITHM, self._offered[0])
-        return builder.integrity_sha256(self._key).fingerprint().build()
-
-    def _transact(self, method: Method, attributes: tuple[Attribute, ...], *, authenticated: bool) -> Message:
-        """Run one transaction to its end; raises `TurnRefused` for an error response, TimeoutError for none."""
-        identifier = secrets.token_bytes(12)
-        request = self._build(method, identifier, attributes, authenticated)
-        transaction = ClientTransaction(request, time.monotonic(), reliable=self.wire.reliable)
-        while not transaction.timed_out(time.monotonic()):
-            datagram = transaction.datagrams(time.monotonic())
-            if datagram is not None:
-                self.wire.send(datagram)
-            frame = self.wire.receive(transaction.deadline() - time.monotonic())
-            if frame is None:
-                continue
-            response = self._sort(frame)
-            if response is not None and transaction.matches(response):
-                return self._judge(response, authenticated)
-        raise TimeoutError(f"no answer to {method.name}")
-
-    def _judge(self, response: Message, authenticated: bool) -> Message:
-        if response.message_class is MessageClass.ERROR:
-            error = response.first(attr.ERROR_CODE)
-            assert error is not None, "RFC 8489 §6.3.4: an error response has to carry ERROR-CODE"
-            raise TurnRefused(error.code, error.reason, response)
-        if authenticated:
-            verify = integrity.verify if self._offered is None else integrity.verify_sha256
-            assert verify(response, self._key), "RFC 8489 §9.2.4: the answer's integrity has to be right"
-        return response
-
-    def _sort(self, frame: bytes) -> Message | None:
-        """Keep what comes from peers for `receive`; a message of any other kind is handed back."""
-        if frame[0] & 0xC0 == 0x40:
+    def _take(self, frame: bytes) -> None:
+        """Feed the client; what comes from peers is kept for `receive`, over channels that it knows nothing of, too."""
+        if not is_stun(frame):
             channel, data = channeldata.decode(frame, CHANNEL_MAX_RFC5766)
             self._inbox.append(ChannelMessage(channel, bytes(data)))
-            return None
-        message = Message.decode(frame)
-        if message.message_class is not MessageClass.INDICATION:
-            return message
-        assert message.method in (Method.DATA, Method.CONNECTION_ATTEMPT), f"an indication of method {message.method}"
-        peer = message.first(attr.XOR_PEER_ADDRESS)
-        assert peer is not None, "RFC 8656 §11.3, RFC 6062 §5.3: XOR-PEER-ADDRESS has to be there"
-        if message.method == Method.CONNECTION_ATTEMPT:
-            number = message.first(attr.CONNECTION_ID)
-            assert number is not None, "RFC 6062 §5.3: a ConnectionAttempt has to carry CONNECTION-ID"
-            self._inbox.append(ConnectionAttempt(peer, number))
-            return None
-        data_value, icmp = message.first(attr.DATA), message.first(attr.ICMP)
-        if icmp is not None:
-            assert data_value is None, "RFC 8656 §11.5: an ICMP error comes without DATA"
-            self._inbox.append(PeerError(peer, icmp))
-        else:
-            assert data_value is not None, "RFC 8656 §11.3: a Data indication has to carry DATA"
-            self._inbox.append(PeerData(peer, data_value))
-        return None
+            return
+        _check_conformance(Message.decode(frame))
+        self._core.receive(frame, time.monotonic())
+        for event in self._core.events():
+            if isinstance(event, PeerData | PeerError | ConnectionAttempt):
+                self._inbox.append(event)
+        self._transmit()
+
+
+def _check_conformance(message: Message) -> None:
+    """What a server must not leave out, and a client would pass over in silence."""
+    if message.message_class is not MessageClass.INDICATION:
+        error = message.first(attr.ERROR_CODE)
+        if message.message_class is MessageClass.ERROR:
+            assert error is not None, "RFC 8489 §6.3.4: an error response has to carry ERROR-CODE"
+        if error is not None and error.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE):
+            assert message.first(attr.REALM) is not None, "RFC 8489 §9.2.4: a challenge has to carry REALM"
+            assert message.first(attr.NONCE) is not None, "RFC 8489 §9.2.4: a challenge has to carry NONCE"
+        return
+    assert message.method in (Method.DATA, Method.CONNECTION_ATTEMPT), f"an indication of method {message.method}"
+    assert message.has(attr.XOR_PEER_ADDRESS), "RFC 8656 §11.3, RFC 6062 §5.3: XOR-PEER-ADDRESS has to be there"
+    if message.method == Method.CONNECTION_ATTEMPT:
+        assert message.has(attr.CONNECTION_ID), "RFC 6062 §5.3: a ConnectionAttempt has to carry CONNECTION-ID"
+    elif message.has(attr.ICMP):
+        assert not message.has(attr.DATA), "RFC 8656 §11.5: an ICMP error comes without DATA"
+    else:
+        assert message.has(attr.DATA), "RFC 8656 §11.3: a Data indication has to carry DATA"
