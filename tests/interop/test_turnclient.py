@@ -22,8 +22,6 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback
 from tests.support.tools import require_tool
 from turnserver.turnclient.client import TurnClient
 
-pytestmark = [pytest.mark.interop, pytest.mark.net]
-
 TIMEOUT = 30.0
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = ("tcp", "tls")

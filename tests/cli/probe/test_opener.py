@@ -47,7 +47,6 @@ async def test_udp_and_tcp() -> None:
             await opened.link.close()
 
 
-@pytest.mark.net
 async def test_no_route_is_one_sentence() -> None:
     """Rule 26: what the kernel refuses at once is a sentence too; a broadcast address takes no datagrams."""
     with pytest.raises(LinkError, match="The server cannot be reached: ") as caught:

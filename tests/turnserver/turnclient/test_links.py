@@ -19,8 +19,6 @@ from stun.uri import StunUri
 from tests.support.certificates import client_context, issue
 from turnserver.turnclient.links import OPENERS, Link, LinkBroken, StreamLink, UdpLink, open_tcp, open_tls, open_udp
 
-pytestmark = pytest.mark.net
-
 URI = StunUri.parse("turn:127.0.0.1")
 TIMEOUT = 20.0
 ANSWER = MessageBuilder(Method.BINDING, MessageClass.SUCCESS, bytes(12)).build()

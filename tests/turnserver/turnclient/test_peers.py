@@ -15,8 +15,6 @@ from stun.message import Message
 from tests.support.client_world import LOGIN, Script
 from turnserver.turnclient.peers import PeerStreams
 
-pytestmark = pytest.mark.net
-
 TIMEOUT = 20.0
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
