@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import inf
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Bucket", "Buckets", "Flood", "Guesses", "packed_prefix", "prefix_of"]
+__all__ = ["Bucket", "Buckets", "Flood", "Guesses", "packed_network", "packed_prefix", "prefix_of"]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -41,6 +41,14 @@ def prefix_of(address: str) -> str:
 def packed_prefix(ip: bytes) -> bytes:
     """The same for an address in network byte order (4 or 16 bytes): all of an IPv4 address, or 8 bytes."""
     return ip if len(ip) == 4 else ip[:_IPV6_PREFIX_BYTES]
+
+
+def packed_network(ip: bytes) -> bytes:
+    """The network that an address in network order is in: 3 bytes of an IPv4 address (/24), 6 of an IPv6 one (/48).
+
+    For limits that must hold against somebody who has many addresses, or who can forge those around.
+    """
+    return ip[:3] if len(ip) == 4 else ip[:6]
 
 
 class Bucket:

@@ -20,7 +20,7 @@ from turnserver.core.events import AllocationEnded, AllocationOpened, Event, Req
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
-from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
+from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now, RelayId
 from turnserver.engine import CredentialLookup, Engine
 from turnserver.errors import DatapathError
 from turnserver.relay.null import NullDatapath
@@ -300,3 +300,180 @@ async def test_asking_for_a_few_users_looks_at_theirs_only(monkeypatch: pytest.M
     monkeypatch.setattr(rig.core.state, "allocations", None)
     assert len(rig.engine.allocations(["alice", "bob"])) == 1
     assert len(asked) == 1
+
+
+# Faults
+
+
+async def test_a_listener_that_raises_keeps_nothing_from_the_others() -> None:
+    """It is counted, the others are told, and the timer is armed all the same."""
+    rig = Rig()
+
+    def broken(event: Event, counters: Counters | None) -> None:
+        raise RuntimeError("a listener's own affair")
+
+    rig.engine._listeners = (broken, *rig.engine._listeners)
+    assert code_of(rig.allocate()) == 0
+    assert [type(event) for event, _ in rig.events] == [RequestRefused, AllocationOpened]
+    assert rig.engine.faults == {"observer": 2}
+    assert rig.engine._timer is not None
+    rig.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("client_frame", (CLIENT, b"frame")),
+        ("client_gone", (CLIENT,)),
+        ("relay_opened", (RelayId(1),)),
+        ("relay_failed", (RelayId(1),)),
+        ("peer_datagram", (RelayId(1), PEER, b"x")),
+        ("peer_icmp", (RelayId(1), PEER, 3, 3, 0)),
+        ("peer_connected", (1,)),
+        ("peer_failed", (1,)),
+        ("peer_accepted", (RelayId(1), PEER)),
+        ("peer_gone", (1,)),
+    ],
+)
+async def test_an_exception_out_of_the_core_costs_one_input(
+    name: str, arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever called, a reader of many sockets most likely, goes on; what was due is still due."""
+    rig = Rig()
+    assert code_of(rig.allocate()) == 0
+    timer = rig.engine._timer
+
+    def broken(*_: object) -> None:
+        raise KeyError("half of a table")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.core, name, broken)
+        assert getattr(rig.engine, name)(*arguments) is None
+    assert rig.engine.faults == {"core": 1}
+    assert rig.engine._timer is timer is not None
+    assert code_of(rig.ask(Method.REFRESH, (a.LIFETIME, 0))) == 0
+    rig.engine.close()
+
+
+async def test_what_goes_wrong_inside_the_core_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("in a driver")
+
+    rig.script.nonce = rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+    monkeypatch.setattr(StaticUsers, "find", broken)
+    assert code_of(rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))) == 500
+    assert rig.engine.faults == {"core": 1}
+    rig.engine.close()
+
+
+async def test_what_calls_back_in_the_middle_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A datapath may feed the engine from within a command: what comes of it follows what the core wanted first."""
+    rig = Rig()
+    assert code_of(rig.allocate()) == 0
+    (relay,) = rig.core.state.by_relay
+    rig.ask(Method.CREATE_PERMISSION, (a.XOR_PEER_ADDRESS, PEER))
+    del rig.transport.sent[:]
+
+    def talkative(*_: object) -> None:
+        rig.engine.peer_datagram(relay, PEER, b"at once")
+
+    monkeypatch.setattr(rig.datapath, "allow_peer", talkative)
+    rig.ask(Method.CREATE_PERMISSION, (a.XOR_PEER_ADDRESS, PEER))
+    answer, data = (Message.decode(frame) for _, frame in rig.transport.sent)
+    assert code_of(answer) == 0
+    assert data.first(a.DATA) == b"at once"
+    rig.engine.close()
+
+
+async def test_a_relay_may_open_later_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A datapath of which the sockets are somebody else's: the answer waits for what it says."""
+    rig = Rig()
+    asked: list[RelayId] = []
+    monkeypatch.setattr(rig.datapath, "open_relay", lambda relay, bind: asked.append(relay) or False)
+    rig.script.nonce = rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+    frame = rig.script.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
+    rig.engine.client_frame(CLIENT, frame)
+    assert len(rig.transport.sent) == 1
+    rig.engine.relay_failed(asked[0])
+    assert len(asked) == 2, "another port is tried"
+    assert len(rig.transport.sent) == 1
+    rig.engine.relay_opened(asked[1])
+    assert code_of(rig.last()) == 0
+    rig.engine.relay_failed(asked[1])
+    assert isinstance(rig.events[-1][0], AllocationEnded)
+    assert rig.core.state.allocations == {}
+    rig.engine.close()
+
+
+async def test_a_relay_that_opens_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every opening has a deadline in the core; what comes after it stays with nobody."""
+    rig = Rig()
+    asked: list[RelayId] = []
+    monkeypatch.setattr(rig.datapath, "open_relay", lambda relay, bind: asked.append(relay) or False)
+    rig.script.nonce = rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+    rig.engine.client_frame(CLIENT, rig.script.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    assert rig.engine._timer is not None
+    rig.later = 11.0
+    rig.engine._tick()
+    assert code_of(rig.last()) == 508
+    del rig.datapath.calls[:]
+    rig.engine.relay_opened(asked[0])
+    assert [(call.name, call.arguments) for call in rig.datapath.calls] == [("close_relay", (asked[0],))]
+    rig.engine.close()
+
+
+async def test_the_timer_minds_what_could_not_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.allocate()
+
+    def broken(relay: RelayId) -> None:
+        raise OSError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.datapath, "close_relay", broken)
+        assert code_of(rig.ask(Method.REFRESH, (a.LIFETIME, 0))) == 0
+    assert len(rig.datapath.relays) == 1
+    assert rig.engine._timer is not None
+    assert rig.engine._timer.when() <= rig.clock().mono + 1.0
+    rig.later = 1.0
+    rig.engine._tick()
+    assert rig.datapath.relays == {}
+    rig.engine.close()
+
+
+async def test_a_transport_that_fails_has_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The route is not installed, and its packets go by the core."""
+    rig = Rig()
+
+    def broken(client: FiveTuple) -> None:
+        raise OSError("no path")
+
+    monkeypatch.setattr(rig.transport, "path", broken)
+    assert rig.engine.path(CLIENT) is None
+    assert rig.engine.faults == {"transport.path": 1}
+    rig.engine.close()
+
+
+async def test_everything_is_closed_though_something_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.allocate()
+
+    def broken() -> None:
+        raise OSError("no end")
+
+    monkeypatch.setattr(rig.transport, "close", broken)
+    rig.engine.close()
+    assert rig.datapath.relays == {}
+    assert rig.engine.faults == {"transport.close": 1}
+    rig.engine.client_frame(CLIENT, b"too late")
+    assert rig.engine._timer is None
+
+
+async def test_faults_of_transports_and_datapaths_are_reported_to_the_engine() -> None:
+    rig = Rig()
+    rig.engine.fault("transport.read", OSError("x"), CLIENT)
+    rig.engine.fault("datapath.read", OSError("x"))
+    assert rig.engine.faults == {"transport.read": 1, "datapath.read": 1}
+    rig.engine.close()

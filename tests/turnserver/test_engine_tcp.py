@@ -4,6 +4,8 @@ import asyncio
 import os
 from typing import Any
 
+import pytest
+
 from auth.nonce import NonceIssuer
 from auth.store import StaticUsers
 from stun import attributes as a
@@ -78,8 +80,9 @@ class MemoryRelays:
         if name in self.failing:
             raise DatapathError("no")
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         self._call("open", relay, bind.ip)
+        return True
 
     def close_relay(self, relay: RelayId) -> None:
         self._call("close relay", relay)
@@ -192,7 +195,8 @@ async def test_without_tcp_relays_there_is_no_capacity_for_them() -> None:
     assert code_of(rig.allocate()) == 508
     assert code_of(rig.allocate(17)) == 0
     for command in (ConnectPeer(1, RelayId(1), PEER), Splice(rig.control.path, 1)):
-        rig.engine._doing[type(command)](command)
+        rig.engine._execution.carry_out(command)
+    assert rig.engine.faults == {}
     rig.engine.close()
 
 
@@ -274,8 +278,8 @@ async def test_revoking_ends_what_is_still_connecting() -> None:
 
 async def test_protocols_have_their_relays() -> None:
     rig = Rig()
-    assert rig.engine._relays(TransportProtocol.UDP) is rig.datapath
-    assert rig.engine._relays(TransportProtocol.TCP) is rig.tcp
+    assert rig.engine._execution._relays(TransportProtocol.UDP) is rig.datapath
+    assert rig.engine._execution._relays(TransportProtocol.TCP) is rig.tcp
     rig.engine.close()
 
 
@@ -286,4 +290,18 @@ async def test_a_live_tcp_relay_is_counted_too() -> None:
     (view,) = rig.engine.allocations(["alice"])
     assert (view.protocol, view.client) == (TransportProtocol.TCP, rig.control.path)
     assert view.counters == Counters(bytes_to_peers=10, bytes_to_client=20)
+    rig.engine.close()
+
+
+async def test_a_connection_that_cannot_be_kept_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that nobody lets be idle would be closed in the middle of a call; better now. And it leaves nothing."""
+    rig = Rig()
+
+    def broken(client: FiveTuple, on: bool) -> None:
+        raise OSError("keep what?")
+
+    monkeypatch.setattr(rig.streams, "keep", broken)
+    rig.allocate()
+    assert ("close", rig.control.path) in rig.streams.log
+    assert rig.engine.faults == {"transport.keep": 1}
     rig.engine.close()

@@ -7,16 +7,13 @@ authenticates gets its prefix's bytes back: by echoing a nonce made for its addr
 """
 
 from turnserver.core.types import Now
-from turnserver.throttle import Buckets
+from turnserver.throttle import Buckets, packed_network
 
 __all__ = ["MAX_PREFIXES", "ReflectionBudget"]
 
 MAX_PREFIXES = 4096
 """Prefixes remembered at once, oldest use forgotten first. Cycling through so many to have one forgotten costs the
 attacker about as many bytes as a fresh burst gives."""
-
-_IPV4_PREFIX_BYTES = 3
-_IPV6_PREFIX_BYTES = 6
 
 
 class ReflectionBudget:
@@ -31,12 +28,8 @@ class ReflectionBudget:
     def spend(self, ip: bytes, received: int, answer: int, now: Now) -> bool:
         """True if ``answer`` bytes may go to ``ip`` in return for ``received`` ones; False spends nothing."""
         excess = answer - received
-        return excess <= 0 or not self._buckets.take(_prefix(ip), now.mono, excess)
+        return excess <= 0 or not self._buckets.take(packed_network(ip), now.mono, excess)
 
     def refund(self, ip: bytes, amount: int, now: Now) -> None:
         """Give ``amount`` bytes back to the prefix of ``ip``, which has proven itself; never beyond the burst."""
-        self._buckets.refund(_prefix(ip), now.mono, amount)
-
-
-def _prefix(ip: bytes) -> bytes:
-    return ip[:_IPV4_PREFIX_BYTES] if len(ip) == 4 else ip[:_IPV6_PREFIX_BYTES]
+        self._buckets.refund(packed_network(ip), now.mono, amount)

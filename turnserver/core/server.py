@@ -234,6 +234,11 @@ class TurnCore:
         """How much there is now of what has a limit."""
         return CoreTotals(self.state.quota.total, len(self._lookups), len(self.state.tcp.by_id))
 
+    def has_channels(self, client: FiveTuple) -> bool:
+        """Whether a client has channels bound."""
+        allocation = self.state.allocation(client)
+        return allocation is not None and bool(allocation.channels)
+
     # Time
 
     def deadline(self) -> float | None:

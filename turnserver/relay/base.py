@@ -9,6 +9,10 @@ The client side of a route is a `ClientPath`, which the client's transport owns.
 each of the client's channels into ``path.channels``; the transport, on reading ChannelData from that client, finds the
 hop there and calls it. So the look-up costs a dictionary access on either side and neither side imports the other.
 
+What a datapath raises, other than `turnserver.errors.DatapathError` where that is said, is a fault: it costs the relay
+or the connection that the call was about. What happens outside a call of the engine's, in a callback of a socket or of
+a timer, a datapath keeps to itself and reports with `RelaySink.fault`.
+
 What passes here is *lent*: a packet stays in the memory it was received into, and is there only for the time of the
 call. Whoever cannot send it on at once copies it.
 """
@@ -20,7 +24,16 @@ from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.streams import ByteStream
 
-__all__ = ["ChannelHop", "ClientPath", "ClientSender", "Datapath", "DatapathSink", "StreamRelaySink", "StreamRelays"]
+__all__ = [
+    "ChannelHop",
+    "ClientPath",
+    "ClientSender",
+    "Datapath",
+    "DatapathSink",
+    "RelaySink",
+    "StreamRelaySink",
+    "StreamRelays",
+]
 
 
 class ChannelHop(Protocol):
@@ -65,7 +78,20 @@ class ClientSender(Protocol):
         """The client has no route left: a datagram transport may forget its path."""
 
 
-class DatapathSink(Protocol):
+class RelaySink(Protocol):
+    """What datapaths of both kinds tell the engine."""
+
+    def relay_opened(self, relay: RelayId) -> None:
+        """A relay that was not open when `Datapath.open_relay` came back is open now."""
+
+    def relay_failed(self, relay: RelayId) -> None:
+        """It could not be opened; or it was open and is not any more. Then it is still to be closed."""
+
+    def fault(self, part: str, error: Exception) -> None:
+        """Something unforeseen has been raised, and kept to what it happened to; ``part`` is one of a few names."""
+
+
+class DatapathSink(RelaySink, Protocol):
     """What a datapath tells the engine."""
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
@@ -83,8 +109,12 @@ class Datapath(Protocol):
     def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
         """Called once, inside the running event loop, before anything else."""
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
-        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot.
+
+        True when it is open. False when that is not known yet: `RelaySink.relay_opened` or ``relay_failed`` follows,
+        and if `close_relay` comes before, nothing of the relay may stay. The core waits for ten seconds.
+        """
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay and forget its routes and permissions; unknown relays are ignored."""
@@ -111,7 +141,7 @@ class Datapath(Protocol):
         """Close every relay; nothing is delivered afterwards."""
 
 
-class StreamRelaySink(Protocol):
+class StreamRelaySink(RelaySink, Protocol):
     """What TCP relays tell the engine. A connection that was closed by `StreamRelays.close_peer` is not told of."""
 
     def peer_connected(self, connection: int) -> None:
@@ -135,8 +165,8 @@ class StreamRelays(Protocol):
     def attach(self, sink: StreamRelaySink) -> None:
         """Called once, inside the running event loop, before anything else."""
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
-        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
+        """Listen on exactly ``bind``; like `Datapath.open_relay`, and so is what it gives and raises."""
 
     def close_relay(self, relay: RelayId) -> None:
         """Stop listening and close every connection of the relay; unknown relays are ignored."""

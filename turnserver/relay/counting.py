@@ -72,10 +72,11 @@ class CountingDatapath(WrappingDatapath):
         """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
         return self._ledger.totals()
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        self.inner.open_relay(relay, bind)
+        is_open = self.inner.open_relay(relay, bind)
         self._ledger.opened(relay)
+        return is_open
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay; its counters are added to those of the others that are gone."""
@@ -105,10 +106,11 @@ class CountingStreamRelays(WrappingStreamRelays):
         """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
         return self._ledger.totals()
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        self.inner.open_relay(relay, bind)
+        is_open = self.inner.open_relay(relay, bind)
         self._ledger.opened(relay)
+        return is_open
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay; its counters are added to those of the others that are gone."""

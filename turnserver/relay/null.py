@@ -43,12 +43,13 @@ class NullDatapath:
         self.clients = clients
         self._record("attach", sink, clients)
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Raises `turnserver.errors.DatapathError` for an address in ``refused`` or taken by another relay."""
         self._record("open_relay", relay, bind)
         if bind in self.refused or bind in self.relays.values():
             raise DatapathError(f"cannot bind a relay to {bind}")
         self.relays[relay] = bind
+        return True
 
     def close_relay(self, relay: RelayId) -> None:
         """Forget a relay."""

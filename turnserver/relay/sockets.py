@@ -91,7 +91,7 @@ class AsyncioDatapath:
             self._epoll = select.epoll()
             self._loop.add_reader(self._epoll.fileno(), self._drain)
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
         if relay in self._links:
             raise DatapathError(f"relay {relay} is open already")
@@ -106,6 +106,7 @@ class AsyncioDatapath:
             self._epoll.register(sock.fileno(), _READABLE)
         else:
             self._loop.add_reader(sock.fileno(), self._serve_alone, link)
+        return True
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay and forget its routes and permissions; unknown relays are ignored."""

@@ -84,7 +84,7 @@ class TcpRelays:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
         if relay in self._listeners:
             raise DatapathError(f"relay {relay} is open already")
@@ -94,6 +94,7 @@ class TcpRelays:
             raise DatapathError(f"cannot listen for peers on {bind}: {error.strerror or error}") from error
         listener = self._listeners[relay] = _Listener(sock, from_sockaddr(sock.getsockname()))
         self._loop.add_reader(sock.fileno(), self._accept, relay, listener)
+        return True
 
     def close_relay(self, relay: RelayId) -> None:
         """Stop listening and close every connection of the relay; unknown relays are ignored."""

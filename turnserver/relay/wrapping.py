@@ -23,9 +23,9 @@ class WrappingDatapath:
         """Called once, inside the running event loop, before anything else."""
         self.inner.attach(sink, clients)
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        self.inner.open_relay(relay, bind)
+        return self.inner.open_relay(relay, bind)
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay and forget its routes and permissions."""
@@ -71,9 +71,9 @@ class WrappingStreamRelays:
         """Called once, inside the running event loop, before anything else."""
         self.inner.attach(sink)
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        self.inner.open_relay(relay, bind)
+        return self.inner.open_relay(relay, bind)
 
     def close_relay(self, relay: RelayId) -> None:
         """Stop listening and close every connection of the relay."""

@@ -24,10 +24,11 @@ class Inner:
         self.closed: list[object] = []
         self.broken = False
 
-    def open_relay(self, relay: RelayId, bind: Address) -> None:
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
         if bind.port == 1:
             raise DatapathError("taken")
         self.carried[relay] = Counters()
+        return True
 
     def close_relay(self, relay: RelayId) -> None:
         self.closed.append(relay)

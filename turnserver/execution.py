@@ -1,0 +1,280 @@
+"""Carrying out the core's commands, with the faults of datapaths and transports kept where they are.
+
+A command that raises costs that command. What the core then hears is something that it knows: a relay that has failed,
+a peer that has failed, a client that has gone. So its tables and those outside go on saying the same. What has to be
+closed and cannot be is tried again for some minutes (`turnserver.retries`): nobody else would ever close it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+from stun.constants import TransportProtocol
+from turnserver.core.commands import (
+    AddRoute,
+    AllowPeer,
+    CloseClient,
+    ClosePeer,
+    CloseRelay,
+    Command,
+    ConnectPeer,
+    ForbidPeer,
+    OpenRelay,
+    RemoveRoute,
+    SendToClient,
+    SendToPeer,
+    Splice,
+)
+from turnserver.core.server import TurnCore
+from turnserver.core.types import Counters, FiveTuple, Now, RelayId
+from turnserver.errors import DatapathError
+from turnserver.faults import Faults
+from turnserver.relay.base import Datapath, StreamRelays
+from turnserver.retries import Retries
+from turnserver.transports.base import ConnectedTransport, Transport
+
+__all__ = ["Execution"]
+
+
+class _Release(NamedTuple):
+    """Have a transport forget the path of a client without a channel: the datapath's wish, no command of the core's."""
+
+    client: FiveTuple
+
+
+_Closing = CloseRelay | ClosePeer | CloseClient | _Release
+_Order = Command | _Release
+
+
+class _OfRelay(Protocol):
+    """A command, or a part of one, that says which relay it is about."""
+
+    @property
+    def relay(self) -> RelayId: ...
+
+
+class _Way(NamedTuple):
+    """How one kind of command is carried out, and what becomes of one that raised."""
+
+    part: str
+    do: Callable[[Any], None]
+    give_up: Callable[[Any], None]
+
+
+class Execution:
+    """What carries out commands; `carry_out` never raises.
+
+    ``more`` are kinds of commands that somebody else carries out. ``closed`` has the counters of relays that were
+    closed, until somebody clears it.
+    """
+
+    def __init__(
+        self,
+        core: TurnCore,
+        datapath: Datapath,
+        tcp: StreamRelays | None,
+        *,
+        transports: Mapping[int, Transport],
+        clock: Callable[[], Now],
+        faults: Faults,
+        more: Mapping[Any, Callable[[Any], None]],
+    ) -> None:
+        self._core = core
+        self._datapath = datapath
+        self._tcp = tcp
+        self._transports = transports
+        self._clock = clock
+        self._faults = faults
+        self._retries: Retries[_Closing] = Retries()
+        self.closed: dict[RelayId, Counters] = {}
+        self._ways: dict[type[_Order], _Way] = {
+            SendToClient: _Way("transport.send", self._send_to_client, self._sending_failed),
+            CloseClient: _Way("transport.close_client", self._close_client, self._closing_client_failed),
+            _Release: _Way("transport.release", self._release_later, self._try_later),
+            OpenRelay: _Way("datapath.open_relay", self._open_relay, self._opening_failed),
+            CloseRelay: _Way("datapath.close_relay", self._close_relay, self._try_later),
+            AddRoute: _Way("datapath.add_route", self._add_route, lambda add: self._relay_failed(add.route)),
+            RemoveRoute: _Way("datapath.remove_route", self._remove_route, self._relay_failed),
+            AllowPeer: _Way("datapath.allow_peer", self._allow_peer, self._relay_failed),
+            ForbidPeer: _Way("datapath.forbid_peer", self._forbid_peer, self._relay_failed),
+            SendToPeer: _Way("datapath.send_to_peer", self._send_to_peer, _lose),
+            ConnectPeer: _Way("datapath.connect", self._connect_peer, self._connecting_failed),
+            ClosePeer: _Way("datapath.close_peer", self._close_peer, self._try_later),
+            Splice: _Way("datapath.splice", self._splice, self._splicing_failed),
+            **{kind: _Way("credentials", do, _lose) for kind, do in more.items()},
+        }
+
+    def carry_out(self, command: _Order) -> None:
+        """Do what the core wants, or tell it in its own words that this has failed."""
+        way = self._ways[type(command)]
+        try:
+            way.do(command)
+        except Exception as error:
+            self._note(way.part, error, command)
+            try:
+                way.give_up(command)
+            except Exception as another:
+                self._note("core", another, command)
+        else:
+            if isinstance(command, _Closing):
+                self._retries.done(command)
+
+    def next(self) -> float | None:
+        """When `try_again` is to be called, in monotonic seconds; None while there is nothing to try again."""
+        return self._retries.next()
+
+    def try_again(self) -> None:
+        """Try again what could not be closed and is due."""
+        for command in self._retries.due(self._clock().mono):
+            self.carry_out(command)
+
+    def release(self, client: FiveTuple) -> None:
+        """The datapath has no route for a client any more. Never raises: it would keep the datapath from closing."""
+        transport = self._transports.get(client.listener)
+        try:
+            if transport is not None:
+                transport.release(client)
+        except Exception as error:
+            self._note("transport.release", error, _Release(client))
+            self._try_later(_Release(client))
+
+    def counters(self, relay: RelayId, protocol: TransportProtocol) -> Counters:
+        """What a relay has carried; zeroes where the datapath fails to say it."""
+        try:
+            relays = self._relays(protocol)
+            return Counters() if relays is None else relays.counters(relay)
+        except Exception as error:
+            self._faults.note("datapath.counters", error)
+            return Counters()
+
+    def connection(self, client: FiveTuple) -> ConnectedTransport | None:
+        """The transport that a client has a connection with; None for a datagram transport."""
+        transport = self._transports.get(client.listener) if client.transport.connected else None
+        return cast(ConnectedTransport | None, transport)
+
+    # Clients
+
+    def _send_to_client(self, command: SendToClient) -> None:
+        transport = self._transports.get(command.client.listener)
+        if transport is not None:
+            transport.send(command.client, command.frame)
+
+    def _sending_failed(self, command: SendToClient) -> None:
+        """A stream that has lost a frame is of no use any more; datagrams are lost all the time."""
+        if command.client.transport.connected:
+            self._core.client_gone(command.client, self._clock())
+            self.carry_out(CloseClient(command.client))
+
+    def _close_client(self, command: CloseClient) -> None:
+        transport = self._transports.get(command.client.listener)
+        if transport is not None:
+            transport.close_client(command.client)
+
+    def _closing_client_failed(self, command: CloseClient) -> None:
+        self._core.client_gone(command.client, self._clock())
+        self._try_later(command)
+
+    def _release_later(self, command: _Release) -> None:
+        """The client may have bound another channel meanwhile."""
+        transport = self._transports.get(command.client.listener)
+        if transport is not None and not self._core.has_channels(command.client):
+            transport.release(command.client)
+
+    # Relays
+
+    def _relays(self, protocol: TransportProtocol) -> Datapath | StreamRelays | None:
+        return self._datapath if protocol is TransportProtocol.UDP else self._tcp
+
+    def _open_relay(self, command: OpenRelay) -> None:
+        relays = self._relays(command.protocol)
+        try:
+            if relays is None:
+                raise DatapathError("there are no TCP relays")
+            opened = relays.open_relay(command.relay, command.bind)
+        except DatapathError:
+            self._core.relay_failed(command.relay, self._clock())
+            return
+        if opened:
+            self._core.relay_opened(command.relay, self._clock())
+
+    def _opening_failed(self, command: OpenRelay) -> None:
+        self._core.relay_failed(command.relay, self._clock())
+        self.carry_out(CloseRelay(command.relay, command.protocol))  # it may have failed when half of it was done
+
+    def _close_relay(self, command: CloseRelay) -> None:
+        relays = self._relays(command.protocol)
+        if relays is not None:
+            self.closed.setdefault(command.relay, self.counters(command.relay, command.protocol))
+            relays.close_relay(command.relay)
+
+    def _add_route(self, command: AddRoute) -> None:
+        self._datapath.add_route(command.route)
+
+    def _remove_route(self, command: RemoveRoute) -> None:
+        self._datapath.remove_route(command.client, command.channel)
+
+    def _allow_peer(self, command: AllowPeer) -> None:
+        self._datapath.allow_peer(command.relay, command.ip, command.until)
+
+    def _forbid_peer(self, command: ForbidPeer) -> None:
+        self._datapath.forbid_peer(command.relay, command.ip)
+
+    def _send_to_peer(self, command: SendToPeer) -> None:
+        self._datapath.send_to_peer(command.relay, command.peer, command.data, command.dont_fragment)
+
+    def _relay_failed(self, command: _OfRelay) -> None:
+        """What the datapath has and what the core knows may differ now; the difference ends with the relay."""
+        self._core.relay_failed(command.relay, self._clock())
+
+    # Connections with peers
+
+    def _connect_peer(self, command: ConnectPeer) -> None:
+        try:
+            if self._tcp is None:
+                raise DatapathError("there are no TCP relays")
+            self._tcp.connect(command.connection, command.relay, command.peer)
+        except DatapathError:
+            self._core.peer_failed(command.connection, self._clock())
+
+    def _connecting_failed(self, command: ConnectPeer) -> None:
+        self._core.peer_failed(command.connection, self._clock())
+        self.carry_out(ClosePeer(command.connection))
+
+    def _close_peer(self, command: ClosePeer) -> None:
+        if self._tcp is not None:
+            self._tcp.close_peer(command.connection)
+
+    def _splice(self, command: Splice) -> None:
+        """The client may have gone since it asked, or the peer: then there is nothing to join, and neither is kept."""
+        transport = self.connection(command.client)
+        stream = None if transport is None else transport.detach(command.client)
+        try:
+            if self._tcp is None or stream is None:
+                raise DatapathError("the client has gone")
+            self._tcp.splice(command.connection, stream)
+        except DatapathError:
+            self._core.peer_gone(command.connection, self._clock())
+            self.carry_out(ClosePeer(command.connection))
+        except Exception:
+            if stream is not None:
+                stream.close()
+            raise
+
+    def _splicing_failed(self, command: Splice) -> None:
+        self._core.peer_gone(command.connection, self._clock())
+        self.carry_out(ClosePeer(command.connection))
+        self.carry_out(CloseClient(command.client))
+
+    # Faults
+
+    def _try_later(self, command: _Closing) -> None:
+        if not self._retries.failed(command, self._clock().mono):
+            part = self._ways[type(command)].part
+            self._note(f"{part}, for good", TimeoutError("it was tried for minutes, and is given up"), command)
+
+    def _note(self, part: str, error: Exception, command: _Order) -> None:
+        client = getattr(command, "client", None)
+        self._faults.note(part, error, client.address if isinstance(client, FiveTuple) else None)
+
+
+def _lose(command: _Order) -> None:
+    """Nothing more is lost than the command."""

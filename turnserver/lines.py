@@ -1,0 +1,192 @@
+"""Log lines that others can cause: some of each kind from one network, and then how many more there were.
+
+A line's kind is its text. A network is the /24 (IPv4) or /48 (IPv6) that a client's address is in. Lines beyond the
+limit are not written but counted; the count is said with the next line of that kind from that network, or after ten
+seconds in a line of its own. The sources of UDP are easily forged, so each kind has a limit for all networks together,
+too.
+"""
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any, Final, NamedTuple
+
+from stun.address import Address
+from turnserver.throttle import Buckets, packed_network
+
+__all__ = ["FREQUENT", "RARE", "Allowance", "Lines", "say_withheld"]
+
+INTERVAL: Final = 10.0
+"""Seconds after which withheld lines are spoken of, if no other line of their kind comes before."""
+
+MAX_NETWORKS: Final = 4096
+"""Networks, times kinds, that are told apart; the one unused for longest is forgotten first, and may begin anew."""
+
+MAX_SAID: Final = 3
+"""Networks for which the withheld lines of one kind are said each by itself; the others share a line."""
+
+_IPV6_BYTES: Final = 6
+_MAX_TEXT: Final = 64
+"""Characters kept of a source that is no address."""
+
+
+class Allowance(NamedTuple):
+    """Lines of one kind from one network, at once and per second after that; and the same from all networks."""
+
+    burst: float
+    rate: float
+    total_burst: float
+    total_rate: float
+
+
+RARE: Final = Allowance(burst=10, rate=0.2, total_burst=50, total_rate=5)
+"""For what strangers can cause."""
+
+FREQUENT: Final = Allowance(burst=500, rate=20, total_burst=5000, total_rate=200)
+"""For what takes a credential, or a room: many honest clients may come from one network."""
+
+_Network = bytes | str
+"""The bytes that all addresses in a network begin with; text for a source that is no address; empty for none."""
+
+
+class _Kind(NamedTuple):
+    message: str
+    network: _Network
+
+
+@dataclass(slots=True)
+class _Withheld:
+    """How many lines were withheld since when (monotonic seconds), and the level that they have."""
+
+    since: float
+    level: int
+    count: int = 0
+
+
+class Lines:
+    """Writes to ``logger`` what ``allowance`` lets through. ``clock`` gives monotonic seconds."""
+
+    def __init__(
+        self, logger: logging.Logger, allowance: Allowance = RARE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._networks: Buckets[_Kind] = Buckets(allowance.rate, allowance.burst, MAX_NETWORKS)
+        self._kinds: Buckets[str] = Buckets(allowance.total_rate, allowance.total_burst, MAX_NETWORKS)
+        self._withheld: dict[_Kind, _Withheld] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop in which a timer runs for `say`."""
+        _all.add(self)
+
+    @property
+    def withheld(self) -> int:
+        """Lines that were withheld and have not been spoken of yet."""
+        return sum(entry.count for entry in self._withheld.values())
+
+    def write(
+        self,
+        level: int,
+        message: str,
+        fields: Mapping[str, Any],
+        source: Address | str | None = None,
+        *,
+        cause: BaseException | None = None,
+    ) -> bool:
+        """Write one line, unless there are too many like it; whether it was written.
+
+        ``message`` is the kind, so there must be few of them: what differs belongs in ``fields``. ``source`` is the
+        address of the client that has caused the line; without one only the limit for all networks counts. ``cause`` is
+        written with its traceback.
+        """
+        if not self._logger.isEnabledFor(level):
+            return False
+        now = self._clock()
+        kind = _Kind(message, _network_of(source))
+        if (kind.network and self._networks.take(kind, now)) or self._kinds.take(message, now):
+            self._withhold(kind, level, now)
+            return False
+        withheld = self._withheld.pop(kind, None)
+        more = {} if withheld is None else _more(withheld, now)
+        self._logger.log(level, message, exc_info=cause, extra={"fields": {**fields, **more}})
+        return True
+
+    def say(self) -> None:
+        """Say how many lines were withheld, and forget them."""
+        now = self._clock()
+        withheld, self._withheld = self._withheld, {}
+        for message in dict.fromkeys(kind.message for kind in withheld):
+            entries = [(kind.network, entry) for kind, entry in withheld.items() if kind.message == message]
+            entries.sort(key=lambda pair: pair[1].count, reverse=True)
+            for network, entry in entries[:MAX_SAID]:
+                self._say(message, {"source": _text(network)} if network else {}, entry, now)
+            if rest := [entry for _, entry in entries[MAX_SAID:]]:
+                together = _Withheld(
+                    min(entry.since for entry in rest),
+                    max(entry.level for entry in rest),
+                    sum(entry.count for entry in rest),
+                )
+                self._say(message, {"sources": len(rest)}, together, now)
+
+    def _say(self, message: str, fields: Mapping[str, Any], entry: _Withheld, now: float) -> None:
+        self._logger.log(
+            entry.level, "%s, and more like it", message, extra={"fields": {**fields, **_more(entry, now)}}
+        )
+
+    def _withhold(self, kind: _Kind, level: int, now: float) -> None:
+        entry = self._withheld.get(kind)
+        if entry is None:
+            if len(self._withheld) >= MAX_NETWORKS:
+                kind = _Kind(kind.message, "")
+            entry = self._withheld.setdefault(kind, _Withheld(now, level))
+        entry.count += 1
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have `say` called by a timer, if there is a loop for one; else the count waits for the next line."""
+        if self._loop is not None and not self._loop.is_closed():
+            return
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._loop.call_later(INTERVAL, self._due)
+
+    def _due(self) -> None:
+        self._loop = None
+        self.say()
+
+
+def say_withheld() -> None:
+    """Say of everybody's lines how many were withheld; for the end of a process."""
+    for lines in list(_all):
+        lines.say()
+
+
+_all: Final[weakref.WeakSet[Lines]] = weakref.WeakSet()
+
+
+def _more(entry: _Withheld, now: float) -> dict[str, Any]:
+    return {"withheld": entry.count, "within": round(now - entry.since, 1)}
+
+
+def _network_of(source: Address | str | None) -> _Network:
+    if isinstance(source, Address):
+        return packed_network(source.canonical().ip)
+    if not source:
+        return ""
+    try:
+        address = Address(ip_address(source.partition("%")[0]).packed, 0)
+    except ValueError:
+        return source[:_MAX_TEXT]
+    return packed_network(address.canonical().ip)
+
+
+def _text(network: _Network) -> str:
+    if isinstance(network, str):
+        return network
+    size = 16 if len(network) == _IPV6_BYTES else 4
+    return str(ip_network((network.ljust(size, b"\0"), 8 * len(network))))
