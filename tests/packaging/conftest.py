@@ -94,7 +94,7 @@ class Environment:
         self.folder = folder
         self.home = folder / "home"
         self.scripts = folder / "venv" / "bin"
-        checked([sys.executable, "-m", "venv", folder / "venv"], folder)
+        checked([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], folder)
         self.home.mkdir()
 
     @property
@@ -107,7 +107,8 @@ class Environment:
         }
 
     def pip(self, *arguments: object) -> str:
-        return checked([self.scripts / "python", "-m", "pip", *arguments], self.folder)
+        """Run this process's pip on the environment, which has nothing but what is installed into it."""
+        return checked([sys.executable, "-m", "pip", "--python", self.scripts / "python", *arguments], self.folder)
 
     def run(self, *command: object, cwd: Path | None = None, **env: str) -> "subprocess.CompletedProcess[str]":
         """Run a program of the environment to its end: ``run("meshturn", "check")``."""

@@ -1,5 +1,6 @@
 """A user who has nothing but ``pip install meshturn``: every command works from there."""
 
+import ast
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+from build_backend.stage import FOLDERS
 from tests.packaging.conftest import ROOT, Environment
 from turnserver import __version__
 
@@ -43,10 +45,33 @@ def test_the_public_names_are_there(environment: Environment) -> None:
     assert environment.output("python", "-c", code) == "[]\n"
 
 
+def documented_imports() -> set[str]:
+    """The import statements of every Python example in the documentation, those of our packages."""
+    found = set()
+    for page in (ROOT / "docs").rglob("*.md"):
+        for block in re.findall(
+            r"^```python[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            for node in ast.walk(ast.parse(block)):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if {name.partition(".")[0] for name in names} & {"meshturn", *FOLDERS}:
+                    found.add(ast.unparse(node))
+    return found
+
+
+def test_examples_import_what_is_installed(environment: Environment) -> None:
+    """Documentation is for people who have a wheel: an example that says ``turnserver`` would not work for them."""
+    statements = documented_imports()
+    assert statements
+    for statement in sorted(statements):
+        environment.output("python", "-c", statement)
+
+
 def test_every_module_can_be_imported(environment: Environment) -> None:
     """And none of them brings in a package by its name in the repository."""
     assert environment.output("python", "-c", IMPORT_ALL) == "[] True []\n"
-    for name in ("auth", "cli", "stun", "turnserver"):
+    for name in FOLDERS:
         assert environment.run("python", "-c", f"import {name}").returncode != 0
 
 
