@@ -9,11 +9,9 @@ from stun.uri import StunUri
 from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
-from turnserver.net import local_addresses
 
 __all__ = [
     "client_uris",
-    "expanded",
     "free_local_port",
     "is_for_pages",
     "is_free_locally",
@@ -24,7 +22,6 @@ __all__ = [
     "reach",
     "relay_text",
     "stun_uri",
-    "transport_of",
 ]
 
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -129,30 +126,15 @@ def page_url(uri: StunUri) -> str:
 
 def is_for_pages(listener: Listener) -> bool:
     """Whether a listener is there for browsers on this machine: HTTP without TLS, on a loopback address."""
-    return listener.transport == "shared" and not listener.tls and listener.address.is_loopback
+    return listener.kind.http and not listener.tls and listener.address.is_loopback
 
 
 def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
     """What to open in a browser: on this machine first, by the name that browsers trust without TLS, then elsewhere."""
     ports = dict.fromkeys(listener.port for listener in config.listeners if is_for_pages(listener) and listener.port)
-    shared = {listener.port for listener in config.listeners if listener.transport == "shared" and listener.tls}
+    shared = {listener.port for listener in config.listeners if listener.kind.http and listener.tls}
     secure = [uri for uri in uris if uri.secure and (uri.port in shared or 0 in shared)]
     return [*(f"http://localhost:{port}/" for port in ports), *(page_url(uri) for uri in secure)]
-
-
-def transport_of(listener: Listener) -> ClientTransport:
-    """What TURN clients speak to a listener; a shared one with TLS is TLS to them, and TCP without."""
-    if not listener.is_stream:
-        return ClientTransport.UDP
-    return ClientTransport.TLS if listener.tls else ClientTransport.TCP
-
-
-def expanded(listener: Listener) -> list[Address]:
-    """Where a listener's sockets would be on this machine: a wildcard stands for every local address of its family."""
-    packed = listener.address.packed
-    wildcard = listener.address.is_unspecified
-    hosts = [ip for ip in local_addresses() if len(ip) == len(packed)] if wildcard else [packed]
-    return [Address(ip, listener.port) for ip in hosts]
 
 
 def relay_text(relay: RelayAddress) -> str:
@@ -168,7 +150,9 @@ def _primary(version: int) -> list[str]:
 def _configured(config: Config) -> list[tuple[ClientTransport, Address]]:
     found = []
     for listener in config.listeners:
-        kind = transport_of(listener)
+        if listener.kind.local:
+            continue
+        kind = listener.client_transport
         wildcard = listener.address.is_unspecified
         hosts = _primary(listener.address.version) if wildcard else [str(listener.address)]
         found += [(kind, Address.parse(host, listener.port)) for host in hosts]

@@ -57,10 +57,11 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
 
     Raises `turnserver.errors.ConfigError` for certificates that the server would refuse.
     """
-    from cli.addresses import client_uris, expanded, relay_text  # noqa: PLC0415
+    from cli.addresses import client_uris, relay_text  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
     from turnserver.assembly import relay_addresses  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
+    from turnserver.transports.listeners import expanded  # noqa: PLC0415
 
     config = loaded.config
     certificates, late = _certificates(loaded)
@@ -98,9 +99,9 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
 
 def _kind(listener: "Listener") -> str:
     """A listener's transport in words."""
-    if listener.transport != "shared":
+    if listener.kind.tls is not None:
         return listener.transport
-    return "shared, with TLS," if listener.tls else "shared, without TLS,"
+    return f"{listener.transport}, {'with' if listener.tls else 'without'} TLS,"
 
 
 def _through(listener: "Listener") -> str:

@@ -61,7 +61,16 @@ ALLOWED = {
     ),
     "turnserver.turnclient": ("turnserver.turnclient", "stun"),
     "turnserver.http": ("turnserver.http", "turnserver.errors", "turnserver.net", "turnserver.streams", "stun"),
-    "turnserver.config": ("turnserver.config", "turnserver.errors", "auth"),
+    "turnserver.config": (
+        "turnserver.config",
+        "turnserver.core.types",
+        "turnserver.errors",
+        "turnserver.registry",
+        "turnserver.relay.registry",
+        "turnserver.transports.registry",
+        "auth",
+        "stun",
+    ),
     "turnserver.signaling.protocol": ("turnserver.signaling.protocol", "turnserver.errors", "stun"),
     "turnserver.signaling.truth": (
         "turnserver.signaling.truth",

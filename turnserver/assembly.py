@@ -7,109 +7,27 @@ from auth.ephemeral import SharedSecret, TimeLimitedCredentials
 from auth.store import Chain, CredentialStore, StaticUsers
 from stun.address import Address
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
-from turnserver.config import Config, Listener
+from turnserver.config import Config
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
-from turnserver.net import local_addresses
 from turnserver.signaling.edge.api import ApiOptions
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost
 from turnserver.signaling.edge.keys import MAX_KEY_FILE, PublicKey, UnusableKey, read_public_keys
 from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 from turnserver.signaling.rooms.settings import HubSettings
-from turnserver.transports.base import HttpGateway, Transport
-from turnserver.transports.certificates import CertificatePair, CertificateSource
-from turnserver.transports.limits import ConnectionLimiter
-from turnserver.transports.stream import StreamOptions, StreamTransport
-from turnserver.transports.udp import UdpTransport
 
 __all__ = [
     "api_options",
-    "certificate_source",
-    "connection_limiter",
     "core_settings",
     "credential_store",
     "hub_settings",
     "ice_servers",
-    "make_transports",
     "peer_policy",
     "relay_addresses",
     "token_keys",
 ]
-
-
-def certificate_source(config: Config) -> CertificateSource | None:
-    """The certificates of the listeners with TLS, not read yet; None if there is no such listener."""
-    if not any(listener.tls for listener in config.listeners):
-        return None
-    pairs = [CertificatePair(entry.certificate, entry.key) for entry in config.tls.certificates]
-    return CertificateSource(pairs, reload_interval=float(config.tls.reload_interval))
-
-
-def connection_limiter(config: Config) -> ConnectionLimiter:
-    """What counts the connections of all stream listeners together."""
-    return ConnectionLimiter(config.limits.connections, config.limits.connections_per_address)
-
-
-def make_transports(
-    config: Config,
-    certificates: CertificateSource | None = None,
-    http: HttpGateway | None = None,
-    limiter: ConnectionLimiter | None = None,
-) -> list[Transport]:
-    """One transport per listener and local address, not bound yet; wildcards stand for every local address.
-
-    A socket per address knows which address a client came to, which is half of the 5-tuple. Listeners with TLS need
-    ``certificates``, and shared ones ``http``.
-    """
-    found: dict[tuple[str, bool, Address], Listener] = {}
-    for listener in config.listeners:
-        for ip in _expanded(listener):
-            found.setdefault((listener.transport, listener.tls, Address(ip, listener.port)), listener)
-    if not found:
-        raise StartupError(
-            "no listener has an address on this machine",
-            "Name an address of this machine under listeners, or bring a network interface up.",
-        )
-    limiter = limiter or connection_limiter(config)
-    made: list[Transport] = []
-    for index, ((_, _, address), listener) in enumerate(found.items()):
-        if not listener.is_stream:
-            made.append(UdpTransport(index, address, tos=config.relay.tos))
-            continue
-        made.append(
-            StreamTransport(
-                index,
-                address,
-                kind=ClientTransport.TLS if listener.tls else ClientTransport.TCP,
-                options=_stream_options(config, listener),
-                tls=certificates if listener.tls else None,
-                http=http if listener.transport == "shared" else None,
-                limiter=limiter,
-            )
-        )
-    return made
-
-
-def _stream_options(config: Config, listener: Listener) -> StreamOptions:
-    limits = config.limits
-    return StreamOptions(
-        connections=limits.connections,
-        connections_per_address=limits.connections_per_address,
-        handshake_timeout=float(limits.handshake_timeout),
-        first_message_timeout=float(limits.first_message_timeout),
-        idle_timeout=float(limits.idle_timeout),
-        send_queue=limits.send_queue,
-        stall_timeout=float(limits.stall_timeout),
-        proxies=tuple(listener.proxies),
-    )
-
-
-def _expanded(listener: Listener) -> list[bytes]:
-    if not listener.address.is_unspecified:
-        return [listener.address.packed]
-    return [ip for ip in local_addresses() if len(ip) == len(listener.address.packed)]
 
 
 def relay_addresses(config: Config, listeners: Sequence[Address]) -> tuple[RelayAddress, ...]:

@@ -26,13 +26,10 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.assembly import (
     api_options,
-    certificate_source,
-    connection_limiter,
     core_settings,
     credential_store,
     hub_settings,
     ice_servers,
-    make_transports,
     peer_policy,
     relay_addresses,
     token_keys,
@@ -52,9 +49,10 @@ from turnserver.relay.tcp import TcpRelays
 from turnserver.signaling.edge.api import Api, mount
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import DatapathView, LimitsView, ListenerView, Snapshot, Usage
-from turnserver.transports.base import Transport
+from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
+from turnserver.transports.listeners import make_transports
 
 __all__ = ["Reload", "Server"]
 
@@ -151,6 +149,11 @@ class Server:
         """The application on the shared ports, None if there are none; routes are mounted there before the start."""
         return self._http
 
+    @property
+    def transports(self) -> tuple[Transport, ...]:
+        """The listeners themselves, in the order of the snapshot's; of use where one has no socket (``memory``)."""
+        return () if self._parts is None else tuple(self._parts.transports)
+
     async def start(self) -> None:
         """Bind every listener, and serve.
 
@@ -160,7 +163,7 @@ class Server:
         async with self._changing:
             if self._state is not _State.NEW:
                 raise RuntimeError("a server is started once; make another one")
-            parts = _Parts(self._clock(), connection_limiter(self._config))
+            parts = _Parts(self._clock(), ConnectionLimiter(self._config.limits))
             try:
                 self._open(parts)
             except BaseException:
@@ -260,32 +263,41 @@ class Server:
     def _open(self, parts: _Parts) -> None:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
         config = self._config
-        parts.certificates = certificate_source(config)
-        parts.transports = make_transports(config, parts.certificates, self._http, parts.limiter)
+        if any(listener.tls for listener in config.listeners):
+            parts.certificates = CertificateSource.from_config(config.tls)
+        context = ListenerContext(
+            limits=config.limits,
+            limiter=parts.limiter,
+            tos=config.relay.tos,
+            certificates=parts.certificates,
+            http=self._http,
+            clock=self._monotonic,
+        )
+        parts.transports = make_transports(config.listeners, context)
         for transport in parts.transports:
             transport.bind()
-        listening = [(transport.kind, transport.address) for transport in parts.transports]
-        addresses = [address for _, address in listening]
-        parts.relays = relay_addresses(config, addresses)
+        addresses = [transport.address for transport in parts.transports]
+        reachable = [transport.address for transport in parts.transports if not transport.local]
+        parts.relays = relay_addresses(config, reachable or addresses)
         source = self._source(config)
         settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
         parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom)
-        parts.datapath = CountingDatapath(create_datapath(config.relay.datapath, tos=config.relay.tos))
+        parts.datapath = CountingDatapath(
+            create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
+        )
         parts.tcp = CountingStreamRelays(TcpRelays())
         tell = [self._observers.tell]
         parts.engine = Engine(parts.core, parts.datapath, tell, clock=self._clock, tcp=parts.tcp)
         if config.serves_rooms and self._http is not None:
-            self._open_rooms(parts, self._http, listening)
+            self._open_rooms(parts, self._http)
         for transport in parts.transports:
             parts.engine.add(transport)
         if self._http is not None:
             self._http.start()
 
-    def _open_rooms(
-        self, parts: _Parts, http: HttpServer, listening: Sequence[tuple[ClientTransport, Address]]
-    ) -> None:
+    def _open_rooms(self, parts: _Parts, http: HttpServer) -> None:
         config = self._config
-        keys, ice = token_keys(config), ice_servers(config, listening)
+        keys, ice = token_keys(config), ice_servers(config, _listening(parts))
         service = Service(
             hub_settings(config),
             keys.admit,
@@ -306,12 +318,12 @@ class Server:
     def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
         keys = None if parts.service is None else token_keys(config)
-        listening = [(transport.kind, transport.address) for transport in parts.transports]
+        addresses = [transport.address for transport in parts.transports]
         if parts.engine is not None:
-            parts.engine.replace_policy(peer_policy(config, parts.relays, [address for _, address in listening]))
+            parts.engine.replace_policy(peer_policy(config, parts.relays, addresses))
             parts.engine.replace_credentials(self._source(config))
         if parts.service is not None and parts.api is not None and keys is not None:
-            ice = ice_servers(config, listening)
+            ice = ice_servers(config, _listening(parts))
             rotate = before.auth != config.auth or before.signaling != config.signaling
             parts.service.replace(keys.admit, ice.mint, config.signaling.origins, rotate=rotate)
             parts.api.options = api_options(config, keys, ice)
@@ -319,6 +331,9 @@ class Server:
     def _source(self, config: Config) -> CredentialStore:
         """Who says which credentials there are, without those of users that have been revoked."""
         return Revocable(self._credentials or credential_store(config), self._revoked)
+
+    def _monotonic(self) -> float:
+        return self._clock().mono
 
     def _health(self) -> Mapping[str, object]:
         """What ``/healthz`` says beside that all is well."""
@@ -344,8 +359,20 @@ def _nonces(config: Config, source: CredentialStore) -> NonceIssuer:
     return NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
 
 
+def _listening(parts: _Parts) -> list[tuple[ClientTransport, Address]]:
+    """What participants of rooms can be told of."""
+    return [(transport.kind, transport.address) for transport in parts.transports if not transport.local]
+
+
 def _listener_view(transport: Transport) -> ListenerView:
-    return ListenerView(transport.name, transport.kind, transport.address, transport.connections, transport.counters)
+    return ListenerView(
+        transport.name,
+        transport.kind,
+        transport.address,
+        transport.connections,
+        transport.counters,
+        transport.local,
+    )
 
 
 def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:

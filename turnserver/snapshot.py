@@ -23,7 +23,8 @@ class ListenerView:
     """One socket that clients come in by.
 
     ``kind`` is its word in the configuration (``listeners[].transport``), ``transport`` what it is to TURN clients.
-    ``address`` is the one that is bound. ``connections`` are those that speak TURN now.
+    ``address`` is the one that is bound. ``connections`` are those that speak TURN now. ``local`` listeners have no
+    socket: nobody comes in there from outside the process.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class ListenerView:
     address: Address
     connections: int = 0
     counters: TransportCounters = _NO_FRAMES
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +92,5 @@ class Snapshot:
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:
-        """What the server listens on, wildcards expanded and ports as bound: transport and address of each listener."""
-        return tuple((listener.transport, listener.address) for listener in self.listeners)
+        """What can be reached from outside: transport and address of each listener, ports as bound."""
+        return tuple((each.transport, each.address) for each in self.listeners if not each.local)

@@ -9,7 +9,6 @@ import pytest
 from cli import addresses
 from cli.addresses import (
     client_uris,
-    expanded,
     free_local_port,
     is_free_locally,
     local_loopbacks,
@@ -163,9 +162,7 @@ def test_ports_of_localhost() -> None:
             assert not is_free_locally(port)
 
 
-def test_a_wildcard_is_every_address_of_its_family() -> None:
-    """RFC 8656 §3.2: a socket for each local address."""
-    found = expanded(Listener.model_validate({"address": "0.0.0.0"}))
-    assert Address.parse("127.0.0.1", 3478) in found
-    assert {len(address.ip) for address in found} == {4}
-    assert expanded(Listener.model_validate({"address": "192.0.2.5", "port": 1})) == [Address.parse("192.0.2.5", 1)]
+def test_a_listener_without_a_socket_is_nowhere_to_go() -> None:
+    """Frames are handed to it by the program that it is part of."""
+    config = Config.model_validate({"listeners": [{"transport": "memory", "address": "192.0.2.5"}]})
+    assert client_uris(config) == []

@@ -7,18 +7,20 @@ import ssl
 import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from stun.address import Address
 from stun.constants import MAGIC_COOKIE
 from tests.support.certificates import client_context
+from tests.support.limits import limits
 from tests.support.tcp_pair import Peer, eventually
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
-from turnserver.transports.stream import StreamOptions, StreamTransport
+from turnserver.transports.stream import StreamTransport
 
 __all__ = [
     "ANSWER",
@@ -33,6 +35,8 @@ __all__ = [
     "channel_data",
     "stun",
 ]
+
+Network = IPv4Network | IPv6Network
 
 TIMEOUT = 10.0
 
@@ -209,18 +213,21 @@ class StreamRig:
         http: HttpGateway | None = None,
         host: str = "127.0.0.1",
         limiter: ConnectionLimiter | None = None,
+        proxies: Sequence[Network] = (),
         **options: Any,
     ) -> None:
+        found = limits(**options)
         self.clock = Clock()
         self.sink = RecordingSink()
         self.transport = StreamTransport(
             7,
             Address.parse(host, 0),
             kind=ClientTransport.TCP if tls is None else ClientTransport.TLS,
-            options=StreamOptions(**options),
+            limits=found,
             tls=tls,
             http=http,
-            limiter=limiter,
+            limiter=limiter or ConnectionLimiter(found),
+            proxies=proxies,
             clock=self.clock,
         )
         self._peers: list[Peer] = []

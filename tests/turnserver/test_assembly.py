@@ -8,15 +8,12 @@ import pytest
 
 from auth.ephemeral import SharedSecret, mint
 from stun.address import Address
-from tests.support.certificates import CertificatePair, issue
 from turnserver.assembly import (
     api_options,
-    certificate_source,
     core_settings,
     credential_store,
     hub_settings,
     ice_servers,
-    make_transports,
     peer_policy,
     relay_addresses,
     token_keys,
@@ -26,10 +23,7 @@ from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import Limits, RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
-from turnserver.net import local_addresses
 from turnserver.signaling.protocol.errors import Refusal
-from turnserver.streams import ByteStream
-from turnserver.transports.stream import StreamOptions, StreamTransport
 
 LOOPBACK = ip_address("127.0.0.1").packed
 PUBLIC = ip_address("203.0.113.9").packed
@@ -41,26 +35,6 @@ def config(**options: Any) -> Config:
 
 def packed(text: str) -> bytes:
     return ip_address(text).packed
-
-
-def test_one_transport_per_listener() -> None:
-    made = make_transports(config(listeners=[{"address": "127.0.0.1", "port": 1}, {"address": "::1", "port": 2}]))
-    assert [(made.kind, made.listener, made.address) for made in made] == [
-        (ClientTransport.UDP, 0, Address(LOOPBACK, 1)),
-        (ClientTransport.UDP, 1, Address(packed("::1"), 2)),
-    ]
-
-
-def test_wildcards_stand_for_every_local_address() -> None:
-    made = make_transports(config())
-    assert sorted(transport.address.ip for transport in made) == sorted(local_addresses())
-    assert {transport.address.port for transport in made} == {3478}
-    assert len({transport.listener for transport in made}) == len(made)
-
-
-def test_an_address_that_is_named_twice_is_opened_once() -> None:
-    made = make_transports(config(listeners=[{"address": "127.0.0.1"}, {"address": "0.0.0.0"}]))
-    assert [transport.address.ip for transport in made].count(LOOPBACK) == 1
 
 
 def test_relay_addresses_are_the_configured_ones() -> None:
@@ -92,90 +66,11 @@ def test_the_policy_knows_the_servers_own_addresses() -> None:
 
 
 def test_every_limit_reaches_the_core() -> None:
-    """Each option set to a value of its own, so a mix-up cannot hide; the others are those of the stream listeners."""
+    """Each option set to a value of its own, so a mix-up cannot hide."""
     shared = [name for name in LimitsConfig.model_fields if hasattr(Limits(), name)]
-    assert set(LimitsConfig.model_fields) - set(shared) == set(StreamOptions.__slots__) - {"proxies"}
     values = {name: 100 + index for index, name in enumerate(shared)}
     settings = core_settings(config(limits=values), (), PeerPolicy())
     assert {name: getattr(settings.limits, name) for name in shared} == values
-
-
-def streams(chosen: Config, **given: Any) -> list[StreamTransport]:
-    made = make_transports(chosen, **given)
-    assert all(isinstance(transport, StreamTransport) for transport in made)
-    return [transport for transport in made if isinstance(transport, StreamTransport)]
-
-
-def test_every_limit_reaches_the_streams() -> None:
-    """Each option set to a value of its own; and the networks of the proxies that are the listener's own."""
-    names = [name for name in StreamOptions.__slots__ if name != "proxies"]
-    values = {name: 200 + index for index, name in enumerate(names)} | {"send_queue": 100_000}
-    proxies = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
-    listeners = [
-        {"transport": "tcp", "address": "127.0.0.1", "proxies": [str(network) for network in proxies]},
-        {"transport": "tcp", "address": "::1"},
-    ]
-    first, second = streams(config(listeners=listeners, limits=values))
-    assert {name: getattr(first.options, name) for name in names} == values
-    assert first.options.proxies == tuple(proxies)
-    assert second.options.proxies == ()
-
-
-def test_connections_are_counted_over_all_listeners() -> None:
-    """Rule 3: in total means in total."""
-    first, second = streams(
-        config(listeners=[{"transport": "tcp", "address": "127.0.0.1"}, {"transport": "tcp", "address": "::1"}])
-    )
-    assert first._limiter is second._limiter
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> CertificatePair:
-    return issue(tmp_path)
-
-
-class Http:
-    """Takes connections."""
-
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        raise AssertionError("nobody connects here")
-
-
-def test_each_way_in_is_what_it_says(pair: CertificatePair) -> None:
-    """TLS where it is asked for, HTTP where the port is shared, and one port of UDP beside the same of TCP."""
-    listeners = [
-        {"transport": "udp", "address": "127.0.0.1", "port": 3478},
-        {"transport": "tcp", "address": "127.0.0.1", "port": 3478},
-        {"transport": "tls", "address": "127.0.0.1", "port": 5349},
-        {"transport": "shared", "address": "127.0.0.1", "port": 443},
-        {"transport": "shared", "address": "127.0.0.1", "port": 80, "tls": False},
-    ]
-    chosen = config(listeners=listeners, tls={"certificates": [pair.config], "reload_interval": 7})
-    source, http = certificate_source(chosen), Http()
-    made = make_transports(chosen, source, http)
-    kinds = [(transport.kind.name, transport.address.port, transport.listener) for transport in made]
-    assert kinds == [("UDP", 3478, 0), ("TCP", 3478, 1), ("TLS", 5349, 2), ("TLS", 443, 3), ("TCP", 80, 4)]
-    facts = [(t.tls is source, t.http is http) for t in made if isinstance(t, StreamTransport)]
-    assert facts == [(False, False), (True, False), (True, True), (False, True)]
-    assert source is not None
-    source.load()
-    assert [fact.kind for fact in source.facts] == ["EC"]
-    assert source._interval == 7.0
-    assert (chosen.has_streams, chosen.serves_http) == (True, True)
-
-
-def test_without_tls_no_certificates() -> None:
-    chosen = config(listeners=[{"transport": "tcp", "address": "127.0.0.1"}])
-    assert certificate_source(chosen) is None
-    assert (chosen.has_streams, chosen.serves_http) == (True, False)
-    assert not config().has_streams
-
-
-def test_stream_listeners_on_wildcards() -> None:
-    """Rule 23: every local address has a socket of its own; named twice, it is opened once."""
-    listeners = [{"transport": "tcp", "address": "127.0.0.1"}, {"transport": "tcp", "address": "0.0.0.0"}]
-    made = streams(config(listeners=listeners))
-    assert sorted(transport.address.ip for transport in made) == sorted(ip for ip in local_addresses() if len(ip) == 4)
 
 
 def test_switches_and_names_reach_the_core() -> None:
@@ -218,13 +113,6 @@ def test_without_users_nobody_can() -> None:
     store = credential_store(config())
     assert store.find("alice", "r", 0.0) == ()
     assert not store.anonymous
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_tos_reaches_the_transports(address: str) -> None:
-    for tos in ("copy", "clear"):
-        made = make_transports(config(listeners=[{"address": address}], relay={"tos": tos}))
-        assert len(made) == 1
 
 
 PLAIN = {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080}

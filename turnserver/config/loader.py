@@ -14,7 +14,7 @@ from turnserver.config.context import Context, Finding, KeyPath
 from turnserver.config.document import Document, dotted, parse
 from turnserver.config.environment import Overlay, did_you_mean, overlay, unknown_variables
 from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
-from turnserver.config.values import Rule, kind_of
+from turnserver.config.values import kind_of, rule_in
 from turnserver.errors import ConfigError, Problem
 
 __all__ = ["MAX_FILE_BYTES", "MAX_PROBLEMS", "Loaded", "load", "load_mapping"]
@@ -207,8 +207,8 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
 
 
 def _allowed_at(path: KeyPath) -> str:
-    metadata = _section_at(path[:-1]).model_fields[str(path[-1])].metadata
-    return next((rule.allowed for rule in metadata if isinstance(rule, Rule)), "a value")
+    rule = rule_in(_section_at(path[:-1]).model_fields[str(path[-1])].metadata)
+    return rule.allowed if rule is not None else "a value"
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:

@@ -4,7 +4,7 @@ This is the only list of options. The reference page, the JSON Schema and the en
 and a test holds ``conf/meshturn.yml`` against it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from stun.constants import TransportProtocol
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.section import Section
@@ -29,6 +30,7 @@ from turnserver.config.values import (
     Endpoint,
     FilePath,
     IpAddress,
+    Named,
     Network,
     PortRange,
     PrivateFilePath,
@@ -46,6 +48,9 @@ from turnserver.config.values import (
     integer,
     kind_of,
 )
+from turnserver.core.types import ClientTransport
+from turnserver.relay.registry import AUTO, DATAPATHS
+from turnserver.transports.registry import TRANSPORTS, ListenerKind
 
 __all__ = [
     "AuthConfig",
@@ -61,8 +66,6 @@ __all__ = [
     "TlsConfig",
 ]
 
-Transport = Literal["udp", "tcp", "tls", "shared"]
-DatapathName = Literal["auto", "asyncio", "null"]
 Tos = Literal["copy", "clear"]
 Hash = Literal["sha1", "sha256"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -84,26 +87,23 @@ SHORT_SECRET = 16
 """Characters below which a shared secret can be found by trying (an attacker can test guesses offline)."""
 
 
-_DEFAULTS: Mapping[str, tuple[bool, int]] = {
-    "udp": (False, 3478),
-    "tcp": (False, 3478),
-    "tls": (True, 5349),
-    "shared": (True, 443),
-}
-"""TLS and port by transport: the ports are those registered for STUN and TURN; for a shared one, that of HTTPS."""
+def _kinds(fits: Callable[[ListenerKind], bool]) -> str:
+    """The words of those listeners that something is true of: ``tcp, tls and shared``."""
+    *most, last = [name for name in TRANSPORTS if fits(TRANSPORTS[name])] or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 class Listener(Section):
     """One socket that clients come in by."""
 
-    transport: Annotated[Transport, choice(Transport)] = Field(
+    transport: Annotated[str, Named(TRANSPORTS)] = Field(
         default="udp",
-        description="How clients talk to the server here (RFC 8656 §3.1): `udp`; `tcp`; `tls`, which is TLS over TCP; "
-        "or `shared`, where STUN, TURN, HTTP and WebSocket come in by one port and are told apart by their first "
-        "bytes. Networks that let nothing out but HTTPS need a `shared` listener on port 443.",
+        description="How clients talk to the server here (RFC 8656 §3.1). "
+        + "; ".join(f"`{name}`: {TRANSPORTS[name].about}" for name in TRANSPORTS)
+        + ". Networks that let nothing out but HTTPS need a `shared` listener on port 443.",
     )
     tls: Annotated[Boolean, Varies("by transport")] = Field(
-        default_factory=lambda: _DEFAULTS["udp"][0],
+        default_factory=lambda: False,
         description="Whether a `shared` listener speaks TLS, which it does by default; `false` is for one behind a "
         "proxy that ends TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
     )
@@ -112,7 +112,7 @@ class Listener(Section):
         "each gets a socket of its own, so that answers leave from the address that was asked.",
     )
     port: Annotated[int, integer(0, 65535), Varies("by transport")] = Field(
-        default_factory=lambda: _DEFAULTS["udp"][1],
+        default_factory=lambda: TRANSPORTS["udp"].port,  # not a default of the schema: it depends
         description="The port. The default is 3478 for `udp` and `tcp` and 5349 for `tls`, the ones registered for "
         "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are different things: "
         "3478 can be both. 0 takes any free port, which is useful in tests only.",
@@ -130,35 +130,44 @@ class Listener(Section):
     def _defaults_by_transport(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        transport = data.get("transport")
-        tls, port = _DEFAULTS[transport] if isinstance(transport, str) and transport in _DEFAULTS else _DEFAULTS["udp"]
-        if transport == "shared" and data.get("tls") is False:
-            port = 80
         given = {key: value for key, value in data.items() if value is not None}
+        transport = given.get("transport")
+        kind = TRANSPORTS[transport if isinstance(transport, str) and transport in TRANSPORTS else "udp"]
+        tls = kind.tls is not False
+        port = kind.default_port(tls=given.get("tls", tls) is not False)
         return {"tls": tls, "port": port, **given}
 
     @property
-    def is_stream(self) -> bool:
-        """True for everything over TCP."""
-        return self.transport != "udp"
+    def kind(self) -> ListenerKind:
+        """What the word under ``transport`` means."""
+        return TRANSPORTS[self.transport]
+
+    @property
+    def client_transport(self) -> ClientTransport:
+        """What TURN clients speak here; a shared listener with TLS is TLS to them, and TCP without."""
+        return self.kind.transport(self.tls)
 
     @model_validator(mode="after")
     def _tls_fits(self) -> Self:
-        if self.transport != "shared" and self.tls != (self.transport == "tls"):
-            found = f"{str(self.tls).lower()} for transport {self.transport}"
-            refuse(found, "true for tls, false for udp and tcp, either for shared", ("tls",))
+        if self.kind.tls not in {None, self.tls}:
+            always, never = _kinds(lambda kind: kind.tls is True), _kinds(lambda kind: kind.tls is False)
+            allowed = f"true for {always}, false for {never}, either for {_kinds(lambda kind: kind.tls is None)}"
+            refuse(f"{str(self.tls).lower()} for transport {self.transport}", allowed, ("tls",))
         return self
 
     @model_validator(mode="after")
     def _proxies_fit(self) -> Self:
-        if self.proxies and not self.is_stream:
-            refuse("proxies of a udp listener", "proxies for tcp, tls and shared: the protocol needs TCP", ("proxies",))
+        if self.proxies and not self.kind.connected:
+            allowed = f"proxies for {_kinds(lambda kind: kind.connected)}: the protocol needs TCP"
+            refuse(f"proxies of a {self.transport} listener", allowed, ("proxies",))
         return self
 
 
 def _collide(one: Listener, other: Listener) -> bool:
     """Say whether two listeners cannot both be had; wildcards become sockets, so they take specific addresses too."""
-    if not one.port or one.port != other.port or one.is_stream != other.is_stream:
+    if not one.port or one.port != other.port or one.kind.port_space is not other.kind.port_space:
+        return False
+    if one.kind.local or other.kind.local:
         return False
     if one.address == other.address:
         return True
@@ -176,14 +185,18 @@ def _no_duplicates(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
                 refuse(
                     f"{_protocol(listener)} on {listener.address} port {listener.port} again "
                     f"({other.transport} on {other.address} in listeners[{before}])",
-                    "each address and port once for UDP and once for TCP (tcp, tls and shared are all TCP)",
+                    f"each address and port once for UDP and once for TCP ({_kinds(_over_tcp)} are all TCP)",
                     (index,),
                 )
     return listeners
 
 
 def _protocol(listener: Listener) -> str:
-    return "TCP" if listener.is_stream else "UDP"
+    return listener.kind.port_space.name
+
+
+def _over_tcp(kind: ListenerKind) -> bool:
+    return kind.port_space is TransportProtocol.TCP
 
 
 def _all_addresses() -> tuple[Listener, ...]:
@@ -253,10 +266,11 @@ class RelayConfig(Section):
         description="The ports to relay from, both ends included. The default is the dynamic range that RFC 8656 §7.2 "
         "asks for. Each allocation takes one on each of its addresses: the firewall must let UDP in on all of them.",
     )
-    datapath: Annotated[DatapathName, choice(DatapathName)] = Field(
-        default="auto",
-        description="What moves the packets: `auto` takes the fastest that works here, `asyncio` works everywhere, "
-        "`null` moves nothing and is for tests.",
+    datapath: Annotated[str, Named(DATAPATHS, besides=(AUTO,))] = Field(
+        default=AUTO,
+        description=f"What moves the packets. `{AUTO}`: the fastest that works here; "
+        + "; ".join(f"`{name}`: {DATAPATHS[name].about}" for name in DATAPATHS)
+        + ".",
     )
     tos: Annotated[Tos, choice(Tos)] = Field(
         default="copy",
@@ -276,7 +290,8 @@ class RelayConfig(Section):
     def _null_needs_quotes(cls, data: Any) -> Any:
         """Refuse the one word that YAML takes for nothing, rather than take the default for it."""
         if isinstance(data, Mapping) and "datapath" in data and data["datapath"] is None:
-            refuse("nothing", 'auto, asyncio or "null" (in quotes)', ("datapath",))
+            known = ", ".join(name for name in (AUTO, *DATAPATHS) if name != "null")
+            refuse("nothing", f'{known} or "null" (in quotes)', ("datapath",))
         return data
 
     @model_validator(mode="after")
@@ -527,13 +542,13 @@ class Config(Section):
 
     @property
     def has_streams(self) -> bool:
-        """Whether anybody can come in over TCP."""
-        return any(listener.is_stream for listener in self.listeners)
+        """Whether clients can have connections."""
+        return any(listener.kind.connected for listener in self.listeners)
 
     @property
     def serves_http(self) -> bool:
         """Whether there is a port that HTTP is served on."""
-        return any(listener.transport == "shared" for listener in self.listeners)
+        return any(listener.kind.http for listener in self.listeners)
 
     @property
     def serves_rooms(self) -> bool:
@@ -546,7 +561,7 @@ class Config(Section):
             if listener.tls and not self.tls.certificates:
                 found = f"a {listener.transport} listener, and nothing in tls.certificates"
                 allowed = "a certificate and its key in tls.certificates"
-                allowed += ", or listeners[].tls: false" if listener.transport == "shared" else ""
+                allowed += ", or listeners[].tls: false" if listener.kind.tls is None else ""
                 report(info, "listeners", Finding((index, "transport"), found, allowed))
         return self
 

@@ -13,7 +13,7 @@ from turnserver.config.changes import is_live
 from turnserver.config.environment import OTHER_VARIABLES, PREFIX
 from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
 from turnserver.config.secret import MASK, Secret
-from turnserver.config.values import Rule, Varies
+from turnserver.config.values import Varies, rule_in
 
 __all__ = ["json_schema", "reference", "show"]
 
@@ -139,7 +139,7 @@ def _change(info: FieldInfo) -> str:
 
 
 def _type_of(info: FieldInfo) -> str:
-    rule = next((item for item in info.metadata if isinstance(item, Rule)), None)
+    rule = rule_in(info.metadata)
     return _cell(rule.name if rule is not None else _name_of(info.annotation))
 
 
@@ -149,7 +149,8 @@ def _name_of(annotation: Any) -> str:
     if origin is UnionType:
         return _name_of(arguments[0])
     if origin is Annotated:
-        return next(item.name for item in arguments[1:] if isinstance(item, Rule))
+        rule = rule_in(arguments[1:])
+        return rule.name if rule is not None else _name_of(arguments[0])
     if origin is tuple:
         return f"list: {_name_of(arguments[0])}"
     if origin is Mapping:

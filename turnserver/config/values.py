@@ -7,7 +7,7 @@ message, the JSON Schema and the reference page, so these cannot disagree.
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from auth.errors import InvalidString
 from auth.keys import opaque_string
 from turnserver.config.context import Context, refuse, warn
+from turnserver.registry import Registry
 
 __all__ = [
     "LIVE",
@@ -27,6 +28,7 @@ __all__ = [
     "Endpoint",
     "FilePath",
     "Live",
+    "Named",
     "Network",
     "PortRange",
     "PrivateFilePath",
@@ -45,6 +47,7 @@ __all__ = [
     "duration",
     "integer",
     "kind_of",
+    "rule_in",
 ]
 
 T = TypeVar("T")
@@ -228,8 +231,49 @@ def _spell_seconds(seconds: int) -> str:
 
 def choice(literal: object) -> Rule[str]:
     """Return the rule for one of several words, those of a ``Literal``."""
-    values: tuple[str, ...] = get_args(literal)
+    return _words(get_args(literal))
 
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """One of the names in a registry, as it is when it is asked: what is registered later can be configured, too.
+
+    ``besides`` are words that stand for no entry of it.
+    """
+
+    registry: Registry[Any]
+    besides: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Rule[str]:
+        """The rule as it is now."""
+        return _words((*self.besides, *self.registry))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate with the rule as it is then."""
+
+        def read(value: object, info: ValidationInfo) -> str:
+            rule = self.rule
+            return rule.read(value, rule, info)
+
+        return core_schema.with_info_plain_validator_function(
+            read, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the JSON Schema of the rule as it is now."""
+        return dict(self.rule.schema)
+
+
+def rule_in(metadata: Iterable[object]) -> Rule[Any] | None:
+    """Return the rule among the annotations of an option, if it has one."""
+    for item in metadata:
+        if isinstance(item, Rule | Named):
+            return item if isinstance(item, Rule) else item.rule
+    return None
+
+
+def _words(values: tuple[str, ...]) -> Rule[str]:
     def read(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
         return value if isinstance(value, str) and value in values else rule.refuse(value)
 

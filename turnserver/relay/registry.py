@@ -1,49 +1,90 @@
-"""The datapaths by name. A new one is a line here; its module is loaded only when it is asked for."""
+"""The datapaths by name, and which of them is taken when nobody names one."""
 
+import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
-from turnserver.errors import DatapathError
-from turnserver.net import TosPolicy
-from turnserver.relay.base import Datapath
+from turnserver.errors import StartupError
+from turnserver.registry import Registry
 
-__all__ = ["AUTO", "create_datapath", "datapath_names"]
+if TYPE_CHECKING:
+    from turnserver.net import TosPolicy
+    from turnserver.relay.base import Datapath
+
+__all__ = ["AUTO", "DATAPATHS", "DatapathKind", "MakeDatapath", "create_datapath"]
 
 AUTO: Final = "auto"
-"""The name for: the best that works here."""
+"""The word for: the best that works here."""
 
-Factory = Callable[..., Datapath]
-
-
-def _asyncio(**options: Any) -> Datapath:
-    from turnserver.relay.sockets import AsyncioDatapath  # noqa: PLC0415
-
-    return AsyncioDatapath(**options)
+_logger = logging.getLogger("meshturn.relay")
 
 
-def _null(**options: Any) -> Datapath:
+class MakeDatapath(Protocol):
+    """Makes a datapath; one that wraps another makes that, too."""
+
+    def __call__(self, *, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
+        """``tos`` says whether DSCP and ECN are carried or cleared; ``clock`` gives monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatapathKind:
+    """An entry of `DATAPATHS`."""
+
+    about: str
+    """What it is, for the reference page: half a sentence."""
+    make: MakeDatapath
+    probe: Callable[[], str | None] = lambda: None
+    """Says why it does not work on this machine, in a few words; None if it does."""
+    rank: int = 0
+    """`AUTO` takes the one with the highest rank that works, and never one with 0."""
+
+
+def _asyncio(*, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
+    from turnserver.relay.sockets import AsyncioDatapath  # noqa: PLC0415  loaded when it is used, as those below
+
+    return AsyncioDatapath(tos=tos, clock=clock)
+
+
+def _null(*, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
     from turnserver.relay.null import NullDatapath  # noqa: PLC0415
 
-    return NullDatapath(**options)
+    return NullDatapath(tos=tos, clock=clock)
 
 
-_FACTORIES: Final[dict[str, Factory]] = {"asyncio": _asyncio, "null": _null}
-_BEST_FIRST: Final = ("asyncio",)
-"""What ``auto`` tries; the first one works wherever CPython's asyncio does."""
+DATAPATHS: Final[Registry[DatapathKind]] = Registry("datapath")
+"""What there is to move packets by."""
 
-
-def datapath_names() -> tuple[str, ...]:
-    """Every name that `create_datapath` knows."""
-    return (AUTO, *_FACTORIES)
+DATAPATHS.add("asyncio", DatapathKind("plain sockets, works everywhere", _asyncio, rank=1))
+DATAPATHS.add("null", DatapathKind("moves nothing, for tests", _null))
 
 
 def create_datapath(
-    name: str = AUTO, *, tos: TosPolicy = "clear", clock: Callable[[], float] = time.monotonic
-) -> Datapath:
-    """A new datapath of that name. Raises `turnserver.errors.DatapathError` for a name that is not known."""
+    name: str = AUTO, *, tos: "TosPolicy" = "clear", clock: Callable[[], float] = time.monotonic
+) -> "Datapath":
+    """A new datapath of that name.
+
+    Raises `turnserver.errors.UnknownNameError` for a name that is not known, and `turnserver.errors.StartupError` for
+    one that does not work here, with the reason.
+    """
     if name == AUTO:
-        name = _BEST_FIRST[0]
-    if name not in _FACTORIES:
-        raise DatapathError(f"there is no datapath {name!r}; known are {', '.join(datapath_names())}")
-    return _FACTORIES[name](tos=tos, clock=clock)
+        name = _best()
+    else:
+        reason = DATAPATHS[name].probe()
+        if reason is not None:
+            raise StartupError(f"The datapath {name} does not work here: {reason}.", f"relay.datapath: {AUTO} would.")
+    return DATAPATHS[name].make(tos=tos, clock=clock)
+
+
+def _best() -> str:
+    """The name of the best datapath that works here; the log says why better ones do not."""
+    reasons = {}
+    for name in sorted((name for name in DATAPATHS if DATAPATHS[name].rank), key=lambda name: -DATAPATHS[name].rank):
+        reason = DATAPATHS[name].probe()
+        if reason is None:
+            return name
+        reasons[name] = reason
+        _logger.info("datapath not used", extra={"fields": {"datapath": name, "reason": reason}})
+    told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "there is none"
+    raise StartupError(f"No datapath works here ({told}).", "Name one under relay.datapath.")

@@ -4,14 +4,96 @@ A transport delivers whole frames with their 5-tuple; stream framing, TLS and th
 for which the client's path has a live hop goes straight there (see `turnserver.relay.base`), all else to the sink.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, Protocol
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.net import TosPolicy
 from turnserver.streams import ByteStream
+from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.limits import ConnectionLimiter
 
-__all__ = ["ChannelHop", "ConnectedTransport", "FrameSink", "HttpGateway", "Path", "Transport", "TransportCounters"]
+__all__ = [
+    "ChannelHop",
+    "ConnectedTransport",
+    "FrameSink",
+    "HttpGateway",
+    "ListenerContext",
+    "ListenerLimits",
+    "ListenerSection",
+    "Path",
+    "Transport",
+    "TransportCounters",
+]
+
+
+class ListenerSection(Protocol):
+    """One listener as the configuration has it: an item of ``listeners``."""
+
+    @property
+    def transport(self) -> str:
+        """Its name in `turnserver.transports.registry.TRANSPORTS`."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks TLS."""
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The address, or a wildcard for all of its family."""
+
+    @property
+    def port(self) -> int:
+        """The port; 0 takes a free one."""
+
+    @property
+    def proxies(self) -> Sequence[IPv4Network | IPv6Network]:
+        """Networks that send a PROXY header."""
+
+
+class ListenerLimits(Protocol):
+    """What the configuration's ``limits`` say of listeners and their connections: seconds, and bytes."""
+
+    @property
+    def handshake_timeout(self) -> float:
+        """For the PROXY header and the TLS handshake."""
+
+    @property
+    def first_message_timeout(self) -> float:
+        """For the first whole frame after that."""
+
+    @property
+    def idle_timeout(self) -> float:
+        """Between frames of a client without an allocation."""
+
+    @property
+    def send_queue(self) -> int:
+        """Kept for a client that does not read as fast as its peers send."""
+
+    @property
+    def stall_timeout(self) -> float:
+        """In which a client takes nothing of what waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerContext:
+    """What all listeners of a server have in common.
+
+    ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14). ``limiter`` counts the
+    connections of all of them together. Listeners with TLS need ``certificates``, those that serve HTTP ``http``.
+    ``clock`` gives monotonic seconds.
+    """
+
+    limits: ListenerLimits
+    limiter: ConnectionLimiter
+    tos: TosPolicy = "clear"
+    certificates: CertificateSource | None = None
+    http: "HttpGateway | None" = None
+    clock: Callable[[], float] = time.monotonic
 
 
 class TransportCounters(NamedTuple):
@@ -60,10 +142,14 @@ class FrameSink(Protocol):
 
 
 class Transport(Protocol):
-    """One listener; ``name`` is its word in the configuration, ``kind`` what it is to TURN clients."""
+    """One listener; ``name`` is its word in the configuration, ``kind`` what it is to TURN clients.
+
+    ``local`` says that there is no socket: nobody comes in there from outside the process.
+    """
 
     name: str
     kind: ClientTransport
+    local: bool
     listener: int
     address: Address
 
@@ -84,6 +170,9 @@ class Transport(Protocol):
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients; after `bind`."""
+
+    def use(self, limits: ListenerLimits) -> None:
+        """Use other limits from now on, for connections that come later."""
 
     def path(self, client: FiveTuple) -> Path | None:
         """The path of a client, made if need be; None when its connection has gone."""

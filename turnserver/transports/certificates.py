@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,7 +26,15 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from meshturn.root import MeshturnError
 from turnserver.errors import StartupError
 
-__all__ = ["CertificateError", "CertificateFacts", "CertificatePair", "CertificateSource", "inspect_pair"]
+__all__ = [
+    "CertificateError",
+    "CertificateFacts",
+    "CertificatePair",
+    "CertificateSection",
+    "CertificateSource",
+    "TlsSection",
+    "inspect_pair",
+]
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and AEAD only, RFC 9325 §4.2. TLS 1.3 has no others."""
@@ -81,6 +89,30 @@ def inspect_pair(pair: CertificatePair, wall: float) -> CertificateFacts:
     return _inspect(pair, wall).facts
 
 
+class CertificateSection(Protocol):
+    """One certificate as the configuration has it: an item of ``tls.certificates``."""
+
+    @property
+    def certificate(self) -> Path:
+        """The file of the chain."""
+
+    @property
+    def key(self) -> Path:
+        """The file of the private key."""
+
+
+class TlsSection(Protocol):
+    """What the configuration's ``tls`` says."""
+
+    @property
+    def certificates(self) -> Sequence[CertificateSection]:
+        """One of each kind of key."""
+
+    @property
+    def reload_interval(self) -> float:
+        """Seconds between two looks at the files."""
+
+
 class CertificateSource:
     """The certificates of all TLS listeners; ``pairs`` may hold one of each kind of key.
 
@@ -102,6 +134,12 @@ class CertificateSource:
         self._early = False
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def from_config(cls, section: TlsSection) -> "CertificateSource":
+        """The certificates that the configuration names, not read yet."""
+        pairs = [CertificatePair(entry.certificate, entry.key) for entry in section.certificates]
+        return cls(pairs, reload_interval=section.reload_interval)
 
     @property
     def facts(self) -> tuple[CertificateFacts, ...]:

@@ -16,9 +16,9 @@ from stun.demux import CHANNEL_BITS, KIND_BITS, begins_frame
 from stun.framing import MAX_FRAME, stun_size
 from turnserver.core.types import FiveTuple
 from turnserver.streams import ByteStream
-from turnserver.transports.base import ChannelHop, FrameSink
+from turnserver.transports.base import ChannelHop, FrameSink, ListenerLimits
 
-__all__ = ["READ_SIZE", "ConnectionHost", "QueueLimits", "StreamConnection"]
+__all__ = ["READ_SIZE", "ConnectionHost", "StreamConnection"]
 
 READ_SIZE: Final = 64 * 1024
 """Bytes read per connection and turn of the loop: some 300 packets of audio, or 50 of video."""
@@ -31,22 +31,6 @@ _ANSWER_ROOM: Final = 64 * 1024
 """Bytes beyond the limit of the queue that are kept for answers. A client that fills this does not read."""
 
 _DATA_INDICATION: Final = b"\x00\x17"
-
-
-class QueueLimits(Protocol):
-    """The limits that concern one connection; see `turnserver.transports.stream.StreamOptions`."""
-
-    @property
-    def send_queue(self) -> int:
-        """Bytes."""
-
-    @property
-    def idle_timeout(self) -> float:
-        """Seconds."""
-
-    @property
-    def stall_timeout(self) -> float:
-        """Seconds."""
 
 
 class ConnectionHost(Protocol):
@@ -104,7 +88,7 @@ class StreamConnection:
         transport: ConnectionHost,
         stream: ByteStream,
         client: FiveTuple,
-        limits: QueueLimits,
+        limits: ListenerLimits,
         clock: Callable[[], float],
     ) -> None:
         self.channels: dict[int, ChannelHop] = {}

@@ -1,16 +1,29 @@
 """How many connections there may be: in total, and from one address (rule 3)."""
 
+from typing import Protocol
+
 from turnserver.throttle import packed_prefix
 
-__all__ = ["ConnectionLimiter", "Slot"]
+__all__ = ["ConnectionLimiter", "ConnectionLimits", "Slot"]
+
+
+class ConnectionLimits(Protocol):
+    """What the configuration's ``limits`` say of connections."""
+
+    @property
+    def connections(self) -> int:
+        """Held at once, in total."""
+
+    @property
+    def connections_per_address(self) -> int:
+        """Of these, those of one client: an IPv4 address, or an IPv6 /64."""
 
 
 class ConnectionLimiter:
-    """Counts connections; one for all stream listeners of a process, or one for each."""
+    """Counts the connections of all listeners of a server; ``limits`` may be replaced, and hold for who comes later."""
 
-    def __init__(self, total: int, per_address: int) -> None:
-        self._total = total
-        self._per_address = per_address
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
         self._count = 0
         self._addresses: dict[bytes, int] = {}
 
@@ -21,7 +34,7 @@ class ConnectionLimiter:
 
     def admit(self) -> "Slot | None":
         """A place for one more connection, whoever's it is; None when there is none."""
-        if self._count >= self._total:
+        if self._count >= self.limits.connections:
             return None
         self._count += 1
         return Slot(self)
@@ -29,7 +42,7 @@ class ConnectionLimiter:
     def claim(self, key: bytes) -> bool:
         """Count a connection for an address; `Slot` calls it."""
         count = self._addresses.get(key, 0)
-        if count >= self._per_address:
+        if count >= self.limits.connections_per_address:
             return False
         self._addresses[key] = count + 1
         return True

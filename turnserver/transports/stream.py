@@ -10,22 +10,28 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import from_sockaddr
 from turnserver.streams import ByteStream, bind_tcp
-from turnserver.transports.base import FrameSink, HttpGateway, TransportCounters
+from turnserver.transports.base import (
+    FrameSink,
+    HttpGateway,
+    ListenerContext,
+    ListenerLimits,
+    ListenerSection,
+    TransportCounters,
+)
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.connection import StreamConnection
 from turnserver.transports.limits import ConnectionLimiter, Slot
 from turnserver.transports.opening import ALPN_HTTP, ALPN_TURN, Opening
 from turnserver.transports.startup import startup_error
 
-__all__ = ["StreamOptions", "StreamTransport"]
+__all__ = ["StreamTransport"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -43,33 +49,16 @@ _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 _logger = logging.getLogger("meshturn.streams")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """Limits of a stream listener, in seconds and bytes; ``proxies`` are networks that send a PROXY header.
-
-    ``handshake_timeout`` covers the PROXY header and the TLS handshake, ``first_message_timeout`` the first whole frame
-    after that, ``idle_timeout`` the time between frames of a client without an allocation, and ``stall_timeout`` the
-    time in which a client takes nothing of what waits for it.
-    """
-
-    connections: int = 10_000
-    connections_per_address: int = 200
-    handshake_timeout: float = 10.0
-    first_message_timeout: float = 10.0
-    idle_timeout: float = 60.0
-    send_queue: int = 256 * 1024
-    stall_timeout: float = 30.0
-    proxies: tuple[Network, ...] = ()
-
-
 class StreamTransport:
     """One stream listener on exactly one local address; see `turnserver.transports.base.ConnectedTransport`.
 
-    With ``tls`` everything is under TLS, and ``kind`` has to be TLS. With ``http`` the port is shared: connections that
-    speak HTTP are given away. ``limiter`` counts the connections of several listeners together; without it, those of
-    this one are counted as ``options`` say. ``clock`` gives monotonic seconds. DSCP and ECN are not carried: packets of
-    a stream have no relation to frames (RFC 8656 §15).
+    ``name`` is its word in the configuration. With ``tls`` everything is under TLS, and ``kind`` has to be TLS. With
+    ``http`` the port is shared: connections that speak HTTP are given away. ``proxies`` are networks that send a PROXY
+    header. ``limiter`` counts the connections of several listeners together. ``clock`` gives monotonic seconds. DSCP
+    and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
     """
+
+    local = False
 
     def __init__(
         self,
@@ -77,24 +66,27 @@ class StreamTransport:
         address: Address,
         *,
         kind: ClientTransport,
-        options: StreamOptions | None = None,
+        limits: ListenerLimits,
+        limiter: ConnectionLimiter,
+        name: str = "",
         tls: CertificateSource | None = None,
         http: HttpGateway | None = None,
-        limiter: ConnectionLimiter | None = None,
+        proxies: Sequence[Network] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = kind.label if http is None else "shared"
+        self.name = name or kind.label
         self.kind = kind
         self.listener = listener
         self.address = address
-        self.options = options or StreamOptions()
+        self.proxies = tuple(proxies)
         self.tls = tls
         self.http = http
         self.protocols: tuple[str, ...] = (ALPN_TURN, ALPN_HTTP) if http is not None else (ALPN_TURN,)
         self.now = clock
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
         self.sink: FrameSink
-        self._limiter = limiter or ConnectionLimiter(self.options.connections, self.options.connections_per_address)
+        self._limits = limits
+        self._limiter = limiter
         self._dropped = 0
         self._serial = 0
         self._openings: set[Opening] = set()
@@ -105,6 +97,30 @@ class StreamTransport:
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
+
+    @classmethod
+    def from_config(
+        cls,
+        section: ListenerSection,
+        address: Address,
+        index: int,
+        context: ListenerContext,
+        *,
+        http: HttpGateway | None = None,
+    ) -> "StreamTransport":
+        """The listener of a section of the configuration at one of its addresses."""
+        return cls(
+            index,
+            address,
+            kind=ClientTransport.TLS if section.tls else ClientTransport.TCP,
+            limits=context.limits,
+            limiter=context.limiter,
+            name=section.transport,
+            tls=context.certificates if section.tls else None,
+            http=http,
+            proxies=section.proxies,
+            clock=context.clock,
+        )
 
     @property
     def counters(self) -> TransportCounters:
@@ -222,18 +238,22 @@ class StreamTransport:
         self._open(stream, slot, proxied)
 
     def _open(self, stream: ByteStream, slot: Slot, proxied: bool) -> None:
-        patience = self.options.handshake_timeout if proxied or self.tls else self.options.first_message_timeout
+        patience = self._limits.handshake_timeout if proxied or self.tls else self._limits.first_message_timeout
         opening = Opening(self, stream, slot, self.now() + patience, proxied=proxied)
         self._openings.add(opening)
         stream.on_closed.append(lambda: self._openings.discard(opening))
 
     def _is_proxy(self, peer: Address) -> bool:
-        if not self.options.proxies:
+        if not self.proxies:
             return False
         ip = ipaddress.ip_address(peer.ip)
-        return any(ip in network for network in self.options.proxies)
+        return any(ip in network for network in self.proxies)
 
     # The clients, for the engine
+
+    def use(self, limits: ListenerLimits) -> None:
+        """Use other limits from now on, for connections that come later."""
+        self._limits = limits
 
     def path(self, client: FiveTuple) -> StreamConnection | None:
         """The path of a client; None when its connection has gone."""
@@ -289,7 +309,7 @@ class StreamTransport:
         self._serial += 1
         client = FiveTuple(self.kind, opening.client, self.address, self.listener, self._serial)
         stream = opening.stream
-        connection = self._connections[client] = StreamConnection(self, stream, client, self.options, self.now)
+        connection = self._connections[client] = StreamConnection(self, stream, client, self._limits, self.now)
         connection.idle_deadline = opening.deadline
         stream.on_closed.append(lambda: self._gone(connection))
         stream.on_readable = connection.read
@@ -304,7 +324,7 @@ class StreamTransport:
 
     def first_message_deadline(self) -> float:
         """When a client that may speak now must have said something whole."""
-        return self.now() + self.options.first_message_timeout
+        return self.now() + self._limits.first_message_timeout
 
     def flush_soon(self, connection: StreamConnection) -> None:
         """Have a connection flushed when this turn of the loop is over, once for everything it sends in it."""

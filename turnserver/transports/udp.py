@@ -19,7 +19,14 @@ from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
-from turnserver.transports.base import ChannelHop, FrameSink, TransportCounters
+from turnserver.transports.base import (
+    ChannelHop,
+    FrameSink,
+    ListenerContext,
+    ListenerLimits,
+    ListenerSection,
+    TransportCounters,
+)
 from turnserver.transports.startup import startup_error
 
 __all__ = ["UdpPath", "UdpTransport"]
@@ -63,6 +70,7 @@ class UdpTransport:
 
     name = "udp"
     kind = ClientTransport.UDP
+    local = False
 
     def __init__(
         self,
@@ -84,6 +92,13 @@ class UdpTransport:
         self._dropped = 0
         self._sink: FrameSink
         self._loop: asyncio.AbstractEventLoop
+
+    @classmethod
+    def from_config(
+        cls, section: ListenerSection, address: Address, index: int, context: ListenerContext
+    ) -> "UdpTransport":
+        """The listener of a section of the configuration at one of its addresses."""
+        return cls(index, address, tos=context.tos, clock=context.clock)
 
     @property
     def counters(self) -> TransportCounters:
@@ -124,6 +139,9 @@ class UdpTransport:
         self._loop = asyncio.get_running_loop()
         receiver = open_receiver(socket.sock.family, LISTENER_BURST)
         self._loop.add_reader(socket.fd, self._drain, socket, receiver)
+
+    def use(self, limits: ListenerLimits) -> None:
+        """There are no connections, and so no limits."""
 
     def path(self, client: FiveTuple) -> UdpPath | None:
         """The path of a client, made if need be; None before the start and after the end."""

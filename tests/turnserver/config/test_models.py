@@ -144,7 +144,7 @@ def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls
     """RFC 8656 §3.1 (ports 3478 and 5349, RFC 5928 §3); a shared port is where HTTPS or HTTP is looked for."""
     listener = Listener.model_validate({**LOOPBACK, **given})
     assert (listener.tls, listener.port) == (tls, port)
-    assert listener.is_stream == (listener.transport != "udp")
+    assert listener.kind.connected == (listener.transport != "udp")
     assert Listener.model_validate(listener.model_dump(mode="json")) == listener
 
 

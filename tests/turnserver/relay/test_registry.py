@@ -1,11 +1,16 @@
 """Datapaths by name."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from tests.support.datapath_world import HandClock
-from turnserver.errors import DatapathError
+from tests.support.stream_world import captured_log
+from turnserver.errors import StartupError, UnknownNameError
+from turnserver.registry import Registry
+from turnserver.relay.base import Datapath
 from turnserver.relay.null import NullDatapath
-from turnserver.relay.registry import AUTO, create_datapath, datapath_names
+from turnserver.relay.registry import AUTO, DATAPATHS, DatapathKind, create_datapath
 from turnserver.relay.sockets import AsyncioDatapath
 
 
@@ -15,12 +20,11 @@ def test_a_name_makes_its_datapath(name: str, kind: type) -> None:
     datapath = create_datapath(name)
     assert type(datapath) is kind
     assert datapath.name == name
-    assert name in datapath_names()
+    assert name in DATAPATHS
 
 
 def test_auto_is_the_default_and_works_everywhere() -> None:
     """Without a word in the configuration relays go through plain sockets."""
-    assert AUTO in datapath_names()
     assert create_datapath().name == create_datapath(AUTO).name == "asyncio"
 
 
@@ -34,5 +38,44 @@ def test_options_reach_the_datapath() -> None:
 
 def test_an_unknown_name_is_an_error_that_lists_the_known() -> None:
     """The sentence is for the person who runs the server."""
-    with pytest.raises(DatapathError, match=r"'fast'.*auto, asyncio, null"):
+    with pytest.raises(UnknownNameError, match=r"'fast'.*asyncio, null"):
         create_datapath("fast")
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[[str, DatapathKind], None]]:
+    """Enters datapaths for the time of a test."""
+    removers: list[Callable[[], None]] = []
+    yield lambda name, kind: removers.append(DATAPATHS.add(name, kind))
+    for remove in removers:
+        remove()
+
+
+def null(*, tos: str, clock: Callable[[], float]) -> Datapath:
+    return NullDatapath(tos=tos, clock=clock)
+
+
+def test_auto_takes_the_best_that_works(register: Callable[[str, DatapathKind], None]) -> None:
+    """The log says why better ones do not."""
+    register("slow", DatapathKind("for tests", null, rank=0))
+    register("fast", DatapathKind("for tests", null, rank=2))
+    register("faster", DatapathKind("for tests", null, probe=lambda: "the kernel is too old", rank=3))
+    with captured_log("meshturn.relay") as log:
+        assert isinstance(create_datapath(), NullDatapath)
+    assert [record.fields for record in log] == [{"datapath": "faster", "reason": "the kernel is too old"}]
+
+
+def test_one_that_does_not_work_here_says_why(register: Callable[[str, DatapathKind], None]) -> None:
+    register("fast", DatapathKind("for tests", null, probe=lambda: "the kernel is too old"))
+    with pytest.raises(StartupError, match="fast does not work here: the kernel is too old") as caught:
+        create_datapath("fast")
+    assert "auto" in caught.value.hint
+
+
+def test_nothing_that_works_is_an_error_with_every_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: Registry[DatapathKind] = Registry("datapath")
+    others.add("fast", DatapathKind("for tests", null, probe=lambda: "the kernel is too old", rank=2))
+    others.add("null", DatapathKind("for tests", null))
+    monkeypatch.setattr("turnserver.relay.registry.DATAPATHS", others)
+    with pytest.raises(StartupError, match=r"\(fast: the kernel is too old\)"):
+        create_datapath()

@@ -321,7 +321,7 @@ async def test_empty_frames_fill_the_queue_too(rig: StreamRig) -> None:
 
 
 async def test_a_client_that_takes_nothing_is_disconnected_in_the_end(rig: StreamRig) -> None:
-    """`StreamOptions.stall_timeout`: thirty seconds in which not one byte could be sent."""
+    """`limits.stall_timeout`: thirty seconds in which not one byte could be sent."""
     _, client, connection = await joined(rig)
     connection.keep(True)
     stuff(connection)

@@ -5,11 +5,13 @@ import errno
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stun.address import Address
 from tests.support.certificates import client_context, issue
+from tests.support.limits import limits
 from tests.support.stream_world import (
     ANSWER,
     BINDING,
@@ -29,6 +31,10 @@ from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.stream import StreamTransport
 
 
+def listener(index: int, address: Address, **options: Any) -> StreamTransport:
+    return StreamTransport(index, address, limits=limits(), limiter=ConnectionLimiter(limits()), **options)
+
+
 @pytest.fixture
 async def rig() -> AsyncIterator[StreamRig]:
     async with StreamRig() as rig:
@@ -37,13 +43,13 @@ async def rig() -> AsyncIterator[StreamRig]:
 
 def test_it_is_a_transport() -> None:
     """The seam, checked by the type checker."""
-    transport: ConnectedTransport = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP)
+    transport: ConnectedTransport = listener(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP)
     assert transport.counters == (0, 0, 0, 0, 0)
     transport.close()
 
 
 async def test_a_port_in_use_is_a_startup_error(rig: StreamRig) -> None:
-    other = StreamTransport(1, rig.transport.address, kind=ClientTransport.TCP)
+    other = listener(1, rig.transport.address, kind=ClientTransport.TCP)
     with pytest.raises(StartupError, match="already in use") as caught:
         other.bind()
     assert "ss -ltnp" in caught.value.hint
@@ -51,7 +57,7 @@ async def test_a_port_in_use_is_a_startup_error(rig: StreamRig) -> None:
 
 async def test_a_bad_certificate_is_a_startup_error(tmp_path: Path) -> None:
     source = CertificateSource([(tmp_path / "missing.crt", tmp_path / "missing.key")])
-    transport = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TLS, tls=source)
+    transport = listener(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TLS, tls=source)
     with pytest.raises(StartupError, match="cannot be read"):
         transport.bind()
 
@@ -138,7 +144,7 @@ async def test_closing_the_listener_closes_everything_and_tells_nobody(rig: Stre
 
 
 async def test_a_client_without_an_allocation_may_not_be_idle(rig: StreamRig) -> None:
-    """`StreamOptions.idle_timeout`: sixty seconds since the last whole frame."""
+    """`limits.idle_timeout`: sixty seconds since the last whole frame."""
     peer, client = await rig.client()
     rig.pass_time(59)
     await rig.introduce(peer)
@@ -190,7 +196,7 @@ async def test_one_timer_looks_at_all_of_them(monkeypatch: pytest.MonkeyPatch) -
         with monkeypatch.context() as patch:
             patch.setattr(loop, "call_later", counted)
             rig.transport.close()
-            other = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP, clock=rig.clock)
+            other = listener(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP, clock=rig.clock)
             other.bind()
             other.serve(rig.sink)
             assert len(timers) == 1
@@ -218,7 +224,7 @@ async def test_so_many_from_one_address(rig: StreamRig) -> None:
 
 async def test_so_many_in_all() -> None:
     """Rule 3: and no more than that, over all listeners that share the count."""
-    limiter = ConnectionLimiter(3, 100)
+    limiter = ConnectionLimiter(limits(connections=3, connections_per_address=100))
     async with StreamRig(limiter=limiter) as one, StreamRig(limiter=limiter, http=Gateway()) as other:
         for rig in (one, other, one):
             await rig.introduce(await rig.connect())
@@ -230,7 +236,7 @@ async def test_so_many_in_all() -> None:
 
 async def test_connections_that_were_given_away_count_until_they_end() -> None:
     """HTTP and RFC 6062 data connections take a descriptor like any other."""
-    limiter, gateway = ConnectionLimiter(10, 10), Gateway()
+    limiter, gateway = ConnectionLimiter(limits(connections=10, connections_per_address=10)), Gateway()
     async with StreamRig(limiter=limiter, http=gateway) as rig:
         web = await rig.connect()
         await web.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -421,7 +427,7 @@ async def test_a_client_that_never_reads_costs_so_much_and_no_more(secured: bool
 
 async def test_who_connects_before_it_serves_waits() -> None:
     """The address is known once it is bound, and connections wait in the system's queue."""
-    transport, sink = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP), RecordingSink()
+    transport, sink = listener(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP), RecordingSink()
     with pytest.raises(RuntimeError):
         transport.serve(sink)
     transport.bind()
@@ -433,9 +439,23 @@ async def test_who_connects_before_it_serves_waits() -> None:
 
 
 async def test_one_that_is_bound_and_never_serves_gives_its_port_back() -> None:
-    transport = StreamTransport(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP)
+    transport = listener(0, Address.parse("127.0.0.1", 0), kind=ClientTransport.TCP)
     transport.bind()
     transport.close()
-    again = StreamTransport(0, transport.address, kind=ClientTransport.TCP)
+    again = listener(0, transport.address, kind=ClientTransport.TCP)
     again.bind()
     again.close()
+
+
+async def test_other_limits_hold_for_connections_that_come_later() -> None:
+    async with StreamRig(idle_timeout=60) as rig:
+        early, _ = await rig.client()
+        rig.transport.use(limits(idle_timeout=5))
+        late, _ = await rig.client()
+        rig.clock.now += 6.0
+        rig.transport.sweep()
+        assert await late.ended()
+        assert rig.transport.connections == 1
+        rig.clock.now += 60.0
+        rig.transport.sweep()
+        assert await early.ended()

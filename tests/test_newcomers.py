@@ -1,0 +1,161 @@
+"""What a newcomer adds is one file, an entry in a registry, its options and its documentation: shown by example.
+
+Each example stands here as its file would, and is then used through the front door, without a change to anything else.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from stun.address import Address
+from tests.support.peer import UdpPeer
+from tests.support.turn_client import ChannelMessage, TurnClient
+from turnserver.config import json_schema, load_mapping, reference
+from turnserver.core.events import AllocationEnded, AllocationOpened
+from turnserver.core.types import ClientTransport, Counters, RelayId, Route
+from turnserver.errors import ConfigError
+from turnserver.observers.registry import OBSERVERS
+from turnserver.relay.base import Datapath
+from turnserver.relay.registry import DATAPATHS, DatapathKind, create_datapath
+from turnserver.relay.wrapping import WrappingDatapath
+from turnserver.server import Server
+from turnserver.transports.base import ListenerContext, ListenerSection
+from turnserver.transports.registry import TRANSPORTS, ListenerKind
+from turnserver.transports.udp import UdpTransport
+
+pytestmark = pytest.mark.net
+
+OPTIONS: dict[str, Any] = {
+    "listeners": [{"address": "127.0.0.1", "port": 0}],
+    "auth": {"users": {"alice": "wonderland"}},
+    "peers": {"allow": ["127.0.0.0/8"]},
+}
+
+
+@pytest.fixture
+def registered() -> Iterator[ExitStack]:
+    """Takes out at the end what a test has entered in a registry."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def relay_something(server: Address) -> None:
+    """An allocation, a packet each way, and its end."""
+    with UdpPeer() as peer, TurnClient.udp(server.host, server.port, "alice", "wonderland") as client:
+        client.allocate()
+        client.channel_bind(0x4000, peer.address)
+        client.send_channel(0x4000, b"there")
+        data, relayed = peer.receive()
+        peer.send(data[::-1], relayed)
+        assert client.receive() == ChannelMessage(0x4000, b"ereht")
+        client.refresh(0)
+
+
+# A transport
+
+
+class ThriceTransport(UdpTransport):
+    """A listener that sends every answer three times, for networks that lose two of three."""
+
+    name = "thrice"
+
+    @classmethod
+    def from_config(
+        cls, section: ListenerSection, address: Address, index: int, context: ListenerContext
+    ) -> "ThriceTransport":
+        return cls(index, address, tos=context.tos, clock=context.clock)
+
+    def send(self, client: Any, frame: bytes) -> bool:
+        twice = [UdpTransport.send(self, client, frame) for _ in range(2)]
+        return super().send(client, frame) or any(twice)
+
+
+async def test_a_transport(registered: ExitStack) -> None:
+    """Registered, it can be configured, is in schema and reference, and serves; core and engine do not know of it."""
+    wanted = {**OPTIONS, "listeners": [{"transport": "thrice", "address": "127.0.0.1", "port": 0}]}
+    with pytest.raises(ConfigError):
+        load_mapping(wanted)
+    kind = ListenerKind("answers three times", ThriceTransport.from_config, plain=ClientTransport.UDP, port=3479)
+    registered.callback(TRANSPORTS.add("thrice", kind))
+    assert load_mapping({"listeners": [{"transport": "thrice", "address": "::1"}]}).config.listeners[0].port == 3479
+    assert "thrice" in json_schema()["$defs"]["Listener"]["properties"]["transport"]["enum"]
+    assert "`thrice`" in reference()
+    async with Server(wanted) as server:
+        (listener,) = server.snapshot().listeners
+        assert listener.kind == "thrice"
+        await asyncio.to_thread(relay_something, listener.address)
+        counters = server.snapshot().listeners[0].counters
+        assert counters.packets_out > 2 * counters.packets_in
+
+
+# A datapath that wraps another
+
+
+class RouteCountingDatapath(WrappingDatapath):
+    """Counts what stands in the way of a kernel's route table: how many routes there are at once, at most."""
+
+    def __init__(self, inner: Datapath) -> None:
+        super().__init__(inner)
+        self.name = f"route-counting {inner.name}"
+        self.routes: set[tuple[object, int]] = set()
+        self.most = 0
+
+    def add_route(self, route: Route) -> None:
+        super().add_route(route)
+        self.routes.add((route.client, route.channel))
+        self.most = max(self.most, len(self.routes))
+
+    def remove_route(self, client: Any, channel: int) -> None:
+        super().remove_route(client, channel)
+        self.routes.discard((client, channel))
+
+
+async def test_a_wrapping_datapath(registered: ExitStack) -> None:
+    """It makes the one that it wraps by its name; `auto` takes it because it says that it is better and works here."""
+    made: list[RouteCountingDatapath] = []
+
+    def make(*, tos: Any, clock: Callable[[], float]) -> Datapath:
+        made.append(RouteCountingDatapath(create_datapath("asyncio", tos=tos, clock=clock)))
+        return made[-1]
+
+    registered.callback(DATAPATHS.add("route-counting", DatapathKind("counts routes", make, rank=2)))
+    assert "`route-counting`" in reference()
+    async with Server(OPTIONS) as server:
+        await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
+        assert server.snapshot().datapaths[0].name == "route-counting asyncio"
+        assert server.snapshot().datapaths[0].counters[:4] == (1, 5, 1, 5)
+    (datapath,) = made
+    assert (datapath.most, datapath.routes) == (1, set())
+
+
+# An observer
+
+
+class Ledger:
+    """Who has relayed how much: bytes by user, of what is over."""
+
+    def __init__(self) -> None:
+        self.open: set[tuple[RelayId, ...]] = set()
+        self.carried: dict[str, int] = {}
+
+    def on_event(self, event: object, counters: Counters | None) -> None:
+        if isinstance(event, AllocationOpened):
+            self.open.add(event.relays)
+        elif isinstance(event, AllocationEnded) and counters is not None:
+            self.open.discard(event.relays)
+            octets = counters.bytes_to_peers + counters.bytes_to_client
+            self.carried[event.user_id] = self.carried.get(event.user_id, 0) + octets
+
+
+async def test_an_observer(registered: ExitStack) -> None:
+    """Handed to a server, it is told; registered, it has a name."""
+    ledger = Ledger()
+    registered.callback(OBSERVERS.add("ledger", Ledger))
+    assert isinstance(OBSERVERS["ledger"](), Ledger)
+    async with Server(OPTIONS, observers=[ledger]) as server:
+        for _ in range(2):
+            await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
+    assert (ledger.open, ledger.carried) == (set(), {"alice": 20})

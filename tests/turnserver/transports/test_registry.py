@@ -1,0 +1,44 @@
+"""What each word under ``listeners[].transport`` means."""
+
+import pytest
+
+from stun.constants import TransportProtocol
+from turnserver.core.types import ClientTransport
+from turnserver.transports.registry import TRANSPORTS
+
+
+@pytest.mark.parametrize(
+    ("name", "tls", "plain", "secure", "ports"),
+    [
+        ("udp", False, ClientTransport.UDP, None, (3478, 3478)),
+        ("tcp", False, ClientTransport.TCP, None, (3478, 3478)),
+        ("tls", True, None, ClientTransport.TLS, (5349, 5349)),
+        ("shared", None, ClientTransport.TCP, ClientTransport.TLS, (80, 443)),
+        ("memory", False, ClientTransport.UDP, None, (3478, 3478)),
+    ],
+)
+def test_what_ships(
+    name: str,
+    tls: bool | None,
+    plain: ClientTransport | None,
+    secure: ClientTransport | None,
+    ports: tuple[int, int],
+) -> None:
+    """What each is to clients, with TLS and without, and its registered ports."""
+    kind = TRANSPORTS[name]
+    assert kind.tls is tls
+    assert (kind.default_port(tls=False), kind.default_port(tls=True)) == ports
+    for wanted, found in ((False, plain), (True, secure)):
+        if found is None:
+            with pytest.raises(ValueError, match="cannot be had"):
+                kind.transport(wanted)
+        else:
+            assert kind.transport(wanted) is found
+
+
+def test_what_follows_from_it() -> None:
+    spaces = {name: TRANSPORTS[name].port_space for name in TRANSPORTS}
+    over_tcp = {name for name, space in spaces.items() if space is TransportProtocol.TCP}
+    assert over_tcp == {"tcp", "tls", "shared"} == {name for name in TRANSPORTS if TRANSPORTS[name].connected}
+    assert [name for name in TRANSPORTS if TRANSPORTS[name].http] == ["shared"]
+    assert [name for name in TRANSPORTS if TRANSPORTS[name].local] == ["memory"]

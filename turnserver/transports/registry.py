@@ -1,0 +1,128 @@
+"""The transports by name: what each word under ``listeners[].transport`` means, and who makes it.
+
+An entry says all that the rest of the server needs to know of a listener, so the configuration checks and documents a
+new one without having heard of it. Nothing is loaded here before a listener is made.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from stun.constants import TransportProtocol
+from turnserver.core.types import ClientTransport
+from turnserver.registry import Registry
+
+if TYPE_CHECKING:
+    from stun.address import Address
+    from turnserver.transports.base import ListenerContext, ListenerSection, Transport
+
+__all__ = ["TRANSPORTS", "ListenerKind", "MakeTransport"]
+
+MakeTransport: TypeAlias = "Callable[[ListenerSection, Address, int, ListenerContext], Transport]"
+"""From a section of ``listeners``, one address of it (the section's own may stand for many), the index of the listener
+among all, and what all have in common, to a transport that is not bound yet."""
+
+STUN_PORT: Final = 3478
+"""Registered for STUN and TURN over UDP and TCP (RFC 8656 §4)."""
+STUNS_PORT: Final = 5349
+"""Registered for STUN and TURN over TLS and DTLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerKind:
+    """What a word under ``listeners[].transport`` means."""
+
+    about: str
+    """What it is, for the reference page: half a sentence."""
+    make: MakeTransport
+    plain: ClientTransport | None = None
+    """What it is to clients without TLS; None if it always speaks it."""
+    secure: ClientTransport | None = None
+    """What it is to clients with TLS; None if it never speaks it."""
+    port: int = STUN_PORT
+    """The port unless the configuration says another."""
+    plain_port: int | None = None
+    """The same for a listener that could speak TLS and is configured not to."""
+    http: bool = False
+    """HTTP is served there as well."""
+    local: bool = False
+    """There is no socket: nobody outside the process comes in there, and it takes no port from anybody."""
+
+    @property
+    def tls(self) -> bool | None:
+        """Whether it speaks TLS; None if the configuration may say."""
+        return None if self.plain and self.secure else self.secure is not None
+
+    def transport(self, tls: bool) -> ClientTransport:
+        """What it is to clients, with TLS or without. Raises ValueError for what it cannot be."""
+        found = self.secure if tls else self.plain
+        if found is None:
+            raise ValueError("this listener cannot be had " + ("with TLS" if tls else "without TLS"))
+        return found
+
+    @property
+    def port_space(self) -> TransportProtocol:
+        """Which of the two sets of ports its sockets take theirs from."""
+        return self.transport(tls=self.tls is not False).port_space
+
+    @property
+    def connected(self) -> bool:
+        """Clients have connections there."""
+        return self.transport(tls=self.tls is not False).connected
+
+    def default_port(self, tls: bool) -> int:
+        """The port unless the configuration says another."""
+        return self.port if tls or self.plain_port is None else self.plain_port
+
+
+def _udp(section: "ListenerSection", address: "Address", index: int, context: "ListenerContext") -> "Transport":
+    from turnserver.transports.udp import UdpTransport  # noqa: PLC0415  loaded when it is used, as those below
+
+    return UdpTransport.from_config(section, address, index, context)
+
+
+def _stream(section: "ListenerSection", address: "Address", index: int, context: "ListenerContext") -> "Transport":
+    from turnserver.transports.stream import StreamTransport  # noqa: PLC0415
+
+    return StreamTransport.from_config(section, address, index, context)
+
+
+def _shared(section: "ListenerSection", address: "Address", index: int, context: "ListenerContext") -> "Transport":
+    from turnserver.transports.stream import StreamTransport  # noqa: PLC0415
+
+    return StreamTransport.from_config(section, address, index, context, http=context.http)
+
+
+def _memory(section: "ListenerSection", address: "Address", index: int, context: "ListenerContext") -> "Transport":
+    from turnserver.transports.memory import MemoryTransport  # noqa: PLC0415
+
+    return MemoryTransport.from_config(section, address, index, context)
+
+
+TRANSPORTS: Final[Registry[ListenerKind]] = Registry("transport")
+"""What there is to listen by, in the order in which the reference page names it."""
+
+TRANSPORTS.add("udp", ListenerKind("datagrams", _udp, plain=ClientTransport.UDP))
+TRANSPORTS.add("tcp", ListenerKind("connections in the clear", _stream, plain=ClientTransport.TCP))
+TRANSPORTS.add("tls", ListenerKind("TLS over TCP", _stream, secure=ClientTransport.TLS, port=STUNS_PORT))
+TRANSPORTS.add(
+    "shared",
+    ListenerKind(
+        "STUN, TURN, HTTP and WebSocket by one port, told apart by their first bytes",
+        _shared,
+        plain=ClientTransport.TCP,
+        secure=ClientTransport.TLS,
+        port=443,
+        plain_port=80,
+        http=True,
+    ),
+)
+TRANSPORTS.add(
+    "memory",
+    ListenerKind(
+        "no socket at all, frames are handed in and out by the program that the server is part of, a test say",
+        _memory,
+        plain=ClientTransport.UDP,
+        local=True,
+    ),
+)
