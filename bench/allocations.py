@@ -12,25 +12,27 @@ import resource
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from heapq import heappop, heappush
 from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.flows import PEER_HOST, UdpLeg, explain
 from bench.offspring import Offspring
 from bench.plan import BenchError, Plan
-from bench.servers import CREDENTIALS, SERVERS
-from bench.turn import CHANNEL, Credentials, Handshake
+from bench.servers import LOGIN, SERVERS
+from bench.turn import CHANNEL, Control
 from stun.address import Address
+from stun.client.authentication import Login
 from stun.errors import StunError
 
 __all__ = ["AllocationSample", "measure_allocations", "raise_descriptor_limit"]
 
-_AT_ONCE = 64  # handshakes under way
-_RETRANSMIT_SECONDS = 0.5
+_AT_ONCE = 64  # allocations under way
+_POLL_SECONDS = 0.1
 _DEADLINE_SECONDS = 120.0
+_REQUESTS = 2  # that an allocation takes: a bare one, and one in answer to the challenge
 _SETTLE_SECONDS = 0.5
 _SAMPLE = 64  # allocations that are given a channel afterwards
 _PACKETS = 20  # round trips over each of them
@@ -45,7 +47,7 @@ class _Order:
 
     count: int
     server: tuple[str, int]
-    credentials: Credentials
+    login: Login
     cpus: frozenset[int] | None
 
 
@@ -98,7 +100,7 @@ def measure_allocations(plan: Plan, server_name: str, number: int) -> Allocation
     if allowed < wanted:
         raise BenchError(f"{plan.allocations} allocations need {wanted} open files; this machine allows {allowed}")
     with SERVERS[server_name](plan.cores.server) as server:
-        order = _Order(plan.allocations, server.address("udp"), CREDENTIALS, plan.cores.load)
+        order = _Order(plan.allocations, server.address("udp"), LOGIN, plan.cores.load)
         with Offspring(_run_clients, order, server.check) as clients:
             clients.expect("ready", _DEADLINE_SECONDS)
             rss_before, cpu_before = server.resident_bytes(), server.cpu_seconds()
@@ -140,10 +142,10 @@ def _run_clients(order: _Order, pipe: Connection) -> None:
             connections = [
                 stack.enter_context(_connect(order.server, places)) for _ in range(order.count + 1)
             ]  # one more: it wakes what the server only makes for its first client
-            _Crowd(connections[:1], order.credentials).allocate()
+            _Crowd(connections[:1], order.login).allocate()
             pipe.send(("ready", None))
             pipe.recv()
-            crowd = _Crowd(connections[1:], order.credentials)
+            crowd = _Crowd(connections[1:], order.login)
             pipe.send(("allocated", crowd.allocate()))
             pipe.recv()
             pipe.send(("relayed", crowd.relay_over_sample()))
@@ -176,15 +178,14 @@ def _connect(server: tuple[str, int], places: Iterator[tuple[str, int]]) -> sock
 class _Crowd:
     """Clients that all want an allocation, some of them at a time."""
 
-    def __init__(self, connections: list[socket.socket], credentials: Credentials) -> None:
+    def __init__(self, connections: list[socket.socket], login: Login) -> None:
         self._connections = connections
-        self._handshakes = [Handshake(credentials) for _ in connections]
-        self._retransmissions = 0
+        self._controls = [Control(login, reliable=False) for _ in connections]
 
     def allocate(self) -> dict[str, Any]:
         """Make every allocation and hold it; return seconds, distinct relays, retransmissions, CPU seconds."""
         began, cpu = time.monotonic(), time.process_time()
-        waiting: deque[tuple[float, int]] = deque()  # (when to retransmit, client), in order of time
+        waiting: list[tuple[float, int]] = []  # (when to look again, client), the earliest first
         done: set[int] = set()
         following = iter(range(len(self._connections)))
         by_descriptor = {connection.fileno(): place for place, connection in enumerate(self._connections)}
@@ -196,47 +197,44 @@ class _Crowd:
                     return
                 epoll.register(self._connections[client].fileno(), select.EPOLLIN)
                 self._connections[client].setblocking(False)
-                self._connections[client].send(self._handshakes[client].allocate())
-                waiting.append((time.monotonic() + _RETRANSMIT_SECONDS, client))
+                self._controls[client].allocate()
+                heappush(waiting, (self._send(client), client))
 
             for _ in range(_AT_ONCE):
                 begin()
             while len(done) < len(self._connections):
-                for descriptor, _ in epoll.poll(_RETRANSMIT_SECONDS / 5):
+                for descriptor, _ in epoll.poll(_POLL_SECONDS):
                     client = by_descriptor[descriptor]
-                    if self._hear(client):
+                    if self._controls[client].feed(self._connections[client].recv(2048)):
                         epoll.unregister(descriptor)
                         done.add(client)
                         begin()
-                self._retransmit(waiting, done)
+                    else:
+                        self._send(client)
+                self._look_again(waiting, done)
                 if time.monotonic() > began + _DEADLINE_SECONDS:
                     raise BenchError(f"{len(done)} allocations after {_DEADLINE_SECONDS:.0f} s; the rest is missing")
         return {
             "seconds": time.monotonic() - began,
-            "distinct": len({handshake.relayed for handshake in self._handshakes}),
-            "retransmissions": self._retransmissions,
+            "distinct": len({control.relayed for control in self._controls}),
+            "retransmissions": sum(control.transmissions - _REQUESTS for control in self._controls),
             "cpu": time.process_time() - cpu,
         }
 
-    def _hear(self, client: int) -> bool:
-        """Take one answer; True when the client has its allocation."""
-        handshake, connection = self._handshakes[client], self._connections[client]
-        waiting = handshake.request
-        if handshake.feed(connection.recv(2048)):
-            return True
-        if handshake.request is not waiting:
-            connection.send(handshake.request)
-        return False
+    def _send(self, client: int) -> float:
+        """Send what a client has to send; when to look again."""
+        control = self._controls[client]
+        for frame in control.frames():
+            self._connections[client].send(frame)
+        return control.deadline
 
-    def _retransmit(self, waiting: deque[tuple[float, int]], done: set[int]) -> None:
+    def _look_again(self, waiting: list[tuple[float, int]], done: set[int]) -> None:
         """Send again what has waited too long."""
         now = time.monotonic()
         while waiting and waiting[0][0] <= now:
-            _, client = waiting.popleft()
+            _, client = heappop(waiting)
             if client not in done:
-                self._connections[client].send(self._handshakes[client].request)
-                self._retransmissions += 1
-                waiting.append((now + _RETRANSMIT_SECONDS, client))
+                heappush(waiting, (self._send(client), client))
 
     def relay_over_sample(self) -> tuple[int, int]:
         """Bind channels on some of the allocations, evenly spread, and send packets to a peer that returns them.
@@ -247,12 +245,12 @@ class _Crowd:
         step = max(1, len(self._connections) // _SAMPLE)
         sent = returned = 0
         for client in range(0, len(self._connections), step)[:_SAMPLE]:
-            connection, handshake = self._connections[client], self._handshakes[client]
+            connection, control = self._connections[client], self._controls[client]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
                 peer.bind((PEER_HOST, 0))
                 peer.settimeout(_ECHO_SECONDS)
-                handshake.bind(CHANNEL, Address.parse(*peer.getsockname()))
-                leg.transact(connection, handshake)
+                control.bind(CHANNEL, Address.parse(*peer.getsockname()))
+                leg.transact(connection, control)
                 connection.settimeout(_ECHO_SECONDS)
                 for number in range(_PACKETS):
                     sent += 1

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from bench.mmsg import Datagrams
-from bench.plan import BenchError
-from bench.turn import CHANNEL, Handshake
+from bench.turn import CHANNEL, Control
 from stun.address import Address
+from stun.client.authentication import Login
 
 __all__ = [
     "CHANNEL_HEADER",
@@ -46,8 +46,6 @@ PACKETS_PER_PEER = 64
 
 _RECEIVE = 4096
 _WORTH_BATCHING = 4  # packets in flight from which one call for several is cheaper than a call for each
-_TRANSACT_TRIES = 8
-_TRANSACT_SECONDS = 0.5  # per try
 _TOKENS = 256  # a token's number is one byte
 CHANNEL_HEADER = struct.Struct("!HH")
 _MARK = struct.Struct("!BBH")  # token, magic, flow
@@ -92,11 +90,14 @@ _S = TypeVar("_S", bound=ClientSocket)
 class Leg(Protocol[_S]):
     """The client's side of a flow over one transport."""
 
+    reliable: bool
+    """Whether requests are sent once, and ChannelData is padded."""
+
     def connect(self, server: tuple[str, int], source: tuple[str, int]) -> _S:
         """A connected, blocking socket."""
 
-    def transact(self, connection: _S, handshake: Handshake) -> None:
-        """Bring the waiting request of *handshake* to its success."""
+    def transact(self, connection: _S, control: Control) -> None:
+        """Bring the request of *control* that is under way to its success."""
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """One ChannelData message as it goes on this transport."""
@@ -122,13 +123,14 @@ class Flow(Generic[_S]):
         for _ in range(in_flight):
             self._add_token()
 
-    def open(self, server: tuple[str, int], handshake: Handshake, peer: Address) -> None:
+    def open(self, server: tuple[str, int], who: Login, peer: Address) -> None:
         """Allocate, bind the channel to the peer, and make the socket ready for the loop."""
         self.client = self.leg.connect(server, (CLIENT_HOST, 0))
-        handshake.allocate()
-        self.leg.transact(self.client, handshake)
-        handshake.bind(CHANNEL, peer)
-        self.leg.transact(self.client, handshake)
+        control = Control(who, reliable=self.leg.reliable)
+        control.allocate()
+        self.leg.transact(self.client, control)
+        control.bind(CHANNEL, peer)
+        self.leg.transact(self.client, control)
         self.client.setblocking(False)
 
     def close(self) -> None:
@@ -177,6 +179,8 @@ class Flow(Generic[_S]):
 class UdpLeg:
     """The client speaks UDP to the server: one datagram is one message, and ChannelData has no padding."""
 
+    reliable = False
+
     def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
         """A socket bound to *source* that only hears the server."""
         connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -188,21 +192,17 @@ class UdpLeg:
             raise
         return connection
 
-    def transact(self, connection: socket.socket, handshake: Handshake) -> None:
-        """Send, wait, and send again when nothing comes; raise :class:`BenchError` after the last try."""
-        connection.settimeout(_TRANSACT_SECONDS)
-        for _ in range(_TRANSACT_TRIES):
-            connection.send(handshake.request)
+    def transact(self, connection: socket.socket, control: Control) -> None:
+        """Send, wait, and send again when nothing comes; raise :class:`BenchError` when nothing comes at all."""
+        while True:
+            for frame in control.frames():
+                connection.send(frame)
+            connection.settimeout(max(control.deadline - time.monotonic(), 0.001))
             try:
-                while True:
-                    waiting = handshake.request
-                    if handshake.feed(connection.recv(_RECEIVE)):
-                        return
-                    if handshake.request is not waiting:
-                        connection.send(handshake.request)
+                if control.feed(connection.recv(_RECEIVE)):
+                    return
             except TimeoutError:
                 continue
-        raise BenchError("the server does not answer control requests")
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """RFC 8656 §12.4: over UDP the padding is not needed and not sent."""

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from bench.flows import PACKETS_PER_PEER, Counters, Flow, Peer, explain
 from bench.legs import LEGS
 from bench.plan import BenchError, Case
-from bench.turn import Credentials, Handshake
+from stun.client.authentication import Login
 from stun.errors import StunError
 
 __all__ = ["LoadOrder", "LoadResult", "run_load"]
@@ -40,7 +40,7 @@ class LoadOrder:
     first_flow: int
     flows: int
     server: tuple[str, int]
-    credentials: Credentials
+    login: Login
     cpus: frozenset[int] | None
 
 
@@ -103,7 +103,7 @@ class _Generator:
                 peer = Peer(case.payload, self._counters)
                 self._peers.append(peer)
                 self._watch(peer.socket.fileno(), peer.read)
-            flow.open(self._order.server, Handshake(self._order.credentials), self._peers[-1].address)
+            flow.open(self._order.server, self._order.login, self._peers[-1].address)
             self._watch(flow.client.fileno(), flow.leg.reader(flow, self._counters))
 
     def close(self) -> None:

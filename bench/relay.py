@@ -11,7 +11,7 @@ from bench.legs import LEGS
 from bench.load import LoadOrder, LoadResult, run_load
 from bench.offspring import Offspring
 from bench.plan import BenchError, Case, Plan
-from bench.servers import CREDENTIALS, SERVERS, Server
+from bench.servers import LOGIN, SERVERS, Server
 
 __all__ = ["RelaySample", "measure_relaying"]
 
@@ -99,9 +99,7 @@ def _share(plan: Plan, case: Case, server: Server) -> list[LoadOrder]:
     processes = min(plan.load_processes, case.flows)
     edges = [case.flows * part // processes for part in range(processes + 1)]
     address = server.address(case.transport)
-    return [
-        LoadOrder(case, first, last - first, address, CREDENTIALS, plan.cores.load) for first, last in pairwise(edges)
-    ]
+    return [LoadOrder(case, first, last - first, address, LOGIN, plan.cores.load) for first, last in pairwise(edges)]
 
 
 def _usage_at(moment: float, server: Server, generators: list[Offspring], plan: Plan) -> _Usage:

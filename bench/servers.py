@@ -21,15 +21,15 @@ import yaml
 from bench import procfs
 from bench.certificate import write_certificate
 from bench.plan import BenchError, pinned
-from bench.turn import Credentials, binding_request
+from bench.turn import Control, login
 
-__all__ = ["BEFORE", "CREDENTIALS", "HOST", "SERVERS", "Coturn", "Meshturn", "Server", "ServerFailed", "add_before"]
+__all__ = ["BEFORE", "HOST", "LOGIN", "SERVERS", "Coturn", "Meshturn", "Server", "ServerFailed", "add_before"]
 
 HOST = "127.0.0.1"
 REALM = "bench"
 BEFORE = "before"
 """The name of another checkout of this project, measured beside this one."""
-CREDENTIALS = Credentials("u", "p")
+LOGIN = login("u", "p")
 
 _PORTS = range(23478, 23978)  # below the ephemeral ports (32768 up) and the relay ports (49152 up)
 _READY_SECONDS = 20.0
@@ -133,7 +133,9 @@ class Server(ABC):
     def _wait_ready(self) -> None:
         """Send Binding requests until one is answered."""
         give_up = time.monotonic() + _READY_SECONDS
-        request = binding_request()  # one for all tries: an answer that comes late is an answer
+        control = Control(None, reliable=False)
+        control.binding()
+        (request,) = control.frames()  # one for all tries: an answer that comes late is an answer
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.settimeout(0.1)
             probe.connect((HOST, self.port))
@@ -141,7 +143,7 @@ class Server(ABC):
                 self.check()
                 try:
                     probe.send(request)
-                    if probe.recv(2048)[8:20] == request[8:20]:
+                    if control.feed(probe.recv(2048)):
                         return
                 except ConnectionRefusedError:
                     time.sleep(0.05)  # nobody listens yet
@@ -202,7 +204,7 @@ class Meshturn(Server):
             ],
             "tls": {"certificates": [{"certificate": str(certificate), "key": str(key)}]},
             "relay": {"addresses": [HOST]},
-            "auth": {"users": {CREDENTIALS.username: CREDENTIALS.password}},
+            "auth": {"users": {LOGIN.username: LOGIN.password}},
             "peers": {"allow": ["127.0.0.0/8"]},
             "limits": {
                 "allocations": 20_000,
@@ -253,7 +255,7 @@ class Coturn(Server):
             f"--cert={certificate}", f"--pkey={key}",
             "--min-port=49152", "--max-port=65535",
             "--no-dtls", "--no-cli", "--no-rfc5780", "--no-multicast-peers",
-            "--lt-cred-mech", f"--user={CREDENTIALS.username}:{CREDENTIALS.password}", f"--realm={REALM}",
+            "--lt-cred-mech", f"--user={LOGIN.username}:{LOGIN.password}", f"--realm={REALM}",
             "--user-quota=0", "--total-quota=0", "--max-bps=0", "--allow-loopback-peers",
             f"--userdb={self.folder / 'turndb'}", f"--pidfile={self.folder / 'pid'}",
             "--log-file=/dev/null", "--simple-log",

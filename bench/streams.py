@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from bench.flows import CHANNEL_HEADER, Counters, Flow, count_stray
 from bench.plan import BenchError
-from bench.turn import Handshake
+from bench.turn import Control
+from stun.framing import StreamFramer
 
 __all__ = ["CIPHER", "PlainStream", "TcpLeg", "TlsLeg", "TlsStream"]
 
@@ -21,7 +22,6 @@ CIPHER = ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
 
 _RECEIVE = 64 * 1024
 _CONTROL_SECONDS = 5.0
-_STUN_HEADER = 20
 
 
 class PlainStream:
@@ -125,28 +125,27 @@ _Stream = PlainStream | TlsStream
 class TcpLeg:
     """The client speaks TCP to the server."""
 
+    reliable = True
+
     def connect(self, server: tuple[str, int], source: tuple[str, int]) -> _Stream:
         """A connection from *source*."""
         return PlainStream(_connect(server, source))
 
-    def transact(self, connection: _Stream, handshake: Handshake) -> None:
+    def transact(self, connection: _Stream, control: Control) -> None:
         """Send requests and feed the answers; raise :class:`BenchError` when none comes."""
-        received = bytearray()
-        waiting = handshake.request
-        connection.send(waiting)
-        give_up = time.monotonic() + _CONTROL_SECONDS
-        while time.monotonic() < give_up:
+        framer, received = StreamFramer(), bytearray()
+        while True:
+            for frame in control.frames():
+                connection.send(frame)
             try:
                 connection.receive(received)
             except TimeoutError:
-                break
-            while (message := _cut_message(received)) is not None:
-                if handshake.feed(message):
+                continue  # the client says when that was too long
+            framer.push(received)
+            received.clear()
+            while (message := framer.pop()) is not None:
+                if control.feed(message):
                     return
-                if handshake.request is not waiting:
-                    waiting = handshake.request
-                    connection.send(waiting)
-        raise BenchError("the server does not answer control requests")
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """RFC 8656 §12.5: on a stream padded to a multiple of 4, which the length does not count."""
@@ -222,13 +221,3 @@ def _connect(server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _cut_message(received: bytearray) -> bytes | None:
-    """The first STUN message, removed from the buffer; None while it is not whole."""
-    whole = _STUN_HEADER + int.from_bytes(received[2:4], "big")
-    if len(received) < whole:
-        return None
-    message = bytes(received[:whole])
-    del received[:whole]
-    return message

@@ -1,43 +1,34 @@
-"""The control side of a TURN client, for set-up only: requests out, answers in, no socket.
+"""The control side of a client, for set-up only: the project's own TURN client, made to ask as every client does.
 
-A handshake is what every client does (RFC 8489 §9.2): a bare Allocate, the 401 with realm and nonce, the same request
-again with MESSAGE-INTEGRITY under the MD5 key. The packets that are measured never come through here.
+A bare Allocate, the 401 with realm and nonce, the same request again with MESSAGE-INTEGRITY under the MD5 key: both
+servers understand that. There is no FINGERPRINT. The packets that are measured never come through here.
 """
 
-import functools
 import os
-from typing import NamedTuple
+import time
+from typing import Any
 
-from auth.keys import long_term_key_md5
 from bench.plan import BenchError
 from stun import attributes
 from stun.address import Address
-from stun.constants import ErrorCode, MessageClass, Method, TransportProtocol
-from stun.message import Message, MessageBuilder
+from stun.client.answers import read_nothing
+from stun.client.authentication import Login
+from stun.client.errors import ClientError, ErrorResponse, NoAnswer
+from stun.client.requests import Request, RequestOptions, Requests
+from stun.constants import Method, TransportProtocol
+from stun.errors import MalformedMessage
+from stun.message import Message
 
-__all__ = ["CHANNEL", "Credentials", "Handshake", "Login", "Refused", "binding_request"]
+__all__ = ["CHANNEL", "Control", "Refused", "login"]
 
 CHANNEL = 0x4000  # one channel per flow, so every flow may use the first number
 
-_CHALLENGES = frozenset({ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE})
-_MAX_CHALLENGES = 3
-_derive = functools.lru_cache(maxsize=16)(long_term_key_md5)
+_OPTIONS = RequestOptions(fingerprint=False, unsigned_errors=True, patience=10.0)
 
 
-class Credentials(NamedTuple):
-    """A user name and password for the long-term mechanism."""
-
-    username: str
-    password: str
-
-
-class Login(NamedTuple):
-    """What makes a request authentic: learned from a 401 or 438."""
-
-    username: str
-    realm: str
-    nonce: bytes
-    key: bytes
+def login(username: str, password: str) -> Login:
+    """A user of the benchmark, who authenticates as clients of RFC 5389 do: what both servers understand."""
+    return Login(username, password, rfc5389=True)
 
 
 class Refused(BenchError):
@@ -48,86 +39,80 @@ class Refused(BenchError):
         super().__init__(f"{method} refused: {code} {reason}")
 
 
-def binding_request() -> bytes:
-    """A Binding request, to ask whether a server is there."""
-    return MessageBuilder(Method.BINDING, MessageClass.REQUEST, os.urandom(12)).build()
+class Control:
+    """One client's control conversation: at any moment one request is under way.
 
-
-class Handshake:
-    """One client's control conversation: at any moment one request waits for its answer.
-
-    Ask for ``request`` to (re)transmit; give every datagram to :meth:`feed`, which says whether the request is done.
+    Begin one, send what :meth:`frames` gives, wait until ``deadline`` at most, and give every message to :meth:`feed`.
     """
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, who: Login | None, *, reliable: bool) -> None:
         self.relayed: Address | None = None
-        self.request = b""
-        self._credentials = credentials
-        self._login: Login | None = None
-        self._challenges = 0
-        self._method = Method.ALLOCATE
-        self._channel: tuple[int, Address] | None = None
+        self._requests = Requests(os.urandom, login=who, reliable=reliable, options=_OPTIONS)
+        self._request: Request[Any] | None = None
 
-    def allocate(self) -> bytes:
+    @property
+    def transmissions(self) -> int:
+        """Requests sent so far, retransmissions included."""
+        return self._requests.transmissions
+
+    @property
+    def deadline(self) -> float:
+        """When to ask for :meth:`frames` again if nothing comes (monotonic seconds)."""
+        deadline = self._requests.deadline()
+        return time.monotonic() if deadline is None else deadline
+
+    def binding(self) -> None:
+        """Start a Binding, to ask whether a server is there."""
+        self._begin(Method.BINDING, [])
+
+    def allocate(self) -> None:
         """Start an Allocate for a UDP relay (RFC 8656 §7.1)."""
-        return self._start(Method.ALLOCATE, None)
+        self._begin(Method.ALLOCATE, [(attributes.REQUESTED_TRANSPORT, TransportProtocol.UDP)])
 
-    def bind(self, channel: int, peer: Address) -> bytes:
+    def bind(self, channel: int, peer: Address) -> None:
         """Start a ChannelBind (RFC 8656 §12.1)."""
-        return self._start(Method.CHANNEL_BIND, (channel, peer))
+        self._begin(Method.CHANNEL_BIND, [(attributes.CHANNEL_NUMBER, channel), (attributes.XOR_PEER_ADDRESS, peer)])
 
-    def feed(self, datagram: bytes) -> bool:
-        """Take an answer: True when the request has succeeded, False when ``request`` is to be sent (or waited for).
+    def frames(self) -> list[bytes]:
+        """What is to be sent now; raises :class:`BenchError` when the server has not answered in time."""
+        self._requests.expire(time.monotonic())
+        self._done()
+        return self._requests.frames()
+
+    def feed(self, frame: bytes) -> bool:
+        """Take a message: True when the request has succeeded, False when there are frames to send, or to wait for.
 
         Raises :class:`Refused` on an error answer other than the challenges of RFC 8489 §9.2.
         """
-        message = Message.decode(datagram)
-        if message.transaction_id != self.request[8:20]:
+        try:
+            self._requests.receive(Message.decode(frame), time.monotonic())
+        except MalformedMessage:
             return False
-        if message.message_class is MessageClass.SUCCESS:
-            if self._method is Method.ALLOCATE:
-                self.relayed = message.first(attributes.XOR_RELAYED_ADDRESS)
-                if self.relayed is None:
-                    raise BenchError("Allocate success without XOR-RELAYED-ADDRESS")
-            return True
-        error = message.first(attributes.ERROR_CODE)
-        code, reason = (error.code, error.reason) if error is not None else (0, "no ERROR-CODE")
-        self._challenges += 1
-        if code not in _CHALLENGES or self._challenges > _MAX_CHALLENGES:
-            raise Refused(self._method.name, code, reason)
-        self._accept_challenge(message)
-        self.request = self._build()
-        return False
+        return self._done()
 
-    def _start(self, method: Method, channel: tuple[int, Address] | None) -> bytes:
-        """Make a new request the one that waits."""
-        self._method = method
-        self._channel = channel
-        self._challenges = 0
-        self.request = self._build()
-        return self.request
+    def _begin(self, method: Method, wanted: list[Any]) -> None:
+        read = _relayed if method is Method.ALLOCATE else read_nothing
+        self._request = self._requests.begin(method, wanted, time.monotonic(), read=read)
 
-    def _accept_challenge(self, message: Message) -> None:
-        """Learn realm and nonce from a 401 or 438."""
-        realm = message.first(attributes.REALM)
-        nonce = message.first(attributes.NONCE)
-        if realm is None or nonce is None:
-            raise BenchError(f"{self._method.name}: a challenge without REALM and NONCE")
-        username, password = self._credentials
-        self._login = Login(username, realm, nonce, _derive(username, realm, password))
+    def _done(self) -> bool:
+        request = self._request
+        if request is None or not request.done:
+            return False
+        try:
+            value = request.result()
+        except ErrorResponse as error:
+            raise Refused(Method(request.method).name, error.code, error.reason) from error
+        except NoAnswer as error:
+            raise BenchError("the server does not answer control requests") from error
+        except ClientError as error:
+            raise BenchError(f"{Method(request.method).name}: {error}") from error
+        if request.method == Method.ALLOCATE:
+            self.relayed = value
+        return True
 
-    def _build(self) -> bytes:
-        """Encode the current request under a fresh transaction id, authenticated when there is a login."""
-        builder = MessageBuilder(self._method, MessageClass.REQUEST, os.urandom(12))
-        if self._channel is None:
-            builder.add(attributes.REQUESTED_TRANSPORT, TransportProtocol.UDP)
-        else:
-            channel, peer = self._channel
-            builder.add(attributes.CHANNEL_NUMBER, channel)
-            builder.add(attributes.XOR_PEER_ADDRESS, peer)
-        if self._login is not None:
-            builder.add(attributes.USERNAME, self._login.username)
-            builder.add(attributes.REALM, self._login.realm)
-            builder.add(attributes.NONCE, self._login.nonce)
-            builder.integrity(self._login.key)
-        return builder.build()
+
+def _relayed(message: Message) -> Address:
+    relayed = message.first(attributes.XOR_RELAYED_ADDRESS)
+    if relayed is None:
+        raise BenchError("Allocate success without XOR-RELAYED-ADDRESS")
+    return relayed

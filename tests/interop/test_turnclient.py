@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.servers import CREDENTIALS, HOST, Coturn
+from bench.servers import HOST, LOGIN, Coturn
 from stun.address import Address
 from stun.attributes import ALTERNATE_SERVER
 from stun.client.authentication import Login
@@ -54,7 +54,7 @@ def coturn() -> Iterator[Target]:
     require_tool("turnserver")
     with Coturn(None) as server:
         ports = {transport: server.address(transport)[1] for transport in TRANSPORTS}
-        yield Target("coturn", ports, Login(*CREDENTIALS), client_context())
+        yield Target("coturn", ports, Login(LOGIN.username, LOGIN.password), client_context())
 
 
 @pytest.fixture(params=["meshturn", "coturn"])
