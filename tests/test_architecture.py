@@ -42,6 +42,7 @@ ALLOWED = {
         "turnserver.relay",
         "turnserver.core.types",
         "turnserver.errors",
+        "turnserver.faults",
         "turnserver.registry",
         "turnserver.net",
         "turnserver.receiver",
@@ -102,6 +103,7 @@ ALLOWED = {
     ),
     "turnserver.observers": (
         "turnserver.observers",
+        "turnserver.faults",
         "turnserver.core.types",
         "turnserver.core.events",
         "turnserver.signaling.rooms.facts",

@@ -40,6 +40,7 @@ from turnserver.core.server import TurnCore
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport, Now
 from turnserver.engine import Engine
+from turnserver.faults import Faults
 from turnserver.http import HttpServer
 from turnserver.observers.base import Observer, Observers
 from turnserver.observers.log import LogObserver
@@ -119,7 +120,8 @@ class Server:
         self._config = _validated(config)
         self._credentials = credentials
         self._clock = clock
-        self._observers = Observers([LogObserver()])
+        self._faults = Faults(self._monotonic)
+        self._observers = Observers([LogObserver()], self._faults)
         self._revoked = RevokedUsers()
         self._state = _State.NEW
         self._changing = asyncio.Lock()
@@ -222,7 +224,7 @@ class Server:
             rooms=Usage(0, config.signaling.rooms),
         )
         if parts is None or parts.core is None or parts.engine is None:
-            return Snapshot(False, None, 0.0, limits, observer_faults=self._observers.faults)
+            return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
         now, totals, service = self._clock(), parts.core.totals(), parts.service
         return Snapshot(
             running=True,
@@ -239,7 +241,7 @@ class Server:
             datapaths=_datapath_views(parts),
             allocations=tuple(parts.engine.allocations()),
             rooms=() if service is None else tuple(service.hub.rooms()),
-            observer_faults=self._observers.faults,
+            faults=self._faults.counts,
         )
 
     def observe(self, observer: Observer) -> Callable[[], None]:
@@ -283,11 +285,11 @@ class Server:
         settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
         parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom)
         parts.datapath = CountingDatapath(
-            create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
+            create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic), self._faults
         )
-        parts.tcp = CountingStreamRelays(TcpRelays())
+        parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
         tell = [self._observers.tell]
-        parts.engine = Engine(parts.core, parts.datapath, tell, clock=self._clock, tcp=parts.tcp)
+        parts.engine = Engine(parts.core, parts.datapath, tell, clock=self._clock, tcp=parts.tcp, faults=self._faults)
         if config.serves_rooms and self._http is not None:
             self._open_rooms(parts, self._http)
         for transport in parts.transports:

@@ -3,6 +3,7 @@
 Everything here is frozen and stays as it is, however the server goes on. Texts that came from clients are hostile.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stun.address import Address
@@ -76,7 +77,8 @@ class Snapshot:
 
     ``running`` is false before the start and after the stop; then nothing is listened on and nothing is relayed.
     ``started_at`` is Unix time, ``uptime`` in seconds. ``relays`` are the addresses that relays are bound on, and those
-    that clients are told. ``observer_faults`` counts how often an observer has raised.
+    that clients are told. ``faults`` counts the exceptions that nobody foresaw, by the part of the server that
+    they came out of.
     """
 
     running: bool
@@ -88,7 +90,7 @@ class Snapshot:
     datapaths: tuple[DatapathView, ...] = ()
     allocations: tuple[AllocationView, ...] = field(default=(), repr=False)
     rooms: tuple[RoomView, ...] = field(default=(), repr=False)
-    observer_faults: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

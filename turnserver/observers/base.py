@@ -4,21 +4,19 @@ The relay's events are those of `turnserver.core.events`, the rooms' facts those
 Text in both is hostile: it is what clients say about themselves.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
 from turnserver.core.events import Event
 from turnserver.core.types import Counters
+from turnserver.faults import Faults
 from turnserver.signaling.rooms.facts import Fact
 
 __all__ = ["Observer", "Observers", "RoomFact"]
 
 RoomFact: TypeAlias = Fact
 """What has happened in a room, or at its door."""
-
-_logger = logging.getLogger("meshturn.observers")
 
 
 class Observer(Protocol):
@@ -29,20 +27,14 @@ class Observer(Protocol):
 
 
 class Observers:
-    """The observers of one server. A fault of one is its own: the others are told all the same."""
+    """The observers of one server. A fault of one is its own: it is noted, and the others are told all the same."""
 
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+    def __init__(self, observers: Iterable[Observer] = (), faults: Faults | None = None) -> None:
         self._observers: dict[int, Observer] = dict(enumerate(observers))
         self._serial = len(self._observers)
         self._waiting: deque[tuple[Event | RoomFact, Counters | None]] = deque()
         self._telling = False
-        self._faulty: set[int] = set()
-        self._faults = 0
-
-    @property
-    def faults(self) -> int:
-        """How often an observer has raised."""
-        return self._faults
+        self._faults = Faults() if faults is None else faults
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Tell one more from now on; gives a function that ends it. Calling that again does nothing."""
@@ -52,7 +44,6 @@ class Observers:
 
         def remove() -> None:
             self._observers.pop(serial, None)
-            self._faulty.discard(serial)
 
         return remove
 
@@ -69,16 +60,8 @@ class Observers:
             self._telling = False
 
     def _tell_all(self, event: Event | RoomFact, counters: Counters | None) -> None:
-        for serial, observer in tuple(self._observers.items()):
+        for observer in tuple(self._observers.values()):
             try:
                 observer.on_event(event, counters)
-            except Exception:
-                self._failed(serial, observer)
-
-    def _failed(self, serial: int, observer: Observer) -> None:
-        """The first fault of an observer is logged with its cause; of the next, which may come with every packet, their
-        number is what counts."""
-        self._faults += 1
-        if serial not in self._faulty:
-            self._faulty.add(serial)
-            _logger.exception("an observer fails", extra={"fields": {"observer": type(observer).__qualname__}})
+            except Exception as error:
+                self._faults.note("observer", error)

@@ -3,24 +3,23 @@
 Nothing is counted per packet. A relay's own counters are added when it is closed, and read when somebody asks.
 """
 
-import logging
 from collections.abc import Callable
 
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
+from turnserver.faults import Faults
 from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.relay.wrapping import WrappingDatapath, WrappingStreamRelays
 
 __all__ = ["CountingDatapath", "CountingStreamRelays"]
 
-_logger = logging.getLogger("meshturn.relay")
-
 
 class _Ledger:
     """Relays that are open, and the sum of those that are not any more."""
 
-    def __init__(self, counters: Callable[[RelayId], Counters]) -> None:
+    def __init__(self, counters: Callable[[RelayId], Counters], faults: Faults) -> None:
         self._counters = counters
+        self._faults = faults
         self._open: set[RelayId] = set()
         self._closed = Counters()
 
@@ -50,17 +49,17 @@ class _Ledger:
         """The counters of a relay; a datapath that fails to say has carried nothing as far as sums go."""
         try:
             return self._counters(relay)
-        except Exception:
-            _logger.exception("a datapath does not say what it has carried", extra={"fields": {"relay": relay}})
+        except Exception as error:
+            self._faults.note("datapath.counters", error)
             return Counters()
 
 
 class CountingDatapath(WrappingDatapath):
-    """A datapath with its totals."""
+    """A datapath with its totals; ``faults`` are where those of ``inner`` are noted."""
 
-    def __init__(self, inner: Datapath) -> None:
+    def __init__(self, inner: Datapath, faults: Faults) -> None:
         super().__init__(inner)
-        self._ledger = _Ledger(inner.counters)
+        self._ledger = _Ledger(inner.counters, faults)
 
     @property
     def relays(self) -> int:
@@ -90,11 +89,11 @@ class CountingDatapath(WrappingDatapath):
 
 
 class CountingStreamRelays(WrappingStreamRelays):
-    """TCP relays with their totals."""
+    """TCP relays with their totals; ``faults`` are where those of ``inner`` are noted."""
 
-    def __init__(self, inner: StreamRelays) -> None:
+    def __init__(self, inner: StreamRelays, faults: Faults) -> None:
         super().__init__(inner)
-        self._ledger = _Ledger(inner.counters)
+        self._ledger = _Ledger(inner.counters, faults)
 
     @property
     def relays(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
+from turnserver.faults import Faults
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 
 BIND = Address.parse("192.0.2.1", 50000)
@@ -44,14 +45,14 @@ class Inner:
 
 
 @pytest.fixture(params=[CountingDatapath, CountingStreamRelays])
-def counting(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    found: Callable[[Any], Any] = request.param
+def counting(request: pytest.FixtureRequest) -> Callable[[Any, Faults], Any]:
+    found: Callable[[Any, Faults], Any] = request.param
     return found
 
 
-def test_relays_that_are_gone_count(counting: Callable[[Any], Any]) -> None:
-    inner = Inner()
-    datapath = counting(inner)
+def test_relays_that_are_gone_count(counting: Callable[[Any, Faults], Any]) -> None:
+    inner, faults = Inner(), Faults()
+    datapath = counting(inner, faults)
     datapath.open_relay(ONE, BIND)
     datapath.open_relay(TWO, BIND)
     inner.carried[ONE] = Counters(1, 2, 3, 4, 5)
@@ -66,21 +67,22 @@ def test_relays_that_are_gone_count(counting: Callable[[Any], Any]) -> None:
     assert inner.closed == [ONE, ONE, RelayId(9), "all"]
 
 
-def test_one_that_could_not_be_opened_is_none(counting: Callable[[Any], Any]) -> None:
-    datapath = counting(Inner())
+def test_one_that_could_not_be_opened_is_none(counting: Callable[[Any, Faults], Any]) -> None:
+    datapath = counting(Inner(), Faults())
     with pytest.raises(DatapathError):
         datapath.open_relay(ONE, Address.parse("192.0.2.1", 1))
     assert datapath.relays == 0
 
 
-def test_counters_that_cannot_be_read_keep_nothing_open(counting: Callable[[Any], Any]) -> None:
+def test_counters_that_cannot_be_read_keep_nothing_open(counting: Callable[[Any, Faults], Any]) -> None:
     """Such a relay counts for nothing, and is closed all the same."""
-    inner = Inner()
-    datapath = counting(inner)
+    inner, faults = Inner(), Faults()
+    datapath = counting(inner, faults)
     for relay in (ONE, TWO):
         datapath.open_relay(relay, BIND)
     inner.broken = True
     assert datapath.totals == Counters()
+    assert faults.counts == {"datapath.counters": 2}
     datapath.close_relay(ONE)
     datapath.close()
     assert inner.closed == [ONE, "all"]
