@@ -66,6 +66,7 @@ ALLOWED = {
         "turnserver.config",
         "turnserver.core.types",
         "turnserver.errors",
+        "turnserver.observers.registry",
         "turnserver.registry",
         "turnserver.relay.registry",
         "turnserver.transports.registry",

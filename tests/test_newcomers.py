@@ -21,7 +21,7 @@ from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.base import Datapath
 from turnserver.relay.registry import DATAPATHS, DatapathKind, create_datapath
 from turnserver.relay.wrapping import WrappingDatapath
-from turnserver.server import Server
+from turnserver.server import Reload, Server
 from turnserver.transports.base import ListenerContext, ListenerSection
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 from turnserver.transports.udp import UdpTransport
@@ -151,11 +151,18 @@ class Ledger:
 
 
 async def test_an_observer(registered: ExitStack) -> None:
-    """Handed to a server, it is told; registered, it has a name."""
-    ledger = Ledger()
+    """Handed to a server it is told; registered it can be configured, and comes and goes with the configuration."""
+    handed = Ledger()
     registered.callback(OBSERVERS.add("ledger", Ledger))
-    assert isinstance(OBSERVERS["ledger"](), Ledger)
-    async with Server(OPTIONS, observers=[ledger]) as server:
-        for _ in range(2):
-            await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
-    assert (ledger.open, ledger.carried) == (set(), {"alice": 20})
+    named = {**OPTIONS, "observers": ["log", "ledger"]}
+    async with Server(OPTIONS, observers=[handed]) as server:
+        address = server.snapshot().listening[0][1]
+        await asyncio.to_thread(relay_something, address)
+        assert await server.reload(named) == Reload(taken=("observers",))
+        ledger = server.observers["ledger"]
+        assert isinstance(ledger, Ledger)
+        await asyncio.to_thread(relay_something, address)
+        await server.reload(OPTIONS)
+        await asyncio.to_thread(relay_something, address)
+    assert (handed.open, handed.carried) == (set(), {"alice": 30})
+    assert (ledger.open, ledger.carried) == (set(), {"alice": 10})

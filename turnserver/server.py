@@ -43,7 +43,7 @@ from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.http import HttpServer
 from turnserver.observers.base import Observer, Observers
-from turnserver.observers.log import LogObserver
+from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
@@ -103,8 +103,8 @@ class Server:
 
     ``config`` is a `Config`, or a mapping that is validated as a configuration file would be (every error at once, as
     `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` are told of
-    everything that happens, after the log. ``credentials`` are asked who may relay, instead of what ``auth`` in the
-    configuration says. ``clock`` gives both clocks.
+    everything that happens, after those that the configuration names. ``credentials`` are asked who may relay, instead
+    of what ``auth`` in the configuration says. ``clock`` gives both clocks.
 
     A server is started once. A failed start leaves nothing open and may be tried again.
     """
@@ -121,7 +121,9 @@ class Server:
         self._credentials = credentials
         self._clock = clock
         self._faults = Faults(self._monotonic)
-        self._observers = Observers([LogObserver()], self._faults)
+        self._observers = Observers(faults=self._faults)
+        self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
+        self._use_observers(self._config.observers)
         self._revoked = RevokedUsers()
         self._state = _State.NEW
         self._changing = asyncio.Lock()
@@ -150,6 +152,11 @@ class Server:
     def http(self) -> HttpServer | None:
         """The application on the shared ports, None if there are none; routes are mounted there before the start."""
         return self._http
+
+    @property
+    def observers(self) -> Mapping[str, Observer]:
+        """The observers that the configuration names."""
+        return {name: observer for name, (observer, _) in self._named.items()}
 
     @property
     def transports(self) -> tuple[Transport, ...]:
@@ -321,6 +328,10 @@ class Server:
         """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
         keys = None if parts.service is None else token_keys(config)
         addresses = [transport.address for transport in parts.transports]
+        parts.limiter.limits = config.limits
+        for transport in parts.transports:
+            transport.use(config.limits)
+        self._use_observers(config.observers)
         if parts.engine is not None:
             parts.engine.replace_policy(peer_policy(config, parts.relays, addresses))
             parts.engine.replace_credentials(self._source(config))
@@ -329,6 +340,16 @@ class Server:
             rotate = before.auth != config.auth or before.signaling != config.signaling
             parts.service.replace(keys.admit, ice.mint, config.signaling.origins, rotate=rotate)
             parts.api.options = api_options(config, keys, ice)
+
+    def _use_observers(self, names: Sequence[str]) -> None:
+        """Have those told that the configuration names; who is told already stays."""
+        for name in set(self._named) - set(names):
+            _, remove = self._named.pop(name)
+            remove()
+        for name in names:
+            if name not in self._named:
+                observer = OBSERVERS[name]()
+                self._named[name] = observer, self._observers.add(observer)
 
     def _source(self, config: Config) -> CredentialStore:
         """Who says which credentials there are, without those of users that have been revoked."""

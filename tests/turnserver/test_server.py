@@ -418,6 +418,44 @@ async def test_observers_hear_of_relays_and_rooms() -> None:
     assert [recorded.event.room for recorded in first.events if isinstance(recorded.event, RoomOpened)] == ["x", "y"]
 
 
+async def test_observers_that_the_configuration_names() -> None:
+    """The log unless it says otherwise; one that keeps what it was told is to be had by its name."""
+    assert list(Server().observers) == ["log"]
+    options = {**ROOMS, "observers": ["recorder"]}
+    async with Server(options) as server:
+        recorder = server.observers["recorder"]
+        assert isinstance(recorder, Recorder)
+        async with Participant(f"{url_of(server)}/v1/ws") as client:
+            await client.join("x")
+        await server.reload({**options, "observers": ["recorder", "log"]})
+        assert server.observers["recorder"] is recorder
+    assert RoomOpened("x") in [recorded.event for recorded in recorder.events]
+    with pytest.raises(ConfigError):
+        Server({"observers": ["log", "log"]})
+
+
+async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
+    """For who comes then; who is there stays."""
+    options = {"listeners": [{"transport": "tcp", "address": "127.0.0.1", "port": 0}]}
+    async with Server(options) as server:
+        _, address = server.snapshot().listening[0]
+        where = address.host, address.port
+        _, first = await asyncio.open_connection(*where)
+        await binding_over(where)
+        limits = {"connections": 1, "idle_timeout": 7}
+        assert (await server.reload({**options, "limits": limits})).taken == (
+            "limits.connections",
+            "limits.idle_timeout",
+        )
+        reader, second = await asyncio.open_connection(*where)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        async with asyncio.timeout(10):
+            while server.snapshot().limits.connections != Usage(1, 1):
+                await asyncio.sleep(0)
+        first.close()
+        second.close()
+
+
 async def test_rooms_are_in_the_snapshot() -> None:
     async with Server(ROOMS) as server, Participant(f"{url_of(server)}/v1/ws") as client:
         await client.join("x")

@@ -6,7 +6,7 @@ and a test holds ``conf/meshturn.yml`` against it.
 
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -49,6 +49,7 @@ from turnserver.config.values import (
     kind_of,
 )
 from turnserver.core.types import ClientTransport
+from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 
@@ -66,6 +67,8 @@ __all__ = [
     "TlsConfig",
 ]
 
+T = TypeVar("T")
+
 Tos = Literal["copy", "clear"]
 Hash = Literal["sha1", "sha256"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -76,6 +79,9 @@ MAX_LISTENERS = 64
 
 MAX_CERTIFICATES = 16
 """Only one of each kind of key can be served, and there are fewer kinds than that."""
+
+MAX_OBSERVERS = 16
+"""More than there are."""
 
 MAX_ITEMS = 10_000
 """The longest list or mapping; networks are searched one by one, so thousands are already too many."""
@@ -209,11 +215,11 @@ def _one_per_family(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     return endpoints
 
 
-def _distinct(addresses: tuple[IpAddress, ...]) -> tuple[IpAddress, ...]:
-    for index, address in enumerate(addresses):
-        if address in addresses[:index]:
-            refuse(f"{address} again", "each address once", (index,))
-    return addresses
+def _distinct(items: tuple[T, ...]) -> tuple[T, ...]:
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            refuse(f"{item} again", "each one once", (index,))
+    return items
 
 
 class CertificateConfig(Section):
@@ -444,35 +450,35 @@ class LimitsConfig(Section):
         description="Credential look-ups under way at once, where credentials are kept elsewhere; beyond it, 500.",
     )
 
-    connections: Annotated[int, integer(1, 1_000_000)] = Field(
+    connections: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=10_000,
         description="Connections (TCP and TLS) held at once, by all listeners together. Each takes a file descriptor "
         "and a few kilobytes, with TLS some tens; more are closed as soon as they come.",
     )
-    connections_per_address: Annotated[int, integer(1, 1_000_000)] = Field(
+    connections_per_address: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=200,
         description="Of these, the connections of one client: an IPv4 address, or an IPv6 /64. An office or a mobile "
         "network may share one IPv4 address; more are closed as soon as they come.",
     )
-    handshake_timeout: Annotated[int, duration(1, 300)] = Field(
+    handshake_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
         description="Seconds that a connection has for its PROXY header and its TLS handshake.",
     )
-    first_message_timeout: Annotated[int, duration(1, 300)] = Field(
+    first_message_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
         description="Seconds that it then has for its first whole message. Who only connects does not stay.",
     )
-    idle_timeout: Annotated[int, duration(5, 86400)] = Field(
+    idle_timeout: Annotated[int, duration(5, 86400), LIVE] = Field(
         default=60,
         description="Seconds after which a connection that is silent and has no allocation is closed.",
     )
-    send_queue: Annotated[int, integer(65_540, 2**26, "bytes")] = Field(
+    send_queue: Annotated[int, integer(65_540, 2**26, "bytes"), LIVE] = Field(
         default=262_144,
         description="Bytes kept for a connection whose client does not read as fast as its peers send. When they are "
         "full the newest relayed data is dropped, as UDP would; answers to requests never are. More is latency, not "
         "quality. The least is one message of the largest size.",
     )
-    stall_timeout: Annotated[int, duration(1, 3600)] = Field(
+    stall_timeout: Annotated[int, duration(1, 3600), LIVE] = Field(
         default=30,
         description="Seconds after which a connection is closed when something waits for it and nothing leaves.",
     )
@@ -539,6 +545,14 @@ class Config(Section):
     signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
+    observers: Annotated[
+        tuple[Annotated[str, Named(OBSERVERS)], ...], AfterValidator(_distinct), Sized(MAX_OBSERVERS), LIVE
+    ] = Field(
+        default=("log",),
+        description="Who is told of everything that happens to relays and rooms: `log` writes it to the log; "
+        "`recorder` keeps the last 1,000 events in memory, for programs that a server is part of. Without `log` the "
+        "log has the server's own affairs only.",
+    )
 
     @property
     def has_streams(self) -> bool:

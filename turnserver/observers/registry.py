@@ -1,27 +1,29 @@
 """The observers by name."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from turnserver.observers.base import Observer
 from turnserver.registry import Registry
+
+if TYPE_CHECKING:
+    from turnserver.observers.base import Observer
 
 __all__ = ["OBSERVERS"]
 
 
-def _log() -> Observer:
+def _log() -> "Observer":
     from turnserver.observers.log import LogObserver  # noqa: PLC0415  loaded when it is used
 
     return LogObserver()
 
 
-def _recorder() -> Observer:
+def _recorder() -> "Observer":
     from turnserver.observers.recorder import Recorder  # noqa: PLC0415
 
     return Recorder()
 
 
-OBSERVERS: Final[Registry[Callable[[], Observer]]] = Registry("observer")
+OBSERVERS: Final[Registry["Callable[[], Observer]"]] = Registry("observer")
 """What makes each of them. ``recorder`` keeps the last events in memory."""
 
 OBSERVERS.add("log", _log)
