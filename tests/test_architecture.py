@@ -73,7 +73,12 @@ ALLOWED = {
         "auth",
         "stun",
     ),
-    "turnserver.signaling.protocol": ("turnserver.signaling.protocol", "turnserver.errors", "stun"),
+    "turnserver.signaling.protocol": (
+        "turnserver.signaling.protocol",
+        "turnserver.errors",
+        "turnserver.registry",
+        "stun",
+    ),
     "turnserver.signaling.truth": (
         "turnserver.signaling.truth",
         "turnserver.signaling.protocol",
@@ -324,6 +329,55 @@ def test_every_module_has_a_test_file() -> None:
 def test_no_module_turns_the_type_checker_off() -> None:
     for path in MODULES:
         assert not re.search(r"#\s*mypy:|type:\s*ignore\s*$", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+LIFECYCLE = ROOT / "turnserver" / "signaling" / "rooms" / "lifecycle.py"
+
+LIFE_TABLES = frozenset(
+    {"connections", "sockets", "sessions", "peers", "held", "rooms", "leaving", "members", "waiting"}
+)
+"""Tables of the hub: what is put into them begins, and what is taken out of them ends."""
+
+LIFE_FIELDS = frozenset({"connection", "session", "room", "waits_for", "closing", "farewell"})
+"""What says in which state a socket, a session or a seat is."""
+
+LIFE_CALLS = frozenset({"Close", "Revoke", "Goodbye", "seat", "unseat"})
+"""What is said and done at an end: the commands to the edge, the last frame, and a room's own two operations."""
+
+
+def life_and_death(tree: ast.AST) -> Iterator[str]:
+    """Every place in a module that begins or ends a socket, a session or a seat, outside of constructors."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            if isinstance(node.value, ast.Attribute) and node.value.attr in LIFE_TABLES:
+                yield f"{node.lineno}: changes {node.value.attr}"
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            if node.attr in LIFE_FIELDS | LIFE_TABLES:
+                yield f"{node.lineno}: sets {node.attr}"
+        elif isinstance(node, ast.Call):
+            called = node.func
+            name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+            if name in LIFE_CALLS:
+                yield f"{node.lineno}: calls {name}"
+            table = called.value if isinstance(called, ast.Attribute) else None
+            if isinstance(table, ast.Attribute) and table.attr in LIFE_TABLES:
+                if name in {"pop", "popitem", "clear", "setdefault", "update"}:
+                    yield f"{node.lineno}: changes {table.attr}"
+
+
+def test_nothing_but_the_lifecycle_ends_a_socket_a_session_or_a_seat() -> None:
+    """`turnserver/signaling/rooms/lifecycle.py` has the theory; ``room.py`` its two operations, which only it calls."""
+    found = {}
+    for path in MODULES:
+        if within(name_of(path), ("turnserver.signaling.rooms", "turnserver.signaling.edge.service")):
+            found[path] = set(life_and_death(ast.parse(path.read_text(encoding="utf-8"))))
+    assert len(found.pop(LIFECYCLE)) > 30, "it looks for what is there"
+    room = found.pop(LIFECYCLE.with_name("room.py"))
+    assert {place.partition(": ")[2] for place in room} == {"changes members"}
+    assert {str(path.relative_to(ROOT)): places for path, places in found.items() if places} == {}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -6,12 +6,14 @@ Each example stands here as its file would, and is then used through the front d
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from stun.address import Address
 from tests.support.peer import UdpPeer
+from tests.support.signal_hub import World
+from tests.support.signal_schema import is_valid
 from tests.support.turn_client import ChannelMessage, TurnClient
 from turnserver.config import json_schema, load_mapping, reference
 from turnserver.core.events import AllocationEnded, AllocationOpened
@@ -22,6 +24,9 @@ from turnserver.relay.base import Datapath
 from turnserver.relay.registry import DATAPATHS, DatapathKind, create_datapath
 from turnserver.relay.wrapping import WrappingDatapath
 from turnserver.server import Reload, Server
+from turnserver.signaling.protocol.base import CLIENT, SERVER, FromPeer, Rate, Relayed, message
+from turnserver.signaling.protocol.fields import Word
+from turnserver.signaling.protocol.schema import json_schema as signal_schema
 from turnserver.transports.base import ListenerContext, ListenerSection
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 from turnserver.transports.udp import UdpTransport
@@ -166,3 +171,69 @@ async def test_an_observer(registered: ExitStack) -> None:
         await asyncio.to_thread(relay_something, address)
     assert (handed.open, handed.carried) == (set(), {"alice": 30})
     assert (ledger.open, ledger.carried) == (set(), {"alice": 10})
+
+
+# A message type of signal.v1
+
+
+class TestMessageType:
+    """A message type is one class for each direction, in ``turnserver/signaling/protocol/`` and nowhere else."""
+
+    @pytest.fixture(autouse=True)
+    def wave(self) -> Iterator[None]:
+        """What a newcomer would write into `server_messages` and `client_messages`."""
+
+        @message
+        class PeerWave(FromPeer):
+            """Somebody waves."""
+
+            t: Literal["wave"] = "wave"
+            hand: Word
+
+        @message
+        class Wave(Relayed):
+            """Wave to somebody, or to all."""
+
+            rate = Rate.BYTES
+            becomes = PeerWave
+            needs = "message"
+
+            t: Literal["wave"] = "wave"
+            hand: Word = "right"
+
+        yield
+        CLIENT.remove(Wave)
+        SERVER.remove(PeerWave)
+
+    def test_it_is_in_the_schema_and_its_fields_are_checked(self) -> None:
+        definitions = signal_schema()["$defs"]
+        assert {"$ref": "#/$defs/Wave"} in definitions["client"]["oneOf"]
+        assert definitions["PeerWave"]["description"] == "Somebody waves."
+        assert is_valid("client", {"t": "wave", "n": 1, "hand": "left"})
+        assert not is_valid("client", {"t": "wave", "n": 1, "hand": 3})
+
+    def test_it_is_relayed_to_one_or_to_all_and_to_nobody_else(self) -> None:
+        world = World()
+        ann, bob, cem = world.enter("ann", "bob", "cem")
+        dan = world.enter("dan", room="green")[0]
+        assert ann.ask("wave", to=bob.id)["t"] == "ok"
+        ann.say("wave", hand="left")
+        heard = [{name: frame[name] for name in ("t", "from", "hand")} for frame in bob.drain()]
+        assert heard == [{"t": "wave", "from": ann.id, "hand": hand} for hand in ("right", "left")]
+        assert (cem.types(), ann.types(), dan.types()) == (["wave"], [], [])
+
+    def test_it_is_counted_and_survives_the_loss_of_a_socket(self) -> None:
+        world = World()
+        ann, bob = world.enter("ann", "bob")
+        bob.cut()
+        ann.say("wave", hand="left")
+        ann.say("wave", n=ann.n, hand="left")
+        bob.open()
+        bob.resume()
+        assert bob.types() == ["welcome", "wave"]
+
+    def test_its_size_counts_against_the_rate_and_its_token_must_allow_it(self) -> None:
+        world = World(relay_rate=10, relay_burst=100, grants={"mute": {"caps": frozenset({"publish"})}})
+        ann, mute = world.enter("ann")[0], world.enter("mute", token="mute")[0]
+        assert mute.ask("wave")["code"] == "forbidden"
+        assert [ann.ask("wave")["t"] for _ in range(5)] == ["ok", "ok", "ok", "error", "error"]

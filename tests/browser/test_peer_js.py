@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.signal_lab import LabPage, SignalLab
-from turnserver.signaling.protocol.messages import IceServer
+from turnserver.signaling.protocol.fields import IceServer
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
 from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
 from tests.support.signal_lab import LabPage, SignalLab, lab_page
-from turnserver.signaling.protocol.messages import IceServer
+from turnserver.signaling.protocol.fields import IceServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.support.signal_hub import World
+from tests.support.signal_hub import World, kept
 from tests.support.signal_party import Party, settle
 
 __all__ = ["Calls"]
@@ -204,7 +204,7 @@ class Calls(RuleBasedStateMachine):
             return
         state = self.world.hub._state
         for session in state.sessions.values():
-            assert session.outbox.kept_bytes <= 3 * QUEUE + 4_096
+            assert kept(session.outbox)[1] <= 3 * QUEUE + 4_096
             assert session.outbox.acked <= session.outbox.seq
 
     @invariant()
@@ -222,9 +222,9 @@ class Calls(RuleBasedStateMachine):
             for a, b in room.lines:
                 assert {a, b} <= set(room.members)
         for session in state.sessions.values():
-            assert session.ended is not None or state.peers[session.peer_id] is session
+            assert session.farewell is not None or state.peers[session.peer_id] is session
             assert session.room is None or session.peer_id in state.rooms[session.room].members
-            assert (session.connection is None) == (("gap", session.sid) in state.timers)
+            assert (session.connection is None) == (("gap", session.sid) in state.deadlines)
         assert sum(state.sockets.values()) == len(state.connections)
         assert sum(state.held.values()) == len(state.peers)
 

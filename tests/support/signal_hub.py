@@ -7,18 +7,23 @@ from typing import Any
 
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import Now
+from turnserver.signaling.protocol.base import CLIENT, Counted
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.hub import Hub
+from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.settings import Grant, HubSettings
 from turnserver.signaling.truth.relays import NoRelays, PairPath
 
-__all__ = ["COUNTED", "Client", "ScriptedRelays", "World", "entropy", "mint"]
-
-COUNTED = frozenset({"desc", "cand", "reset", "restart", "update", "mod", "msg"})
+__all__ = ["Client", "ScriptedRelays", "World", "counts", "entropy", "kept", "mint"]
 
 WALL = 1_700_000_000.0
+
+
+def counts(t: str) -> bool:
+    """Whether messages of a type have a number."""
+    return t in CLIENT and issubclass(CLIENT[t], Counted)
 
 
 def entropy() -> Any:
@@ -31,6 +36,11 @@ def entropy() -> Any:
         return (drawn.to_bytes(3, "big") * length)[-length:] if length < 3 else drawn.to_bytes(length, "big")[::-1]
 
     return draw
+
+
+def kept(outbox: Outbox) -> tuple[int, int]:
+    """Frames, and bytes, of what waits for a client and of what may have to be sent to it again."""
+    return len(outbox) + len(outbox._sent), outbox.waiting_bytes + sum(entry.size for entry in outbox._sent)
 
 
 def mint(user_id: str, wall: float, host: str) -> Ice:
@@ -232,7 +242,7 @@ class Client:
     def say(self, t: str, **fields: Any) -> None:
         """Send a frame; ``n`` counts by itself where it counts."""
         frame: dict[str, Any] = {"t": t, **fields}
-        if t in COUNTED and "n" not in frame:
+        if counts(t) and "n" not in frame:
             self.n += 1
             frame["n"] = self.n
         validate_client(frame)

@@ -22,7 +22,7 @@ from turnserver.core.types import AllocationView
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.settings import Grant, HubSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.signal_scenarios import FOLDER, SCENARIOS, record, replay
 from tests.support.signal_schema import is_valid
-from turnserver.signaling.protocol.messages import CLIENT, SERVER
+from turnserver.signaling.protocol.base import CLIENT, SERVER
 
 __all__: list[str] = []
 

@@ -20,7 +20,7 @@ from turnserver.core.events import Event
 from turnserver.core.types import AllocationView, Counters, Now
 from turnserver.signaling.edge.pages import Pages
 from turnserver.signaling.edge.websocket import Edge
-from turnserver.signaling.protocol.messages import Ice
+from turnserver.signaling.protocol.fields import Ice
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     Close,

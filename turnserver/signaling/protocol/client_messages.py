@@ -1,15 +1,15 @@
-"""What clients say: one frozen dataclass per type. `turnserver.signaling.protocol.messages` is where to import from."""
+"""What clients say: one class per type. `turnserver.signaling.protocol.base` says what follows from a class."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from turnserver.signaling.protocol.base import ClientMessage, Counted, FromPeer, Rate, Relayed, message
 from turnserver.signaling.protocol.fields import (
     Candidate,
     CandidateTypes,
     ClientInfo,
-    Counter,
     Data,
     Description,
     IceError,
@@ -17,19 +17,29 @@ from turnserver.signaling.protocol.fields import (
     Meta,
     Name,
     Number,
-    RequestId,
+    PeerId,
     Resume,
     RoomId,
     SomeId,
     Text,
     Word,
 )
+from turnserver.signaling.protocol.server_messages import (
+    DiagVerdict,
+    HelloOk,
+    IceUpdate,
+    Joined,
+    PeerCand,
+    PeerDesc,
+    PeerMsg,
+    PeerReset,
+    Pong,
+    RoomInfo,
+)
 
 __all__ = [
     "Bye",
     "Cand",
-    "ClientMessage",
-    "Counted",
     "Desc",
     "Diag",
     "Hello",
@@ -51,23 +61,11 @@ _Features = Annotated[tuple[Word, ...], Field(max_length=32)]
 _Candidates = Annotated[tuple[Candidate | None, ...], Field(max_length=64)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    t: str = ""  # first on the wire, whatever follows
-    id: RequestId | None = None
-    ack: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted(_Said):
-    """What is handled exactly once: `n` goes up by one with every such message of a session."""
-
-    n: Counter
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(_Said):
+@message
+class Hello(ClientMessage):
     """The first message on a socket: a new session, or (with `resume`) an old one."""
+
+    answer = HelloOk
 
     t: Literal["hello"] = "hello"
     v: Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -77,32 +75,38 @@ class Hello(_Said):
     resume: Resume | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping(_Said):
+@message
+class Ping(ClientMessage):
     """Are you there? And a way to acknowledge when there is nothing else to say."""
+
+    answer = Pong
 
     t: Literal["ping"] = "ping"
     ts: Number | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bye(_Said):
+@message
+class Bye(ClientMessage):
     """End the session now."""
 
     t: Literal["bye"] = "bye"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peek(_Said):
+@message
+class Peek(ClientMessage):
     """How many are in that room?"""
+
+    answer = RoomInfo
 
     t: Literal["peek"] = "peek"
     room: RoomId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Join(_Said):
+@message
+class Join(ClientMessage):
     """Enter a room. For the room one is in already: a fresh snapshot."""
+
+    answer = Joined
 
     t: Literal["join"] = "join"
     room: RoomId
@@ -112,14 +116,14 @@ class Join(_Said):
     mode: Word = "mesh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leave(_Said):
+@message
+class Leave(ClientMessage):
     """Go out of the room; the session goes on."""
 
     t: Literal["leave"] = "leave"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@message
 class Update(Counted):
     """Change how the others see you; what is absent stays."""
 
@@ -129,9 +133,12 @@ class Update(Counted):
     media: Media | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desc(Counted):
+@message
+class Desc(Relayed):
     """A session description for one peer."""
+
+    rate = Rate.DEBT
+    becomes = PeerDesc
 
     t: Literal["desc"] = "desc"
     to: SomeId
@@ -140,10 +147,18 @@ class Desc(Counted):
     desc: Description
     restart: bool | None = None
 
+    def relayed(self, sender: PeerId, receiver: PeerId | None) -> FromPeer:
+        """`Relayed.relayed`; a restart that is none is left out."""
+        found = replace(self, restart=self.restart or None)
+        return Relayed.relayed(found, sender, receiver)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cand(Counted):
+
+@message
+class Cand(Relayed):
     """ICE candidates for one peer; null is the end of them."""
+
+    rate = Rate.BYTES
+    becomes = PeerCand
 
     t: Literal["cand"] = "cand"
     to: SomeId
@@ -152,9 +167,11 @@ class Cand(Counted):
     list: _Candidates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reset(Counted):
+@message
+class Reset(Relayed):
     """ "I rebuilt my connection: drop yours"."""
+
+    becomes = PeerReset
 
     t: Literal["reset"] = "reset"
     to: SomeId
@@ -162,25 +179,29 @@ class Reset(Counted):
     why: Word = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IceGet(_Said):
+@message
+class IceGet(ClientMessage):
     """Fresh ICE servers, please."""
+
+    answer = IceUpdate
 
     t: Literal["ice_get"] = "ice_get"
     why: Word = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@message
 class Restart(Counted):
     """Fresh ICE servers to both of us, then tell that peer that I restart ICE."""
+
+    answer = IceUpdate
 
     t: Literal["restart"] = "restart"
     to: SomeId
     why: Word = "user"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stat(_Said):
+@message
+class Stat(ClientMessage):
     """How the connection with one peer does, as the client measures it."""
 
     t: Literal["stat"] = "stat"
@@ -195,9 +216,11 @@ class Stat(_Said):
     w: Number | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diag(_Said):
+@message
+class Diag(ClientMessage):
     """Why does this connection fail? Here is what I see."""
+
+    answer = DiagVerdict
 
     t: Literal["diag"] = "diag"
     to: SomeId
@@ -206,7 +229,7 @@ class Diag(_Said):
     errors: Annotated[tuple[IceError, ...], Field(max_length=64)] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@message
 class Mod(Counted):
     """A host's word."""
 
@@ -217,39 +240,22 @@ class Mod(Counted):
     reason: Text = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Msg(Counted):
+@message
+class Msg(Relayed):
     """Anything, to one peer or to all."""
+
+    rate = Rate.BYTES
+    becomes = PeerMsg
+    needs = "message"
 
     t: Literal["msg"] = "msg"
     to: SomeId | None = None
     data: Data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeReady(_Said):
+@message
+class ModeReady(ClientMessage):
     """Reserved for rooms that change their mode; there is only the mesh."""
 
     t: Literal["mode_ready"] = "mode_ready"
     epoch: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
-
-
-ClientMessage: TypeAlias = (
-    Hello
-    | Ping
-    | Bye
-    | Peek
-    | Join
-    | Leave
-    | Update
-    | Desc
-    | Cand
-    | Reset
-    | IceGet
-    | Restart
-    | Stat
-    | Diag
-    | Mod
-    | Msg
-    | ModeReady
-)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from meshturn.root import MeshturnError
 
-__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "ErrorCode", "Refusal"]
+__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "ErrorCode", "Reconnect", "Refusal", "reconnect_of"]
 
 CLOSE_NORMAL: Final = 1000
 """The close code of a session that ended because its client said so (RFC 6455 §7.4.1)."""
@@ -73,6 +73,28 @@ CLOSE_CODES: Final[Mapping[ErrorCode, int]] = MappingProxyType(
     }
 )
 """WebSocket close codes, for the codes that can end a connection."""
+
+
+Reconnect: TypeAlias = Literal["resume", "fresh", "never"]
+"""What a client does after a goodbye: go on with its session, begin another one, or nothing."""
+
+_RECONNECT: Final[dict[ErrorCode, Reconnect]] = {
+    ErrorCode.SLOW_CONSUMER: "resume",
+    ErrorCode.DRAINING: "resume",
+    ErrorCode.INTERNAL: "resume",
+    ErrorCode.RATE_LIMITED: "resume",
+    ErrorCode.IDLE: "fresh",
+    ErrorCode.SERVER_FULL: "fresh",
+    ErrorCode.BAD_JSON: "fresh",
+    ErrorCode.BAD_MESSAGE: "fresh",
+    ErrorCode.UNKNOWN_TYPE: "fresh",
+    ErrorCode.TOO_LARGE: "fresh",
+}
+
+
+def reconnect_of(code: ErrorCode) -> Reconnect:
+    """What a client does after a goodbye with that code, unless it says otherwise."""
+    return _RECONNECT.get(code, "never")
 
 
 class Refusal(MeshturnError):

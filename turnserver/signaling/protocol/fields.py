@@ -18,6 +18,7 @@ __all__ = [
     "MAX_SDP",
     "Candidate",
     "CandidateTypes",
+    "Cap",
     "Caps",
     "ClientInfo",
     "Counter",
@@ -112,7 +113,8 @@ Data = Annotated[
 ]
 _Flag = Annotated[int, Field(ge=0, le=1)]
 Role = Literal["host", "member"]
-Caps = Annotated[tuple[Literal["publish", "screen", "message"], ...], Field(max_length=3)]
+Cap = Literal["publish", "screen", "message"]
+Caps = Annotated[tuple[Cap, ...], Field(max_length=3)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,30 @@
-"""JSON Schema of ``signal.v1``, generated from the message classes: served at ``/v1/schema.json``.
+"""JSON Schema of ``signal.v1``, generated from the message types: served at ``/v1/schema.json``.
 
 It is true where it matters: what `parse` accepts is valid, and what `encode` writes is valid. The other way round it is
 a little wider: the limits on bytes of free-form values and of a whole frame are in words only.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from turnserver.signaling.protocol.messages import client_adapter, server_adapter
+from turnserver.signaling.protocol import client_messages, server_messages
+from turnserver.signaling.protocol.base import CLIENT, SERVER
 
 __all__ = ["DIALECT", "json_schema"]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-@cache
-def _generated() -> dict[str, Any]:
-    sides = {"client": client_adapter(), "server": server_adapter()}
+_KNOWN: Final = (client_messages, server_messages)
+"""Their message types are entered when they are imported."""
+
+
+@lru_cache(maxsize=1)
+def _generated(client: TypeAdapter[Any], server: TypeAdapter[Any]) -> dict[str, Any]:
+    sides = {"client": client, "server": server}
     mode: JsonSchemaMode = "validation"
     inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (name, mode, adapter) for name, adapter in sides.items()
@@ -51,5 +56,5 @@ def json_schema() -> dict[str, Any]:
         "title": "signal.v1",
         "description": "The frames of meshturn's signaling. Unknown fields are ignored.",
         "anyOf": [{"$ref": "#/$defs/client"}, {"$ref": "#/$defs/server"}],
-        "$defs": dict(_generated()),
+        "$defs": dict(_generated(CLIENT.adapter, SERVER.adapter)),
     }

@@ -1,14 +1,14 @@
-"""What the server says: one frozen dataclass per type. Import them from `turnserver.signaling.protocol.messages`."""
+"""What the server says: one class per type. `turnserver.signaling.protocol.base` says what follows from a class."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from dataclasses import field
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from turnserver.signaling.protocol.base import Answer, Delivery, FromPeer, News, NumberedAnswer, ServerMessage, message
 from turnserver.signaling.protocol.errors import ErrorCode
 from turnserver.signaling.protocol.fields import (
     Candidate,
-    Counter,
     Data,
     Description,
     ErrorDetail,
@@ -23,7 +23,6 @@ from turnserver.signaling.protocol.fields import (
     PathEntry,
     Peer,
     PeerId,
-    RequestId,
     RoomId,
     RoomState,
     SomeId,
@@ -56,31 +55,16 @@ __all__ = [
     "Pong",
     "RoomInfo",
     "RoomUpdate",
-    "ServerMessage",
     "Sync",
     "Welcome",
 ]
 
 _Features = Annotated[tuple[Word, ...], Field(max_length=32)]
 _Candidates = Annotated[tuple[Candidate | None, ...], Field(max_length=64)]
-_From = Annotated[PeerId, Field(alias="from")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    t: str = ""  # first on the wire, whatever follows
-    re: RequestId | None = None
-    seq: Counter | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _News:
-    t: str = ""
-    seq: Counter | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome:
+@message
+class Welcome(ServerMessage):
     """The first frame on a socket, whose name is `cid`; times in milliseconds."""
 
     t: Literal["welcome"] = "welcome"
@@ -93,12 +77,11 @@ class Welcome:
     cid: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelloOk:
+@message
+class HelloOk(Answer):
     """The session: new or resumed, what the server has of the client's (`n`), and the room it is in."""
 
     t: Literal["hello_ok"] = "hello_ok"
-    re: RequestId | None = None
     v: int
     sid: Word
     key: Annotated[str, StringConstraints(max_length=64)] = field(repr=False)
@@ -109,18 +92,17 @@ class HelloOk:
     room: RoomId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pong:
+@message
+class Pong(Answer):
     """The answer to `ping`: its `ts`, and the server's clock (Unix time in milliseconds)."""
 
     t: Literal["pong"] = "pong"
-    re: RequestId | None = None
     ts: Number | None = None
     now: Millis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goodbye:
+@message
+class Goodbye(ServerMessage):
     """The last frame on the socket `cid`; `after` is how long to wait, in milliseconds."""
 
     t: Literal["goodbye"] = "goodbye"
@@ -131,8 +113,8 @@ class Goodbye:
     after: Millis = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Error(_Answer):
+@message
+class Error(NumberedAnswer):
     """No, and why; `retry` in milliseconds."""
 
     t: Literal["error"] = "error"
@@ -142,19 +124,18 @@ class Error(_Answer):
     d: ErrorDetail | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ok(_Answer):
+@message
+class Ok(NumberedAnswer):
     """Done: the answer to a request that has no answer of its own."""
 
     t: Literal["ok"] = "ok"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomInfo:
+@message
+class RoomInfo(Answer):
     """The answer to `peek`."""
 
     t: Literal["room_info"] = "room_info"
-    re: RequestId | None = None
     exists: bool
     count: int
     max: int
@@ -163,9 +144,11 @@ class RoomInfo:
     mode: Literal["mesh"] = "mesh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joined(_Answer):
+@message
+class Joined(NumberedAnswer):
     """You are in: everything there is to know, as of the server's `at`. Numbered: a resume brings it again."""
+
+    delivery = Delivery.NEWS
 
     t: Literal["joined"] = "joined"
     room: RoomState
@@ -175,8 +158,8 @@ class Joined(_Answer):
     at: Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
+@message
+class Sync(ServerMessage):
     """What `joined` says, in place of news that are lost. `lost`: messages and descriptions may be lost as well."""
 
     t: Literal["sync"] = "sync"
@@ -188,16 +171,16 @@ class Sync:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerJoin(_News):
+@message
+class PeerJoin(News):
     """Somebody has come in; of somebody known already: forget what was."""
 
     t: Literal["peer_join"] = "peer_join"
     peer: Peer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerLeave(_News):
+@message
+class PeerLeave(News):
     """Somebody is gone."""
 
     t: Literal["peer_leave"] = "peer_leave"
@@ -205,26 +188,35 @@ class PeerLeave(_News):
     reason: Literal["left", "timeout", "kicked", "replaced", "moved"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerGap(_News):
+@message
+class PeerGap(News):
     """A peer's socket is lost, its media need not be; it is waited for until then (Unix time in milliseconds)."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "link"
 
     t: Literal["peer_gap"] = "peer_gap"
     id: PeerId
     until: Millis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerBack(_News):
+@message
+class PeerBack(News):
     """That peer has a socket again."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "link"
 
     t: Literal["peer_back"] = "peer_back"
     id: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerUpdate(_News):
+@message
+class PeerUpdate(News):
     """How a peer looks now, the whole of it."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "update"
 
     t: Literal["peer_update"] = "peer_update"
     id: PeerId
@@ -233,9 +225,12 @@ class PeerUpdate(_News):
     media: Media
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomUpdate(_News):
+@message
+class RoomUpdate(News):
     """The room's lock or size has changed."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "room"
 
     t: Literal["room_update"] = "room_update"
     locked: bool
@@ -243,9 +238,12 @@ class RoomUpdate(_News):
     max: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knock(_News):
+@message
+class Knock(News):
     """To hosts: somebody waits to be admitted; with `gone`, waits no longer."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "knock"
 
     t: Literal["knock"] = "knock"
     id: PeerId
@@ -253,59 +251,54 @@ class Knock(_News):
     gone: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mute(_News):
+@message
+class Mute(FromPeer):
     """A host asks you to stop sending that."""
 
     t: Literal["mute"] = "mute"
-    from_: _From
     what: Literal["audio", "video"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerDesc(_News):
+@message
+class PeerDesc(FromPeer):
     """A peer's session description."""
 
     t: Literal["desc"] = "desc"
-    from_: _From
     pc: SomeId
     rpc: SomeId | None = None
     desc: Description
     restart: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerCand(_News):
+@message
+class PeerCand(FromPeer):
     """A peer's ICE candidates."""
 
     t: Literal["cand"] = "cand"
-    from_: _From
     pc: SomeId
     rpc: SomeId | None = None
     list: _Candidates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerReset(_News):
+@message
+class PeerReset(FromPeer):
     """A peer's connection is now `pc`: drop yours, unless `pc` is the one you have."""
 
     t: Literal["reset"] = "reset"
-    from_: _From
     pc: SomeId
     why: Word = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerRestart(_News):
+@message
+class PeerRestart(FromPeer):
     """A peer restarts ICE; the fresh ICE servers for it came just before."""
 
     t: Literal["restart"] = "restart"
-    from_: _From
     why: Word = "user"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IceUpdate(_Answer):
+@message
+class IceUpdate(NumberedAnswer):
     """Fresh ICE servers: `setConfiguration` on every connection, now."""
 
     t: Literal["ice"] = "ice"
@@ -313,59 +306,30 @@ class IceUpdate(_Answer):
     why: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiagVerdict:
+@message
+class DiagVerdict(Answer):
     """Why the connection fails: a code, and one sentence for a person."""
 
     t: Literal["diag"] = "diag"
-    re: RequestId | None = None
     to: PeerId
     verdict: Word
     text: Annotated[str, StringConstraints(max_length=1024)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
+@message
+class Paths(ServerMessage):
     """What the server knows of your connections' paths, for all peers in the room."""
+
+    replaces = "paths"
 
     t: Literal["paths"] = "paths"
     list: tuple[PathEntry, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerMsg(_News):
+@message
+class PeerMsg(FromPeer):
     """A peer's message; `to` is there if it was for you alone."""
 
     t: Literal["msg"] = "msg"
-    from_: _From
     to: PeerId | None = None
     data: Data
-
-
-ServerMessage: TypeAlias = (
-    Welcome
-    | HelloOk
-    | Pong
-    | Goodbye
-    | Error
-    | Ok
-    | RoomInfo
-    | Joined
-    | Sync
-    | PeerJoin
-    | PeerLeave
-    | PeerGap
-    | PeerBack
-    | PeerUpdate
-    | RoomUpdate
-    | Knock
-    | Mute
-    | PeerDesc
-    | PeerCand
-    | PeerReset
-    | PeerRestart
-    | IceUpdate
-    | DiagVerdict
-    | Paths
-    | PeerMsg
-)

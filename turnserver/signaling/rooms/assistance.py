@@ -3,14 +3,16 @@
 from typing import Final, Literal
 
 from turnserver.core.types import Now
+from turnserver.signaling.protocol.base import Delivery
+from turnserver.signaling.protocol.client_messages import Diag, IceGet, Stat
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.protocol.fields import Ice, PathEntry
-from turnserver.signaling.protocol.messages import Diag, DiagVerdict, IceGet, IceUpdate, Ok, Paths, Stat
+from turnserver.signaling.protocol.server_messages import DiagVerdict, IceUpdate, Paths
 from turnserver.signaling.rooms.facts import VerdictGiven
-from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Session
-from turnserver.signaling.rooms.state import State
+from turnserver.signaling.rooms.state import Due, State, Timer
 from turnserver.signaling.truth.relays import PairPath, Path
 from turnserver.signaling.truth.verdict import IceFailure, Side, judge
 
@@ -48,7 +50,7 @@ def fresh_ice(state: State, member: Member, now: Now) -> Ice:
     ice = state.mint(member.session, member.user_id, now)
     share = REFRESH + JITTER * (2 * state.fraction() - 1)
     wait = max((ice.exp - now.wall) * share, SHORTEST)
-    state.timers.set(("ice", member.id), now.mono + wait)
+    state.deadlines.set(Timer(Due.ICE, member.id), now.mono + wait)
     return ice
 
 
@@ -56,33 +58,34 @@ def push_ice(state: State, session: Session, why: str, now: Now) -> None:
     """New credentials to a member that did not ask."""
     found = state.member_of(session)
     if found is not None:
-        state.send(session, IceUpdate(ice=fresh_ice(state, found[1], now), why=why), Kind.NEWS)
+        state.send(session, IceUpdate(ice=fresh_ice(state, found[1], now), why=why), Delivery.NEWS)
 
 
-def give_ice(state: State, session: Session, message: IceGet, now: Now) -> IceUpdate:
+@handles(IceGet)
+def give_ice(state: State, session: Session, message: IceGet, heard: Heard) -> IceUpdate:
     """`ice_get`: in a room or, for the check before a call, in none."""
     found = state.member_of(session)
     if found is not None:
-        ice = fresh_ice(state, found[1], now)
+        ice = fresh_ice(state, found[1], heard.now)
     else:
-        ice = state.mint(session, state.user_id(session, LOBBY), now)
+        ice = state.mint(session, state.user_id(session, LOBBY), heard.now)
     return IceUpdate(re=message.id, ice=ice, why=message.why or "refresh")
 
 
 # Paths
 
 
-def note_stat(state: State, session: Session, message: Stat, now: Now) -> Ok | None:
+@handles(Stat)
+def note_stat(state: State, session: Session, message: Stat, heard: Heard) -> None:
     """`stat`: kept for the pair. About somebody who has just left it is no error worth telling."""
     room, member = inside(state, session)
     target = room.members.get(message.to)
     if target is None or target is member:
         if message.id is not None:
             other(room, member, message.to)
-        return None
+        return
     member.stats[target.id] = message
-    state.relays.reported(member.user_id, target.user_id, message.path, now)
-    return None
+    state.relays.reported(member.user_id, target.user_id, message.path, heard.now)
 
 
 def report_paths(state: State) -> None:
@@ -100,7 +103,7 @@ def report_paths(state: State) -> None:
             found = tuple(sorted(entries[member.id], key=lambda entry: entry.id))
             if member.session.connection is not None and found != member.paths:
                 member.paths = found
-                state.tell(member.session, Paths(list=found), ("paths", ""))
+                state.send(member.session, Paths(list=found))
 
 
 def _direct(pair: PairPath, a: Member, b: Member) -> Path:
@@ -124,7 +127,8 @@ def _whose(pair: PairPath, end: str) -> Literal["you", "peer", "both"] | None:
 # Why it fails
 
 
-def diagnose(state: State, session: Session, message: Diag) -> DiagVerdict:
+@handles(Diag)
+def diagnose(state: State, session: Session, message: Diag, heard: Heard) -> DiagVerdict:
     """`diag`: one sentence about the pair, from both ends and from the relay."""
     room, member = inside(state, session)
     target = other(room, member, message.to)

@@ -1,16 +1,18 @@
-"""Sessions from hello to their end: who may have one, who may go on with one, and what a lost socket means."""
+"""Hello: who may have a session, who may go on with one, and what its client is told of what it has missed."""
 
 from turnserver.core.types import Now
+from turnserver.signaling.protocol.client_messages import Hello
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import Hello, HelloOk, PeerBack, PeerGap
-from turnserver.signaling.rooms.facts import LeaveReason, PeerLost, PeerReturned, SessionEnded, SessionOpened
-from turnserver.signaling.rooms.outbox import Kind, Outbox
-from turnserver.signaling.rooms.presence import depart, restate, snapshot, stop_waiting
+from turnserver.signaling.protocol.server_messages import HelloOk, PeerBack
+from turnserver.signaling.rooms.facts import PeerReturned, SessionOpened
+from turnserver.signaling.rooms.handlers import Heard, handles
+from turnserver.signaling.rooms.lifecycle import attach, begin_session, end_session
+from turnserver.signaling.rooms.presence import restate, snapshot
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.rooms.state import State, error, millis
 
-__all__ = ["VERSIONS", "detach", "dismiss", "end_session", "forget", "hello"]
+__all__ = ["VERSIONS", "hello", "hello_again"]
 
 VERSIONS = (1,)
 
@@ -25,60 +27,10 @@ def hello(state: State, connection: Connection, message: Hello, now: Now) -> Non
         _begin(state, connection, message, now)
 
 
-def detach(state: State, session: Session, now: Now) -> None:
-    """The session's socket is lost: wait for its client, and tell the others."""
-    if session.connection is not None:
-        session.connection.session = None
-    session.connection = None
-    session.outbox.detach()
-    session.gap_until = now.wall + state.settings.resume
-    state.timers.set(("gap", session.sid), now.mono + state.settings.resume)
-    found = state.member_of(session)
-    if found is not None:
-        room, member = found
-        gap = PeerGap(id=member.id, until=millis(session.gap_until))
-        state.broadcast(room, gap, Kind.PRESENCE, key=("link", member.id), but=member.id)
-        state.fact(PeerLost(room.id, member.id))
-
-
-def end_session(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
-    """The session is over, and out of its room; with ``revoke``, its relays end at once."""
-    stop_waiting(state, session)
-    if session.room is not None:
-        depart(state, session, reason, now, revoke=revoke)
-    for user_id, expires in session.lobby.items():
-        if revoke:
-            state.revoke(user_id, session.peer_id, expires)
-        else:
-            state.revoke_later(user_id, session.peer_id, expires, now)
-    if session.connection is not None:
-        session.connection.session = None
-        session.connection = None
-    state.remove_session(session)
-    state.timers.remove(("gap", session.sid))
-    state.fact(SessionEnded(session.peer_id, reason))
-
-
-def dismiss(state: State, session: Session, code: ErrorCode, msg: str, now: Now) -> None:
-    """Send a client away for good. Should it not hear of it now, it will when it tries to resume."""
-    connection = session.connection
-    end_session(state, session, "kicked", now, revoke=True)
-    if connection is not None:
-        state.part(connection, code, msg)
-    session.ended = code
-    session.ended_msg = msg
-    session.outbox = Outbox(0, 0)
-    state.sessions[session.sid] = session
-    state.timers.set(("gap", session.sid), now.mono + state.settings.resume)
-
-
-def forget(state: State, sid: str, now: Now) -> None:
-    """The time to come back is over."""
-    session = state.sessions[sid]
-    if session.ended is not None:
-        del state.sessions[sid]
-    else:
-        end_session(state, session, "timeout", now)
+@handles(Hello)
+def hello_again(state: State, session: Session, message: Hello, heard: Heard) -> None:
+    """`hello` on a socket that has a session. Raises `Refusal`."""
+    raise Refusal(ErrorCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
 
 
 def _resume(state: State, connection: Connection, message: Hello, now: Now) -> None:
@@ -89,28 +41,19 @@ def _resume(state: State, connection: Connection, message: Hello, now: Now) -> N
         if session is not None:
             _failed(state, connection, now)
         raise Refusal(ErrorCode.SESSION_GONE, "there is no such session (any more): begin a new one")
-    if session.ended is not None:
-        raise Refusal(session.ended, session.ended_msg, fatal=True)
-    old = session.connection
-    if old is not None:
-        old.session = None
-        session.outbox.detach()
-        state.part(old, ErrorCode.REPLACED, "another socket goes on with this session")
-    state.move_session(session, connection)
-    _attach(state, session, connection, message, now)
+    if session.farewell is not None:
+        raise Refusal(*session.farewell, fatal=True)
+    taken_over = attach(state, session, connection)
+    _greet(state, session, connection, message, now)
     found = state.member_of(session)
-    if found is not None and old is None:
+    if found is not None and not taken_over:
         room, member = found
-        state.broadcast(room, PeerBack(id=member.id), Kind.PRESENCE, key=("link", member.id), but=member.id)
+        state.broadcast(room, PeerBack(id=member.id), but=member.id)
 
 
-def _attach(state: State, session: Session, connection: Connection, message: Hello, now: Now) -> None:
-    """Give the session this socket, and tell its client all that it has missed."""
+def _greet(state: State, session: Session, connection: Connection, message: Hello, now: Now) -> None:
+    """Tell the client of a session that has this socket now what the session is, and all that it has missed."""
     resume = message.resume
-    session.connection = connection
-    connection.session = session
-    state.timers.remove(("gap", session.sid))
-    state.timers.remove(("hello", str(connection.cid)))
     key = state.name(32)
     session.renew(key, resume.key if resume is not None else "")
     state.direct(
@@ -154,9 +97,9 @@ def _begin(state: State, connection: Connection, message: Hello, now: Now) -> No
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
     session = Session(state.name(16), state.peer_id(), grant, connection, settings=state.settings, client=client)
-    state.add_session(session)
+    begin_session(state, session, connection)
     state.fact(SessionOpened(session.peer_id, session.address, grant.subject, client))
-    _attach(state, session, connection, message, now)
+    _greet(state, session, connection, message, now)
 
 
 def _admit(state: State, connection: Connection, token: str | None, now: Now) -> Grant:

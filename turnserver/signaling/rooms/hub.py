@@ -5,44 +5,21 @@ a table is live. Afterwards the shell carries out `commands`, takes frames for t
 timer for `deadline`. Nothing a client sends makes an input raise.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from turnserver.core.types import Now
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.base import ClientMessage, Counted, Delivery, Rate, Relayed, ServerMessage
+from turnserver.signaling.protocol.client_messages import Bye, Hello, Ping
+from turnserver.signaling.protocol.codec import parse
+from turnserver.signaling.protocol.errors import ErrorCode, Reconnect, Refusal, reconnect_of
 from turnserver.signaling.protocol.fields import MAX_DATA, MAX_FRAME, MAX_META, MAX_NAME, MAX_SDP, ErrorDetail, Limits
-from turnserver.signaling.protocol.messages import (
-    Bye,
-    Cand,
-    ClientMessage,
-    Counted,
-    Desc,
-    Diag,
-    Hello,
-    IceGet,
-    Join,
-    Leave,
-    Mod,
-    ModeReady,
-    Msg,
-    Ok,
-    Peek,
-    Ping,
-    Pong,
-    Reset,
-    Restart,
-    ServerMessage,
-    Stat,
-    Update,
-    Welcome,
-    parse,
-)
-from turnserver.signaling.rooms import assistance, entrance, moderation, presence, relaying
+from turnserver.signaling.protocol.server_messages import Ok, Pong, Welcome
+from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderation, presence, relaying
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Command, Fact, Revoke, Wake
-from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import Connection, Pacer, Session
 from turnserver.signaling.rooms.settings import Admission, Grant, HubSettings, Minter
-from turnserver.signaling.rooms.state import Entropy, State, error, millis, reconnect_of
+from turnserver.signaling.rooms.state import Due, Entropy, State, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
 
@@ -66,6 +43,8 @@ _BROKEN: Final = frozenset(
 )
 _FLOOD_PAUSE: Final = 10_000
 """Milliseconds that a client that has flooded us is asked to stay away."""
+
+_STOPPING: Final = "the server is about to stop"
 
 
 class Hub:
@@ -93,16 +72,15 @@ class Hub:
         self._advance(now)
         state, settings = self._state, self._settings
         connection = Connection(cid, state.name(8), address, host, settings=settings, mono=now.mono)
-        state.connections[cid] = connection
-        held = state.sockets.get(connection.address_key, 0) + 1
-        state.sockets[connection.address_key] = held
+        held = lifecycle.open_socket(state, connection, now)
         if state.draining:
-            state.part(connection, ErrorCode.DRAINING, "the server is about to stop", reconnect="fresh")
+            lifecycle.close_socket(state, connection, ErrorCode.DRAINING, _STOPPING, reconnect="fresh")
         elif held > settings.sockets_per_address:
             msg = "too many connections from your address"
-            state.part(connection, ErrorCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE)
+            lifecycle.close_socket(
+                state, connection, ErrorCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE
+            )
         else:
-            state.timers.set(("hello", str(cid)), now.mono + settings.hello)
             state.direct(connection, _welcome(settings, connection, now))
 
     def text(self, cid: int, frame: str, now: Now) -> None:
@@ -114,7 +92,7 @@ class Hub:
         message: ClientMessage | None = None
         try:
             message = parse(frame)
-            self._hear(connection, message, len(frame), now)
+            self._hear(connection, message, Heard(now, len(frame)))
         except Refusal as refusal:
             self._refuse(connection, message, refusal, now)
         self._settle(now)
@@ -130,19 +108,10 @@ class Hub:
     def closed(self, cid: int, now: Now) -> None:
         """The socket is gone."""
         self._advance(now)
-        state = self._state
-        connection = state.connections.pop(cid, None)
-        if connection is None:
-            return
-        held = state.sockets[connection.address_key] - 1
-        if held:
-            state.sockets[connection.address_key] = held
-        else:
-            del state.sockets[connection.address_key]
-        state.timers.remove(("hello", str(cid)))
-        if connection.session is not None:
-            entrance.detach(state, connection.session, now)
-        self._settle(now)
+        connection = self._state.connections.get(cid)
+        if connection is not None:
+            lifecycle.socket_lost(self._state, connection, now)
+            self._settle(now)
 
     def take(self, cid: int) -> str | None:
         """The next frame for that socket; None when there is none (now)."""
@@ -167,11 +136,9 @@ class Hub:
         state.draining = True
         for connection in list(state.connections.values()):
             if connection.session is not None:
-                connection.session.outbox.detach()
-                connection.session.connection = None
-                connection.session = None
+                lifecycle.detach(state, connection.session, now, tell=False)
             pause = millis(after * state.fraction())
-            state.part(connection, ErrorCode.DRAINING, "the server is about to stop", after=pause)
+            lifecycle.close_socket(state, connection, ErrorCode.DRAINING, _STOPPING, after=pause)
 
     def rotate(self, now: Now) -> None:
         """Give everybody new ICE servers: those handed out are not good any more."""
@@ -223,7 +190,7 @@ class Hub:
 
     def deadline(self) -> float | None:
         """When `expire` has something to do, on the monotonic clock."""
-        return self._state.timers.next()
+        return self._state.deadlines.next()
 
     def rooms(self) -> list[RoomView]:
         """Every room."""
@@ -253,17 +220,17 @@ class Hub:
 
     def _advance(self, now: Now) -> None:
         state = self._state
-        for kind, name in state.timers.due(now.mono):
-            if kind == "hello":
-                msg = "nobody has said hello"
-                state.part(state.connections[int(name)], ErrorCode.IDLE, msg)
-            elif kind == "gap":
-                entrance.forget(state, name, now)
-            elif kind == "ice":
-                assistance.push_ice(state, state.peers[name], "refresh", now)
-            elif kind == "revoke":
-                peer_id, until = state.leaving[name]
-                state.revoke(name, peer_id, until)
+        for timer in state.deadlines.due(now.mono):
+            if timer.due is Due.HELLO:
+                lifecycle.close_socket(
+                    state, state.connections[int(timer.name)], ErrorCode.IDLE, "nobody has said hello"
+                )
+            elif timer.due is Due.GAP:
+                lifecycle.gap_over(state, state.sessions[timer.name], now)
+            elif timer.due is Due.ICE:
+                assistance.push_ice(state, state.peers[timer.name], "refresh", now)
+            else:
+                lifecycle.grace_over(state, timer.name)
 
     def _settle(self, now: Now) -> None:
         """Part with clients that do not read; telling the others of it may fill another one's queue."""
@@ -271,37 +238,38 @@ class Hub:
             for session in found:
                 connection = session.connection
                 if connection is not None:
-                    entrance.detach(self._state, session, now)
-                    self._state.part(connection, ErrorCode.SLOW_CONSUMER, "you read more slowly than the others talk")
+                    lifecycle.detach(self._state, session, now)
+                    msg = "you read more slowly than the others talk"
+                    lifecycle.close_socket(self._state, connection, ErrorCode.SLOW_CONSUMER, msg)
 
-    def _hear(self, connection: Connection, message: ClientMessage, size: int, now: Now) -> None:
+    def _hear(self, connection: Connection, message: ClientMessage, heard: Heard) -> None:
         session = connection.session
         if isinstance(message, Bye):
             if session is not None:
-                entrance.end_session(self._state, session, "left", now)
-            self._state.end(connection)
+                lifecycle.end_session(self._state, session, "left", heard.now)
+            lifecycle.end_socket(self._state, connection)
             return
         if session is None:
-            self._hear_stranger(connection, message, now)
+            self._hear_stranger(connection, message, heard.now)
             return
         session.confirm()
         if message.ack is not None:
             session.outbox.ack(message.ack)
         number = message.n if isinstance(message, Counted) else 0
         repeated = number > 0 and self._is_repeated(session, number)
-        self._pace(session.pacer, message, now)
+        self._pace(session.pacer, message, heard.now)
         if repeated:
             if message.id is not None and number <= session.unanswered:
                 raise Refusal(ErrorCode.RESUME_LOST, "whether this was done is not known any more")
             return
-        self._answer(session, message, self._do(session, message, size, now))
+        self._answer(session, message, self._handle(session, message, heard))
 
     def _hear_stranger(self, connection: Connection, message: ClientMessage, now: Now) -> None:
         self._pace(connection.pacer, message, now)
         if isinstance(message, Hello):
             entrance.hello(self._state, connection, message, now)
         elif isinstance(message, Ping):
-            self._state.direct(connection, Pong(re=message.id, ts=message.ts, now=millis(now.wall)))
+            self._state.direct(connection, _pong(message, now))
         else:
             raise Refusal(ErrorCode.BAD_MESSAGE, "say hello first", path="t")
 
@@ -316,8 +284,8 @@ class Hub:
         return False
 
     def _pace(self, pacer: Pacer, message: ClientMessage, now: Now) -> None:
-        """Count the frame against the rate. A description may overdraw, but not without end."""
-        debt = float(self._settings.burst) if isinstance(message, Desc) else 0.0
+        """Count the frame against the rate, which some types may overdraw, but not without end. Raises `Refusal`."""
+        debt = float(self._settings.burst) if message.rate is Rate.DEBT else 0.0
         pause = pacer.frames.take(now.mono, debt=debt)
         if not pause and not pacer.frames.in_debt:
             return
@@ -326,51 +294,21 @@ class Hub:
         if pause:
             raise Refusal(ErrorCode.RATE_LIMITED, "too many messages", retry=millis(pause) + 1)
 
-    def _do(self, session: Session, message: ClientMessage, size: int, now: Now) -> ServerMessage | None:
-        state = self._state
-        match message:
-            case Desc() | Cand() | Msg():
-                _RELAYED[type(message)](state, session, message, size, now)
-            case Join():
-                presence.join(state, session, message, now)
-            case Leave():
-                presence.leave(state, session, now)
-            case Update():
-                presence.update(state, session, message)
-            case Reset():
-                relaying.reset(state, session, message)
-            case Restart():
-                return relaying.restart(state, session, message, now)
-            case Mod():
-                moderation.moderate(state, session, message, now)
-            case Stat():
-                assistance.note_stat(state, session, message, now)
-            case _:
-                return self._inform(session, message, now)
-        return None
-
-    def _inform(self, session: Session, message: ClientMessage, now: Now) -> ServerMessage:
-        """Questions, which change nothing."""
-        match message:
-            case Ping():
-                return Pong(re=message.id, ts=message.ts, now=millis(now.wall))
-            case Peek():
-                return presence.peek(self._state, session, message)
-            case IceGet():
-                return assistance.give_ice(self._state, session, message, now)
-            case Diag():
-                return assistance.diagnose(self._state, session, message)
-            case ModeReady():
-                modes = {"modes": presence.MODES}
-                raise Refusal(ErrorCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail=modes)
-        raise Refusal(ErrorCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
+    def _handle(self, session: Session, message: ClientMessage, heard: Heard) -> ServerMessage | None:
+        handler = HANDLERS.get(type(message))
+        if handler is not None:
+            return handler(self._state, session, message, heard)
+        if isinstance(message, Relayed):
+            relaying.relay(self._state, session, message, heard)
+            return None
+        raise Refusal(ErrorCode.UNKNOWN_TYPE, "this server does nothing about that", path="t")
 
     def _answer(self, session: Session, message: ClientMessage, answer: ServerMessage | None) -> None:
         """Answers to counted messages are numbered, so that a resume brings them, for the message is not repeated."""
-        if answer is None and message.id is not None and not isinstance(message, Join):
+        if answer is None and message.id is not None and message.answer is None:
             answer = Ok(re=message.id)
         if answer is not None:
-            self._state.send(session, answer, Kind.RELAYED if isinstance(message, Counted) else Kind.REPLY)
+            self._state.send(session, answer, Delivery.RELAYED if isinstance(message, Counted) else Delivery.SOCKET)
 
     def _refuse(self, connection: Connection, message: ClientMessage | None, refusal: Refusal, now: Now) -> None:
         state, session = self._state, connection.session
@@ -387,26 +325,29 @@ class Hub:
                 state.direct(connection, answer)
             else:
                 numbered = isinstance(message, Counted) and re is not None
-                state.send(session, answer, Kind.RELAYED if numbered else Kind.REPLY)
+                state.send(session, answer, Delivery.RELAYED if numbered else Delivery.SOCKET)
             return
         if session is not None:
             if reconnect_of(refusal.code) == "resume":
-                entrance.detach(state, session, now)
+                lifecycle.detach(state, session, now)
             else:
-                entrance.end_session(state, session, "left", now)
+                lifecycle.end_session(state, session, "left", now)
         state.direct(connection, answer)
         after = refusal.retry or 0
-        state.part(connection, refusal.code, refusal.msg, reconnect=None if session else _anew(refusal), after=after)
+        how = None if session is not None else _anew(refusal)
+        lifecycle.close_socket(state, connection, refusal.code, refusal.msg, reconnect=how, after=after)
 
 
-_RELAYED: Final[dict[type[Any], Callable[[State, Session, Any, int, Now], None]]] = {
-    Desc: relaying.describe,
-    Cand: relaying.candidates,
-    Msg: relaying.message_to,
-}
+@handles(Ping)
+def _ping(state: State, session: Session, message: Ping, heard: Heard) -> Pong:
+    return _pong(message, heard.now)
 
 
-def _anew(refusal: Refusal) -> Any:
+def _pong(message: Ping, now: Now) -> Pong:
+    return Pong(re=message.id, ts=message.ts, now=millis(now.wall))
+
+
+def _anew(refusal: Refusal) -> Reconnect:
     """Whoever has no session can only begin one; later, if we say when."""
     return "fresh" if refusal.retry is not None or reconnect_of(refusal.code) != "never" else "never"
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from turnserver.core.types import Now
+from turnserver.signaling.protocol.client_messages import Mod
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import Mod, Mute
+from turnserver.signaling.protocol.server_messages import Mute
 from turnserver.signaling.rooms.assistance import inside, other
-from turnserver.signaling.rooms.entrance import dismiss
 from turnserver.signaling.rooms.facts import Kicked
-from turnserver.signaling.rooms.outbox import Kind
-from turnserver.signaling.rooms.presence import announce_room, ban_keys, let_in, turn_away
+from turnserver.signaling.rooms.handlers import Heard, handles
+from turnserver.signaling.rooms.lifecycle import dismiss, turn_away
+from turnserver.signaling.rooms.presence import announce_room, ban_keys, let_in
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import State
@@ -18,12 +19,13 @@ from turnserver.signaling.rooms.state import State
 __all__ = ["close_room", "expel", "moderate"]
 
 
-def moderate(state: State, session: Session, message: Mod, now: Now) -> None:
+@handles(Mod)
+def moderate(state: State, session: Session, message: Mod, heard: Heard) -> None:
     """`mod`: for hosts only. Raises `Refusal`."""
     room, member = inside(state, session)
     if member.role != "host":
         raise Refusal(ErrorCode.FORBIDDEN, "that is for hosts")
-    _OPERATIONS[message.op](state, room, member, message, now)
+    _OPERATIONS[message.op](state, room, member, message, heard.now)
 
 
 def expel(state: State, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
@@ -58,7 +60,7 @@ def _mute(state: State, room: Room, host: Member, message: Mod, now: Now) -> Non
     what = "audio" if message.value is None else message.value
     if what not in ("audio", "video"):
         raise Refusal(ErrorCode.BAD_MESSAGE, "audio or video", path="value")
-    state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"), Kind.RELAYED)
+    state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
 
 
 def _lock(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:

@@ -2,13 +2,9 @@
 
 A frame gets its number (`seq`) when it is put here, and leaves in that order, so that "the highest number handled" says
 all. Coalescing takes an older frame out and puts the newer one at the end, with a new number: numbers on the wire go
-up, with gaps. There are four kinds of frames:
-
-- **replies** belong to the socket: they have no number and go down with it;
-- **relayed** frames (descriptions, candidates, messages: what another client said) are never dropped or merged while
-  there is room;
-- **news** of the room can be told anew by a snapshot;
-- **presence** can be, too, and only the last of a key is kept.
+up, with gaps. There are four kinds of frames (`turnserver.signaling.protocol.base.Delivery`),
+and which one a frame is follows from its type. Only an answer that has to survive the loss of the socket, because its
+request is not repeated, is queued as if it had been relayed.
 
 Room is short in two ways. With a socket, `waiting_bytes` tells the hub that the client does not read. Without one, when
 too much piles up, news and presence go first, for a snapshot replaces them; if the relayed frames alone are too many
@@ -17,26 +13,15 @@ they go as well, and `Shortfall.lost` says so at the resume.
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from turnserver.signaling.protocol.messages import ServerMessage, encode
+from turnserver.signaling.protocol.base import Delivery, ServerMessage
+from turnserver.signaling.protocol.codec import encode
 
-__all__ = ["Kind", "Outbox", "Shortfall"]
+__all__ = ["Outbox", "Shortfall"]
 
 _OVERHEAD: Final = 64
 """Bytes that a frame counts for beside its text: very small frames must not be free."""
-
-Key = tuple[str, str]
-
-
-class Kind(Enum):
-    """What becomes of a frame when there is no socket, or no room."""
-
-    REPLY = "reply"
-    RELAYED = "relayed"
-    NEWS = "news"
-    PRESENCE = "presence"
 
 
 class Shortfall(NamedTuple):
@@ -49,8 +34,8 @@ class Shortfall(NamedTuple):
 @dataclass(slots=True)
 class _Entry:
     message: Any
-    kind: Kind
-    key: Key | None
+    delivery: Delivery
+    key: tuple[str, str] | None
     seq: int
     text: str
     size: int
@@ -68,7 +53,7 @@ class Outbox:
         self._count = count
         self._waiting: OrderedDict[int, _Entry] = OrderedDict()
         self._sent: deque[_Entry] = deque()
-        self._keys: dict[Key, int] = {}
+        self._keys: dict[tuple[str, str], int] = {}
         self._serial = 0
         self._sent_bytes = 0
         self._attached = False
@@ -85,29 +70,24 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def kept(self) -> int:
-        """Frames kept: those that wait, and those sent that may have to be sent again."""
-        return len(self._waiting) + len(self._sent)
+    def put(self, message: ServerMessage, delivery: Delivery | None = None) -> int:
+        """Queue a frame and give its number; 0 for those that have none, which are dropped if there is no socket.
 
-    @property
-    def kept_bytes(self) -> int:
-        """What they come to."""
-        return self.waiting_bytes + self._sent_bytes
-
-    def put(self, message: ServerMessage, kind: Kind, key: Key | None = None, *, counted: bool = True) -> int:
-        """Queue a frame and give its number; 0 for those that have none. Replies without a socket are dropped."""
-        counted = counted and kind is not Kind.REPLY
-        if not counted and not self._attached:
+        ``delivery`` is that of its type if it is None.
+        """
+        how = delivery or message.delivery
+        numbered = how is not Delivery.SOCKET
+        if not numbered and not self._attached:
             return 0
+        key = message.queue_key
         if key is not None and (serial := self._keys.pop(key, None)) is not None:
             self._discard(serial)
-        if counted:
+        if numbered:
             self.seq += 1
-        self._append(_entry(message, kind, key, self.seq if counted else 0))
+        self._append(_entry(message, how, key, self.seq if numbered else 0))
         if not self._attached:
             self._trim_waiting()
-        return self.seq if counted else 0
+        return self.seq if numbered else 0
 
     def take(self) -> str | None:
         """The next frame for the socket."""
@@ -157,9 +137,9 @@ class Outbox:
         self._missing = self.seq
         self._refill([])
         for entry in left:
-            if entry.kind is Kind.RELAYED:
+            if entry.delivery is Delivery.RELAYED:
                 self.seq += 1
-                self._append(_entry(entry.message, entry.kind, entry.key, self.seq))
+                self._append(_entry(entry.message, entry.delivery, entry.key, self.seq))
         return shortfall
 
     def _append(self, entry: _Entry) -> None:
@@ -195,9 +175,9 @@ class Outbox:
             return
         entries = list(self._waiting.values())
         for entry in entries:
-            if entry.kind is not Kind.RELAYED:
+            if entry.delivery is not Delivery.RELAYED:
                 self._miss(entry)
-        self._refill([entry for entry in entries if entry.kind is Kind.RELAYED])
+        self._refill([entry for entry in entries if entry.delivery is Delivery.RELAYED])
         if self._is_over():
             for entry in self._waiting.values():
                 self._miss(entry)
@@ -208,11 +188,11 @@ class Outbox:
 
     def _miss(self, entry: _Entry) -> None:
         self._missing = max(self._missing, entry.seq)
-        if entry.kind is Kind.RELAYED:
+        if entry.delivery is Delivery.RELAYED:
             self._missing_relayed = max(self._missing_relayed, entry.seq)
 
 
-def _entry(message: Any, kind: Kind, key: Key | None, seq: int) -> _Entry:
+def _entry(message: Any, delivery: Delivery, key: tuple[str, str] | None, seq: int) -> _Entry:
     text = encode(replace(message, seq=seq) if seq else message)
     size = (len(text) if text.isascii() else len(text.encode())) + _OVERHEAD
-    return _Entry(message, kind, key, seq, text, size)
+    return _Entry(message, delivery, key, seq, text, size)

@@ -1,118 +1,142 @@
 """What one client says to another: descriptions, candidates, resets, restarts, messages. Never beyond the room."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from turnserver.core.types import Now
+from turnserver.signaling.protocol.base import Rate, Relayed
 from turnserver.signaling.protocol.candidates import candidate_types, relay_addresses
+from turnserver.signaling.protocol.client_messages import Cand, Desc, Reset, Restart
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import (
-    Cand,
-    Desc,
-    IceUpdate,
-    Msg,
-    PeerCand,
-    PeerDesc,
-    PeerMsg,
-    PeerReset,
-    PeerRestart,
-    Reset,
-    Restart,
-)
+from turnserver.signaling.protocol.fields import Cap
 from turnserver.signaling.protocol.sdp import sends_media
+from turnserver.signaling.protocol.server_messages import IceUpdate, PeerReset, PeerRestart
 from turnserver.signaling.rooms.assistance import fresh_ice, inside, other, push_ice
 from turnserver.signaling.rooms.facts import CandidatesSeen
-from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import State
 
-__all__ = ["candidates", "describe", "message_to", "reset", "restart"]
+__all__ = ["candidates", "describe", "relay", "reset", "restart"]
 
 _STALE: Final = "stale"
 
 
-def describe(state: State, session: Session, message: Desc, size: int, now: Now) -> None:
+_SENDING: Final[dict[Cap, str]] = {
+    "publish": "audio or video",
+    "screen": "a screen",
+    "message": "messages",
+}
+
+
+class _Way(NamedTuple):
+    """From whom to whom, and where."""
+
+    room: Room
+    sender: Member
+    receiver: Member
+
+
+@handles(Desc)
+def describe(state: State, session: Session, message: Desc, heard: Heard) -> None:
     """`desc`: relayed as it is, whatever the rate; a client that goes on and on is sent away instead."""
-    room, member = inside(state, session)
-    target = other(room, member, message.to)
+    way = _way(state, session, message.to)
     if not session.may("publish") and sends_media(message.desc.sdp):
-        raise Refusal(ErrorCode.FORBIDDEN, "your token does not let you send audio or video", path="desc.sdp")
-    if session.pacer.relayed.take(now.mono, size, debt=state.settings.relay_burst):
-        raise Refusal(ErrorCode.RATE_LIMITED, "too many descriptions", fatal=True)
-    if _is_stale(state, room, member, target, message.rpc):
-        return
-    frame = PeerDesc(
-        from_=member.id, pc=message.pc, rpc=message.rpc, desc=message.desc, restart=message.restart or None
-    )
-    room.saw(member.id, target.id, message.pc, state.send(target.session, frame, Kind.RELAYED))
-    _note_candidates(state, room, member, target, message.desc.sdp)
+        _need(session, "publish", path="desc.sdp")
+    if _pass_on(state, way, message, heard):
+        _note_candidates(state, way, message.desc.sdp)
 
 
-def candidates(state: State, session: Session, message: Cand, size: int, now: Now) -> None:
+@handles(Cand)
+def candidates(state: State, session: Session, message: Cand, heard: Heard) -> None:
     """`cand`: relayed as it is."""
-    room, member = inside(state, session)
-    target = other(room, member, message.to)
-    _charge(session, size, now)
-    if _is_stale(state, room, member, target, message.rpc):
-        return
-    frame = PeerCand(from_=member.id, pc=message.pc, rpc=message.rpc, list=message.list)
-    room.saw(member.id, target.id, message.pc, state.send(target.session, frame, Kind.RELAYED))
-    lines = "\n".join(candidate.candidate for candidate in message.list if candidate is not None)
-    _note_candidates(state, room, member, target, lines)
+    way = _way(state, session, message.to)
+    if _pass_on(state, way, message, heard):
+        lines = "\n".join(candidate.candidate for candidate in message.list if candidate is not None)
+        _note_candidates(state, way, lines)
 
 
-def reset(state: State, session: Session, message: Reset) -> None:
+@handles(Reset)
+def reset(state: State, session: Session, message: Reset, heard: Heard) -> None:
     """`reset`: the receiver drops its connection; there is never a reset in answer to it."""
-    room, member = inside(state, session)
-    target = other(room, member, message.to)
-    frame = PeerReset(from_=member.id, pc=message.pc, why=message.why)
-    room.saw(member.id, target.id, message.pc, state.send(target.session, frame, Kind.RELAYED))
+    _send(state, _way(state, session, message.to), message)
 
 
-def restart(state: State, session: Session, message: Restart, now: Now) -> IceUpdate:
+@handles(Restart)
+def restart(state: State, session: Session, message: Restart, heard: Heard) -> IceUpdate:
     """`restart`: fresh ICE servers to both ends, before the other end hears of it."""
     room, member = inside(state, session)
     target = other(room, member, message.to)
-    push_ice(state, target.session, "restart", now)
-    state.send(target.session, PeerRestart(from_=member.id, why=message.why), Kind.RELAYED)
-    return IceUpdate(re=message.id, ice=fresh_ice(state, member, now), why="restart")
+    push_ice(state, target.session, "restart", heard.now)
+    state.send(target.session, PeerRestart(from_=member.id, why=message.why))
+    return IceUpdate(re=message.id, ice=fresh_ice(state, member, heard.now), why="restart")
 
 
-def message_to(state: State, session: Session, message: Msg, size: int, now: Now) -> None:
-    """`msg`: to one, or to all."""
+def relay(state: State, session: Session, message: Relayed, heard: Heard) -> None:
+    """Every other message that is passed on as it is, to one or to all."""
     room, member = inside(state, session)
-    if not session.may("message"):
-        raise Refusal(ErrorCode.FORBIDDEN, "your token does not let you send messages")
+    if message.needs is not None:
+        _need(session, message.needs)
     target = None if message.to is None else other(room, member, message.to)
-    _charge(session, size, now)
-    frame = PeerMsg(from_=member.id, to=None if target is None else target.id, data=message.data)
+    _charge(state, session, message, heard)
+    frame = message.relayed(member.id, None if target is None else target.id)
     for receiver in room.others(member.id) if target is None else (target,):
-        state.send(receiver.session, frame, Kind.RELAYED)
+        state.send(receiver.session, frame)
 
 
-def _charge(session: Session, size: int, now: Now) -> None:
-    pause = session.pacer.relayed.take(now.mono, size)
-    if pause:
+def _need(session: Session, cap: Cap, *, path: str | None = None) -> None:
+    if not session.may(cap):
+        raise Refusal(ErrorCode.FORBIDDEN, f"your token does not let you send {_SENDING[cap]}", path=path)
+
+
+def _charge(state: State, session: Session, message: Relayed, heard: Heard) -> None:
+    """Count the size of a message against what a session may have relayed, if its type says so. Raises `Refusal`."""
+    bucket = session.pacer.relayed
+    if message.rate is Rate.BYTES and (pause := bucket.take(heard.now.mono, heard.size)):
         raise Refusal(ErrorCode.RATE_LIMITED, "too much to relay", retry=int(pause * 1000) + 1)
+    if message.rate is Rate.DEBT and bucket.take(heard.now.mono, heard.size, debt=state.settings.relay_burst):
+        raise Refusal(ErrorCode.RATE_LIMITED, "too many descriptions", fatal=True)
 
 
-def _is_stale(state: State, room: Room, member: Member, target: Member, rpc: str | None) -> bool:
-    """True if the frame is for a connection that the target has replaced since: it is dropped.
+def _way(state: State, session: Session, to: str) -> _Way:
+    room, member = inside(state, session)
+    return _Way(room, member, other(room, member, to))
+
+
+def _pass_on(state: State, way: _Way, message: Desc | Cand, heard: Heard) -> bool:
+    """Relay what is for one connection of the receiver's; False if the receiver has replaced that connection since."""
+    _charge(state, way.sender.session, message, heard)
+    if _is_stale(state, way, message.rpc):
+        return False
+    _send(state, way, message)
+    return True
+
+
+def _send(state: State, way: _Way, message: Desc | Cand | Reset) -> None:
+    """Relay a message, and note of which connection of the sender's the receiver has heard, and when."""
+    room, sender, receiver = way
+    seq = state.send(receiver.session, message.relayed(sender.id, receiver.id))
+    room.saw(sender.id, receiver.id, message.pc, seq)
+
+
+def _is_stale(state: State, way: _Way, rpc: str | None) -> bool:
+    """True if the frame is for a connection that the receiver has replaced since: it is dropped.
 
     As a rule the sender is about to hear of the new one, for that news is on its way. Only a sender that has
     acknowledged them and goes on regardless (or that has lost them) is told again, once for each connection.
     """
-    line = room.stale_line(member.id, target.id, rpc)
+    room, sender, receiver = way
+    line = room.stale_line(sender.id, receiver.id, rpc)
     if line is None:
         return False
-    if not line.reset and member.session.outbox.acked >= line.seq:
+    if not line.reset and sender.session.outbox.acked >= line.seq:
         line.reset = True
-        state.send(member.session, PeerReset(from_=target.id, pc=line.pc, why=_STALE), Kind.RELAYED)
+        state.send(sender.session, PeerReset(from_=receiver.id, pc=line.pc, why=_STALE))
     return True
 
 
-def _note_candidates(state: State, room: Room, member: Member, target: Member, text: str) -> None:
-    member.announced.setdefault(target.id, set()).update(candidate_types(text))
+def _note_candidates(state: State, way: _Way, text: str) -> None:
+    room, sender, receiver = way
+    sender.announced.setdefault(receiver.id, set()).update(candidate_types(text))
     addresses = relay_addresses(text)
     if addresses:
-        state.fact(CandidatesSeen(room.id, member.user_id, target.user_id, addresses))
+        state.fact(CandidatesSeen(room.id, sender.user_id, receiver.user_id, addresses))

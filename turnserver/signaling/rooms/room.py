@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+from turnserver.signaling.protocol.client_messages import Diag, Join, Stat
 from turnserver.signaling.protocol.fields import Media, Meta, PathEntry, Peer, Role, RoomState, You
-from turnserver.signaling.protocol.messages import Diag, Join, Stat
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.views import PeerView, RoomView
 
@@ -95,14 +95,14 @@ class Room:
         """True if nobody else gets in."""
         return len(self.members) >= self.max
 
-    def add(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
+    def seat(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
         """One more member."""
         self._order += 1
         member = Member(session, user_id, name, join.meta, media, wall, self._order)
         self.members[member.id] = member
         return member
 
-    def remove(self, peer_id: str) -> Member:
+    def unseat(self, peer_id: str) -> Member:
         """One less; everything about it is forgotten."""
         member = self.members.pop(peer_id)
         self.lines = {pair: line for pair, line in self.lines.items() if peer_id not in pair}

@@ -71,9 +71,8 @@ class Session:
         """The room at whose door it waits."""
         self.gap_until = 0.0
         """Until when it is waited for, on the wall clock, while it has no socket."""
-        self.ended: ErrorCode | None = None
-        """Set when it was sent away while it had no socket: why, for when it comes back."""
-        self.ended_msg = ""
+        self.farewell: tuple[ErrorCode, str] | None = None
+        """Why its client was sent away, for when it comes back."""
         self.generation = 0
         """How often a TURN user of this session has been revoked: such a user id is never used again."""
         self.lobby: dict[str, float] = {}

@@ -1,55 +1,57 @@
-"""All tables of the hub, and what everybody who changes them needs: frames out, commands, facts, names, time."""
+"""All tables of the hub, and what everybody who works on them needs: frames out, commands, facts, names, deadlines.
+
+Only `turnserver.signaling.rooms.lifecycle` takes anything out of the tables of sockets, sessions and rooms.
+"""
 
 import base64
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 from turnserver.core.types import Now
 from turnserver.deadlines import Deadlines
-from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, ErrorCode
+from turnserver.signaling.protocol.base import Delivery, ServerMessage
+from turnserver.signaling.protocol.codec import encode
+from turnserver.signaling.protocol.errors import ErrorCode
 from turnserver.signaling.protocol.fields import ErrorDetail, Ice
-from turnserver.signaling.protocol.messages import Error, Goodbye, ServerMessage, encode
+from turnserver.signaling.protocol.server_messages import Error
 from turnserver.signaling.rooms.expiring import ExpiringSet
-from turnserver.signaling.rooms.facts import ClientRefused, Close, Command, Fact, Revoke, Wake
-from turnserver.signaling.rooms.outbox import Kind
+from turnserver.signaling.rooms.facts import Command, Fact, Wake
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Admission, HubSettings, Minter
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
-__all__ = ["Entropy", "Reconnect", "State", "error", "millis", "reconnect_of"]
+__all__ = ["Due", "Entropy", "State", "Timer", "error", "millis"]
 
 Entropy = Callable[[int], bytes]
 
-TimerKey = tuple[str, str]
-"""What is due, and whose."""
+
+class Due(StrEnum):
+    """What a deadline is for."""
+
+    HELLO = "hello"
+    """A socket (by its number) still has no session."""
+    GAP = "gap"
+    """A session (by its id) has waited long enough for its client."""
+    ICE = "ice"
+    """A member (by its peer id) needs new ICE servers."""
+    REVOKE = "revoke"
+    """The relays of a TURN user who left have lived long enough."""
+
+
+class Timer(NamedTuple):
+    """Names a deadline: what for, and whose."""
+
+    due: Due
+    name: str
+
 
 _MAX_ADDRESSES: Final = 8192
 _MAX_BANS: Final = 8192
 _MAX_TOKENS: Final = 16384
-
-Reconnect: TypeAlias = Literal["resume", "fresh", "never"]
-"""What a client does after a goodbye: go on with its session, begin another one, or nothing."""
-
-_RECONNECT: Final[dict[ErrorCode, Reconnect]] = {
-    ErrorCode.SLOW_CONSUMER: "resume",
-    ErrorCode.DRAINING: "resume",
-    ErrorCode.INTERNAL: "resume",
-    ErrorCode.RATE_LIMITED: "resume",
-    ErrorCode.IDLE: "fresh",
-    ErrorCode.SERVER_FULL: "fresh",
-    ErrorCode.BAD_JSON: "fresh",
-    ErrorCode.BAD_MESSAGE: "fresh",
-    ErrorCode.UNKNOWN_TYPE: "fresh",
-    ErrorCode.TOO_LARGE: "fresh",
-}
-
-
-def reconnect_of(code: ErrorCode) -> Reconnect:
-    """What a client does after a goodbye with that code, unless it says otherwise."""
-    return _RECONNECT.get(code, "never")
 
 
 def millis(seconds: float) -> int:
@@ -84,7 +86,7 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Session] = {}
         self.rooms: dict[str, Room] = {}
-        self.timers: Deadlines[TimerKey] = Deadlines()
+        self.deadlines: Deadlines[Timer] = Deadlines()
         self.sockets: dict[str, int] = {}
         """Sockets by address key."""
         self.held: Counter[str] = Counter()
@@ -105,60 +107,21 @@ class State:
 
     # Frames out
 
-    def send(self, session: Session, message: ServerMessage, kind: Kind, key: tuple[str, str] | None = None) -> int:
-        """Queue a frame for a session, and give its number."""
-        seq = session.outbox.put(message, kind, key)
+    def send(self, session: Session, message: ServerMessage, delivery: Delivery | None = None) -> int:
+        """Queue a frame for a session, and give its number; ``delivery`` if not that of its type."""
+        seq = session.outbox.put(message, delivery)
         self._look_after(session)
         return seq
-
-    def tell(self, session: Session, message: ServerMessage, key: tuple[str, str]) -> None:
-        """Queue a frame of passing interest: without a number, only the last of its key, only for this socket."""
-        session.outbox.put(message, Kind.PRESENCE, key, counted=False)
-        self._look_after(session)
 
     def direct(self, connection: Connection, message: ServerMessage) -> None:
         """A frame for the socket itself, ahead of any session's."""
         connection.direct.append(encode(message))
         self._wakes[connection.cid] = None
 
-    def broadcast(
-        self,
-        room: Room,
-        message: ServerMessage,
-        kind: Kind,
-        *,
-        key: tuple[str, str] | None = None,
-        but: str = "",
-    ) -> None:
+    def broadcast(self, room: Room, message: ServerMessage, *, but: str = "") -> None:
         """Queue a frame for everybody in a room but one."""
         for member in room.others(but):
-            self.send(member.session, message, kind, key)
-
-    def part(
-        self,
-        connection: Connection,
-        code: ErrorCode,
-        msg: str,
-        *,
-        reconnect: Reconnect | None = None,
-        after: int = 0,
-    ) -> None:
-        """Say goodbye to a socket and have it closed; its session, if it has one, must be taken from it before."""
-        if connection.closing:
-            return
-        connection.closing = True
-        how = reconnect or reconnect_of(code)
-        goodbye = Goodbye(cid=connection.name, code=code, msg=msg[:256], reconnect=how, after=after)
-        self.direct(connection, goodbye)
-        self.command(Close(connection.cid, CLOSE_CODES[code], code.value))
-        self.timers.remove(("hello", str(connection.cid)))
-        if code is not ErrorCode.REPLACED:
-            self.fact(ClientRefused(connection.address, code, msg))
-
-    def end(self, connection: Connection) -> None:
-        """Close a socket whose client has said goodbye itself."""
-        connection.closing = True
-        self.command(Close(connection.cid, CLOSE_NORMAL, "bye"))
+            self.send(member.session, message)
 
     def overflowing(self) -> list[Session]:
         """Sessions whose clients do not read, once."""
@@ -193,32 +156,6 @@ class State:
         """Everything that has happened since the last time."""
         found, self._facts = self._facts, []
         return found
-
-    # Sessions
-
-    def add_session(self, session: Session) -> None:
-        """One more session."""
-        self.sessions[session.sid] = session
-        self.peers[session.peer_id] = session
-        self.held[session.address_key] += 1
-
-    def move_session(self, session: Session, connection: Connection) -> None:
-        """The session's client comes from elsewhere now."""
-        self._let_go(session)
-        session.address, session.address_key = connection.address, connection.address_key
-        session.host = connection.host
-        self.held[session.address_key] += 1
-
-    def remove_session(self, session: Session) -> None:
-        """One less."""
-        del self.sessions[session.sid]
-        del self.peers[session.peer_id]
-        self._let_go(session)
-
-    def _let_go(self, session: Session) -> None:
-        self.held[session.address_key] -= 1
-        if not self.held[session.address_key]:
-            del self.held[session.address_key]
 
     # Names
 
@@ -264,22 +201,3 @@ class State:
         elif (found := self.member_of(session)) is not None:
             found[1].expires = max(found[1].expires, float(ice.exp))
         return ice
-
-    def revoke(self, user_id: str, peer_id: str, until: float) -> None:
-        """Have a user's allocations ended now; its session, if it lives on, gets another user id from now on."""
-        self.leaving.pop(user_id, None)
-        self.timers.remove(("revoke", user_id))
-        self.command(Revoke(user_id, until))
-        self.relays.forget(user_id)
-        if (session := self.peers.get(peer_id)) is not None:
-            session.generation += 1
-
-    def revoke_later(self, user_id: str, peer_id: str, until: float, now: Now) -> None:
-        """The same, after the grace."""
-        self.leaving[user_id] = peer_id, until
-        self.timers.set(("revoke", user_id), now.mono + self.settings.leave_grace)
-
-    def keep(self, user_id: str) -> None:
-        """Whoever left is back in time."""
-        self.leaving.pop(user_id, None)
-        self.timers.remove(("revoke", user_id))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from turnserver.signaling.protocol.client_messages import Stat
 from turnserver.signaling.protocol.fields import Media
-from turnserver.signaling.protocol.messages import Stat
 
 __all__ = ["PeerView", "RoomView"]
 

@@ -23,7 +23,7 @@ from turnserver.signaling.edge import service as module
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
-from turnserver.signaling.protocol.messages import Ice, IceServer
+from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.settings import Grant, HubSettings
 
 Client = TestClient[web.Request, web.Application]

@@ -5,7 +5,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from tests.support.signal_schema import is_valid
-from turnserver.signaling.protocol.messages import CLIENT, SERVER
+from turnserver.signaling.protocol.base import CLIENT, SERVER
 from turnserver.signaling.protocol.schema import json_schema
 
 __all__: list[str] = []

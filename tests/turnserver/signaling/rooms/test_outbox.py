@@ -5,9 +5,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.signal_hub import kept
+from turnserver.signaling.protocol.base import Delivery
 from turnserver.signaling.protocol.fields import Media
-from turnserver.signaling.protocol.messages import Ok, PeerGap, PeerMsg, PeerUpdate
-from turnserver.signaling.rooms.outbox import Kind, Outbox, Shortfall
+from turnserver.signaling.protocol.server_messages import Ok, PeerLeave, PeerMsg, PeerUpdate
+from turnserver.signaling.rooms.outbox import Outbox, Shortfall
 
 __all__: list[str] = []
 
@@ -37,63 +39,63 @@ def taken(outbox: Outbox) -> list[dict[str, object]]:
 
 def test_frames_leave_in_the_order_of_their_numbers() -> None:
     outbox = box()
-    outbox.put(msg(1), Kind.RELAYED)
-    outbox.put(Ok(re="x"), Kind.REPLY)
-    outbox.put(PeerGap(id=ANN, until=1), Kind.NEWS)
+    outbox.put(msg(1))
+    outbox.put(Ok(re="x"))
+    outbox.put(PeerLeave(id=ANN, reason="left"))
     assert [frame.get("seq") for frame in taken(outbox)] == [1, None, 2]
 
 
 def test_of_presence_the_last_of_a_key_is_left() -> None:
     """Coalesced by peer and kind; the newer one comes after what was said between."""
     outbox = box()
-    outbox.put(look("1"), Kind.PRESENCE, ("update", ANN))
-    outbox.put(look("2", BOB), Kind.PRESENCE, ("update", BOB))
-    outbox.put(msg(1), Kind.RELAYED)
-    outbox.put(look("3"), Kind.PRESENCE, ("update", ANN))
+    outbox.put(look("1"))
+    outbox.put(look("2", BOB))
+    outbox.put(msg(1))
+    outbox.put(look("3"))
     assert [frame.get("name", "msg") for frame in taken(outbox)] == ["2", "msg", "3"]
     assert outbox.waiting_bytes == 0
-    outbox.put(look("4"), Kind.PRESENCE, ("update", ANN))
+    outbox.put(look("4"))
     assert len(outbox) == 1, "what was taken is not coalesced with"
 
 
 def test_coalescing_bounds_a_flood_of_updates() -> None:
     outbox = box()
     for number in range(10_000):
-        outbox.put(look(str(number)), Kind.PRESENCE, ("update", ANN))
-    assert (len(outbox), outbox.kept) == (1, 1)
+        outbox.put(look(str(number)))
+    assert (len(outbox), kept(outbox)[0]) == (1, 1)
 
 
 def test_a_resume_brings_what_was_not_handled() -> None:
     outbox = box()
     for number in range(5):
-        outbox.put(msg(number), Kind.RELAYED)
+        outbox.put(msg(number))
     assert len(taken(outbox)) == 5
     outbox.ack(2)
-    outbox.put(Ok(re="x"), Kind.REPLY)
+    outbox.put(Ok(re="x"))
     outbox.detach()
-    outbox.put(msg(5), Kind.RELAYED)
-    assert outbox.put(Ok(re="y"), Kind.REPLY) == 0
+    outbox.put(msg(5))
+    assert outbox.put(Ok(re="y")) == 0
     assert outbox.attach(3) is None
     assert [frame["seq"] for frame in taken(outbox)] == [4, 5, 6]
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_no_use() -> None:
     outbox = box()
-    outbox.put(msg(1), Kind.RELAYED)
+    outbox.put(msg(1))
     outbox.ack(10**9)
     assert outbox.acked == 0
     assert len(taken(outbox)) == 1
     outbox.ack(10**9)
-    assert (outbox.acked, outbox.kept) == (1, 0)
+    assert (outbox.acked, kept(outbox)[0]) == (1, 0)
 
 
 def test_what_is_sent_and_never_acknowledged_is_bounded() -> None:
     """The last 256 messages or 256 KiB are kept; whoever acknowledges nothing and loses the rest is told."""
     outbox = box(limit=5_000, count=8)
     for number in range(100):
-        outbox.put(msg(number), Kind.RELAYED)
+        outbox.put(msg(number))
         outbox.take()
-        assert outbox.kept <= 8
+        assert kept(outbox)[0] <= 8
     outbox.detach()
     assert outbox.attach(95) is None, "it had most, and the rest is here"
     assert [frame["seq"] for frame in taken(outbox)] == [96, 97, 98, 99, 100]
@@ -104,10 +106,10 @@ def test_what_is_sent_and_never_acknowledged_is_bounded() -> None:
 def test_news_go_first_when_too_much_piles_up() -> None:
     outbox = box(count=10)
     outbox.detach()
-    for number in range(9):
-        outbox.put(PeerGap(id=ANN, until=number), Kind.NEWS)
-    outbox.put(msg("kept"), Kind.RELAYED)
-    outbox.put(msg("too"), Kind.RELAYED)
+    for _ in range(9):
+        outbox.put(PeerLeave(id=ANN, reason="left"))
+    outbox.put(msg("kept"))
+    outbox.put(msg("too"))
     assert len(outbox) == 2
     assert outbox.attach(0) == Shortfall(11, lost=False)
     found = taken(outbox)
@@ -118,7 +120,7 @@ def test_a_shortfall_is_repeated_until_it_has_been_handled() -> None:
     outbox = box(count=2)
     outbox.detach()
     for number in range(4):
-        outbox.put(msg(number), Kind.RELAYED)
+        outbox.put(msg(number))
     first = outbox.attach(0)
     assert first == Shortfall(4, lost=True)
     outbox.detach()
@@ -134,7 +136,7 @@ def test_who_does_not_read_finds_everything_when_it_comes_back() -> None:
     outbox = box(limit=1_000, count=4)
     number = 0
     while outbox.waiting_bytes <= 1_000:
-        outbox.put(msg(number), Kind.RELAYED)
+        outbox.put(msg(number))
         number += 1
     assert number > 4
     outbox.detach()
@@ -144,16 +146,16 @@ def test_who_does_not_read_finds_everything_when_it_comes_back() -> None:
 
 def test_passing_frames_have_no_number_and_no_second_chance() -> None:
     outbox = box()
-    assert outbox.put(look("1"), Kind.PRESENCE, ("paths", ""), counted=False) == 0
+    assert outbox.put(look("1"), Delivery.SOCKET) == 0
     outbox.detach()
-    assert outbox.put(look("1"), Kind.PRESENCE, ("paths", ""), counted=False) == 0
+    assert outbox.put(look("1"), Delivery.SOCKET) == 0
     outbox.attach(0)
     assert taken(outbox) == []
 
 
 def test_it_knows_what_it_holds() -> None:
     outbox = box()
-    seq = outbox.put(msg(1), Kind.RELAYED)
+    seq = outbox.put(msg(1))
     assert outbox.holds(seq)
     outbox.take()
     assert outbox.holds(seq)
@@ -163,7 +165,7 @@ def test_it_knows_what_it_holds() -> None:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), st.sampled_from([Kind.RELAYED, Kind.NEWS]), st.integers(0, 600)),
+        st.tuples(st.just("put"), st.sampled_from([Delivery.RELAYED, Delivery.NEWS]), st.integers(0, 600)),
         st.tuples(st.just("look"), st.sampled_from([ANN, BOB])),
         st.tuples(st.just("take"), st.integers(1, 6)),
         st.tuples(st.just("ack"), st.booleans()),
@@ -208,14 +210,14 @@ def test_numbers_go_up_and_nothing_relayed_is_lost_in_silence(steps: list[tuple[
 
     for step in steps:
         match step:
-            case ("put", Kind() as kind, int(size)):
-                if kind is Kind.RELAYED:
+            case ("put", Delivery() as delivery, int(size)):
+                if delivery is Delivery.RELAYED:
                     said.append(len(said))
-                    outbox.put(msg([said[-1], "x" * size]), kind)
+                    outbox.put(msg([said[-1], "x" * size]))
                 else:
-                    outbox.put(PeerGap(id=ANN, until=size), kind)
+                    outbox.put(PeerLeave(id=ANN, reason="left"))
             case ("look", str(peer)):
-                outbox.put(look("x", peer), Kind.PRESENCE, ("update", peer))
+                outbox.put(look("x", peer))
             case ("take", int(count)):
                 read(count)
             case ("ack", _):
@@ -224,6 +226,6 @@ def test_numbers_go_up_and_nothing_relayed_is_lost_in_silence(steps: list[tuple[
                 come_back(lost)
         if outbox.waiting_bytes > 2_000:
             come_back(False)
-        assert outbox.kept_bytes <= 6_000 + 800
+        assert kept(outbox)[1] <= 6_000 + 800
     read(10_000)
     assert handled == said

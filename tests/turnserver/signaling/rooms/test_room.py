@@ -1,7 +1,7 @@
 """One room: members, roles, and whose connection is which."""
 
+from turnserver.signaling.protocol.client_messages import Join, Stat
 from turnserver.signaling.protocol.fields import Media
-from turnserver.signaling.protocol.messages import Join, Stat
 from turnserver.signaling.rooms.room import Member, Room, room_hash
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant, HubSettings
@@ -14,7 +14,7 @@ SETTINGS = HubSettings()
 def enter(room: Room, peer_id: str, role: str = "member") -> Member:
     connection = Connection(1, "c", "192.0.2.1", "h", settings=SETTINGS, mono=0.0)
     session = Session(f"s{peer_id}", peer_id, Grant(role=role), connection, settings=SETTINGS, client="")
-    return room.add(session, f"u.{peer_id}", Join(room="blue"), name=peer_id, media=Media(), wall=5.0)
+    return room.seat(session, f"u.{peer_id}", Join(room="blue"), name=peer_id, media=Media(), wall=5.0)
 
 
 def test_a_room_is_hashed_and_not_named() -> None:
@@ -48,7 +48,7 @@ def test_who_leaves_takes_everything_along() -> None:
     a.announced["b"] = {"host"}
     room.saw("a", "b", "pc", 3)
     room.saw("b", "a", "pc", 3)
-    assert room.remove("b") is b
+    assert room.unseat("b") is b
     assert (a.stats, a.announced, room.lines) == ({}, {}, {})
 
 

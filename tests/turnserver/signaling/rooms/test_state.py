@@ -1,9 +1,8 @@
-"""The tables: names that nobody has, goodbyes that are said once, TURN users that end once."""
+"""The tables: names that nobody has, and what goes out."""
 
 from tests.support.signal_hub import World
 from turnserver.signaling.protocol.errors import ErrorCode
-from turnserver.signaling.rooms.facts import Close, Wake
-from turnserver.signaling.rooms.state import error, millis, reconnect_of
+from turnserver.signaling.rooms.state import error, millis
 
 __all__: list[str] = []
 
@@ -26,36 +25,6 @@ def test_no_two_sessions_have_one_peer_id() -> None:
     state.entropy = lambda size: drawn.pop(0)
     assert state.peer_id() == "7" * 10
     assert drawn == []
-
-
-def test_goodbye_is_said_once() -> None:
-    world = World()
-    state = world.hub._state
-    world.hub.opened(1, "192.0.2.1", "h", world.now)
-    connection = state.connections[1]
-    state.part(connection, ErrorCode.INTERNAL, "x" * 1000)
-    state.part(connection, ErrorCode.KICKED, "again")
-    commands = state.take_commands()
-    assert commands == [Wake(1), Close(1, 4500, "internal")]
-    assert len(connection.direct) == 2
-
-
-def test_what_a_client_does_after_a_goodbye() -> None:
-    never = {"kicked", "banned", "replaced", "room_closed", "forbidden", "bad_token", "unsupported_version"}
-    assert {code for code in never if reconnect_of(ErrorCode(code)) == "never"} == never
-    resume = {"slow_consumer", "draining", "internal", "rate_limited"}
-    assert {code for code in resume if reconnect_of(ErrorCode(code)) == "resume"} == resume
-
-
-def test_a_user_is_revoked_once() -> None:
-    world = World()
-    state = world.hub._state
-    state.revoke_later("u.p", "p", 50.0, world.now)
-    state.revoke("u.p", "p", 50.0)
-    world.pass_time(10.0)
-    world.work()
-    assert world.revoked() == ["u.p"]
-    assert world.relays.forgotten == ["u.p"]
 
 
 def test_milliseconds_and_errors() -> None:

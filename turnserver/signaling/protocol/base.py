@@ -1,0 +1,230 @@
+"""What every message is made of, and the tables of message types: the only place where a type is entered.
+
+A type is one class with the decorator `message`, in `client_messages` or `server_messages`. All else follows from the
+class: parser, encoder and JSON Schema from its fields, its direction from its base, and its handling from its class
+attributes. Those of a client's message say how it counts against the rate (`Rate`), what answers it, and what it
+becomes when it is relayed as it is (`Relayed`); those of a server's message say what becomes of it when there is no
+socket or no room in the queue (`Delivery`), and which older frames it replaces.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
+
+from pydantic import Field, TypeAdapter
+
+from turnserver.registry import Registry
+from turnserver.signaling.protocol.fields import Cap, Counter, PeerId, RequestId, SomeId
+
+__all__ = [
+    "CLIENT",
+    "SERVER",
+    "Answer",
+    "ClientMessage",
+    "Counted",
+    "Delivery",
+    "FromPeer",
+    "MessageTypes",
+    "News",
+    "NumberedAnswer",
+    "Rate",
+    "Relayed",
+    "ServerMessage",
+    "message",
+    "number_of",
+    "request_of",
+]
+
+
+class Rate(Enum):
+    """How a client's message counts against what the client may send."""
+
+    FRAME = "frame"
+    """As one message."""
+    BYTES = "bytes"
+    """As one message, and its size against what a session may have relayed."""
+    DEBT = "debt"
+    """The same, but it is never refused for the rate: it may overdraw both, and who overdraws too much is sent away."""
+
+
+class Delivery(Enum):
+    """What becomes of a server's frame when there is no socket for it, or no room in the queue."""
+
+    SOCKET = "socket"
+    """It belongs to the socket: it has no number, and is lost with the socket."""
+    RELAYED = "relayed"
+    """What another client said: numbered, never dropped or merged while there is room."""
+    NEWS = "news"
+    """News of the room: numbered; a snapshot can stand for it."""
+    PRESENCE = "presence"
+    """Like news, and of those that replace each other only the last is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientMessage:
+    """What a client says. ``t`` is the type, ``id`` names a request, ``ack`` is the highest ``seq`` handled."""
+
+    rate: ClassVar[Rate] = Rate.FRAME
+    answer: ClassVar["type[ServerMessage] | None"] = None
+    """The type that answers it when all is well; None for `ok`, which is sent only if there is an ``id``."""
+
+    t: str = ""  # first on the wire, whatever follows
+    id: RequestId | None = None
+    ack: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted(ClientMessage):
+    """What is handled exactly once: `n` goes up by one with every such message of a session."""
+
+    n: Counter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMessage:
+    """What the server says. ``t`` is the type."""
+
+    delivery: ClassVar[Delivery] = Delivery.SOCKET
+    replaces: ClassVar[str] = ""
+    """Frames with the same word here, about the same ``id``, replace each other in the queue; none if it is empty."""
+
+    t: str = ""
+
+    @property
+    def queue_key(self) -> tuple[str, str] | None:
+        """What this frame is the latest of; None if it replaces nothing."""
+        return (self.replaces, getattr(self, "id", "")) if self.replaces else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(ServerMessage):
+    """An answer: ``re`` is the ``id`` of the request."""
+
+    re: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedAnswer(Answer):
+    """An answer that has a number if the request is not repeated after a resume."""
+
+    seq: Counter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News(ServerMessage):
+    """What nobody asked for: numbered, so that a resume brings it."""
+
+    delivery = Delivery.NEWS
+
+    seq: Counter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromPeer(News):
+    """What another participant said or asks for; ``from_`` (on the wire ``from``) is written by the server."""
+
+    delivery = Delivery.RELAYED
+
+    from_: Annotated[PeerId, Field(alias="from")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed(Counted):
+    """What is passed on to one participant, or to all (``to`` is None), as a message of the class ``becomes``.
+
+    Every field that both classes have is copied. ``needs`` is what a token must allow.
+    """
+
+    becomes: ClassVar[type[FromPeer]]
+    needs: ClassVar[Cap | None] = None
+
+    to: SomeId | None = None
+
+    def relayed(self, sender: PeerId, receiver: PeerId | None) -> FromPeer:
+        """The message for ``receiver``, or for all; ``sender`` is who said it, whatever the message says."""
+        ours = {each.name for each in fields(self)}
+        common = [each.name for each in fields(self.becomes) if each.name in ours and each.name not in ("t", "to")]
+        values = {name: getattr(self, name) for name in common}
+        if any(each.name == "to" for each in fields(self.becomes)):
+            values["to"] = receiver
+        return self.becomes(from_=sender, **values)
+
+
+_M = TypeVar("_M", bound=ClientMessage | ServerMessage)
+
+
+class MessageTypes(Registry[type[_M]], Generic[_M]):
+    """The message types of one direction: the class of each ``t``."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self._adapter: TypeAdapter[Any] | None = None
+
+    def add(self, name: str, entry: type[_M]) -> Callable[[], None]:
+        """Enter a class under its ``t``; gives a function that takes it out again."""
+        remove = super().add(name, entry)
+        self._adapter = None
+
+        def forget() -> None:
+            remove()
+            self._adapter = None
+
+        return forget
+
+    def remove(self, kind: type[_M]) -> None:
+        """Take a class out again: for tests, and for programs that add types of their own."""
+        for name in self:
+            if self[name] is kind:
+                del self._entries[name]
+                self._adapter = None
+
+    @property
+    def classes(self) -> Iterator[type[_M]]:
+        """Every class."""
+        return (self[name] for name in self)
+
+    @property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Pydantic's view of all of them: the ``t`` of a frame says which class it is."""
+        if self._adapter is None:
+            union: Any = reduce(or_, self.classes)
+            frame: Any = Annotated[union, Field(discriminator="t")]
+            self._adapter = TypeAdapter(frame)
+        return self._adapter
+
+
+CLIENT: Final[MessageTypes[ClientMessage]] = MessageTypes("client's message type")
+"""What clients say."""
+
+SERVER: Final[MessageTypes[ServerMessage]] = MessageTypes("server's message type")
+"""What the server says."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def message(kind: type[_M]) -> type[_M]:
+    """Make a class of fields a message type: a frozen dataclass, in the table of its direction under its ``t``.
+
+    ``t`` is annotated with a ``Literal`` and has that as its default. Raises ValueError for a ``t`` that is taken.
+    """
+    made = dataclass(frozen=True, slots=True, kw_only=True)(kind)
+    t = str(next(each.default for each in fields(made) if each.name == "t"))
+    if issubclass(made, ClientMessage):
+        CLIENT.add(t, made)
+    else:
+        assert issubclass(made, ServerMessage)
+        SERVER.add(t, made)
+    return made
+
+
+def number_of(message: ServerMessage) -> int:
+    """The ``seq`` of a server's message; 0 if it has none."""
+    return getattr(message, "seq", None) or 0
+
+
+def request_of(message: ServerMessage) -> str | None:
+    """The ``re`` of a server's message; None if it answers nothing."""
+    found: str | None = getattr(message, "re", None)
+    return found

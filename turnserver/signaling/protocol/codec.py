@@ -1,0 +1,71 @@
+"""Between text and messages: the only way from one to the other, for both sides of ``signal.v1``."""
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from turnserver.signaling.protocol import client_messages, server_messages
+from turnserver.signaling.protocol.base import CLIENT, SERVER, ClientMessage, MessageTypes, ServerMessage
+from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.fields import MAX_FRAME
+
+__all__ = ["encode", "parse", "parse_server"]
+
+_KNOWN: Final = (client_messages, server_messages)
+"""Their message types are entered when they are imported."""
+
+_SHOWN: Final = 160
+_WRITERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
+
+
+def parse(text: str) -> ClientMessage:
+    """A client's frame. Raises `Refusal`: too_large, bad_json, unknown_type, or bad_message with the field's path."""
+    message: ClientMessage = _parse(text, CLIENT)
+    return message
+
+
+def parse_server(text: str) -> ServerMessage:
+    """A server's frame, for clients and tests; raises as `parse` does."""
+    message: ServerMessage = _parse(text, SERVER)
+    return message
+
+
+def encode(message: ClientMessage | ServerMessage) -> str:
+    """Compact JSON, without the fields that are None."""
+    kind: type[Any] = type(message)
+    writer = _WRITERS.get(kind)
+    if writer is None:
+        writer = _WRITERS[kind] = TypeAdapter(kind)
+    return writer.dump_json(message, by_alias=True, exclude_none=True).decode()
+
+
+def _parse(text: str, types: MessageTypes[Any]) -> Any:
+    try:
+        data = text.encode() if len(text) <= MAX_FRAME else b""
+    except UnicodeEncodeError:
+        raise Refusal(ErrorCode.BAD_JSON, "not Unicode text") from None
+    if len(text) > MAX_FRAME or len(data) > MAX_FRAME:
+        raise Refusal(ErrorCode.TOO_LARGE, f"a frame has at most {MAX_FRAME} bytes", detail={"max": MAX_FRAME})
+    try:
+        return types.adapter.validate_json(data, strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    raise _refusal(found["type"], found["msg"], found["loc"], data)
+
+
+def _refusal(kind: str, msg: str, loc: tuple[int | str, ...], data: bytes) -> Refusal:
+    if kind == "json_invalid":
+        return Refusal(ErrorCode.BAD_JSON, msg[:_SHOWN])
+    frame = from_json(data)
+    if not isinstance(frame, dict):
+        return Refusal(ErrorCode.BAD_MESSAGE, "a frame is a JSON object", path="")
+    re, n = frame.get("id"), frame.get("n")
+    seen: dict[str, Any] = {
+        "re": re if isinstance(re, str) and 1 <= len(re) <= 32 else None,
+        "n": n if type(n) is int and n >= 1 else None,
+    }
+    if kind == "union_tag_invalid" and isinstance(frame.get("t"), str):
+        return Refusal(ErrorCode.UNKNOWN_TYPE, "no such type", path="t", **seen)
+    path = ".".join(str(part) for part in loc[1:]) if len(loc) > 1 else "t"
+    return Refusal(ErrorCode.BAD_MESSAGE, msg[:_SHOWN], path=path[:128], **seen)

@@ -1,0 +1,503 @@
+"""How sockets, sessions and seats begin and end. Nothing else in the server ends one of them.
+
+A client is three things here, and each has a life of its own:
+
+- a **socket** (`Connection`) is one WebSocket. It ends when the network says so, when its client says `bye`, or when we
+  close it; then the last frame on it is a `goodbye`, and the edge is told to close it (`Close`).
+- a **session** (`Session`) is one client over as many sockets as it takes, with at most one at a time. Without a socket
+  it waits for its client, for as long as a resume is possible. A client that is sent away may not hear of it before it
+  returns: so a dismissed session stays, as a name and a reason, for as long as it would have waited.
+- a **seat** is the place of a session in a room: in the room (`Member`) or at its door (`Waiter`). A session has one
+  seat at most.
+
+What follows from what:
+
+1. The end of a socket ends no session. The end of a session ends its seat. The end of the last seat in a room ends the
+   room, and whoever waits at its door is turned away.
+2. A socket is closed only after its session has been taken from it. So nothing that is said to a session from then on
+   gets lost in a socket that is about to close.
+3. A session has a socket or a deadline, and an open socket has a session or a deadline. So whatever nobody cares for
+   any more ends by itself.
+4. The TURN user of a seat ends with it: at once if somebody is sent away, else after a grace in which the client may
+   take the seat again and go on with the relays that it has. A TURN user that was revoked is never used again.
+5. Every end is told to those whom it concerns: the others in the room, the hosts at the door, the log.
+
+The three tables say which event is possible in which state, and what the state is then. The events are the functions
+below. An event that a table does not have is a fault of ours: it raises `LifecycleFault`, and nothing has changed.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from meshturn.root import MeshturnError
+from turnserver.core.types import Now
+from turnserver.signaling.protocol.client_messages import Join
+from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, ErrorCode, Reconnect, reconnect_of
+from turnserver.signaling.protocol.fields import Media
+from turnserver.signaling.protocol.server_messages import Goodbye, Knock, PeerGap, PeerLeave
+from turnserver.signaling.rooms.facts import (
+    ClientRefused,
+    Close,
+    LeaveReason,
+    PeerLeft,
+    PeerLost,
+    Revoke,
+    RoomClosed,
+    RoomOpened,
+    SessionEnded,
+)
+from turnserver.signaling.rooms.outbox import Outbox
+from turnserver.signaling.rooms.room import Member, Room, Waiter
+from turnserver.signaling.rooms.session import Connection, Session
+from turnserver.signaling.rooms.state import Due, State, Timer, error, millis
+
+__all__ = [
+    "SEAT",
+    "SESSION",
+    "SOCKET",
+    "LifecycleFault",
+    "SeatState",
+    "SessionState",
+    "SocketState",
+    "attach",
+    "begin_session",
+    "close_socket",
+    "detach",
+    "dismiss",
+    "end_session",
+    "end_socket",
+    "gap_over",
+    "grace_over",
+    "knock",
+    "leave_door",
+    "open_room",
+    "open_socket",
+    "revoke_later",
+    "revoke_user",
+    "seat_state",
+    "session_state",
+    "socket_lost",
+    "socket_state",
+    "take_seat",
+    "turn_away",
+    "vacate",
+    "wait_at_door",
+]
+
+
+class SocketState(StrEnum):
+    """Where a socket stands."""
+
+    ABSENT = "absent"
+    """It is in no table: not there yet, or gone."""
+    OPEN = "open"
+    """It has no session: nobody has said hello yet, or its session was taken from it."""
+    SERVING = "serving"
+    """It has a session."""
+    CLOSING = "closing"
+    """It is to be closed after what still waits for it, and nothing more is heard on it."""
+
+
+class SessionState(StrEnum):
+    """Where a session stands."""
+
+    ABSENT = "absent"
+    """It is in no table: not begun, or ended."""
+    ATTACHED = "attached"
+    """It has a socket."""
+    WAITING = "waiting"
+    """It has none, and waits for its client until the deadline `Due.GAP`."""
+    DISMISSED = "dismissed"
+    """Its client was sent away, and can hear why until the same deadline."""
+
+
+class SeatState(StrEnum):
+    """Where a session has its seat."""
+
+    NOWHERE = "nowhere"
+    DOOR = "door"
+    ROOM = "room"
+
+
+SOCKET: Final[Mapping[SocketState, Mapping[str, SocketState]]] = {
+    SocketState.ABSENT: {
+        "open_socket": SocketState.OPEN,
+    },
+    SocketState.OPEN: {
+        "attach": SocketState.SERVING,
+        "close_socket": SocketState.CLOSING,
+        "end_socket": SocketState.CLOSING,
+        "socket_lost": SocketState.ABSENT,
+    },
+    SocketState.SERVING: {
+        "detach": SocketState.OPEN,
+        "socket_lost": SocketState.ABSENT,
+    },
+    SocketState.CLOSING: {
+        "close_socket": SocketState.CLOSING,
+        "socket_lost": SocketState.ABSENT,
+    },
+}
+"""``detach`` is what happens to a socket when its session detaches, ends, is dismissed, or goes to another socket.
+``close_socket`` does nothing the second time: two reasons may come together."""
+
+SESSION: Final[Mapping[SessionState, Mapping[str, SessionState]]] = {
+    SessionState.ABSENT: {
+        "begin_session": SessionState.ATTACHED,
+    },
+    SessionState.ATTACHED: {
+        "attach": SessionState.ATTACHED,
+        "detach": SessionState.WAITING,
+        "end_session": SessionState.ABSENT,
+        "dismiss": SessionState.DISMISSED,
+    },
+    SessionState.WAITING: {
+        "attach": SessionState.ATTACHED,
+        "end_session": SessionState.ABSENT,
+        "dismiss": SessionState.DISMISSED,
+        "gap_over": SessionState.ABSENT,
+    },
+    SessionState.DISMISSED: {
+        "gap_over": SessionState.ABSENT,
+    },
+}
+"""``attach`` of a session that is attached: another socket goes on with it, and the one before is closed."""
+
+SEAT: Final[Mapping[SeatState, Mapping[str, SeatState]]] = {
+    SeatState.NOWHERE: {
+        "wait_at_door": SeatState.DOOR,
+        "take_seat": SeatState.ROOM,
+        "leave_door": SeatState.NOWHERE,
+    },
+    SeatState.DOOR: {
+        "wait_at_door": SeatState.DOOR,
+        "take_seat": SeatState.ROOM,
+        "leave_door": SeatState.NOWHERE,
+    },
+    SeatState.ROOM: {
+        "vacate": SeatState.NOWHERE,
+        "leave_door": SeatState.ROOM,
+    },
+}
+"""``leave_door`` does nothing where nobody waits, and ``wait_at_door`` elsewhere ends the wait before."""
+
+
+class LifecycleFault(MeshturnError):
+    """Something was done in a state in which it is not possible: a fault of ours, whatever a client has sent."""
+
+
+_S = TypeVar("_S", bound=StrEnum)
+
+
+def _allow(table: Mapping[_S, Mapping[str, _S]], state: _S, event: str) -> None:
+    if event not in table[state]:
+        raise LifecycleFault(f"{event} in the state {state}")
+
+
+def socket_state(state: State, connection: Connection) -> SocketState:
+    """The state of a socket."""
+    if state.connections.get(connection.cid) is not connection:
+        return SocketState.ABSENT
+    if connection.closing:
+        return SocketState.CLOSING
+    return SocketState.OPEN if connection.session is None else SocketState.SERVING
+
+
+def session_state(state: State, session: Session) -> SessionState:
+    """The state of a session."""
+    if state.sessions.get(session.sid) is not session:
+        return SessionState.ABSENT
+    if session.farewell is not None:
+        return SessionState.DISMISSED
+    return SessionState.WAITING if session.connection is None else SessionState.ATTACHED
+
+
+def seat_state(session: Session) -> SeatState:
+    """The state of a session's seat."""
+    if session.room is not None:
+        return SeatState.ROOM
+    return SeatState.NOWHERE if session.waits_for is None else SeatState.DOOR
+
+
+# Sockets
+
+
+def open_socket(state: State, connection: Connection, now: Now) -> int:
+    """A socket is there; gives the number of sockets from its address. Without a hello it ends with `Due.HELLO`."""
+    _allow(SOCKET, socket_state(state, connection), "open_socket")
+    state.connections[connection.cid] = connection
+    held = state.sockets.get(connection.address_key, 0) + 1
+    state.sockets[connection.address_key] = held
+    state.deadlines.set(Timer(Due.HELLO, str(connection.cid)), now.mono + state.settings.hello)
+    return held
+
+
+def close_socket(
+    state: State,
+    connection: Connection,
+    code: ErrorCode,
+    msg: str,
+    *,
+    reconnect: Reconnect | None = None,
+    after: int = 0,
+) -> None:
+    """Say goodbye to a socket and have it closed.
+
+    ``reconnect`` is what the client is to do then, if not what it does after that code anyway; ``after`` is how long it
+    is to wait, in milliseconds.
+    """
+    _allow(SOCKET, socket_state(state, connection), "close_socket")
+    if connection.closing:
+        return
+    connection.closing = True
+    state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
+    how = reconnect or reconnect_of(code)
+    state.direct(connection, Goodbye(cid=connection.name, code=code, msg=msg[:256], reconnect=how, after=after))
+    state.command(Close(connection.cid, CLOSE_CODES[code], code.value))
+    if code is not ErrorCode.REPLACED:
+        state.fact(ClientRefused(connection.address, code, msg))
+
+
+def end_socket(state: State, connection: Connection) -> None:
+    """Close a socket whose client has said goodbye itself."""
+    _allow(SOCKET, socket_state(state, connection), "end_socket")
+    connection.closing = True
+    state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
+    state.command(Close(connection.cid, CLOSE_NORMAL, "bye"))
+
+
+def socket_lost(state: State, connection: Connection, now: Now) -> None:
+    """The socket is gone, whoever has closed it. Its session, if it has one, waits for its client."""
+    _allow(SOCKET, socket_state(state, connection), "socket_lost")
+    if connection.session is not None:
+        detach(state, connection.session, now)
+    del state.connections[connection.cid]
+    held = state.sockets[connection.address_key] - 1
+    if held:
+        state.sockets[connection.address_key] = held
+    else:
+        del state.sockets[connection.address_key]
+    state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
+
+
+# Sessions
+
+
+def begin_session(state: State, session: Session, connection: Connection) -> None:
+    """A session begins, on a socket that has none."""
+    _allow(SESSION, session_state(state, session), "begin_session")
+    _allow(SOCKET, socket_state(state, connection), "attach")
+    state.sessions[session.sid] = session
+    state.peers[session.peer_id] = session
+    state.held[session.address_key] += 1
+    _join(state, session, connection)
+
+
+def attach(state: State, session: Session, connection: Connection) -> bool:
+    """A session goes on, on a socket that has none. True if that took it from another socket, which is closed."""
+    _allow(SESSION, session_state(state, session), "attach")
+    _allow(SOCKET, socket_state(state, connection), "attach")
+    old = session.connection
+    if old is not None:
+        _part(session)
+        close_socket(state, old, ErrorCode.REPLACED, "another socket goes on with this session")
+    _uncount(state, session)
+    session.address, session.address_key = connection.address, connection.address_key
+    session.host = connection.host
+    state.held[session.address_key] += 1
+    _join(state, session, connection)
+    return old is not None
+
+
+def detach(state: State, session: Session, now: Now, *, tell: bool = True) -> None:
+    """A session has lost its socket, and waits for its client. With ``tell``, the others in its room hear of it."""
+    _allow(SESSION, session_state(state, session), "detach")
+    _part(session)
+    session.gap_until = now.wall + state.settings.resume
+    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.settings.resume)
+    found = state.member_of(session)
+    if tell and found is not None:
+        room, member = found
+        state.broadcast(room, PeerGap(id=member.id, until=millis(session.gap_until)), but=member.id)
+        state.fact(PeerLost(room.id, member.id))
+
+
+def end_session(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
+    """The session is over, and its seat with it; with ``revoke``, its relays end without a grace."""
+    _allow(SESSION, session_state(state, session), "end_session")
+    _end(state, session, reason, now, revoke=revoke)
+
+
+def dismiss(state: State, session: Session, code: ErrorCode, msg: str, now: Now) -> None:
+    """Send a client away for good. Should it not hear of it now, it will when it tries to resume."""
+    _allow(SESSION, session_state(state, session), "dismiss")
+    connection = session.connection
+    _end(state, session, "kicked", now, revoke=True)
+    if connection is not None:
+        close_socket(state, connection, code, msg)
+    session.farewell = code, msg
+    session.outbox = Outbox(0, 0)
+    state.sessions[session.sid] = session
+    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.settings.resume)
+
+
+def gap_over(state: State, session: Session, now: Now) -> None:
+    """The time to come back is over."""
+    _allow(SESSION, session_state(state, session), "gap_over")
+    if session.farewell is None:
+        _end(state, session, "timeout", now, revoke=False)
+    else:
+        del state.sessions[session.sid]
+
+
+def _end(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool) -> None:
+    leave_door(state, session)
+    if session.room is not None:
+        vacate(state, session, reason, now, revoke=revoke)
+    for user_id, expires in session.lobby.items():
+        if revoke:
+            revoke_user(state, user_id, session.peer_id, expires)
+        else:
+            revoke_later(state, user_id, session.peer_id, expires, now)
+    if session.connection is not None:
+        _part(session)
+    del state.sessions[session.sid]
+    del state.peers[session.peer_id]
+    _uncount(state, session)
+    state.deadlines.remove(Timer(Due.GAP, session.sid))
+    state.fact(SessionEnded(session.peer_id, reason))
+
+
+def _join(state: State, session: Session, connection: Connection) -> None:
+    session.connection = connection
+    connection.session = session
+    state.deadlines.remove(Timer(Due.GAP, session.sid))
+    state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
+
+
+def _part(session: Session) -> None:
+    """The ``detach`` of a socket."""
+    connection = session.connection
+    assert connection is not None
+    connection.session = None
+    session.connection = None
+    session.outbox.detach()
+
+
+def _uncount(state: State, session: Session) -> None:
+    state.held[session.address_key] -= 1
+    if not state.held[session.address_key]:
+        del state.held[session.address_key]
+
+
+# Seats
+
+
+def open_room(state: State, room_id: str, size: int, now: Now) -> Room:
+    """A room, for whoever is about to take the first seat in it."""
+    room = Room(room_id, size, now.wall)
+    state.rooms[room_id] = room
+    state.fact(RoomOpened(room_id))
+    return room
+
+
+def wait_at_door(state: State, room: Room, session: Session, join: Join) -> None:
+    """Somebody waits to be let in; asking again there changes what is asked for, and hosts hear of it once."""
+    _allow(SEAT, seat_state(session), "wait_at_door")
+    known = session.peer_id in room.waiting
+    if not known:
+        leave_door(state, session)
+    waiter = Waiter(session, join)
+    room.waiting[session.peer_id] = waiter
+    session.waits_for = room.id
+    if not known:
+        for host in room.hosts():
+            knock(state, waiter, host)
+
+
+def leave_door(state: State, session: Session) -> Waiter | None:
+    """Somebody does not wait any more; gives the wait that is over, if there was one."""
+    _allow(SEAT, seat_state(session), "leave_door")
+    if session.waits_for is None:
+        return None
+    room = state.rooms[session.waits_for]
+    session.waits_for = None
+    waiter = room.waiting.pop(session.peer_id)
+    for host in room.hosts():
+        knock(state, waiter, host, gone=True)
+    return waiter
+
+
+def turn_away(state: State, session: Session, code: ErrorCode, msg: str) -> None:
+    """Answer the join of somebody who waits: no."""
+    waiter = leave_door(state, session)
+    if waiter is not None:
+        state.send(session, error(code, msg, re=waiter.join.id))
+
+
+def take_seat(state: State, room: Room, session: Session, join: Join, *, name: str, media: Media, now: Now) -> Member:
+    """Somebody is in the room, with the TURN user that it had there if it is back in time."""
+    _allow(SEAT, seat_state(session), "take_seat")
+    leave_door(state, session)
+    user_id = state.user_id(session, room.hash)
+    state.leaving.pop(user_id, None)
+    state.deadlines.remove(Timer(Due.REVOKE, user_id))
+    member = room.seat(session, user_id, join, name=name, media=media, wall=now.wall)
+    session.room = room.id
+    return member
+
+
+def vacate(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
+    """Somebody is out of the room; with ``revoke``, its relays end without a grace. The last one ends the room."""
+    _allow(SEAT, seat_state(session), "vacate")
+    found = state.member_of(session)
+    assert found is not None
+    room, member = found
+    room.unseat(member.id)
+    session.room = None
+    state.deadlines.remove(Timer(Due.ICE, member.id))
+    state.fact(PeerLeft(room.id, member.id, member.user_id, reason))
+    if revoke:
+        revoke_user(state, member.user_id, member.id, member.expires)
+    else:
+        revoke_later(state, member.user_id, member.id, member.expires, now)
+    if room.members:
+        state.broadcast(room, PeerLeave(id=member.id, reason=reason))
+        return
+    for waiter in list(room.waiting.values()):
+        turn_away(state, waiter.session, ErrorCode.NO_SUCH_ROOM, "the room is gone: everybody has left")
+    del state.rooms[room.id]
+    state.fact(RoomClosed(room.id, now.wall - room.created))
+
+
+def knock(state: State, waiter: Waiter, host: Member, *, gone: bool = False) -> None:
+    """Tell a host who waits at the door, or does so no longer."""
+    session = waiter.session
+    name = session.grant.name if session.grant.name is not None else waiter.join.name
+    state.send(host.session, Knock(id=session.peer_id, name=name, gone=gone or None))
+
+
+# TURN users
+
+
+def revoke_user(state: State, user_id: str, peer_id: str, until: float) -> None:
+    """End a TURN user's allocations now; its session, if it lives on, gets another user id from now on."""
+    state.leaving.pop(user_id, None)
+    state.deadlines.remove(Timer(Due.REVOKE, user_id))
+    state.command(Revoke(user_id, until))
+    state.relays.forget(user_id)
+    if (session := state.peers.get(peer_id)) is not None:
+        session.generation += 1
+
+
+def revoke_later(state: State, user_id: str, peer_id: str, until: float, now: Now) -> None:
+    """The same, after the grace."""
+    state.leaving[user_id] = peer_id, until
+    state.deadlines.set(Timer(Due.REVOKE, user_id), now.mono + state.settings.leave_grace)
+
+
+def grace_over(state: State, user_id: str) -> None:
+    """The grace of `revoke_later` is over."""
+    peer_id, until = state.leaving[user_id]
+    revoke_user(state, user_id, peer_id, until)
