@@ -16,6 +16,7 @@ from auth.types import PENDING, Pending
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
+from stun.client.authentication import Login, Session
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import Message, MessageBuilder
 from turnserver.core import commands as c
@@ -247,6 +248,15 @@ class ScriptedClient:
         return hashlib.sha256(f"{self.path}{self.user}{self._serial}".encode()).digest()[:12]
 
     @property
+    def session(self) -> Session:
+        """What the TURN client would know by now, and sign with."""
+        assert self.nonce is not None, "no challenge answered yet"
+        offered = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
+        chosen = a.AlgorithmValue(self.algorithm)
+        known = (offered, chosen) if self.sha256 else (None, None)
+        return Session(Login(self.user, self.password), REALM, self.nonce, *known, anonymous=False, key=self.key)
+
+    @property
     def key(self) -> bytes:
         """The long-term key for the chosen password algorithm."""
         derive = long_term_key_sha256 if self.algorithm is PasswordAlgorithm.SHA256 else long_term_key_md5
@@ -266,14 +276,7 @@ class ScriptedClient:
             builder.add(spec, value)
         if not signed:
             return builder.build()
-        assert self.nonce is not None, "no challenge answered yet"
-        builder.add(a.USERNAME, self.user).add(a.REALM, REALM).add(a.NONCE, self.nonce)
-        if self.sha256:
-            offered = (a.AlgorithmValue(PasswordAlgorithm.SHA256, b""), a.AlgorithmValue(PasswordAlgorithm.MD5, b""))
-            builder.add(a.PASSWORD_ALGORITHMS, offered)
-            builder.add(a.PASSWORD_ALGORITHM, a.AlgorithmValue(self.algorithm, b""))
-            return builder.integrity_sha256(self.key).build()
-        return builder.integrity(self.key).build()
+        return self.session.sign(builder).build()
 
     def send(self, frame: bytes) -> Message:
         """Send a request; exactly one answer must come back."""
