@@ -1,3 +1,3 @@
-"""``meshturn probe``: a sans-IO TURN client, an asyncio link under it, the steps, and how they are shown."""
+"""``meshturn probe``: the steps, asked of a server by the TURN client of `stun.client`, and how they are shown."""
 
 __all__: list[str] = []

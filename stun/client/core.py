@@ -240,7 +240,7 @@ class ClientCore:
         `stun.errors.EncodeError` for what is too long.
         """
         allocation = self._holdings.allocation
-        if allocation is None or allocation.protocol is not TransportProtocol.UDP:
+        if allocation is None or allocation.protocol != TransportProtocol.UDP:
             raise NoAllocation("There is no allocation that relays datagrams.")
         number = None if dont_fragment else self._holdings.channel_to(peer, now)
         if number is not None:

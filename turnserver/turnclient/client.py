@@ -90,6 +90,8 @@ class TurnClient:
         self._timeout = timeout
         self._on_event = on_event
         self._driver: Driver | None = None
+        # Half of what may be under way is left to renewals; who asks for more waits for a turn.
+        self._turns = asyncio.Semaphore(max(1, self._options.limit // 2))
         self._streams: PeerStreams | None = None
         self._data: deque[PeerData] = deque()
         self._attempts: deque[ConnectionAttempt] = deque()
@@ -111,8 +113,10 @@ class TurnClient:
         """Open the way to the server, over the first of its addresses that works.
 
         A name with several is asked with a Binding request over UDP, where connecting says nothing. Raises
-        `ServerUnreachable`.
+        `ServerUnreachable`. Nothing happens when it is open already.
         """
+        if self._driver is not None:
+            return
         addresses = await resolve(self.uri, self._timeout)
         failure: ClientError | None = None
         for address in addresses:
@@ -208,8 +212,11 @@ class TurnClient:
 
     async def request(self, method: int, attributes: Sequence[Attribute] = (), *, authenticated: bool = True) -> Answer:
         """Any request, and its answer, a success or an error, as it came."""
-        driver = self._connected
-        asked = await driver.ask(lambda now: driver.core.request(method, attributes, now, authenticated=authenticated))
+        async with self._turns:
+            driver = self._connected
+            asked = await driver.ask(
+                lambda now: driver.core.request(method, attributes, now, authenticated=authenticated)
+            )
         return asked.answer()
 
     # Datagrams
@@ -277,7 +284,8 @@ class TurnClient:
         return self._connected.core
 
     async def _ask(self, begin: Callable[[float], Request[T]]) -> T:
-        return (await self._connected.ask(begin)).result()
+        async with self._turns:
+            return (await self._connected.ask(begin)).result()
 
     async def _answers(self) -> bool:
         with suppress(ClientError, TimeoutError):

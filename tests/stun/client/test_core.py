@@ -286,6 +286,31 @@ def test_any_request_can_be_made() -> None:
     assert error.code == 400
 
 
+@pytest.mark.parametrize("what", ["garbage", "nothing", "fingerprint", "cut"])
+def test_what_is_no_message_is_no_answer(what: str) -> None:
+    """RFC 8489 §6.3, §14.7: the request goes on; if nothing better comes, the reason says what was ignored."""
+    alone = Alone(patience=1.0)
+    request, other = alone.core.binding(alone.now), Alone()
+    good = alone.script.success(first(alone.core), (a.XOR_MAPPED_ADDRESS, PEER))
+    frames = {
+        "garbage": b"\0\1garbage",
+        "nothing": b"",
+        "fingerprint": good[:-1] + bytes([good[-1] ^ 1]),
+        "cut": good[:-4],
+    }
+    alone.hear(frames[what])
+    assert not request.done
+    alone.hear(good)
+    assert request.result() == PEER
+    lost = other.core.binding(other.now)
+    first(other.core)
+    other.hear(frames[what])
+    for _ in range(10):
+        other.turn(5)
+    with pytest.raises(NoAnswer, match="not valid STUN was ignored"):
+        lost.result()
+
+
 def test_a_request_can_be_cancelled() -> None:
     party = ClientWorld().client()
     request = party.core.allocate(party.now)

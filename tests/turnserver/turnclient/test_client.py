@@ -132,6 +132,22 @@ async def test_many_permissions_at_once() -> None:
         assert max(map(len, server.links[0].sent)) < 1200
 
 
+async def test_more_at_once_than_may_be_under_way() -> None:
+    """Rule 22: requests under way are bounded; who asks for more waits for a turn."""
+    server = MemoryServer()
+    async with client(server, options=ClientOptions(limit=4)) as turn:
+        await turn.allocate()
+        numbers = await asyncio.gather(*(turn.bind_channel(("8.8.1.1", port)) for port in range(1, 31)))
+        assert len(set(numbers)) == 30
+
+
+async def test_connecting_twice_is_connecting_once() -> None:
+    server = MemoryServer()
+    async with client(server) as turn:
+        await turn.connect()
+        assert len(server.links) == 1
+
+
 async def test_datagrams_that_nobody_fetches_are_bounded() -> None:
     """Rule 22: the newest are dropped and counted."""
     server = MemoryServer()
