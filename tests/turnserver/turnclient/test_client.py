@@ -209,6 +209,24 @@ async def test_who_waits_hears_of_the_end() -> None:
             await turn.allocate()
 
 
+async def test_who_waits_hears_that_the_allocation_is_gone() -> None:
+    """RFC 8656 §8.3: 437, over UDP, where no connection ends; another allocation is another beginning."""
+    server = MemoryServer()
+    async with client(server) as turn:
+        await turn.allocate()
+        waiting = asyncio.create_task(turn.receive())
+        await asyncio.sleep(0)
+        server.world.core.revoke("alice", server.world.now)
+        with pytest.raises(ErrorResponse, match="437"):
+            await turn.refresh()
+        with pytest.raises(NoAllocation, match="437"):
+            await waiting
+        await turn.allocate()
+        await turn.create_permission(PEER)
+        server.peer_sends(server.links[0], PEER, b"again")
+        assert (await turn.receive()).data == b"again"
+
+
 async def test_closing_wakes_who_waits() -> None:
     server = MemoryServer()
     turn = client(server)

@@ -72,6 +72,19 @@ async def test_the_timer_sends_again_and_gives_up() -> None:
     await found.driver.close()
 
 
+async def test_the_timer_comes_forward() -> None:
+    """A retransmission is due before the keepalive that the timer was set for."""
+    found = await (await rig(rto=0.01, rc=3, rm=2, keepalive=3600.0)).allocated()
+    timer = found.driver._timer
+    assert timer is not None
+    found.link.swallow = lambda frame: True
+    async with asyncio.timeout(TIMEOUT):
+        request = await found.driver.ask(found.driver.core.binding)
+    assert isinstance(request.outcome, NoAnswer)
+    assert timer.cancelled()
+    await found.driver.close()
+
+
 async def test_a_wait_that_is_cancelled_cancels_the_request() -> None:
     found = await rig()
     found.link.swallow = lambda frame: True
