@@ -4,10 +4,12 @@ Rich is used without its markup and emoji codes, and every string that did not c
 `cli.text.printable` first.
 """
 
+import contextlib
+import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.text import Text
 
 from cli.text import printable
 
-__all__ = ["emit_json", "error_console", "facts", "hint", "out_console", "say", "title"]
+__all__ = ["emit_json", "error_console", "facts", "hint", "kept_output", "out_console", "say", "title"]
 
 
 def _console(*, stderr: bool) -> Console:
@@ -36,6 +38,27 @@ def emit_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 
     """Write one JSON document; ASCII only, so that nothing in it can steer a terminal."""
     sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=True) + "\n")
     sys.stdout.flush()
+
+
+class _Kept(io.StringIO):
+    """Text that looks as it would on ``stream``: in colour if that is a terminal, and so on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+@contextlib.contextmanager
+def kept_output() -> Iterator[io.StringIO]:
+    """Keep what is written to standard output inside, for somebody who can wait while it is written."""
+    with contextlib.redirect_stdout(_Kept(sys.stdout)) as kept:
+        yield kept
 
 
 def say(console: Console, sentence: str, style: str = "") -> None:

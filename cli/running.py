@@ -3,24 +3,39 @@
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from cli.addresses import client_uris, page_urls, relay_text
-from cli.console import emit_json
+from cli.console import emit_json, kept_output
 from turnserver.config import Config
 from turnserver.process import run
 from turnserver.server import Server
+from turnserver.writer import LineWriter
 
 __all__ = ["announce", "announce_json", "call_pages", "ready_json", "run_server"]
+
+_PATIENCE: Final = 2.0
+"""Seconds that standard output has to take what waits when the server has stopped."""
 
 
 def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` is called once, when every listener is open.
 
-    ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError` when the server cannot
-    start.
+    What that writes to standard output is written by a thread: a server does not wait for whoever should read it, and
+    does not end with them. ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError`
+    when the server cannot start.
     """
-    asyncio.run(run(config, on_ready=on_ready, reload=reload))
+    writer = LineWriter(sys.stdout)
+
+    def ready(server: Server) -> None:
+        with kept_output() as said:
+            on_ready(server)
+        writer.put(said.getvalue())
+
+    try:
+        asyncio.run(run(config, on_ready=ready, reload=reload))
+    finally:
+        writer.close(_PATIENCE)
 
 
 def call_pages(server: Server) -> list[str]:

@@ -9,11 +9,16 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TextIO
 
 from turnserver.config import LogConfig
+from turnserver.lines import say_withheld
+from turnserver.writer import LineWriter
 
-__all__ = ["configure"]
+__all__ = ["configure", "shutdown"]
+
+PATIENCE: Final = 2.0
+"""Seconds that the last lines have to be written in when the process ends."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]+")
 """What can stand in a line without quotes."""
@@ -21,15 +26,76 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]+")
 _MAX_TEXT = 128
 """Characters of a hostile text that are written."""
 
+_libraries: Final = logging.root
+"""What libraries have to say comes there, from WARNING up."""
+
 
 def configure(settings: LogConfig) -> None:
-    """Send the server's log to standard error, in the configured format and from the configured level up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if settings.format == "json" else _TextFormatter())
+    """Send the log to standard error, in the configured format and from the configured level up.
+
+    So goes what libraries log and warn of. Lines are written by a thread: nobody waits for a standard error that takes
+    none. For a process of our own; may be called again, with other settings.
+    """
+    formatter = _JsonFormatter() if settings.format == "json" else _TextFormatter()
     logger = logging.getLogger("meshturn")
-    logger.handlers = [handler]
+    handler = next((found for found in logger.handlers if isinstance(found, _QueueingHandler)), None)
+    if handler is None or handler.stream is not sys.stderr:
+        shutdown()
+        handler = _QueueingHandler(sys.stderr, formatter)
+        logger.handlers = [handler]
+        _libraries.addHandler(handler)
+        logging.captureWarnings(True)
+    handler.setFormatter(formatter)
     logger.propagate = False
     logger.setLevel(settings.level.upper())
+
+
+def shutdown() -> None:
+    """Write what waits to be written, and take back what `configure` has done; without it, do nothing."""
+    logger = logging.getLogger("meshturn")
+    for handler in [found for found in logger.handlers if isinstance(found, _QueueingHandler)]:
+        say_withheld()
+        logging.captureWarnings(False)
+        _libraries.removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.propagate = True
+        handler.close()
+
+
+class _QueueingHandler(logging.Handler):
+    """Formats a record at once, so that nothing of it can change, and has it written by a `LineWriter`."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.stream = stream
+        self.setFormatter(formatter)
+        self._writer = LineWriter(stream, self._lost)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put down a line; one that is dropped is counted and said later."""
+        try:
+            line = self.format(record)
+        except Exception as error:  # logging's own way out writes to standard error, and waits
+            line = self.format(_record(logging.ERROR, "a line of the log cannot be formatted", error=repr(error)))
+        self._writer.put(line + "\n")
+
+    def flush(self) -> None:
+        """Wait for what was put down to be written, but not for ever."""
+        self._writer.flush(PATIENCE)
+
+    def close(self) -> None:
+        """The same, and the end."""
+        self._writer.close(PATIENCE)
+        super().close()
+
+    def _lost(self, count: int) -> str:
+        return self.format(_record(logging.WARNING, "lines are missing here: nobody took them", dropped=count)) + "\n"
+
+
+def _record(level: int, message: str, **fields: Any) -> logging.LogRecord:
+    record = logging.LogRecord("meshturn.log", level, "", 0, message, None, None)
+    record.fields = fields
+    return record
 
 
 class _TextFormatter(logging.Formatter):

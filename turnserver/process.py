@@ -12,7 +12,7 @@ from typing import Final
 
 from turnserver.config import Config
 from turnserver.errors import ConfigError, StartupError
-from turnserver.log import configure
+from turnserver.log import configure, shutdown
 from turnserver.server import Server
 
 __all__ = ["files_needed", "raise_file_limit", "run"]
@@ -56,6 +56,7 @@ async def run(
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+        shutdown()
 
 
 async def _reload(server: Server, reload: Callable[[], Config]) -> None:

@@ -1,10 +1,11 @@
 """What is written, and where."""
 
+import io
 import json
 
 import pytest
 
-from cli.console import emit_json, error_console, facts, hint, out_console, say, title
+from cli.console import emit_json, error_console, facts, hint, kept_output, out_console, say, title
 
 EVIL = "\x1b[2J[bold]:boom:\u202e"
 SHOWN = "\\x1b[2J[bold]:boom:\\u202e"
@@ -51,3 +52,26 @@ def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in written
     assert written.count("\n") == 1
     assert json.loads(written) == {"evil": EVIL}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_kept_output_looks_as_it_would(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In colour for a terminal, without for a file; and it is written nowhere."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with kept_output() as plain:
+        title(out_console(), "Heading")
+    assert plain.getvalue() == "\nHeading\n"
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with kept_output() as coloured:
+        title(out_console(), "Heading")
+        emit_json({"a": 1})
+    assert "\x1b[1mHeading\x1b[0m" in coloured.getvalue()
+    assert coloured.getvalue().endswith("}\n")
+    assert terminal.getvalue() == ""
+    assert capsys.readouterr().out == ""

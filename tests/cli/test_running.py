@@ -1,5 +1,6 @@
 """What ``serve`` and ``up`` share."""
 
+import contextlib
 import json
 import os
 import signal
@@ -96,3 +97,33 @@ def test_it_runs_until_it_is_told_to_stop() -> None:
     again = Config.model_validate({"listeners": [{"address": "127.0.0.1", "port": ready[0]}]})
     run_server(again, on_ready)
     assert ready == [ready[0]] * 2
+
+
+def test_standard_output_that_takes_nothing_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that is full before the server has said a word: it serves, and it stops."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    stream = os.fdopen(writer, "w")
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("cli.running._PATIENCE", 0.01)
+
+    def on_ready(server: Server) -> None:
+        announce(server)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run_server(Config.model_validate({"listeners": [{"address": "127.0.0.1", "port": 0}]}), on_ready)
+    os.close(reader)
+    stream.close()
+
+
+def test_what_is_said_when_it_is_ready_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    def on_ready(server: Server) -> None:
+        announce(server)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run_server(Config.model_validate({"listeners": [{"address": "127.0.0.1", "port": 0}]}), on_ready)
+    assert capsys.readouterr().out.endswith("ready\n")

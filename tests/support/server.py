@@ -177,8 +177,17 @@ class TurnServerProcess:
         """Start the server and wait until each of its listeners answers a Binding request or takes a connection."""
         self._config_file.touch(mode=0o600)
         self._config_file.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+        self._process = self._spawn()
+        try:
+            for listener in self.config["listeners"]:
+                self._wait_until_ready(listener["transport"], listener["address"], listener["port"])
+        except BaseException:
+            self.kill()
+            raise
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
         with self._log_file.open("wb") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self.command, str(self._config_file)],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -186,12 +195,6 @@ class TurnServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        try:
-            for listener in self.config["listeners"]:
-                self._wait_until_ready(listener["transport"], listener["address"], listener["port"])
-        except BaseException:
-            self.kill()
-            raise
 
     def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
         """End the server with a signal; it must exit with 0 in bounded time and leave no traceback in its log."""

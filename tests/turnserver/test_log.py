@@ -4,6 +4,8 @@ import ast
 import io
 import json
 import logging
+import threading
+import warnings
 
 import pytest
 
@@ -23,7 +25,8 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
-from turnserver.log import configure
+from turnserver.lines import Allowance, Lines
+from turnserver.log import configure, shutdown
 from turnserver.observers.log import LogObserver
 
 CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
@@ -44,18 +47,27 @@ EVENTS: list[tuple[Event, str, str]] = [
 ]
 
 
+class Written(io.StringIO):
+    """Standard error, as a file in memory; what a thread still has to write is waited for."""
+
+    def getvalue(self) -> str:
+        for handler in logging.getLogger("meshturn").handlers:
+            handler.flush()
+        return super().getvalue()
+
+
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch):
     """Configure the log as asked and give what it has written so far."""
 
-    def start(**settings: str) -> io.StringIO:
-        stream = io.StringIO()
+    def start(**settings: str) -> Written:
+        stream = Written()
         monkeypatch.setattr("sys.stderr", stream)
         configure(LogConfig.model_validate(settings))
         return stream
 
     yield start
-    logging.getLogger("meshturn").handlers = []
+    shutdown()
 
 
 @pytest.mark.parametrize(("event", "level", "text"), EVENTS, ids=[f"{e[2]}-{i}" for i, e in enumerate(EVENTS)])
@@ -115,3 +127,115 @@ def test_an_exception_is_written_in_both_formats(written) -> None:
         except ValueError:
             logging.getLogger("meshturn").exception("failed")
         assert "what went wrong" in stream.getvalue()
+
+
+# Where the lines go
+
+
+def test_a_new_configuration_goes_on_with_the_same_queue(written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SIGHUP brings one: the lines before and after are in order, each in the format of its time."""
+    stream = written(format="text")
+    logger = logging.getLogger("meshturn.test")
+    logger.info("first")
+    handlers = list(logging.getLogger("meshturn").handlers)
+    configure(LogConfig(format="json", level="debug"))
+    logger.debug("second")
+    configure(LogConfig(format="text", level="warning"))
+    logger.info("third")
+    logger.warning("fourth")
+    first, second, fourth = stream.getvalue().splitlines()
+    assert first.endswith("info    meshturn.test: first")
+    assert json.loads(second)["message"] == "second"
+    assert fourth.endswith("warning meshturn.test: fourth")
+    assert logging.getLogger("meshturn").handlers == handlers
+
+
+def test_shutdown_writes_what_waits_and_takes_everything_back(written, caplog: pytest.LogCaptureFixture) -> None:
+    before = list(logging.getLogger().handlers)
+    stream = written()
+    assert logging.getLogger().handlers != before
+    for number in range(1000):
+        logging.getLogger("meshturn").info("line %d", number)
+    shutdown()
+    lines = io.StringIO.getvalue(stream).splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == [f"line {number}" for number in range(1000)]
+    logger = logging.getLogger("meshturn")
+    assert (logger.handlers, logger.propagate) == ([], True)
+    assert logging.getLogger().handlers == before
+    shutdown()
+
+
+def test_what_was_withheld_is_said_at_the_end(written) -> None:
+    stream = written(format="json")
+    lines = Lines(logging.getLogger("meshturn.test"), Allowance(1, 0, 100, 0))
+    for _ in range(3):
+        lines.write(logging.INFO, "refused", {}, "192.0.2.1")
+    shutdown()
+    said = [json.loads(line) for line in io.StringIO.getvalue(stream).splitlines()]
+    assert [entry["message"] for entry in said] == ["refused", "refused, and more like it"]
+    assert said[1]["withheld"] == 2
+
+
+def test_libraries_are_heard_from_warnings_up(written) -> None:
+    """Else their lines would be written where they are raised, and wait: asyncio's about exceptions, for one."""
+    stream = written(format="json", level="debug")
+    logging.getLogger("asyncio").warning("a callback took long")
+    logging.getLogger("asyncio").info("not worth it")
+    with pytest.warns(UserWarning, match="of old"):
+        warnings.warn("of old", UserWarning, stacklevel=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("of now", UserWarning, stacklevel=1)
+    entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [entry["logger"] for entry in entries] == ["asyncio", "py.warnings"]
+    assert "of now" in entries[1]["message"]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_line_that_cannot_be_formatted_is_said_to_be_one(written, style: str) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError("no words for it")
+
+    stream = written(format=style)
+    logging.getLogger("meshturn").info("%s", Odd())
+    logging.getLogger("meshturn").info("next")
+    first, second = stream.getvalue().splitlines()
+    assert "cannot be formatted" in first
+    assert "no words for it" in first
+    assert "next" in second
+
+
+class Stuck(Written):
+    """Takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.go.wait(30)
+        return super().write(text)
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_missing_lines_are_counted_in_a_line(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the format of the others; and the one who logs has not waited for anybody."""
+    stream = Stuck()
+    monkeypatch.setattr("sys.stderr", stream)
+    configure(LogConfig(format=style))
+    for number in range(20_000):
+        logging.getLogger("meshturn").info("line %d %s", number, "x" * 100)
+    stream.go.set()
+    *lines, last = stream.getvalue().splitlines()
+    shutdown()
+    if style == "json":
+        entry = json.loads(last)
+        assert (entry["level"], entry["logger"]) == ("warning", "meshturn.log")
+        dropped = entry["dropped"]
+    else:
+        assert "lines are missing here" in last
+        dropped = int(last.rpartition("dropped=")[2])
+    assert len(lines) + dropped == 20_000
+    assert dropped > 10_000
