@@ -15,6 +15,9 @@ ARGS   ?=
 JOBS   ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+# Tests start servers and commands by the hundred; each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up check test lint static bench docs constraints clean
 
 up: $(VENV)/.installed
