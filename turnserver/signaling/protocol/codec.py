@@ -1,9 +1,10 @@
 """Between text and messages: the only way from one to the other, for both sides of ``signal.v1``."""
 
+import dataclasses
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from turnserver.signaling.protocol import client_messages, server_messages
 from turnserver.signaling.protocol.base import CLIENT, SERVER, ClientMessage, MessageTypes, ServerMessage
@@ -16,7 +17,8 @@ _KNOWN: Final = (client_messages, server_messages)
 """Their message types are entered when they are imported."""
 
 _SHOWN: Final = 160
-_WRITERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
+_WRITERS: Final[dict[type[Any], tuple[TypeAdapter[Any], tuple[str, ...]]]] = {}
+"""What writes a type of message, and its fields without a default: they are written even when they are None."""
 
 
 def parse(text: str) -> ClientMessage:
@@ -32,12 +34,24 @@ def parse_server(text: str) -> ServerMessage:
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """Compact JSON, without the fields that are None."""
+    """Compact JSON, without the optional fields that are None; ``data`` may well be null, and is there."""
     kind: type[Any] = type(message)
-    writer = _WRITERS.get(kind)
-    if writer is None:
-        writer = _WRITERS[kind] = TypeAdapter(kind)
+    if kind not in _WRITERS:
+        _WRITERS[kind] = TypeAdapter(kind), _required(kind)
+    writer, required = _WRITERS[kind]
+    nulls = {name: None for name in required if getattr(message, name) is None}
+    if nulls:
+        return to_json(writer.dump_python(message, mode="json", by_alias=True, exclude_none=True) | nulls).decode()
     return writer.dump_json(message, by_alias=True, exclude_none=True).decode()
+
+
+def _required(kind: type[Any]) -> tuple[str, ...]:
+    missing = dataclasses.MISSING
+    return tuple(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is missing and field.default_factory is missing
+    )
 
 
 def _parse(text: str, types: MessageTypes[Any]) -> Any:

@@ -158,6 +158,7 @@ def test_a_refusal_says_which_request_and_which_number_it_was() -> None:
 def test_nones_are_left_out_and_nulls_of_others_are_kept() -> None:
     """Optional fields that are not there are not written; what an application wrote as null stays null."""
     assert "rpc" not in encode(Desc(n=1, to=ANN, pc="p", desc=Description(type="answer")))
+    assert json.loads(encode(PeerMsg(from_=ANN, data=None))) == {"t": "msg", "from": ANN, "data": None}
     assert json.loads(encode(PeerMsg(from_=ANN, data={"a": None, "b": [None]})))["data"] == {"a": None, "b": [None]}
     assert json.loads(encode(Cand(n=1, to=ANN, pc="p", list=(None, Candidate(candidate="")))))["list"] == [
         None,
