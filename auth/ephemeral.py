@@ -13,6 +13,7 @@ from typing import Literal
 
 from auth.errors import InvalidCredential, InvalidString
 from auth.keys import long_term_keys, opaque_string
+from auth.source import CredentialSource
 from auth.types import Credential
 
 __all__ = ["MAX_USERNAME_BYTES", "SharedSecret", "TimeLimitedCredentials", "mint", "parse_username", "password_for"]
@@ -96,12 +97,12 @@ def _check_separator(separator: str) -> None:
         raise InvalidCredential("the separator is at least one character, and none of them a digit")
 
 
-class TimeLimitedCredentials:
-    """A store for everybody to whom one of the shared secrets gave a username.
+class TimeLimitedCredentials(CredentialSource):
+    """A source for everybody to whom one of the shared secrets gave a username.
 
     It keeps no users: any name of the right form gets one credential per secret, in the order of the secrets, and
-    only the key tells whether the name was really minted. Such a user cannot be found by hash. Raises
-    InvalidCredential if there is no secret or the separator is not usable.
+    only the key tells whether the name was really minted. Such a user cannot be found by hash, because a hash does not
+    tell when the name behind it expires. Raises InvalidCredential if there is no secret or the separator is not usable.
     """
 
     __slots__ = ("_secrets", "_separator")
@@ -116,11 +117,6 @@ class TimeLimitedCredentials:
     def __repr__(self) -> str:
         """Count the secrets; show none."""
         return f"TimeLimitedCredentials({len(self._secrets)} secrets)"
-
-    @property
-    def anonymous(self) -> bool:
-        """False: a hash does not tell when the name behind it expires."""
-        return False
 
     def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
         """Return one credential per secret, or nothing if the name does not have the form.
@@ -146,7 +142,3 @@ class TimeLimitedCredentials:
             )
         except (InvalidCredential, InvalidString):
             return ()
-
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential]:
-        """Return nothing."""
-        return ()

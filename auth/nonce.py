@@ -59,7 +59,7 @@ class NonceIssuer:
     is what the nonces announce (RFC 8489 §9.2.1). Raises ValueError for anything else.
     """
 
-    __slots__ = ("_keys", "_lifetime", "_prefix")
+    __slots__ = ("_keys", "_lifetime", "_prefix", "features")
 
     def __init__(
         self,
@@ -73,7 +73,12 @@ class NonceIssuer:
             raise ValueError(f"the lifetime of a nonce is above 0 and at most {MAX_LIFETIME:.0f} seconds")
         self._keys = tuple(bytes(key) for key in keys)
         self._lifetime = lifetime
+        self.features = features
         self._prefix = NONCE_COOKIE + b64encode(int(features).to_bytes(3, "big"))
+
+    def announcing(self, features: SecurityFeatures) -> "NonceIssuer":
+        """The same issuer with other features: nonces that announce those of before are expired for it."""
+        return NonceIssuer(self._keys, self._lifetime, features)
 
     def issue(self, client: bytes, wall: float, entropy: bytes) -> bytes:
         """Return a nonce of 32 bytes for a client, issued at ``wall`` (Unix time, seconds).

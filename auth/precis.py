@@ -4,6 +4,10 @@ library.
 The theory: a text is mapped (non-ASCII spaces become U+0020), normalized (NFC), and then every code point must be
 allowed: outright, by the context it stands in (RFC 5892 appendix A), or not at all. Case, width and direction are
 left alone. The order is that of RFC 8264 §7: what is judged is the mapped and normalized text.
+
+Kept by hand, because strangers choose the text before they have proven an address. The library precis-i18n agrees with
+this module on every code point (a test compares them), but looks through the whole text again for each Arabic digit
+and each katakana middle dot: a USERNAME of 168 dots takes it 44 ms, and this module 0.1 ms.
 """
 
 import unicodedata

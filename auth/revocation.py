@@ -1,15 +1,13 @@
 """Users whose credentials no longer count, although the secret that made them still does.
 
 A time-limited credential proves itself: nobody keeps a list of those that were issued, so one cannot be crossed out.
-What can be done is to remember for a while whom not to let in again.
+What can be done is to remember for a while whom not to let in again. The core checks every credential against this
+table, whichever source it came from and however late.
 """
 
-from collections.abc import Sequence
+from auth.types import Credential
 
-from auth.store import CredentialStore
-from auth.types import Credential, Pending
-
-__all__ = ["MAX_REVOKED", "Revocable", "RevokedUsers"]
+__all__ = ["MAX_REVOKED", "RevokedUsers"]
 
 MAX_REVOKED = 10_000
 """Users that are remembered at most."""
@@ -40,10 +38,6 @@ class RevokedUsers:
             for each in doomed:
                 del self._until[each]
 
-    def restore(self, user_id: str) -> None:
-        """Let a user in again."""
-        self._until.pop(user_id, None)
-
     def is_revoked(self, user_id: str, wall: float) -> bool:
         """Whether a user is revoked at ``wall`` (Unix time, seconds)."""
         return self.until(user_id, wall) is not None
@@ -56,38 +50,11 @@ class RevokedUsers:
             return None
         return until
 
+    def revokes(self, credential: Credential, wall: float) -> bool:
+        """Whether a credential does not count at ``wall``, because its user is revoked.
 
-class Revocable:
-    """A store that does not know those who are revoked.
-
-    Of a revoked user, a credential that expires after the revocation ends was made after it, and counts: whoever
-    comes back is given a new one and can use it at once. One without expiry counts again when the revocation ends.
-    """
-
-    __slots__ = ("_revoked", "_store")
-
-    def __init__(self, store: CredentialStore, revoked: RevokedUsers) -> None:
-        self._store = store
-        self._revoked = revoked
-
-    @property
-    def anonymous(self) -> bool:
-        """What the store says."""
-        return self._store.anonymous
-
-    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential] | Pending:
-        """Return what the store finds and is not revoked."""
-        return self._without_revoked(self._store.find(username, realm, wall), wall)
-
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential] | Pending:
-        """Return what the store finds by hash and is not revoked."""
-        return self._without_revoked(self._store.find_by_hash(userhash, realm, wall), wall)
-
-    def _without_revoked(self, found: Sequence[Credential] | Pending, wall: float) -> Sequence[Credential] | Pending:
-        if isinstance(found, Pending) or not any(self._counts_not(each, wall) for each in found):
-            return found
-        return tuple(each for each in found if not self._counts_not(each, wall))
-
-    def _counts_not(self, credential: Credential, wall: float) -> bool:
-        until = self._revoked.until(credential.user_id, wall)
+        Of a revoked user, a credential that expires after the revocation ends was made after it, and counts: whoever
+        comes back is given a new one and can use it at once. One without expiry counts again when the revocation ends.
+        """
+        until = self.until(credential.user_id, wall)
         return until is not None and (credential.expires_at is None or credential.expires_at <= until)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
-from auth.store import Chain, CredentialStore, StaticUsers
+from auth.source import Chain, CredentialSource, StaticUsers
 from stun.address import Address
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
 from turnserver.config import Config
@@ -21,7 +21,7 @@ from turnserver.signaling.rooms.settings import HubSettings
 __all__ = [
     "api_options",
     "core_settings",
-    "credential_store",
+    "credential_source",
     "hub_settings",
     "ice_servers",
     "peer_policy",
@@ -81,17 +81,17 @@ def core_settings(config: Config, relays: tuple[RelayAddress, ...], policy: Peer
     )
 
 
-def credential_store(config: Config) -> CredentialStore:
+def credential_source(config: Config) -> CredentialSource:
     """Static users first, then time-limited credentials."""
-    stores: list[CredentialStore] = []
+    sources: list[CredentialSource] = []
     if config.auth.users:
-        stores.append(StaticUsers({name: secret.get_secret_value() for name, secret in config.auth.users.items()}))
+        sources.append(StaticUsers({name: secret.get_secret_value() for name, secret in config.auth.users.items()}))
     if config.auth.shared_secrets:
         shared = [
             SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in config.auth.shared_secrets
         ]
-        stores.append(TimeLimitedCredentials(shared, config.auth.separator))
-    return Chain(stores)
+        sources.append(TimeLimitedCredentials(shared, config.auth.separator))
+    return Chain(sources)
 
 
 def hub_settings(config: Config) -> HubSettings:

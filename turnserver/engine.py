@@ -9,16 +9,16 @@ with its cause (`turnserver.faults`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar, TypeVarTuple
 
-from auth.store import CredentialStore
-from auth.types import Credential
+from auth.source import CredentialSource
+from auth.types import LateAnswer, Unavailable
 from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
 from turnserver.clock import system_clock
-from turnserver.core.commands import CloseClient, CloseRelay, FindCredential
+from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
@@ -28,13 +28,10 @@ from turnserver.faults import Faults
 from turnserver.relay.base import ClientPath, Datapath, StreamRelays
 from turnserver.transports.base import Transport
 
-__all__ = ["CredentialLookup", "Engine", "EventListener"]
+__all__ = ["Engine", "EventListener"]
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
-
-CredentialLookup = Callable[[FindCredential], Awaitable[Sequence[Credential]]]
-"""Answers the core's credential look-ups from a store that has to wait; must not raise."""
 
 EventListener = Callable[[Event, Counters | None], None]
 """Told of every event; an `AllocationEnded` comes with what its relays have carried."""
@@ -52,7 +49,6 @@ class Engine:
         core: TurnCore,
         datapath: Datapath,
         listeners: Sequence[EventListener] = (),
-        lookup: CredentialLookup | None = None,
         clock: Callable[[], Now] = system_clock,
         *,
         tcp: StreamRelays | None = None,
@@ -63,10 +59,9 @@ class Engine:
         self._tcp = tcp
         self._transports: dict[int, Transport] = {}
         self._listeners = tuple(listeners)
-        self._lookup = lookup
         self._clock = clock
         self._faults = Faults() if faults is None else faults
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._lookups: dict[int, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._working = False
@@ -78,7 +73,7 @@ class Engine:
             transports=self._transports,
             clock=clock,
             faults=self._faults,
-            more={FindCredential: self._find_credential},
+            more={FindCredential: self._find_credential, CancelLookup: self._cancel_lookup},
         )
         datapath.attach(self, self)
         if tcp is not None:
@@ -157,9 +152,14 @@ class Engine:
         self._transports[transport.listener] = transport
         transport.serve(self)
 
-    def revoke(self, user_id: str) -> int:
-        """End every allocation of a user at once; gives their number."""
-        return self._feed(self._core.revoke, user_id) or 0
+    def revoke(self, user_id: str, until: float | None = None) -> int:
+        """End every allocation of a user at once; gives their number.
+
+        With ``until`` (Unix time, seconds) none of the user's credentials counts from now on, except those that expire
+        later than that. What the source remembers of the user is forgotten.
+        """
+        self._guarded("credentials", lambda: self._core.credentials.forget(user_id))
+        return self._feed(lambda now: self._core.revoke(user_id, now, until)) or 0
 
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
         """The live allocations of these users (of everybody if None), with what they have carried up to now.
@@ -176,9 +176,12 @@ class Engine:
         """Use another peer ACL from now on, also for what stands."""
         self._feed(self._core.replace_policy, policy)
 
-    def replace_credentials(self, credentials: CredentialStore) -> None:
-        """Ask another store from now on; running allocations keep the credential that they began with."""
-        self._core.replace_credentials(credentials)
+    def replace_credentials(self, credentials: CredentialSource) -> None:
+        """Ask another source from now on; for the answers of the one before nobody waits any more.
+
+        Running allocations keep the credential that they began with.
+        """
+        self._feed(self._core.replace_credentials, credentials)
 
     def close(self) -> None:
         """Stop: no timer, no look-ups, no sockets. The clients' allocations are simply gone."""
@@ -186,19 +189,23 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in self._lookups:
-            task.cancel()
+        for ticket in list(self._lookups):
+            self._lookups.pop(ticket).cancel()
         closing = [("transport.close", transport.close) for transport in self._transports.values()]
         closing.append(("datapath.close", self._datapath.close))
         if self._tcp is not None:
             closing.append(("datapath.close", self._tcp.close))
         for part, close in closing:
-            try:
-                close()
-            except Exception as error:
-                self._faults.note(part, error)
+            self._guarded(part, close)
 
     # Inside
+
+    def _guarded(self, part: str, call: Callable[[], None]) -> None:
+        """Call something that decides nothing; if it raises, only this call is lost."""
+        try:
+            call()
+        except Exception as error:
+            self._faults.note(part, error)
 
     def _close_relay(self, relay: RelayId) -> None:
         """Have nothing stay of a relay that the core does not know any more; whose it was need not be known either."""
@@ -290,17 +297,31 @@ class Engine:
         self._feed(self._core.expire)
 
     def _find_credential(self, command: FindCredential) -> None:
-        if self._lookup is None:
-            self._core.credential_found(command.ticket, (), self._clock())
-            return
-        task = self._loop.create_task(self._ask(self._lookup, command))
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        """Ask the source. The core bounds the number of questions and gives each a deadline; see `CancelLookup`."""
+        self._lookups[command.ticket] = self._loop.create_task(self._ask(command))
 
-    async def _ask(self, lookup: CredentialLookup, command: FindCredential) -> None:
-        credentials = await lookup(command)
-        self._core.credential_found(command.ticket, credentials, self._clock())
-        self._work()
+    def _cancel_lookup(self, command: CancelLookup) -> None:
+        task = self._lookups.pop(command.ticket, None)
+        if task is not None:
+            task.cancel()
+
+    async def _ask(self, command: FindCredential) -> None:
+        answer = await self._late_answer(command)
+        self._lookups.pop(command.ticket, None)
+        self._feed(self._core.credential_found, command.ticket, answer)
+
+    async def _late_answer(self, command: FindCredential) -> LateAnswer:
+        """What the source says; with one that raises nobody can say anything."""
+        source, wall = self._core.credentials, self._clock().wall
+        try:
+            if command.userhash and not command.username:
+                answer = await source.ask_by_hash(command.userhash, command.realm, wall)
+            else:
+                answer = await source.ask(command.username, command.realm, wall)
+            return answer if isinstance(answer, Unavailable) else tuple(answer)
+        except Exception as error:
+            self._faults.note("credentials", error)
+            return Unavailable(f"{type(source).__qualname__} raised {type(error).__qualname__}")
 
 
 def _sum(counters: Sequence[Counters]) -> Counters:

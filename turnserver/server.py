@@ -20,14 +20,14 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from auth.nonce import NonceIssuer, SecurityFeatures
-from auth.revocation import Revocable, RevokedUsers
-from auth.store import CredentialStore
+from auth.revocation import RevokedUsers
+from auth.source import CredentialSource
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.assembly import (
     api_options,
     core_settings,
-    credential_store,
+    credential_source,
     hub_settings,
     ice_servers,
     peer_policy,
@@ -90,6 +90,8 @@ class _Parts:
     certificates: CertificateSource | None = None
     datapath: CountingDatapath | None = None
     tcp: CountingStreamRelays | None = None
+    source: CredentialSource | None = None
+    """The credential source, if it was made here."""
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
@@ -103,8 +105,8 @@ class Server:
 
     ``config`` is a `Config`, or a mapping that is validated as a configuration file would be (every error at once, as
     `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` are told of
-    everything that happens, after those that the configuration names. ``credentials`` are asked who may relay, instead
-    of what ``auth`` in the configuration says. ``clock`` gives both clocks.
+    everything that happens, after those that the configuration names. ``credentials`` is asked who may relay, instead
+    of what ``auth`` in the configuration says; whoever made it closes it. ``clock`` gives both clocks.
 
     A server is started once. A failed start leaves nothing open and may be tried again.
     """
@@ -114,7 +116,7 @@ class Server:
         config: Config | Mapping[str, object] | None = None,
         *,
         observers: Sequence[Observer] = (),
-        credentials: CredentialStore | None = None,
+        credentials: CredentialSource | None = None,
         clock: Callable[[], Now] = system_clock,
     ) -> None:
         self._config = _validated(config)
@@ -263,9 +265,7 @@ class Server:
         """
         if self._parts is None or self._parts.engine is None:
             raise RuntimeError("the server does not run")
-        if until is not None:
-            self._revoked.revoke(user_id, until)
-        return self._parts.engine.revoke(user_id)
+        return self._parts.engine.revoke(user_id, until)
 
     # Inside
 
@@ -288,9 +288,9 @@ class Server:
         addresses = [transport.address for transport in parts.transports]
         reachable = [transport.address for transport in parts.transports if not transport.local]
         parts.relays = relay_addresses(config, reachable or addresses)
-        source = self._source(config)
+        source = self._source(parts, config)
         settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
-        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom)
+        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom, self._revoked)
         parts.datapath = CountingDatapath(
             create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic), self._faults
         )
@@ -334,7 +334,10 @@ class Server:
         self._use_observers(config.observers)
         if parts.engine is not None:
             parts.engine.replace_policy(peer_policy(config, parts.relays, addresses))
-            parts.engine.replace_credentials(self._source(config))
+            old = parts.source
+            parts.engine.replace_credentials(self._source(parts, config))
+            if old is not None:
+                old.close()
         if parts.service is not None and parts.api is not None and keys is not None:
             ice = ice_servers(config, _listening(parts))
             rotate = before.auth != config.auth or before.signaling != config.signaling
@@ -351,9 +354,12 @@ class Server:
                 observer = OBSERVERS[name]()
                 self._named[name] = observer, self._observers.add(observer)
 
-    def _source(self, config: Config) -> CredentialStore:
-        """Who says which credentials there are, without those of users that have been revoked."""
-        return Revocable(self._credentials or credential_store(config), self._revoked)
+    def _source(self, parts: _Parts, config: Config) -> CredentialSource:
+        """Who says which credentials there are; one that is made here is closed here."""
+        if self._credentials is not None:
+            return self._credentials
+        parts.source = credential_source(config)
+        return parts.source
 
     def _monotonic(self) -> float:
         return self._clock().mono
@@ -375,7 +381,7 @@ def _validated(config: Config | Mapping[str, object] | None) -> Config:
     return loaded.config
 
 
-def _nonces(config: Config, source: CredentialStore) -> NonceIssuer:
+def _nonces(config: Config, source: CredentialSource) -> NonceIssuer:
     features = SecurityFeatures.PASSWORD_ALGORITHMS
     if source.anonymous:
         features |= SecurityFeatures.USERNAME_ANONYMITY
@@ -414,6 +420,8 @@ def _close(parts: _Parts) -> None:
         parts.service.stop()
     if parts.engine is not None:
         parts.engine.close()
+    if parts.source is not None:
+        parts.source.close()
     for transport in parts.transports:
         transport.close()
     if parts.certificates is not None:

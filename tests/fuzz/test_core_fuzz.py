@@ -20,7 +20,7 @@ from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 from tests.support.core_tables import check_tables
-from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, SlowStore, World, code_of
+from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, SlowSource, World, code_of
 from turnserver.core.reflection import MAX_PREFIXES
 from turnserver.core.settings import Limits, PortRange
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
@@ -305,7 +305,7 @@ def test_refreshes_are_bounded() -> None:
 
 def test_lookups_are_bounded() -> None:
     """Rule 3: a nonce buys only so many look-ups; beyond that the answer is 500, and nothing waits."""
-    world = World(store=SlowStore(), limits=Limits(pending_lookups=10))
+    world = World(source=SlowSource(), limits=Limits(pending_lookups=10))
     client = world.client()
     client.challenge()
     answers = [world.feed(client.path, client.build(Method.REFRESH)) for _ in range(30)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from auth.keys import user_hash
 from auth.nonce import NonceStatus
+from auth.types import LateAnswer, Unavailable
 from stun import attributes as a
 from stun import channeldata
 from stun.address import Address
@@ -20,7 +21,7 @@ from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
-from tests.support.core_cast import ACCOUNTS, BOUND, POLICIES, Account, MixedStore, Setup
+from tests.support.core_cast import ACCOUNTS, BOUND, FAR_FUTURE, POLICIES, Account, MixedSource, Setup
 from tests.support.core_oracle import METHODS, OFFERED, SUCCESS, UNDERSTOOD, Key, Oracle, Verdict
 from tests.support.core_tables import check_empty, check_shell, check_tables, check_told, relay_of
 from tests.support.core_world import REALM, RELAY, RELAY6, SERVER, Attribute, World
@@ -87,7 +88,7 @@ class Bench:
             limits = replace(limits, reflection_burst=60, reflection_rate=1, pending_lookups=1)
         self._relays = relays
         self.world = World(
-            store=MixedStore(),
+            source=MixedSource(),
             relays=relays,
             ports=setup.ports,
             limits=limits,
@@ -259,29 +260,33 @@ class Bench:
             if actor.path in streams:
                 self.gone(actor)
 
-    def find(self, lookup: c.FindCredential, *, known: bool) -> None:
-        """The store has answered at last, perhaps too late."""
+    def find(self, lookup: c.FindCredential, found: LateAnswer) -> None:
+        """The source has answered at last, perhaps too late."""
         self._turn()
         self.world.lookups.remove(lookup)
-        found = (ACCOUNTS[2].credential,) if known else ()
-        request = self.world.core._lookups.get(lookup.ticket)
+        request = self.world.core._lookups._parked.get(lookup.ticket)
+        assert request is None or lookup.ticket not in self.world.cancelled
         if request is not None:
             owed = self.owed[request.client, request.message.transaction_id][0]
-            owed.verdict = self.oracle.judge(request.client, owed.request, self.world.now, found)
+            if isinstance(found, Unavailable):
+                owed.verdict = Verdict(frozenset({ErrorCode.SERVER_ERROR}))
+            else:
+                owed.verdict = self.oracle.judge(request.client, owed.request, self.world.now, found)
             owed.until = None
             self._opens(request.client, owed)
         self.world.core.credential_found(lookup.ticket, found, self.world.now)
         self._settle(self._drain([]))
 
-    def revoke(self, user_id: str) -> None:
+    def revoke(self, user_id: str, *, for_good: bool) -> None:
         """An operator cuts a user off."""
         self._turn()
-        streams = {path for path in self.oracle.revoked(user_id) if path.transport.connected}
+        ended = self.oracle.revoked(user_id, for_good=for_good)
+        streams = {path for path in ended if path.transport.connected}
         for entry in [entry for owed in self.owed.values() for entry in owed]:
             if entry.opens and entry.verdict.account is not None and entry.verdict.account.user_id == user_id:
                 entry.verdict, entry.opens = Verdict(frozenset({ErrorCode.UNAUTHENTICATED})), False
         before = len(self.world.closed_clients)
-        self.world.core.revoke(user_id, self.world.now)
+        self.world.core.revoke(user_id, self.world.now, FAR_FUTURE if for_good else None)
         self._settle(self._drain([]))
         assert set(self.world.closed_clients[before:]) == streams
         for actor in self.actors:
@@ -324,7 +329,7 @@ class Bench:
         if verdict.lookup:
             limits = self.world.core.state.settings.limits
             owed.until = self.world.now.mono + limits.lookup_timeout
-            if len(self.world.core._lookups) >= limits.pending_lookups:
+            if self.world.core.totals().pending_lookups >= limits.pending_lookups:
                 owed.verdict, owed.until = Verdict(frozenset({ErrorCode.SERVER_ERROR})), None
         self.owed.setdefault(key, []).append(owed)
         self._opens(client, owed)
@@ -449,7 +454,7 @@ class Bench:
     def _waits(self, key: Key, entry: _Owed) -> bool:
         """True if the core holds the request for good reason: an open look-up, or relays that are being opened."""
         if entry.until is not None and entry.until > self.world.now.mono:
-            return key in self.world.core._waiting and bool(self.world.lookups)
+            return key in self.world.core._lookups._waiting and bool(self.world.lookups)
         return entry.opens and bool(self.world.waiting) and entry.gives_up > self.world.now.mono
 
     def _check_answer(self, client: FiveTuple, owed: _Owed, answer: Message) -> None:

@@ -1,6 +1,6 @@
-"""Who takes part when the core is tested: users, credential stores, peers, policies, configurations."""
+"""Who takes part when the core is tested: users, credential sources, peers, policies, configurations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_network
@@ -8,8 +8,8 @@ from typing import Final
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials, password_for
 from auth.keys import long_term_keys, user_hash
-from auth.store import Chain, StaticUsers
-from auth.types import PENDING, Credential, Pending
+from auth.source import Chain, CredentialSource, StaticUsers
+from auth.types import PENDING, Answer, Credential
 from stun.address import Address
 from tests.support.core_world import REALM
 from turnserver.core.policy import Network
@@ -20,6 +20,7 @@ __all__ = [
     "BOUND",
     "BY_HASH",
     "DENIED_IPS",
+    "FAR_FUTURE",
     "LISTENER_IPS",
     "NEVER_IPS",
     "OWN_IPS",
@@ -28,12 +29,15 @@ __all__ = [
     "PRIVATE_IPS",
     "REAL",
     "Account",
-    "MixedStore",
+    "MixedSource",
     "Setup",
 ]
 
 WALL: Final = 1_700_000_000
 """When the world begins, by the wall clock."""
+
+FAR_FUTURE: Final = WALL + 1e9
+"""Later than any clock or credential here."""
 
 BOUND: Final = Address.parse("10.0.0.1", 0).ip
 """Where relays are bound in the variant behind 1:1 NAT; the world knows them by ``RELAY``."""
@@ -59,7 +63,7 @@ class Account:
 
     @property
     def credential(self) -> Credential:
-        """What a store would find for it."""
+        """What a source would find for it."""
         return Credential(self.username, REALM, self.user_id, self.keys, self.expires_at)
 
 
@@ -88,7 +92,7 @@ BY_HASH: Final = {
 }
 
 
-class MixedStore:
+class MixedSource(CredentialSource):
     """Static users, time-limited ones of two secrets, and one user who has to be asked for."""
 
     def __init__(self) -> None:
@@ -100,11 +104,11 @@ class MixedStore:
         """Static users can be found by hash."""
         return True
 
-    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential] | Pending:
+    def find(self, username: str, realm: str, wall: float) -> Answer:
         """Pending for the slow user."""
         return PENDING if username == "slow" else self._chain.find(username, realm, wall)
 
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential] | Pending:
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Answer:
         """Likewise; only the static users are known by hash."""
         return (
             PENDING

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from auth.types import Unavailable
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType, IcmpValue
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import MessageBuilder
 from tests.support.core_bench import Actor, Bench, Style
-from tests.support.core_cast import PEERS, POLICIES, Setup
+from tests.support.core_cast import ACCOUNTS, PEERS, POLICIES, Setup
 from tests.support.core_oracle import Told
 from tests.support.core_world import Attribute
 from turnserver.core.types import RelayId
@@ -375,17 +376,19 @@ class Walk:
             self.bench.lose(relay)
 
     def find(self) -> None:
-        """The credential store answers."""
+        """The credential source answers."""
         if self.bench.world.lookups:
-            lookup, known = self.random.choice(self.bench.world.lookups), not self.one_in(5)
-            self.note(f"look-up {lookup.ticket} finds somebody: {known}")
-            self.bench.find(lookup, known=known)
+            lookup = self.random.choice(self.bench.world.lookups)
+            found = self.random.choice((*[(ACCOUNTS[2].credential,)] * 4, (), Unavailable("the database is down")))
+            self.note(f"look-up {lookup.ticket} finds {found}")
+            self.bench.find(lookup, found)
 
     def revoke(self) -> None:
         """An operator has had enough of somebody."""
         user_id = self.random.choice(("alice", "bob", "carol", "slow", "nobody"))
-        self.note(f"{user_id} is revoked")
-        self.bench.revoke(user_id)
+        for_good = self.one_in(3)
+        self.note(f"{user_id} is revoked, for good: {for_good}")
+        self.bench.revoke(user_id, for_good=for_good)
 
     def replace_policy(self) -> None:
         """An operator loads another peer ACL."""

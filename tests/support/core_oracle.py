@@ -90,7 +90,7 @@ class Verdict:
     key: bytes | None = None
     kind: AttributeType[bytes] | None = None
     lookup: bool = False
-    """It cannot be said before the store has been asked."""
+    """It cannot be said before the source has been asked."""
 
 
 def _only(*codes: int) -> Verdict:
@@ -108,6 +108,7 @@ class Oracle:
         self.opening: dict[FiveTuple, tuple[bytes, Account]] = {}
         self.reservations: dict[bytes, Reservation] = {}
         self.kept: dict[Key, tuple[bytes, float]] = {}
+        self.banned: set[str] = set()
 
     # Time
 
@@ -167,7 +168,7 @@ class Oracle:
     def judge(
         self, client: FiveTuple, message: Message, now: Now, found: Sequence[Credential] | None = None
     ) -> Verdict:
-        """What a request deserves; ``found`` is what the store has said about it, once it has been asked."""
+        """What a request deserves; ``found`` is what the source has said about it, once it has been asked."""
         if message.method == Method.BINDING:
             return _only(ErrorCode.UNKNOWN_ATTRIBUTE if message.unknown_required(UNDERSTOOD) else SUCCESS)
         try:
@@ -205,7 +206,7 @@ class Oracle:
             if fresh:
                 return Verdict(frozenset(), lookup=True)
             return _only(ErrorCode.STALE_NONCE)
-        if account is None or found == ():
+        if account is None or found == () or account.user_id in self.banned:
             return _only(ErrorCode.UNAUTHENTICATED)
         key = account.keys[PasswordAlgorithm.MD5 if chosen is None else chosen.number]
         genuine = verify_sha256(message, key) if kind is a.MESSAGE_INTEGRITY_SHA256 else verify(message, key)
@@ -394,8 +395,10 @@ class Oracle:
         self.allocations.pop(client, None)
         self.opening.pop(client, None)
 
-    def revoked(self, user_id: str) -> set[FiveTuple]:
-        """A user's allocations have ended; gives their clients."""
+    def revoked(self, user_id: str, *, for_good: bool) -> set[FiveTuple]:
+        """A user's allocations have ended; gives their clients. ``for_good`` if the user cannot come back."""
+        if for_good:
+            self.banned.add(user_id)
         held = {client for client, told in self.allocations.items() if told.account.user_id == user_id}
         held |= {client for client, (_, account) in self.opening.items() if account.user_id == user_id}
         for client in held:

@@ -13,6 +13,7 @@ from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.reflection import MAX_PREFIXES
 from turnserver.core.state import CoreState
 from turnserver.core.types import RelayId, Route
+from turnserver.throttle import packed_prefix
 
 __all__ = ["check_empty", "check_shell", "check_tables", "check_told", "relay_of"]
 
@@ -125,16 +126,27 @@ def _check_deadlines(world: World) -> None:
     assert others == (
         {(DeadlineKind.RESERVATION, token) for token in state.reservations}
         | {(DeadlineKind.RETRANSMISSION, key) for key in state.retransmissions._answers}
-        | {(DeadlineKind.LOOKUP, ticket) for ticket in core._lookups}
+        | {(DeadlineKind.LOOKUP, ticket) for ticket in core._lookups._parked}
     )
     assert all(key.owner == 0 for key in rest)
     assert all(when > world.now.mono for when in state.deadlines._when.values())
     deadline = core.deadline()
     assert (deadline is None) == (not state.deadlines._when)
     assert deadline is None or deadline == min(state.deadlines._when.values())
-    assert core._waiting == {(r.client, r.message.transaction_id) for r in core._lookups.values()}
-    assert len(core._waiting) == len(core._lookups) <= state.settings.limits.pending_lookups
+    _check_lookups(world)
     assert len(state.reflection) <= MAX_PREFIXES
+
+
+def _check_lookups(world: World) -> None:
+    """Every request that waits is asked for once, within the limits, and the shell was told of those that do not."""
+    lookups, limits = world.core._lookups, world.core.state.settings.limits
+    parked = lookups._parked
+    assert lookups._waiting == {(r.client, r.message.transaction_id) for r in parked.values()}
+    assert len(lookups._waiting) == len(parked) == world.core.totals().pending_lookups <= limits.pending_lookups
+    assert lookups._per_address == Counter(packed_prefix(r.client.address.ip) for r in parked.values())
+    assert not lookups._per_address or max(lookups._per_address.values()) <= limits.lookups_per_address
+    assert len(set(world.cancelled)) == len(world.cancelled)
+    assert set(parked).isdisjoint(world.cancelled)
 
 
 def relay_of(world: World, oracle: Oracle, told: Told, size: int) -> RelayId:
@@ -192,8 +204,9 @@ def check_empty(world: World) -> None:
         state.quota._users,
         state.retransmissions._answers,
         state.deadlines._when,
-        core._lookups,
-        core._waiting,
+        core._lookups._parked,
+        core._lookups._waiting,
+        core._lookups._per_address,
         world.bound,
         world.routes,
         world.allowed,

@@ -11,7 +11,7 @@ from typing import Any
 
 from auth.keys import long_term_key_md5, long_term_key_sha256
 from auth.nonce import NonceIssuer
-from auth.store import CredentialStore, StaticUsers
+from auth.source import CredentialSource, StaticUsers
 from auth.types import PENDING, Pending
 from stun import attributes as a
 from stun.address import Address
@@ -35,7 +35,7 @@ __all__ = [
     "SERVER",
     "SOFTWARE",
     "ScriptedClient",
-    "SlowStore",
+    "SlowSource",
     "World",
     "appended",
     "code_of",
@@ -74,7 +74,7 @@ class World:
     """One core and its shell. ``bound`` are the relays open now; ``unbindable`` are ports and IPs that fail to bind."""
 
     users: Mapping[str, str] = field(default_factory=lambda: {"alice": "secret", "bob": "hunter2"})
-    store: CredentialStore | None = None
+    source: CredentialSource | None = None
     relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY), RelayAddress(RELAY6, RELAY6))
     ports: PortRange = field(default_factory=PortRange)
     limits: Limits = field(default_factory=Limits)
@@ -99,7 +99,7 @@ class World:
         )
         settings = replace(settings, **self.settings)
         self.nonces = NonceIssuer([b"k" * 32])
-        self.core = TurnCore(settings, self.store or StaticUsers(self.users), self.nonces, deterministic_entropy())
+        self.core = TurnCore(settings, self.source or StaticUsers(self.users), self.nonces, deterministic_entropy())
         self.now = Now(1000.0, 1_700_000_000.0)
         self.bound: dict[RelayId, Address] = {}
         self.unbindable: set[int | bytes] = set()
@@ -109,6 +109,7 @@ class World:
         self.to_clients: dict[FiveTuple, list[bytes]] = {}
         self.to_peers: list[c.SendToPeer] = []
         self.lookups: list[c.FindCredential] = []
+        self.cancelled: list[int] = []
         self.closed_clients: list[FiveTuple] = []
         self.events: list[Event] = []
         self.log: list[c.Command] = []
@@ -145,6 +146,9 @@ class World:
                 self.allowed.pop((relay, ip), None)
             case c.FindCredential():
                 self.lookups.append(command)
+            case c.CancelLookup(ticket):
+                assert ticket in {lookup.ticket for lookup in self.lookups}
+                self.cancelled.append(ticket)
             case c.CloseClient(client):
                 self.closed_clients.append(client)
 
@@ -240,6 +244,8 @@ class ScriptedClient:
         self.sha256 = sha256
         self.algorithm = PasswordAlgorithm.SHA256 if sha256 else PasswordAlgorithm.MD5
         self.nonce: bytes | None = None
+        self.anonymous = False
+        """Send a USERHASH in place of the USERNAME (RFC 8489 §14.4)."""
         self._serial = 0
 
     def transaction_id(self) -> bytes:
@@ -254,7 +260,9 @@ class ScriptedClient:
         offered = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
         chosen = a.AlgorithmValue(self.algorithm)
         known = (offered, chosen) if self.sha256 else (None, None)
-        return Session(Login(self.user, self.password), REALM, self.nonce, *known, anonymous=False, key=self.key)
+        return Session(
+            Login(self.user, self.password), REALM, self.nonce, *known, anonymous=self.anonymous, key=self.key
+        )
 
     @property
     def key(self) -> bytes:
@@ -365,8 +373,8 @@ def appended(frame: bytes, number: int, value: bytes) -> bytes:
     return frame[:2] + length.to_bytes(2, "big") + frame[4:] + attribute
 
 
-class SlowStore:
-    """A credential store that has to ask a database for everything; ``asked`` is every question it got."""
+class SlowSource(CredentialSource):
+    """A credential source that has to ask a database for everything; ``asked`` is every question it got."""
 
     anonymous = True
 

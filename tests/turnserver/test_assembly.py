@@ -11,7 +11,7 @@ from stun.address import Address
 from turnserver.assembly import (
     api_options,
     core_settings,
-    credential_store,
+    credential_source,
     hub_settings,
     ice_servers,
     peer_policy,
@@ -99,20 +99,20 @@ def test_users_and_every_secret_can_log_in(tmp_path: Path) -> None:
         "shared_secrets": ["first secret of all", {"secret": "second secret of all", "hash": "sha256"}],
         "separator": "-",
     }
-    store = credential_store(config(auth=options))
-    assert store.find("nobody", "r", 0.0) == ()
-    found = store.find("alice", "r", 0.0)
+    source = credential_source(config(auth=options))
+    assert source.find("nobody", "r", 0.0) == ()
+    found = source.find("alice", "r", 0.0)
     assert not isinstance(found, str)
     assert [credential.user_id for credential in found] == ["alice"]
     name, _ = mint(SharedSecret(b"second secret of all", "sha256"), "bob", 2_000_000_000, "-")
     assert name == "2000000000-bob"
-    assert [credential.user_id for credential in store.find(name, "r", 0.0)] == ["bob", "bob"]
+    assert [credential.user_id for credential in source.find(name, "r", 0.0)] == ["bob", "bob"]
 
 
 def test_without_users_nobody_can() -> None:
-    store = credential_store(config())
-    assert store.find("alice", "r", 0.0) == ()
-    assert not store.anonymous
+    source = credential_source(config())
+    assert source.find("alice", "r", 0.0) == ()
+    assert not source.anonymous
 
 
 PLAIN = {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080}

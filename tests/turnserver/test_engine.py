@@ -2,26 +2,27 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import pytest
 
+from auth.keys import user_hash
 from auth.nonce import NonceIssuer
-from auth.store import CredentialStore, StaticUsers
-from auth.types import PENDING, Credential, Pending
+from auth.source import CredentialSource, StaticUsers
+from auth.types import PENDING, LateAnswer, Unavailable
 from stun import attributes as a
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message
-from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, World, code_of
+from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, SlowSource, World, code_of
 from turnserver.clock import system_clock
-from turnserver.core.commands import FindCredential
-from turnserver.core.events import AllocationEnded, AllocationOpened, Event, RequestRefused
+from turnserver.core.events import AllocationEnded, AllocationOpened, Event, LookupFailed, RequestRefused
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now, RelayId
-from turnserver.engine import CredentialLookup, Engine
+from turnserver.engine import Engine
 from turnserver.errors import DatapathError
 from turnserver.relay.null import NullDatapath
 from turnserver.transports.base import ChannelHop, FrameSink
@@ -81,18 +82,17 @@ class Rig:
 
     def __init__(
         self,
-        store: CredentialStore | None = None,
-        lookup: CredentialLookup | None = None,
+        source: CredentialSource | None = None,
         relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY),),
     ) -> None:
         settings = CoreSettings(realm=REALM, relays=relays)
-        users = store or StaticUsers({"alice": "secret"})
+        users = source or StaticUsers({"alice": "secret"})
         self.later = 0.0
         self.core = TurnCore(settings, users, NonceIssuer([b"k" * 32]), os.urandom)
         self.datapath = NullDatapath()
         self.transport = MemoryTransport()
         self.events: list[tuple[Event, Counters | None]] = []
-        self.engine = Engine(self.core, self.datapath, [lambda *fact: self.events.append(fact)], lookup, self.clock)
+        self.engine = Engine(self.core, self.datapath, [lambda *fact: self.events.append(fact)], self.clock)
         self.engine.add(self.transport)
         # Only for building messages: its own core is never asked.
         self.script = ScriptedClient(World(), CLIENT.address)
@@ -166,44 +166,159 @@ async def test_the_timer_ends_what_is_due() -> None:
     assert rig.engine._timer is None
 
 
-class SlowStore:
-    """Knows nobody at once."""
+class LateUsers(SlowSource):
+    """Users who are found when somebody lets them be; ``waiting`` are the questions that are open."""
 
-    anonymous = False
+    def __init__(self, users: Mapping[str, str]) -> None:
+        super().__init__()
+        self.users = StaticUsers(users)
+        self.let = asyncio.Event()
+        self.waiting = 0
+        self.cancelled = 0
+        self.forgotten: list[str] = []
 
-    def find(self, username: str, realm: str, wall: float) -> Pending:
-        return PENDING
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        return await self._wait(self.users.find(username, realm, wall))
 
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Pending:
-        return PENDING
+    async def ask_by_hash(self, userhash: bytes, realm: str, wall: float) -> LateAnswer:
+        return await self._wait(self.users.find_by_hash(userhash, realm, wall))
+
+    async def _wait(self, answer: LateAnswer) -> LateAnswer:
+        self.waiting += 1
+        try:
+            await self.let.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+        return answer
+
+    def forget(self, user_id: str) -> None:
+        self.forgotten.append(user_id)
 
 
-async def test_a_credential_may_come_later() -> None:
-    """Rule 1 with a store that waits: the answer follows the look-up, and nothing is sent before it."""
-    asked: list[FindCredential] = []
-    release = asyncio.Event()
-
-    async def lookup(command: FindCredential) -> tuple[Credential, ...]:
-        asked.append(command)
-        await release.wait()
-        return tuple(StaticUsers({"alice": "secret"}).find(command.username, command.realm, 0.0))
-
-    rig = Rig(SlowStore(), lookup)
-    assert code_of(rig.allocate()) == 401
-    assert len(rig.transport.sent) == 1
-    release.set()
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while len(rig.transport.sent) == 1:
+        while not condition():
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("by_hash", [False, True], ids=["USERNAME", "USERHASH"])
+async def test_a_credential_may_come_later(by_hash: bool) -> None:
+    """Rule 1 with a source that waits: the answer follows the look-up, and nothing is sent before it."""
+    source = LateUsers({"alice": "secret"})
+    rig = Rig(source)
+    rig.script.anonymous = by_hash
+    assert code_of(rig.allocate()) == 401
+    await until(lambda: source.waiting == 1)
+    assert len(rig.transport.sent) == 1
+    source.let.set()
+    await until(lambda: len(rig.transport.sent) == 2)
     assert code_of(rig.last()) == 0
-    assert [command.username for command in asked] == ["alice"]
+    assert source.asked == [user_hash("alice", REALM) if by_hash else "alice"]
     rig.engine.close()
 
 
-async def test_without_a_look_up_a_pending_store_knows_nobody() -> None:
-    rig = Rig(SlowStore())
-    assert code_of(rig.allocate()) == 401
+class Waywards(SlowSource):
+    """Asked, they do what ``does`` says."""
+
+    def __init__(self, does: Callable[[], object]) -> None:
+        super().__init__()
+        self.does = does
+
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        return cast(LateAnswer, self.does())
+
+
+def fail() -> None:
+    raise ZeroDivisionError("a fault of the source")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        SlowSource(),
+        Waywards(fail),
+        Waywards(lambda: None),
+        Waywards(lambda: PENDING),
+        Waywards(lambda: Unavailable("the database is down")),
+    ],
+    ids=["cannot wait", "raises", "returns nothing", "still pending", "unavailable"],
+)
+async def test_a_source_that_cannot_say_is_not_a_401(source: CredentialSource) -> None:
+    """RFC 8489 §14.8: an outage is a temporary error, 500, and whoever listens is told why; the server goes on."""
+    rig = Rig(source)
+    rig.allocate()
+    await until(lambda: len(rig.transport.sent) == 2)
+    assert code_of(rig.last()) == 500
+    failed = [event for event, _ in rig.events if isinstance(event, LookupFailed)]
+    assert [(event.client, event.username) for event in failed] == [(CLIENT, "alice")]
+    assert failed[0].reason
+    assert rig.core.totals().pending_lookups == 0
+    rig.engine.replace_credentials(StaticUsers({"alice": "secret"}))
+    assert code_of(rig.allocate()) == 0
+    rig.engine.close()
+
+
+async def test_nobody_is_asked_on_behalf_of_those_who_have_gone() -> None:
+    """Rule 22: with the client, its question ends; with the server, all do."""
+    source = LateUsers({"alice": "secret"})
+    rig = Rig(source)
+    rig.allocate()
+    await until(lambda: source.waiting == 1)
+    rig.engine.client_gone(CLIENT)
+    await until(lambda: source.cancelled == 1)
+    rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))
+    await until(lambda: source.waiting == 1)
+    rig.engine.close()
+    await until(lambda: source.cancelled == 2)
+    assert len(rig.transport.sent) == 1
+
+
+async def test_a_question_ends_at_its_deadline() -> None:
+    """Rule 9: the client is answered, and nobody goes on waiting in vain."""
+    source = LateUsers({"alice": "secret"})
+    rig = Rig(source)
+    rig.allocate()
+    await until(lambda: source.waiting == 1)
+    rig.later = 6.0
+    rig.engine._tick()
+    assert code_of(rig.last()) == 500
+    await until(lambda: source.cancelled == 1)
+    source.let.set()
+    await asyncio.sleep(0)
     assert len(rig.transport.sent) == 2
+    rig.engine.close()
+
+
+async def test_another_source_is_asked_what_the_old_one_has_not_answered() -> None:
+    """A reload costs nobody an answer, and the answers of the old source do not count any more."""
+    old, new = LateUsers({"alice": "secret"}), LateUsers({"alice": "secret"})
+    rig = Rig(old)
+    rig.allocate()
+    await until(lambda: old.waiting == 1)
+    rig.engine.replace_credentials(new)
+    await until(lambda: old.cancelled == 1 and new.waiting == 1)
+    old.let.set()
+    new.let.set()
+    await until(lambda: len(rig.transport.sent) == 2)
+    assert code_of(rig.last()) == 0
+    rig.engine.close()
+
+
+async def test_a_revoked_user_is_revoked_late_as_well_as_at_once() -> None:
+    """Rule 24: a look-up that was under way brings in nobody who was revoked meanwhile; the source forgets them."""
+    source = LateUsers({"alice": "secret"})
+    rig = Rig(source)
+    rig.allocate()
+    await until(lambda: source.waiting == 1)
+    wall = rig.clock().wall
+    assert rig.engine.revoke("alice", wall + 3600) == 0
+    assert source.forgotten == ["alice"]
+    source.let.set()
+    await until(lambda: len(rig.transport.sent) == 2)
+    assert code_of(rig.last()) == 401
     rig.engine.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auth.nonce import NonceIssuer
-from auth.store import StaticUsers
+from auth.source import StaticUsers
 from stun import attributes as a
 from stun.address import Address
 from stun.constants import Method, TransportProtocol

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from auth.store import StaticUsers
+from auth.source import StaticUsers
 from stun.address import Address
 from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method

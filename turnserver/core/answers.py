@@ -49,7 +49,7 @@ def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool =
         nonce = state.nonces.issue(request.nonce_scope, request.now.wall, state.entropy(NONCE_ENTROPY))
     frame = finish(error(request, refusal, settings.realm, nonce), request, settings.software)
     if keep:
-        state.keep_answer((request.client, request.message.transaction_id), frame, request.now)
+        state.keep_answer(request.transaction, frame, request.now)
     if state.answer(request, frame):
         method, code = request.message.method, int(refusal.code)
         state.event(RequestRefused(request.client, method, code, refusal.reason, request.username, user_id))

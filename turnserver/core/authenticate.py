@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from auth.nonce import NonceStatus, SecurityFeatures, nonce_features
-from auth.types import Credential, Pending
+from auth.types import Credential, LateAnswer, Pending, Unavailable
 from stun.attributes import (
     CONNECTION_ID,
     MESSAGE_INTEGRITY,
@@ -23,7 +23,7 @@ from stun.attributes import (
 from stun.constants import ErrorCode, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from turnserver.core.allocation import Allocation
-from turnserver.core.errors import LookupPending, Refusal
+from turnserver.core.errors import LookupPending, Refusal, SourceUnavailable
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS
 from turnserver.core.state import CoreState
@@ -45,11 +45,11 @@ class _Claim:
     candidates: Sequence[Credential] = field(default_factory=tuple)
 
 
-def authenticate(state: CoreState, request: Request, found: Sequence[Credential] | None) -> None:
+def authenticate(state: CoreState, request: Request, found: LateAnswer | None) -> None:
     """Check a request and fill in whose it is.
 
     ``found`` is the answer to an earlier look-up for the same request, or None. Raises `Refusal` when the request
-    is refused and `LookupPending` when the store has to be asked first.
+    is refused, `LookupPending` when the source has to be asked first, and `SourceUnavailable` when it cannot say.
     """
     claim = _Claim()
     for check in (_integrity_present, _complete, _no_bid_down):
@@ -57,7 +57,7 @@ def authenticate(state: CoreState, request: Request, found: Sequence[Credential]
     if found is None:
         _look_up(state, request, claim)
     else:
-        claim.candidates = found
+        _take(state, request, claim, found)
     for check in (_known_user, _integrity_right, _nonce_fresh):
         check(state, request, claim)
 
@@ -105,7 +105,8 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     """Find the credentials that the name may stand for.
 
     Requests on an allocation are checked with the credential that made it: a browser refreshes for hours with the one
-    it began with, and the store need not know that one any more.
+    it began with, and the source need not know that one any more. It is not checked for revocation either, because a
+    revocation has ended the allocation.
     """
     allocation = _allocation_meant(state, request)
     if allocation is not None and claim.username == allocation.credential.username:
@@ -116,13 +117,21 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
         answer = state.credentials.find(claim.username, realm, wall)
     else:
         answer = state.credentials.find_by_hash(claim.userhash or b"", realm, wall)
-    if not isinstance(answer, Pending):
-        claim.candidates = answer
-        return
-    if not _nonce_valid(state, request, claim):
-        # A stranger cannot make the server ask its database: the address must have been proven by a nonce first.
+    if isinstance(answer, Pending | Unavailable) and not _nonce_valid(state, request, claim):
+        # A stranger cannot make the server ask its database, nor learn that it is down: the address must have been
+        # proven by a nonce first.
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
-    raise LookupPending(claim.username or "", claim.userhash or b"")
+    if isinstance(answer, Pending):
+        raise LookupPending(claim.username or "", claim.userhash or b"")
+    _take(state, request, claim, answer)
+
+
+def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer) -> None:
+    """Take over what the source has found, at once or late, except what is revoked by now."""
+    if isinstance(answer, Unavailable):
+        raise SourceUnavailable(answer.reason)
+    wall = request.now.wall
+    claim.candidates = [credential for credential in answer if not state.revoked.revokes(credential, wall)]
 
 
 def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:

@@ -9,6 +9,7 @@ from turnserver.core.types import FiveTuple, RelayId, Route
 __all__ = [
     "AddRoute",
     "AllowPeer",
+    "CancelLookup",
     "CloseClient",
     "ClosePeer",
     "CloseRelay",
@@ -89,7 +90,7 @@ class ForbidPeer(NamedTuple):
 
 
 class FindCredential(NamedTuple):
-    """A look-up that was not answered at once; answer with ``credential_found(ticket, ...)``.
+    """Ask the credential source, which could not answer at once; answer with ``credential_found(ticket, ...)``.
 
     By ``username``, or by ``userhash`` (RFC 8489 §14.4) when that is empty.
     """
@@ -98,6 +99,12 @@ class FindCredential(NamedTuple):
     username: str
     userhash: bytes
     realm: str
+
+
+class CancelLookup(NamedTuple):
+    """Nobody waits for the answer to a `FindCredential` any more; one that comes all the same is ignored."""
+
+    ticket: int
 
 
 class CloseClient(NamedTuple):
@@ -140,6 +147,7 @@ Command = (
     | AllowPeer
     | ForbidPeer
     | FindCredential
+    | CancelLookup
     | CloseClient
     | ConnectPeer
     | ClosePeer

@@ -7,7 +7,7 @@ from meshturn.root import MeshturnError
 from stun.address import Address
 from stun.constants import ErrorCode
 
-__all__ = ["CoreError", "LookupPending", "Refusal", "Silence"]
+__all__ = ["CoreError", "LookupPending", "Refusal", "Silence", "SourceUnavailable"]
 
 
 class CoreError(MeshturnError):
@@ -44,9 +44,20 @@ class Silence(CoreError):
 
 
 class LookupPending(CoreError):
-    """Not a refusal yet: the credential store will answer later."""
+    """Not a refusal yet: the credential source will answer later."""
 
     def __init__(self, username: str, userhash: bytes) -> None:
         self.username = username
         self.userhash = userhash
         super().__init__("credential look-up pending")
+
+
+class SourceUnavailable(CoreError):
+    """Nobody can say whose the request is: answer 500 (RFC 8489 §14.8), for "401" would say that there is no such user.
+
+    ``reason`` is for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)

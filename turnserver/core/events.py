@@ -13,6 +13,7 @@ __all__ = [
     "AnswerWithheld",
     "EndReason",
     "Event",
+    "LookupFailed",
     "PeerConnectionEnded",
     "PeerConnectionOpened",
     "PeerRefused",
@@ -78,6 +79,17 @@ class RequestRefused(NamedTuple):
     user_id: str = ""
 
 
+class LookupFailed(NamedTuple):
+    """Nobody could say whose a request is, so it was answered with 500; ``reason`` says what is wrong with the source.
+
+    ``username`` is what the request said; empty if it said a USERHASH.
+    """
+
+    client: FiveTuple
+    username: str
+    reason: str
+
+
 class PeerRefused(NamedTuple):
     """The peer ACL said no (403); ``rule`` names the network or reason. Browsers ask for private peers all the time."""
 
@@ -118,6 +130,7 @@ Event = (
     | AllocationRefreshed
     | AllocationEnded
     | RequestRefused
+    | LookupFailed
     | PeerRefused
     | AnswerWithheld
     | PeerConnectionOpened

@@ -5,6 +5,7 @@ from enum import Enum
 
 from auth.types import Credential
 from stun.message import Message
+from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.types import FiveTuple, Now
 
 __all__ = ["Integrity", "Request"]
@@ -35,6 +36,11 @@ class Request:
     def nonce_scope(self) -> bytes:
         """Whom a nonce is good for: the client's address and port, since RFC 8489 §9.2.4 forbids one for two ports."""
         return self.client.address.pack()
+
+    @property
+    def transaction(self) -> TransactionKey:
+        """What a retransmission of the request has in common with it."""
+        return (self.client, self.message.transaction_id)
 
     @property
     def user(self) -> Credential:

@@ -6,12 +6,13 @@ queued. ``commands()`` and ``events()`` hand the queues over; ``deadline()`` say
 if nothing else happens.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from auth.nonce import NonceIssuer
-from auth.store import CredentialStore
-from auth.types import Credential
+from auth.nonce import NonceIssuer, SecurityFeatures
+from auth.revocation import RevokedUsers
+from auth.source import CredentialSource
+from auth.types import LateAnswer
 from stun import attributes
 from stun.address import Address
 from stun.attributes import IcmpValue
@@ -22,15 +23,15 @@ from stun.message import Message
 from turnserver.core.allocation import view_of
 from turnserver.core.answers import refuse
 from turnserver.core.authenticate import authenticate
-from turnserver.core.commands import CloseClient, Command, FindCredential
+from turnserver.core.commands import CloseClient, Command
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
-from turnserver.core.errors import LookupPending, Refusal, Silence
-from turnserver.core.events import EndReason, Event
+from turnserver.core.errors import LookupPending, Refusal, Silence, SourceUnavailable
+from turnserver.core.events import EndReason, Event, LookupFailed
 from turnserver.core.handlers import allocate, binding, channel, indication, permission, refresh, tcp
 from turnserver.core.handlers.common import refusal_of
+from turnserver.core.lookups import Lookups
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
-from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.settings import CoreSettings
 from turnserver.core.state import CoreState
 from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayId
@@ -88,19 +89,22 @@ _HANDLERS: dict[int, _Handler] = {
 
 
 class TurnCore:
-    """A TURN server without sockets, clocks or randomness of its own."""
+    """A TURN server without sockets, clocks or randomness of its own.
+
+    ``credentials`` says who may relay. ``revoked`` are users whose credentials do not count, whichever source they come
+    from; `revoke` adds to it.
+    """
 
     def __init__(
         self,
         settings: CoreSettings,
-        credentials: CredentialStore,
+        credentials: CredentialSource,
         nonces: NonceIssuer,
         entropy: Callable[[int], bytes],
+        revoked: RevokedUsers | None = None,
     ) -> None:
-        self.state = CoreState(settings, credentials, nonces, entropy)
-        self._lookups: dict[int, Request] = {}
-        self._waiting: set[TransactionKey] = set()
-        self._ticket = 0
+        self.state = CoreState(settings, credentials, nonces, entropy, RevokedUsers() if revoked is None else revoked)
+        self._lookups = Lookups(settings, self.state.deadlines, self.state.command)
         self._faults: list[Exception] = []
 
     # Inputs
@@ -129,7 +133,7 @@ class TurnCore:
     def client_gone(self, client: FiveTuple, now: Now) -> None:
         """A client's connection has ended, and its allocation with it (RFC 8656 §3.1)."""
         self.expire(now)
-        self._unpark_all(client)
+        self._lookups.cancel_client(client)
         allocation = self.state.allocation(client)
         self.state.tcp.client_gone(client, allocation, now)
         if allocation is not None:
@@ -166,17 +170,27 @@ class TurnCore:
         self.expire(now)
         tcp.peer_gone(self.state, connection, now)
 
-    def credential_found(self, ticket: int, credentials: Sequence[Credential], now: Now) -> None:
-        """The answer to `FindCredential`; empty for an unknown user. A ticket that is not open any more is ignored."""
+    def credential_found(self, ticket: int, answer: LateAnswer, now: Now) -> None:
+        """The answer to `FindCredential`: the user's credentials, none for an unknown one, or `Unavailable`.
+
+        It is judged as of ``now``: what has expired or was revoked meanwhile does not count. One that comes after the
+        deadline, or to a ticket that is not open any more, is ignored.
+        """
         self.expire(now)
-        request = self._unpark(ticket)
+        request = self._lookups.answered(ticket)
         if request is not None:
             request.now = now
-            self._request(request, credentials)
+            self._request(request, answer)
 
-    def revoke(self, user_id: str, now: Now) -> int:
-        """End every allocation of a user at once; gives their number. Stream connections are closed too."""
+    def revoke(self, user_id: str, now: Now, until: float | None = None) -> int:
+        """End every allocation of a user at once; gives their number. Stream connections are closed too.
+
+        With ``until`` (Unix time, seconds) none of the user's credentials counts from now on, except those that expire
+        later than that (`auth.revocation.RevokedUsers`). Without it, the user may come back at once.
+        """
         self.expire(now)
+        if until is not None:
+            self.state.revoked.revoke(user_id, until)
         allocations = list(self.state.by_user.get(user_id, ()))
         for allocation in allocations:
             opening = self.state.openings.get(allocation.serial)
@@ -202,11 +216,28 @@ class TurnCore:
                     state.unbind_channel(allocation, bound.number)
             state.tcp.close_where(allocation, lambda peer: refusal_of(state, peer, with_port=True) is not None, now)
 
-    def replace_credentials(self, credentials: CredentialStore) -> None:
-        """Ask another store from now on; running allocations keep the credential that they began with."""
-        self.state.credentials = credentials
+    def replace_credentials(self, credentials: CredentialSource, now: Now) -> None:
+        """Ask another source from now on, also for the requests that wait for the old one.
+
+        Running allocations keep the credential that they began with. Nonces announce username anonymity (RFC 8489
+        §9.2.1) from now on if the new source can be searched by hash and the old one could not, and the reverse.
+        """
+        self.expire(now)
+        before, self.state.credentials = self.state.credentials, credentials
+        if before.anonymous != credentials.anonymous:
+            others = self.state.nonces.features & ~SecurityFeatures.USERNAME_ANONYMITY
+            own = SecurityFeatures.USERNAME_ANONYMITY if credentials.anonymous else SecurityFeatures.NONE
+            self.state.nonces = self.state.nonces.announcing(others | own)
+        for request in self._lookups.cancel_all():
+            request.now = now
+            self._request(request, None)
 
     # Outputs
+
+    @property
+    def credentials(self) -> CredentialSource:
+        """The source that is asked now; the shell asks it, too, when `FindCredential` comes out."""
+        return self.state.credentials
 
     def commands(self) -> list[Command]:
         """Hand over, in order, what the shell must do."""
@@ -263,30 +294,41 @@ class TurnCore:
             if not message.unknown_required(UNDERSTOOD):
                 indication.send(self.state, client, message)
 
-    def _request(self, request: Request, found: Sequence[Credential] | None) -> None:
+    def _request(self, request: Request, found: LateAnswer | None) -> None:
         handler = _HANDLERS.get(request.message.method)
         if handler is None:
             return
-        kept = self.state.retransmissions.find(_transaction(request))
+        kept = self.state.retransmissions.find(request.transaction)
         if kept is not None:
             self.state.send(request.client, kept)
             return
         try:
-            self._checked(handler, request, found)
+            self._authenticated(handler, request, found)
+        except SourceUnavailable as unavailable:
+            self._unavailable(request, unavailable.reason)
         except Refusal as refusal:
             refuse(self.state, request, refusal)
         except MalformedMessage:
             # The frame is sound but the value of an attribute is not: that much deserves an answer.
             refuse(self.state, request, Refusal(ErrorCode.BAD_REQUEST))
-        except LookupPending as pending:
-            self._park(request, pending)
         except Silence:
             return
         except Exception as error:
             self._faults.append(error)
             refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
 
-    def _checked(self, handler: _Handler, request: Request, found: Sequence[Credential] | None) -> None:
+    def _authenticated(self, handler: _Handler, request: Request, found: LateAnswer | None) -> None:
+        try:
+            self._checked(handler, request, found)
+        except LookupPending as pending:
+            self._lookups.park(request, pending)
+
+    def _unavailable(self, request: Request, reason: str) -> None:
+        """RFC 8489 §14.8: "the server has suffered a temporary error; the client should try again" → 500."""
+        self.state.event(LookupFailed(request.client, request.username, reason))
+        refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
+
+    def _checked(self, handler: _Handler, request: Request, found: LateAnswer | None) -> None:
         """RFC 8489 §6.3: authentication first, then unknown attributes, then the method itself."""
         if handler.authenticated:
             authenticate(self.state, request, found)
@@ -295,37 +337,7 @@ class TurnCore:
             raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
         handler.run(self.state, request)
         if request.client in self.state.tcp.by_client:
-            self._unpark_all(request.client)  # what comes that way is not STUN any more
-
-    def _park(self, request: Request, pending: LookupPending) -> None:
-        """Hold a request while its credential is looked up; bounded, and a retransmission waits for the first."""
-        key = _transaction(request)
-        if key in self._waiting:
-            return
-        limits = self.state.settings.limits
-        if len(self._lookups) >= limits.pending_lookups:
-            refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
-            return
-        self._ticket += 1
-        self._lookups[self._ticket] = request
-        self._waiting.add(key)
-        until = request.now.mono + limits.lookup_timeout
-        self.state.deadlines.set(DeadlineKey(DeadlineKind.LOOKUP, 0, self._ticket), until)
-        realm = self.state.settings.realm
-        self.state.command(FindCredential(self._ticket, pending.username, pending.userhash, realm))
-
-    def _unpark(self, ticket: int) -> Request | None:
-        request = self._lookups.pop(ticket, None)
-        if request is not None:
-            self._waiting.discard(_transaction(request))
-            self.state.deadlines.remove(DeadlineKey(DeadlineKind.LOOKUP, 0, ticket))
-        return request
-
-    def _unpark_all(self, client: FiveTuple) -> None:
-        """Forget the requests of a client that are being looked up: there is no way to answer them any more."""
-        for ticket, request in list(self._lookups.items()):
-            if request.client == client:
-                self._unpark(ticket)
+            self._lookups.cancel_client(request.client)  # what comes that way is not STUN any more
 
     def _expired(self, key: DeadlineKey, now: Now) -> None:
         state, item = self.state, key.item
@@ -345,10 +357,14 @@ class TurnCore:
         elif key.kind is DeadlineKind.OPENING:
             allocate.expired(state, key.owner, now)
         elif key.kind is DeadlineKind.LOOKUP and isinstance(item, int):
-            request = self._unpark(item)
-            if request is not None:
-                request.now = now
-                refuse(state, request, Refusal(ErrorCode.SERVER_ERROR))
+            self._lookup_expired(item, now)
+
+    def _lookup_expired(self, ticket: int, now: Now) -> None:
+        request = self._lookups.cancel(ticket)
+        if request is not None:
+            request.now = now
+            timeout = self.state.settings.limits.lookup_timeout
+            self._unavailable(request, f"the credential source has not answered within {timeout} seconds")
 
     def _relay_expired(self, key: DeadlineKey, now: Now) -> None:
         """RFC 8656 §3.2: an allocation ends with the last of its relays, and with both if both are due."""
@@ -358,7 +374,3 @@ class TurnCore:
             return
         for relay in [relay for relay in allocation.relays if relay.id == key.item]:
             self.state.drop_relay(allocation, relay, now)
-
-
-def _transaction(request: Request) -> TransactionKey:
-    return (request.client, request.message.transaction_id)

@@ -54,7 +54,9 @@ class Limits:
     reflection_rate: int = 4_096
     """...and what the budget regains per second."""
     pending_lookups: int = 1_024
-    """Credential look-ups under way at once; a stranger cannot queue more."""
+    """Credential look-ups under way at once; 500 beyond it."""
+    lookups_per_address: int = 64
+    """Of these, look-ups for one client: an IPv4 address or an IPv6 /64. One stranger cannot take all of them."""
     lookup_timeout: int = 5
     """A look-up unanswered for so long is answered with 500."""
     opening_timeout: int = 10

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer
-from auth.store import CredentialStore
+from auth.revocation import RevokedUsers
+from auth.source import CredentialSource
 from auth.types import Credential
 from stun.address import Address
 from stun.attributes import AddressErrorValue
@@ -93,14 +94,16 @@ class CoreState:
     def __init__(
         self,
         settings: CoreSettings,
-        credentials: CredentialStore,
+        credentials: CredentialSource,
         nonces: NonceIssuer,
         entropy: Callable[[int], bytes],
+        revoked: RevokedUsers,
     ) -> None:
         limits = settings.limits
         self.settings = settings
         self.policy: PeerPolicy = settings.policy
         self.credentials = credentials
+        self.revoked = revoked
         self.nonces = nonces
         self.entropy = entropy
         self.addresses = RelayAddresses(settings.relays, settings.ports)

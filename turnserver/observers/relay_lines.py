@@ -14,6 +14,7 @@ from turnserver.core.events import (
     AllocationRefreshed,
     AnswerWithheld,
     Event,
+    LookupFailed,
     PeerConnectionEnded,
     PeerConnectionOpened,
     PeerRefused,
@@ -44,6 +45,9 @@ def line_of(event: Event, counters: Counters | None) -> Line:
         fields |= {"method": _method(event.method), "code": event.code, "why": event.reason}
         level = logging.DEBUG if event.code in _EXPECTED_CODES else logging.INFO
         return Line(level, "request refused", fields | ({"user": event.username} if event.username else {}))
+    if isinstance(event, LookupFailed):
+        fields |= {"user": event.username} if event.username else {}
+        return Line(logging.WARNING, "credentials unavailable", fields | {"why": event.reason})
     return Line(logging.DEBUG, *_detail(event, fields))
 
 

@@ -9,13 +9,13 @@ import pytest
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
 from auth.keys import long_term_key_md5, long_term_key_sha256, user_hash
 from auth.nonce import NonceIssuer, NonceStatus, SecurityFeatures
-from auth.store import StaticUsers
+from auth.source import StaticUsers
 from stun import attributes as a
 from stun.attributes import AlgorithmValue, AttributeType
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
-from tests.support.core_world import REALM, ScriptedClient, SlowStore, World, code_of, names_of
+from tests.support.core_world import REALM, ScriptedClient, SlowSource, World, code_of, names_of
 from turnserver.core.commands import SendToClient
 from turnserver.core.responses import OFFERED_ALGORITHMS
 
@@ -389,7 +389,7 @@ def test_a_name_that_is_not_text_is_400() -> None:
 def test_each_of_several_secrets_opens(which: int) -> None:
     """Rule 24: several shared secrets at once, so that one can be replaced while the other's credentials live."""
     secrets = [SharedSecret(b"the new one"), SharedSecret(b"the old one", "sha256")]
-    world = World(store=TimeLimitedCredentials(secrets))
+    world = World(source=TimeLimitedCredentials(secrets))
     user, password = mint(secrets[which], "alice", int(world.now.wall) + 60)
     client = world.client(user=user, password=password)
     assert code_of(client.allocate()) == 0
@@ -398,18 +398,18 @@ def test_each_of_several_secrets_opens(which: int) -> None:
 
 def test_a_credential_of_no_secret_is_401() -> None:
     """Rule 24: what none of the secrets has minted does not open."""
-    world = World(store=TimeLimitedCredentials([SharedSecret(b"one"), SharedSecret(b"two")]))
+    world = World(source=TimeLimitedCredentials([SharedSecret(b"one"), SharedSecret(b"two")]))
     user, password = mint(SharedSecret(b"three"), "alice", int(world.now.wall) + 60)
     client = world.client(user=user, password=password)
     assert code_of(client.allocate()) == 401
 
 
 def test_an_allocation_remembers_its_credential() -> None:
-    """RFC 8656 §6: the key is kept with the allocation; the store need not know the user any more."""
+    """RFC 8656 §6: the key is kept with the allocation; the source need not know the user any more."""
     world = World()
     client = world.client()
     assert code_of(client.allocate()) == 0
-    world.core.replace_credentials(StaticUsers({"bob": "hunter2"}))
+    world.core.replace_credentials(StaticUsers({"bob": "hunter2"}), world.now)
     assert code_of(client.refresh()) == 0
     assert code_of(world.client(port=40001).allocate()) == 401
 
@@ -428,7 +428,7 @@ def test_an_allocation_does_not_open_for_another_password() -> None:
 @pytest.mark.parametrize("nonce", ["stale", "foreign", "another port's"])
 def test_a_stale_nonce_never_reaches_the_database(nonce: str) -> None:
     """Rule 3: only who has proven an address by a nonce can make the server ask its database; others get 438."""
-    world = World(store=SlowStore())
+    world = World(source=SlowSource())
     client = challenged(world)
     wall = world.now.wall
     sent = {
@@ -445,7 +445,7 @@ def test_a_stale_nonce_never_reaches_the_database(nonce: str) -> None:
 
 def test_a_good_nonce_reaches_the_database() -> None:
     """Rule 3: and by USERHASH as by USERNAME the question says who is asked for."""
-    world = World(store=SlowStore())
+    world = World(source=SlowSource())
     client = challenged(world)
     for name in ((a.USERNAME, "alice"), (a.USERHASH, b"h" * 32)):
         assert world.feed(client.path, signed(client, key=client.key, name=name)) == []

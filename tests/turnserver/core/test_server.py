@@ -1,6 +1,5 @@
 """`TurnCore` as a whole: what is answered, what is silence, parked look-ups, revocation, the ACL reloaded, time."""
 
-from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from auth.keys import long_term_keys
 from auth.nonce import NonceStatus
-from auth.store import StaticUsers
+from auth.source import StaticUsers
 from auth.types import Credential
 from stun import attributes as a
 from stun.address import Address
@@ -22,7 +21,6 @@ from tests.support.core_world import (
     REALM,
     RELAY,
     ScriptedClient,
-    SlowStore,
     World,
     appended,
     code_of,
@@ -33,7 +31,6 @@ from turnserver.core.commands import (
     AddRoute,
     CloseClient,
     CloseRelay,
-    FindCredential,
     ForbidPeer,
     OpenRelay,
     RemoveRoute,
@@ -308,142 +305,6 @@ def test_another_users_requests_get_441() -> None:
     assert code_of(client.refresh()) == 0
 
 
-# Look-ups that take a while
-
-
-def asking(world: World, client: ScriptedClient) -> tuple[FindCredential, bytes]:
-    """An Allocate of which the world has been asked who it is, and nothing else has happened."""
-    client.challenge()
-    world.take()
-    frame = client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
-    assert world.feed(client.path, frame) == []
-    (command,) = world.take()
-    assert isinstance(command, FindCredential)
-    return command, frame
-
-
-def answer(world: World, ticket: int, credentials: Sequence[Credential]) -> None:
-    world.core.credential_found(ticket, credentials, world.now)
-    world.run()
-
-
-def test_a_look_up_that_succeeds() -> None:
-    """Rule 1, RFC 8489 §9.2.4: the request goes on where it stopped when the store has answered."""
-    world = World(store=SlowStore())
-    client = world.client()
-    command, frame = asking(world, client)
-    assert command == FindCredential(1, "alice", b"", REALM)
-    answer(world, 1, (ALICE,))
-    (heard,) = client.hears()
-    assert Message.decode(heard).transaction_id == frame[8:20]
-    assert code_of(Message.decode(heard)) == 0
-    assert code_of(client.refresh()) == 0, "and the allocation needs no look-up any more"
-    assert len(world.lookups) == 1
-
-
-@pytest.mark.parametrize("found", [(), (Credential("alice", REALM, "alice", {1: bytes(16)}),)], ids=["none", "wrong"])
-def test_a_look_up_that_finds_nobody(found: Sequence[Credential]) -> None:
-    """Rule 1, RFC 8489 §9.2.4: an unknown user or a wrong key → 401, late as well as at once."""
-    world = World(store=SlowStore())
-    client = world.client()
-    asking(world, client)
-    answer(world, 1, found)
-    (heard,) = client.hears()
-    assert code_of(Message.decode(heard)) == 401
-    world.assert_nothing_left()
-    assert world.core.deadline() is None
-
-
-def test_a_retransmission_waits_for_the_first() -> None:
-    """Rules 1 and 10: the same transaction, repeated while it is looked up, neither asks nor is answered twice."""
-    world = World(store=SlowStore())
-    client = world.client()
-    _, frame = asking(world, client)
-    assert world.feed(client.path, frame) == []
-    assert world.take() == []
-    answer(world, 1, (ALICE,))
-    assert len(client.hears()) == 1
-    assert code_of(client.send(frame)) == 0, "asked once more, it is answered from what was kept"
-
-
-@pytest.mark.parametrize("wait", [0, 5], ids=["not found", "timed out"])
-def test_a_transaction_that_failed_may_be_asked_again(wait: float) -> None:
-    """Rule 9, RFC 8489 §6.3.1: a retransmission after an error is looked up anew, not met with silence."""
-    world = World(store=SlowStore())
-    client = world.client()
-    _, frame = asking(world, client)
-    world.advance(wait)
-    answer(world, 1, ())
-    assert len(client.hears()) == 1
-    assert world.feed(client.path, frame) == []
-    answer(world, 2, (ALICE,))
-    assert [code_of(Message.decode(heard)) for heard in client.hears()] == [0]
-
-
-def test_an_unanswered_look_up_is_500() -> None:
-    """Rule 9: never silence for a request; a store that says nothing for five seconds has failed."""
-    world = World(store=SlowStore())
-    client = world.client()
-    asking(world, client)
-    world.advance(4.9)
-    assert client.hears() == []
-    world.advance(0.1)
-    (heard,) = client.hears()
-    assert (code_of(Message.decode(heard)), names_of(Message.decode(heard))) == (500, ["ERROR-CODE"])
-    answer(world, 1, (ALICE,))
-    assert client.hears() == [], "too late"
-    world.assert_nothing_left()
-
-
-def test_look_ups_are_bounded() -> None:
-    """Rule 3: strangers cannot queue more than so many look-ups; beyond it 500, and room again when one is answered."""
-    world = World(store=SlowStore(), limits=Limits(pending_lookups=2))
-    clients = [world.client(port=port) for port in (1, 2, 3)]
-    for client in clients[:2]:
-        asking(world, client)
-    clients[2].challenge()
-    assert code_of(clients[2].allocate()) == 500
-    answer(world, 1, ())
-    asking(world, clients[2])
-
-
-def test_an_answer_to_no_question_is_ignored() -> None:
-    """A ticket is good once."""
-    world = World(store=SlowStore())
-    client = world.client()
-    asking(world, client)
-    answer(world, 7, (ALICE,))
-    assert world.take() == []
-    answer(world, 1, ())
-    client.hears()
-    world.take()
-    answer(world, 1, (ALICE,))
-    assert (world.take(), client.hears()) == ([], [])
-
-
-def test_a_client_that_goes_takes_its_look_ups_along() -> None:
-    """Rule 22: when a connection has closed nothing is left of it, not even a question."""
-    world = World(store=SlowStore())
-    client, other = (world.client(transport=ClientTransport.TCP, serial=serial) for serial in (1, 2))
-    asking(world, client)
-    asking(world, other)
-    world.core.client_gone(client.path, world.now)
-    answer(world, 1, (ALICE,))
-    assert (world.take(), client.hears()) == ([], [])
-    answer(world, 2, (ALICE,))
-    assert len(other.hears()) == 1
-
-
-def test_a_nonce_that_ages_during_the_look_up() -> None:
-    """Rule 1, RFC 8489 §9.2.4: the nonce is judged when the request is."""
-    world = World(store=SlowStore(), limits=Limits(lookup_timeout=1000))
-    client = world.client()
-    asking(world, client)
-    world.advance(601)
-    answer(world, 1, (ALICE,))
-    assert [code_of(Message.decode(frame)) for frame in client.hears()] == [438]
-
-
 # Ends
 
 
@@ -618,9 +479,9 @@ def test_a_reloaded_acl_can_allow_more() -> None:
 
 
 def test_new_credentials_serve_new_requests() -> None:
-    """Who is asked next is asked from the new store."""
+    """Who is asked next is asked from the new source."""
     world = World()
-    world.core.replace_credentials(StaticUsers({"carol": "pw"}))
+    world.core.replace_credentials(StaticUsers({"carol": "pw"}), world.now)
     assert code_of(world.client(user="carol", password="pw").allocate()) == 0
     assert code_of(world.client(port=40001).allocate()) == 401
 
@@ -828,7 +689,7 @@ def test_behind_one_to_one_nat_views_have_the_external_address() -> None:
 # Faults
 
 
-class BrokenStore(StaticUsers):
+class BrokenSource(StaticUsers):
     """Raises for one user, as a database driver may."""
 
     def find(self, username: str, realm: str, wall: float) -> tuple[Credential, ...]:
@@ -840,7 +701,7 @@ class BrokenStore(StaticUsers):
 
 def test_a_fault_costs_the_request_that_met_it() -> None:
     """It is answered with 500 (RFC 8489 §14.8: try again), reported once, and nothing of it stays."""
-    world = World(store=BrokenStore({"alice": "secret", "bob": "hunter2"}))
+    world = World(source=BrokenSource({"alice": "secret", "bob": "hunter2"}))
     client = allocated(world)
     unlucky = world.client(port=40001, user="bob", password="hunter2")
     assert code_of(unlucky.allocate()) == 500

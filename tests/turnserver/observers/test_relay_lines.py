@@ -7,7 +7,7 @@ import pytest
 
 from stun.address import Address
 from stun.constants import Method
-from turnserver.core.events import AllocationEnded, EndReason, Event, PeerConnectionEnded, RequestRefused
+from turnserver.core.events import AllocationEnded, EndReason, Event, LookupFailed, PeerConnectionEnded, RequestRefused
 from turnserver.core.types import ClientTransport, Counters, FiveTuple
 from turnserver.observers.relay_lines import line_of
 from turnserver.observers.room_lines import Line
@@ -44,6 +44,11 @@ WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
                 "request refused",
                 WHO | {"method": "0xabc", "code": 400, "why": "Bad Request", "user": "bob"},
             ),
+        ),
+        (
+            LookupFailed(CLIENT, "alice", "the database is down"),
+            None,
+            Line(logging.WARNING, "credentials unavailable", WHO | {"user": "alice", "why": "the database is down"}),
         ),
         (
             PeerConnectionEnded(CLIENT, "alice", Address.parse("192.0.2.7", 80), 7, False, 30.04),

@@ -332,7 +332,7 @@ def _finish(state: CoreState, opening: Opening, now: Now) -> None:
     for error in opening.errors:
         builder.add(ADDRESS_ERROR_CODE, error)
     frame = finish(builder, request, state.settings.software)
-    state.keep_answer((request.client, request.message.transaction_id), frame, now)
+    state.keep_answer(request.transaction, frame, now)
     state.answer(request, frame)
     credential = allocation.credential
     state.event(

@@ -52,7 +52,7 @@ def _delete(state: CoreState, request: Request, allocation: Allocation, relays: 
         for relay in relays:
             state.drop_relay(allocation, relay, request.now)
     frame = _success(state, request, 0)
-    state.keep_answer((request.client, request.message.transaction_id), frame, request.now)
+    state.keep_answer(request.transaction, frame, request.now)
     state.answer(request, frame)
 
 

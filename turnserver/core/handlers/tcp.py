@@ -59,7 +59,7 @@ def peer_connected(state: CoreState, number: int, now: Now) -> None:
     request.now = now
     builder = begin_success(request).add(CONNECTION_ID, number)
     frame = finish(builder, request, state.settings.software)
-    state.keep_answer((request.client, request.message.transaction_id), frame, now)
+    state.keep_answer(request.transaction, frame, now)
     state.answer(request, frame)
 
 

@@ -70,9 +70,8 @@ class Service:
     """Rooms, sockets and pages of one process.
 
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`); both can be
-    replaced while running. Users in ``revoked`` get no new allocations; the store that the core asks has to look there
-    (`auth.revocation.Revocable`). ``origins`` are web origins that may connect beside the server's own. ``tell`` is
-    handed every fact about the rooms.
+    replaced while running. Users in ``revoked`` get no new allocations: it is the table of the core, too. ``origins``
+    are web origins that may connect beside the server's own. ``tell`` is handed every fact about the rooms.
     """
 
     def __init__(

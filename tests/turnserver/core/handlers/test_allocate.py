@@ -263,7 +263,7 @@ def outcome(faults: set[str]) -> int:
         allocations=len(alices) + 1 if "capacity" in faults else 100,
         allocations_per_user=len(alices) if "user quota" in faults else 100,
     )
-    world = World(store=TimeLimitedCredentials([SECRET]), relays=ONLY_IPV4, limits=limits)
+    world = World(source=TimeLimitedCredentials([SECRET]), relays=ONLY_IPV4, limits=limits)
 
     def client(port: int, user: str, lives: int) -> ScriptedClient:
         name, password = mint(SECRET, user, int(world.now.wall) + lives)
@@ -881,7 +881,7 @@ def test_quota_is_taken_before_the_socket() -> None:
 
 def test_quota_is_counted_on_the_user_part() -> None:
     """Rule 24: `<expiry>:<user>` is the same user whenever it was minted; without a user part the name is."""
-    world = World(store=TimeLimitedCredentials([SECRET]), limits=Limits(allocations_per_user=2))
+    world = World(source=TimeLimitedCredentials([SECRET]), limits=Limits(allocations_per_user=2))
     codes = []
     for port, (user, lives) in enumerate(
         [("alice", 60), ("alice", 61), ("alice", 62), ("bob", 60), ("", 60), ("", 61)]
@@ -935,7 +935,7 @@ def test_what_is_here_stays_when_others_are_redirected() -> None:
 
 def test_an_expired_credential_does_not_allocate() -> None:
     """Rule 24: expiry is checked at Allocate; the 401 says why and carries a challenge."""
-    world = World(store=TimeLimitedCredentials([SECRET]))
+    world = World(source=TimeLimitedCredentials([SECRET]))
     name, password = mint(SECRET, "alice", int(world.now.wall) + 60)
     client = challenged(world, user=name, password=password)
     world.advance(60)
@@ -948,7 +948,7 @@ def test_an_expired_credential_does_not_allocate() -> None:
 
 def test_a_credential_in_its_last_second_allocates() -> None:
     """Rule 24: until the moment itself."""
-    world = World(store=TimeLimitedCredentials([SECRET]))
+    world = World(source=TimeLimitedCredentials([SECRET]))
     name, password = mint(SECRET, "alice", int(world.now.wall) + 60)
     client = challenged(world, user=name, password=password)
     world.advance(59.9)
@@ -958,7 +958,7 @@ def test_a_credential_in_its_last_second_allocates() -> None:
 def test_a_hostile_name_goes_through_unchanged() -> None:
     """Rule 24: the username is hostile text; the core hands it on as it is and whoever writes it must escape it."""
     name = "1700000060:\N{PILE OF POO}'; DROP TABLE users; --"
-    world = World(store=TimeLimitedCredentials([SECRET]))
+    world = World(source=TimeLimitedCredentials([SECRET]))
     name, password = mint(SECRET, name.partition(":")[2], 1_700_000_060)
     client = challenged(world, user=name, password=password)
     assert code_of(client.allocate()) == 0

@@ -201,7 +201,7 @@ def on_time(world: World) -> ScriptedClient:
 
 def test_a_running_allocation_is_refreshed_with_the_credential_it_began_with() -> None:
     """Rule 24: checking expiry at Refresh would cut calls at the credential's age; permissions and channels too."""
-    world = World(store=TimeLimitedCredentials([SECRET]))
+    world = World(source=TimeLimitedCredentials([SECRET]))
     client = on_time(world)
     assert code_of(client.refresh()) == 0
     assert code_of(client.permit(PEER)) == 0
@@ -210,7 +210,7 @@ def test_a_running_allocation_is_refreshed_with_the_credential_it_began_with() -
 
 def test_the_strict_switch_refuses_the_refresh() -> None:
     """Rule 24: with it the 401 says why; what stands lives to its own end, and may be deleted."""
-    world = World(store=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
+    world = World(source=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
     client = on_time(world)
     world.take()
     answer = client.refresh()
@@ -224,7 +224,7 @@ def test_the_strict_switch_refuses_the_refresh() -> None:
 
 def test_the_strict_switch_ends_an_allocation_at_its_lifetime() -> None:
     """Rule 24: since it cannot be refreshed it is gone with the lifetime it had."""
-    world = World(store=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
+    world = World(source=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
     on_time(world)
     world.advance(480)
     world.assert_nothing_left()
@@ -234,14 +234,14 @@ def test_the_strict_switch_does_not_mind_what_never_expires() -> None:
     """Rule 24: static users have no expiry; and who is on time is not refused either."""
     world = World(settings={"strict_expiry": True})
     assert code_of(allocated(world).refresh()) == 0
-    timely = World(store=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
+    timely = World(source=TimeLimitedCredentials([SECRET]), settings={"strict_expiry": True})
     name, password = mint(SECRET, "alice", int(timely.now.wall) + 60)
     assert code_of(allocated(timely, user=name, password=password).refresh()) == 0
 
 
 def test_a_newer_credential_of_the_same_user_is_another_username() -> None:
     """Rules 9 and 24, RFC 8656 §5: all requests must use the username that made the allocation, else 441."""
-    world = World(store=TimeLimitedCredentials([SECRET]))
+    world = World(source=TimeLimitedCredentials([SECRET]))
     client = on_time(world)
     client.user, client.password = mint(SECRET, "alice", int(world.now.wall) + 60)
     assert code_of(client.refresh()) == 441

@@ -4,15 +4,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from auth.store import StaticUsers
-from auth.types import PENDING, Credential, Pending
+from auth.source import StaticUsers
+from auth.types import Credential
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
 from stun.channeldata import encode_padded
 from stun.constants import MessageClass, Method, TransportProtocol
 from stun.message import Message
-from tests.support.core_world import PEER, PEER6, REALM, RELAY, RELAY6, SERVER, code_of
+from tests.support.core_world import PEER, PEER6, REALM, RELAY, RELAY6, SERVER, SlowSource, code_of
 from tests.support.tcp_world import TCP, TcpClient, TcpWorld
 from turnserver.core.commands import (
     AllowPeer,
@@ -526,11 +526,11 @@ def test_connection_bind_on_a_control_connection(transport: int) -> None:
 
 
 def test_connection_bind_with_the_credential_that_made_the_allocation() -> None:
-    """Rule 24: the store need not know it any more; a new allocation with it is refused."""
+    """Rule 24: the source need not know it any more; a new allocation with it is refused."""
     world = TcpWorld()
     client = allocated(world)
     number = client.connected(PEER)
-    world.core.replace_credentials(StaticUsers({"alice": "changed"}))
+    world.core.replace_credentials(StaticUsers({"alice": "changed"}), world.now)
     assert code_of(client.claim(number)[1]) == 0
     data = world.control()
     assert code_of(data.allocate_tcp()) == 401
@@ -560,18 +560,6 @@ def test_another_clients_nonce_is_stale() -> None:
     assert code_of(data.request(Method.ALLOCATE, TCP, (a.CONNECTION_ID, number))) == 438
 
 
-class SlowStore:
-    """Has to ask a database for everything."""
-
-    anonymous = False
-
-    def find(self, username: str, realm: str, wall: float) -> Pending:
-        return PENDING
-
-    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Pending:
-        return PENDING
-
-
 def found(world: TcpWorld, ticket: int) -> None:
     credentials = StaticUsers(world.users).find("alice", REALM, 0.0)
     assert all(isinstance(credential, Credential) for credential in credentials)
@@ -581,7 +569,7 @@ def found(world: TcpWorld, ticket: int) -> None:
 
 def test_what_a_data_connection_asked_before_is_forgotten() -> None:
     """RFC 6062 §5.4: nothing but the peer's bytes goes there any more, so a look-up that comes back is nobody's."""
-    world = TcpWorld(store=SlowStore())
+    world = TcpWorld(source=SlowSource())
     client = world.control()
     client.challenge()
     world.feed(client.path, client.build(Method.ALLOCATE, [TCP]))

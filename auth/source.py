@@ -1,0 +1,208 @@
+"""Where credentials come from: the interface of a source, a table of users, nobody, and several sources as one."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from auth.errors import InvalidString
+from auth.keys import long_term_keys, opaque_string, user_hash
+from auth.types import Answer, Credential, LateAnswer, Pending, Unavailable
+
+__all__ = ["Chain", "CredentialSource", "Nobody", "StaticUsers"]
+
+
+class CredentialSource(Protocol):
+    """Whoever knows users.
+
+    A source answers at once, later, or not at all. `find` and `find_by_hash` never wait: they return what is known, or
+    ``PENDING`` where somebody else has to be asked. Then the server calls `ask` or `ask_by_hash` in its event loop and
+    the request waits. A source that cannot say answers `Unavailable`, at once or late: the client gets 500 (RFC 8489
+    §14.8, "the client should try again") and not the 401 of an unknown user. No method raises; what raises all the same
+    counts as unavailable.
+
+    ``username`` is hostile text as it came off the wire. An empty answer means that nobody has that name here; several
+    credentials mean that any one of them will do (one for each shared secret, say). Whether a credential has expired or
+    is revoked is for the caller to judge. ``wall`` is Unix time in seconds.
+
+    Derive from this class to inherit what is the same for most sources: nobody is found by hash, nothing is waited for,
+    nothing is remembered, nothing is open.
+    """
+
+    __slots__ = ()
+
+    @property
+    def anonymous(self) -> bool:
+        """True when every user can be found by hash, so that the server may announce username anonymity (§9.2)."""
+        return False
+
+    def find(self, username: str, realm: str, wall: float) -> Answer:
+        """Return the credentials of the user with this name in this realm."""
+        ...
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Answer:
+        """Return the credentials of the user whose USERHASH this is (RFC 8489 §14.4)."""
+        return ()
+
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        """Wait for what `find` was ``PENDING`` for. Cancelled when nobody needs the answer any more."""
+        return _at_once(self.find(username, realm, wall))
+
+    async def ask_by_hash(self, userhash: bytes, realm: str, wall: float) -> LateAnswer:
+        """Wait for what `find_by_hash` was ``PENDING`` for."""
+        return _at_once(self.find_by_hash(userhash, realm, wall))
+
+    def forget(self, user_id: str) -> None:
+        """Forget what was remembered of a user, who has just been revoked."""
+        return
+
+    def close(self) -> None:
+        """Close what is open. The source is not asked any more; calls of `ask` that still wait end soon."""
+        return
+
+
+def _at_once(answer: Answer) -> LateAnswer:
+    return Unavailable("the source is pending and cannot be asked") if isinstance(answer, Pending) else answer
+
+
+class Nobody(CredentialSource):
+    """The source that knows no user."""
+
+    __slots__ = ()
+
+    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
+        """Return nothing."""
+        return ()
+
+
+class StaticUsers(CredentialSource):
+    """A fixed table of names and passwords.
+
+    Names are compared after OpaqueString preparation (RFC 8265 §4.2.3), and the key is made of the name as it was
+    sent. Raises InvalidString if a name or a password is not an OpaqueString, or two names are the same after
+    preparation. The message names the name, never the password.
+    """
+
+    __slots__ = ("_hashes", "_hashes_realm", "_passwords")
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self._passwords: dict[str, str] = {}
+        for name, password in users.items():
+            prepared = opaque_string(name)
+            if prepared in self._passwords:
+                raise InvalidString(f"two users have the name {prepared!r}")
+            try:
+                self._passwords[prepared] = opaque_string(password)
+            except InvalidString:
+                raise InvalidString(f"the password of {prepared!r} is not an OpaqueString") from None
+        self._hashes: dict[bytes, str] = {}
+        self._hashes_realm: str | None = None
+
+    def __repr__(self) -> str:
+        """Count the users; name none."""
+        return f"StaticUsers({len(self._passwords)} users)"
+
+    @property
+    def anonymous(self) -> bool:
+        """True: every user can be found by hash."""
+        return True
+
+    def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
+        """Return the user's credential, which never expires, or nothing."""
+        try:
+            name = opaque_string(username)
+            password = self._passwords.get(name)
+            if password is None:
+                return ()
+            return (Credential(username, realm, name, long_term_keys(username, realm, password)),)
+        except InvalidString:
+            return ()
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential]:
+        """Return the credential of the user whose hash this is, or nothing."""
+        if realm != self._hashes_realm:
+            # A server has one realm; remembering one keeps a caller with many from growing this.
+            try:
+                self._hashes = {user_hash(name, realm): name for name in self._passwords}
+            except InvalidString:
+                return ()
+            self._hashes_realm = realm
+        name = self._hashes.get(bytes(userhash))
+        return () if name is None else self.find(name, realm, wall)
+
+
+class Chain(CredentialSource):
+    """Several sources as one: they are asked in order, and the first that knows the user answers.
+
+    A source that is pending is waited for before the next one is looked at, so the order decides even if an answer is
+    late. One that is unavailable is passed over: who is known further on can log in all the same. Only if nobody
+    knows the user is the answer that of the first source that was unavailable: the user may be one of its own.
+
+    So a source of users by name goes before one that takes any name of a certain form, and one that has to be waited
+    for goes last.
+    """
+
+    __slots__ = ("_sources",)
+
+    def __init__(self, sources: Sequence[CredentialSource]) -> None:
+        self._sources = tuple(sources)
+
+    @property
+    def anonymous(self) -> bool:
+        """True when every source can be searched by hash; one that cannot would lock its users out."""
+        return bool(self._sources) and all(source.anonymous for source in self._sources)
+
+    def find(self, username: str, realm: str, wall: float) -> Answer:
+        """Return what the first source that knows the user answers, or ``PENDING`` if one before it has to be asked."""
+        return self._first(lambda source: source.find(username, realm, wall))
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Answer:
+        """Likewise."""
+        return self._first(lambda source: source.find_by_hash(userhash, realm, wall))
+
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        """Return what the first source that knows the user answers, waiting for each that is pending in its turn."""
+        return await self._first_late(
+            lambda source: source.find(username, realm, wall),
+            lambda source: source.ask(username, realm, wall),
+        )
+
+    async def ask_by_hash(self, userhash: bytes, realm: str, wall: float) -> LateAnswer:
+        """Likewise."""
+        return await self._first_late(
+            lambda source: source.find_by_hash(userhash, realm, wall),
+            lambda source: source.ask_by_hash(userhash, realm, wall),
+        )
+
+    def forget(self, user_id: str) -> None:
+        """Tell every source."""
+        for source in self._sources:
+            source.forget(user_id)
+
+    def close(self) -> None:
+        """Close every source."""
+        for source in self._sources:
+            source.close()
+
+    def _first(self, find: Callable[[CredentialSource], Answer]) -> Answer:
+        unavailable: Unavailable | None = None
+        for source in self._sources:
+            answer = find(source)
+            if isinstance(answer, Unavailable):
+                unavailable = unavailable or answer
+            elif answer:
+                return answer
+        return unavailable or ()
+
+    async def _first_late(
+        self,
+        find: Callable[[CredentialSource], Answer],
+        ask: Callable[[CredentialSource], Awaitable[LateAnswer]],
+    ) -> LateAnswer:
+        unavailable: Unavailable | None = None
+        for source in self._sources:
+            answer = find(source)
+            late = await ask(source) if isinstance(answer, Pending) else answer
+            if isinstance(late, Unavailable):
+                unavailable = unavailable or late
+            elif late:
+                return late
+        return unavailable or ()
