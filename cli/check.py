@@ -150,13 +150,13 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
 
     Raises `turnserver.errors.ConfigError` for public keys that the server would refuse.
     """
-    from turnserver.assembly import token_keys  # noqa: PLC0415
     from turnserver.errors import ConfigError, Problem, StartupError  # noqa: PLC0415
+    from turnserver.signaling.edge.tokens import TokenKeys  # noqa: PLC0415
 
     config = loaded.config
     signaling = config.signaling
     try:
-        token_keys(config)
+        TokenKeys.from_config(signaling, config.auth.shared_secrets)
     except StartupError as error:
         allowed = "public keys in PEM or JWKS: RSA of 2048 bits or more, P-256, Ed25519"
         raise ConfigError(loaded.source, [Problem("signaling.public_keys", 0, str(error), allowed)]) from error

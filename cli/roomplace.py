@@ -117,10 +117,10 @@ class _Configured:
         return f"https://{host}" if listener.port == 443 else f"https://{host}:{listener.port}"
 
     def token_keys(self) -> "TokenKeys":
-        from turnserver.assembly import token_keys  # noqa: PLC0415
         from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
+        from turnserver.signaling.edge.tokens import TokenKeys  # noqa: PLC0415
 
-        keys = token_keys(self._config)
+        keys = TokenKeys.from_config(self._config.signaling, self._config.auth.shared_secrets)
         if not keys.can_mint:
             allowed = "a secret of at least 32 bytes here, or at least one of auth.shared_secrets"
             raise ConfigError(self._source, [Problem("signaling.key", 0, "none", allowed)])

@@ -1,7 +1,6 @@
 """From the configuration to the parts: the one place where options become the arguments of somebody's constructor."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
 from auth.source import Chain, CredentialSource, StaticUsers
@@ -10,23 +9,12 @@ from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
 from turnserver.config import Config
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
-from turnserver.core.types import ClientTransport
-from turnserver.errors import StartupError
-from turnserver.signaling.edge.api import ApiOptions
-from turnserver.signaling.edge.ice import IceServers, UrlsByHost
-from turnserver.signaling.edge.keys import MAX_KEY_FILE, PublicKey, UnusableKey, read_public_keys
-from turnserver.signaling.edge.tokens import TokenKeys, derived_key
-from turnserver.signaling.rooms.settings import HubSettings
 
 __all__ = [
-    "api_options",
     "core_settings",
     "credential_source",
-    "hub_settings",
-    "ice_servers",
     "peer_policy",
     "relay_addresses",
-    "token_keys",
 ]
 
 
@@ -92,60 +80,3 @@ def credential_source(config: Config) -> CredentialSource:
         ]
         sources.append(TimeLimitedCredentials(shared, config.auth.separator))
     return Chain(sources)
-
-
-def hub_settings(config: Config) -> HubSettings:
-    """What the rooms need to know."""
-    signaling = config.signaling
-    return HubSettings(
-        open=signaling.open,
-        room_size=signaling.room_size,
-        rooms=signaling.rooms,
-        resume=float(signaling.resume),
-        heartbeat=float(signaling.heartbeat),
-        credential_lifetime=signaling.credential_lifetime,
-        sockets_per_address=signaling.sockets_per_address,
-        policy=signaling.policy,
-    )
-
-
-def token_keys(config: Config) -> TokenKeys:
-    """What room tokens are signed and verified with. Raises `StartupError` for a file of keys that cannot be used."""
-    signaling = config.signaling
-    if signaling.key is not None:
-        own = [signaling.key.get_secret_value().encode()]
-    else:
-        own = [derived_key(entry.secret.get_secret_value().encode()) for entry in config.auth.shared_secrets]
-    public: list[PublicKey] = []
-    for path in signaling.public_keys:
-        try:
-            with Path(path).open("rb") as stream:
-                public += read_public_keys(stream.read(MAX_KEY_FILE + 1))
-        except OSError as error:
-            raise StartupError(f"The public key {path} cannot be read: {error.strerror}.") from error
-        except UnusableKey as error:
-            raise StartupError(f"The public key {path} cannot be used: it is {error}.") from error
-    return TokenKeys(own, public)
-
-
-def ice_servers(config: Config, listening: Sequence[tuple[ClientTransport, Address]]) -> IceServers:
-    """What participants are told about TURN: the configured URLs, or those of what is listened on."""
-    shared = config.auth.shared_secrets[:1]
-    secret = SharedSecret(shared[0].secret.get_secret_value().encode(), shared[0].hash) if shared else None
-    external = {private.packed: public.packed for private, public in config.relay.external.items()}
-    configured = config.signaling.urls
-    urls = UrlsByHost(listening, external) if not configured else lambda _: configured
-    lifetime = config.signaling.credential_lifetime
-    return IceServers(secret, config.auth.separator, lifetime, config.signaling.policy, urls)
-
-
-def api_options(config: Config, keys: TokenKeys, ice: IceServers) -> ApiOptions:
-    """Who may use the HTTP API, and what they are given."""
-    signaling = config.signaling
-    return ApiOptions(
-        tokens=keys,
-        ice=ice,
-        api_keys={name: key.get_secret_value() for name, key in signaling.api_keys.items()},
-        admin_keys={name: key.get_secret_value() for name, key in signaling.admin_keys.items()},
-        origins=signaling.origins,
-    )

@@ -25,14 +25,10 @@ from auth.source import CredentialSource
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.assembly import (
-    api_options,
     core_settings,
     credential_source,
-    hub_settings,
-    ice_servers,
     peer_policy,
     relay_addresses,
-    token_keys,
 )
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
@@ -47,7 +43,6 @@ from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
-from turnserver.signaling.edge.api import Api, mount
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import DatapathView, LimitsView, ListenerView, Snapshot, Usage
 from turnserver.transports.base import ListenerContext, Transport
@@ -95,7 +90,6 @@ class _Parts:
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
-    api: Api | None = None
     ignore: Callable[[], None] = lambda: None
     """Ends what the rooms are told of the relays."""
 
@@ -271,6 +265,32 @@ class Server:
 
     def _open(self, parts: _Parts) -> None:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
+        config, tell = self._config, self._observers.tell
+        self._bind(parts)
+        addresses = [transport.address for transport in parts.transports]
+        reachable = [transport.address for transport in parts.transports if not transport.local]
+        parts.relays = relay_addresses(config, reachable or addresses)
+        if config.serves_rooms:
+            listening = _listening(parts)
+            parts.service = Service.from_config(config, listening, self._revoked, tell=tell, clock=self._clock)
+        source = self._source(parts, config)
+        settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
+        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom, self._revoked)
+        datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
+        parts.datapath = CountingDatapath(datapath, self._faults)
+        parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
+        parts.engine = Engine(parts.core, parts.datapath, [tell], clock=self._clock, tcp=parts.tcp, faults=self._faults)
+        if parts.service is not None and self._http is not None:
+            parts.service.mount(self._http.app)
+            parts.service.start(parts.engine)
+            parts.ignore = self._observers.add(parts.service)
+        for transport in parts.transports:
+            parts.engine.add(transport)
+        if self._http is not None:
+            self._http.start()
+
+    def _bind(self, parts: _Parts) -> None:
+        """Make the listeners and take their addresses."""
         config = self._config
         if any(listener.tls for listener in config.listeners):
             parts.certificates = CertificateSource.from_config(config.tls)
@@ -285,64 +305,23 @@ class Server:
         parts.transports = make_transports(config.listeners, context)
         for transport in parts.transports:
             transport.bind()
-        addresses = [transport.address for transport in parts.transports]
-        reachable = [transport.address for transport in parts.transports if not transport.local]
-        parts.relays = relay_addresses(config, reachable or addresses)
-        source = self._source(parts, config)
-        settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
-        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom, self._revoked)
-        parts.datapath = CountingDatapath(
-            create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic), self._faults
-        )
-        parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
-        tell = [self._observers.tell]
-        parts.engine = Engine(parts.core, parts.datapath, tell, clock=self._clock, tcp=parts.tcp, faults=self._faults)
-        if config.serves_rooms and self._http is not None:
-            self._open_rooms(parts, self._http)
-        for transport in parts.transports:
-            parts.engine.add(transport)
-        if self._http is not None:
-            self._http.start()
-
-    def _open_rooms(self, parts: _Parts, http: HttpServer) -> None:
-        config = self._config
-        keys, ice = token_keys(config), ice_servers(config, _listening(parts))
-        service = Service(
-            hub_settings(config),
-            keys.admit,
-            ice.mint,
-            self._revoked,
-            origins=config.signaling.origins,
-            separator=config.auth.separator,
-            tell=self._observers.tell,
-            clock=self._clock,
-        )
-        service.mount(http.app)
-        parts.api = mount(http.app, service, api_options(config, keys, ice), self._clock)
-        parts.ignore = self._observers.add(service)
-        parts.service = service
-        if parts.engine is not None:
-            service.start(parts.engine)
 
     def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
-        keys = None if parts.service is None else token_keys(config)
-        addresses = [transport.address for transport in parts.transports]
+        if parts.service is not None:
+            parts.service.use(config, rotate=before.auth != config.auth or before.signaling != config.signaling)
         parts.limiter.limits = config.limits
         for transport in parts.transports:
             transport.use(config.limits)
         self._use_observers(config.observers)
         if parts.engine is not None:
+            addresses = [transport.address for transport in parts.transports]
             parts.engine.replace_policy(peer_policy(config, parts.relays, addresses))
+        if parts.engine is not None and before.auth != config.auth:
             old = parts.source
             parts.engine.replace_credentials(self._source(parts, config))
             if old is not None:
                 old.close()
-        if parts.service is not None and parts.api is not None and keys is not None:
-            ice = ice_servers(config, _listening(parts))
-            rotate = before.auth != config.auth or before.signaling != config.signaling
-            parts.service.replace(keys.admit, ice.mint, config.signaling.origins, rotate=rotate)
-            parts.api.options = api_options(config, keys, ice)
 
     def _use_observers(self, names: Sequence[str]) -> None:
         """Have those told that the configuration names; who is told already stays."""

@@ -5,6 +5,7 @@ import json
 from collections import deque
 from typing import Any
 
+from tests.support.room_options import hub_settings
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import CLIENT, Counted
@@ -13,7 +14,7 @@ from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.hub import Hub
 from turnserver.signaling.rooms.outbox import Outbox
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import NoRelays, PairPath
 
 __all__ = ["Client", "ScriptedRelays", "World", "counts", "entropy", "kept", "mint"]
@@ -72,12 +73,12 @@ class World:
     def __init__(
         self, *, log: list[dict[str, Any]] | None = None, grants: dict[str, Any] | None = None, **settings: Any
     ) -> None:
-        self.settings = HubSettings(**{"open": True, **settings})
+        options, bounds = hub_settings(**{"open": True, **settings})
         self.grants = grants or {}
         self.relays = ScriptedRelays()
         self.log = log
         self.time = 0.0
-        self.hub = Hub(self.settings, entropy(), self.admit, mint, self.relays)
+        self.hub = Hub(options, entropy(), self.admit, mint, self.relays, bounds=bounds)
         self.clients: dict[int, Any] = {}
         self.commands: list[Command] = []
         self.facts: list[Fact] = []

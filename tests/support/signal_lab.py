@@ -17,13 +17,14 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
 from auth.revocation import RevokedUsers
 from tests.support.netns import NetworkNamespace
+from tests.support.room_options import hub_settings
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import AllocationView
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.protocol.fields import Ice, IceServer
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -201,7 +202,7 @@ class SignalLab:
 
     def __init__(self, inside: NetworkNamespace, grants: dict[str, Grant] | None = None, **settings: Any) -> None:
         self._inside = inside
-        self._settings = HubSettings(
+        self._options, self._bounds = hub_settings(
             **{"open": True, "joins_per_minute": 10_000, "sockets_per_address": 1000, **settings}
         )
         self._grants = grants or {}
@@ -331,7 +332,7 @@ class SignalLab:
         def mint(user_id: str, wall: float, host: str) -> Ice:
             return Ice(servers=self.ice_servers, exp=int(wall) + 600, policy=self.ice_policy)
 
-        return Service(self._settings, self._admit, mint, RevokedUsers())
+        return Service(self._options, self._admit, mint, RevokedUsers(), bounds=self._bounds)
 
     def _admit(self, token: str, wall: float) -> Grant:
         if token not in self._grants:
@@ -357,7 +358,7 @@ class SignalLab:
         app.router.add_get("/rooms", self._rooms)
         app.router.add_get("/v1/ws", self._wire)
         app.router.add_get("/lab", self._blank)
-        pages = Service(self._settings, self._admit, _mint, RevokedUsers())
+        pages = Service(self._options, self._admit, _mint, RevokedUsers(), bounds=self._bounds)
         app.router.add_get("/call-assets/{file}", pages._pages.asset)
         app.router.add_get("/example", self._example)
         app.router.add_get("/favicon.ico", pages._pages.icon)

@@ -368,7 +368,7 @@ class AuthConfig(Section):
         "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
         "end, and removing the old one a day later.",
     )
-    separator: SeparatorText = Field(
+    separator: Annotated[SeparatorText, LIVE] = Field(
         default=":",
         description="What stands between the expiry and the user in a time-limited username.",
     )

@@ -139,7 +139,7 @@ class SignalingConfig(Section):
         default=True,
         description="Whether `shared` listeners serve rooms. `false` leaves a plain STUN and TURN server.",
     )
-    open: Boolean = Field(
+    open: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Let anybody who knows the name of a room join it, without a token. Whoever does can relay through "
         "this server, so this is for private networks and for trying.",
@@ -169,12 +169,12 @@ class SignalingConfig(Section):
         description="Keys of those who may do that and also see rooms, close them and remove people from them "
         "(`/v1/rooms`, `meshturn rooms`): name → secret.",
     )
-    room_size: Annotated[int, integer(2, 8)] = Field(
+    room_size: Annotated[int, integer(2, 8), LIVE] = Field(
         default=4,
         description="People in one room at most. In a mesh everybody sends to everybody: beyond 4, home connections "
         "and phones give up first.",
     )
-    rooms: Annotated[int, integer(1, 100_000)] = Field(
+    rooms: Annotated[int, integer(1, 100_000), LIVE] = Field(
         default=1000,
         description="Rooms there are at once, at most.",
     )
@@ -193,15 +193,15 @@ class SignalingConfig(Section):
         description="The STUN and TURN URLs that participants are given. Without any, those of the listeners, with the "
         "host by which a participant reached the server; behind a proxy or a CDN that host is not the one for TURN.",
     )
-    resume: Annotated[int, duration(5, 600)] = Field(
+    resume: Annotated[int, duration(5, 600), LIVE] = Field(
         default=60,
         description="How long a participant whose connection is lost keeps the place in the room.",
     )
-    heartbeat: Annotated[int, duration(1, 60)] = Field(
+    heartbeat: Annotated[int, duration(1, 60), LIVE] = Field(
         default=15,
         description="How often clients say, in seconds, that they are still there.",
     )
-    sockets_per_address: Annotated[int, integer(1, 10_000)] = Field(
+    sockets_per_address: Annotated[int, integer(1, 10_000), LIVE] = Field(
         default=20,
         description="WebSockets of one client at once: an IPv4 address, or an IPv6 /64.",
     )

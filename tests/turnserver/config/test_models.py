@@ -329,3 +329,11 @@ def test_nothing_shows_a_secret() -> None:
     for shown in (repr(config), str(config.auth), str(config.model_dump()), config.model_dump_json()):
         assert HUSH not in shown
         assert "alice" in shown
+
+
+def test_where_there_are_rooms() -> None:
+    """On shared listeners, unless they are not wanted."""
+    plain = {"transport": "shared", "tls": False, "address": "127.0.0.1", "port": 8080}
+    assert Config.model_validate({"listeners": [plain]}).serves_rooms
+    assert not Config.model_validate({"listeners": [plain], "signaling": {"enabled": False}}).serves_rooms
+    assert not Config().serves_rooms

@@ -23,6 +23,7 @@ from turnserver.core.types import Now
 from turnserver.signaling.edge.gate import KeyRing
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
+from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
 from turnserver.signaling.edge.websocket import host_of
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
@@ -31,7 +32,7 @@ from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses, prefix_of
 
-__all__ = ["Api", "ApiOptions", "RoomService", "mount"]
+__all__ = ["Api", "ApiOptions", "RoomService"]
 
 MAX_BODY: Final = 16 * 1024
 """Bytes of the largest request."""
@@ -90,6 +91,17 @@ class ApiOptions:
     admin_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     origins: Collection[str] = ()
 
+    @classmethod
+    def from_config(cls, signaling: SignalingSection, tokens: TokenKeys, ice: IceServers) -> "ApiOptions":
+        """The keys and origins that the configuration names."""
+        return cls(
+            tokens,
+            ice,
+            {name: key.get_secret_value() for name, key in signaling.api_keys.items()},
+            {name: key.get_secret_value() for name, key in signaling.admin_keys.items()},
+            signaling.origins,
+        )
+
 
 class Caller(NamedTuple):
     """Who asks: the name of a key, and what it opens; or the grant of a room token."""
@@ -127,29 +139,24 @@ class ApiError(MeshturnError):
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def mount(
-    app: web.Application, service: RoomService, options: ApiOptions, clock: Callable[[], Now] | None = None
-) -> "Api":
-    """Add the routes of the API to an application; ``clock`` is for tests."""
-    api = Api(service, options, clock or system_clock)
-    for path, methods in api.routes().items():
-        resource = app.router.add_resource(_PREFIX + path)
-        for method, handler in methods.items():
-            resource.add_route(method, api.guarded(handler))
-        allowed = [*methods, "OPTIONS"]
-        resource.add_route("OPTIONS", api.preflight(allowed))
-        resource.add_route("*", api.guarded(_wrong_method(allowed)))
-    return api
-
-
 class Api:
     """The handlers. ``options`` may be assigned while the server runs."""
 
-    def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now]) -> None:
+    def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now] = system_clock) -> None:
         self._service = service
         self._clock = clock
         self._guesses: Guesses[str] = Guesses(WRONG_KEYS, WRONG_KEY_WINDOW, MAX_GUESSERS)
         self.options = options
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes to an application, before it starts."""
+        for path, methods in self.routes().items():
+            resource = app.router.add_resource(_PREFIX + path)
+            for method, handler in methods.items():
+                resource.add_route(method, self.guarded(handler))
+            allowed = [*methods, "OPTIONS"]
+            resource.add_route("OPTIONS", self.preflight(allowed))
+            resource.add_route("*", self.guarded(_wrong_method(allowed)))
 
     @property
     def options(self) -> ApiOptions:

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from auth.ephemeral import SharedSecret, mint
 from stun.address import Address
 from turnserver.core.types import ClientTransport
+from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.protocol.fields import Ice, IceServer
 
 __all__ = ["Credentials", "IceServers", "UrlsByHost", "valid_host"]
@@ -129,6 +130,18 @@ class IceServers:
         self._policy: Literal["all", "relay"] = policy
         self._urls = urls
         self.lifetime = lifetime
+
+    @classmethod
+    def from_config(cls, config: Configuration, listening: Sequence[tuple[ClientTransport, Address]]) -> "IceServers":
+        """What the configuration says: its URLs or, without any, those of what is listened on."""
+        signaling, auth = config.signaling, config.auth
+        secret = None
+        for first in auth.shared_secrets[:1]:
+            secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
+        external = {private.packed: public.packed for private, public in config.relay.external.items()}
+        configured = signaling.urls
+        urls = UrlsByHost(listening, external) if not configured else lambda _: configured
+        return cls(secret, auth.separator, signaling.credential_lifetime, signaling.policy, urls)
 
     def __repr__(self) -> str:
         """Show no secret."""

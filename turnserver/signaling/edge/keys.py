@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
@@ -17,8 +18,9 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from meshturn.root import MeshturnError
+from turnserver.errors import StartupError
 
-__all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "read_public_keys"]
+__all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "load_public_keys", "read_public_keys"]
 
 MAX_KEY_FILE: Final = 65536
 """Bytes of the largest file of keys; a JWKS of `MAX_KEYS` RSA keys with their certificates is smaller."""
@@ -65,6 +67,17 @@ def read_public_keys(data: bytes) -> tuple[PublicKey, ...]:
     if len(keys) > MAX_KEYS:
         raise UnusableKey(f"more than {MAX_KEYS} keys")
     return keys
+
+
+def load_public_keys(path: Path) -> tuple[PublicKey, ...]:
+    """The keys in a file. Raises `turnserver.errors.StartupError` with one sentence if it cannot be used."""
+    try:
+        with path.open("rb") as stream:
+            return read_public_keys(stream.read(MAX_KEY_FILE + 1))
+    except OSError as error:
+        raise StartupError(f"The public key {path} cannot be read: {error.strerror}.") from error
+    except UnusableKey as error:
+        raise StartupError(f"The public key {path} cannot be used: it is {error}.") from error
 
 
 def _from_pem(data: bytes) -> tuple[PublicKey, ...]:

@@ -94,10 +94,14 @@ class Pages:
     def __init__(
         self, assets: Mapping[str, Asset] | None = None, origins: Collection[str] = (), *, open: bool = True
     ) -> None:
+        self._assets = load_assets() if assets is None else assets
+        self.use(origins, open=open)
+
+    def use(self, origins: Collection[str], *, open: bool) -> None:
+        """Say from now on what is true with other options."""
+        self._origins = frozenset(origins)
         self._landing = _document("meshturn", _ABOUT + (_FORM if open else _INVITED) + _FOR_PROGRAMS)
         self._no_such_name = _document("No such call – meshturn", _NO_SUCH_NAME + (_FORM if open else ""))
-        self._assets = load_assets() if assets is None else assets
-        self.origins = frozenset(origins)
 
     def mount(self, app: web.Application) -> None:
         """Add the routes."""
@@ -147,12 +151,12 @@ class Pages:
 
     def _cors(self, request: web.Request) -> dict[str, str]:
         """Browsers import modules from elsewhere only with a word from there (HTML §8.1.4.2)."""
-        if "*" in self.origins:
+        if "*" in self._origins:
             return {"Access-Control-Allow-Origin": "*"}
-        if not self.origins:
+        if not self._origins:
             return {}
         origin = request.headers.get("Origin", "")
-        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in self.origins else {}
+        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in self._origins else {}
         return {"Vary": "Origin", **allowed}
 
 

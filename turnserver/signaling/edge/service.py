@@ -10,15 +10,20 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, Protocol, get_args
+from typing import Final, NamedTuple, Protocol, get_args
 
 from aiohttp import web
 
 from auth.revocation import RevokedUsers
+from stun.address import Address
 from turnserver.clock import system_clock
 from turnserver.core.events import Event
-from turnserver.core.types import AllocationView, Counters, Now
+from turnserver.core.types import AllocationView, ClientTransport, Counters, Now
+from turnserver.signaling.edge.api import Api, ApiOptions
+from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.pages import Pages
+from turnserver.signaling.edge.sections import Configuration
+from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import Edge
 from turnserver.signaling.protocol.fields import Ice
 from turnserver.signaling.rooms.facts import (
@@ -29,7 +34,7 @@ from turnserver.signaling.rooms.facts import (
     Wake,
 )
 from turnserver.signaling.rooms.hub import Hub
-from turnserver.signaling.rooms.settings import Admission, Grant, HubSettings, Minter
+from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayTable
 
 __all__ = ["Service", "TurnEngine"]
@@ -66,26 +71,44 @@ class TurnEngine(Protocol):
         """The live allocations of these users."""
 
 
-class Service:
-    """Rooms, sockets and pages of one process.
+class _Means(NamedTuple):
+    """What the configuration gives for others to use: keys, ICE servers, and the API's part of both."""
 
-    ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`); both can be
-    replaced while running. Users in ``revoked`` get no new allocations: it is the table of the core, too. ``origins``
-    are web origins that may connect beside the server's own. ``tell`` is handed every fact about the rooms.
+    keys: TokenKeys
+    ice: IceServers
+    api: ApiOptions
+
+    @classmethod
+    def of(cls, config: Configuration, listening: Sequence[tuple[ClientTransport, Address]]) -> "_Means":
+        keys = TokenKeys.from_config(config.signaling, config.auth.shared_secrets)
+        ice = IceServers.from_config(config, listening)
+        return cls(keys, ice, ApiOptions.from_config(config.signaling, keys, ice))
+
+
+class Service:
+    """Rooms, sockets, pages and the HTTP API of one process.
+
+    ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`). Users in
+    ``revoked`` get no new allocations: it is the table of the core, too. ``origins`` are web origins that may connect
+    beside the server's own. Without ``api`` there is no HTTP API. ``listening`` is what `use` tells participants of.
+    ``tell`` is handed every fact about the rooms.
     """
 
     def __init__(
         self,
-        settings: HubSettings,
+        options: RoomOptions,
         admission: Admission,
         minter: Minter,
         revoked: RevokedUsers,
         *,
         origins: Collection[str] = (),
         separator: str = ":",
+        api: ApiOptions | None = None,
+        listening: Sequence[tuple[ClientTransport, Address]] = (),
         tell: Callable[[Fact], None] = lambda fact: None,
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], Now] = system_clock,
+        bounds: HubBounds | None = None,
     ) -> None:
         self._admission = admission
         self._minter = minter
@@ -95,31 +118,71 @@ class Service:
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
         self._tell = tell
+        self._listening = listening
         self.relays = RelayTable(separator)
-        self.hub = Hub(settings, entropy, self._admit, self._mint, self.relays)
-        self.edge = Edge(self, origins, heartbeat=settings.heartbeat)
-        self._pages = Pages(origins=origins, open=settings.open)
+        self.hub = Hub(options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds())
+        self.edge = Edge(self, origins, heartbeat=options.heartbeat)
+        self._pages = Pages(origins=origins, open=options.open)
+        self._api = None if api is None else Api(self, api, clock)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Configuration,
+        listening: Sequence[tuple[ClientTransport, Address]],
+        revoked: RevokedUsers,
+        *,
+        tell: Callable[[Fact], None],
+        clock: Callable[[], Now] = system_clock,
+    ) -> "Service":
+        """What the configuration describes; participants are told of what is ``listening``.
+
+        Raises `turnserver.errors.StartupError` for a file of keys that cannot be used.
+        """
+        means = _Means.of(config, listening)
+        return cls(
+            config.signaling,
+            means.keys.admit,
+            means.ice.mint,
+            revoked,
+            origins=config.signaling.origins,
+            separator=config.auth.separator,
+            api=means.api,
+            listening=listening,
+            tell=tell,
+            clock=clock,
+        )
+
+    def use(self, config: Configuration, *, rotate: bool = False) -> None:
+        """Use another configuration from now on; who is in a room stays.
+
+        With ``rotate`` everybody is given new ICE servers at once, because those from before are not good any more.
+        Raises `turnserver.errors.StartupError`, with nothing changed, for a file of keys that cannot be used.
+        """
+        means = _Means.of(config, self._listening)
+        self._admission, self._minter = means.keys.admit, means.ice.mint
+        signaling = config.signaling
+        self.hub.use(signaling)
+        self.edge.heartbeat = signaling.heartbeat
+        self.edge.origins = frozenset(signaling.origins)
+        self._pages.use(signaling.origins, open=signaling.open)
+        self.relays.separator = config.auth.separator
+        if self._api is not None:
+            self._api.options = means.api
+        if rotate:
+            self.hub.rotate(self._clock())
+            self.work()
 
     def mount(self, app: web.Application) -> None:
-        """Add the routes of the WebSocket and of the pages, before the application starts."""
+        """Add the routes of the WebSocket, the pages and the API, before the application starts."""
         app.router.add_get("/v1/ws", self.edge.handle)
         self._pages.mount(app)
+        if self._api is not None:
+            self._api.mount(app)
 
     def start(self, engine: TurnEngine) -> None:
         """Begin, inside the running loop."""
         self._engine = engine
-
-    def replace(self, admission: Admission, minter: Minter, origins: Collection[str], *, rotate: bool = False) -> None:
-        """Use other keys, ICE servers and origins from now on; who is in a room stays.
-
-        With ``rotate`` everybody is given new ICE servers at once, because those from before are not good any more.
-        """
-        self._admission = admission
-        self._minter = minter
-        self.edge.origins = self._pages.origins = frozenset(origins)
-        if rotate:
-            self.hub.rotate(self._clock())
-            self.work()
 
     def stop(self) -> None:
         """Stop at once."""

@@ -15,7 +15,8 @@ from jwt.exceptions import PyJWTError
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
 from meshturn.root import MeshturnError
-from turnserver.signaling.edge.keys import PublicKey, UnusableKey
+from turnserver.signaling.edge.keys import PublicKey, UnusableKey, load_public_keys
+from turnserver.signaling.edge.sections import SharedSecretSection, SignalingSection
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 
@@ -99,6 +100,18 @@ class TokenKeys:
                 jwt.api_jws.encode(b"{}", key, "HS256")
             except PyJWTError:
                 raise UnusableKey("a public key or a JSON Web Key; HS256 takes a secret") from None
+
+    @classmethod
+    def from_config(cls, signaling: SignalingSection, shared_secrets: Sequence[SharedSecretSection]) -> "TokenKeys":
+        """The keys that the configuration names: its own one or, without it, those that the shared secrets give.
+
+        Raises `turnserver.errors.StartupError` for a file of keys that cannot be used.
+        """
+        if signaling.key is not None:
+            own = [signaling.key.get_secret_value().encode()]
+        else:
+            own = [derived_key(entry.secret.get_secret_value().encode()) for entry in shared_secrets]
+        return cls(own, [key for path in signaling.public_keys for key in load_public_keys(path)])
 
     def __repr__(self) -> str:
         """Count the keys; show none."""

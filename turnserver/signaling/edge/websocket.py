@@ -76,12 +76,12 @@ class Edge:
 
     ``origins`` are the web origins that may connect beside the server's own (``*``: any); a client that sends no
     ``Origin`` is no browser, and may. ``heartbeat`` is how often, in seconds, a silent client is pinged; it is cut off
-    when half of that goes by without a sign of life.
+    when half of that goes by without a sign of life. Both may be replaced, and hold for sockets that come later.
     """
 
     def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float = 15.0) -> None:
         self._inlet = inlet
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._last_cid = 0
         self._sockets: dict[int, _Socket] = {}
         self._emptied = asyncio.Event()
@@ -121,7 +121,7 @@ class Edge:
         websocket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT,
             autoping=False,
-            heartbeat=self._heartbeat,
+            heartbeat=self.heartbeat,
             protocols=(PROTOCOL,),
             compress=False,
             max_msg_size=MAX_FRAME,

@@ -88,15 +88,15 @@ def _greet(state: State, session: Session, connection: Connection, message: Hell
 
 def _begin(state: State, connection: Connection, message: Hello, now: Now) -> None:
     grant = _admit(state, connection, message.token, now)
-    if len(state.sessions) >= state.settings.sessions:
+    if len(state.sessions) >= state.bounds.sessions:
         raise Refusal(ErrorCode.SERVER_FULL, "the server has as many clients as it may have", retry=10_000, fatal=True)
-    most = state.settings.sockets_per_address * state.settings.sessions_per_socket
+    most = state.options.sockets_per_address * state.bounds.sessions_per_socket
     if state.held[connection.address_key] >= most:
         raise Refusal(ErrorCode.RATE_LIMITED, "too many sessions of your address", retry=10_000, fatal=True)
     if grant.once:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
-    session = Session(state.name(16), state.peer_id(), grant, connection, settings=state.settings, client=client)
+    session = Session(state.name(16), state.peer_id(), grant, connection, bounds=state.bounds, client=client)
     begin_session(state, session, connection)
     state.fact(SessionOpened(session.peer_id, session.address, grant.subject, client))
     _greet(state, session, connection, message, now)
@@ -110,7 +110,7 @@ def _admit(state: State, connection: Connection, token: str | None, now: Now) ->
         retry = millis(wait) + 1
         raise Refusal(ErrorCode.RATE_LIMITED, "too many bad tokens from your address", retry=retry, fatal=True)
     if state.admit is None or not token:
-        if state.settings.open:
+        if state.options.open:
             return Grant()
         raise Refusal(ErrorCode.AUTH_REQUIRED, "a room token is needed", fatal=True)
     try:

@@ -18,7 +18,7 @@ from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderati
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import Connection, Pacer, Session
-from turnserver.signaling.rooms.settings import Admission, Grant, HubSettings, Minter
+from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
 from turnserver.signaling.rooms.state import Due, Entropy, State, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
@@ -44,6 +44,8 @@ _BROKEN: Final = frozenset(
 _FLOOD_PAUSE: Final = 10_000
 """Milliseconds that a client that has flooded us is asked to stay away."""
 
+_BOUNDS: Final = HubBounds()
+
 _STOPPING: Final = "the server is about to stop"
 
 
@@ -56,32 +58,37 @@ class Hub:
 
     def __init__(
         self,
-        settings: HubSettings,
+        options: RoomOptions,
         entropy: Entropy,
         admit: Admission | None,
         mint: Minter | None,
         relays: RelayView,
+        *,
+        bounds: HubBounds = _BOUNDS,
     ) -> None:
-        self._state = State(settings, entropy, admit, mint, relays)
-        self._settings = settings
+        self._state = State(options, entropy, admit, mint, relays, bounds=bounds)
+
+    def use(self, options: RoomOptions) -> None:
+        """Use other options from now on: for who comes, and for rooms that are opened."""
+        self._state.options = options
 
     # Inputs: sockets
 
     def opened(self, cid: int, address: str, host: str, now: Now) -> None:
         """A socket is open: the client's ``address``, and the ``host`` by which it reached us."""
         self._advance(now)
-        state, settings = self._state, self._settings
-        connection = Connection(cid, state.name(8), address, host, settings=settings, mono=now.mono)
+        state = self._state
+        connection = Connection(cid, state.name(8), address, host, bounds=state.bounds, mono=now.mono)
         held = lifecycle.open_socket(state, connection, now)
         if state.draining:
             lifecycle.close_socket(state, connection, ErrorCode.DRAINING, _STOPPING, reconnect="fresh")
-        elif held > settings.sockets_per_address:
+        elif held > state.options.sockets_per_address:
             msg = "too many connections from your address"
             lifecycle.close_socket(
                 state, connection, ErrorCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE
             )
         else:
-            state.direct(connection, _welcome(settings, connection, now))
+            state.direct(connection, _welcome(state, connection, now))
 
     def text(self, cid: int, frame: str, now: Now) -> None:
         """A text message has come in."""
@@ -285,11 +292,11 @@ class Hub:
 
     def _pace(self, pacer: Pacer, message: ClientMessage, now: Now) -> None:
         """Count the frame against the rate, which some types may overdraw, but not without end. Raises `Refusal`."""
-        debt = float(self._settings.burst) if message.rate is Rate.DEBT else 0.0
+        debt = float(self._state.bounds.burst) if message.rate is Rate.DEBT else 0.0
         pause = pacer.frames.take(now.mono, debt=debt)
         if not pause and not pacer.frames.in_debt:
             return
-        if pacer.flood.refused(now.mono) >= self._settings.flood or (pause and debt):
+        if pacer.flood.refused(now.mono) >= self._state.bounds.flood or (pause and debt):
             raise Refusal(ErrorCode.RATE_LIMITED, "far too many messages", retry=_FLOOD_PAUSE, fatal=True)
         if pause:
             raise Refusal(ErrorCode.RATE_LIMITED, "too many messages", retry=millis(pause) + 1)
@@ -352,21 +359,21 @@ def _anew(refusal: Refusal) -> Reconnect:
     return "fresh" if refusal.retry is not None or reconnect_of(refusal.code) != "never" else "never"
 
 
-def _welcome(settings: HubSettings, connection: Connection, now: Now) -> Welcome:
+def _welcome(state: State, connection: Connection, now: Now) -> Welcome:
     return Welcome(
         v=entrance.VERSIONS,
         feat=FEATURES,
         limits=Limits(
             msg=MAX_FRAME,
-            rate=settings.rate,
-            burst=settings.burst,
+            rate=state.bounds.rate,
+            burst=state.bounds.burst,
             name=MAX_NAME,
             meta=MAX_META,
             data=MAX_DATA,
             sdp=MAX_SDP,
         ),
-        hb=millis(settings.heartbeat),
-        resume=millis(settings.resume),
+        hb=millis(state.options.heartbeat),
+        resume=millis(state.options.resume),
         now=millis(now.wall),
         cid=connection.name,
     )

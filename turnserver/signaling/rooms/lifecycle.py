@@ -229,7 +229,7 @@ def open_socket(state: State, connection: Connection, now: Now) -> int:
     state.connections[connection.cid] = connection
     held = state.sockets.get(connection.address_key, 0) + 1
     state.sockets[connection.address_key] = held
-    state.deadlines.set(Timer(Due.HELLO, str(connection.cid)), now.mono + state.settings.hello)
+    state.deadlines.set(Timer(Due.HELLO, str(connection.cid)), now.mono + state.bounds.hello)
     return held
 
 
@@ -314,8 +314,8 @@ def detach(state: State, session: Session, now: Now, *, tell: bool = True) -> No
     """A session has lost its socket, and waits for its client. With ``tell``, the others in its room hear of it."""
     _allow(SESSION, session_state(state, session), "detach")
     _part(session)
-    session.gap_until = now.wall + state.settings.resume
-    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.settings.resume)
+    session.gap_until = now.wall + state.options.resume
+    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
     found = state.member_of(session)
     if tell and found is not None:
         room, member = found
@@ -339,7 +339,7 @@ def dismiss(state: State, session: Session, code: ErrorCode, msg: str, now: Now)
     session.farewell = code, msg
     session.outbox = Outbox(0, 0)
     state.sessions[session.sid] = session
-    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.settings.resume)
+    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
 
 
 def gap_over(state: State, session: Session, now: Now) -> None:
@@ -494,7 +494,7 @@ def revoke_user(state: State, user_id: str, peer_id: str, until: float) -> None:
 def revoke_later(state: State, user_id: str, peer_id: str, until: float, now: Now) -> None:
     """The same, after the grace."""
     state.leaving[user_id] = peer_id, until
-    state.deadlines.set(Timer(Due.REVOKE, user_id), now.mono + state.settings.leave_grace)
+    state.deadlines.set(Timer(Due.REVOKE, user_id), now.mono + state.bounds.leave_grace)
 
 
 def grace_over(state: State, user_id: str) -> None:

@@ -49,7 +49,7 @@ def _kick(state: State, room: Room, host: Member, message: Mod, now: Now) -> Non
 def _ban(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
     target = _somebody(room, host, message.to)
     for kind, value in ban_keys(target):
-        until = now.wall + state.settings.address_ban if kind == "address" else target.grant.expires
+        until = now.wall + state.bounds.address_ban if kind == "address" else target.grant.expires
         state.bans.add((room.id, kind, value), now.wall, until)
     state.fact(Kicked(room.id, target.peer_id, host.id, message.reason, banned=True))
     dismiss(state, target, ErrorCode.BANNED, message.reason or "you were sent out of the room for good", now)
@@ -86,8 +86,8 @@ def _unlock(state: State, room: Room, host: Member, message: Mod, now: Now) -> N
 
 def _cap(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
     size = message.value
-    if not isinstance(size, int) or not 2 <= size <= state.settings.room_size:
-        raise Refusal(ErrorCode.BAD_MESSAGE, f"a number from 2 to {state.settings.room_size}", path="value")
+    if not isinstance(size, int) or not 2 <= size <= state.options.room_size:
+        raise Refusal(ErrorCode.BAD_MESSAGE, f"a number from 2 to {state.options.room_size}", path="value")
     room.max = size
     announce_room(state, room)
 

@@ -125,7 +125,7 @@ def announce_room(state: State, room: Room) -> None:
 
 def size_of(state: State, session: Session) -> int:
     """How many a room that this session opens is for."""
-    size = state.settings.room_size
+    size = state.options.room_size
     return size if session.grant.max is None else max(2, min(session.grant.max, size))
 
 
@@ -166,7 +166,7 @@ def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
 
 
 def _open(state: State, session: Session, room_id: str, now: Now) -> Room:
-    if len(state.rooms) >= state.settings.rooms:
+    if len(state.rooms) >= state.options.rooms:
         raise Refusal(ErrorCode.SERVER_FULL, "the server has as many rooms as it may have", retry=10_000)
     return open_room(state, room_id, size_of(state, session), now)
 

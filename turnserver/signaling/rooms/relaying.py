@@ -93,7 +93,7 @@ def _charge(state: State, session: Session, message: Relayed, heard: Heard) -> N
     bucket = session.pacer.relayed
     if message.rate is Rate.BYTES and (pause := bucket.take(heard.now.mono, heard.size)):
         raise Refusal(ErrorCode.RATE_LIMITED, "too much to relay", retry=int(pause * 1000) + 1)
-    if message.rate is Rate.DEBT and bucket.take(heard.now.mono, heard.size, debt=state.settings.relay_burst):
+    if message.rate is Rate.DEBT and bucket.take(heard.now.mono, heard.size, debt=state.bounds.relay_burst):
         raise Refusal(ErrorCode.RATE_LIMITED, "too many descriptions", fatal=True)
 
 

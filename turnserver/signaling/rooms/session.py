@@ -7,7 +7,7 @@ from typing import Final, cast
 from turnserver.signaling.protocol.errors import ErrorCode
 from turnserver.signaling.protocol.fields import Caps, Identity, Role
 from turnserver.signaling.rooms.outbox import Outbox
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant, HubBounds
 from turnserver.throttle import Bucket, Flood, prefix_of
 
 __all__ = ["Connection", "Pacer", "Session"]
@@ -18,24 +18,24 @@ _JOIN_WINDOW: Final = 60.0
 class Pacer:
     """How fast one client may talk."""
 
-    def __init__(self, settings: HubSettings, mono: float) -> None:
-        self.frames = Bucket(settings.rate, settings.burst, mono)
-        self.relayed = Bucket(settings.relay_rate, settings.relay_burst, mono)
-        self.joins = Bucket(settings.joins_per_minute / _JOIN_WINDOW, settings.joins_per_minute, mono)
+    def __init__(self, bounds: HubBounds, mono: float) -> None:
+        self.frames = Bucket(bounds.rate, bounds.burst, mono)
+        self.relayed = Bucket(bounds.relay_rate, bounds.relay_burst, mono)
+        self.joins = Bucket(bounds.joins_per_minute / _JOIN_WINDOW, bounds.joins_per_minute, mono)
         self.flood = Flood()
 
 
 class Connection:
     """One socket. ``name`` is its `cid` on the wire; `direct` are frames that are its own, before any session's."""
 
-    def __init__(self, cid: int, name: str, address: str, host: str, *, settings: HubSettings, mono: float) -> None:
+    def __init__(self, cid: int, name: str, address: str, host: str, *, bounds: HubBounds, mono: float) -> None:
         self.cid = cid
         self.name = name
         self.address = address
         self.address_key = prefix_of(address)
         self.host = host
-        self.pacer = Pacer(settings, mono)
-        self.bad = Bucket(settings.bad_frames / 60.0, settings.bad_frames - 1, mono)
+        self.pacer = Pacer(bounds, mono)
+        self.bad = Bucket(bounds.bad_frames / 60.0, bounds.bad_frames - 1, mono)
         """Broken frames that are answered; the next one ends the connection."""
         self.direct: deque[str] = deque()
         self.session: Session | None = None
@@ -46,7 +46,7 @@ class Session:
     """One client, over as many sockets as it takes; it has at most one at a time (``connection``)."""
 
     def __init__(
-        self, sid: str, peer_id: str, grant: Grant, connection: Connection, *, settings: HubSettings, client: str
+        self, sid: str, peer_id: str, grant: Grant, connection: Connection, *, bounds: HubBounds, client: str
     ) -> None:
         self.sid = sid
         self.peer_id = peer_id
@@ -56,7 +56,7 @@ class Session:
         self.address_key = connection.address_key
         self.host = connection.host
         self.pacer = connection.pacer
-        self.outbox = Outbox(settings.queue_bytes, settings.replay_messages)
+        self.outbox = Outbox(bounds.queue_bytes, bounds.replay_messages)
         self.connection: Connection | None = None
         self.n = 0
         """The highest number of a counted message that was handled."""

@@ -1,12 +1,12 @@
-"""What the hub is told when it is made: limits and times, and the words it shares with admission and ICE."""
+"""What the hub is told when it is made: options, bounds, and the words it shares with admission and ICE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from turnserver.signaling.protocol.fields import Ice
 
-__all__ = ["ALL_CAPS", "Admission", "Grant", "HubSettings", "Minter"]
+__all__ = ["ALL_CAPS", "Admission", "Grant", "HubBounds", "Minter", "RoomOptions"]
 
 ALL_CAPS: Final = frozenset({"publish", "screen", "message"})
 """Everything that a token can allow: sending audio and video, sharing the screen, sending messages."""
@@ -33,26 +33,51 @@ Minter = Callable[[str, float, str], Ice]
 """From a TURN user id, Unix time, and the host by which this client reached us, to ICE servers with credentials."""
 
 
-@dataclass(frozen=True, slots=True)
-class HubSettings:
-    """Limits of one hub. Times in seconds, rates per second, sizes in bytes."""
+class RoomOptions(Protocol):
+    """What the configuration's ``signaling`` says of rooms; times are in seconds."""
 
-    open: bool = False
-    """Let anybody in who has no token, as a member of any room."""
-    room_size: int = 4
-    rooms: int = 1000
+    @property
+    def open(self) -> bool:
+        """Let anybody in who has no token, as a member of any room."""
+
+    @property
+    def room_size(self) -> int:
+        """People in one room at most."""
+
+    @property
+    def rooms(self) -> int:
+        """Rooms there are at once, at most."""
+
+    @property
+    def resume(self) -> float:
+        """How long a session waits for its client's return."""
+
+    @property
+    def heartbeat(self) -> float:
+        """How often a client is asked to ping."""
+
+    @property
+    def credential_lifetime(self) -> int:
+        """What to assume of ICE servers when there is no minter."""
+
+    @property
+    def sockets_per_address(self) -> int:
+        """Sockets of one client at once: an IPv4 address, or an IPv6 /64."""
+
+    @property
+    def policy(self) -> Literal["all", "relay"]:
+        """Which paths participants may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubBounds:
+    """What the protocol asks for, and no configuration changes. Times in seconds, rates per second, sizes in bytes."""
+
     sessions: int = 5000
-    resume: float = 60.0
-    """How long a session waits for its client's return."""
-    heartbeat: float = 15.0
-    """How often a client is asked to ping."""
     hello: float = 10.0
     """How long a socket may stay without a session."""
     leave_grace: float = 3.0
     """How long after a leave the relays of the one who left may live."""
-    credential_lifetime: int = 600
-    """What to assume of ICE servers when there is no minter."""
-    sockets_per_address: int = 20
     sessions_per_socket: int = 4
     """Sessions of one address, those included that wait for their client, for each socket that it may have."""
     joins_per_minute: int = 10
@@ -66,7 +91,6 @@ class HubSettings:
     auth_failures: int = 10
     auth_window: float = 1800.0
     bad_frames: int = 5
-    policy: Literal["all", "relay"] = "all"
     queue_bytes: int = 256 * 1024
     """What may wait for one socket, and what is kept of what it has not acknowledged."""
     replay_messages: int = 256

@@ -20,7 +20,7 @@ from turnserver.signaling.rooms.expiring import ExpiringSet
 from turnserver.signaling.rooms.facts import Command, Fact, Wake
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.settings import Admission, HubSettings, Minter
+from turnserver.signaling.rooms.settings import Admission, HubBounds, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
@@ -71,13 +71,16 @@ class State:
 
     def __init__(
         self,
-        settings: HubSettings,
+        options: RoomOptions,
         entropy: Entropy,
         admit: Admission | None,
         mint: Minter | None,
         relays: RelayView,
+        *,
+        bounds: HubBounds,
     ) -> None:
-        self.settings = settings
+        self.options = options
+        self.bounds = bounds
         self.entropy = entropy
         self.admit = admit
         self.relays = relays
@@ -91,7 +94,7 @@ class State:
         """Sockets by address key."""
         self.held: Counter[str] = Counter()
         """Sessions by address key."""
-        self.failures: Guesses[str] = Guesses(settings.auth_failures, settings.auth_window, _MAX_ADDRESSES)
+        self.failures: Guesses[str] = Guesses(bounds.auth_failures, bounds.auth_window, _MAX_ADDRESSES)
         """Failed admissions by address key, on the monotonic clock."""
         self.bans: ExpiringSet[tuple[str, str, str]] = ExpiringSet(_MAX_BANS)
         """Room, kind and value of what is banned, on the wall clock."""
@@ -132,7 +135,7 @@ class State:
     def _look_after(self, session: Session) -> None:
         if session.connection is not None:
             self._wakes[session.connection.cid] = None
-            if session.outbox.waiting_bytes > self.settings.queue_bytes:
+            if session.outbox.waiting_bytes > self.bounds.queue_bytes:
                 self._overflowing[session.sid] = session
 
     # What comes out
@@ -191,8 +194,8 @@ class State:
     def mint(self, session: Session, user_id: str, now: Now) -> Ice:
         """ICE servers with fresh credentials, and the deadline noted for the day they have to be revoked."""
         if self._mint is None:
-            expires = int(now.wall) + self.settings.credential_lifetime
-            ice = Ice(servers=(), exp=expires, policy=self.settings.policy)
+            expires = int(now.wall) + self.options.credential_lifetime
+            ice = Ice(servers=(), exp=expires, policy=self.options.policy)
         else:
             ice = self._mint(user_id, now.wall, session.host)
         if user_id.startswith(f"{LOBBY}."):

@@ -190,11 +190,12 @@ class _Pair:
 class RelayTable:
     """The `RelayView` of a server with relays: fed with the engine's events, with snapshots, and by the hub.
 
-    ``separator`` stands between expiry and user in time-limited usernames. Nothing here raises for what a client says.
+    ``separator`` stands between expiry and user in time-limited usernames, and may be replaced. Nothing here raises for
+    what a client says.
     """
 
     def __init__(self, separator: str = ":") -> None:
-        self._separator = separator
+        self.separator = separator
         self._book = FactBook()
         self._live: dict[FiveTuple, _Allocation] = {}
         self._of_user: dict[str, set[FiveTuple]] = {}
@@ -376,7 +377,7 @@ class RelayTable:
         """401 without a name and 438 are part of every healthy start; other refusals say what a user lacks."""
         if event.code == ErrorCode.STALE_NONCE or event.method not in {Method.ALLOCATE, Method.REFRESH}:
             return
-        user_id = event.user_id or event.username.partition(self._separator)[2]
+        user_id = event.user_id or event.username.partition(self.separator)[2]
         if user_id and (event.user_id or len(user_id) <= MAX_NAME):
             proto = proto_of(event.client)
             self._book.refused(user_id, event.code, event.reason, proto, now.wall, proven=bool(event.user_id))

@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from auth.ephemeral import SharedSecret
 from stun.address import Address
+from turnserver.config import load_mapping
 from turnserver.core.types import ClientTransport, Now
-from turnserver.signaling.edge.api import MAX_BODY, WRONG_KEY_WINDOW, WRONG_KEYS, Api, ApiOptions, mount
+from turnserver.signaling.edge.api import MAX_BODY, WRONG_KEY_WINDOW, WRONG_KEYS, Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost
 from turnserver.signaling.edge.tokens import LEEWAY, TokenKeys
 from turnserver.signaling.protocol.fields import Media
@@ -97,7 +98,8 @@ async def world() -> AsyncIterator[World]:
     app = web.Application()
     rooms = Rooms()
     holder: list[World] = []
-    api = mount(app, rooms, OPTIONS, lambda: holder[0].now)
+    api = Api(rooms, OPTIONS, lambda: holder[0].now)
+    api.mount(app)
     async with TestClient(TestServer(app)) as client:
         holder.append(World(client, rooms, api))
         yield holder[0]
@@ -442,3 +444,13 @@ async def test_every_origin(world: World) -> None:
 def test_repr_shows_no_key() -> None:
     assert API_KEY not in repr(OPTIONS)
     assert ADMIN_KEY not in repr(OPTIONS)
+
+
+def test_keys_of_the_configuration() -> None:
+    """Each under its name."""
+    keys = {"api_keys": {"app": "a" * 20}, "admin_keys": {"ops": "b" * 20}, "origins": ["https://app.example.org"]}
+    options = ApiOptions.from_config(load_mapping({"signaling": keys}).config.signaling, KEYS, ICE)
+    assert (options.api_keys, options.admin_keys) == ({"app": "a" * 20}, {"ops": "b" * 20})
+    assert (options.tokens, options.ice) == (KEYS, ICE)
+    assert list(options.origins) == ["https://app.example.org"]
+    assert "a" * 20 not in repr(options)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth.ephemeral import SharedSecret, TimeLimitedCredentials
+from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
 from auth.errors import InvalidCredential
 from stun.address import Address
 from stun.uri import StunUri
+from turnserver.config import load_mapping
 from turnserver.core.types import ClientTransport
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost, valid_host
 
@@ -189,3 +190,24 @@ def test_repr_shows_no_secret() -> None:
     assert repr(servers()) == "IceServers(600 s)"
     ice = servers().mint("room.peer", NOW, "localhost")
     assert ice.servers[0].credential not in repr(ice)
+
+
+def test_participants_are_told_of_the_listeners_or_of_what_is_configured() -> None:
+    """With the first shared secret, as every other credential; behind NAT by the public address."""
+    private = Address.parse("10.0.0.5", 3478)
+    listening = [(ClientTransport.UDP, private)]
+    options = {
+        "auth": {"shared_secrets": ["the first secret of this test", "another secret of this test"]},
+        "relay": {"external": {"10.0.0.5": "203.0.113.5"}},
+        "signaling": {"credential_lifetime": 120, "policy": "relay"},
+    }
+    made = IceServers.from_config(load_mapping(options).config, listening)
+    ice = made.mint("hash.peer", 1000.0, "")
+    assert ice.servers[0].urls[0] == "turn:203.0.113.5:3478?transport=udp"
+    secret = SharedSecret(b"the first secret of this test")
+    assert (ice.servers[0].username, ice.servers[0].credential) == mint(secret, "hash.peer", 1120)
+    assert (ice.exp, ice.policy) == (1120, "relay")
+    options["signaling"] = {"urls": ["turns:elsewhere.example.org"]}
+    configured = IceServers.from_config(load_mapping(options).config, listening).mint("u", 1000.0, "x")
+    assert configured.servers[0].urls == ("turns:elsewhere.example.org",)
+    assert not IceServers.from_config(load_mapping({}).config, listening).has_credentials

@@ -1,6 +1,7 @@
 """Public keys that sign room tokens: what is taken, and with which one algorithm."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -10,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnserver.signaling.edge.keys import MAX_KEY_FILE, MAX_KEYS, UnusableKey, read_public_keys
+from turnserver.errors import StartupError
+from turnserver.signaling.edge.keys import MAX_KEY_FILE, MAX_KEYS, UnusableKey, load_public_keys, read_public_keys
 
 patient = settings(deadline=None)
 
@@ -150,3 +152,14 @@ def test_nothing_but_unusable_key_comes_of_other_key_sets(keys: list[Any]) -> No
 def test_repr_shows_no_key_material() -> None:
     (found,) = read_public_keys(keyset(jwk("RS256", RSA, kid="one")))
     assert repr(found) == "PublicKey(algorithm='RS256', kid='one')"
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    """One sentence that names the file."""
+    gone, broken, good = tmp_path / "gone.pem", tmp_path / "broken.pem", tmp_path / "good.pem"
+    broken.write_text("nothing\n")
+    good.write_bytes(pem(P256))
+    for path in (gone, broken):
+        with pytest.raises(StartupError, match=path.name):
+            load_public_keys(path)
+    assert load_public_keys(good) == read_public_keys(pem(P256))

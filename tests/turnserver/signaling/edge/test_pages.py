@@ -128,6 +128,18 @@ async def test_where_calls_are_by_invitation() -> None:
         assert (await client.get("/call/x")).status == 200
 
 
+async def test_other_options_while_running() -> None:
+    """What a reload brings is said from then on."""
+    app = web.Application()
+    pages = Pages(ASSETS, open=False)
+    pages.mount(app)
+    pages.use(["https://app.example"], open=True)
+    async with TestClient(TestServer(app)) as client:
+        assert "<form" in await (await client.get("/")).text()
+        answer = await client.get("/call-assets/app.js", headers={"Origin": "https://app.example"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+
+
 async def test_the_icon(client: Client) -> None:
     """Where browsers look for it; without one there is nothing to complain of in the console."""
     assert (await client.get("/favicon.ico")).headers["Content-Type"] == "image/svg+xml"

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,17 +15,21 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from auth.revocation import RevokedUsers
 from stun.address import Address
+from tests.support.room_options import hub_settings
 from turnserver.clock import system_clock
+from turnserver.config import Config, load_mapping
 from turnserver.core.events import AllocationOpened
 from turnserver.core.types import AllocationView, ClientTransport, Counters, FiveTuple, Now, RelayId
+from turnserver.errors import StartupError
 from turnserver.observers.base import Observers
 from turnserver.observers.log import LogObserver
 from turnserver.signaling.edge import service as module
 from turnserver.signaling.edge.service import Service
+from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
 from turnserver.signaling.protocol.fields import Ice, IceServer
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant
 
 Client = TestClient[web.Request, web.Application]
 
@@ -68,7 +73,8 @@ async def make(engine: Engine) -> AsyncIterator[Callable[..., Service]]:
 
     def build(**settings: Any) -> Service:
         told = Observers([LogObserver()])
-        found = Service(HubSettings(**{"open": True, **settings}), admit, mint, RevokedUsers(), tell=told.tell)
+        options, bounds = hub_settings(**{"open": True, **settings})
+        found = Service(options, admit, mint, RevokedUsers(), tell=told.tell, bounds=bounds)
         found.start(engine)
         made.append(found)
         return found
@@ -204,18 +210,47 @@ async def test_nobody_is_asked_when_there_are_no_rooms(
     await eventually(lambda: service._poll is None)
 
 
-async def test_other_keys_and_servers_while_running(make: Callable[..., Service]) -> None:
-    """What a reload brings holds from the next hello on."""
-    service = make(open=False)
-    assert Direct(service, 1).enter("x", token="good")["t"] == "joined"
+LISTENING = [(ClientTransport.UDP, Address.parse("198.51.100.1", 3478))]
 
-    def another(token: str, wall: float) -> Grant:
-        return Grant(room="x")
 
-    service.replace(another, lambda *_: mint("u", 0, "new.example"), ["https://app.example"])
-    joined = Direct(service, 2).enter("x", token="anything")
-    assert joined["ice"]["servers"][0]["urls"] == ["turn:new.example:3478?transport=udp"]
+def configured(**signaling: Any) -> Config:
+    options = {"auth": {"shared_secrets": ["a secret of this test"]}, "signaling": signaling}
+    return load_mapping(options).config
+
+
+async def test_it_is_what_the_configuration_says(engine: Engine) -> None:
+    """Tokens, ICE servers and limits; and other ones from a reload on, for those who come later."""
+    first = configured(room_size=2, resume=33, heartbeat=11)
+    service = Service.from_config(first, LISTENING, RevokedUsers(), tell=lambda fact: None)
+    service.start(engine)
+    token = TokenKeys.from_config(first.signaling, first.auth.shared_secrets).mint(
+        "x", "host", 600, system_clock().wall, token_id="a"
+    )
+    client = Direct(service, 1)
+    assert (client.welcome["hb"], client.welcome["resume"]) == (11_000, 33_000)
+    joined = client.enter("x", token=token)
+    assert (joined["t"], joined["room"]["max"]) == ("joined", 2)
+    assert joined["ice"]["servers"][0]["urls"][0] == "turn:calls.example.org:3478?transport=udp"
+    assert Direct(service, 2).say(t="hello", id="h", v=1)[0]["t"] == "error"
+    urls = ["turn:new.example:3478"]
+    service.use(configured(open=True, room_size=3, heartbeat=12, origins=["https://app.example"], urls=urls))
+    later = Direct(service, 3)
+    assert later.welcome["hb"] == service.edge.heartbeat * 1000 == 12_000
+    joined = later.enter("y")
+    assert (joined["room"]["max"], joined["ice"]["servers"][0]["urls"]) == (3, urls)
     assert service.edge.origins == {"https://app.example"}
+    service.stop()
+
+
+async def test_keys_that_cannot_be_used_change_nothing(engine: Engine, tmp_path: Path) -> None:
+    service = Service.from_config(configured(open=True), LISTENING, RevokedUsers(), tell=lambda fact: None)
+    service.start(engine)
+    path = tmp_path / "key.pem"
+    path.write_text("nothing")
+    with pytest.raises(StartupError, match=r"key\.pem"):
+        service.use(configured(public_keys=[str(path)]))
+    assert Direct(service, 1).enter("x")["t"] == "joined"
+    service.stop()
 
 
 async def test_a_fault_of_ours_costs_one_socket(

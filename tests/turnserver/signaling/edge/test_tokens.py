@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnserver.config import Config, load_mapping
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey
 from turnserver.signaling.edge.tokens import LEEWAY, MAX_TOKEN, TokenError, TokenKeys, derived_key
 from turnserver.signaling.protocol.errors import ErrorCode, Refusal
@@ -434,3 +435,24 @@ def test_what_no_token_can_say(wrong: dict[str, Any]) -> None:
 
 def test_repr_shows_no_key() -> None:
     assert repr(KEYS) == "TokenKeys(1 of its own, 3 public)"
+
+
+def config(**options: Any) -> Config:
+    return load_mapping(options).config
+
+
+def keys_of(made: Config) -> TokenKeys:
+    return TokenKeys.from_config(made.signaling, made.auth.shared_secrets)
+
+
+def test_room_tokens_are_signed_with_the_key_or_what_is_derived_from_the_secret() -> None:
+    """A key of its own counts alone; without one every shared secret does, so that they can be replaced in turn."""
+    old, new = "an older secret, long enough", "a newer secret, long enough"
+    one = keys_of(config(auth={"shared_secrets": [old]}))
+    both = keys_of(config(auth={"shared_secrets": [new, old]}))
+    keyed = keys_of(config(auth={"shared_secrets": [old]}, signaling={"key": "k" * 32}))
+    token = one.mint("x", "host", 60, 1000.0, token_id="a")
+    assert both.admit(token, 1010.0).role == "host"
+    with pytest.raises(Refusal):
+        keyed.admit(token, 1010.0)
+    assert not keys_of(config()).can_mint

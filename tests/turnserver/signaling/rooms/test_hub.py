@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, entropy, kept
 from turnserver.core.types import Now
 from turnserver.signaling.rooms.facts import ClientRefused, Close
 from turnserver.signaling.rooms.hub import Hub
-from turnserver.signaling.rooms.settings import HubSettings
 from turnserver.signaling.truth.relays import NoRelays
 
 __all__: list[str] = []
@@ -267,7 +267,8 @@ class TestOutputs:
         assert "hunter2" not in repr(world.facts) + repr(world.commands)
 
     def test_a_hub_without_a_minter_gives_no_servers(self) -> None:
-        hub = Hub(HubSettings(open=True, credential_lifetime=60), entropy(), None, None, NoRelays())
+        options, _ = hub_settings(open=True, credential_lifetime=60)
+        hub = Hub(options, entropy(), None, None, NoRelays())
         now = Now(0.0, 1000.0)
         hub.opened(1, "192.0.2.1", "h", now)
         hub.text(1, '{"t":"hello","v":1}', now)

@@ -46,10 +46,10 @@ class Stage:
         self.room: Room | None = None
 
     def socket(self, cid: int) -> Connection:
-        return Connection(cid, f"c{cid}", "192.0.2.1", "h", settings=self.state.settings, mono=self.now.mono)
+        return Connection(cid, f"c{cid}", "192.0.2.1", "h", bounds=self.state.bounds, mono=self.now.mono)
 
     def somebody(self, sid: str, connection: Connection) -> Session:
-        return Session(sid, sid * 10, Grant(), connection, settings=self.state.settings, client="")
+        return Session(sid, sid * 10, Grant(), connection, bounds=self.state.bounds, client="")
 
     def doors(self) -> Room:
         """A room with a host in it."""

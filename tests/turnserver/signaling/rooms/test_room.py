@@ -4,16 +4,16 @@ from turnserver.signaling.protocol.client_messages import Join, Stat
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.rooms.room import Member, Room, room_hash
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant, HubBounds
 
 __all__: list[str] = []
 
-SETTINGS = HubSettings()
+BOUNDS = HubBounds()
 
 
 def enter(room: Room, peer_id: str, role: str = "member") -> Member:
-    connection = Connection(1, "c", "192.0.2.1", "h", settings=SETTINGS, mono=0.0)
-    session = Session(f"s{peer_id}", peer_id, Grant(role=role), connection, settings=SETTINGS, client="")
+    connection = Connection(1, "c", "192.0.2.1", "h", bounds=BOUNDS, mono=0.0)
+    session = Session(f"s{peer_id}", peer_id, Grant(role=role), connection, bounds=BOUNDS, client="")
     return room.seat(session, f"u.{peer_id}", Join(room="blue"), name=peer_id, media=Media(), wall=5.0)
 
 

@@ -1,15 +1,15 @@
 """Who may go on with a session, and what its token says."""
 
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant, HubBounds
 
 __all__: list[str] = []
 
 
 def session(grant: Grant | None = None) -> Session:
-    settings = HubSettings()
-    connection = Connection(1, "c", "2001:db8::1", "h", settings=settings, mono=0.0)
-    return Session("s", "aaaaaaaaaa", grant or Grant(), connection, settings=settings, client="")
+    bounds = HubBounds()
+    connection = Connection(1, "c", "2001:db8::1", "h", bounds=bounds, mono=0.0)
+    return Session("s", "aaaaaaaaaa", grant or Grant(), connection, bounds=bounds, client="")
 
 
 def test_no_key_is_no_key() -> None:
