@@ -1,9 +1,104 @@
 """meshturn: a STUN and TURN server in pure-asyncio Python, with signaling and a call page in the same process.
 
-What this package offers is the public API. Importing it is cheap: `meshturn --version` passes through here, and must
-not wait for the whole server to load.
+What this package offers is the public API, and ``docs/reference/python.md`` its reference. Everything is loaded when it
+is first used: ``import meshturn`` costs nothing, and who needs the codec only never loads the server.
 """
 
+from typing import TYPE_CHECKING
+
+from meshturn.root import MeshturnError
 from turnserver import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from meshturn import attributes, commands, constants, credentials, errors, events
+    from meshturn._client import ClientCore, ClientOptions, Login, TurnClient
+    from meshturn._codec import Address, Message, MessageBuilder, StunUri
+    from meshturn._core import ClientTransport, CoreSettings, FiveTuple, NonceIssuer, Now, RelayAddress, TurnCore
+    from meshturn._server import BackgroundServer, Config, Observer, Reload, Server, Snapshot, load
+
+__all__ = [
+    "Address",
+    "BackgroundServer",
+    "ClientCore",
+    "ClientOptions",
+    "ClientTransport",
+    "Config",
+    "CoreSettings",
+    "FiveTuple",
+    "Login",
+    "MeshturnError",
+    "Message",
+    "MessageBuilder",
+    "NonceIssuer",
+    "Now",
+    "Observer",
+    "RelayAddress",
+    "Reload",
+    "Server",
+    "Snapshot",
+    "StunUri",
+    "TurnClient",
+    "TurnCore",
+    "__version__",
+    "attributes",
+    "commands",
+    "constants",
+    "credentials",
+    "errors",
+    "events",
+    "load",
+]
+
+
+_MODULES = ("attributes", "commands", "constants", "credentials", "errors", "events")
+"""Modules of words that belong together; everything else in ``__all__`` is a class or a function."""
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for (PEP 562). Raises AttributeError for what is not part of the API."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = _module(name) if name in _MODULES else _object(name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public API, whether it has been loaded or not."""
+    return sorted({*globals(), *__all__})
+
+
+def _module(name: str) -> object:
+    import meshturn.attributes  # noqa: PLC0415  here and below: not before somebody asks
+    import meshturn.commands  # noqa: PLC0415
+    import meshturn.constants  # noqa: PLC0415
+    import meshturn.credentials  # noqa: PLC0415
+    import meshturn.errors  # noqa: PLC0415
+    import meshturn.events  # noqa: PLC0415
+
+    return {
+        "attributes": meshturn.attributes,
+        "commands": meshturn.commands,
+        "constants": meshturn.constants,
+        "credentials": meshturn.credentials,
+        "errors": meshturn.errors,
+        "events": meshturn.events,
+    }[name]
+
+
+def _object(name: str) -> object:
+    """Look into the parts, from the smallest to the one that needs all others."""
+    import meshturn._codec as codec  # noqa: PLC0415
+
+    if name in codec.__all__:
+        return getattr(codec, name)
+    import meshturn._core as core  # noqa: PLC0415
+
+    if name in core.__all__:
+        return getattr(core, name)
+    import meshturn._client as client  # noqa: PLC0415
+
+    if name in client.__all__:
+        return getattr(client, name)
+    import meshturn._server as server  # noqa: PLC0415
+
+    return getattr(server, name)

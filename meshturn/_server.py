@@ -1,0 +1,9 @@
+"""The part of the public API that is a whole server."""
+
+from meshturn.background import BackgroundServer
+from turnserver.config import Config, load
+from turnserver.observers.base import Observer
+from turnserver.server import Reload, Server
+from turnserver.snapshot import Snapshot
+
+__all__ = ["BackgroundServer", "Config", "Observer", "Reload", "Server", "Snapshot", "load"]

@@ -1,0 +1,205 @@
+"""A server in a thread of its own, for tests: on loopback, with everything ready that a client needs."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Thread, current_thread
+from types import TracebackType
+from typing import Any, Final, Self, TypedDict, TypeVar
+
+from auth.ephemeral import SharedSecret, mint
+from stun.address import Address
+from turnserver.core.types import ClientTransport
+from turnserver.observers.recorder import Recorded, Recorder
+from turnserver.server import Server
+from turnserver.snapshot import Snapshot
+
+__all__ = ["BackgroundServer", "IceServer"]
+
+T = TypeVar("T")
+
+_LOOPBACK: Final = "127.0.0.1"
+
+_USER: Final = "tester"
+
+_PATIENCE: Final = 60.0
+"""Seconds that the server's thread has for something that takes milliseconds; a machine may be busy."""
+
+
+class IceServer(TypedDict):
+    """One entry of ``iceServers``, as ``RTCPeerConnection`` takes it in browsers (W3C WebRTC §4.2.4)."""
+
+    urls: list[str]
+    username: str
+    credential: str
+
+
+class BackgroundServer:
+    """A TURN server on loopback, in a thread of its own; a context manager::
+
+        with BackgroundServer() as turn:
+            run(turn.uri, turn.username, turn.password)
+
+    It listens on UDP and TCP ports that the system draws, and relays to peers on loopback, which servers refuse unless
+    they are told otherwise. Nothing outside the machine can reach it, and its password and its secret are drawn at
+    random, for other programs on the machine can.
+
+    ``config`` is laid over that: a mapping as in a configuration file, of which sections are merged and everything else
+    replaces what is there. With listeners of its own, ``uris`` has those that speak TURN. Any thread may call any
+    method. A server that has been stopped is not started again.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.username = _USER
+        """A user of the server. Its credential does not expire; `credential` makes others, which do."""
+        self.password = secrets.token_urlsafe(18)
+        """The password of that user."""
+        self.shared_secret = secrets.token_urlsafe(24)
+        """The secret of time-limited credentials, as back ends have it that make their own (*TURN REST*)."""
+        self._options = _laid_over(self._defaults(), config or {})
+        self._recorder = Recorder()
+        self._listening: tuple[tuple[ClientTransport, Address], ...] = ()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._stopping: asyncio.Event | None = None
+        self._failure: BaseException | None = None
+        self._ready = Event()
+        self._thread = Thread(target=self._run, name="meshturn", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start. Raises what `start` raises."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start the thread and wait until the server listens.
+
+        Raises `turnserver.errors.ConfigError` with every problem of the configuration,
+        `turnserver.errors.StartupError` if it cannot listen, and RuntimeError if it has been started before.
+        """
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def stop(self) -> None:
+        """End every allocation, close every socket, and wait until that is done. Calling it again does nothing."""
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(_PATIENCE)
+
+    # What a client needs
+
+    @property
+    def address(self) -> Address:
+        """The transport address of the first listener."""
+        return self._listening[0][1]
+
+    @property
+    def uris(self) -> list[str]:
+        """The TURN URIs of all listeners (RFC 7065), UDP first unless the configuration says otherwise."""
+        return [_uri(kind, address) for kind, address in self._listening]
+
+    @property
+    def uri(self) -> str:
+        """The TURN URI of the first listener."""
+        return self.uris[0]
+
+    @property
+    def stun_uri(self) -> str:
+        """The STUN URI of the first listener (RFC 7064)."""
+        kind, address = self._listening[0]
+        return f"{'stuns' if kind.secure else 'stun'}:{address}"
+
+    @property
+    def ice_servers(self) -> list[IceServer]:
+        """What goes into ``iceServers`` of an ``RTCPeerConnection``; for aiortc, ``RTCIceServer(**entry)`` of each."""
+        return [{"urls": self.uris, "username": self.username, "credential": self.password}]
+
+    def credential(self, user: str = "", lifetime: float = 3600.0) -> tuple[str, str]:
+        """Another credential: the user name and the password of one that expires after ``lifetime`` seconds.
+
+        With a negative lifetime it has expired already. Raises `auth.errors.InvalidCredential` for a user that cannot
+        stand in a user name.
+        """
+        return mint(SharedSecret(self.shared_secret.encode()), user, int(time.time() + lifetime))
+
+    # What a test wants to know, and to do
+
+    def snapshot(self) -> Snapshot:
+        """The server as it is now: its allocations with what they have carried, and everything else."""
+        return self.call(Server.snapshot)
+
+    def events(self) -> list[Recorded]:
+        """What has happened since the start, oldest first: the last thousand events, with their counters."""
+        return self.call(lambda _: list(self._recorder.events))
+
+    def revoke(self, user: str) -> int:
+        """End the allocations of a user at once, as if it had been removed; gives their number."""
+        return self.call(lambda server: server.revoke(user))
+
+    def call(self, function: Callable[[Server], T]) -> T:
+        """Call a function with the `turnserver.server.Server`, in its event loop; gives and raises what that does.
+
+        Raises RuntimeError if the server does not run.
+        """
+
+        async def called() -> T:
+            assert self._server is not None, "set before the loop is known"
+            return function(self._server)
+
+        if self._server is not None and current_thread() is self._thread:
+            return function(self._server)  # an observer asks
+        if self._loop is None or not self._thread.is_alive():
+            raise RuntimeError("the server does not run")
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_PATIENCE)
+
+    # Inside
+
+    def _defaults(self) -> dict[str, Any]:
+        return {
+            "listeners": [{"transport": name, "address": _LOOPBACK, "port": 0} for name in ("udp", "tcp")],
+            "relay": {"addresses": [_LOOPBACK]},
+            "peers": {"allow": ["127.0.0.0/8", "::1/128"]},
+            "auth": {"users": {self.username: self.password}, "shared_secrets": [self.shared_secret]},
+        }
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # it is raised in the thread that waits for the start
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        async with Server(self._options, observers=[self._recorder]) as server:
+            self._listening = server.snapshot().listening
+            self._server = server
+            self._stopping = asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            self._ready.set()
+            await self._stopping.wait()
+
+
+def _uri(kind: ClientTransport, address: Address) -> str:
+    scheme, transport = kind.uri
+    return f"{scheme}:{address}?transport={transport}"
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` laid over ``below``: mappings are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        beneath = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(beneath, Mapping)
+        merged[key] = _laid_over(beneath, value) if both and isinstance(beneath, Mapping) else value
+    return merged
