@@ -30,6 +30,7 @@ __all__ = [
 FOLDERS = {
     "browser": ["process", "browser"],
     "docs": ["process", "docs"],
+    "examples": ["process"],
     "hostile": ["process"],
     "interop": ["process", "interop"],
     "net": ["process", "net"],

@@ -1,5 +1,6 @@
 """What the README shows works as it stands."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,21 +8,33 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.process
-
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+PROGRAMS = [block for block in BLOCKS if "asyncio.run(main())" in block]
+"""Blocks that are programs; the others are parts of somebody's test suite."""
+
+
+@pytest.mark.process
+def test_the_embedded_server_relays_as_printed() -> None:
+    """As a program of its own, in the repository's root: a client, a relay and a peer, all on loopback."""
+    (program,) = PROGRAMS
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    listening, peer = done.stdout.splitlines()
+    assert re.fullmatch(r"listening on udp 127\.0\.0\.1:[1-9][0-9]*", listening)
+    assert re.fullmatch(r"the peer has b'hello' from (127\.0\.0\.1:[1-9][0-9]*), which is the relay \1", peer)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_python_blocks_run(block: str) -> None:
-    """As a program of its own, in the repository's root."""
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^udp 127\.0\.0\.1:[1-9][0-9]*$", done.stdout, re.MULTILINE)
-
-
-def test_there_is_a_block() -> None:
-    assert BLOCKS
+def test_python_blocks_use_the_public_api(block: str) -> None:
+    """Nobody who has installed a wheel could import anything else."""
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").partition(".")[0] not in {"auth", "cli", "stun", "turnserver"}

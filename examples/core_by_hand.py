@@ -1,0 +1,47 @@
+"""A TURN server and a TURN client without sockets, clocks or threads: bytes and the time in, decisions out.
+
+So a test or a simulation can join the two by hand, look at every step, and let an hour pass in no time.
+"""
+
+import os
+
+import meshturn as mt
+from meshturn.commands import OpenRelay, SendToClient
+from meshturn.credentials import StaticUsers
+
+LISTENER = mt.Address.parse("198.51.100.1", 3478)
+CLIENT = mt.FiveTuple(mt.ClientTransport.UDP, mt.Address.parse("203.0.113.5", 40000), LISTENER, listener=0)
+
+settings = mt.CoreSettings("example.org", relays=(mt.RelayAddress(LISTENER.ip, LISTENER.ip),))
+nonces = mt.NonceIssuer([os.urandom(32)])
+server = mt.TurnCore(settings, StaticUsers({"alice": "wonderland"}), nonces, os.urandom)
+client = mt.ClientCore(os.urandom, login=mt.Login("alice", "wonderland"))
+
+
+def exchange(seconds: float) -> None:
+    """Carry frames and commands to and fro until neither side has anything left to say."""
+    now = mt.Now(mono=seconds, wall=1_700_000_000.0 + seconds)
+    server.expire(now)
+    while frames := client.frames():
+        for frame in frames:
+            server.client_frame(CLIENT, frame, now)
+        while commands := server.commands():
+            for command in commands:
+                print(f"{seconds:6.0f} s  {type(command).__name__}")
+                if isinstance(command, SendToClient):
+                    client.receive(command.frame, seconds)
+                elif isinstance(command, OpenRelay):
+                    server.relay_opened(command.relay, now)  # where a server with sockets binds one first
+
+
+request = client.allocate(0.0)
+exchange(0.0)
+print(f"the relay is {request.result().address}")
+seconds = 0.0
+while seconds < 3600:  # an hour: both sides say when they have something to do next
+    seconds = min(due for due in (server.deadline(), client.deadline()) if due is not None)
+    client.expire(seconds)
+    exchange(seconds)
+print(f"after {seconds / 3600:.1f} h there is {len(server.allocations())} allocation")
+exchange(seconds + 3600)  # the client says nothing any more
+print(f"after {seconds / 3600 + 1:.1f} h there are {len(server.allocations())}:", type(server.events()[-1]).__name__)
