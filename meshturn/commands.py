@@ -3,6 +3,7 @@
 from turnserver.core.commands import (
     AddRoute,
     AllowPeer,
+    CancelLookup,
     CloseClient,
     ClosePeer,
     CloseRelay,
@@ -20,6 +21,7 @@ from turnserver.core.commands import (
 __all__ = [
     "AddRoute",
     "AllowPeer",
+    "CancelLookup",
     "CloseClient",
     "ClosePeer",
     "CloseRelay",

@@ -1,7 +1,7 @@
 """Who may relay: where credentials come from, what they are, and how those are made that expire by themselves.
 
-A server asks one source. `StaticUsers` is a table, `TimeLimitedCredentials` takes whatever `mint` has made with one of
-its secrets, `Chain` asks several, and a class of your own may ask whomever it wants.
+A server asks one `CredentialSource`. `StaticUsers` is a table, `TimeLimitedCredentials` takes whatever `mint` has made
+with one of its secrets, `Chain` asks several sources, and one of your own may wait for a database or another service.
 """
 
 from auth.ephemeral import (
@@ -12,26 +12,34 @@ from auth.ephemeral import (
 from auth.keys import (
     long_term_keys,
 )
-from auth.store import (
+from auth.source import (
     Chain,
-    CredentialStore,
+    CredentialSource,
+    Nobody,
     StaticUsers,
 )
 from auth.types import (
     PENDING,
+    Answer,
     Credential,
+    LateAnswer,
     Pending,
+    Unavailable,
 )
 
 __all__ = [
     "PENDING",
+    "Answer",
     "Chain",
     "Credential",
-    "CredentialStore",
+    "CredentialSource",
+    "LateAnswer",
+    "Nobody",
     "Pending",
     "SharedSecret",
     "StaticUsers",
     "TimeLimitedCredentials",
+    "Unavailable",
     "long_term_keys",
     "mint",
 ]

@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+import auth.source
+import auth.types
 import meshturn
 import stun.attributes
 import stun.constants
@@ -87,6 +89,7 @@ def test_public_modules_have_all_of_what_they_stand_for() -> None:
     assert set(meshturn.attributes.__all__) == set(stun.attributes.__all__)
     assert set(meshturn.constants.__all__) == set(stun.constants.__all__)
     assert set(meshturn.commands.__all__) == set(turnserver.core.commands.__all__)
+    assert set(meshturn.credentials.__all__) > {*auth.source.__all__, *auth.types.__all__}
     assert set(meshturn.events.__all__) > set(turnserver.core.events.__all__)
     assert {kind.__name__ for kind in Command.__args__} < set(meshturn.commands.__all__)
 
