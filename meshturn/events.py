@@ -28,12 +28,15 @@ from turnserver.core.events import (
     AnswerWithheld,
     EndReason,
     Event,
+    LookupFailed,
     PeerConnectionEnded,
     PeerConnectionOpened,
     PeerRefused,
     RequestRefused,
 )
-from turnserver.core.types import Counters
+from turnserver.core.types import (
+    Counters,
+)
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     ClientRefused,
@@ -69,6 +72,7 @@ __all__ = [
     "Fact",
     "Kicked",
     "LeaveReason",
+    "LookupFailed",
     "PeerConnectionEnded",
     "PeerConnectionOpened",
     "PeerData",
