@@ -5,6 +5,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -64,8 +65,10 @@ class _Reading:
         return path
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -> Loaded:
     """Read a configuration file (None: defaults only) and lay the variables of ``environ`` over it.
+
+    The environment of the process counts only if it is given.
 
     Raises ConfigError with every problem: the file's, the environment's, and every value's. Nothing that stands where
     a secret may stand is repeated. Ends in bounded time: the file is at most 1 MiB, and special files are not waited
