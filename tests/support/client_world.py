@@ -18,6 +18,7 @@ from stun.client.authentication import Login
 from stun.client.core import ClientCore, ClientOptions
 from stun.client.events import ClientEvent
 from stun.constants import MessageClass, Method, PasswordAlgorithm
+from stun.demux import is_stun
 from stun.message import Message, MessageBuilder
 from tests.support.core_world import REALM, SERVER, World, deterministic_entropy
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
@@ -67,7 +68,7 @@ class Party:
 
     def requests(self, method: Method) -> list[Message]:
         """The requests of a method that it has sent, retransmissions included."""
-        found = [Message.decode(frame) for frame in self.sent if frame[0] <= 3]
+        found = [Message.decode(frame) for frame in self.sent if is_stun(frame)]
         return [each for each in found if each.method == method and each.message_class is MessageClass.REQUEST]
 
     def told(self, kind: type) -> list[Any]:

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 
 from stun.address import Address
+from stun.demux import is_stun
 from stun.message import Message
 from stun.uri import StunUri
 from tests.support.core_world import SERVER, World
@@ -51,7 +52,7 @@ class MemoryLink:
 
     def methods(self) -> list[int]:
         """The methods of the messages that were sent."""
-        return [Message.decode(frame).method for frame in self.sent if frame[0] <= 3]
+        return [Message.decode(frame).method for frame in self.sent if is_stun(frame)]
 
 
 class MemoryServer:

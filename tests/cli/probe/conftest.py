@@ -32,6 +32,7 @@ from stun.attributes import (
     ErrorValue,
 )
 from stun.constants import MessageClass, Method, PasswordAlgorithm
+from stun.demux import is_stun
 from stun.message import Message, MessageBuilder
 from stun.uri import StunUri
 from turnserver.turnclient.links import LinkReceiver
@@ -108,7 +109,7 @@ class FakeTurn:
         return Opened(link, self.steps, self.tls)
 
     def handle(self, link: FakeLink, frame: bytes) -> None:
-        if frame[0] >> 6 == 1:
+        if not is_stun(frame):
             number, payload = channeldata.decode(frame)
             self._relay(link, link.channels[number], bytes(payload))
             return

@@ -34,6 +34,7 @@ from stun.client.events import (
 )
 from stun.client.requests import Answer
 from stun.constants import AddressFamily, MessageClass, Method, TransportProtocol
+from stun.demux import is_stun
 from stun.message import Message, MessageBuilder
 from tests.support.client_world import LOGIN, ClientWorld, Party, Script, first
 from tests.support.core_world import PEER, PEER6, RELAY, RELAY6, World, deterministic_entropy
@@ -106,7 +107,7 @@ class Alone:
         """Turn the clock and let time do what it does; the messages sent."""
         self.now += seconds
         self.core.expire(self.now)
-        return [Message.decode(frame) for frame in self.core.frames() if frame[0] <= 3]
+        return [Message.decode(frame) for frame in self.core.frames() if is_stun(frame)]
 
 
 # Requests
