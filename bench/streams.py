@@ -141,11 +141,10 @@ class TcpLeg:
                 connection.receive(received)
             except TimeoutError:
                 continue  # the client says when that was too long
-            framer.push(received)
+            messages = framer.feed(received)
             received.clear()
-            while (message := framer.pop()) is not None:
-                if control.feed(message):
-                    return
+            if any(control.feed(message) for message in messages):
+                return
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """RFC 8656 §12.5: on a stream padded to a multiple of 4, which the length does not count."""
