@@ -164,10 +164,10 @@ def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, sta
 
 
 def _from_link(link: str) -> tuple[str, str]:
-    from turnserver.client.frames import Endpoint  # noqa: PLC0415  keeps --help quick
+    from turnserver.client.endpoint import SignalEndpoint  # noqa: PLC0415  keeps --help quick
 
     try:
-        endpoint = Endpoint.parse(link)
+        endpoint = SignalEndpoint.parse(link)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if endpoint.room is None:

@@ -12,7 +12,7 @@ from cli.text import one_line
 from turnserver.client import ClientState, SignalClient, SignalError
 from turnserver.client.ice import RelayTransport
 from turnserver.client.media import TONE, Echo, Listen, MediaPlan, TestMedia
-from turnserver.client.mesh import MeshClient, MeshEvent, ServerPath, Verdict
+from turnserver.client.mesh import Diagnosis, MeshClient, MeshEvent, ServerPath
 from turnserver.client.pair import Pair, PairReport, PairState
 
 __all__ = ["CallOptions", "CallResult", "MediaKind", "PeerResult", "take_part"]
@@ -59,7 +59,7 @@ class PeerResult:
     report: PairReport
     left: bool = False
     server: ServerPath | None = None
-    verdict: Verdict | None = None
+    verdict: Diagnosis | None = None
     best: PairReport | None = None
     """The last look at which there was a connection."""
 
@@ -173,7 +173,7 @@ async def _call(
             return
         result.joined = True
         result.you = signaling.id
-        result.room = mesh.room.text("id", options.room)
+        result.room = mesh.room.id
         await watch.look_on(options.duration)
         await watch.ask_why()
     except SignalError as error:

@@ -4,29 +4,36 @@ Each example stands here as its file would, and is then used through the front d
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from typing import Any, Literal
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from auth.revocation import RevokedUsers
 from stun.address import Address
 from tests.support.peer import UdpPeer
-from tests.support.signal_hub import World
+from tests.support.signal_hub import World, mint
 from tests.support.signal_schema import is_valid
 from tests.support.turn_client import ChannelMessage, TurnClient
+from turnserver.client.session import SignalClient
 from turnserver.config import json_schema, load_mapping, reference
 from turnserver.core.events import AllocationEnded, AllocationOpened
-from turnserver.core.types import ClientTransport, Counters, RelayId, Route
+from turnserver.core.types import AllocationView, ClientTransport, Counters, RelayId, Route
 from turnserver.errors import ConfigError
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.base import Datapath
 from turnserver.relay.registry import DATAPATHS, DatapathKind, create_datapath
 from turnserver.relay.wrapping import WrappingDatapath
 from turnserver.server import Reload, Server
-from turnserver.signaling.protocol.base import CLIENT, SERVER, FromPeer, Rate, Relayed, message
+from turnserver.signaling.edge.service import Service
+from turnserver.signaling.protocol.base import CLIENT, SERVER, UNNUMBERED, FromPeer, Rate, Relayed, message
+from turnserver.signaling.protocol.client_messages import Join
 from turnserver.signaling.protocol.fields import Word
 from turnserver.signaling.protocol.schema import json_schema as signal_schema
+from turnserver.signaling.rooms.settings import Grant, HubSettings
 from turnserver.transports.base import ListenerContext, ListenerSection
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 from turnserver.transports.udp import UdpTransport
@@ -176,6 +183,20 @@ async def test_an_observer(registered: ExitStack) -> None:
 # A message type of signal.v1
 
 
+class NoRelaying:
+    """A relay engine for rooms without relays."""
+
+    def revoke(self, user_id: str) -> int:
+        return 0
+
+    def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
+        return []
+
+
+def nobody(token: str, wall: float) -> Grant:
+    raise AssertionError("the rooms are open: nobody has a token")
+
+
 class TestMessageType:
     """A message type is one class for each direction, in ``turnserver/signaling/protocol/`` and nowhere else."""
 
@@ -237,3 +258,24 @@ class TestMessageType:
         ann, mute = world.enter("ann")[0], world.enter("mute", token="mute")[0]
         assert mute.ask("wave")["code"] == "forbidden"
         assert [ann.ask("wave")["t"] for _ in range(5)] == ["ok", "ok", "ok", "error", "error"]
+
+    async def test_the_python_client_says_and_hears_it(self) -> None:
+        """Its bytes, its number and its class, all from the same two classes."""
+        app = web.Application()
+        service = Service(HubSettings(open=True), nobody, mint, RevokedUsers())
+        service.mount(app)
+        async with TestServer(app) as server:
+            service.start(NoRelaying())
+            url = str(server.make_url("/"))
+            async with SignalClient(url) as ann, SignalClient(url) as bob:
+                heard: asyncio.Queue[Any] = asyncio.Queue()
+                bob.subscribe(heard.put_nowait)
+                for client in (ann, bob):
+                    await client.request(Join(room="tea"))
+                wave = CLIENT["wave"]
+                ann.send(wave(n=UNNUMBERED, to=bob.id, hand="left"))
+                async with asyncio.timeout(30):
+                    while (said := await heard.get()).t != "wave":
+                        pass
+                assert said == SERVER["wave"](seq=said.seq, from_=ann.id, hand="left")
+        service.stop()

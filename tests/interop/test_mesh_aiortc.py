@@ -13,10 +13,11 @@ from tests.support.process import wait_for_log
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
-from turnserver.client.frames import SignalError
+from turnserver.client.errors import SignalError
 from turnserver.client.media import Echo, Listen
 from turnserver.client.pair import PairState
 from turnserver.signaling.edge.tokens import TokenKeys, derived_key
+from turnserver.signaling.protocol.server_messages import IceUpdate, PeerMsg
 
 __all__ = ["watch_frames"]
 
@@ -166,8 +167,8 @@ async def test_a_restart(url: str) -> None:
         await ann.until(connected(ann, bob, others=1))
         ann.pairs[0].restart()
         await ann.until(lambda: any(frame.t == "restart" for frame in bob.frames))
-        assert [frame.text("why") for frame in bob.frames if frame.t == "ice"] == ["restart"]
-        assert [frame.text("why") for frame in ann.frames if frame.t == "ice"] == ["restart"]
+        assert [frame.why for frame in bob.frames if isinstance(frame, IceUpdate)] == ["restart"]
+        assert [frame.why for frame in ann.frames if isinstance(frame, IceUpdate)] == ["restart"]
         await ann.until(lambda: ann.pairs[0].state is PairState.RECONNECTING)
         await ann.until(connected(ann, bob, others=1))
         await ann.until(flows(ann, bob))
@@ -241,4 +242,4 @@ async def cut(one: Member) -> None:
 
 def said(one: Member) -> list[object]:
     """Messages that came by way of the server."""
-    return [frame.fields.get("data") for frame in one.frames if frame.t == "msg"]
+    return [frame.data for frame in one.frames if isinstance(frame, PeerMsg)]

@@ -11,11 +11,11 @@ import pytest
 
 from tests.support.server import TurnServerProcess
 from tests.support.signal_schema import validate_client, validate_server
-from turnserver.client.frames import Frame
 from turnserver.client.media import MediaPlan, TestMedia
 from turnserver.client.mesh import MeshClient, MeshEvent
 from turnserver.client.pair import Pair, PairState
 from turnserver.client.session import SignalClient
+from turnserver.signaling.protocol.base import ServerMessage
 
 __all__ = ["Member", "connected", "flows", "member", "page_url", "watch_frames"]
 
@@ -30,7 +30,7 @@ class Member:
         self.signal = signal
         self.mesh = mesh
         self.events: list[MeshEvent] = []
-        self.frames: list[Frame] = []
+        self.frames: list[ServerMessage] = []
         mesh.subscribe(self.events.append)
         signal.subscribe(self.frames.append)
 
@@ -65,8 +65,6 @@ async def member(
             yield made
         finally:
             await made.mesh.close()
-    for frame in made.frames:
-        validate_server(dict(frame.fields))
 
 
 def connected(*members: Member, others: int) -> Callable[[], bool]:
@@ -86,14 +84,21 @@ def flows(*members: Member) -> Callable[[], bool]:
 
 @pytest.fixture
 def watch_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every text frame that a client of this process sends fits the schema."""
-    send = aiohttp.ClientWebSocketResponse.send_str
+    """Every text frame that a client of this process sends or gets fits the schema."""
+    send, receive = aiohttp.ClientWebSocketResponse.send_str, aiohttp.ClientWebSocketResponse.receive
 
     async def checked(socket: aiohttp.ClientWebSocketResponse, data: str, *arguments: Any) -> None:
         validate_client(json.loads(data))
         await send(socket, data, *arguments)
 
+    async def received(socket: aiohttp.ClientWebSocketResponse, *arguments: Any, **named: Any) -> aiohttp.WSMessage:
+        message = await receive(socket, *arguments, **named)
+        if message.type is aiohttp.WSMsgType.TEXT:
+            validate_server(json.loads(message.data))
+        return message
+
     monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_str", checked)
+    monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "receive", received)
 
 
 def page_url(server: TurnServerProcess) -> str:

@@ -4,8 +4,9 @@ Here is the session, which needs aiohttp only. `turnserver.client.mesh` takes pa
 (``pip install 'meshturn[call]'``).
 """
 
-from turnserver.client.frames import Endpoint, Frame, SignalError
+from turnserver.client.endpoint import SignalEndpoint
+from turnserver.client.errors import SignalError
 from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, StateChange, Timing
 
-__all__ = ["ClientState", "Endpoint", "Frame", "SignalClient", "SignalError", "StateChange", "Timing"]
+__all__ = ["ClientState", "SignalClient", "SignalEndpoint", "SignalError", "StateChange", "Timing"]

@@ -21,7 +21,7 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.rtcicetransport import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 
-from turnserver.client.frames import Frame
+from turnserver.signaling.protocol.fields import Ice
 
 __all__ = [
     "Chosen",
@@ -62,21 +62,20 @@ class IceChoice:
     @classmethod
     def of(
         cls,
-        ice: Frame,
+        ice: Ice | None,
         *,
         via: RelayTransport | None = None,
         relay_only: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> "IceChoice":
-        """Choose from an ``ICE`` of the protocol: what goes over ``via``, or the quickest there is."""
-        only = relay_only or ice.text("policy") == "relay"
+        """Choose from what the server offers: what goes over ``via``, or the quickest there is."""
+        only = relay_only or (ice is not None and ice.policy == "relay")
         found: dict[RelayTransport, IceChoice] = {}
-        for server in ice.children("servers"):
-            for url in server.texts("urls"):
+        for server in () if ice is None else ice.servers:
+            for url in server.urls:
                 transport = _transport_of(url)
                 if transport is not None and transport not in found:
-                    name, secret = server.text("username"), server.text("credential")
-                    found[transport] = cls(url, name, secret, transport, only, tls)
+                    found[transport] = cls(url, server.username, server.credential, transport, only, tls)
         for transport in _ORDER if via is None else (via,):
             if transport in found:
                 return found[transport]

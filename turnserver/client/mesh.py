@@ -18,18 +18,42 @@ import secrets
 import ssl
 import string
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
-from turnserver.client.frames import Frame, SignalError
+from turnserver.client.errors import SignalError
 from turnserver.client.ice import IceChoice, RelayTransport
 from turnserver.client.media import Listen, MediaPlan
 from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
 from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, StateChange
+from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
+from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart, Stat
+from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RoomState
+from turnserver.signaling.protocol.server_messages import (
+    DiagVerdict,
+    Error,
+    IceUpdate,
+    Joined,
+    Knock,
+    Mute,
+    Paths,
+    PeerBack,
+    PeerCand,
+    PeerDesc,
+    PeerGap,
+    PeerJoin,
+    PeerLeave,
+    PeerMsg,
+    PeerReset,
+    PeerUpdate,
+    RoomUpdate,
+    Sync,
+)
 
-__all__ = ["MeshClient", "MeshEvent", "MeshHandler", "ServerPath", "Verdict"]
+__all__ = ["Diagnosis", "MeshClient", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
 
 _MAX_PAIRS: Final = 16
 """More than any server lets into a mesh."""
@@ -38,10 +62,13 @@ _LOOK: Final = 0.1
 _STAT_INTERVAL: Final = 10.0
 _ID_LENGTH: Final = 8
 _ID_ALPHABET: Final = string.ascii_lowercase + string.digits
-_SNAPSHOT: Final = frozenset({"peer_join", "peer_leave", "peer_update", "peer_gap", "peer_back", "room_update"})
+_SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpdate)
 """What a snapshot has in it already, up to its ``at``."""
 
 _RETRIES: Final = 5
+
+Operation: TypeAlias = Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit"]
+"""What a host can do (`MeshClient.moderate`)."""
 
 _logger = logging.getLogger("meshturn.client")
 
@@ -62,7 +89,7 @@ class ServerPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Diagnosis:
     """Why a pair does not work, as the server sees it."""
 
     code: str
@@ -86,7 +113,8 @@ class MeshEvent:
     kind: str
     peer: str = ""
     data: str | bytes = ""
-    frame: Frame = field(default_factory=lambda: Frame({}))
+    message: ServerMessage | None = None
+    """What the server said, if that is what happened."""
 
 
 MeshHandler = Callable[[MeshEvent], None]
@@ -112,8 +140,8 @@ class MeshClient:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.signal = signal
-        self.room: Frame | None = None
-        """What the server says of the room: id, max, mode, locked; None outside."""
+        self.room: RoomState | None = None
+        """What the server says of the room; None outside."""
         self.server_paths: dict[str, ServerPath] = {}
         """By peer: which way our media goes, in the server's own table."""
         self._plan = plan
@@ -123,11 +151,11 @@ class MeshClient:
         self._timing = timing or PairTiming()
         self._pause = pause
         self._pairs: dict[str, Pair] = {}
-        self._ice = Frame({})
+        self._ice: Ice | None = None
         self._me = ""
         self._publishes = True
         self._at = 0
-        self._wanted: dict[str, object] | None = None
+        self._wanted: Join | None = None
         self._handlers: list[MeshHandler] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stats: asyncio.Task[None] | None = None
@@ -162,11 +190,11 @@ class MeshClient:
 
         Where a host has to let us in, this waits for it, for ``within`` seconds.
         """
-        sent = {"a": 1, "v": 1, "s": 0} if media is None else dict(media)
-        wanted: dict[str, object] = {"room": room, "name": name, "media": sent, "meta": dict(meta) if meta else None}
+        sent = Media(a=1, v=1) if media is None else Media(**media)
+        wanted = Join(room=room, name=name, media=sent, meta=dict(meta or {}))
         before, self._wanted = self._wanted, wanted
         try:
-            await self.signal.request("join", wanted, patient=True, within=within)  # `_on_joined` enters.
+            await self.signal.request(wanted, patient=True, within=within)  # `_on_joined` enters.
         except BaseException:
             self._wanted = before
             raise
@@ -178,7 +206,7 @@ class MeshClient:
         was_in, self._wanted, self.room = self.room is not None, None, None
         if was_in and self.signal.state is ClientState.OPEN:
             try:
-                await self.signal.request("leave", within=5.0)
+                await self.signal.request(Leave(), within=5.0)
             except SignalError as error:
                 _logger.info("leave: %s", error)
         await self._end()
@@ -197,7 +225,7 @@ class MeshClient:
 
     def message(self, data: object, to: str | None = None) -> None:
         """Send a small message by way of the server, to one participant or to all. Raises `SignalError`."""
-        self.signal.send("msg", {"to": to, "data": data})
+        self.signal.send(Msg(n=UNNUMBERED, to=to, data=data))
 
     def broadcast(self, data: str | bytes) -> int:
         """Send over every open data channel; returns how many took it."""
@@ -209,29 +237,27 @@ class MeshClient:
         return sent
 
     async def moderate(
-        self, op: str, to: str | None = None, *, value: str | int | None = None, reason: str | None = None
+        self, op: Operation, to: str | None = None, *, value: str | int | None = None, reason: str | None = None
     ) -> None:
         """``kick``, ``ban``, ``mute``, ``lock``, ``unlock``, ``cap`` or ``admit``; for hosts. Raises `SignalError`."""
-        await self.signal.request("mod", {"op": op, "to": to, "value": value, "reason": reason})
+        await self.signal.request(Mod(n=UNNUMBERED, op=op, to=to, value=value, reason=reason or ""))
 
     async def reports(self) -> list[PairReport]:
         """What is known of every pair now."""
         return [await pair.report() for pair in tuple(self._pairs.values())]
 
-    async def diagnose(self, peer: str) -> Verdict:
+    async def diagnose(self, peer: str) -> Diagnosis:
         """Ask the server why a pair does not work. Raises `SignalError`."""
         pair = self._pairs.get(peer)
         if pair is None:
             raise SignalError("no_such_peer", "There is nobody of that id in the room.")
         ours, theirs = pair.candidate_types()
-        seen = {
-            "to": peer,
-            "states": [pair.state.value],
-            "cands": {"local": ours, "remote": theirs},
-            "errors": pair.failures(),
-        }
-        answer = await self.signal.request("diag", seen)
-        return Verdict(answer.text("verdict", "unknown"), answer.text("text"))
+        types = CandidateTypes(local=tuple(ours), remote=tuple(theirs))
+        seen = Diag(to=peer, states=(pair.state.value,), cands=types, errors=tuple(pair.failures()))
+        answer = await self.signal.request(seen)
+        if not isinstance(answer, DiagVerdict):
+            raise SignalError("unreadable", f"The server answers {answer.t!r} to 'diag'.")
+        return Diagnosis(answer.verdict, answer.text)
 
     # What the session says.
 
@@ -248,11 +274,11 @@ class MeshClient:
                 pair.wake()
         self._tell(MeshEvent("signaling"))
 
-    async def _rejoin(self, wanted: dict[str, object]) -> None:
+    async def _rejoin(self, wanted: Join) -> None:
         """The session was lost, and with it our id: enter again, and build every connection anew."""
         for attempt in range(_RETRIES):
             try:
-                await self.signal.request("join", wanted, patient=True)
+                await self.signal.request(wanted, patient=True)
             except SignalError as error:
                 _logger.warning("cannot join again: %s", error)
                 if self.signal.state is not ClientState.OPEN:
@@ -261,109 +287,96 @@ class MeshClient:
             else:
                 return
 
-    def _on_frame(self, frame: Frame) -> None:
-        if frame.t in _SNAPSHOT and frame.has("seq") and frame.count("seq") <= self._at:
+    def _on_frame(self, said: ServerMessage) -> None:
+        if isinstance(said, _SNAPSHOT) and 0 < number_of(said) <= self._at:
             return
-        if (handler := _HANDLERS.get(frame.t)) is not None:
-            handler(self, frame)
-        if frame.t == "error" and frame.text("code") == "waiting":
-            self._tell(MeshEvent("waiting", frame=frame))
-        elif (kind := _TOLD.get(frame.t)) is not None:
-            self._tell(MeshEvent(kind, frame.text("from") or frame.text("id"), frame=frame))
+        if (handler := _HANDLERS.get(type(said))) is not None:
+            handler(self, said)
+        if isinstance(said, Error) and said.code is ErrorCode.WAITING:
+            self._tell(MeshEvent("waiting", message=said))
+        elif (kind := _TOLD.get(type(said))) is not None:
+            peer = said.from_ if isinstance(said, FromPeer) else getattr(said, "id", "")
+            self._tell(MeshEvent(kind, peer, message=said))
 
     def _choice(self) -> IceChoice:
         """The TURN server to use now, with the latest credentials."""
         return IceChoice.of(self._ice, via=self._via, relay_only=self._relay_only, tls=self._tls)
 
-    def _on_ice(self, frame: Frame) -> None:
-        self._ice = frame.child("ice")
+    def _on_ice(self, said: IceUpdate) -> None:
+        self._ice = said.ice
 
-    def _on_sync(self, frame: Frame) -> None:
-        self._enter(frame)
-        if frame.flag("lost"):  # Perhaps a description; who is connected needs none.
+    def _on_sync(self, said: Sync) -> None:
+        self._enter(said)
+        if said.lost:  # Perhaps a description; who is connected needs none.
             for pair in self._pairs.values():
                 if pair.state is not PairState.CONNECTED:
                     pair.restart("lost")
 
-    def _on_joined(self, frame: Frame) -> None:
+    def _on_joined(self, said: Joined) -> None:
         """The answer to a join, taken in before whatever comes after it."""
         if self._wanted is not None:
-            self._enter(frame)
+            self._enter(said)
 
-    def _on_peer_join(self, frame: Frame) -> None:
-        self._meet(frame.child("peer"))
+    def _on_peer_join(self, said: PeerJoin) -> None:
+        self._meet(said.peer)
 
-    def _on_peer_update(self, frame: Frame) -> None:
-        if (pair := self._pairs.get(frame.text("id"))) is not None:
-            pair.update(frame)
+    def _on_peer_update(self, said: PeerUpdate) -> None:
+        if (pair := self._pairs.get(said.id)) is not None:
+            pair.name = said.name
 
-    def _on_peer_leave(self, frame: Frame) -> None:
-        if (pair := self._pairs.pop(frame.text("id"), None)) is not None:
+    def _on_peer_leave(self, said: PeerLeave) -> None:
+        if (pair := self._pairs.pop(said.id, None)) is not None:
             self.server_paths.pop(pair.id, None)
             self._spawn(pair.close())
 
-    def _on_peer_gap(self, frame: Frame) -> None:
-        if (pair := self._pairs.get(frame.text("id"))) is not None:
+    def _on_peer_gap(self, said: PeerGap) -> None:
+        if (pair := self._pairs.get(said.id)) is not None:
             pair.set_gap(True)
 
-    def _on_peer_back(self, frame: Frame) -> None:
-        if (pair := self._pairs.get(frame.text("id"))) is not None:
+    def _on_peer_back(self, said: PeerBack) -> None:
+        if (pair := self._pairs.get(said.id)) is not None:
             pair.set_gap(False)
 
-    def _on_desc(self, frame: Frame) -> None:
-        if (pair := self._pairs.get(frame.text("from"))) is not None:
-            pair.deliver(frame)
+    def _on_negotiation(self, said: PeerDesc | PeerCand | PeerReset) -> None:
+        if (pair := self._pairs.get(said.from_)) is not None:
+            pair.deliver(said)
 
-    def _on_paths(self, frame: Frame) -> None:
-        for entry in frame.children("list"):
-            if entry.text("id") in self._pairs:
-                self.server_paths[entry.text("id")] = ServerPath(
-                    entry.text("path", "unknown"),
-                    entry.text("proto") or None,
-                    entry.text("by") or None,
-                    entry.count("tx"),
-                    entry.count("rx"),
-                )
+    def _on_paths(self, said: Paths) -> None:
+        for entry in said.list:
+            if entry.id in self._pairs:
+                self.server_paths[entry.id] = ServerPath(entry.path, entry.proto, entry.by, entry.tx, entry.rx)
 
-    def _on_room_update(self, frame: Frame) -> None:
+    def _on_room_update(self, said: RoomUpdate) -> None:
         if self.room is not None:
-            self.room = Frame({**self.room.fields, **{key: frame.fields.get(key) for key in ("locked", "max")}})
+            self.room = replace(self.room, locked=said.locked, knock=said.knock, max=said.max)
 
     # The room.
 
-    def _enter(self, joined: Frame) -> None:
+    def _enter(self, said: Joined | Sync) -> None:
         """Make the room what a snapshot says it is: nobody is forgotten, and nobody stays who has gone."""
-        self.room = joined.child("room")
-        self._at = joined.count("at")
-        if joined.child("ice").fields:
-            self._ice = joined.child("ice")
-        you = joined.child("you")
-        self._publishes = not you.has("caps") or "publish" in you.texts("caps")
-        me = you.text("id") or self.signal.id
-        stale = (
-            set(self._pairs) if me != self._me else set(self._pairs) - {p.text("id") for p in joined.children("peers")}
-        )
-        self._me = me
-        for peer in stale:
-            self._spawn(self._pairs.pop(peer).close())
-        for peer_frame in joined.children("peers"):
-            self._meet(peer_frame)
-        self._tell(MeshEvent("joined", frame=joined))
+        self.room, self._at, self._ice = said.room, said.at, said.ice
+        self._publishes = "publish" in said.you.caps
+        there = set() if said.you.id != self._me else {peer.id for peer in said.peers}
+        self._me = said.you.id
+        for identity in set(self._pairs) - there:
+            self._spawn(self._pairs.pop(identity).close())
+        for peer in said.peers:
+            self._meet(peer)
+        self._tell(MeshEvent("joined", message=said))
 
-    def _meet(self, peer: Frame) -> None:
-        identity = peer.text("id")
-        if not identity or identity == self._me or self.room is None:
+    def _meet(self, peer: Peer) -> None:
+        if peer.id == self._me or self.room is None:
             return
-        known = self._pairs.get(identity)
-        if known is not None and known.since == peer.count("since"):
+        known = self._pairs.get(peer.id)
+        if known is not None and known.since == peer.since:
             known.update(peer)
-            known.set_gap(peer.has("gap"))
+            known.set_gap(peer.gap is not None)
             return
         if known is not None:  # It went and came back between two looks.
-            self._spawn(self._pairs.pop(identity).close())
+            self._spawn(self._pairs.pop(peer.id).close())
         if len(self._pairs) < _MAX_PAIRS:
             plan = self._plan() if self._publishes else Listen()
-            self._pairs[identity] = Pair(peer, _Link(self), plan, self._timing)
+            self._pairs[peer.id] = Pair(peer, _RoomLink(self), plan, self._timing)
 
     async def _end(self) -> None:
         pairs, self._pairs = list(self._pairs.values()), {}
@@ -382,15 +395,15 @@ class MeshClient:
                     self._stat(report)
 
     def _stat(self, report: PairReport) -> None:
-        seen = {
-            "to": report.id,
-            "path": report.path,
-            "proto": report.proto,
-            "rx": report.bytes_received,
-            "tx": report.bytes_sent,
-            "w": report.received.width or None,
-        }
-        self.signal.send("stat", seen)
+        seen = Stat(
+            to=report.id,
+            path=report.path,
+            proto=report.proto,
+            rx=report.bytes_received,
+            tx=report.bytes_sent,
+            w=report.received.width or None,
+        )
+        self.signal.send(seen)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -406,14 +419,14 @@ class MeshClient:
                 _logger.exception("a handler failed on %r", event.kind)
 
 
-class _Link:
+class _RoomLink:
     """What the pairs of a room need of it: `turnserver.client.pair.PairLink`."""
 
     def __init__(self, mesh: MeshClient) -> None:
         self._mesh = mesh
 
-    def send(self, t: str, to: str, fields: Mapping[str, object]) -> None:
-        self._mesh.signal.send(t, {"to": to, **fields})
+    def send(self, message: ClientMessage) -> None:
+        self._mesh.signal.send(message)
 
     def ice(self) -> IceChoice:
         return self._mesh._choice()
@@ -422,7 +435,7 @@ class _Link:
         return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
 
     async def fresh_ice(self, peer: str, why: str) -> None:
-        await self._mesh.signal.request("restart", {"to": peer, "why": why})
+        await self._mesh.signal.request(Restart(n=UNNUMBERED, to=peer, why=why))
 
     def ready(self) -> bool:
         return self._mesh.signal.state is ClientState.OPEN
@@ -434,35 +447,35 @@ class _Link:
         self._mesh._tell(MeshEvent("data", pair.id, data))
 
 
-_HANDLERS: Final[Mapping[str, Callable[[MeshClient, Frame], None]]] = MappingProxyType(
+_HANDLERS: Final[Mapping[type[ServerMessage], Callable[[MeshClient, Any], None]]] = MappingProxyType(
     {
-        "ice": MeshClient._on_ice,
-        "sync": MeshClient._on_sync,
-        "joined": MeshClient._on_joined,
-        "peer_join": MeshClient._on_peer_join,
-        "peer_update": MeshClient._on_peer_update,
-        "peer_leave": MeshClient._on_peer_leave,
-        "peer_gap": MeshClient._on_peer_gap,
-        "peer_back": MeshClient._on_peer_back,
-        "desc": MeshClient._on_desc,
-        "cand": MeshClient._on_desc,
-        "reset": MeshClient._on_desc,
-        "paths": MeshClient._on_paths,
-        "room_update": MeshClient._on_room_update,
+        IceUpdate: MeshClient._on_ice,
+        Sync: MeshClient._on_sync,
+        Joined: MeshClient._on_joined,
+        PeerJoin: MeshClient._on_peer_join,
+        PeerUpdate: MeshClient._on_peer_update,
+        PeerLeave: MeshClient._on_peer_leave,
+        PeerGap: MeshClient._on_peer_gap,
+        PeerBack: MeshClient._on_peer_back,
+        PeerDesc: MeshClient._on_negotiation,
+        PeerCand: MeshClient._on_negotiation,
+        PeerReset: MeshClient._on_negotiation,
+        Paths: MeshClient._on_paths,
+        RoomUpdate: MeshClient._on_room_update,
     }
 )
 
-_TOLD: Final[Mapping[str, str]] = MappingProxyType(
+_TOLD: Final[Mapping[type[ServerMessage], str]] = MappingProxyType(
     {
-        "peer_join": "peer",
-        "peer_update": "peer",
-        "peer_gap": "peer",
-        "peer_back": "peer",
-        "peer_leave": "left",
-        "msg": "message",
-        "paths": "paths",
-        "room_update": "room",
-        "mute": "mute",
-        "knock": "knock",
+        PeerJoin: "peer",
+        PeerUpdate: "peer",
+        PeerGap: "peer",
+        PeerBack: "peer",
+        PeerLeave: "left",
+        PeerMsg: "message",
+        Paths: "paths",
+        RoomUpdate: "room",
+        Mute: "mute",
+        Knock: "knock",
     }
 )

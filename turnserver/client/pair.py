@@ -16,16 +16,16 @@ Everything that happens to a pair goes through one bounded queue and is done in 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av.frame import Frame as MediaFrame
 
-from turnserver.client.frames import Frame, SignalError
+from turnserver.client.errors import SignalError
 from turnserver.client.ice import (
     Chosen,
     IceChoice,
@@ -37,12 +37,16 @@ from turnserver.client.ice import (
     read_candidate,
 )
 from turnserver.client.media import MediaPlan, Received
+from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage
+from turnserver.signaling.protocol.client_messages import Desc, Reset
+from turnserver.signaling.protocol.fields import Candidate, Description, IceError, Peer
+from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
 
-__all__ = ["Pair", "PairLink", "PairReport", "PairState", "PairTiming"]
+__all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState", "PairTiming"]
 
 _MAX_QUEUE: Final = 256
 _MAX_EARLY: Final = 64
-_MAX_LIST: Final = 64
+_MAX_SHOWN: Final = 256
 _MAX_CHANNEL: Final = 1024 * 1024
 """Bytes that the data channel may have waiting."""
 
@@ -50,6 +54,17 @@ _BROKEN: Final = frozenset({"failed", "closed"})
 _CLOSING: Final = 5.0
 
 _logger = logging.getLogger("meshturn.client")
+
+
+Negotiation: TypeAlias = PeerDesc | PeerCand | PeerReset
+"""What a participant says about its connection with us."""
+
+
+class _Chore(NamedTuple):
+    """Something to do that nobody has said: why to restart, or which connection it is about."""
+
+    what: str
+    about: str
 
 
 class PairState(StrEnum):
@@ -99,7 +114,7 @@ class PairReport:
     """Whether the participant's signaling is away."""
 
     @property
-    def path(self) -> str:
+    def path(self) -> Literal["relay", "direct", "unknown"]:
         """``relay``, ``direct``, or ``unknown`` while there is none."""
         return "unknown" if self.chosen is None else self.chosen.path
 
@@ -107,8 +122,8 @@ class PairReport:
 class PairLink(Protocol):
     """What a pair needs of the room that it is in."""
 
-    def send(self, t: str, to: str, fields: Mapping[str, object]) -> None:
-        """Send a counted message to the participant."""
+    def send(self, message: ClientMessage) -> None:
+        """Send a message by way of the server."""
 
     def ice(self) -> IceChoice:
         """The TURN server to use now."""
@@ -132,25 +147,25 @@ class PairLink(Protocol):
 class Pair:
     """One participant. ``peer`` is the server's description of it, ``plan`` says what it is sent."""
 
-    def __init__(self, peer: Frame, link: PairLink, plan: MediaPlan, timing: PairTiming) -> None:
-        self.id = peer.text("id")
-        self.name = peer.text("name")
-        self.role = peer.text("role")
-        self.since = peer.count("since")
+    def __init__(self, peer: Peer, link: PairLink, plan: MediaPlan, timing: PairTiming) -> None:
+        self.id = peer.id
+        self.name = peer.name
+        self.role = peer.role
+        self.since = peer.since
         """When it joined, by the server's clock, in milliseconds."""
-        self.gap = peer.has("gap")
+        self.gap = peer.gap is not None
         """Whether its signaling is away."""
         self.state = PairState.CONNECTING
         self.received = Received()
         self.rebuilds = 0
         self.errors: list[str] = []
         """What went wrong, in our words; the last few."""
-        self._polite = peer.flag("polite")
-        self._starts = peer.flag("start")
+        self._polite = peer.polite
+        self._starts = peer.start
         self._link = link
         self._plan = plan
         self._timing = timing
-        self._queue: asyncio.Queue[tuple[str, Frame | str]] = asyncio.Queue(_MAX_QUEUE)
+        self._queue: asyncio.Queue[Negotiation | _Chore] = asyncio.Queue(_MAX_QUEUE)
         self._background: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._ice = IceChoice()
@@ -159,7 +174,7 @@ class Pair:
         self._remote_id: str | None = None
         self._remote_sdp = ""
         self._answered_reset: str | None = None
-        self._early: list[Frame | None] = []
+        self._early: list[Candidate | None] = []
         self._stalled = False
         self._attached = False
         self._left: list[MediaStreamTrack] = []
@@ -168,14 +183,14 @@ class Pair:
 
     # For the room.
 
-    def deliver(self, frame: Frame) -> None:
+    def deliver(self, said: Negotiation) -> None:
         """A ``desc``, ``cand`` or ``reset`` from the participant."""
-        self._push(frame.t, frame)
+        self._push(said)
 
-    def update(self, peer: Frame) -> None:
+    def update(self, peer: Peer) -> None:
         """The participant's name or role has changed, or is told again."""
-        self.name = peer.text("name", self.name)
-        self.role = peer.text("role", self.role)
+        self.name = peer.name
+        self.role = peer.role
 
     def set_gap(self, gap: bool) -> None:
         """The participant's signaling is away, or is back."""
@@ -189,7 +204,7 @@ class Pair:
 
     def restart(self, why: str = "user") -> None:
         """Build the connection anew, with fresh credentials."""
-        self._push("restart", why)
+        self._push(_Chore("restart", why))
 
     def send(self, data: str | bytes) -> None:
         """Send over the data channel. Raises `SignalError` while it is not open, or when too much waits."""
@@ -238,11 +253,13 @@ class Pair:
         theirs = {candidate.type for candidate in transport.getRemoteCandidates()}
         return sorted(ours), sorted(theirs)
 
-    def failures(self) -> list[dict[str, object]]:
+    def failures(self) -> list[IceError]:
         """ICE errors as browsers number them: 701 when there is no relayed candidate though there is a server."""
         ours, _ = self.candidate_types()
         gathered = self._attached and self._pc is not None and self._pc.iceGatheringState == "complete"
-        return [{"code": 701, "url": self._ice.url}] if gathered and self._ice.url and "relay" not in ours else []
+        if not gathered or not self._ice.url or "relay" in ours:
+            return []
+        return [IceError(code=701, url=self._ice.url[:_MAX_SHOWN])]
 
     async def close(self) -> None:
         """End the connection; the participant has left, or we have."""
@@ -261,9 +278,9 @@ class Pair:
 
     # The worker and its queue.
 
-    def _push(self, what: str, item: Frame | str) -> None:
+    def _push(self, item: "Negotiation | _Chore") -> None:
         try:
-            self._queue.put_nowait((what, item))
+            self._queue.put_nowait(item)
         except asyncio.QueueFull:
             self._note("too much at once from the other side")
 
@@ -274,13 +291,13 @@ class Pair:
         else:
             self._later(self._timing.offer_wait, "offer")
         while True:
-            what, item = await self._queue.get()
-            if isinstance(item, Frame):
-                await self._guard(self._take(what, item))
-            elif what == "restart":
-                await self._guard(self._recover(item))
-            elif item == self._pc_id:  # What follows is about one connection, which may be gone by now.
-                await self._guard(self._due(what))
+            item = await self._queue.get()
+            if not isinstance(item, _Chore):
+                await self._guard(self._take(item))
+            elif item.what == "restart":
+                await self._guard(self._recover(item.about))
+            elif item.about == self._pc_id:  # What follows is about one connection, which may be gone by now.
+                await self._guard(self._due(item.what))
 
     async def _guard(self, step: Coroutine[Any, Any, None]) -> None:
         """Whatever the other side has sent, it does not end the worker."""
@@ -310,27 +327,23 @@ class Pair:
             self._become(PairState.RECONNECTING)
             self._later(self._timing.offer_wait, "connect")
 
-    async def _take(self, t: str, frame: Frame) -> None:
-        if t == "reset":
-            self._on_reset(frame)
+    async def _take(self, said: Negotiation) -> None:
+        if isinstance(said, PeerReset):
+            self._on_reset(said)
             return
-        known = frame.text("rpc")
-        if known and known != self._pc_id:
-            if self._answered_reset != frame.text("pc"):
-                self._answered_reset = frame.text("pc")
-                self._link.send("reset", self.id, {"pc": self._pc_id, "why": "stale"})
+        if said.rpc and said.rpc != self._pc_id:
+            if self._answered_reset != said.pc:
+                self._answered_reset = said.pc
+                self._link.send(Reset(n=UNNUMBERED, to=self.id, pc=self._pc_id, why="stale"))
             return
-        if t == "cand":
-            await self._on_candidates(frame)
-        elif t == "desc":
-            description = frame.child("desc")
-            kind, sdp = description.text("type"), description.text("sdp")
-            if "\nm=" not in sdp:
-                self._note("a description of nothing")
-            elif kind == "offer":
-                await self._on_offer(frame.text("pc"), sdp)
-            elif kind == "answer":
-                await self._on_answer(frame.text("pc"), sdp)
+        if isinstance(said, PeerCand):
+            await self._on_candidates(said)
+        elif "\nm=" not in said.desc.sdp:
+            self._note("a description of nothing")
+        elif said.desc.type == "offer":
+            await self._on_offer(said.pc, said.desc.sdp)
+        elif said.desc.type == "answer":
+            await self._on_answer(said.pc, said.desc.sdp)
 
     # Connections.
 
@@ -352,7 +365,7 @@ class Pair:
 
         def on_state() -> None:
             if self._pc is pc:
-                self._push("state", name)
+                self._push(_Chore("state", name))
 
         def on_track(track: MediaStreamTrack) -> None:
             self._spawn(self._drain(track))
@@ -420,13 +433,13 @@ class Pair:
 
     # Negotiation.
 
-    async def _describe(self, kind: str) -> None:
+    async def _describe(self, kind: Literal["offer", "answer"]) -> None:
         """Make a description, gather, and send it."""
         pc = self._pc
         assert pc is not None
         await pc.setLocalDescription(await (pc.createOffer() if kind == "offer" else pc.createAnswer()))
-        description = {"type": kind, "sdp": pc.localDescription.sdp}
-        self._link.send("desc", self.id, {"pc": self._pc_id, "rpc": self._remote_id, "desc": description})
+        description = Description(type=kind, sdp=pc.localDescription.sdp)
+        self._link.send(Desc(n=UNNUMBERED, to=self.id, pc=self._pc_id, rpc=self._remote_id, desc=description))
         if pc.connectionState != "connected":
             self._later(self._timing.connect, "connect")
 
@@ -481,19 +494,16 @@ class Pair:
         for entry in early:
             await self._add(entry)
 
-    async def _on_candidates(self, frame: Frame) -> None:
-        entries = frame.fields.get("list")
-        if not isinstance(entries, list) or (self._remote_id is not None and self._remote_id != frame.text("pc")):
+    async def _on_candidates(self, said: PeerCand) -> None:
+        if self._remote_id is not None and self._remote_id != said.pc:
             return
-        for entry in entries[:_MAX_LIST]:
-            if entry is None or isinstance(entry, dict):
-                candidate = None if entry is None else Frame(entry)
-                if self._remote_sdp:
-                    await self._add(candidate)
-                elif len(self._early) < _MAX_EARLY:
-                    self._early.append(candidate)
+        for candidate in said.list:
+            if self._remote_sdp:
+                await self._add(candidate)
+            elif len(self._early) < _MAX_EARLY:
+                self._early.append(candidate)
 
-    async def _add(self, entry: Frame | None) -> None:
+    async def _add(self, entry: Candidate | None) -> None:
         """One trickled candidate, if it is for the transport that carries everything."""
         transport = None if self._pc is None else ice_transport(self._pc)
         if transport is None:
@@ -501,32 +511,30 @@ class Pair:
         if entry is None:
             await transport.addRemoteCandidate(None)
             return
-        ufrag = entry.text("usernameFragment")
-        if ufrag and ufrag != ice_ufrag(self._remote_sdp):
+        if entry.usernameFragment and entry.usernameFragment != ice_ufrag(self._remote_sdp):
             return
         tag = bundle_tag(self._remote_sdp)
-        for_all = entry.text("sdpMid") == tag if entry.has("sdpMid") else entry.count("sdpMLineIndex") == 0
-        candidate = read_candidate(entry.text("candidate"))
+        for_all = entry.sdpMid == tag if entry.sdpMid is not None else not entry.sdpMLineIndex
+        candidate = read_candidate(entry.candidate)
         if candidate is not None and (for_all or not tag):
             await transport.addRemoteCandidate(candidate)
 
     # When it breaks.
 
-    def _on_reset(self, frame: Frame) -> None:
+    def _on_reset(self, said: PeerReset) -> None:
         """The other side has a new connection: ours has to be new, too."""
-        pc_id = frame.text("pc")
-        if not pc_id or pc_id == self._remote_id:
+        if said.pc == self._remote_id:
             return
         if self._remote_sdp:
             self._become(PairState.RECONNECTING)
             self._renew()
             self._later(self._timing.offer_wait, "offer")
-        self._remote_id = pc_id
+        self._remote_id = said.pc
 
     def _rebuild(self, why: str) -> None:
         """Take a new connection into use and have the other side do the same."""
         self._renew()
-        self._link.send("reset", self.id, {"pc": self._pc_id, "why": why})
+        self._link.send(Reset(n=UNNUMBERED, to=self.id, pc=self._pc_id, why=why))
 
     async def _recover(self, why: str) -> None:
         """Build anew, unless that has been tried too often; nobody is to be reached while signaling is away."""
@@ -547,7 +555,7 @@ class Pair:
 
     def _later(self, seconds: float, what: str) -> None:
         name = self._pc_id
-        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._push, what, name))
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._push, _Chore(what, name)))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

@@ -7,19 +7,26 @@ anything twice. It knows nothing of media; `turnserver.client.mesh` does. The se
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import aiohttp
 
-from turnserver.client.frames import COUNTED, MAX_FRAME, Endpoint, Frame, SignalError, back_off
+from turnserver.client.endpoint import SignalEndpoint, back_off
+from turnserver.client.errors import SignalError, error_of
+from turnserver.client.reading import MAX_FRAME, Unreadable, read
 from turnserver.client.state import ClientState, FrameHandler, StateChange, StateHandler, Timing
+from turnserver.signaling.protocol.base import ClientMessage, Counted, ServerMessage, number_of, request_of
+from turnserver.signaling.protocol.client_messages import Bye, Hello, Ping
+from turnserver.signaling.protocol.codec import encode, prepare
+from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.fields import ClientInfo, Identity, Limits, Resume
+from turnserver.signaling.protocol.server_messages import Error, Goodbye, HelloOk, Welcome
 
 __all__ = ["SignalClient"]
 
@@ -44,18 +51,18 @@ _ACK_EVERY: Final = 64
 _NEVER: Final = frozenset({4401, 4403, 4409, 4410, 4426})
 """Close codes after which coming back is of no use, should their ``goodbye`` have been lost."""
 
-_NO_USE: Final = frozenset(
+_NO_USE: Final[frozenset[str]] = frozenset(
     {
-        "auth_required",
-        "bad_token",
-        "token_expired",
-        "token_not_yet",
-        "forbidden",
-        "banned",
-        "unsupported_version",
-        "replaced",
-        "kicked",
-        "room_closed",
+        ErrorCode.AUTH_REQUIRED,
+        ErrorCode.BAD_TOKEN,
+        ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.TOKEN_NOT_YET,
+        ErrorCode.FORBIDDEN,
+        ErrorCode.BANNED,
+        ErrorCode.UNSUPPORTED_VERSION,
+        ErrorCode.REPLACED,
+        ErrorCode.KICKED,
+        ErrorCode.ROOM_CLOSED,
     }
 )
 """Answers to hello that will be the same the next time."""
@@ -64,7 +71,9 @@ _logger = logging.getLogger("meshturn.client")
 
 
 @dataclass(slots=True)
-class _Session:
+class _Resumable:
+    """A session, and what a resume of it needs."""
+
     sid: str
     key: str
     seq: int = 0
@@ -72,23 +81,26 @@ class _Session:
     acked: int = 0
     n: int = 0
     """The last number given to a frame of ours."""
-    sent: "OrderedDict[int, dict[str, object]]" = field(default_factory=OrderedDict)
+    sent: "OrderedDict[int, Counted]" = field(default_factory=OrderedDict)
     """Frames of ours that the server may not have."""
 
 
 @dataclass(slots=True)
-class _Request:
-    frame: dict[str, object]
-    answer: "asyncio.Future[Frame]"
+class _Question:
+    """A request without an answer."""
+
+    message: ClientMessage
+    answer: "asyncio.Future[ServerMessage]"
     patient: bool
 
 
 class SignalClient:
     """One participant's session.
 
-    ``url`` is a server's (see `Endpoint`). ``token`` is the room token, for servers that are not open. ``tls`` is the
-    context to check the server's certificate with; None for the system's roots. ``name`` and ``version`` are what the
-    server is told of the program. ``entropy`` (numbers from 0 to 1) and ``pause`` (a sleep) are there for tests.
+    ``url`` is any of a server's (see `turnserver.client.endpoint.SignalEndpoint`). ``token`` is the room token, for
+    servers that are not open. ``tls`` is the context to check the server's certificate with; None for the system's
+    roots. ``name`` and ``version`` are what the server is told of the program. ``entropy`` (numbers from 0 to 1) and
+    ``pause`` (a sleep) are there for tests.
 
     Used as an async context manager it is open inside and has said goodbye after.
     """
@@ -105,25 +117,25 @@ class SignalClient:
         entropy: Callable[[], float] = random.random,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.endpoint = Endpoint.parse(url)
+        self.endpoint = SignalEndpoint.parse(url)
         self.state = ClientState.NEW
-        self.you = Frame({})
-        """What the server says of us: id, role, caps."""
-        self.limits = Frame({})
+        self.you: Identity | None = None
+        """What the server says of us; None before hello."""
+        self.limits: Limits | None = None
         self.connections = 0
         """WebSockets on which a hello was answered."""
         self._token = token
         self._tls = tls
-        self._about = {"name": name, "ver": version}
+        self._about = ClientInfo(name=name, ver=version)
         self._timing = timing or Timing()
         self._entropy = entropy
         self._pause = pause
-        self._session: _Session | None = None
+        self._session: _Resumable | None = None
         self._cid = ""  # of the socket in use
         self._heartbeat = 15.0
-        self._requests: OrderedDict[str, _Request] = OrderedDict()
+        self._requests: OrderedDict[str, _Question] = OrderedDict()
         self._last_id = 0
-        self._outbox: deque[dict[str, object]] = deque()
+        self._outbox: deque[ClientMessage] = deque()
         self._filled = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +156,7 @@ class SignalClient:
     @property
     def id(self) -> str:
         """Our peer id; empty before hello."""
-        return self.you.text("id")
+        return "" if self.you is None else self.you.id
 
     @property
     def reason(self) -> SignalError | None:
@@ -154,9 +166,9 @@ class SignalClient:
     def subscribe(
         self, on_frame: FrameHandler | None = None, on_state: StateHandler | None = None
     ) -> Callable[[], None]:
-        """Hear every frame of the session, and every change of state; returns what ends it.
+        """Hear every message of the session, and every change of state; returns what ends it.
 
-        Handlers are called from the reader, one frame after the other, and must not block. An answer is heard before
+        Handlers are called from the reader, one message after the other, and must not block. An answer is heard before
         `request` returns it, and before the frames that come after it: so a room is entered in time for its news.
         """
         if on_frame is not None:
@@ -179,6 +191,7 @@ class SignalClient:
         """
         if self.state is not ClientState.NEW:
             raise SignalError("closed", "A client is opened once.")
+        prepare()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(opened), name="signal-client")
         try:
@@ -188,50 +201,41 @@ class SignalClient:
             raise
 
     async def request(
-        self,
-        t: str,
-        fields: Mapping[str, object] | None = None,
-        *,
-        within: float | None = None,
-        patient: bool = False,
-    ) -> Frame:
+        self, message: ClientMessage, *, within: float | None = None, patient: bool = False
+    ) -> ServerMessage:
         """Send a message that is answered, and wait for the answer; it survives the loss of connections.
 
-        Fields that are None are left out. It may take ``within`` seconds (else `Timing.answer`). With ``patient``, the
-        error ``waiting`` is no answer yet. Raises `SignalError`.
+        Its ``id``, and its ``n`` if it is counted, are given here. It may take ``within`` seconds (else
+        `Timing.answer`). With ``patient``, the error ``waiting`` is no answer yet. Raises `SignalError`.
         """
         self._insist_on_life()
         if len(self._requests) >= _MAX_PENDING:
             raise SignalError("backlog", "Too many requests are without an answer.")
         self._last_id += 1
         identity = f"r{self._last_id}"
-        frame: dict[str, object] = {"t": t, "id": identity, **_given(fields)}
-        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._requests[identity] = _Request(frame, answer, patient)
+        answer: asyncio.Future[ServerMessage] = asyncio.get_running_loop().create_future()
+        asked = self._numbered(replace(message, id=identity))
+        self._requests[identity] = _Question(asked, answer, patient)
         try:
-            if t in COUNTED:
-                self._count(frame)
             if self.state is ClientState.OPEN:
-                self._put(frame)
+                self._put(asked)
             async with asyncio.timeout(self._timing.answer if within is None else within):
                 return await answer
         except TimeoutError:
-            raise SignalError("timeout", f"The server did not answer {t!r}.") from None
+            raise SignalError("timeout", f"The server did not answer {message.t!r}.") from None
         finally:
             self._requests.pop(identity, None)
 
-    def send(self, t: str, fields: Mapping[str, object] | None = None) -> None:
+    def send(self, message: ClientMessage) -> None:
         """Send a message that has no answer.
 
-        Counted ones are kept, and sent again after a resume; others are dropped while there is no connection. Raises
-        `SignalError` when the session is over or far more waits than the server takes.
+        Counted ones get their ``n`` here, are kept, and are sent again after a resume; others are dropped while there
+        is no connection. Raises `SignalError` when the session is over or far more waits than the server takes.
         """
         self._insist_on_life()
-        frame: dict[str, object] = {"t": t, **_given(fields)}
-        if t in COUNTED:
-            self._count(frame)
+        numbered = self._numbered(message)
         if self.state is ClientState.OPEN:
-            self._put(frame)
+            self._put(numbered)
 
     def reconnect(self) -> None:
         """Do not wait to come back: the network is there again."""
@@ -250,7 +254,7 @@ class SignalClient:
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                 async with asyncio.timeout(self._timing.connect):
                     await self._flush(socket)
-                    await socket.send_str(json.dumps({"t": "bye"}))
+                    await socket.send_str(encode(Bye()))
                     await socket.close()
         await self.close()
 
@@ -313,17 +317,14 @@ class SignalClient:
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
         """Hello: resume what we have, or begin anew; returns whether the session is a new one. Raises `SignalError`."""
-        welcome = await self._next(socket)
-        while welcome.t != "welcome":
+        while not isinstance(welcome := await self._next(socket), Welcome):
             self._refused(welcome)
-            welcome = await self._next(socket)
-        versions = welcome.fields.get("v")
-        if isinstance(versions, list) and VERSION not in versions:
+        if VERSION not in welcome.v:
             self._final = SignalError("unsupported_version", "The server speaks none of our versions.")
             raise self._final
-        self._cid = welcome.text("cid")
-        self.limits = welcome.child("limits")
-        self._heartbeat = max(welcome.number("hb", 15_000) / 1000, 0.001)
+        self._cid = welcome.cid
+        self.limits = welcome.limits
+        self._heartbeat = max(welcome.hb / 1000, 0.001)
         if self._session is not None and (answer := await self._hello(socket, self._session)) is not None:
             return self._welcomed(answer)
         self._session = None
@@ -331,62 +332,61 @@ class SignalClient:
         assert answer is not None
         return self._welcomed(answer)
 
-    async def _hello(self, socket: aiohttp.ClientWebSocketResponse, old: _Session | None) -> Frame | None:
+    async def _hello(self, socket: aiohttp.ClientWebSocketResponse, old: _Resumable | None) -> HelloOk | None:
         """The answer to one hello; None when there is nothing to resume."""
         self._last_id += 1
-        identity = f"h{self._last_id}"
-        hello: dict[str, object] = {"t": "hello", "id": identity, "v": VERSION, "feat": [], "client": self._about}
+        hello = Hello(id=f"h{self._last_id}", v=VERSION, client=self._about)
         if old is not None:
-            hello["resume"] = {"sid": old.sid, "key": old.key, "seq": old.seq}
+            hello = replace(hello, resume=Resume(sid=old.sid, key=old.key, seq=old.seq))
         elif self._token is not None:
-            hello["token"] = self._token
-        await socket.send_str(json.dumps(hello, separators=(",", ":")))
+            hello = replace(hello, token=self._token)
+        await socket.send_str(encode(hello))
         while True:
-            frame = await self._next(socket)
-            if frame.t == "hello_ok":
-                return frame
-            if old is not None and frame.t == "error" and frame.text("code") == "session_gone":
+            said = await self._next(socket)
+            if isinstance(said, HelloOk):
+                return said
+            if old is not None and isinstance(said, Error) and said.code is ErrorCode.SESSION_GONE:
                 return None
-            self._refused(frame)
+            if isinstance(said, Unreadable) and said.re == hello.id:
+                raise SignalError("unreadable", f"The server's answer to hello is none: {said.why}.")
+            self._refused(said)
 
-    def _refused(self, frame: Frame) -> None:
+    def _refused(self, said: ServerMessage | Unreadable) -> None:
         """Before hello is through, an error is the end of the connection. Raises `SignalError`."""
-        if frame.t == "goodbye":
-            self._parted(frame)
-        if frame.t in {"error", "goodbye"}:
-            error = frame.error()
+        if isinstance(said, Goodbye):
+            self._parted(said)
+        if isinstance(said, Error | Goodbye):
+            error = error_of(said)
             if error.code in _NO_USE:
                 self._final = self._final or error
             self._wait = max(self._wait, error.retry or 0.0)
             raise error
 
-    def _welcomed(self, answer: Frame) -> bool:
+    def _welcomed(self, answer: HelloOk) -> bool:
         """Take over what hello_ok says; whether the session is a new one."""
         old = self._session
-        sid, key = answer.text("sid"), answer.text("key")
-        if not sid or not key:
-            raise SignalError("internal", "The server's hello_ok has no session in it.")
-        if answer.has("you"):
-            self.you = answer.child("you")
-        if old is None or not answer.flag("resumed"):
-            self._session = _Session(sid, key)
+        self.you = answer.you
+        if old is None or not answer.resumed:
+            self._session = _Resumable(answer.sid, answer.key)
             self._outbox.clear()
             return True
-        old.sid, old.key = sid, key
-        self._arrived(old, answer.count("n"))
-        if next(iter(old.sent), old.n + 1) > answer.count("n") + 1:
+        old.sid, old.key = answer.sid, answer.key
+        self._arrived(old, answer.n)
+        if next(iter(old.sent), old.n + 1) > answer.n + 1:
             self._session = None
             raise SignalError("session_gone", "More was lost than is kept here.")
         self._outbox.clear()
-        for frame in old.sent.values():
-            self._put(frame)
-        for request in self._requests.values():
-            if "n" not in request.frame:  # Answers to counted ones have a ``seq``, and come again by themselves.
-                self._put(request.frame)
+        for message in old.sent.values():
+            self._put(message)
+        for question in self._requests.values():
+            if not isinstance(
+                question.message, Counted
+            ):  # Answers to counted ones have a ``seq``: the server has them.
+                self._put(question.message)
         return False
 
     @staticmethod
-    def _arrived(session: _Session, n: int) -> None:
+    def _arrived(session: _Resumable, n: int) -> None:
         while session.sent and next(iter(session.sent)) <= n:
             session.sent.popitem(last=False)
 
@@ -405,9 +405,9 @@ class SignalClient:
         helpers = [asyncio.create_task(self._write(socket)), asyncio.create_task(self._beat())]
         try:
             while True:
-                frame = await self._next(socket)
+                said = await self._next(socket)
                 self._proven = True
-                if (reason := self._handle(frame)) is not None:
+                if (reason := self._handle(said)) is not None:
                     return reason
         except SignalError as error:
             return error
@@ -417,87 +417,96 @@ class SignalClient:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
 
-    async def _next(self, socket: aiohttp.ClientWebSocketResponse) -> Frame:
-        """The next frame that is one; raises `SignalError` at the end of the connection."""
+    async def _next(self, socket: aiohttp.ClientWebSocketResponse) -> ServerMessage | Unreadable:
+        """The next text frame; raises `SignalError` at the end of the connection."""
         while True:
-            message = await socket.receive(timeout=self._heartbeat * self._timing.silence)
-            if message.type is aiohttp.WSMsgType.TEXT:
-                frame = Frame.parse(message.data)
-                if frame is not None:
-                    return frame
-                _logger.warning("the server sent a frame that is none")
-            elif message.type is not aiohttp.WSMsgType.BINARY:
+            received = await socket.receive(timeout=self._heartbeat * self._timing.silence)
+            if received.type is aiohttp.WSMsgType.TEXT:
+                return read(received.data)
+            if received.type is not aiohttp.WSMsgType.BINARY:
                 code = socket.close_code
                 error = SignalError("closed", f"The connection was closed with {code}.")
                 if code in _NEVER:
                     self._final = self._final or error
                 raise error
 
-    def _handle(self, frame: Frame) -> SignalError | None:
+    def _handle(self, said: ServerMessage | Unreadable) -> SignalError | None:
         """One frame; an error when it is the last one of this connection."""
         session = self._session
         assert session is not None
-        if seq := frame.count("seq"):
+        if seq := said.seq if isinstance(said, Unreadable) else number_of(said):
             if seq <= session.seq:
                 return None  # Sent again, though we had it.
             session.seq = seq
             if seq - session.acked >= _ACK_EVERY:
-                self._put({"t": "ping", "ts": 0})
-        if frame.t == "goodbye":
-            return self._parted(frame)
+                self._put(Ping(ts=0))
+        if isinstance(said, Unreadable):
+            _logger.info("the server sent what is none of our messages: %s", said.why)
+            self._failed(said.re, SignalError("unreadable", f"The server's answer is none of ours: {said.why}."))
+            return None
+        if isinstance(said, Goodbye):
+            return self._parted(said)
         for handler in tuple(self._frame_handlers):
             try:
-                handler(frame)
+                handler(said)
             except Exception:
-                _logger.exception("a handler failed on %r", frame)
-        if frame.has("re"):
-            self._answered(frame)
+                _logger.exception("a handler failed on %r", said.t)
+        self._answered(said)
         return None
 
-    def _answered(self, frame: Frame) -> None:
-        request = self._requests.get(frame.text("re"))
-        if request is None or request.answer.done():
+    def _answered(self, said: ServerMessage) -> None:
+        question = self._requests.get(request_of(said) or "")
+        if question is None or question.answer.done():
             return
-        if frame.t != "error":
-            request.answer.set_result(frame)
-        elif not (request.patient and frame.text("code") == "waiting"):
-            request.answer.set_exception(frame.error())
+        if not isinstance(said, Error):
+            question.answer.set_result(said)
+        elif not (question.patient and said.code is ErrorCode.WAITING):
+            question.answer.set_exception(error_of(said))
 
-    def _parted(self, frame: Frame) -> SignalError | None:
+    def _failed(self, identity: str | None, error: SignalError) -> None:
+        question = self._requests.get(identity or "")
+        if question is not None and not question.answer.done():
+            question.answer.set_exception(error)
+
+    def _parted(self, said: Goodbye) -> SignalError | None:
         """A goodbye: for us, or for a socket that we no longer use."""
-        if self._cid and frame.has("cid") and frame.text("cid") != self._cid:
+        if self._cid and said.cid != self._cid:
             return None
-        reason = frame.error()
-        how = frame.text("reconnect")
-        if how == "never":
+        reason = error_of(said)
+        if said.reconnect == "never":
             self._final = self._final or reason
-        elif how == "fresh":
+        elif said.reconnect == "fresh":
             self._session = None
-        self._wait = frame.number("after") / 1000
+        self._wait = said.after / 1000
         return reason
 
     # What goes out.
 
-    def _put(self, frame: dict[str, object]) -> None:
+    def _put(self, message: ClientMessage) -> None:
         if len(self._outbox) >= _MAX_UNSENT:
             raise SignalError("backlog", "The server takes less than we send.")
-        self._outbox.append(frame)
+        self._outbox.append(message)
         self._filled.set()
 
-    def _count(self, frame: dict[str, object]) -> None:
-        """Give a frame its number, and keep it until it has arrived for certain."""
+    def _numbered(self, message: ClientMessage) -> ClientMessage:
+        """Give a message its number if it is counted, and keep it until it has arrived for certain."""
+        try:
+            encode(message)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise SignalError("bad_message", f"This cannot be sent: {error}") from None
+        if not isinstance(message, Counted):
+            return message
         session = self._session
         if session is None:
             raise SignalError("closed", "There is no session.")
-        session.n += 1
-        frame["n"] = session.n
-        session.sent[session.n] = frame
-        if len(session.sent) > _MAX_COUNTED:
+        if len(session.sent) >= _MAX_COUNTED:
             if self.state is not ClientState.OPEN:
-                session.n -= 1
-                session.sent.popitem()
                 raise SignalError("backlog", "Too much waits for the connection to come back.")
             session.sent.popitem(last=False)
+        session.n += 1
+        numbered = replace(message, n=session.n)
+        session.sent[session.n] = numbered
+        return numbered
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         with contextlib.suppress(aiohttp.ClientError, OSError):  # The reader hears of it, too.
@@ -508,17 +517,17 @@ class SignalClient:
 
     async def _flush(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while self._outbox:
-            frame = self._outbox.popleft()
+            message = self._outbox.popleft()
             session = self._session
             if session is not None and session.seq > session.acked:
                 session.acked = session.seq
-                frame = {**frame, "ack": session.seq}
-            await socket.send_str(json.dumps(frame, separators=(",", ":")))
+                message = replace(message, ack=session.seq)
+            await socket.send_str(encode(message))
 
     async def _beat(self) -> None:
         while True:
             await self._pause(self._heartbeat)
-            self._put({"t": "ping", "ts": int(asyncio.get_running_loop().time() * 1000)})
+            self._put(Ping(ts=int(asyncio.get_running_loop().time() * 1000)))
 
     async def _rest(self, seconds: float) -> None:
         """Wait before coming back, unless somebody knows better."""
@@ -559,7 +568,3 @@ class SignalClient:
 
 def _why(error: Exception) -> str:
     return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
-
-
-def _given(fields: Mapping[str, object] | None) -> dict[str, object]:
-    return {name: value for name, value in (fields or {}).items() if value is not None}

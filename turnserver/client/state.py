@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from turnserver.client.frames import Frame, SignalError
+from turnserver.client.errors import SignalError
+from turnserver.signaling.protocol.base import ServerMessage
 
 __all__ = ["ClientState", "FrameHandler", "StateChange", "StateHandler", "Timing"]
 
-FrameHandler = Callable[[Frame], None]
+FrameHandler = Callable[[ServerMessage], None]
 
 
 class ClientState(StrEnum):

@@ -1,12 +1,12 @@
 """Which TURN server aiortc is given, and what is taken of candidates and descriptions."""
 
 import ssl
+from typing import Literal
 
 import pytest
 from aiortc import RTCPeerConnection
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
-from turnserver.client.frames import Frame
 from turnserver.client.ice import (
     IceChoice,
     bundle_tag,
@@ -16,6 +16,7 @@ from turnserver.client.ice import (
     ice_ufrag,
     read_candidate,
 )
+from turnserver.signaling.protocol.fields import Ice, IceServer
 
 URLS = [
     "stun:h:3478",
@@ -29,8 +30,8 @@ URLS = [
 ]
 
 
-def ice(*urls: str, policy: str = "all") -> Frame:
-    return Frame({"servers": [{"urls": list(urls), "username": "u", "credential": "c"}], "policy": policy})
+def ice(*urls: str, policy: Literal["all", "relay"] = "all") -> Ice:
+    return Ice(servers=(IceServer(urls=urls, username="u", credential="c"),), exp=1, policy=policy)
 
 
 @pytest.mark.parametrize(
@@ -55,15 +56,15 @@ def test_the_choice(via: str | None, url: str, transport: str) -> None:
 
 def test_no_choice() -> None:
     """Nothing that can be used: no TURN server, and above all not aiortc's default STUN server of somebody else's."""
-    for frame in (Frame({}), ice("turn:[::1]"), ice("x" * 5000), Frame({"servers": "none"})):
-        choice = IceChoice.of(frame)
+    for offered in (None, ice("turn:[::1]"), ice("x" * 5000), Ice(servers=(), exp=1)):
+        choice = IceChoice.of(offered)
         assert choice.url == ""
         assert choice.configuration().iceServers == []
     assert IceChoice.of(ice("turn:h"), via="tls").url == ""
 
 
 @pytest.mark.parametrize(("policy", "asked"), [("relay", False), ("all", True)])
-def test_relay_only(policy: str, asked: bool) -> None:
+def test_relay_only(policy: Literal["all", "relay"], asked: bool) -> None:
     """The server's policy, or ours."""
     choice = IceChoice.of(ice("turn:h", policy=policy), relay_only=asked)
     assert choice.configuration().iceTransportPolicy is RTCIceTransportPolicy.RELAY

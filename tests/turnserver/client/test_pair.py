@@ -2,18 +2,23 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
-from turnserver.client.frames import Frame, SignalError
+from turnserver.client.errors import SignalError
 from turnserver.client.ice import IceChoice
 from turnserver.client.media import Echo, Listen, MediaPlan, TestMedia
-from turnserver.client.pair import Pair, PairState, PairTiming
+from turnserver.client.pair import Negotiation, Pair, PairState, PairTiming
+from turnserver.client.reading import Unreadable, read
+from turnserver.signaling.protocol.base import ClientMessage
+from turnserver.signaling.protocol.client_messages import Desc, Reset
+from turnserver.signaling.protocol.fields import Candidate, Description, IceError, Media, Peer
+from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
 
 PATIENT = PairTiming(offer_wait=60, connect=60)
-Hold = Callable[[str, Mapping[str, object]], bool]
 
 
 class End:
@@ -24,15 +29,18 @@ class End:
         self.choice = choice
         self.wire = wire
         self.pair: Pair | None = None
-        self.sent: list[tuple[str, Mapping[str, object]]] = []
+        self.sent: list[Desc | Reset] = []
         self.data: list[str | bytes] = []
         self.asked: list[str] = []
         self.online = True
         self.ids = (f"{name}{number:07}" for number in itertools.count())
 
-    def send(self, t: str, to: str, fields: Mapping[str, object]) -> None:
-        self.sent.append((t, fields))
-        self.wire.carry(self, Frame({"t": t, "from": self.name, **{k: v for k, v in fields.items() if v is not None}}))
+    def send(self, message: ClientMessage) -> None:
+        assert isinstance(message, Desc | Reset)
+        self.sent.append(message)
+        relayed = message.relayed(self.name, None)
+        assert isinstance(relayed, PeerDesc | PeerReset)
+        self.wire.carry(self, relayed)
 
     def ice(self) -> IceChoice:
         return self.choice
@@ -56,7 +64,7 @@ class End:
     @property
     def kinds(self) -> list[str]:
         """What was sent, descriptions by their type."""
-        return [str(Frame(fields).child("desc").text("type")) if t == "desc" else t for t, fields in self.sent]
+        return [message.desc.type if isinstance(message, Desc) else message.t for message in self.sent]
 
 
 class Wire:
@@ -66,26 +74,27 @@ class Wire:
         self.ends = {name: End(name, choice, self) for name in "ab"}
         self.moved = asyncio.Event()
         self.holding = False
-        self.held: list[tuple[End, Frame]] = []
+        self.held: list[tuple[End, Negotiation]] = []
 
-    def carry(self, sender: End, frame: Frame) -> None:
+    def carry(self, sender: End, said: Negotiation) -> None:
         self.moved.set()
         if self.holding:
-            self.held.append((sender, frame))
+            self.held.append((sender, said))
             return
         other = self.ends["b" if sender.name == "a" else "a"].pair
         if other is not None:
-            other.deliver(frame)
+            other.deliver(said)
 
     def release(self) -> None:
         self.holding = False
         held, self.held = self.held, []
-        for sender, frame in held:
-            self.carry(sender, frame)
+        for sender, said in held:
+            self.carry(sender, said)
 
     def pair(self, name: str, plan: MediaPlan, *, polite: bool, start: bool, timing: PairTiming = PATIENT) -> Pair:
         other = "b" if name == "a" else "a"
-        peer = Frame({"id": other, "name": other.upper(), "polite": polite, "start": start})
+        who = {"id": other, "name": other.upper(), "meta": {}, "media": Media(), "role": "member", "since": 1}
+        peer = Peer(**who, polite=polite, start=start)
         made = self.ends[name].pair = Pair(peer, self.ends[name], plan, timing)
         return made
 
@@ -170,7 +179,7 @@ async def test_offers_that_cross(wire: Wire, late: str) -> None:
     await wire.until(flows(a, b))
     assert wire.ends["a"].kinds == ["offer", "answer"]
     assert wire.ends["b"].kinds == ["offer"]
-    assert {fields["pc"] for _, fields in wire.ends["a"].sent} == {"a0000000"}
+    assert {said.pc for said in wire.ends["a"].sent} == {"a0000000"}
 
 
 async def test_the_other_one_does_not_start(wire: Wire) -> None:
@@ -194,7 +203,7 @@ async def test_a_restart_is_a_rebuild(wire: Wire) -> None:
     assert wire.ends["a"].asked == ["user"]
     assert wire.ends["a"].kinds == ["offer", "reset", "offer"]
     assert wire.ends["b"].kinds == ["answer", "answer"]
-    assert [fields["pc"] for _, fields in wire.ends["b"].sent] == ["b0000000", "b0000001"]
+    assert [said.pc for said in wire.ends["b"].sent] == ["b0000000", "b0000001"]
 
 
 async def test_both_restart_at_once(wire: Wire) -> None:
@@ -218,10 +227,12 @@ async def test_an_ice_restart_is_answered_with_a_reset(wire: Wire) -> None:
     a = wire.pair("a", TestMedia(), polite=True, start=True)
     b = wire.pair("b", TestMedia(), polite=False, start=False)
     await wire.until(connected(a, b))
-    offer = Frame(wire.ends["a"].sent[0][1]).child("desc").text("sdp")
+    first = wire.ends["a"].sent[0]
+    assert isinstance(first, Desc)
+    offer = first.desc.sdp
     changed = "\r\n".join("a=ice-ufrag:else" if "a=ice-ufrag" in line else line for line in offer.split("\r\n"))
-    names = {"t": "desc", "from": "a", "pc": "a0000000", "rpc": "b0000000"}
-    b.deliver(Frame({**names, "desc": {"type": "offer", "sdp": changed}}))
+    description = Description(type="offer", sdp=changed)
+    b.deliver(PeerDesc(from_="a", pc="a0000000", rpc="b0000000", desc=description))
     await wire.until(lambda: "reset" in wire.ends["b"].kinds)
     await wire.until(connected(a, b))
     await wire.until(flows(a, b))
@@ -234,11 +245,13 @@ async def test_what_is_for_another_connection_is_dropped(wire: Wire) -> None:
     b = wire.pair("b", Listen(), polite=False, start=False)
     await wire.until(connected(a, b))
     for _ in range(3):
-        b.deliver(Frame({"t": "cand", "from": "a", "pc": "older", "rpc": "b-before", "list": [None]}))
-    b.deliver(Frame({"t": "reset", "from": "a", "pc": "a0000000", "why": ""}))
-    b.deliver(Frame({"t": "desc", "from": "a", "pc": "older2", "rpc": "b-before", "desc": {}}))
+        b.deliver(PeerCand(from_="a", pc="older", rpc="b-before", list=(None,)))
+    b.deliver(PeerReset(from_="a", pc="a0000000"))
+    b.deliver(PeerDesc(from_="a", pc="older2", rpc="b-before", desc=Description(type="offer")))
     await wire.until(lambda: wire.ends["b"].kinds.count("reset") == 2)
-    assert wire.ends["b"].sent[-1][1] == {"pc": "b0000000", "why": "stale"}
+    last = wire.ends["b"].sent[-1]
+    assert isinstance(last, Reset)
+    assert (last.to, last.pc, last.why) == ("a", "b0000000", "stale")
     assert connected(a, b)()
     assert wire.ends["a"].kinds == ["offer"]
 
@@ -247,9 +260,12 @@ async def test_what_is_for_another_connection_is_dropped(wire: Wire) -> None:
     "frame",
     [
         {"t": "desc", "pc": "x", "desc": {"type": "offer", "sdp": "v=0\r\nnonsense"}},
+        {"t": "desc", "pc": "x", "desc": {"type": "offer", "sdp": "v=0\r\nm=nonsense"}},
         {"t": "desc", "pc": "x", "desc": {"type": "answer", "sdp": ""}},
+        {"t": "desc", "pc": "x", "desc": {"type": "rollback"}},
         {"t": "desc", "pc": "x", "desc": {"type": "offer", "sdp": 7}},
         {"t": "desc", "pc": "x", "desc": None},
+        {"t": "cand", "pc": "x", "list": [{"candidate": "candidate:1 2 3"}, {"candidate": ""}, None]},
         {"t": "cand", "pc": "x", "list": [{"candidate": "candidate:1 2 3"}, 4, "5", None, {"candidate": None}]},
         {"t": "cand", "pc": "x", "list": "none"},
         {"t": "reset"},
@@ -258,7 +274,12 @@ async def test_what_is_for_another_connection_is_dropped(wire: Wire) -> None:
 async def test_nonsense_does_no_harm(wire: Wire, frame: dict[str, object]) -> None:
     """Whatever a participant sends before its offer, the offer after it is taken."""
     b = wire.pair("b", Listen(), polite=False, start=False)
-    b.deliver(Frame({"from": "a", **frame}))
+    said = read(json.dumps({"from": "aaaaaaaaaa", **frame}))
+    if isinstance(said, Unreadable):
+        assert said.why.startswith("bad_message"), "what is none never gets here"
+    else:
+        assert isinstance(said, PeerDesc | PeerCand | PeerReset)
+        b.deliver(said)
     a = wire.pair("a", TestMedia(), polite=True, start=True)
     await wire.until(flows(b))
     await wire.until(connected(a, b))
@@ -268,7 +289,7 @@ async def test_a_flood_is_bounded(wire: Wire) -> None:
     """Far more than a participant may send: the queue does not grow, and the pair says so."""
     b = wire.pair("b", Listen(), polite=False, start=False)
     for _ in range(10_000):
-        b.deliver(Frame({"t": "cand", "from": "a", "pc": "x", "list": [{"candidate": "x" * 100}]}))
+        b.deliver(PeerCand(from_="a", pc="x", list=(Candidate(candidate="x" * 100),)))
     assert b.errors == ["too much at once from the other side"] * 10
 
 
@@ -306,7 +327,7 @@ async def test_no_relay_to_be_had(wire: Wire) -> None:
     a = wire.pair("a", Listen(), polite=True, start=True)
     await wire.until(lambda: wire.ends["a"].kinds == ["offer"])
     assert a.candidate_types() == ([], [])
-    assert a.failures() == [{"code": 701, "url": wire.ends["a"].choice.url}]
+    assert a.failures() == [IceError(code=701, url=wire.ends["a"].choice.url)]
 
 
 async def test_close_is_final(wire: Wire) -> None:
@@ -314,7 +335,7 @@ async def test_close_is_final(wire: Wire) -> None:
     a = wire.pair("a", TestMedia(), polite=True, start=True)
     closing: list[Awaitable[None]] = [a.close(), a.close()]
     await asyncio.gather(*closing)
-    a.deliver(Frame({"t": "reset", "from": "b", "pc": "b0000009"}))
+    a.deliver(PeerReset(from_="b", pc="b0000009"))
     assert a.state is PairState.CLOSED
     assert wire.ends["a"].kinds == []
     assert (await a.report()).state is PairState.CLOSED

@@ -11,9 +11,44 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from turnserver.client import ClientState, Frame, SignalClient, SignalError, StateChange, Timing
+from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing
+from turnserver.signaling.protocol.base import UNNUMBERED, ServerMessage
+from turnserver.signaling.protocol.client_messages import Desc, Join, Mod, Msg, Peek, Stat
+from turnserver.signaling.protocol.fields import Description
+from turnserver.signaling.protocol.server_messages import Joined, RoomInfo
 
-WELCOME = {"t": "welcome", "v": [1], "feat": [], "limits": {"msg": 65536}, "hb": 60_000, "resume": 60_000, "now": 1}
+LIMITS = {"msg": 65536, "rate": 30, "burst": 120, "name": 64, "meta": 2048, "data": 4096, "sdp": 57344}
+WELCOME: dict[str, Any] = {
+    "t": "welcome",
+    "v": [1],
+    "feat": [],
+    "limits": LIMITS,
+    "hb": 60_000,
+    "resume": 60_000,
+    "now": 1,
+    "cid": "",
+}
+ME, BOB = "aaaaaaaaaa", "bbbbbbbbbb"
+YOU: dict[str, Any] = {"id": ME, "role": "member", "caps": []}
+HELLO_OK: dict[str, Any] = {
+    "t": "hello_ok",
+    "v": 1,
+    "sid": "s" * 16,
+    "key": "k",
+    "cid": "c",
+    "resumed": False,
+    "n": 0,
+    "you": YOU,
+}
+ROOM_INFO: dict[str, Any] = {"t": "room_info", "exists": True, "count": 3, "max": 4, "locked": False}
+JOINED: dict[str, Any] = {
+    "t": "joined",
+    "room": {"id": "tea", "max": 4, "mode": "mesh", "epoch": 1, "locked": False},
+    "you": YOU | {"name": "", "media": {}},
+    "peers": [],
+    "ice": {"servers": [], "exp": 1},
+    "at": 0,
+}
 
 
 class Connection:
@@ -63,7 +98,7 @@ class Connection:
             "cid": f"c{id(self)}",
             "resumed": "resume" in hello,
             "n": 0,
-            "you": {"id": "aaaaaaaaaa", "role": "member", "caps": []},
+            "you": YOU,
             "room": None,
         }
         await self.socket.send_json(answer | changes)
@@ -152,8 +187,8 @@ async def opened(script: Script, client: SignalClient, **changes: object) -> Con
     return connection
 
 
-def heard(client: SignalClient) -> list[Frame]:
-    frames: list[Frame] = []
+def heard(client: SignalClient) -> list[ServerMessage]:
+    frames: list[ServerMessage] = []
     client.subscribe(frames.append)
     return frames
 
@@ -182,7 +217,8 @@ async def test_hello(script: Script, make: Callable[..., SignalClient]) -> None:
     assert connection.socket.ws_protocol == "signal.v1.json"
     assert script.requests[0].path_qs == "/v1/ws"
     assert (client.state, client.id, client.connections) == (ClientState.OPEN, "aaaaaaaaaa", 1)
-    assert client.limits.count("msg") == 65536
+    assert client.limits is not None
+    assert client.limits.msg == 65536
 
 
 async def test_questions_and_answers(script: Script, make: Callable[..., SignalClient]) -> None:
@@ -190,16 +226,25 @@ async def test_questions_and_answers(script: Script, make: Callable[..., SignalC
     client = make()
     connection = await opened(script, client)
     frames = heard(client)
-    first = asyncio.create_task(client.request("peek", {"room": "one", "nothing": None}))
-    second = asyncio.create_task(client.request("join", {"room": "two"}))
+    first = asyncio.create_task(client.request(Peek(room="one")))
+    second = asyncio.create_task(client.request(Join(room="two")))
     asked = [await connection.receive(), await connection.receive()]
+    silent = {"a": 0, "v": 0, "s": 0}
     assert [{**frame, "id": ""} for frame in asked] == [
         {"t": "peek", "id": "", "room": "one"},
-        {"t": "join", "id": "", "room": "two"},
+        {
+            "t": "join",
+            "id": "",
+            "room": "two",
+            "name": "",
+            "meta": {},
+            "media": silent,
+            "mode": "mesh",
+        },
     ]
     await connection.send(t="error", re=asked[1]["id"], code="room_full", msg="Full.", retry=1500, d={"max": 4})
-    await connection.send(t="room_info", re=asked[0]["id"], count=3)
-    assert (await first).count("count") == 3
+    await connection.send(**ROOM_INFO, re=asked[0]["id"])
+    assert await first == RoomInfo(re=asked[0]["id"], exists=True, count=3, max=4, locked=False)
     assert [frame.t for frame in frames] == ["error", "room_info"]
     with pytest.raises(SignalError) as caught:
         await second
@@ -211,13 +256,15 @@ async def test_a_patient_request_waits_for_a_host(script: Script, make: Callable
     client = make()
     connection = await opened(script, client)
     frames = heard(client)
-    joining = asyncio.create_task(client.request("join", {"room": "tea"}, patient=True))
+    joining = asyncio.create_task(client.request(Join(room="tea"), patient=True))
     asked = await connection.receive()
     await connection.send(t="error", re=asked["id"], code="waiting", msg="A host has to let you in.")
     await until(lambda: bool(frames))
     assert not joining.done()
-    await connection.send(t="joined", re=asked["id"], room={"id": "tea"})
-    assert (await joining).child("room").text("id") == "tea"
+    await connection.send(**JOINED, re=asked["id"])
+    answer = await joining
+    assert isinstance(answer, Joined)
+    assert answer.room.id == "tea"
 
 
 async def test_no_answer(script: Script, make: Callable[..., SignalClient]) -> None:
@@ -226,9 +273,9 @@ async def test_no_answer(script: Script, make: Callable[..., SignalClient]) -> N
     connection = await opened(script, client)
     frames = heard(client)
     with pytest.raises(SignalError, match="timeout"):
-        await client.request("peek", {"room": "tea"}, within=0)
+        await client.request(Peek(room="tea"), within=0)
     asked = await connection.receive()
-    await connection.send(t="room_info", re=asked["id"], count=1)
+    await connection.send(**ROOM_INFO, re=asked["id"])
     await until(lambda: [frame.t for frame in frames] == ["room_info"])
 
 
@@ -237,17 +284,18 @@ async def test_numbers_and_acknowledgements(script: Script, make: Callable[..., 
     client = make()
     connection = await opened(script, client)
     frames = heard(client)
-    await connection.send(t="peer_gap", seq=1, id="x", until=1)
-    await connection.send(t="peer_back", seq=2, id="x")
-    await connection.send(t="peer_back", seq=2, id="x")
+    await connection.send(t="peer_gap", seq=1, id=BOB, until=1)
+    await connection.send(t="peer_back", seq=2, id=BOB)
+    await connection.send(t="peer_back", seq=2, id=BOB)
     await connection.send(t="paths", list=[])
     await until(lambda: len(frames) == 3)
-    client.send("msg", {"data": 1})
-    client.send("stat", {"to": "x"})
-    client.send("desc", {"to": "x"})
+    client.send(Msg(n=UNNUMBERED, data=1))
+    client.send(Stat(to="x"))
+    client.send(Desc(n=UNNUMBERED, to="x", pc="p", desc=Description(type="offer", sdp="v=0")))
     assert await connection.receive() == {"t": "msg", "data": 1, "n": 1, "ack": 2}
-    assert await connection.receive() == {"t": "stat", "to": "x"}
-    assert await connection.receive() == {"t": "desc", "to": "x", "n": 2}
+    assert await connection.receive() == {"t": "stat", "to": "x", "path": "unknown"}
+    description = {"type": "offer", "sdp": "v=0"}
+    assert await connection.receive() == {"t": "desc", "to": "x", "n": 2, "pc": "p", "desc": description}
 
 
 async def test_much_is_acknowledged_at_once(script: Script, make: Callable[..., SignalClient]) -> None:
@@ -255,7 +303,7 @@ async def test_much_is_acknowledged_at_once(script: Script, make: Callable[..., 
     client = make()
     connection = await opened(script, client)
     for seq in range(1, 65):
-        await connection.send(t="peer_back", seq=seq, id="x")
+        await connection.send(t="peer_back", seq=seq, id=BOB)
     assert await connection.receive() == {"t": "ping", "ts": 0, "ack": 64}
 
 
@@ -267,27 +315,27 @@ async def test_resume(script: Script, make: Callable[..., SignalClient]) -> None
     changes: list[StateChange] = []
     client.subscribe(on_state=changes.append)
     for data in ("one", "two"):
-        client.send("msg", {"data": data})
-    asked = asyncio.create_task(client.request("peek", {"room": "tea"}))
-    kicking = asyncio.create_task(client.request("mod", {"op": "kick", "to": "x"}))
+        client.send(Msg(n=UNNUMBERED, data=data))
+    asked = asyncio.create_task(client.request(Peek(room="tea")))
+    kicking = asyncio.create_task(client.request(Mod(n=UNNUMBERED, op="kick", to="x")))
     for _ in range(4):
         await connection.receive()
-    await connection.send(t="peer_gap", seq=1, id="x", until=1)
+    await connection.send(t="peer_gap", seq=1, id=BOB, until=1)
     await until(lambda: len(frames) == 1)
     connection.cut()
     await until(lambda: client.state is ClientState.RECONNECTING)
-    client.send("msg", {"data": "three"})
-    client.send("stat", {"to": "x"})
+    client.send(Msg(n=UNNUMBERED, data="three"))
+    client.send(Stat(to="x"))
     again = await script.accept()
     hello = await again.greet(n=1)
     assert hello["resume"] == {"sid": "s" * 16, "key": f"key of {id(connection)}", "seq": 1}
     assert "token" not in hello
-    await again.send(t="peer_gap", seq=1, id="x", until=1)
-    await again.send(t="peer_back", seq=2, id="x")
+    await again.send(t="peer_gap", seq=1, id=BOB, until=1)
+    await again.send(t="peer_back", seq=2, id=BOB)
     sent = [await again.receive() for _ in range(4)]
     assert [(frame["t"], frame.get("n")) for frame in sent] == [("msg", 2), ("mod", 3), ("msg", 4), ("peek", None)]
     await again.send(t="ok", seq=3, re=sent[1]["id"])
-    await again.send(t="room_info", re=sent[3]["id"], count=0)
+    await again.send(**ROOM_INFO, re=sent[3]["id"])
     assert (await kicking).t == "ok"
     assert (await asked).t == "room_info"
     assert [frame.t for frame in frames] == ["peer_gap", "peer_back", "ok", "room_info"]
@@ -300,8 +348,8 @@ async def test_the_session_is_gone(script: Script, make: Callable[..., SignalCli
     connection = await opened(script, client)
     changes: list[StateChange] = []
     client.subscribe(on_state=changes.append)
-    client.send("msg", {"data": "lost"})
-    asked = asyncio.create_task(client.request("peek", {"room": "tea"}))
+    client.send(Msg(n=UNNUMBERED, data="lost"))
+    asked = asyncio.create_task(client.request(Peek(room="tea")))
     await connection.receive()
     await connection.receive()
     connection.cut()
@@ -312,13 +360,13 @@ async def test_the_session_is_gone(script: Script, make: Callable[..., SignalCli
     hello = await again.receive()
     assert hello["token"] == "secret"
     assert "resume" not in hello
-    await again.send(t="hello_ok", re=hello["id"], sid="t" * 16, key="k", cid="c", resumed=False, n=0, you={"id": "b"})
+    await again.send(**HELLO_OK | {"re": hello["id"], "sid": "t" * 16, "you": YOU | {"id": BOB}})
     with pytest.raises(SignalError, match="session_gone"):
         await asked
-    client.send("msg", {"data": "new"})
+    client.send(Msg(n=UNNUMBERED, data="new"))
     assert await again.receive() == {"t": "msg", "data": "new", "n": 1}
     assert [(change.state, change.fresh) for change in changes] == [("reconnecting", False), ("open", True)]
-    assert client.id == "b"
+    assert client.id == BOB
 
 
 async def test_more_was_lost_than_is_kept(script: Script, make: Callable[..., SignalClient]) -> None:
@@ -326,7 +374,7 @@ async def test_more_was_lost_than_is_kept(script: Script, make: Callable[..., Si
     client = make()
     connection = await opened(script, client)
     for number in range(1002):
-        client.send("msg", {"data": number})
+        client.send(Msg(n=UNNUMBERED, data=number))
     for _ in range(1002):
         await connection.receive()
     connection.cut()
@@ -340,7 +388,7 @@ async def test_goodbye_for_another_socket(script: Script, make: Callable[..., Si
     client = make()
     connection = await opened(script, client)
     await connection.send(t="goodbye", cid="another", code="replaced", msg="", reconnect="never", after=0)
-    client.send("msg", {"data": 1})
+    client.send(Msg(n=UNNUMBERED, data=1))
     assert (await connection.receive())["t"] == "msg"
     assert client.state is ClientState.OPEN
 
@@ -352,7 +400,7 @@ async def test_goodbye_for_ever(script: Script, make: Callable[..., SignalClient
     connection = await opened(script, client)
     changes: list[StateChange] = []
     client.subscribe(on_state=changes.append)
-    asked = asyncio.create_task(client.request("peek", {"room": "tea"}))
+    asked = asyncio.create_task(client.request(Peek(room="tea")))
     await connection.receive()
     await connection.send(t="goodbye", cid=connection.cid, code=code, msg="Sorry.", reconnect="never", after=0)
     with pytest.raises(SignalError, match=code):
@@ -362,7 +410,7 @@ async def test_goodbye_for_ever(script: Script, make: Callable[..., SignalClient
     assert client.reason.code == code
     assert [change.state for change in changes] == ["closed"]
     with pytest.raises(SignalError, match=code):
-        client.send("msg", {"data": 1})
+        client.send(Msg(n=UNNUMBERED, data=1))
     assert script.waiting.empty()
 
 
@@ -436,7 +484,7 @@ async def test_a_silent_server_is_a_lost_one(script: Script, make: Callable[...,
     connection = await script.accept()
     await connection.send(**(WELCOME | {"hb": 1_000_000}))
     hello = await connection.receive()
-    await connection.send(t="hello_ok", re=hello["id"], sid="s" * 16, key="k", cid="c", resumed=False, n=0, you={})
+    await connection.send(**HELLO_OK, re=hello["id"])
     await opening
     assert "resume" in await (await script.accept()).greet()
 
@@ -512,36 +560,83 @@ async def test_nonsense_from_the_server(script: Script, make: Callable[..., Sign
     """Frames that are none, and handlers that fail, do not end the session."""
     client = make()
 
-    def fail(frame: Frame) -> None:
-        raise RuntimeError(frame.t)
+    def fail(message: ServerMessage) -> None:
+        raise RuntimeError(message.t)
 
     client.subscribe(fail)
     frames = heard(client)
     connection = await opened(script, client)
-    for text in ("", "[]", "{", "1", '{"t": 5}', '{"t": ""}', "[" * 100_000, '{"t": "pong", "n": -1, "re": 5}'):
+    for text in ("", "[]", "{", "1", '{"t": 5}', '{"t": ""}', "[" * 100_000, '{"t": "pong", "now": -1, "re": 5}'):
         await connection.socket.send_str(text)
     await connection.socket.send_bytes(b"\x00")
     await connection.send(t="peer_back", seq="one", id=7)
     await connection.send(t="unheard_of", seq=1)
-    await until(lambda: len(frames) == 3)
-    assert [frame.t for frame in frames] == ["pong", "peer_back", "unheard_of"]
+    await connection.send(t="peer_back", seq=2, id=BOB, colour="unheard of")
+    await until(lambda: len(frames) == 1)
+    assert [frame.t for frame in frames] == ["peer_back"]
     assert client.state is ClientState.OPEN
+
+
+async def test_an_answer_that_cannot_be_read(script: Script, make: Callable[..., SignalClient]) -> None:
+    """Whoever has asked is not left to wait, and a number that we cannot read is handled all the same."""
+    client = make()
+    connection = await opened(script, client)
+    asking = asyncio.create_task(client.request(Peek(room="tea")))
+    asked = await connection.receive()
+    await connection.send(t="room_info_2", re=asked["id"], seq=1)
+    with pytest.raises(SignalError, match="unreadable"):
+        await asking
+    client.send(Msg(n=UNNUMBERED, data=1))
+    assert (await connection.receive())["ack"] == 1
+
+
+async def test_a_hello_ok_that_cannot_be_read(script: Script, make: Callable[..., SignalClient]) -> None:
+    client = make()
+    opening = asyncio.create_task(client.open())
+    connection = await script.accept()
+    await connection.send(**WELCOME)
+    hello = await connection.receive()
+    await connection.send(t="hello_ok", re=hello["id"])
+    with pytest.raises(SignalError, match="unreadable"):
+        await opening
+
+
+async def test_a_code_that_is_newer_than_we_are(script: Script, make: Callable[..., SignalClient]) -> None:
+    """All but the code of an error is understood: what it answers, and that it is one."""
+    client = make()
+    connection = await opened(script, client)
+    asking = asyncio.create_task(client.request(Peek(room="tea")))
+    asked = await connection.receive()
+    await connection.send(t="error", re=asked["id"], code="too_late", msg="Closed for today.", retry=1000, d={"x": 1})
+    with pytest.raises(SignalError) as caught:
+        await asking
+    assert (caught.value.code, caught.value.message, caught.value.retry) == ("internal", "Closed for today.", 1.0)
+
+
+async def test_what_is_no_json_is_not_sent(script: Script, make: Callable[..., SignalClient]) -> None:
+    """Whoever says it hears of it; the session goes on, and no number is missing."""
+    client = make()
+    connection = await opened(script, client)
+    with pytest.raises(SignalError, match="bad_message"):
+        client.send(Msg(n=UNNUMBERED, data=object()))
+    client.send(Msg(n=UNNUMBERED, data="fine"))
+    assert await connection.receive() == {"t": "msg", "data": "fine", "n": 1}
 
 
 async def test_bounds(script: Script, make: Callable[..., SignalClient]) -> None:
     """What waits for a connection has an end, and so have questions without answers."""
     client = make()
     connection = await opened(script, client)
-    asked = [asyncio.create_task(client.request("peek", {"room": "tea"})) for _ in range(128)]
+    asked = [asyncio.create_task(client.request(Peek(room="tea"))) for _ in range(128)]
     await asyncio.sleep(0)
     with pytest.raises(SignalError, match="backlog"):
-        await client.request("peek", {"room": "tea"})
+        await client.request(Peek(room="tea"))
     connection.cut()
     await until(lambda: client.state is ClientState.RECONNECTING)
     for _ in range(1000):
-        client.send("msg", {"data": 1})
+        client.send(Msg(n=UNNUMBERED, data=1))
     with pytest.raises(SignalError, match="backlog"):
-        client.send("msg", {"data": 1})
+        client.send(Msg(n=UNNUMBERED, data=1))
     for task in asked:
         task.cancel()
 
@@ -553,7 +648,7 @@ async def test_bye(script: Script, make: Callable[..., SignalClient]) -> None:
     connection = await script.accept()
     await connection.greet()
     await opening
-    client.send("msg", {"data": "last words"})
+    client.send(Msg(n=UNNUMBERED, data="last words"))
     leaving = asyncio.create_task(client.bye())
     assert (await connection.receive())["data"] == "last words"
     assert await connection.receive() == {"t": "bye"}
@@ -567,9 +662,9 @@ async def test_a_client_that_is_not_open(make: Callable[..., SignalClient]) -> N
     """Neither asks nor sends; and is opened once."""
     client = make()
     with pytest.raises(SignalError, match="closed"):
-        client.send("msg", {"data": 1})
+        client.send(Msg(n=UNNUMBERED, data=1))
     with pytest.raises(SignalError, match="closed"):
-        await client.request("peek")
+        await client.request(Peek(room="tea"))
     await client.close()
     with pytest.raises(SignalError, match="closed"):
         await client.open()

@@ -25,6 +25,7 @@ from turnserver.signaling.edge.pages import Pages
 from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import Edge
+from turnserver.signaling.protocol.codec import prepare
 from turnserver.signaling.protocol.fields import Ice
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
@@ -110,6 +111,7 @@ class Service:
         clock: Callable[[], Now] = system_clock,
         bounds: HubBounds | None = None,
     ) -> None:
+        prepare()
         self._admission = admission
         self._minter = minter
         self._revoked = revoked

@@ -22,6 +22,7 @@ from turnserver.signaling.protocol.fields import Cap, Counter, PeerId, RequestId
 __all__ = [
     "CLIENT",
     "SERVER",
+    "UNNUMBERED",
     "Answer",
     "ClientMessage",
     "Counted",
@@ -37,6 +38,10 @@ __all__ = [
     "number_of",
     "request_of",
 ]
+
+
+UNNUMBERED: Final = 0
+"""In the place of `n` until a client's session gives a message its number."""
 
 
 class Rate(Enum):

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.signal_schema import is_valid, validate_client, validate_server
+from turnserver.signaling.protocol import codec
 from turnserver.signaling.protocol.base import CLIENT, SERVER, Counted
 from turnserver.signaling.protocol.client_messages import Cand, Desc, Hello, Msg
 from turnserver.signaling.protocol.codec import encode, parse, parse_server
@@ -235,3 +236,13 @@ def test_the_hello_ok_of_somebody_in_no_room_has_no_room() -> None:
 def test_messages_are_values() -> None:
     assert Msg(n=1, data=[1]) == Msg(n=1, data=[1])
     assert Hello(v=1) != Hello(v=2)
+
+
+def test_messages_are_prepared_for() -> None:
+    """Nothing is left to build when the first frame comes; doing it twice costs nothing."""
+    codec._WRITERS.clear()
+    codec.prepare()
+    before = dict(codec._WRITERS)
+    assert set(before) == {*CLIENT.classes, *SERVER.classes}
+    codec.prepare()
+    assert before == codec._WRITERS
