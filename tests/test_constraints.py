@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-FOR_DEVELOPMENT = {"docs", "lint", "test"}
+FOR_DEVELOPMENT = {"docs", "lint", "test", "testing"}
 """Extras that nobody installs on a server."""
 
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import urllib.request
@@ -47,9 +48,9 @@ def test_the_public_names_are_there(environment: Environment) -> None:
 
 
 def documented_imports() -> set[str]:
-    """The import statements of every Python example in the documentation, those of our packages."""
+    """The import statements of every Python example in the README and in the documentation, those of our packages."""
     found = set()
-    for page in (ROOT / "docs").rglob("*.md"):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for block in re.findall(
             r"^```python[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
         ):
@@ -65,8 +66,28 @@ def test_examples_import_what_is_installed(environment: Environment) -> None:
     """Documentation is for people who have a wheel: an example that says ``turnserver`` would not work for them."""
     statements = documented_imports()
     assert statements
-    for statement in sorted(statements):
-        environment.output("python", "-c", statement)
+    environment.output("python", "-c", "\n".join(sorted(statements)))
+
+
+PROGRAMS = sorted(path.name for path in (ROOT / "examples").glob("*.py") if not path.name.startswith("test_"))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_runs(environment: Environment, name: str) -> None:
+    assert environment.output("python", ROOT / "examples" / name)
+
+
+def test_the_pytest_plug_in(environment: Environment, tmp_path: Path) -> None:
+    """Whoever installs the package and pytest has the fixture: pytest finds the plug-in by the wheel's entry point."""
+    # Beside the environment, whose packages are all named in the constraints file.
+    environment.pip("install", "--quiet", "--target", tmp_path / "pytest", "pytest")
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    shutil.copy(ROOT / "examples" / "test_with_fixture.py", folder)
+    env = {"PYTHONPATH": str(tmp_path / "pytest")}
+    assert " passed" in environment.output(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", folder, cwd=folder, **env
+    )
 
 
 def test_every_module_can_be_imported(environment: Environment) -> None:
