@@ -59,7 +59,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
     """
     from cli.addresses import client_uris, relay_text  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
-    from turnserver.assembly import relay_addresses  # noqa: PLC0415
+    from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
     from turnserver.transports.listeners import expanded  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         for address in expanded(listener)
     }
     addresses = [address for _, address in listeners]
-    relays = relay_addresses(config, addresses)
+    relays = OwnAddresses.of(config.relay, addresses).relays
     here = set(local_addresses())
     named = [address.ip for address in addresses] + [relay.bound for relay in relays]
     strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if ip not in here]

@@ -12,9 +12,10 @@ from meshturn.credentials import StaticUsers
 LISTENER = mt.Address.parse("198.51.100.1", 3478)
 CLIENT = mt.FiveTuple(mt.ClientTransport.UDP, mt.Address.parse("203.0.113.5", 40000), LISTENER, listener=0)
 
-settings = mt.CoreSettings("example.org", relays=(mt.RelayAddress(LISTENER.ip, LISTENER.ip),))
-nonces = mt.NonceIssuer([os.urandom(32)])
-server = mt.TurnCore(settings, StaticUsers({"alice": "wonderland"}), nonces, os.urandom)
+config = mt.Config(realm="example.org")  # every option has a default
+own = mt.OwnAddresses(relays=(mt.RelayAddress(LISTENER.ip, LISTENER.ip),), listeners=(LISTENER,))
+users, nonces = StaticUsers({"alice": "wonderland"}), mt.NonceIssuer([os.urandom(32)])
+server = mt.TurnCore(config, own, users, nonces, os.urandom)
 client = mt.ClientCore(os.urandom, login=mt.Login("alice", "wonderland"))
 
 

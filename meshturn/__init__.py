@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meshturn import attributes, commands, constants, credentials, errors, events
     from meshturn._client import ClientCore, ClientOptions, Login, TurnClient
     from meshturn._codec import Address, Message, MessageBuilder, StunUri
-    from meshturn._core import ClientTransport, CoreSettings, FiveTuple, NonceIssuer, Now, RelayAddress, TurnCore
+    from meshturn._core import ClientTransport, FiveTuple, NonceIssuer, Now, OwnAddresses, RelayAddress, TurnCore
     from meshturn._server import BackgroundServer, Config, Observer, Reload, Server, Snapshot, load
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "ClientOptions",
     "ClientTransport",
     "Config",
-    "CoreSettings",
     "FiveTuple",
     "Login",
     "MeshturnError",
@@ -32,6 +31,7 @@ __all__ = [
     "NonceIssuer",
     "Now",
     "Observer",
+    "OwnAddresses",
     "RelayAddress",
     "Reload",
     "Server",

@@ -2,7 +2,7 @@
 
 from auth.nonce import NonceIssuer
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.types import ClientTransport, FiveTuple, Now
 
-__all__ = ["ClientTransport", "CoreSettings", "FiveTuple", "NonceIssuer", "Now", "RelayAddress", "TurnCore"]
+__all__ = ["ClientTransport", "FiveTuple", "NonceIssuer", "Now", "OwnAddresses", "RelayAddress", "TurnCore"]

@@ -4,22 +4,28 @@ Each example stands here as its file would, and is then used through the front d
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from pydantic import Field
 
 from auth.revocation import RevokedUsers
 from stun.address import Address
+from stun.constants import MessageClass, Method
+from stun.message import Message, MessageBuilder
 from tests.support.peer import UdpPeer
+from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, mint
 from tests.support.signal_schema import is_valid
 from tests.support.turn_client import ChannelMessage, TurnClient
 from turnserver.client.session import SignalClient
-from turnserver.config import json_schema, load_mapping, reference
+from turnserver.config import Config, LimitsConfig, json_schema, load_mapping, reference
+from turnserver.config.values import LIVE, integer
 from turnserver.core.events import AllocationEnded, AllocationOpened
 from turnserver.core.types import AllocationView, ClientTransport, Counters, RelayId, Route
 from turnserver.errors import ConfigError
@@ -33,7 +39,7 @@ from turnserver.signaling.protocol.base import CLIENT, SERVER, UNNUMBERED, FromP
 from turnserver.signaling.protocol.client_messages import Join
 from turnserver.signaling.protocol.fields import Word
 from turnserver.signaling.protocol.schema import json_schema as signal_schema
-from turnserver.signaling.rooms.settings import Grant, HubSettings
+from turnserver.signaling.rooms.settings import Grant
 from turnserver.transports.base import ListenerContext, ListenerSection
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 from turnserver.transports.udp import UdpTransport
@@ -101,6 +107,78 @@ async def test_a_transport(registered: ExitStack) -> None:
         await asyncio.to_thread(relay_something, listener.address)
         counters = server.snapshot().listeners[0].counters
         assert counters.packets_out > 2 * counters.packets_in
+
+
+# A setting
+
+
+class CopiesLimits(LimitsConfig):
+    """The one place that says what the option is: its name, bounds, default, meaning, and that it is live."""
+
+    copies: Annotated[int, integer(1, 9), LIVE] = Field(default=3, description="Copies of each answer.")
+
+
+class CopiesConfig(Config):
+    """Stands for the schema with the option in it."""
+
+    limits: CopiesLimits = Field(default_factory=CopiesLimits, description="How much of everything.")
+
+
+class CopiesSection(Protocol):
+    """What the reader reads."""
+
+    @property
+    def copies(self) -> int: ...
+
+
+class CopyingTransport(UdpTransport):
+    """The one reader."""
+
+    name = "copying"
+    limits: CopiesSection
+
+    @classmethod
+    def from_config(
+        cls, section: ListenerSection, address: Address, index: int, context: ListenerContext
+    ) -> "CopyingTransport":
+        made = cls(index, address, tos=context.tos, clock=context.clock)
+        made.use(context.limits)
+        return made
+
+    def use(self, limits: Any) -> None:
+        self.limits = limits
+
+    def send(self, client: Any, frame: bytes) -> bool:
+        sent = [UdpTransport.send(self, client, frame) for _ in range(self.limits.copies)]
+        return all(sent)
+
+
+async def test_a_setting_is_read_in_one_place(registered: ExitStack) -> None:
+    """Between the schema and the reader nobody hears of it: the section itself is what is handed on, and replaced."""
+    kind = ListenerKind("copies answers", CopyingTransport.from_config, plain=ClientTransport.UDP)
+    registered.callback(TRANSPORTS.add("copying", kind))
+    options = {"listeners": [{"transport": "copying", "address": "127.0.0.1", "port": 0}]}
+    async with Server(CopiesConfig.model_validate(options)) as server:
+        (address,) = [address for _, address in server.snapshot().listening]
+
+        async def copies() -> int:
+            before = server.snapshot().listeners[0].counters
+            await asyncio.to_thread(ask, address)
+            now = server.snapshot().listeners[0].counters
+            assert now.packets_in == before.packets_in + 1
+            return now.packets_out - before.packets_out
+
+        assert await copies() == 3
+        other = CopiesConfig.model_validate({**options, "limits": {"copies": 2}})
+        assert await server.reload(other) == Reload(taken=("limits.copies",))
+        assert await copies() == 2
+
+
+def ask(server: Address) -> None:
+    """One Binding, and its first answer."""
+    with UdpPeer() as client:
+        client.send(MessageBuilder(Method.BINDING, MessageClass.REQUEST, os.urandom(12)).build(), server)
+        assert Message.decode(client.receive()[0]).message_class is MessageClass.SUCCESS
 
 
 # A datapath that wraps another
@@ -262,7 +340,8 @@ class TestMessageType:
     async def test_the_python_client_says_and_hears_it(self) -> None:
         """Its bytes, its number and its class, all from the same two classes."""
         app = web.Application()
-        service = Service(HubSettings(open=True), nobody, mint, RevokedUsers())
+        options, _ = hub_settings(open=True)
+        service = Service(options, nobody, mint, RevokedUsers(), separator=":")
         service.mount(app)
         async with TestServer(app) as server:
             service.start(NoRelaying())

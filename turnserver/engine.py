@@ -20,8 +20,8 @@ from stun.constants import TransportProtocol
 from turnserver.clock import system_clock
 from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
-from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
+from turnserver.core.settings import CoreSettings
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayId
 from turnserver.execution import Execution
 from turnserver.faults import Faults
@@ -172,9 +172,9 @@ class Engine:
             for view in self._core.allocations(user_ids)
         ]
 
-    def replace_policy(self, policy: PeerPolicy) -> None:
-        """Use another peer ACL from now on, also for what stands."""
-        self._feed(self._core.replace_policy, policy)
+    def use(self, settings: CoreSettings) -> None:
+        """Go by other settings from now on, also for what stands."""
+        self._feed(self._core.use, settings)
 
     def replace_credentials(self, credentials: CredentialSource) -> None:
         """Ask another source from now on; for the answers of the one before nobody waits any more.

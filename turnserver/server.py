@@ -24,16 +24,11 @@ from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
 from stun.address import Address
 from stun.constants import TransportProtocol
-from turnserver.assembly import (
-    core_settings,
-    credential_source,
-    peer_policy,
-    relay_addresses,
-)
+from turnserver.assembly import credential_source
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import RelayAddress
+from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import ClientTransport, Now
 from turnserver.engine import Engine
 from turnserver.faults import Faults
@@ -53,6 +48,8 @@ from turnserver.transports.listeners import make_transports
 __all__ = ["Reload", "Server"]
 
 _NONCE_KEY_SIZE: Final = 32
+
+_NOWHERE: Final = OwnAddresses(())
 
 _logger = logging.getLogger("meshturn")
 
@@ -81,7 +78,7 @@ class _Parts:
     started: Now
     limiter: ConnectionLimiter
     transports: list[Transport] = field(default_factory=list)
-    relays: tuple[RelayAddress, ...] = ()
+    own: OwnAddresses = _NOWHERE
     certificates: CertificateSource | None = None
     datapath: CountingDatapath | None = None
     tcp: CountingStreamRelays | None = None
@@ -240,7 +237,7 @@ class Server:
                 rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
             ),
             listeners=tuple(_listener_view(transport) for transport in parts.transports),
-            relays=parts.relays,
+            relays=parts.own.relays,
             datapaths=_datapath_views(parts),
             allocations=tuple(parts.engine.allocations()),
             rooms=() if service is None else tuple(service.hub.rooms()),
@@ -267,15 +264,15 @@ class Server:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
         config, tell = self._config, self._observers.tell
         self._bind(parts)
-        addresses = [transport.address for transport in parts.transports]
+        listeners = [transport.address for transport in parts.transports]
         reachable = [transport.address for transport in parts.transports if not transport.local]
-        parts.relays = relay_addresses(config, reachable or addresses)
+        parts.own = OwnAddresses.of(config.relay, listeners, reachable)
         if config.serves_rooms:
             listening = _listening(parts)
             parts.service = Service.from_config(config, listening, self._revoked, tell=tell, clock=self._clock)
         source = self._source(parts, config)
-        settings = core_settings(config, parts.relays, peer_policy(config, parts.relays, addresses))
-        parts.core = TurnCore(settings, source, _nonces(config, source), os.urandom, self._revoked)
+        nonces = _nonces(config, source)
+        parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
         datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
         parts.datapath = CountingDatapath(datapath, self._faults)
         parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
@@ -315,8 +312,7 @@ class Server:
             transport.use(config.limits)
         self._use_observers(config.observers)
         if parts.engine is not None:
-            addresses = [transport.address for transport in parts.transports]
-            parts.engine.replace_policy(peer_policy(config, parts.relays, addresses))
+            parts.engine.use(config)
         if parts.engine is not None and before.auth != config.auth:
             old = parts.source
             parts.engine.replace_credentials(self._source(parts, config))

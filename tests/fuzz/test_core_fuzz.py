@@ -21,9 +21,9 @@ from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 from tests.support.core_tables import check_tables
 from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, SlowSource, World, code_of
+from tests.support.limits import limits
 from turnserver.core.reflection import MAX_PREFIXES
-from turnserver.core.settings import Limits, PortRange
-from turnserver.core.types import ClientTransport, FiveTuple, RelayId
+from turnserver.core.types import ClientTransport, FiveTuple, PortRange, RelayId
 
 __all__ = ["PROFILE"]
 
@@ -248,7 +248,7 @@ def test_any_icmp(peer: Address, kind: int, code: int, data: int, relay: int) ->
 )
 def test_amplification_is_bounded(requests: list[tuple[Method, int, list[tuple[int, bytes]]]]) -> None:
     """Rule 4: what strangers get over UDP exceeds what came from their prefix by no more than the budget."""
-    world = World(limits=Limits(reflection_burst=500, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=500, reflection_rate=0))
     received = sent = 0
     for number, (method, host, attributes) in enumerate(requests):
         client = FiveTuple(ClientTransport.UDP, Address(bytes((192, 0, 2, host)), 4_000), SERVER, 0)
@@ -305,7 +305,7 @@ def test_refreshes_are_bounded() -> None:
 
 def test_lookups_are_bounded() -> None:
     """Rule 3: a nonce buys only so many look-ups; beyond that the answer is 500, and nothing waits."""
-    world = World(source=SlowSource(), limits=Limits(pending_lookups=10))
+    world = World(source=SlowSource(), limits=limits(pending_lookups=10))
     client = world.client()
     client.challenge()
     answers = [world.feed(client.path, client.build(Method.REFRESH)) for _ in range(30)]

@@ -43,7 +43,7 @@ class Relay:
     """A server with a relay table that observes it."""
 
     def __init__(self, **options: Any) -> None:
-        self.table = RelayTable()
+        self.table = RelayTable(":")
         self.later = 0.0
         defaults: dict[str, Any] = {
             "realm": "example.org",

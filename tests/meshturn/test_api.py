@@ -134,7 +134,7 @@ def test_importing_costs_nothing() -> None:
     [
         "from meshturn import Address, Message, MessageBuilder, StunUri",
         "from meshturn import attributes, constants, errors, events, commands",
-        "from meshturn import TurnCore, CoreSettings, NonceIssuer, Now, FiveTuple, ClientTransport",
+        "from meshturn import TurnCore, OwnAddresses, NonceIssuer, Now, FiveTuple, ClientTransport",
     ],
     ids=["codec", "modules", "core"],
 )

@@ -5,9 +5,10 @@ from stun import attributes as a
 from stun.address import Address
 from stun.message import Message
 from tests.support.core_world import PEER, PEER6, RELAY, ScriptedClient, World, code_of
+from tests.support.limits import limits
 from turnserver.core import commands as c
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.settings import Limits, RelayAddress
+from turnserver.core.settings import CoreBounds, RelayAddress
 
 __all__: list[str] = []
 
@@ -25,7 +26,7 @@ def _allocate_later(world: World) -> ScriptedClient:
 
 def test_the_nonce_in_a_late_challenge_is_new() -> None:
     """Rule 2: an Allocate revoked long after it came in is answered with a nonce of now, not of then."""
-    world = World(automatic=False, limits=Limits(opening_timeout=3600))
+    world = World(automatic=False, bounds=CoreBounds(opening_timeout=3600))
     client = _allocate_later(world)
     world.advance(601)
     world.core.revoke("alice", world.now)
@@ -96,7 +97,7 @@ def test_a_datagram_too_big_for_a_data_indication_is_dropped() -> None:
 
 def test_a_channel_that_outlived_its_permission_cannot_pass_the_limit() -> None:
     """RFC 8656 §12.2: refreshing a binding installs a permission too, and finds the table full → 508."""
-    world = World(limits=Limits(permissions_per_allocation=1), settings={"strict_permissions": True})
+    world = World(limits=limits(permissions_per_allocation=1), settings={"strict_permissions": True})
     client = world.client()
     client.allocate((a.LIFETIME, 3600))
     assert code_of(client.bind(0x4000, PEER)) == 0

@@ -12,9 +12,9 @@ from stun.address import Address
 from stun.constants import ErrorCode, Method
 from stun.message import Message
 from tests.support.core_world import code_of
+from tests.support.limits import limits
 from tests.support.tcp_world import TcpClient, TcpWorld
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.settings import Limits
 from turnserver.core.tcp_connections import ConnectionState
 from turnserver.core.types import ClientTransport, RelayId
 
@@ -40,7 +40,7 @@ class Connections(RuleBasedStateMachine):
 
     @initialize(limit=st.integers(1, 3))
     def begin(self, limit: int) -> None:
-        self.world = TcpWorld(limits=Limits(tcp_connections_per_allocation=limit), policy=ALL)
+        self.world = TcpWorld(limits=limits(tcp_connections_per_allocation=limit), policy=ALL)
 
     def control(self, pick: int) -> TcpClient | None:
         return self.controls[pick % len(self.controls)] if self.controls else None

@@ -85,7 +85,7 @@ class Bench:
         relays = (ipv4, RelayAddress(RELAY6, RELAY6)) if setup.dual else (ipv4,)
         limits = setup.limits
         if setup.thrifty:
-            limits = replace(limits, reflection_burst=60, reflection_rate=1, pending_lookups=1)
+            limits = limits.model_copy(update={"reflection_burst": 60, "reflection_rate": 1, "pending_lookups": 1})
         self._relays = relays
         self.world = World(
             source=MixedSource(),
@@ -113,8 +113,7 @@ class Bench:
 
     def _policy(self, name: str) -> PeerPolicy:
         ips = {ip for relay in self._relays for ip in (relay.bound, relay.external)}
-        ports = self.setup.ports.first, self.setup.ports.last
-        return PeerPolicy.build(listeners=[SERVER], relays=ips, ports=ports, **POLICIES[name])
+        return PeerPolicy.build(listeners=[SERVER], relays=ips, ports=self.setup.ports, **POLICIES[name])
 
     # Making requests
 
@@ -328,7 +327,7 @@ class Bench:
         owed = _Owed(request, verdict)
         if verdict.lookup:
             limits = self.world.core.state.settings.limits
-            owed.until = self.world.now.mono + limits.lookup_timeout
+            owed.until = self.world.now.mono + self.world.core.state.bounds.lookup_timeout
             if self.world.core.totals().pending_lookups >= limits.pending_lookups:
                 owed.verdict, owed.until = Verdict(frozenset({ErrorCode.SERVER_ERROR})), None
         self.owed.setdefault(key, []).append(owed)
@@ -340,7 +339,7 @@ class Bench:
         account = owed.verdict.account
         if owed.request.method == Method.ALLOCATE and account is not None and SUCCESS in owed.verdict.codes:
             owed.opens = True
-            owed.gives_up = self.world.now.mono + self.world.core.state.settings.limits.opening_timeout
+            owed.gives_up = self.world.now.mono + self.world.core.state.bounds.opening_timeout
             self.oracle.opening[client] = owed.request.transaction_id, account
             if self.setup.tight or not self.setup.automatic:
                 owed.verdict = replace(owed.verdict, codes=frozenset({SUCCESS, ErrorCode.INSUFFICIENT_CAPACITY}))

@@ -12,8 +12,10 @@ from auth.source import Chain, CredentialSource, StaticUsers
 from auth.types import PENDING, Answer, Credential
 from stun.address import Address
 from tests.support.core_world import REALM
+from tests.support.limits import limits
+from turnserver.config import LimitsConfig
 from turnserver.core.policy import Network
-from turnserver.core.settings import Limits, PortRange
+from turnserver.core.types import PortRange
 
 __all__ = [
     "ACCOUNTS",
@@ -165,8 +167,8 @@ class Setup:
     """The shell opens relays at once."""
     thrifty: bool = False
     """Next to no reflection budget."""
-    limits: Limits = field(
-        default_factory=lambda: Limits(
+    limits: LimitsConfig = field(
+        default_factory=lambda: limits(
             allocations=4, allocations_per_user=2, permissions_per_allocation=4, channels_per_allocation=3
         )
     )

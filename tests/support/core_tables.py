@@ -74,7 +74,7 @@ def _check_relays(state: CoreState, world: World) -> None:
         assert len(set(owned)) == len(owned) == ports.used
         assert ports._used == set(owned)
         assert not ports._used & ports._freed.keys()
-        assert len(ports._freed) <= state.settings.ports.last - state.settings.ports.first + 1
+        assert len(ports._freed) <= state.settings.relay.ports.last - state.settings.relay.ports.first + 1
     assert world.bound == {relay.id: relay.bound for relay in relays}, "sockets that nobody owns, or the other way"
 
 
@@ -100,7 +100,7 @@ def _check_allocation(state: CoreState, allocation: Allocation) -> None:
     assert len(allocation.permissions) <= limits.permissions_per_allocation
     assert len(allocation.channels) <= limits.channels_per_allocation
     assert len(allocation.refused) <= 64
-    if not state.settings.strict_permissions:
+    if not state.settings.peers.strict_permissions:
         assert all(
             allocation.permissions[channel.peer.ip] >= channel.expires for channel in allocation.channels.values()
         )
@@ -144,7 +144,7 @@ def _check_lookups(world: World) -> None:
     assert lookups._waiting == {(r.client, r.message.transaction_id) for r in parked.values()}
     assert len(lookups._waiting) == len(parked) == world.core.totals().pending_lookups <= limits.pending_lookups
     assert lookups._per_address == Counter(packed_prefix(r.client.address.ip) for r in parked.values())
-    assert not lookups._per_address or max(lookups._per_address.values()) <= limits.lookups_per_address
+    assert not lookups._per_address or max(lookups._per_address.values()) <= world.core.state.bounds.lookups_per_address
     assert len(set(world.cancelled)) == len(world.cancelled)
     assert set(parked).isdisjoint(world.cancelled)
 

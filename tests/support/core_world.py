@@ -6,7 +6,7 @@ opening relays in memory. The clock moves only when a test says so.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from auth.keys import long_term_key_md5, long_term_key_sha256
@@ -19,12 +19,14 @@ from stun.attributes import AttributeType
 from stun.client.authentication import Login, Session
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import Message, MessageBuilder
+from tests.support.core_settings import core_settings
+from turnserver.config import LimitsConfig
 from turnserver.core import commands as c
 from turnserver.core.events import Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import CoreSettings, Limits, PortRange, RelayAddress
-from turnserver.core.types import ClientTransport, FiveTuple, Now, RelayId, Route
+from turnserver.core.settings import CoreBounds, OwnAddresses, RelayAddress
+from turnserver.core.types import ClientTransport, FiveTuple, Now, PortRange, RelayId, Route
 
 __all__ = [
     "PEER",
@@ -76,30 +78,28 @@ class World:
     users: Mapping[str, str] = field(default_factory=lambda: {"alice": "secret", "bob": "hunter2"})
     source: CredentialSource | None = None
     relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY), RelayAddress(RELAY6, RELAY6))
-    ports: PortRange = field(default_factory=PortRange)
-    limits: Limits = field(default_factory=Limits)
+    ports: PortRange = field(default_factory=lambda: PortRange(49152, 65535))
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    bounds: CoreBounds = field(default_factory=CoreBounds)
     policy: PeerPolicy | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the configuration, by their names alone."""
     automatic: bool = True
     """Answer OpenRelay at once; otherwise the test calls `settle`."""
 
     def __post_init__(self) -> None:
-        policy = self.policy or PeerPolicy.build(
-            listeners=[SERVER],
-            relays=[ip for relay in self.relays for ip in (relay.bound, relay.external)],
-            ports=(self.ports.first, self.ports.last),
-        )
-        settings = CoreSettings(
-            realm=REALM,
-            relays=self.relays,
-            software=SOFTWARE,
-            ports=self.ports,
-            policy=policy,
-            limits=self.limits,
-        )
-        settings = replace(settings, **self.settings)
+        given = {"realm": REALM, "software": SOFTWARE, "ports": self.ports, "limits": self.limits, **self.settings}
         self.nonces = NonceIssuer([b"k" * 32])
-        self.core = TurnCore(settings, self.source or StaticUsers(self.users), self.nonces, deterministic_entropy())
+        self.core = TurnCore(
+            core_settings(**given),
+            OwnAddresses(self.relays, (SERVER,)),
+            self.source or StaticUsers(self.users),
+            self.nonces,
+            deterministic_entropy(),
+            bounds=self.bounds,
+        )
+        if self.policy is not None:
+            self.core.state.policy = self.policy
         self.now = Now(1000.0, 1_700_000_000.0)
         self.bound: dict[RelayId, Address] = {}
         self.unbindable: set[int | bytes] = set()

@@ -332,7 +332,7 @@ class SignalLab:
         def mint(user_id: str, wall: float, host: str) -> Ice:
             return Ice(servers=self.ice_servers, exp=int(wall) + 600, policy=self.ice_policy)
 
-        return Service(self._options, self._admit, mint, RevokedUsers(), bounds=self._bounds)
+        return Service(self._options, self._admit, mint, RevokedUsers(), separator=":", bounds=self._bounds)
 
     def _admit(self, token: str, wall: float) -> Grant:
         if token not in self._grants:
@@ -358,7 +358,7 @@ class SignalLab:
         app.router.add_get("/rooms", self._rooms)
         app.router.add_get("/v1/ws", self._wire)
         app.router.add_get("/lab", self._blank)
-        pages = Service(self._options, self._admit, _mint, RevokedUsers(), bounds=self._bounds)
+        pages = Service(self._options, self._admit, _mint, RevokedUsers(), separator=":", bounds=self._bounds)
         app.router.add_get("/call-assets/{file}", pages._pages.asset)
         app.router.add_get("/example", self._example)
         app.router.add_get("/favicon.ico", pages._pages.icon)

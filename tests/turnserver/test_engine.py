@@ -15,11 +15,12 @@ from stun import attributes as a
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message
+from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, SlowSource, World, code_of
 from turnserver.clock import system_clock
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event, LookupFailed, RequestRefused
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now, RelayId
 from turnserver.engine import Engine
@@ -85,10 +86,11 @@ class Rig:
         source: CredentialSource | None = None,
         relays: tuple[RelayAddress, ...] = (RelayAddress(RELAY, RELAY),),
     ) -> None:
-        settings = CoreSettings(realm=REALM, relays=relays)
         users = source or StaticUsers({"alice": "secret"})
         self.later = 0.0
-        self.core = TurnCore(settings, users, NonceIssuer([b"k" * 32]), os.urandom)
+        self.core = TurnCore(
+            core_settings(realm=REALM), OwnAddresses(relays), users, NonceIssuer([b"k" * 32]), os.urandom
+        )
         self.datapath = NullDatapath()
         self.transport = MemoryTransport()
         self.events: list[tuple[Event, Counters | None]] = []

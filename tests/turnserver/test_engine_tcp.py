@@ -12,11 +12,12 @@ from stun import attributes as a
 from stun.address import Address
 from stun.constants import Method, TransportProtocol
 from stun.message import Message
+from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, SERVER, ScriptedClient, World, code_of
 from turnserver.core.commands import ConnectPeer, Splice
 from turnserver.core.events import AllocationEnded, Event
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
 from turnserver.engine import Engine
 from turnserver.errors import DatapathError
@@ -107,8 +108,9 @@ class Rig:
     """An engine with TCP relays and a client that has connected by TCP."""
 
     def __init__(self, tcp: MemoryRelays | None = None, *, offered: bool = True) -> None:
-        settings = CoreSettings(realm=REALM, relays=(RelayAddress(RELAY, RELAY),))
-        self.core = TurnCore(settings, StaticUsers({"alice": "secret"}), NonceIssuer([b"k" * 32]), os.urandom)
+        own = OwnAddresses((RelayAddress(RELAY, RELAY),))
+        users = StaticUsers({"alice": "secret"})
+        self.core = TurnCore(core_settings(realm=REALM), own, users, NonceIssuer([b"k" * 32]), os.urandom)
         self.tcp = tcp or MemoryRelays()
         self.streams = MemoryStreams()
         self.datapath = NullDatapath()

@@ -17,7 +17,6 @@ from turnserver.config.models import (
 from turnserver.config.reference import json_schema, reference, show
 from turnserver.config.secret import Secret
 from turnserver.config.signaling import SignalingConfig
-from turnserver.config.values import PortRange
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -30,7 +29,6 @@ __all__ = [
     "Loaded",
     "LogConfig",
     "PeersConfig",
-    "PortRange",
     "RelayConfig",
     "Secret",
     "SharedSecretConfig",

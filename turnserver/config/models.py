@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from stun.address import Address as TransportAddress
 from stun.constants import TransportProtocol
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
@@ -27,12 +28,10 @@ from turnserver.config.values import (
     LIVE,
     Address,
     Boolean,
-    Endpoint,
     FilePath,
     IpAddress,
     Named,
     Network,
-    PortRange,
     PrivateFilePath,
     RealmText,
     RelayPorts,
@@ -48,7 +47,7 @@ from turnserver.config.values import (
     integer,
     kind_of,
 )
-from turnserver.core.types import ClientTransport
+from turnserver.core.types import ClientTransport, PortRange
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
@@ -209,8 +208,8 @@ def _all_addresses() -> tuple[Listener, ...]:
     return tuple(Listener(address=ip_address(wildcard)) for wildcard in ("0.0.0.0", "::"))
 
 
-def _one_per_family(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-    if len({endpoint.address.version for endpoint in endpoints}) < len(endpoints):
+def _one_per_family(endpoints: tuple[TransportAddress, ...]) -> tuple[TransportAddress, ...]:
+    if len({endpoint.family for endpoint in endpoints}) < len(endpoints):
         refuse(", ".join(map(str, endpoints)), "at most one IPv4 and one IPv6 address")
     return endpoints
 
@@ -285,7 +284,7 @@ class RelayConfig(Section):
         "must not choose their priority.",
     )
 
-    legacy_channels: Boolean = Field(
+    legacy_channels: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Accept channel numbers from 0x5000 to 0x7FFF too, which RFC 5766 allowed and RFC 8656 §12 "
         "reserves. Clients of this century count up from 0x4000; coturn 4.6's test client does not.",
@@ -377,7 +376,7 @@ class AuthConfig(Section):
         description="How long a nonce is good for, in seconds. Shorter leaves less time to replay a captured request, "
         "longer saves clients a round trip (438, RFC 8489 §9.2.4).",
     )
-    strict_expiry: Boolean = Field(
+    strict_expiry: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
         "with the credential they began with, so this ends every call at the age of its credential.",
@@ -400,7 +399,7 @@ class PeersConfig(Section):
         default=(),
         description="Networks that are refused as well. What is in both lists is refused.",
     )
-    strict_permissions: Boolean = Field(
+    strict_permissions: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Let permissions end after 300 seconds unless they are refreshed, to the letter of RFC 8656 §9. "
         "Otherwise a live channel keeps its peer's permission alive, which aioice and aiortc need.",
@@ -410,42 +409,42 @@ class PeersConfig(Section):
 class LimitsConfig(Section):
     """What one process holds at most, so that no client can take everything."""
 
-    allocations: Annotated[int, integer(1, 1_000_000)] = Field(
+    allocations: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=12_000,
         description="Allocations held at once. Each takes a socket, a port and a few kilobytes; beyond it, 508.",
     )
-    allocations_per_user: Annotated[int, integer(1, 1_000_000)] = Field(
+    allocations_per_user: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=64,
         description="Allocations held at once by one user. A browser in a four-person call makes up to a dozen; "
         "beyond it, 486.",
     )
-    permissions_per_allocation: Annotated[int, integer(1, 65536)] = Field(
+    permissions_per_allocation: Annotated[int, integer(1, 65536), LIVE] = Field(
         default=256,
         description="Peer addresses with a permission in one allocation; beyond it, 508.",
     )
-    channels_per_allocation: Annotated[int, integer(1, 4096)] = Field(
+    channels_per_allocation: Annotated[int, integer(1, 4096), LIVE] = Field(
         default=256,
         description="Channels in one allocation; there are 4,096 numbers (RFC 8656 §12). Beyond it, 508.",
     )
-    default_lifetime: Annotated[int, duration(60, 86400)] = Field(
+    default_lifetime: Annotated[int, duration(60, 86400), LIVE] = Field(
         default=600,
         description="Seconds that an allocation lives when the client does not say, and at least (RFC 8656 §7.2).",
     )
-    max_lifetime: Annotated[int, duration(60, 86400)] = Field(
+    max_lifetime: Annotated[int, duration(60, 86400), LIVE] = Field(
         default=3600,
         description="Seconds that an allocation lives at most before it must be refreshed: how long a client that has "
         "gone can hold a port.",
     )
-    reflection_burst: Annotated[int, integer(0, 2**30, "bytes")] = Field(
+    reflection_burst: Annotated[int, integer(0, 2**30, "bytes"), LIVE] = Field(
         default=65_536,
         description="Bytes by which answers to one source prefix without credentials may exceed what came from there, "
         "at once. Sources can be forged: without a budget the server would multiply an attack.",
     )
-    reflection_rate: Annotated[int, integer(0, 2**30, "bytes per second")] = Field(
+    reflection_rate: Annotated[int, integer(0, 2**30, "bytes per second"), LIVE] = Field(
         default=4096,
         description="Bytes per second that this budget regains.",
     )
-    pending_lookups: Annotated[int, integer(1, 1_000_000)] = Field(
+    pending_lookups: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=1024,
         description="Credential look-ups under way at once, where credentials are kept elsewhere; beyond it, 500.",
     )
@@ -482,7 +481,7 @@ class LimitsConfig(Section):
         default=30,
         description="Seconds after which a connection is closed when something waits for it and nothing leaves.",
     )
-    tcp_connections_per_allocation: Annotated[int, integer(1, 4096)] = Field(
+    tcp_connections_per_allocation: Annotated[int, integer(1, 4096), LIVE] = Field(
         default=32,
         description="Connections to and from peers in one TCP allocation (RFC 6062); beyond it, 508.",
     )
@@ -516,7 +515,7 @@ class Config(Section):
         description="The realm that clients are asked for credentials in (RFC 8489 §14.9); usually a domain. It is "
         "part of every key, so changing it invalidates keys that are stored elsewhere.",
     )
-    software: SoftwareText = Field(
+    software: Annotated[SoftwareText, LIVE] = Field(
         default="meshturn",
         description='What SOFTWARE says in answers to authenticated requests (RFC 8489 §14.14); empty (`""`) sends '
         "none. Strangers are never told.",
@@ -534,6 +533,7 @@ class Config(Section):
         tuple[ServerEndpoint, ...],
         AfterValidator(_one_per_family),
         Sized(2),
+        LIVE,
     ] = Field(
         default=(),
         description="Send clients that want to allocate to another server instead (300 Try Alternate, RFC 8489 §10), "

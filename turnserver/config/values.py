@@ -11,26 +11,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from auth.errors import InvalidString
 from auth.keys import opaque_string
+from stun.address import Address as TransportAddress
 from turnserver.config.context import Context, refuse, warn
+from turnserver.core.types import PortRange
 from turnserver.registry import Registry
 
 __all__ = [
     "LIVE",
     "Address",
     "Boolean",
-    "Endpoint",
     "FilePath",
     "Live",
     "Named",
     "Network",
-    "PortRange",
     "PrivateFilePath",
     "RealmText",
     "RelayPorts",
@@ -462,17 +462,6 @@ Network = Annotated[
 """A network in CIDR notation, or a single address."""
 
 
-class PortRange(NamedTuple):
-    """Ports from ``first`` to ``last``, both included."""
-
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        """Return ``first-last``."""
-        return f"{self.first}-{self.last}"
-
-
 def _read_ports(value: object, rule: Rule[PortRange], _info: ValidationInfo) -> PortRange:
     match = _PORTS.fullmatch(value) if isinstance(value, str) else None
     ports = PortRange(int(match[1]), int(match[2])) if match else value
@@ -493,25 +482,16 @@ RelayPorts = Annotated[
 """Relay ports: unprivileged, and at least a pair for EVEN-PORT (RFC 8656 §7.2)."""
 
 
-class Endpoint(NamedTuple):
-    """A transport address: IP address and port."""
-
-    address: IpAddress
-    port: int
-
-    def __str__(self) -> str:
-        """Return ``192.0.2.1:3478`` or ``[2001:db8::1]:3478``."""
-        return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
-
-
-def _read_endpoint(value: object, rule: Rule[Endpoint], _info: ValidationInfo) -> Endpoint:
-    if isinstance(value, Endpoint):
+def _read_endpoint(value: object, rule: Rule[TransportAddress], _info: ValidationInfo) -> TransportAddress:
+    if isinstance(value, TransportAddress):
         return value
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     try:
-        return Endpoint(ip_address(match["v6"] or match["v4"]), _port(match["port"])) if match else rule.refuse(value)
+        if match is not None:
+            return TransportAddress(ip_address(match["v6"] or match["v4"]).packed, _port(match["port"]))
     except ValueError:
-        return rule.refuse(value)
+        pass
+    return rule.refuse(value)
 
 
 def _port(text: str) -> int:
@@ -521,7 +501,7 @@ def _port(text: str) -> int:
 
 
 ServerEndpoint = Annotated[
-    Endpoint,
+    TransportAddress,
     Rule(
         "IP address and port",
         "ADDRESS:PORT, an IPv6 address in brackets (192.0.2.1:3478, [2001:db8::1]:3478)",

@@ -8,7 +8,8 @@ from it arrives from the private address but must be shown as the public one.
 from collections.abc import Iterable
 
 from stun.address import Address
-from turnserver.core.settings import PortRange, RelayAddress
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import PortRange
 
 __all__ = ["RelayAddresses"]
 

@@ -9,7 +9,7 @@ from turnserver.core.events import Event, RequestRefused
 from turnserver.core.request import Request
 from turnserver.core.responses import error, finish
 from turnserver.core.retransmissions import TransactionKey
-from turnserver.core.settings import CoreSettings
+from turnserver.core.settings import CoreBounds, CoreSettings
 from turnserver.core.types import Now
 
 __all__ = ["Answering", "refuse"]
@@ -22,6 +22,7 @@ class Answering(Protocol):
     """What it takes to answer; `turnserver.core.state.CoreState` has it."""
 
     settings: CoreSettings
+    bounds: CoreBounds
     nonces: NonceIssuer
     entropy: Callable[[int], bytes]
 

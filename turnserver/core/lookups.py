@@ -14,7 +14,7 @@ from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import LookupPending, SourceUnavailable
 from turnserver.core.request import Request
 from turnserver.core.retransmissions import TransactionKey
-from turnserver.core.settings import CoreSettings
+from turnserver.core.settings import CoreBounds, CoreSettings
 from turnserver.core.types import FiveTuple
 from turnserver.deadlines import Deadlines
 from turnserver.throttle import packed_prefix
@@ -23,13 +23,17 @@ __all__ = ["Lookups"]
 
 
 class Lookups:
-    """The table of requests that wait; ``command`` queues a command for the shell."""
+    """The table of requests that wait; ``command`` queues a command for the shell. ``settings`` may be replaced."""
 
     def __init__(
-        self, settings: CoreSettings, deadlines: Deadlines[DeadlineKey], command: Callable[[Command], None]
+        self,
+        settings: CoreSettings,
+        bounds: CoreBounds,
+        deadlines: Deadlines[DeadlineKey],
+        command: Callable[[Command], None],
     ) -> None:
-        self._realm = settings.realm
-        self._limits = settings.limits
+        self.settings = settings
+        self._bounds = bounds
         self._deadlines = deadlines
         self._command = command
         self._ticket = 0
@@ -50,16 +54,16 @@ class Lookups:
         if key in self._waiting:
             return
         prefix = _prefix(request)
-        if len(self._parked) >= self._limits.pending_lookups:
+        if len(self._parked) >= self.settings.limits.pending_lookups:
             raise SourceUnavailable("too many look-ups are under way")
-        if self._per_address[prefix] >= self._limits.lookups_per_address:
+        if self._per_address[prefix] >= self._bounds.lookups_per_address:
             raise SourceUnavailable("too many look-ups are under way for this address")
         self._ticket += 1
         self._parked[self._ticket] = request
         self._waiting.add(key)
         self._per_address[prefix] += 1
-        self._deadlines.set(_deadline(self._ticket), request.now.mono + self._limits.lookup_timeout)
-        self._command(FindCredential(self._ticket, pending.username, pending.userhash, self._realm))
+        self._deadlines.set(_deadline(self._ticket), request.now.mono + self._bounds.lookup_timeout)
+        self._command(FindCredential(self._ticket, pending.username, pending.userhash, self.settings.realm))
 
     def answered(self, ticket: int) -> Request | None:
         """Take out the request that an answer is for; None if nobody waits for it any more."""

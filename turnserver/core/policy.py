@@ -17,6 +17,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from stun.address import Address
+from turnserver.core.settings import CoreSettings, OwnAddresses
+from turnserver.core.types import PortRange
 
 __all__ = ["DEFAULT_DENY", "Network", "PeerPolicy", "canonical"]
 
@@ -51,6 +53,8 @@ DEFAULT_DENY: tuple[Network, ...] = tuple(
     )
 )
 
+_EVERY_PORT = PortRange(0, 65535)
+
 _MAPPED = bytes(10) + b"\xff\xff"
 _COMPATIBLE = bytes(12)
 _NOT_COMPATIBLE = (bytes(16), bytes(15) + b"\x01")
@@ -75,8 +79,7 @@ class PeerPolicy:
     listeners: frozenset[tuple[IPv4Address | IPv6Address, int]] = frozenset()
     relays: frozenset[IPv4Address | IPv6Address] = frozenset()
     own: frozenset[IPv4Address | IPv6Address] = frozenset()
-    first_port: int = 49152
-    last_port: int = 65535
+    ports: PortRange = _EVERY_PORT
 
     @classmethod
     def build(
@@ -86,9 +89,12 @@ class PeerPolicy:
         deny: Iterable[Network] = (),
         listeners: Iterable[Address] = (),
         relays: Iterable[bytes] = (),
-        ports: tuple[int, int] = (49152, 65535),
+        ports: PortRange = _EVERY_PORT,
     ) -> "PeerPolicy":
-        """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed)."""
+        """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed).
+
+        Relay addresses are allowed on ``ports``, which are all unless something is said.
+        """
         listening = frozenset((canonical(address.ip), address.port) for address in listeners)
         relaying = frozenset(canonical(ip) for ip in relays)
         return cls(
@@ -97,8 +103,18 @@ class PeerPolicy:
             listeners=listening,
             relays=relaying,
             own=relaying | {address for address, _ in listening},
-            first_port=ports[0],
-            last_port=ports[1],
+            ports=ports,
+        )
+
+    @classmethod
+    def of(cls, settings: CoreSettings, own: OwnAddresses) -> "PeerPolicy":
+        """The policy of a configuration, with the server's own addresses as they really are."""
+        return cls.build(
+            allow=settings.peers.allow,
+            deny=settings.peers.deny,
+            listeners=own.listeners,
+            relays=[ip for relay in own.relays for ip in (relay.bound, relay.external)],
+            ports=settings.relay.ports,
         )
 
     def refusal(self, ip: bytes, port: int | None = None) -> str | None:
@@ -115,9 +131,7 @@ class PeerPolicy:
         if _match(address, self.allow) is not None:
             return None
         if address in self.relays:
-            return (
-                None if port is None or self.first_port <= port <= self.last_port else "own address, not a relay port"
-            )
+            return None if port is None or port in self.ports else "own address, not a relay port"
         network = _match(address, DEFAULT_DENY)
         return None if network is None else f"default deny {network}"
 

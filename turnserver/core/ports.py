@@ -3,8 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from turnserver.core.settings import PortRange
-from turnserver.core.types import Now
+from turnserver.core.types import Now, PortRange
 
 __all__ = ["COOL_DOWN", "RelayPorts"]
 

@@ -31,6 +31,11 @@ class Quota:
         """Allocations counted for one user now."""
         return self._users.get(user_id, 0)
 
+    def limit(self, per_user: int, total: int) -> None:
+        """Other limits from now on; nobody who holds more than that loses anything."""
+        self._per_user = per_user
+        self._limit = total
+
     def take(self, user_id: str) -> QuotaVerdict:
         """Count one more for ``user_id`` unless that would pass a limit."""
         held = self._users.get(user_id, 0)

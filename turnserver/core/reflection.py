@@ -20,10 +20,17 @@ class ReflectionBudget:
     """A token bucket of excess bytes per source prefix: /24 for IPv4, /48 for IPv6."""
 
     def __init__(self, burst: int, rate: int) -> None:
+        self._limits = (burst, rate)
         self._buckets: Buckets[bytes] = Buckets(rate, burst, MAX_PREFIXES)
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def limit(self, burst: int, rate: int) -> None:
+        """Another budget from now on, and a full one for everybody, if it is another."""
+        if self._limits != (burst, rate):
+            self._limits = (burst, rate)
+            self._buckets = Buckets(rate, burst, MAX_PREFIXES)
 
     def spend(self, ip: bytes, received: int, answer: int, now: Now) -> bool:
         """True if ``answer`` bytes may go to ``ip`` in return for ``received`` ones; False spends nothing."""

@@ -32,7 +32,7 @@ from turnserver.core.handlers.common import refusal_of
 from turnserver.core.lookups import Lookups
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
-from turnserver.core.settings import CoreSettings
+from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
 from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayId
 
@@ -98,13 +98,18 @@ class TurnCore:
     def __init__(
         self,
         settings: CoreSettings,
+        own: OwnAddresses,
         credentials: CredentialSource,
         nonces: NonceIssuer,
         entropy: Callable[[int], bytes],
+        *,
         revoked: RevokedUsers | None = None,
+        bounds: CoreBounds | None = None,
     ) -> None:
-        self.state = CoreState(settings, credentials, nonces, entropy, RevokedUsers() if revoked is None else revoked)
-        self._lookups = Lookups(settings, self.state.deadlines, self.state.command)
+        bounds = bounds or CoreBounds()
+        revoked = RevokedUsers() if revoked is None else revoked
+        self.state = CoreState(settings, own, credentials, nonces, entropy, revoked=revoked, bounds=bounds)
+        self._lookups = Lookups(settings, bounds, self.state.deadlines, self.state.command)
         self._faults: list[Exception] = []
 
     # Inputs
@@ -201,6 +206,15 @@ class TurnCore:
             if allocation.client.transport.connected:
                 self.state.command(CloseClient(allocation.client))
         return len(allocations)
+
+    def use(self, settings: CoreSettings, now: Now) -> None:
+        """Go by other settings from now on, and end what they forbid of what stands.
+
+        The realm, and the addresses and ports of relays, have to be those from before.
+        """
+        self.state.use(settings)
+        self._lookups.settings = settings
+        self.replace_policy(PeerPolicy.of(settings, self.state.own), now)
 
     def replace_policy(self, policy: PeerPolicy, now: Now) -> None:
         """Use another peer ACL from now on, and end what it forbids of what stands (rule 16)."""
@@ -363,7 +377,7 @@ class TurnCore:
         request = self._lookups.cancel(ticket)
         if request is not None:
             request.now = now
-            timeout = self.state.settings.limits.lookup_timeout
+            timeout = self.state.bounds.lookup_timeout
             self._unavailable(request, f"the credential source has not answered within {timeout} seconds")
 
     def _relay_expired(self, key: DeadlineKey, now: Now) -> None:

@@ -13,7 +13,7 @@ from auth.source import CredentialSource
 from auth.types import Credential
 from stun.address import Address
 from stun.attributes import AddressErrorValue
-from stun.constants import AddressFamily, TransportProtocol
+from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766, AddressFamily, TransportProtocol
 from turnserver.core.addresses import RelayAddresses
 from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState
 from turnserver.core.commands import (
@@ -35,12 +35,12 @@ from turnserver.core.quota import Quota
 from turnserver.core.reflection import ReflectionBudget
 from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
-from turnserver.core.settings import CoreSettings, RelayAddress
+from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
 from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.types import FiveTuple, Now, RelayId, Route
 from turnserver.deadlines import Deadlines
 
-__all__ = ["CoreState", "Opening", "Reservation", "Slot"]
+__all__ = ["CoreState", "Opening", "Reservation", "Slot", "last_channel"]
 
 MAX_ATTEMPTS = 32
 """Ports tried for one relay before 508: other programs may sit on some of the range."""
@@ -94,22 +94,28 @@ class CoreState:
     def __init__(
         self,
         settings: CoreSettings,
+        own: OwnAddresses,
         credentials: CredentialSource,
         nonces: NonceIssuer,
         entropy: Callable[[int], bytes],
+        *,
         revoked: RevokedUsers,
+        bounds: CoreBounds,
     ) -> None:
-        limits = settings.limits
+        limits, ports = settings.limits, settings.relay.ports
         self.settings = settings
-        self.policy: PeerPolicy = settings.policy
+        self.own = own
+        self.bounds = bounds
+        self.policy = PeerPolicy.of(settings, own)
+        self.last_channel = last_channel(settings)
         self.credentials = credentials
         self.revoked = revoked
         self.nonces = nonces
         self.entropy = entropy
-        self.addresses = RelayAddresses(settings.relays, settings.ports)
+        self.addresses = RelayAddresses(own.relays, ports)
         self.ports = {
-            (relay.bound, protocol): RelayPorts(settings.ports, entropy)
-            for relay in settings.relays
+            (relay.bound, protocol): RelayPorts(ports, entropy)
+            for relay in own.relays
             for protocol in (TransportProtocol.UDP, TransportProtocol.TCP)
         }
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
@@ -129,6 +135,14 @@ class CoreState:
         self.events: list[Event] = []
         self._relay_serial = 0
         self._allocation_serial = 0
+
+    def use(self, settings: CoreSettings) -> None:
+        """Go by other settings from now on; those that concern what has been bound stay as they were."""
+        limits = settings.limits
+        self.settings = settings
+        self.last_channel = last_channel(settings)
+        self.quota.limit(limits.allocations_per_user, limits.allocations)
+        self.reflection.limit(limits.reflection_burst, limits.reflection_rate)
 
     # Output
 
@@ -210,7 +224,7 @@ class CoreState:
         """Enter an Allocate whose relays are being opened; it waits for them for so long, and no longer."""
         serial = opening.allocation.serial
         self.openings[serial] = opening
-        until = now.mono + self.settings.limits.opening_timeout
+        until = now.mono + self.bounds.opening_timeout
         self.deadlines.set(DeadlineKey(DeadlineKind.OPENING, serial, None), until)
 
     def end_opening(self, allocation: Allocation) -> Opening | None:
@@ -223,7 +237,7 @@ class CoreState:
     def relay_address(self, family: AddressFamily, preferred: bytes) -> list[RelayAddress]:
         """The relay addresses of a family, the one that the client came in by first."""
         size = 4 if family is AddressFamily.IPV4 else 16
-        found = [relay for relay in self.settings.relays if len(relay.bound) == size]
+        found = [relay for relay in self.own.relays if len(relay.bound) == size]
         return sorted(found, key=lambda relay: relay.bound != preferred)
 
     def new_relay(self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP) -> Relay:
@@ -306,7 +320,7 @@ class CoreState:
             token = self.entropy(8)
         self.reservations[token] = Reservation(token, relay, user_id)
         self._reserved[user_id] = self.reserved_by(user_id) + 1
-        until = now.mono + self.settings.limits.reservation_lifetime
+        until = now.mono + self.bounds.reservation_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RESERVATION, 0, token), until)
         return token
 
@@ -343,7 +357,7 @@ class CoreState:
         allocation.permissions[ip] = until
         self.deadlines.set(DeadlineKey(DeadlineKind.PERMISSION, allocation.serial, ip), until)
         self._tell_permission(allocation, relay, ip)
-        if self.settings.strict_permissions:
+        if self.settings.peers.strict_permissions:
             for channel in allocation.channels.values():
                 if channel.peer.ip == ip:
                     self._route(allocation, relay, channel)
@@ -366,16 +380,16 @@ class CoreState:
 
         Unless the strict switch is on, a channel keeps its peer's permission alive to its own end (rule 14).
         """
-        limits = self.settings.limits
+        bounds = self.bounds
         channel = allocation.channels.get(number)
-        expires = now.mono + limits.channel_lifetime
+        expires = now.mono + bounds.channel_lifetime
         if channel is None:
             channel = Channel(number, peer, expires)
             allocation.bind(channel)
         channel.expires = expires
         self.deadlines.set(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number), expires)
-        if self.settings.strict_permissions:
-            self.permit(allocation, relay, peer.ip, now.mono + limits.permission_lifetime)
+        if self.settings.peers.strict_permissions:
+            self.permit(allocation, relay, peer.ip, now.mono + bounds.permission_lifetime)
         else:
             self.permit(allocation, relay, peer.ip, expires)
             self._route(allocation, relay, channel)
@@ -429,5 +443,10 @@ class CoreState:
         """Keep an answer for as long as its client may ask again."""
         for forgotten in self.retransmissions.keep(key, answer):
             self.deadlines.remove(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, forgotten))
-        until = now.mono + self.settings.limits.retransmission_lifetime
+        until = now.mono + self.bounds.retransmission_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, key), until)
+
+
+def last_channel(settings: CoreSettings) -> int:
+    """The highest channel number that is accepted (RFC 8656 §12; RFC 5766 allowed more)."""
+    return CHANNEL_MAX_RFC5766 if settings.relay.legacy_channels else CHANNEL_MAX

@@ -92,7 +92,7 @@ class TcpConnections:
         """Begin to connect to a peer, at its address on the wire (RFC 6062 §5.2); the answer follows."""
         connection = self._enter(allocation, relay, peer, ConnectionState.CONNECTING, request.now)
         connection.request = request
-        self._due(connection, request.now, self._host.settings.limits.connect_timeout)
+        self._due(connection, request.now, self._host.bounds.connect_timeout)
         self._host.command(ConnectPeer(connection.id, relay.id, wire))
 
     def connected(self, connection: PeerConnection, now: Now) -> Request | None:
@@ -172,7 +172,7 @@ class TcpConnections:
 
     def _wait(self, connection: PeerConnection, now: Now, *, inbound: bool) -> None:
         connection.state = ConnectionState.WAITING
-        self._due(connection, now, self._host.settings.limits.connection_bind_timeout)
+        self._due(connection, now, self._host.bounds.connection_bind_timeout)
         allocation = connection.allocation
         self._host.event(
             PeerConnectionOpened(

@@ -18,6 +18,7 @@ __all__ = [
     "Counters",
     "FiveTuple",
     "Now",
+    "PortRange",
     "RelayId",
     "Route",
     "TransportTraits",
@@ -98,6 +99,22 @@ class FiveTuple(NamedTuple):
     server: Address
     listener: int
     serial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    def __contains__(self, port: object) -> bool:
+        """Whether a port is one of them."""
+        return isinstance(port, int) and self.first <= port <= self.last
+
+    def __str__(self) -> str:
+        """Return ``first-last``."""
+        return f"{self.first}-{self.last}"
 
 
 class Route(NamedTuple):

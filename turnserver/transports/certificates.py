@@ -116,14 +116,14 @@ class TlsSection(Protocol):
 class CertificateSource:
     """The certificates of all TLS listeners; ``pairs`` may hold one of each kind of key.
 
-    ``reload_interval`` is in seconds, 0 for never; ``wall`` gives Unix time.
+    ``reload_interval`` is in seconds; 0, for never, unless something is said; ``wall`` gives Unix time.
     """
 
     def __init__(
         self,
         pairs: Sequence[CertificatePair | tuple[Path, Path]],
         *,
-        reload_interval: float = 10.0,
+        reload_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._pairs = tuple(CertificatePair(*pair) for pair in pairs)

@@ -38,8 +38,8 @@ from stun.demux import is_stun
 from stun.message import Message, MessageBuilder
 from tests.support.client_world import LOGIN, ClientWorld, Party, Script, first
 from tests.support.core_world import PEER, PEER6, RELAY, RELAY6, World, deterministic_entropy
+from tests.support.limits import limits
 from tests.support.tcp_world import TcpWorld
-from turnserver.core.settings import Limits
 from turnserver.core.types import ClientTransport
 
 OTHER = Address.parse("8.8.4.4", 6000)
@@ -192,7 +192,7 @@ def test_a_reserved_port_is_allocated_by_its_token() -> None:
 
 def test_refusals_are_errors_with_their_code() -> None:
     """RFC 8656 §7.4."""
-    world = ClientWorld(World(limits=Limits(allocations_per_user=1)))
+    world = ClientWorld(World(limits=limits(allocations_per_user=1)))
     allocated(world)
     party = world.client()
     request = party.core.allocate(party.now)
@@ -205,7 +205,7 @@ def test_refusals_are_errors_with_their_code() -> None:
 
 def test_the_server_may_send_its_clients_elsewhere() -> None:
     """RFC 8656 §7.2 step 13, §7.4: 300 is an outcome of its own."""
-    world = ClientWorld(World(settings={"alternate": (Address.parse("192.0.2.77", 3478),)}))
+    world = ClientWorld(World(settings={"alternate_servers": (Address.parse("192.0.2.77", 3478),)}))
     party = world.client()
     request = party.core.allocate(party.now)
     world.run()
@@ -579,7 +579,7 @@ def test_the_times_of_renewal() -> None:
 
 def test_many_permissions_go_together() -> None:
     """RFC 8656 §10: several addresses in a request, but no request larger than a path takes."""
-    server = World(limits=Limits(permissions_per_allocation=200))
+    server = World(limits=limits(permissions_per_allocation=200))
     party = allocated(ClientWorld(server))
     peers = [Address.parse(f"8.8.1.{number}", 1) for number in range(1, 101)]
     for at in range(0, len(peers), 25):

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from turnserver.config import CertificateConfig, Config, Listener, PortRange
+from turnserver.config import CertificateConfig, Config, Listener
 from turnserver.config.context import Context
 from turnserver.config.models import Section
+from turnserver.core.types import PortRange
 
 HUSH = "hush hush hush hush"
 

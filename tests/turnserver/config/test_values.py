@@ -13,7 +13,6 @@ from turnserver.config.values import (
     Address,
     Boolean,
     Network,
-    PortRange,
     RealmText,
     RelayPorts,
     SeparatorText,
@@ -26,6 +25,7 @@ from turnserver.config.values import (
     integer,
     kind_of,
 )
+from turnserver.core.types import PortRange
 
 NOT_EVEN_CLOSE = [None, [], {}, object(), b"1", 1.5]
 

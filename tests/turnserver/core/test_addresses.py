@@ -4,7 +4,8 @@ import pytest
 
 from stun.address import Address
 from turnserver.core.addresses import RelayAddresses
-from turnserver.core.settings import PortRange, RelayAddress
+from turnserver.core.settings import RelayAddress
+from turnserver.core.types import PortRange
 
 PRIVATE = Address.parse("10.0.0.5", 50000)
 PUBLIC = Address.parse("8.8.4.4", 50000)

@@ -5,12 +5,12 @@ from stun import attributes as a
 from stun.constants import ErrorCode, MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.core_world import World, code_of, names_of
+from tests.support.limits import limits
 from turnserver.core.answers import refuse
 from turnserver.core.commands import SendToClient
 from turnserver.core.errors import Refusal
 from turnserver.core.events import AnswerWithheld, RequestRefused
 from turnserver.core.request import Integrity, Request
-from turnserver.core.settings import Limits
 
 
 def a_request(world: World) -> Request:
@@ -50,7 +50,7 @@ def test_a_challenge_starts_over() -> None:
 
 def test_what_is_withheld_was_not_refused() -> None:
     """Rule 4: one event or the other."""
-    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=0, reflection_rate=0))
     request = a_request(world)
     refuse(world.core.state, request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
     world.run()
@@ -59,7 +59,7 @@ def test_what_is_withheld_was_not_refused() -> None:
 
 def test_only_a_proven_user_is_named_as_one() -> None:
     """Anybody can write a username into a request; the user id of the fact says that the password was right."""
-    world = World(limits=Limits(allocations_per_user=0))
+    world = World(limits=limits(allocations_per_user=0))
     client = world.client()
     client.allocate()
     assert world.take_events() == [

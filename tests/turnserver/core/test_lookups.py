@@ -15,9 +15,10 @@ from stun.constants import Method
 from stun.message import Message
 from tests.support.core_tables import check_tables
 from tests.support.core_world import REALM, ScriptedClient, SlowSource, World, code_of, names_of
+from tests.support.limits import limits
 from turnserver.core.commands import CancelLookup, FindCredential, SendToClient
 from turnserver.core.events import LookupFailed, RequestRefused
-from turnserver.core.settings import Limits
+from turnserver.core.settings import CoreBounds
 from turnserver.core.types import ClientTransport
 
 ALICE = Credential("alice", REALM, "alice", long_term_keys("alice", REALM, "secret"))
@@ -126,7 +127,7 @@ def test_an_unanswered_look_up_is_500() -> None:
 
 def test_look_ups_are_bounded() -> None:
     """Rule 3: strangers cannot queue more than so many look-ups; beyond it 500, and room again when one is answered."""
-    world = World(source=SlowSource(), limits=Limits(pending_lookups=2))
+    world = World(source=SlowSource(), limits=limits(pending_lookups=2))
     clients = [world.client(port=port) for port in (1, 2, 3)]
     for client in clients[:2]:
         asking(world, client)
@@ -168,7 +169,7 @@ def test_a_client_that_goes_takes_its_look_ups_along() -> None:
 
 def test_a_nonce_that_ages_during_the_look_up() -> None:
     """Rule 1, RFC 8489 §9.2.4: the nonce is judged when the request is."""
-    world = World(source=SlowSource(), limits=Limits(lookup_timeout=1000))
+    world = World(source=SlowSource(), bounds=CoreBounds(lookup_timeout=1000))
     client = world.client()
     asking(world, client)
     world.advance(601)
@@ -325,7 +326,7 @@ def test_an_outage_of_one_source_does_not_lock_out_the_users_of_another() -> Non
 
 def test_one_address_cannot_take_every_look_up() -> None:
     """Rule 3: a stranger with a nonce leaves room for others; an IPv6 /64 is one stranger."""
-    world = World(source=SlowSource(), limits=Limits(pending_lookups=5, lookups_per_address=2))
+    world = World(source=SlowSource(), limits=limits(pending_lookups=5), bounds=CoreBounds(lookups_per_address=2))
     near = [world.client(host=host, port=port) for host, port in (("2001:db8::1", 1), ("2001:db8::2", 2))]
     for client in near:
         asking(world, client)

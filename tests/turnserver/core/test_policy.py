@@ -5,7 +5,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import pytest
 
 from stun.address import Address
+from turnserver.config import load_mapping
 from turnserver.core.policy import DEFAULT_DENY, Network, PeerPolicy, canonical
+from turnserver.core.settings import OwnAddresses, RelayAddress
+from turnserver.core.types import PortRange
 
 # Written out again on purpose: the rule, not the code, says what is in it.
 DENIED = [
@@ -145,7 +148,7 @@ def test_own_listeners_are_refused_whatever_else_is_said() -> None:
 def test_own_relays_are_allowed_on_relay_ports_only() -> None:
     """Rule 16: relay to relay is how a mesh behind two symmetric NATs works; nothing else of the server is a peer."""
     relay = packed("10.0.0.5")
-    policy = PeerPolicy.build(relays=[relay], ports=(50000, 50009))
+    policy = PeerPolicy.build(relays=[relay], ports=PortRange(50000, 50009))
     assert policy.refusal(relay) is None
     allowed = [
         port for port in (1, 22, 3478, 49999, 50000, 50005, 50009, 50010, 65535) if not policy.refusal(relay, port)
@@ -185,3 +188,20 @@ def test_which_addresses_depend_on_the_port() -> None:
     assert policy.depends_on_port(packed("::ffff:8.8.4.4"))
     assert policy.depends_on_port(packed("9.9.9.9"))
     assert not policy.depends_on_port(packed("8.8.8.8"))
+
+
+def test_the_policy_of_a_configuration() -> None:
+    """Rule 16: own listeners refused, own relays (bound and external) allowed on relay ports only."""
+    chosen = load_mapping(
+        {"relay": {"ports": "50000-50100"}, "peers": {"allow": ["10.0.0.0/8"], "deny": ["8.8.8.0/24"]}}
+    )
+    loopback, public = packed("127.0.0.1"), packed("203.0.113.9")
+    own = OwnAddresses((RelayAddress(loopback, public),), (Address.parse("10.1.1.1", 3478),))
+    policy = PeerPolicy.of(chosen.config, own)
+    assert policy.refusal(packed("10.1.1.1"), 3478) == "own listener"
+    assert policy.refusal(packed("10.1.1.1"), 3479) is None
+    for relay in (loopback, public):
+        assert policy.refusal(relay, 50050) is None
+        assert policy.refusal(relay, 50101) is not None
+    assert policy.refusal(packed("8.8.8.8")) == "deny 8.8.8.0/24"
+    assert policy.refusal(packed("9.9.9.9")) is None

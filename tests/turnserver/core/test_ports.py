@@ -4,8 +4,7 @@ import pytest
 
 from tests.support.core_world import deterministic_entropy
 from turnserver.core.ports import COOL_DOWN, RelayPorts
-from turnserver.core.settings import PortRange
-from turnserver.core.types import Now
+from turnserver.core.types import Now, PortRange
 
 T0 = Now(0.0, 0.0)
 

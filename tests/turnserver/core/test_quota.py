@@ -58,3 +58,20 @@ def test_giving_back_twice_is_a_bug() -> None:
     with pytest.raises(KeyError):
         quota.give_back("alice")
     assert quota.total == 0
+
+
+def test_other_limits_take_nothing_from_those_who_hold_more() -> None:
+    """They hold for who asks next."""
+    quota = Quota(per_user=2, total=3)
+    assert [quota.take("alice"), quota.take("alice")] == [QuotaVerdict.GRANTED] * 2
+    quota.limit(per_user=1, total=3)
+    assert quota.total == 2
+    assert quota.take("alice") is QuotaVerdict.USER_FULL
+    assert quota.take("bob") is QuotaVerdict.GRANTED
+    quota.limit(per_user=9, total=1)
+    assert quota.take("carol") is QuotaVerdict.SERVER_FULL
+    quota.give_back("alice")
+    quota.give_back("alice")
+    assert quota.take("carol") is QuotaVerdict.SERVER_FULL
+    quota.give_back("bob")
+    assert quota.take("carol") is QuotaVerdict.GRANTED

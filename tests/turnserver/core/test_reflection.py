@@ -7,10 +7,10 @@ from stun.address import Address
 from stun.attributes import AttributeType
 from stun.constants import Method
 from tests.support.core_world import World, code_of
+from tests.support.limits import limits
 from turnserver.core.commands import SendToClient
 from turnserver.core.events import AnswerWithheld
 from turnserver.core.reflection import MAX_PREFIXES, ReflectionBudget
-from turnserver.core.settings import Limits
 from turnserver.core.types import ClientTransport, Now
 
 T0 = Now(0.0, 0.0)
@@ -125,7 +125,7 @@ def test_a_sustained_flood_gets_little_more_out_than_in(
 ) -> None:
     """Rule 4: at most 1.6 bytes out per byte in, the first burst included; and never nothing for the honest."""
     method, host = FLOODS[kind]
-    world = World(limits=Limits(reflection_burst=6_554, reflection_rate=410))
+    world = World(limits=limits(reflection_burst=6_554, reflection_rate=410))
     frame = world.client(host).build(method, attributes, signed=False)
     altogether, sustained = flood(world, host, frame, per_second=50)
     assert altogether <= 1.6
@@ -144,7 +144,7 @@ def test_the_budget_is_on_by_default() -> None:
 
 def test_a_flood_from_many_addresses_of_a_network_is_one_flood() -> None:
     """Rule 4: the victim may be a network."""
-    world = World(limits=Limits(reflection_burst=1000, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=1000, reflection_rate=0))
     sent = 0
     for host in range(1, 255):
         client = world.client(f"192.0.2.{host}")
@@ -166,7 +166,7 @@ def test_unauthenticated_answers_are_as_short_as_can_be() -> None:
 @pytest.mark.parametrize("method", [Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CHANNEL_BIND])
 def test_without_budget_no_answer_is_longer_than_its_request(method: int, kind: str) -> None:
     """Rule 4: successes, 400, 401, 420 and 438 alike; whoever cannot be told from a forger is one."""
-    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=0, reflection_rate=0))
     client = world.client(user="m" * 150 if kind == "signed with a long name" else "mallory")
     client.nonce = b"obMatJos2gAAAxxxxxxxxxxxxxxxxxxx"
     attributes = [(a.CHANGE_REQUEST, 0)] if kind == "strange" else []
@@ -180,7 +180,7 @@ def test_without_budget_no_answer_is_longer_than_its_request(method: int, kind: 
 @pytest.mark.parametrize("transport", [ClientTransport.TCP, ClientTransport.TLS])
 def test_streams_are_not_on_the_budget(transport: ClientTransport) -> None:
     """Rule 4: a connection has proven its address."""
-    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=0, reflection_rate=0))
     client = world.client(transport=transport, serial=1)
     answer = client.send(client.build(Method.ALLOCATE, signed=False))
     assert (code_of(answer), answer.first(a.SOFTWARE)) == (401, "meshturn test")
@@ -188,7 +188,7 @@ def test_streams_are_not_on_the_budget(transport: ClientTransport) -> None:
 
 def test_the_authenticated_are_not_on_the_budget() -> None:
     """Rule 4: a nonce that comes home has proven the address; nothing more is withheld."""
-    world = World(limits=Limits(reflection_burst=200, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=200, reflection_rate=0))
     client = world.client()
     client.allocate()
     for _ in range(100):
@@ -197,7 +197,7 @@ def test_the_authenticated_are_not_on_the_budget() -> None:
 
 def test_clients_that_authenticate_give_their_network_its_bytes_back() -> None:
     """Rule 4: two hundred honest clients behind one address do not use the budget up."""
-    world = World(limits=Limits(reflection_burst=200, reflection_rate=0, allocations_per_user=200))
+    world = World(limits=limits(reflection_burst=200, reflection_rate=0, allocations_per_user=200))
     for port in range(1, 201):
         client = world.client(port=port)
         assert code_of(client.request(Method.REFRESH)) == 437
@@ -208,3 +208,15 @@ def test_clients_that_authenticate_give_their_network_its_bytes_back() -> None:
     stranger = world.client(port=3000)
     assert world.feed(stranger.path, stranger.build(Method.ALLOCATE, signed=False)) == []
     assert [type(command) for command in world.take()] == [SendToClient] * 2
+
+
+def test_another_budget_holds_at_once() -> None:
+    """The same one again gives nothing back."""
+    ip, now = bytes([192, 0, 2, 1]), Now(1000.0, 0.0)
+    budget = ReflectionBudget(100, 0)
+    assert budget.spend(ip, 0, 100, now)
+    budget.limit(100, 0)
+    assert not budget.spend(ip, 0, 1, now)
+    budget.limit(50, 0)
+    assert budget.spend(ip, 0, 50, now)
+    assert not budget.spend(ip, 0, 1, now)

@@ -13,19 +13,22 @@ from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
 from stun.channeldata import encode
-from stun.constants import MAGIC_COOKIE, MessageClass, Method
+from stun.constants import MAGIC_COOKIE, ErrorCode, MessageClass, Method
 from stun.message import Message, MessageBuilder
+from tests.support.core_settings import core_settings
 from tests.support.core_world import (
     PEER,
     PEER6,
     REALM,
     RELAY,
+    SERVER,
     ScriptedClient,
     World,
     appended,
     code_of,
     names_of,
 )
+from tests.support.limits import limits
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import (
     AddRoute,
@@ -47,7 +50,7 @@ from turnserver.core.events import (
 )
 from turnserver.core.handlers import allocate
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.settings import Limits, RelayAddress
+from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.types import AllocationView, ClientTransport, Counters, Now, RelayId
 
 OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
@@ -344,7 +347,7 @@ def test_revocation_closes_streams() -> None:
 
 def test_revocation_while_the_relay_opens() -> None:
     """Rules 9 and 24: the Allocate that waits is refused; the socket that comes up late is closed."""
-    world = World(automatic=False, limits=Limits(opening_timeout=3600))
+    world = World(automatic=False, bounds=CoreBounds(opening_timeout=3600))
     client = world.client()
     client.challenge()
     world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
@@ -563,7 +566,7 @@ def test_retransmissions_are_no_events() -> None:
 
 def test_a_withheld_answer_is_an_event_and_no_answer() -> None:
     """Rule 4: when a prefix has used up its budget nothing is sent, and that is said."""
-    world = World(limits=Limits(reflection_burst=0, reflection_rate=0))
+    world = World(limits=limits(reflection_burst=0, reflection_rate=0))
     client = world.client()
     assert world.feed(client.path, client.build(Method.ALLOCATE, signed=False)) == []
     assert (world.take(), world.take_events()) == ([], [AnswerWithheld(client.path)])
@@ -744,3 +747,32 @@ def test_a_fault_after_the_quota_was_taken_gives_it_back(step: str, monkeypatch:
     monkeypatch.setattr(allocate, step, broken)
     assert code_of(client.allocate()) == 500
     assert world.core.state.quota.total == 0
+
+
+def test_other_settings_hold_at_once_and_for_what_stands() -> None:
+    """Rule 16 for the peers; limits, switches and names for whatever is asked next. What is bound stays as it was."""
+    world = World()
+    client = world.client()
+    client.allocate()
+    client.permit(PEER)
+    (allocation,) = world.core.state.allocations.values()
+    assert allocation.permissions
+    elsewhere = Address.parse("198.51.100.2", 3478)
+    settings = core_settings(
+        realm=REALM,
+        software="another",
+        deny=(ip_network("8.8.8.0/24"),),
+        max_lifetime=700,
+        permissions_per_allocation=0,
+        legacy_channels=True,
+        alternate_servers=(elsewhere,),
+    )
+    world.core.use(settings, world.now)
+    world.run()
+    assert not allocation.permissions
+    answer = client.request(Method.REFRESH, (a.LIFETIME, 3600))
+    assert (answer.first(a.LIFETIME), answer.first(a.SOFTWARE)) == (700, "another")
+    assert code_of(client.permit(Address.parse("9.9.9.9", 5))) == ErrorCode.INSUFFICIENT_CAPACITY
+    assert world.core.state.last_channel == 0x7FFF
+    assert code_of(world.client(port=40009).allocate()) == ErrorCode.TRY_ALTERNATE
+    assert world.core.state.policy.refusal(SERVER.ip, SERVER.port) == "own listener"

@@ -8,8 +8,8 @@ from stun.constants import AddressFamily
 from tests.support.core_world import PEER, PEER6, RELAY, RELAY6, World, code_of
 from turnserver.core.commands import AddRoute, AllowPeer, CloseRelay, ForbidPeer, RemoveRoute, SendToClient
 from turnserver.core.deadlines import DeadlineKind
-from turnserver.core.settings import Limits, PortRange, RelayAddress
-from turnserver.core.types import FiveTuple, Now, Route
+from turnserver.core.settings import CoreBounds, RelayAddress
+from turnserver.core.types import FiveTuple, Now, PortRange, Route
 
 
 def test_everything_expires_and_is_given_back() -> None:
@@ -180,7 +180,7 @@ def test_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_user_who_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 25: allocations for an hour, deleted at once, do not fill the memory for the hour."""
     monkeypatch.setattr("turnserver.deadlines._SLACK", 50)
-    world = World(limits=Limits(retransmission_lifetime=1))
+    world = World(bounds=CoreBounds(retransmission_lifetime=1))
     client = world.client()
     for _ in range(200):
         client.allocate((a.LIFETIME, 3600))

@@ -3,10 +3,10 @@
 from stun.address import Address
 from stun.attributes import ADDITIONAL_ADDRESS_FAMILY
 from tests.support.core_world import PEER, PEER6
+from tests.support.limits import limits
 from tests.support.tcp_world import TcpClient, TcpWorld
 from turnserver.core.commands import ClosePeer
 from turnserver.core.events import PeerConnectionEnded
-from turnserver.core.settings import Limits
 from turnserver.core.tcp_connections import ConnectionState, PeerConnection
 
 
@@ -53,7 +53,7 @@ def test_a_relay_has_its_own() -> None:
 
 def test_full_counts_every_state() -> None:
     """Rule 25: one that is only being made takes a place already."""
-    world = TcpWorld(limits=Limits(tcp_connections_per_allocation=1))
+    world = TcpWorld(limits=limits(tcp_connections_per_allocation=1))
     client = allocated(world)
     tcp, allocation = world.core.state.tcp, world.core.state.allocations[client.path]
     assert not tcp.full(allocation)

@@ -104,7 +104,7 @@ async def test_errors_are_of_one_kind() -> None:
 
 
 async def test_elsewhere() -> None:
-    world = World(settings={"alternate": (Address.parse("192.0.2.77", 3478),)})
+    world = World(settings={"alternate_servers": (Address.parse("192.0.2.77", 3478),)})
     async with client(MemoryServer(world)) as turn:
         with pytest.raises(TryAlternate) as caught:
             await turn.allocate()

@@ -191,7 +191,7 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
 def _redirect(state: CoreState, request: Request) -> None:
     """§7.2 step 11 and RFC 8489 §10: send new allocations elsewhere → 300 with ALTERNATE-SERVER."""
     family = request.client.address.canonical().family
-    for alternate in state.settings.alternate:
+    for alternate in state.settings.alternate_servers:
         if alternate.family is family:
             raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
 

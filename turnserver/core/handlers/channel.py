@@ -24,7 +24,7 @@ def handle(state: CoreState, request: Request) -> None:
     peer = request.message.first(XOR_PEER_ADDRESS)
     if number is None or peer is None:
         raise Refusal(ErrorCode.BAD_REQUEST)
-    if not CHANNEL_MIN <= number <= state.settings.last_channel:
+    if not CHANNEL_MIN <= number <= state.last_channel:
         raise Refusal(ErrorCode.BAD_REQUEST)
     bound, bound_to = allocation.channels.get(number), allocation.peers.get(peer)
     if bound is not bound_to:
@@ -54,7 +54,7 @@ def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
 
     Raises `stun.errors.MalformedMessage` for what is not ChannelData at all.
     """
-    number, payload = decode(frame, state.settings.last_channel)
+    number, payload = decode(frame, state.last_channel)
     allocation = state.live(client)
     if allocation is None:
         return

@@ -26,7 +26,7 @@ def handle(state: CoreState, request: Request) -> None:
         > state.settings.limits.permissions_per_allocation
     ):
         raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
-    until = request.now.mono + state.settings.limits.permission_lifetime
+    until = request.now.mono + state.bounds.permission_lifetime
     for peer in peers:
         state.permit(allocation, relay_towards(allocation, peer), peer.ip, until)
     state.answer(request, finish(begin_success(request), request, state.settings.software))

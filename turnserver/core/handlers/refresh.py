@@ -40,7 +40,7 @@ def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
 def _credential_may_refresh(state: CoreState, request: Request) -> None:
     """Rule 24's strict switch: an expired credential may delete, but not refresh."""
     expires = request.user.expires_at
-    if state.settings.strict_expiry and expires is not None and expires <= request.now.wall:
+    if state.settings.auth.strict_expiry and expires is not None and expires <= request.now.wall:
         raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
 
 

@@ -103,7 +103,7 @@ class Service:
         revoked: RevokedUsers,
         *,
         origins: Collection[str] = (),
-        separator: str = ":",
+        separator: str,
         api: ApiOptions | None = None,
         listening: Sequence[tuple[ClientTransport, Address]] = (),
         tell: Callable[[Fact], None] = lambda fact: None,

@@ -79,7 +79,7 @@ class Edge:
     when half of that goes by without a sign of life. Both may be replaced, and hold for sockets that come later.
     """
 
-    def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float = 15.0) -> None:
+    def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float) -> None:
         self._inlet = inlet
         self.heartbeat = heartbeat
         self._last_cid = 0

@@ -194,7 +194,7 @@ class RelayTable:
     what a client says.
     """
 
-    def __init__(self, separator: str = ":") -> None:
+    def __init__(self, separator: str) -> None:
         self.separator = separator
         self._book = FactBook()
         self._live: dict[FiveTuple, _Allocation] = {}

@@ -1,6 +1,5 @@
 """Allocate (RFC 8656 §7.2): checks in order, families, pairs of ports, sockets that do not open, retransmissions."""
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -22,11 +21,12 @@ from tests.support.core_world import (
     code_of,
     names_of,
 )
+from tests.support.limits import limits
 from turnserver.core.commands import CloseClient, CloseRelay, OpenRelay, SendToClient
 from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, RequestRefused
-from turnserver.core.settings import Limits, PortRange, RelayAddress
+from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
-from turnserver.core.types import ClientTransport, RelayId
+from turnserver.core.types import ClientTransport, PortRange, RelayId
 
 ONLY_IPV4 = (RelayAddress(RELAY, RELAY),)
 ONLY_IPV6 = (RelayAddress(RELAY6, RELAY6),)
@@ -133,7 +133,7 @@ def test_behind_nat_the_external_address_is_advertised() -> None:
 
 def test_relay_ports_are_in_the_range() -> None:
     """Rule 13, RFC 8656 §7.2: 49152–65535 by default, or the configured range; no two alike."""
-    world = World(ports=PortRange(50000, 50019), limits=Limits(allocations_per_user=100))
+    world = World(ports=PortRange(50000, 50019), limits=limits(allocations_per_user=100))
     for port in range(1, 21):
         assert code_of(world.client(port=port).allocate()) == 0
     assert {bound.port for bound in world.bound.values()} == set(range(50000, 50020))
@@ -259,11 +259,11 @@ def attributes_for(faults: set[str]) -> list[tuple[AttributeType[Any], Any]]:
 def outcome(faults: set[str]) -> int:
     """The code that an Allocate with these faults gets; 0 for success."""
     alices = [port for port, name in ((40000, "5-tuple in use"), (40001, "user quota")) if name in faults]
-    limits = Limits(
+    bounded = limits(
         allocations=len(alices) + 1 if "capacity" in faults else 100,
         allocations_per_user=len(alices) if "user quota" in faults else 100,
     )
-    world = World(source=TimeLimitedCredentials([SECRET]), relays=ONLY_IPV4, limits=limits)
+    world = World(source=TimeLimitedCredentials([SECRET]), relays=ONLY_IPV4, limits=bounded)
 
     def client(port: int, user: str, lives: int) -> ScriptedClient:
         name, password = mint(SECRET, user, int(world.now.wall) + lives)
@@ -275,7 +275,7 @@ def outcome(faults: set[str]) -> int:
         assert code_of(client(40002, "bob", 100).allocate()) == 0
     if "redirect" in faults:
         elsewhere = (Address.parse("198.51.100.2", 3478),)
-        world.core.state.settings = replace(world.core.state.settings, alternate=elsewhere)
+        world.core.state.settings = world.core.state.settings.model_copy(update={"alternate_servers": elsewhere})
     before = world.core.state.quota.total
     answer = client(40000, "alice", -10 if "expired" in faults else 200).request(
         Method.ALLOCATE, *attributes_for(faults)
@@ -344,7 +344,7 @@ def test_a_transaction_id_is_good_for_its_five_tuple_only() -> None:
 
 def test_refusals_are_not_remembered() -> None:
     """Rule 10, RFC 8656 §5: what was refused is looked at afresh; room may have been made."""
-    world = World(limits=Limits(allocations_per_user=1))
+    world = World(limits=limits(allocations_per_user=1))
     client, other = challenged(world), world.client(port=40001)
     other.allocate()
     frame = client.build(Method.ALLOCATE, [UDP])
@@ -386,7 +386,7 @@ def test_the_lifetime_granted_and_kept(requested: int | None, granted: int) -> N
 
 def test_configured_lifetimes() -> None:
     """Rule 11: the bounds are settings."""
-    world = World(limits=Limits(default_lifetime=700, max_lifetime=800))
+    world = World(limits=limits(default_lifetime=700, max_lifetime=800))
     lifetimes = []
     for port, requested in enumerate((0, 750, 10_000), start=1):
         answer = world.client(port=port).allocate((a.LIFETIME, requested))
@@ -604,7 +604,7 @@ def test_a_reservation_outlives_the_allocation_that_made_it() -> None:
 
 def test_a_token_that_is_refused_for_quota_stays_good() -> None:
     """Rule 25: a refusal takes nothing, the reservation neither."""
-    world = World(limits=Limits(allocations_per_user=1))
+    world = World(limits=limits(allocations_per_user=1))
     client = challenged(world)
     _, token = reserved(world, client)
     other = challenged(world, port=40001)
@@ -615,7 +615,7 @@ def test_a_token_that_is_refused_for_quota_stays_good() -> None:
 
 def test_reservations_are_bounded() -> None:
     """Rules 3 and 25: who reserves and deletes, again and again, does not get hold of all ports."""
-    world = World(limits=Limits(allocations_per_user=3))
+    world = World(limits=limits(allocations_per_user=3))
     client = challenged(world)
     for _ in range(3):
         reserved(world, client)
@@ -691,7 +691,7 @@ def test_when_no_port_opens_it_is_508_and_all_is_given_back() -> None:
 
 def test_an_opening_that_is_never_answered_ends_in_508() -> None:
     """Rule 25: no Allocate waits for ever; port and quota are given back, and the socket is closed if it comes."""
-    world = World(automatic=False, limits=Limits(opening_timeout=7))
+    world = World(automatic=False, bounds=CoreBounds(opening_timeout=7))
     client = challenged(world)
     opening(client)
     (command,) = [command for command in world.take() if isinstance(command, OpenRelay)]
@@ -715,7 +715,7 @@ def test_half_a_dual_allocation_for_want_of_news() -> None:
     opening(client, DUAL)
     first, second = world.waiting
     world.core.relay_opened(first, world.now)
-    world.advance(world.core.state.settings.limits.opening_timeout)
+    world.advance(world.core.state.bounds.opening_timeout)
     answer = Message.decode(client.hears()[0])
     assert code_of(answer) == 0
     assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [IPV4]
@@ -847,7 +847,7 @@ def test_a_port_just_freed_is_not_given_to_the_next() -> None:
 
 def test_the_users_quota() -> None:
     """Rules 10 and 25, RFC 8656 §7.2 step 10: 486 for the one too many; deleting makes room; others do not count."""
-    world = World(limits=Limits(allocations_per_user=2))
+    world = World(limits=limits(allocations_per_user=2))
     clients = [challenged(world, port=port) for port in (1, 2, 3)]
     assert [code_of(client.allocate()) for client in clients] == [0, 0, 486]
     assert code_of(world.client(port=4, user="bob", password="hunter2").allocate()) == 0
@@ -857,7 +857,7 @@ def test_the_users_quota() -> None:
 
 def test_the_servers_capacity() -> None:
     """Rule 10: all users together → 508."""
-    world = World(limits=Limits(allocations=1))
+    world = World(limits=limits(allocations=1))
     assert code_of(world.client(port=1).allocate()) == 0
     bob = challenged(world, port=2, user="bob", password="hunter2")
     answer = bob.allocate()
@@ -867,7 +867,7 @@ def test_the_servers_capacity() -> None:
 
 def test_quota_is_taken_before_the_socket() -> None:
     """Rule 25: allocations that are still opening count; expiry gives back."""
-    world = World(automatic=False, limits=Limits(allocations_per_user=1))
+    world = World(automatic=False, limits=limits(allocations_per_user=1))
     client, other = challenged(world), challenged(world, port=40001)
     opening(client)
     world.take()
@@ -881,7 +881,7 @@ def test_quota_is_taken_before_the_socket() -> None:
 
 def test_quota_is_counted_on_the_user_part() -> None:
     """Rule 24: `<expiry>:<user>` is the same user whenever it was minted; without a user part the name is."""
-    world = World(source=TimeLimitedCredentials([SECRET]), limits=Limits(allocations_per_user=2))
+    world = World(source=TimeLimitedCredentials([SECRET]), limits=limits(allocations_per_user=2))
     codes = []
     for port, (user, lives) in enumerate(
         [("alice", 60), ("alice", 61), ("alice", 62), ("bob", 60), ("", 60), ("", 61)]
@@ -899,7 +899,7 @@ def test_quota_is_counted_on_the_user_part() -> None:
 def test_redirection(host: str, alternate: str) -> None:
     """Rule 10, RFC 8656 §7.2 step 11, RFC 8489 §14.15: 300 with an ALTERNATE-SERVER of the client's own family."""
     elsewhere = (Address.parse("2a00::2", 3478), Address.parse("198.51.100.2", 3479))
-    world = World(settings={"alternate": elsewhere})
+    world = World(settings={"alternate_servers": elsewhere})
     client = challenged(world, host=host)
     answer = client.allocate()
     assert (code_of(answer), names_of(answer)) == (
@@ -914,7 +914,7 @@ def test_redirection(host: str, alternate: str) -> None:
 
 def test_without_an_alternate_of_the_family_it_is_served_here() -> None:
     """RFC 8489 §14.15: the family MUST be that of the request's source, so there is none to send this client to."""
-    world = World(settings={"alternate": (Address.parse("2a00::2", 3478),)})
+    world = World(settings={"alternate_servers": (Address.parse("2a00::2", 3478),)})
     assert code_of(world.client().allocate()) == 0
 
 
@@ -924,7 +924,7 @@ def test_what_is_here_stays_when_others_are_redirected() -> None:
     client = challenged(world)
     client.allocate()
     elsewhere = (Address.parse("198.51.100.2", 3478),)
-    world.core.state.settings = replace(world.core.state.settings, alternate=elsewhere)
+    world.core.state.settings = world.core.state.settings.model_copy(update={"alternate_servers": elsewhere})
     assert code_of(client.refresh()) == 0
     stranger = world.client(port=40001)
     assert code_of(stranger.challenge()) == 401

@@ -8,12 +8,13 @@ from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
 from stun.channeldata import encode, encode_padded
-from stun.constants import CHANNEL_MAX_RFC5766, Method
+from stun.constants import Method
 from stun.message import Message
 from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, World, code_of, names_of
+from tests.support.limits import limits
 from turnserver.core.commands import AddRoute, AllowPeer, ForbidPeer, RemoveRoute, SendToClient, SendToPeer
 from turnserver.core.events import PeerRefused
-from turnserver.core.settings import Limits, RelayAddress
+from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport, Route
 
 OTHER = Address.parse("9.9.9.9", 6000)
@@ -229,7 +230,7 @@ def test_the_servers_own_addresses(port: int, code: int) -> None:
 
 def test_checks_in_order() -> None:
     """Rule 17, RFC 8656 §12.2: 400 before 443 before 403 before 508."""
-    world = World(limits=Limits(channels_per_allocation=0))
+    world = World(limits=limits(channels_per_allocation=0))
     client = allocated(world)
     private = Address.parse("10.0.0.1", 1)
     assert refused(client, *number_and(PEER6, 0x5000)) == 400
@@ -240,7 +241,7 @@ def test_checks_in_order() -> None:
 
 def test_too_many_channels_are_508() -> None:
     """Rule 17, RFC 8656 §12.2: a capacity limit; rebinding what stands is always possible."""
-    world = World(limits=Limits(channels_per_allocation=2))
+    world = World(limits=limits(channels_per_allocation=2))
     client = allocated(world)
     assert [code_of(client.bind(0x4000 + index, Address(PEER.ip, 1 + index))) for index in range(2)] == [0, 0]
     assert refused(client, *number_and(OTHER, 0x4002)) == 508
@@ -249,7 +250,7 @@ def test_too_many_channels_are_508() -> None:
 
 def test_the_permission_of_a_channel_counts_too() -> None:
     """Rule 15: a binding to a new address needs room for its permission; to a permitted one it does not."""
-    world = World(limits=Limits(permissions_per_allocation=1))
+    world = World(limits=limits(permissions_per_allocation=1))
     client = allocated(world)
     client.permit(PEER)
     assert refused(client, *number_and(OTHER)) == 508
@@ -399,7 +400,7 @@ def test_behind_nat_only_relay_ports_are_peers(port: int) -> None:
 
 def test_the_upper_half_for_those_who_ask() -> None:
     """Rule 17, RFC 5766 §11: a setting also takes 0x5000–0x7FFF, which RFC 8656 reserves, for older clients."""
-    world = World(settings={"last_channel": CHANNEL_MAX_RFC5766})
+    world = World(settings={"legacy_channels": True})
     client = allocated(world)
     assert [code_of(client.bind(number, Address(PEER.ip, number))) for number in (0x4000, 0x5000, 0x7FFF)] == [0, 0, 0]
     assert refused(client, *number_and(PEER, 0x8000)) == 400

@@ -11,9 +11,9 @@ from stun.channeldata import encode
 from stun.constants import Method
 from stun.message import Message
 from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, World, code_of, names_of
+from tests.support.limits import limits
 from turnserver.core.commands import AllowPeer, ForbidPeer, SendToClient, SendToPeer
 from turnserver.core.events import PeerRefused, RequestRefused
-from turnserver.core.settings import Limits
 
 OTHER = Address.parse("9.9.9.9", 6000)
 PRIVATE = Address.parse("10.0.0.1", 6000)
@@ -234,7 +234,7 @@ def test_the_family_is_looked_at_before_the_acl() -> None:
 
 def test_too_many_are_508() -> None:
     """Rule 15, RFC 8656 §10.2: counted before the first is installed; those that stand already do not count twice."""
-    world = World(limits=Limits(permissions_per_allocation=2))
+    world = World(limits=limits(permissions_per_allocation=2))
     client = allocated(world)
     assert refused(client, *peers(*(Address.parse(f"9.9.9.{host}", 1) for host in (1, 2, 3)))) == 508
     assert code_of(client.permit(PEER, PEER, OTHER)) == 0

@@ -13,6 +13,7 @@ from stun.channeldata import encode_padded
 from stun.constants import MessageClass, Method, TransportProtocol
 from stun.message import Message
 from tests.support.core_world import PEER, PEER6, REALM, RELAY, RELAY6, SERVER, SlowSource, code_of
+from tests.support.limits import limits
 from tests.support.tcp_world import TCP, TcpClient, TcpWorld
 from turnserver.core.commands import (
     AllowPeer,
@@ -26,9 +27,9 @@ from turnserver.core.commands import (
 )
 from turnserver.core.events import AllocationOpened, PeerConnectionEnded, PeerConnectionOpened, PeerRefused
 from turnserver.core.policy import PeerPolicy
-from turnserver.core.settings import Limits, PortRange, RelayAddress
+from turnserver.core.settings import RelayAddress
 from turnserver.core.tcp_connections import ConnectionState
-from turnserver.core.types import ClientTransport
+from turnserver.core.types import ClientTransport, PortRange
 
 OTHER = Address.parse("8.8.4.4", 6000)
 PRIVATE = Address.parse("10.0.0.1", 80)
@@ -280,7 +281,7 @@ def test_a_peer_that_connected_counts_as_connected() -> None:
 
 def test_as_many_connections_as_the_limit_says() -> None:
     """Rule 25: 508 beyond the limit; incoming ones count as well, and one that ends makes room."""
-    world = TcpWorld(limits=Limits(tcp_connections_per_allocation=2))
+    world = TcpWorld(limits=limits(tcp_connections_per_allocation=2))
     client = permitted(world, PEER)
     number = client.connected(PEER)
     assert world.peer_connects(client.relay, PEER._replace(port=1)) is not None

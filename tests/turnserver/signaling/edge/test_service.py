@@ -74,7 +74,7 @@ async def make(engine: Engine) -> AsyncIterator[Callable[..., Service]]:
     def build(**settings: Any) -> Service:
         told = Observers([LogObserver()])
         options, bounds = hub_settings(**{"open": True, **settings})
-        found = Service(options, admit, mint, RevokedUsers(), tell=told.tell, bounds=bounds)
+        found = Service(options, admit, mint, RevokedUsers(), separator=":", tell=told.tell, bounds=bounds)
         found.start(engine)
         made.append(found)
         return found

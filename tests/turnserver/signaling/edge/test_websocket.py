@@ -63,7 +63,7 @@ async def inlet() -> Recorder:
 
 @pytest.fixture
 async def served(inlet: Recorder) -> Edge:
-    return Edge(inlet, ["https://app.example.org"])
+    return Edge(inlet, ["https://app.example.org"], heartbeat=15.0)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_origins_that_may_not(client: Client, inlet: Recorder, origin: str
 async def test_every_origin_may(inlet: Recorder) -> None:
     """``*`` is every origin."""
     app = web.Application()
-    app.router.add_get("/v1/ws", Edge(inlet, "*").handle)
+    app.router.add_get("/v1/ws", Edge(inlet, "*", heartbeat=15.0).handle)
     async with TestClient(TestServer(app)) as client, connect(client, headers={"Origin": "https://other.example"}):
         await inlet.until("opened", 1, "127.0.0.1", client.host)
 

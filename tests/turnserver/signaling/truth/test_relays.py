@@ -63,7 +63,7 @@ class World:
     """A table in virtual time, with the allocations that a server would have."""
 
     def __init__(self) -> None:
-        self.table = RelayTable()
+        self.table = RelayTable(":")
         self.now = Now(1000.0, 1_700_000_000.0)
         self.live: list[Relay] = []
 
