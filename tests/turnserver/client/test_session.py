@@ -7,11 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing
+from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing, session
 from turnserver.signaling.protocol.base import UNNUMBERED, ServerMessage
 from turnserver.signaling.protocol.client_messages import Desc, Join, Mod, Msg, Peek, Stat
 from turnserver.signaling.protocol.fields import Description
@@ -164,7 +165,9 @@ async def script() -> AsyncIterator[Script]:
 
 
 @pytest.fixture
-async def make(script: Script) -> AsyncIterator[Callable[..., SignalClient]]:
+async def make(script: Script, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., SignalClient]]:
+    # The script answers no Close unless a test has it do so.
+    monkeypatch.setattr(session, "_CLOSING", aiohttp.ClientWSTimeout(ws_close=0.01))
     made: list[SignalClient] = []
 
     def build(**options: Any) -> SignalClient:

@@ -350,6 +350,8 @@ async def test_draining_does_not_wait_for_the_deaf(
         connection.transport.pause_reading()
         await service.close()
         await eventually(lambda: service.edge.sockets == 0)
+        # It has not read the server's Close either, and would wait for it.
+        connection.transport.abort()
 
 
 async def test_what_is_mounted(make: Callable[..., Service]) -> None:
