@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import browser_in, network
+from tests.support.browser import browser_in, network, started_once
 from tests.support.netns import NetworkNamespace
 from tests.support.signal_lab import LabPage, SignalLab, lab_page
 from turnserver.signaling.rooms.settings import Grant
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 GRANTS = {"listener": Grant(caps=frozenset()), "full": Grant()}
 """What tokens allow in the rooms of these tests."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Chromium has been started before."""
+    started_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

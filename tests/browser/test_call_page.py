@@ -1,7 +1,6 @@
 """The call page, looked at and used as people do: lobby, call, controls, drawer, endings; in real Chromium."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, ARGUMENTS, browser_in, network
+from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched
 from tests.support.call_page import SMALL, CallPage, call_page, picture
 from tests.support.certificates import CertificatePair, issue
 from tests.support.netns import NetworkNamespace
@@ -27,13 +26,6 @@ SMALL_WINDOW = {"width": 400, "height": 400}
 """For those who are not looked at: to draw four large pictures costs more than to decode them."""
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def inside() -> Iterator[NetworkNamespace]:
-    """The network that server and browser are in."""
-    with network() as namespace:
-        yield namespace
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +61,13 @@ def server(inside: NetworkNamespace, certificate: CertificatePair, directory: Pa
         process.kill()
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the browsers are started from."""
-    return tmp_path_factory.mktemp("browser")
-
-
-@pytest.fixture(scope="module")
-def browser(inside: NetworkNamespace, home: Path) -> "Iterator[Browser]":
-    """One browser; each person has a context of their own."""
-    with browser_in(inside, home) as running:
-        yield running
-
-
 @pytest.fixture
-def refusing(browser: "Browser", home: Path) -> "Iterator[Browser]":
+def refusing(browser: "Browser", inside: NetworkNamespace, tmp_path: Path) -> "Iterator[Browser]":
     """Another one, whose user says no when a page asks for camera and microphone."""
     arguments = [each for each in ARGUMENTS if "fake-ui" not in each]
     arguments.append("--use-fake-ui-for-media-stream=deny")
-    running = browser.browser_type.launch(
-        executable_path=str(home / "chromium"), args=arguments, env=os.environ | {"HOME": str(home)}
-    )
-    try:
+    with launched(browser.browser_type, command_in(inside), tmp_path, arguments) as running:
         yield running
-    finally:
-        running.close()
 
 
 def url(room: str, options: str = SMALL) -> str:

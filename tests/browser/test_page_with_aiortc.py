@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from tests.support.browser import ADDRESS, browser_in, network
+from tests.support.browser import ADDRESS, browser_in
 from tests.support.call_page import SMALL, CallPage, call_page
 from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.mesh import Member, connected, watch_frames
@@ -112,13 +112,6 @@ class Guest:
         got = self.pair.received
         audio, video = got.audio + 50, got.video + 10
         self.until(lambda: got.audio > audio and got.video > video and (not tone or got.tone > 0.5))
-
-
-@pytest.fixture(scope="module")
-def inside() -> Iterator[NetworkNamespace]:
-    """The network that everybody is in."""
-    with network() as namespace:
-        yield namespace
 
 
 @pytest.fixture(scope="module")

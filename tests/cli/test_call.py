@@ -52,7 +52,7 @@ def said(process: Any, words: str) -> None:
 def ended(process: Any) -> tuple[int, str]:
     """Stop a command as Ctrl-C does; its exit code and output."""
     process.popen.send_signal(signal.SIGINT)
-    out, _ = process.popen.communicate(timeout=60)
+    out, _ = process.popen.communicate(timeout=90)
     return process.popen.returncode, out.decode()
 
 

@@ -101,7 +101,7 @@ async def test_one_who_leaves(url: str) -> None:
     async with member(url, "short", name="Bob") as bob:
         calling = asyncio.create_task(take_part(CallOptions(url, "short", duration=None), told.append))
         await bob.until(lambda: any("media comes in" in line for line in told))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not any("has left" in line for line in told):
             await asyncio.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)

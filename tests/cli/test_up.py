@@ -106,13 +106,13 @@ def test_the_page(start: Start) -> None:
     """The TLS port is HTTPS as well, with the same certificate."""
     found = json.loads(start(*LOCAL, "--json").until("\n"))
     context = ssl.create_default_context(cafile=found["certificate"])
-    with urllib.request.urlopen(found["pages"][0] + "healthz", timeout=20, context=context) as answer:
+    with urllib.request.urlopen(found["pages"][0] + "healthz", timeout=90, context=context) as answer:
         assert (answer.status, json.load(answer)["status"]) == (200, "ok")
 
 
 def _get(url: str, key: str = "") -> tuple[int, str]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=90) as answer:
         return answer.status, answer.read().decode()
 
 

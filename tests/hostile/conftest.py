@@ -11,8 +11,8 @@ from tests.support.server import TurnServerProcess, loopback_config, stream_list
 
 __all__ = ["certificate", "patient_server", "serve", "turn_server"]
 
-IMPATIENT = {"handshake_timeout": 1, "first_message_timeout": 1, "idle_timeout": 5, "stall_timeout": 1}
-"""Seconds; what a test waits for is over soon."""
+IMPATIENT = {"handshake_timeout": 2, "first_message_timeout": 2, "idle_timeout": 5, "stall_timeout": 1}
+"""Seconds; what a test waits for is over soon, and what ordinary clients do is done by then."""
 LIMITS = {"allocations_per_user": 1000, "connections_per_address": 5000}
 
 

@@ -312,7 +312,7 @@ def masked(first: int, payload: bytes = b"") -> bytes:
 
 async def close_code(reader: asyncio.StreamReader) -> int:
     """The code of the Close frame that ends what the server sends."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             first, size = await reader.readexactly(2)
             length = size if size < 126 else struct.unpack("!H", await reader.readexactly(2))[0]

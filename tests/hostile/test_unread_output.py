@@ -18,7 +18,7 @@ from tests.support.turn_client import ChannelMessage, TurnClient
 
 PIPE_SIZE = 4096
 REQUESTS = 1000
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 
 UNKNOWN_ATTRIBUTE = bytes.fromhex("7777000400000000")
 """Comprehension-required, so that a Binding request with it is refused with 420, and that is worth a line."""

@@ -10,7 +10,7 @@ from aioice.turn import create_turn_endpoint
 
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
 
-TIMEOUT = 60
+TIMEOUT = 90
 """Seconds until a connection that has not come about counts as failed."""
 MESSAGES = 200
 

@@ -17,7 +17,7 @@ from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.peer import UdpPeer
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback_config, stream_listeners
 
-TIMEOUT = 60
+TIMEOUT = 90
 """Seconds until something that has not come about counts as failed."""
 TRANSPORTS = ["tcp", "tls", "shared", "plain"]
 SIZES = [*range(9), 100, 101, 102, 103, 1199, 1400, 1401, 4095, 16_384, 16_389, 40_001]

@@ -31,7 +31,7 @@ from turnserver.signaling.truth.verdict import IceFailure, Side, Verdict, judge
 
 SECRET = "0123456789abcdef0123456789abcdef"
 A, B = "1a2b3c4d5e.aaaaaaaaaa", "1a2b3c4d5e.bbbbbbbbbb"
-TIMEOUT = 60
+TIMEOUT = 90
 """Seconds until something that has not come about counts as failed."""
 MESSAGES = 200
 SIZE = 1000

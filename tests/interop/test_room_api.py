@@ -21,7 +21,7 @@ API_KEY = "website-key-0123456789"
 ADMIN_KEY = "support-key-0123456789"
 KEYS = TokenKeys([derived_key(SHARED_SECRET.encode())])
 ISSUER = ec.generate_private_key(ec.SECP256R1())
-PATIENCE = 20
+PATIENCE = 90
 
 
 class Server:

@@ -16,7 +16,7 @@ from tests.support.stream_wire import StreamWire, open_tcp, open_tls
 from tests.support.turn_client import ChannelMessage, TurnClient
 
 CHANNEL = 0x4000
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 
 
 @pytest.fixture(scope="module")

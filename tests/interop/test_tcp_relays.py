@@ -17,7 +17,7 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_por
 from tests.support.stream_wire import read_to_end
 from tests.support.turn_client import ConnectionAttempt, TurnClient, TurnRefused
 
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 MEBIBYTE = 2**20
 LOOPBACK = {AddressFamily.IPV4: "127.0.0.1", AddressFamily.IPV6: "::1"}
 

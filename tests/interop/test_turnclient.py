@@ -22,7 +22,7 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, loopback
 from tests.support.tools import require_tool
 from turnserver.turnclient.client import TurnClient
 
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = ("tcp", "tls")
 

@@ -8,13 +8,24 @@ import pytest
 from tests.net.lab import Lab
 from tests.net.public_server import PublicServer
 from tests.net.stage import Cast, Stage, rooms_config, stage_on
+from tests.support.browser import started_once
 from tests.support.certificates import CertificatePair, issue
 from tests.support.reports import add_section
 
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
 
-__all__ = ["cast", "certificate", "lab", "playwright", "pytest_runtest_makereport", "server", "signaling", "stage"]
+__all__ = [
+    "cast",
+    "certificate",
+    "chromium",
+    "lab",
+    "playwright",
+    "pytest_runtest_makereport",
+    "server",
+    "signaling",
+    "stage",
+]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,8 +68,14 @@ def server(
         yield running
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Chromium has been started before."""
+    started_once(tmp_path_factory)
+
+
 @pytest.fixture(scope="module")
-def playwright() -> "Iterator[Playwright]":
+def playwright(chromium: None) -> "Iterator[Playwright]":
     """What drives the browsers. Its event loop runs in this thread until the module ends."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as running:

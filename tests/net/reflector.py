@@ -27,7 +27,7 @@ BINDING_REQUEST, BINDING_SUCCESS = 0x0001, 0x0101
 XOR_MAPPED_ADDRESS = 0x0020
 RESEND = 0.2
 """Seconds after which a probe is sent again."""
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds until an answer that has not come counts as failed; never waited out in success."""
 STRANGER = b"from a stranger"
 

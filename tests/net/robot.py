@@ -14,7 +14,7 @@ from tests.support.mesh import Member, member
 
 __all__ = ["Robot"]
 
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds until a participant that has not joined counts as failed."""
 
 T = TypeVar("T")

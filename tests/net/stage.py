@@ -56,7 +56,7 @@ class Stage:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         with self.lab.public.entered():
-            connection = HTTPSConnection(ADDRESS, PORTS["shared"], context=context, timeout=10)
+            connection = HTTPSConnection(ADDRESS, PORTS["shared"], context=context, timeout=90)
             connection.connect()
         try:
             connection.request(method, path, headers={"Authorization": f"Bearer {ADMIN_KEY}"})

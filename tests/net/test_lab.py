@@ -22,7 +22,7 @@ from tests.support.turn_client import ChannelMessage, TurnClient
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 60
+TIMEOUT = 90
 """Seconds until what has not come about counts as failed."""
 nats = pytest.mark.parametrize("nat", list(Nat))
 

@@ -17,7 +17,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds that a command may take on a busy machine."""
 BUILD_PATIENCE = 600.0
 """The same for builds and installs, which may have to fetch packages."""

@@ -131,7 +131,7 @@ def test_a_binding_and_a_full_probe(environment: Environment) -> None:
 
 
 def _get(url: str, context: ssl.SSLContext) -> tuple[str, str]:
-    with urllib.request.urlopen(url, timeout=30, context=context) as answer:
+    with urllib.request.urlopen(url, timeout=90, context=context) as answer:
         return answer.headers.get_content_type(), answer.read().decode()
 
 

@@ -1,8 +1,10 @@
 """Headless Chromium (Debian's) driven by Playwright, inside a network namespace of its own."""
 
+import fcntl
 import os
 import shlex
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +15,9 @@ from tests.support.netns import NetworkNamespace
 from tests.support.tools import require_tool
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserType
 
-__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "network"]
+__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "command_in", "launched", "network", "started_once"]
 
 ADDRESS = "203.0.113.1"
 """The host's address in its namespace: Chromium leaves loopback out when it looks for networks."""
@@ -28,6 +30,34 @@ ARGUMENTS = [
     "--ignore-certificate-errors",  # makes turns: accept a self-signed certificate, too
     "--autoplay-policy=no-user-gesture-required",
 ]
+
+START = 240
+"""Seconds until a browser that has not started counts as failed; Playwright's own limit is 30."""
+
+
+def started_once(factory: pytest.TempPathFactory) -> None:
+    """See that Chromium has been started, and has ended, once in this run, by whichever of its workers.
+
+    The first start reads some hundred megabytes from the disk, and is no part of any test.
+    """
+    mine = factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with (shared / "chromium.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if lock.tell():
+            return
+        home = factory.mktemp("chromium")
+        command = [require_tool("chromium"), "--headless", *ARGUMENTS, f"--user-data-dir={home}"]
+        subprocess.run(
+            [*command, "--dump-dom", "about:blank"],
+            env=os.environ | {"HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=START,
+            check=True,
+        )
+        lock.write("started\n")
 
 
 @contextmanager
@@ -46,15 +76,29 @@ def network() -> Iterator[NetworkNamespace]:
 def browser_in(inside: NetworkNamespace, directory: Path, *more: str) -> "Iterator[Browser]":
     """A browser in a namespace, with ``more`` arguments; ``directory`` takes the script that starts it there."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    command = [require_tool("ip"), "netns", "exec", inside.name, require_tool("chromium")]
+    with (
+        sync_api.sync_playwright() as playwright,
+        launched(playwright.chromium, command_in(inside), directory, [*ARGUMENTS, *more]) as browser,
+    ):
+        yield browser
+
+
+def command_in(inside: NetworkNamespace) -> list[str]:
+    """The command line that starts Chromium in a namespace."""
+    return [require_tool("ip"), "netns", "exec", inside.name, require_tool("chromium")]
+
+
+@contextmanager
+def launched(
+    kind: "BrowserType", command: Sequence[str], directory: Path, arguments: Sequence[str]
+) -> "Iterator[Browser]":
+    """A browser that ``command`` starts; ``directory`` is its home, and takes a script of one line for Playwright."""
     wrapper = directory / "chromium"
     wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     wrapper.chmod(0o700)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(wrapper), args=[*ARGUMENTS, *more], env=os.environ | {"HOME": str(directory)}
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
+    home = {"HOME": str(directory)}
+    browser = kind.launch(executable_path=str(wrapper), args=[*arguments], env=os.environ | home, timeout=START * 1000)
+    try:
+        yield browser
+    finally:
+        browser.close()

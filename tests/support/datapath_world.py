@@ -31,7 +31,7 @@ __all__ = [
 
 LOOPBACKS = ("127.0.0.1", "::1")
 
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 """Seconds that a test waits for what must come: a limit for failures, never waited out in success."""
 
 

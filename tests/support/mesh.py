@@ -19,7 +19,7 @@ from turnserver.signaling.protocol.base import ServerMessage
 
 __all__ = ["Member", "connected", "flows", "member", "page_url", "watch_frames"]
 
-PATIENCE = 60
+PATIENCE = 90
 """Seconds until what does not happen counts as failed."""
 
 

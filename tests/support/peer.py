@@ -8,7 +8,7 @@ from stun.address import Address
 
 __all__ = ["UdpPeer", "refused_address"]
 
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 """Seconds that `UdpPeer.receive` waits unless told otherwise: a limit for failures, never waited out in success."""
 
 

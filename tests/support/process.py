@@ -8,7 +8,7 @@ from tests.support.server import TurnServerProcess
 
 __all__ = ["open_files", "resident_bytes", "wait_for_log", "wait_until"]
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds until what has not happened counts as failed; never waited out in success."""
 INTERVAL = 0.05
 

@@ -40,9 +40,10 @@ SHARED_SECRET = "0123456789abcdef0123456789abcdef"
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = range(10_000, 32_000)
-START_TIMEOUT = 30.0
+START_TIMEOUT = 120.0
 """Seconds until a server that does not answer counts as failed; generous, for a busy machine."""
-STOP_TIMEOUT = 10.0
+STOP_TIMEOUT = 60.0
+"""Seconds until a server that has not stopped counts as hanging; never waited out in success."""
 PROBE_TIMEOUT = 0.1
 LOG_TAIL = 8_000
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Crossing", "LabPage", "SignalLab", "lab_page"]
 
 PORT = 8080
-PATIENCE = 30_000
+PATIENCE = 90_000
 """Milliseconds until what a page waits for counts as failed."""
 
 BLANK = "<!doctype html><html lang=en><title>lab</title><video id=v autoplay muted playsinline></video></html>"
@@ -42,7 +42,7 @@ const load = (name) => import(`/call-assets/${name}.js`);
 globalThis.lab = {
   runs: {},
   until: async (test, what = 'something') => {
-    const end = performance.now() + 25000;
+    const end = performance.now() + 85000;
     for (;;) {
       const found = await test();
       if (found) return found;

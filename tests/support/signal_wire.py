@@ -11,7 +11,7 @@ import aiohttp
 __all__ = ["PROTOCOL", "Closed", "Participant", "signaling_listeners"]
 
 PROTOCOL = "signal.v1.json"
-PATIENCE = 20.0
+PATIENCE = 90.0
 """Seconds until a frame that does not come counts as lost; never waited out in success."""
 
 

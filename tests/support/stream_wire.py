@@ -13,7 +13,7 @@ from tests.support.certificates import client_context
 
 __all__ = ["StreamWire", "open_tcp", "open_tls", "read_to_end"]
 
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 """Seconds to wait for what has to come: a limit for failures, never waited out in success."""
 
 

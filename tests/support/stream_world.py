@@ -38,7 +38,7 @@ __all__ = [
 
 Network = IPv4Network | IPv6Network
 
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 
 
 def stun(kind: int = 0x0001, body: bytes = b"", *, number: int = 0) -> bytes:

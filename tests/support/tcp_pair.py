@@ -10,7 +10,7 @@ from turnserver.net import from_sockaddr
 __all__ = ["HOSTS", "Peer", "Server", "eventually", "has_ipv6", "stream_pair"]
 
 HOSTS = ("127.0.0.1", "::1")
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 
 
 def has_ipv6() -> bool:

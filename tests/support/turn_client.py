@@ -49,7 +49,7 @@ __all__ = [
     "Wire",
 ]
 
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 """Seconds that `TurnClient.receive` waits unless told otherwise: a limit for failures, never waited out in success."""
 LARGEST_FRAME = 65_535
 QUEUE = 1_000_000

@@ -201,7 +201,7 @@ class LateUsers(SlowSource):
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while not condition():
             await asyncio.sleep(0)
 

@@ -59,7 +59,7 @@ class Running:
 
     async def hangup(self, condition: Callable[[], object]) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while not condition():
                 await asyncio.sleep(0)
 

@@ -141,7 +141,7 @@ async def get(port: int, path: str, context: ssl.SSLContext | None) -> tuple[int
     """An HTTP request: the status and the body of what is answered."""
     scheme = "http" if context is None else "https"
     url = f"{scheme}://localhost:{port}{path}"
-    async with asyncio.timeout(10), aiohttp.ClientSession() as session, session.get(url, ssl=context or True) as answer:
+    async with asyncio.timeout(90), aiohttp.ClientSession() as session, session.get(url, ssl=context or True) as answer:
         return answer.status, await answer.text()
 
 
@@ -449,7 +449,7 @@ async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
         )
         reader, second = await asyncio.open_connection(*where)
         assert await asyncio.wait_for(reader.read(), 10) == b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while server.snapshot().limits.connections != Usage(1, 1):
                 await asyncio.sleep(0)
         first.close()

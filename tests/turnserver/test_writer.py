@@ -16,7 +16,7 @@ import pytest
 
 from turnserver.writer import LineWriter
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 PIPE_SIZE = 4096
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,7 +26,7 @@ Certify = Callable[..., Any]
 TCP = StunUri.parse("turn:127.0.0.1?transport=tcp")
 TLS = StunUri.parse("turns:127.0.0.1")
 REQUEST = MessageBuilder(Method.BINDING, MessageClass.REQUEST, bytes(12)).build()
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 
 @asynccontextmanager

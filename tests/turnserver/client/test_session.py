@@ -63,7 +63,7 @@ class Connection:
         await self.socket.send_json(fields)
 
     async def receive(self) -> dict[str, Any]:
-        message = await self.socket.receive(timeout=20)
+        message = await self.socket.receive(timeout=90)
         assert message.type is WSMsgType.TEXT, message
         frame = json.loads(message.data)
         assert isinstance(frame, dict)
@@ -133,7 +133,7 @@ class Script:
         return socket
 
     async def accept(self) -> Connection:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             return await self.waiting.get()
 
 
@@ -197,7 +197,7 @@ def heard(client: SignalClient) -> list[ServerMessage]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not condition():
             await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ from turnserver.turnclient import client as client_module
 from turnserver.turnclient.client import TurnClient
 from turnserver.turnclient.links import LinkBroken
 
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 HOST_AND_PORT = (PEER.host, PEER.port)
 
 

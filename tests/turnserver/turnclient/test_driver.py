@@ -15,7 +15,7 @@ from tests.support.core_world import PEER, deterministic_entropy
 from tests.support.memory_link import MemoryLink, MemoryServer
 from turnserver.turnclient.driver import Driver
 
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 
 
 class Rig:

@@ -20,7 +20,7 @@ from tests.support.certificates import client_context, issue
 from turnserver.turnclient.links import OPENERS, Link, LinkBroken, StreamLink, UdpLink, open_tcp, open_tls, open_udp
 
 URI = StunUri.parse("turn:127.0.0.1")
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 ANSWER = MessageBuilder(Method.BINDING, MessageClass.SUCCESS, bytes(12)).build()
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

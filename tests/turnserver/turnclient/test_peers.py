@@ -15,7 +15,7 @@ from stun.message import Message
 from tests.support.client_world import LOGIN, Script
 from turnserver.turnclient.peers import PeerStreams
 
-TIMEOUT = 20.0
+TIMEOUT = 90.0
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

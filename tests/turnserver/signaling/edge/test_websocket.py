@@ -50,7 +50,7 @@ class Recorder:
         return waiting.popleft()
 
     async def until(self, *what: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while what not in self.told:
                 self._changed.clear()
                 await self._changed.wait()
@@ -84,7 +84,7 @@ async def test_frames_go_both_ways(client: Client, inlet: Recorder, served: Edge
     inlet.waiting[1] = deque(["welcome"])
     async with connect(client, headers={"Host": "Calls.Example.org:8443"}) as socket:
         assert socket.protocol == PROTOCOL
-        assert await socket.receive_str(timeout=10) == "welcome"
+        assert await socket.receive_str(timeout=90) == "welcome"
         assert inlet.told == [("opened", 1, "127.0.0.1", "calls.example.org")]
         assert served.sockets == 1
         await socket.send_str("ä")
@@ -92,7 +92,7 @@ async def test_frames_go_both_ways(client: Client, inlet: Recorder, served: Edge
         await inlet.until("binary", 1)
         inlet.waiting[1].extend(["one", "two"])
         served.wake(1)
-        assert [await socket.receive_str(timeout=10) for _ in range(2)] == ["one", "two"]
+        assert [await socket.receive_str(timeout=90) for _ in range(2)] == ["one", "two"]
     await inlet.until("closed", 1)
     assert inlet.told[1:] == [("text", 1, "ä"), ("binary", 1), ("closed", 1)]
     await served.wait_closed(10)
@@ -106,8 +106,8 @@ async def test_closing_sends_what_waits_first(client: Client, inlet: Recorder, s
         inlet.waiting[1] = deque(["goodbye"])
         served.close(1, 4410, "kicked")
         served.close(1, 4500, "too late to say something else")
-        assert await socket.receive_str(timeout=10) == "goodbye"
-        message = await socket.receive(timeout=10)
+        assert await socket.receive_str(timeout=90) == "goodbye"
+        message = await socket.receive(timeout=90)
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 4410, "kicked")
     await inlet.until("closed", 1)
     served.close(1, 4410, "nobody there")
@@ -184,7 +184,7 @@ async def test_too_large_to_be_read(client: Client, inlet: Recorder) -> None:
     """Beyond what is read at all: 1009, and not a word to the hub."""
     async with connect(client) as socket:
         await socket.send_str("x" * (websocket.MAX_FRAME + 1))
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=90)
         assert (message.type, message.data) == (WSMsgType.CLOSE, 1009)
     await inlet.until("closed", 1)
     assert [what[0] for what in inlet.told] == ["opened", "closed"]
@@ -194,7 +194,7 @@ async def test_text_that_is_no_text(client: Client, inlet: Recorder) -> None:
     """RFC 6455 §8.1: what is not UTF-8 fails the connection, 1007."""
     async with connect(client) as socket:
         await socket._writer.send_frame(b"\xff\xfe", WSMsgType.TEXT)
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=90)
         assert (message.type, message.data) == (WSMsgType.CLOSE, 1007)
     await inlet.until("closed", 1)
 
@@ -203,7 +203,7 @@ async def test_pings(client: Client) -> None:
     """RFC 6455 §5.5.2: a ping is answered with what it carries."""
     async with connect(client, autoping=False) as socket:
         await socket.ping(b"there?")
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=90)
         assert (message.type, message.data) == (WSMsgType.PONG, b"there?")
 
 
@@ -212,7 +212,7 @@ async def test_too_many_pings(client: Client, inlet: Recorder) -> None:
     async with connect(client) as socket:
         for _ in range(int(websocket.CONTROL_BURST) + 1):
             await socket._writer.send_frame(b"", WSMsgType.PING)
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=90)
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 4429, "too many pings")
     await inlet.until("closed", 1)
 
@@ -224,7 +224,7 @@ async def test_a_flood_is_read_at_a_walk(client: Client, inlet: Recorder, monkey
         for _ in range(int(websocket.FRAME_BURST) + 100):
             await socket.send_str("x")
         frame = ("text", 1, "x")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while inlet.told.count(frame) < websocket.FRAME_BURST:
                 await asyncio.sleep(0)
         for _ in range(1000):
@@ -255,7 +255,7 @@ async def test_one_that_does_not_read_gets_no_more(
     served.wake(1)
     protocol = served._sockets[1]._transport.get_protocol()
     assert isinstance(protocol, web.RequestHandler)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while not protocol.writing_paused:
             await asyncio.sleep(0)
     served.close(1, 4413, "slow")
@@ -278,7 +278,7 @@ async def test_a_fault_in_the_inlet_ends_the_socket(
     with caplog.at_level(logging.ERROR, "meshturn.signaling"):
         async with connect(client) as socket:
             await socket.send_bytes(b"x")
-            assert (await socket.receive(timeout=10)).type is WSMsgType.CLOSE
+            assert (await socket.receive(timeout=90)).type is WSMsgType.CLOSE
         await inlet.until("closed", 1)
     assert "a fault in reading a socket" in caplog.text
 
