@@ -210,15 +210,15 @@ def mapped_address(sock: socket.socket) -> str:
     return str(mapped)
 
 
-@pytest.fixture
-def proxied_server(serve: Callable[..., TurnServerProcess]) -> TurnServerProcess:
+@pytest.fixture(scope="module")
+def proxied_server(serve_all: Callable[..., TurnServerProcess]) -> TurnServerProcess:
     """A server that believes 127.0.0.2 what it says of its clients."""
     port = free_port(3)
     listeners: list[dict[str, Any]] = [{"transport": "udp", "address": "127.0.0.1", "port": port}]
     for place, transport in enumerate(("tcp", "tls", "shared")):
         proxied = {"address": "127.0.0.1", "port": port + place, "proxies": ["127.0.0.2/32"]}
         listeners.append({"transport": transport} | proxied)
-    return serve(listeners, handshake_timeout=1)
+    return serve_all(listeners, handshake_timeout=1)
 
 
 HEADERS = {

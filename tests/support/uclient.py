@@ -40,6 +40,10 @@ AT_ONCE = 6
 """Scenarios that run side by side."""
 
 TOTALS = re.compile(r"start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)$", re.MULTILINE)
+BUNGLED = "channel bind: error 400 (Bound to another)"
+"""The client binds two channels to two peers in each allocation, and draws their numbers from 16,384: where it draws
+one twice, the server has to refuse the second (RFC 8656 §12.2), and the client gives up. Fifty clients do so once in
+three hundred runs; a server that is wrong about it is so in the second run, too."""
 LOSSES = re.compile(r"Total lost packets (\d+) \([\d.]+%\), total send dropped (\d+) \([\d.]+%\)")
 
 
@@ -86,11 +90,13 @@ def run(program: str, *arguments: str) -> Outcome:
 
 
 def run_uclient(server: TurnServerProcess, scenario: Scenario, echo_port: int, *credentials: str) -> Outcome:
-    """Run ``turnutils_uclient`` as a scenario says, with the credentials' flags given."""
+    """Run ``turnutils_uclient`` as a scenario says, with the credentials' flags given; once more if it `BUNGLED`."""
     peer = [] if scenario.peer is None else ["-e", scenario.peer, "-r", str(echo_port)]
     counts = ["-n", str(MESSAGES), "-z", str(INTERVAL)]
     port = str(server.ports[scenario.transport])
-    return run("turnutils_uclient", "-p", port, *credentials, *peer, *counts, *scenario.flags.split(), scenario.server)
+    arguments = ["-p", port, *credentials, *peer, *counts, *scenario.flags.split(), scenario.server]
+    outcome = run("turnutils_uclient", *arguments)
+    return run("turnutils_uclient", *arguments) if outcome.code != 0 and BUNGLED in outcome.output else outcome
 
 
 def assert_all_returned(outcome: Outcome, messages: int) -> None:

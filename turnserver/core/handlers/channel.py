@@ -28,7 +28,7 @@ def handle(state: CoreState, request: Request) -> None:
         raise Refusal(ErrorCode.BAD_REQUEST)
     bound, bound_to = allocation.channels.get(number), allocation.peers.get(peer)
     if bound is not bound_to:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(ErrorCode.BAD_REQUEST, "Bound to another")
     relay = relay_towards(allocation, peer)
     check_peer(state, allocation, peer, with_port=True)
     _room_for_one_more(state, allocation, peer.ip, new=bound is None)

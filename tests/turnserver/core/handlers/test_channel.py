@@ -105,6 +105,8 @@ def test_one_channel_one_peer() -> None:
     assert refused(client, *number_and(SAME_IP, 0x4000)) == 400, "the number is taken"
     assert refused(client, *number_and(PEER, 0x4002)) == 400, "the peer is taken"
     assert refused(client, *number_and(OTHER, 0x4000)) == 400, "both are, by different bindings"
+    answer = client.request(Method.CHANNEL_BIND, *number_and(OTHER, 0x4000))
+    assert answer.first(a.ERROR_CODE) == a.ErrorValue(400, "Bound to another"), "not what a malformed request gets"
 
 
 def test_ports_of_one_address_are_different_peers() -> None:
