@@ -145,7 +145,7 @@ class Engine:
         """Something has gone wrong in a transport or a datapath, which has kept it to itself."""
         self._faults.note(part, error, None if client is None else client.address)
 
-    # What the worker calls
+    # What the server calls
 
     def add(self, transport: Transport) -> None:
         """Serve the clients of a transport that has been bound."""

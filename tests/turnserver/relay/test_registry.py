@@ -29,7 +29,7 @@ def test_auto_is_the_default_and_works_everywhere() -> None:
 
 
 def test_options_reach_the_datapath() -> None:
-    """The clock and the treatment of DSCP and ECN are the worker's to choose."""
+    """The clock and the treatment of DSCP and ECN are the server's to choose."""
     clock = HandClock()
     datapath = create_datapath("null", tos="copy", clock=clock)
     assert isinstance(datapath, NullDatapath)
