@@ -9,7 +9,7 @@ from tests.support.room_options import hub_settings
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import CLIENT, Counted
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.hub import Hub
@@ -90,10 +90,10 @@ class World:
 
     def admit(self, token: str, wall: float) -> Grant:
         found = self.grants.get(token)
-        if isinstance(found, Refusal):
+        if isinstance(found, Denial):
             raise found
         if found is None:
-            raise Refusal(ErrorCode.BAD_TOKEN, "not a token of ours")
+            raise Denial(SignalCode.BAD_TOKEN, "not a token of ours")
         return Grant(**found)
 
     def client(self, name: str, **options: Any) -> "Client":

@@ -22,7 +22,7 @@ from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import AllocationView
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.settings import Grant
 
@@ -336,7 +336,7 @@ class SignalLab:
 
     def _admit(self, token: str, wall: float) -> Grant:
         if token not in self._grants:
-            raise Refusal(ErrorCode.BAD_TOKEN, "not a token of ours")
+            raise Denial(SignalCode.BAD_TOKEN, "not a token of ours")
         return self._grants[token]
 
     def _line(self, who: str) -> _Line:

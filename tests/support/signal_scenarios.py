@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.signal_hub import WALL, Client, World
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 
 __all__ = ["FOLDER", "SCENARIOS", "record", "replay"]
 
@@ -49,7 +49,7 @@ def grants_of(kept: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for token, allowed in kept.items():
         if "refused" in allowed:
-            found[token] = Refusal(ErrorCode(allowed["refused"]), "this token is no good", retry=allowed.get("retry"))
+            found[token] = Denial(SignalCode(allowed["refused"]), "this token is no good", retry=allowed.get("retry"))
         else:
             found[token] = {**allowed, **({"caps": frozenset(allowed["caps"])} if "caps" in allowed else {})}
     return found

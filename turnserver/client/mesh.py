@@ -30,7 +30,7 @@ from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, StateChange
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
 from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart, Stat
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RoomState
 from turnserver.signaling.protocol.server_messages import (
     DiagVerdict,
@@ -292,7 +292,7 @@ class MeshClient:
             return
         if (handler := _HANDLERS.get(type(said))) is not None:
             handler(self, said)
-        if isinstance(said, Error) and said.code is ErrorCode.WAITING:
+        if isinstance(said, Error) and said.code is SignalCode.WAITING:
             self._tell(MeshEvent("waiting", message=said))
         elif (kind := _TOLD.get(type(said))) is not None:
             peer = said.from_ if isinstance(said, FromPeer) else getattr(said, "id", "")

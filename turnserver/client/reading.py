@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from turnserver.signaling.protocol.base import ServerMessage
 from turnserver.signaling.protocol.codec import parse_server
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 
 __all__ = ["MAX_FRAME", "Unreadable", "read"]
 
@@ -18,7 +18,7 @@ MAX_FRAME: Final = 1024 * 1024
 """Bytes of the largest frame that a client reads; the largest that a server sends is a description of 64 KiB."""
 
 _ERRORS: Final = ("error", "goodbye")
-_CODES: Final = frozenset(code.value for code in ErrorCode)
+_CODES: Final = frozenset(code.value for code in SignalCode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def read(text: str) -> ServerMessage | Unreadable:
     """A text frame as a message. Never raises."""
     try:
         return parse_server(text, limit=MAX_FRAME)
-    except Refusal as refusal:
+    except Denial as refusal:
         why = f"{refusal.code}: {refusal.msg}"
     try:
         frame = json.loads(text) if len(text) <= MAX_FRAME else None
@@ -50,10 +50,10 @@ def read(text: str) -> ServerMessage | Unreadable:
 
 def _error(frame: dict[str, Any]) -> ServerMessage | None:
     """An error of a server that knows more codes than we do."""
-    plain = {name: value for name, value in frame.items() if name != "d"} | {"code": ErrorCode.INTERNAL.value}
+    plain = {name: value for name, value in frame.items() if name != "d"} | {"code": SignalCode.INTERNAL.value}
     try:
         return parse_server(json.dumps(plain), limit=MAX_FRAME)
-    except Refusal:
+    except Denial:
         return None
 
 

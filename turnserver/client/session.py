@@ -24,8 +24,8 @@ from turnserver.client.state import ClientState, FrameHandler, StateChange, Stat
 from turnserver.signaling.protocol.base import ClientMessage, Counted, ServerMessage, number_of, request_of
 from turnserver.signaling.protocol.client_messages import Bye, Hello, Ping
 from turnserver.signaling.protocol.codec import encode, prepare
-from turnserver.signaling.protocol.errors import ErrorCode
-from turnserver.signaling.protocol.fields import ClientInfo, Identity, Limits, Resume
+from turnserver.signaling.protocol.errors import SignalCode
+from turnserver.signaling.protocol.fields import ClientInfo, ClientLimits, Identity, Resume
 from turnserver.signaling.protocol.server_messages import Error, Goodbye, HelloOk, Welcome
 
 __all__ = ["SignalClient"]
@@ -53,16 +53,16 @@ _NEVER: Final = frozenset({4401, 4403, 4409, 4410, 4426})
 
 _NO_USE: Final[frozenset[str]] = frozenset(
     {
-        ErrorCode.AUTH_REQUIRED,
-        ErrorCode.BAD_TOKEN,
-        ErrorCode.TOKEN_EXPIRED,
-        ErrorCode.TOKEN_NOT_YET,
-        ErrorCode.FORBIDDEN,
-        ErrorCode.BANNED,
-        ErrorCode.UNSUPPORTED_VERSION,
-        ErrorCode.REPLACED,
-        ErrorCode.KICKED,
-        ErrorCode.ROOM_CLOSED,
+        SignalCode.AUTH_REQUIRED,
+        SignalCode.BAD_TOKEN,
+        SignalCode.TOKEN_EXPIRED,
+        SignalCode.TOKEN_NOT_YET,
+        SignalCode.FORBIDDEN,
+        SignalCode.BANNED,
+        SignalCode.UNSUPPORTED_VERSION,
+        SignalCode.REPLACED,
+        SignalCode.KICKED,
+        SignalCode.ROOM_CLOSED,
     }
 )
 """Answers to hello that will be the same the next time."""
@@ -121,7 +121,7 @@ class SignalClient:
         self.state = ClientState.NEW
         self.you: Identity | None = None
         """What the server says of us; None before hello."""
-        self.limits: Limits | None = None
+        self.limits: ClientLimits | None = None
         self.connections = 0
         """WebSockets on which a hello was answered."""
         self._token = token
@@ -345,7 +345,7 @@ class SignalClient:
             said = await self._next(socket)
             if isinstance(said, HelloOk):
                 return said
-            if old is not None and isinstance(said, Error) and said.code is ErrorCode.SESSION_GONE:
+            if old is not None and isinstance(said, Error) and said.code is SignalCode.SESSION_GONE:
                 return None
             if isinstance(said, Unreadable) and said.re == hello.id:
                 raise SignalError("unreadable", f"The server's answer to hello is none: {said.why}.")
@@ -460,7 +460,7 @@ class SignalClient:
             return
         if not isinstance(said, Error):
             question.answer.set_result(said)
-        elif not (question.patient and said.code is ErrorCode.WAITING):
+        elif not (question.patient and said.code is SignalCode.WAITING):
             question.answer.set_exception(error_of(said))
 
     def _failed(self, identity: str | None, error: SignalError) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     ClientRefused,
@@ -83,7 +83,7 @@ class Journal:
 def line_of(fact: Fact) -> Line:
     """The line of a fact; fields without a value are left out."""
     level, message = _MESSAGES[type(fact)]
-    if isinstance(fact, ClientRefused) and fact.code is ErrorCode.DRAINING:
+    if isinstance(fact, ClientRefused) and fact.code is SignalCode.DRAINING:
         level = logging.DEBUG  # everybody is, and the log says once that the server stops
     fields = {_NAMES.get(name, name): _plain(value) for name, value in fact._asdict().items()}
     return Line(level, message, {name: value for name, value in fields.items() if value not in ("", False, [])})

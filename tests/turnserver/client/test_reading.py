@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from turnserver.client.reading import MAX_FRAME, Unreadable, read
 from turnserver.signaling.protocol.base import ServerMessage
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.server_messages import Error, Goodbye, PeerBack, PeerDesc
 
 BOB = "bbbbbbbbbb"
@@ -53,16 +53,16 @@ def test_of_what_we_do_not_know_the_number_and_the_request_count() -> None:
     assert (other.re, other.seq) == (None, 0)
 
 
-@pytest.mark.parametrize("code", [code.value for code in ErrorCode])
+@pytest.mark.parametrize("code", [code.value for code in SignalCode])
 def test_codes_that_we_know(code: str) -> None:
-    assert read(json.dumps({"t": "error", "code": code, "msg": ""})) == Error(code=ErrorCode(code), msg="")
+    assert read(json.dumps({"t": "error", "code": code, "msg": ""})) == Error(code=SignalCode(code), msg="")
 
 
 def test_of_an_error_with_another_code_all_but_the_code_is_understood() -> None:
     found = read(json.dumps({"t": "error", "re": "r1", "code": "too_late", "msg": "No.", "retry": 5, "d": {"x": 1}}))
-    assert found == Error(re="r1", code=ErrorCode.INTERNAL, msg="No.", retry=5)
+    assert found == Error(re="r1", code=SignalCode.INTERNAL, msg="No.", retry=5)
     goodbye = {"t": "goodbye", "cid": "c", "code": "too_late", "msg": "No.", "reconnect": "never"}
-    assert read(json.dumps(goodbye)) == Goodbye(cid="c", code=ErrorCode.INTERNAL, msg="No.", reconnect="never")
+    assert read(json.dumps(goodbye)) == Goodbye(cid="c", code=SignalCode.INTERNAL, msg="No.", reconnect="never")
     assert isinstance(read(json.dumps({"t": "error", "code": "too_late"})), Unreadable)
     assert isinstance(read(json.dumps({"t": "error", "code": ["too_late"], "msg": ""})), Unreadable)
 

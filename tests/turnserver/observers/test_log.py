@@ -9,7 +9,7 @@ from stun.address import Address
 from turnserver.core.events import AllocationOpened, AllocationRefreshed
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 from turnserver.observers.log import LogObserver
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.facts import ClientRefused, RoomOpened
 
 CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
@@ -63,7 +63,7 @@ def test_what_is_below_the_level_is_not_written(records: list[logging.LogRecord]
 def test_a_flood_of_refusals_is_cut_as_time_passes(records: list[logging.LogRecord]) -> None:
     now = 1000.0
     observer = LogObserver(clock=lambda: now)
-    refusal = ClientRefused("192.0.2.1", ErrorCode.RATE_LIMITED, "too many")
+    refusal = ClientRefused("192.0.2.1", SignalCode.RATE_LIMITED, "too many")
     for _ in range(200):
         observer.on_event(refusal, None)
     assert len(records) == 50

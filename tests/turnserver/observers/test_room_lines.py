@@ -7,7 +7,7 @@ import pytest
 
 from stun.address import Address
 from turnserver.observers.room_lines import Journal, Line, line_of
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     ClientRefused,
@@ -32,7 +32,7 @@ from turnserver.signaling.rooms.facts import (
         ),
         (RoomClosed("x", 12.345), Line(logging.INFO, "room closed", {"room": "x", "seconds": 12.3})),
         (
-            ClientRefused("192.0.2.1", ErrorCode.BAD_TOKEN, "not a token"),
+            ClientRefused("192.0.2.1", SignalCode.BAD_TOKEN, "not a token"),
             Line(
                 logging.INFO,
                 "client refused",
@@ -72,7 +72,7 @@ def test_every_fact_has_a_line() -> None:
 def test_strangers_do_not_fill_the_log() -> None:
     """A flood of refusals is fifty lines, then five a second that say how many more there were."""
     journal = Journal()
-    refusal = ClientRefused("192.0.2.1", ErrorCode.RATE_LIMITED, "too many")
+    refusal = ClientRefused("192.0.2.1", SignalCode.RATE_LIMITED, "too many")
     lines = [journal.line(refusal, 1000.0) for _ in range(200)]
     assert sum(line is not None for line in lines) == 50
     assert journal.line(PeerJoined("x", "p", "u", "n", "host"), 1000.0) is not None
@@ -87,4 +87,4 @@ def test_strangers_do_not_fill_the_log() -> None:
 
 def test_stopping_is_one_line() -> None:
     """Not one for everybody who is told."""
-    assert line_of(ClientRefused("192.0.2.1", ErrorCode.DRAINING, "")).level == logging.DEBUG
+    assert line_of(ClientRefused("192.0.2.1", SignalCode.DRAINING, "")).level == logging.DEBUG

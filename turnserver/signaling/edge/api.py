@@ -26,7 +26,7 @@ from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_js
 from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
 from turnserver.signaling.edge.websocket import host_of
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import RelayView
@@ -136,7 +136,7 @@ class ApiError(MeshturnError):
         super().__init__(message)
 
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+RequestHandler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Api:
@@ -168,7 +168,7 @@ class Api:
         self._options = options
         self._ring = KeyRing(options.api_keys, options.admin_keys)
 
-    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+    def routes(self) -> Mapping[str, Mapping[str, RequestHandler]]:
         """Every path below ``/v1`` with its methods."""
         return {
             "/turn": {"GET": self._turn},
@@ -179,7 +179,7 @@ class Api:
             "/rooms/{room}/peers/{peer}": {"DELETE": self._remove_peer},
         }
 
-    def guarded(self, handler: Handler) -> Handler:
+    def guarded(self, handler: RequestHandler) -> RequestHandler:
         """A handler whose errors are JSON, and whose answers are kept by nobody and readable by the right pages."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -194,7 +194,7 @@ class Api:
 
         return handle
 
-    def preflight(self, methods: Sequence[str]) -> Handler:
+    def preflight(self, methods: Sequence[str]) -> RequestHandler:
         """The answer to a browser that asks whether a page of another origin may ask (Fetch §3.2)."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -239,8 +239,8 @@ class Api:
         if token and self.options.tokens is not None and shown.count(b".") == 2:
             try:
                 grant = self.options.tokens.admit(shown.decode("ascii", "replace"), now.wall)
-            except Refusal as refusal:
-                if refusal.code is ErrorCode.BAD_TOKEN:
+            except Denial as refusal:
+                if refusal.code is SignalCode.BAD_TOKEN:
                     self._failed(address, now)
                 raise ApiError(401, str(refusal.code), refusal.msg, refused) from None
             return Caller("", grant=grant)
@@ -366,7 +366,7 @@ class Api:
         return response
 
 
-def _wrong_method(allowed: Sequence[str]) -> Handler:
+def _wrong_method(allowed: Sequence[str]) -> RequestHandler:
     async def handle(request: web.Request) -> web.Response:
         methods = ", ".join(allowed)
         raise ApiError(405, "method_not_allowed", f"this takes {methods}", {"Allow": methods})

@@ -5,10 +5,10 @@ import hmac
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Key", "KeyRing"]
+__all__ = ["ApiKey", "KeyRing"]
 
 
-class Key(NamedTuple):
+class ApiKey(NamedTuple):
     """A key that was shown: its name, and whether it opens everything."""
 
     name: str
@@ -22,7 +22,7 @@ class KeyRing:
 
     def __init__(self, api_keys: Mapping[str, str], admin_keys: Mapping[str, str]) -> None:
         self._keys = tuple(
-            (_digest(secret.encode()), Key(name, is_admin))
+            (_digest(secret.encode()), ApiKey(name, is_admin))
             for keys, is_admin in ((admin_keys, True), (api_keys, False))
             for name, secret in keys.items()
         )
@@ -31,10 +31,10 @@ class KeyRing:
         """Count the keys; show none."""
         return f"KeyRing({len(self._keys)} keys)"
 
-    def find(self, shown: bytes) -> Key | None:
+    def find(self, shown: bytes) -> ApiKey | None:
         """The key that ``shown`` is; None if it is none. Takes the same time whichever it is, and if it is none."""
         digest = _digest(shown)
-        found: Key | None = None
+        found: ApiKey | None = None
         for each, key in self._keys:
             if hmac.compare_digest(each, digest) and found is None:
                 found = key

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from meshturn.root import MeshturnError
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey, load_public_keys
 from turnserver.signaling.edge.sections import SharedSecretSection, SignalingSection
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 
 __all__ = ["AUDIENCE", "LEEWAY", "MAX_TOKEN", "Claims", "TokenError", "TokenKeys", "derived_key"]
@@ -125,13 +125,13 @@ class TokenKeys:
     def admit(self, token: str, wall: float) -> Grant:
         """Say what a token allows at ``wall`` (Unix time, seconds).
 
-        Raises `turnserver.signaling.protocol.errors.Refusal`: ``bad_token`` for what is no token of ours,
+        Raises `turnserver.signaling.protocol.errors.Denial`: ``bad_token`` for what is no token of ours,
         ``token_expired`` and ``token_not_yet`` for what would be one at another time.
         """
         if len(token) > MAX_TOKEN:
-            raise Refusal(ErrorCode.BAD_TOKEN, f"the token is longer than {MAX_TOKEN} characters")
+            raise Denial(SignalCode.BAD_TOKEN, f"the token is longer than {MAX_TOKEN} characters")
         if not _COMPACT.fullmatch(token):
-            raise Refusal(ErrorCode.BAD_TOKEN, "this is not a token (a JWT: three parts with dots between them)")
+            raise Denial(SignalCode.BAD_TOKEN, "this is not a token (a JWT: three parts with dots between them)")
         claims = _claims_of(self._payload(token))
         _check_time(claims, wall)
         return Grant(
@@ -197,9 +197,9 @@ class TokenKeys:
         try:
             header = jwt.get_unverified_header(token)
         except (PyJWTError, ValueError):
-            raise Refusal(ErrorCode.BAD_TOKEN, "the token has no readable header") from None
+            raise Denial(SignalCode.BAD_TOKEN, "the token has no readable header") from None
         if "crit" in header or "b64" in header:
-            raise Refusal(ErrorCode.BAD_TOKEN, "the token asks for an extension that is not spoken here (crit)")
+            raise Denial(SignalCode.BAD_TOKEN, "the token asks for an extension that is not spoken here (crit)")
         for key, algorithm in self._fitting(header.get("alg"), header.get("kid")):
             try:
                 payload = jwt.api_jws.decode(token, key, [algorithm])
@@ -207,7 +207,7 @@ class TokenKeys:
                 continue
             assert isinstance(payload, bytes)
             return payload
-        raise Refusal(ErrorCode.BAD_TOKEN, "the token was not signed with a key that counts here")
+        raise Denial(SignalCode.BAD_TOKEN, "the token was not signed with a key that counts here")
 
     def _fitting(self, algorithm: object, kid: object) -> Iterator[tuple[Any, str]]:
         """The keys that could have signed it: a header can rule keys out, but never say how one is used."""
@@ -225,11 +225,11 @@ def _claims_of(payload: bytes) -> Claims:
         found = json.loads(payload)
         claims = Claims.model_validate(found)
     except ValidationError as error:
-        raise Refusal(ErrorCode.BAD_TOKEN, f"the token is signed, but {_complaint(error)}") from None
+        raise Denial(SignalCode.BAD_TOKEN, f"the token is signed, but {_complaint(error)}") from None
     except (ValueError, RecursionError):
-        raise Refusal(ErrorCode.BAD_TOKEN, "the token is signed, but what it says is not JSON") from None
+        raise Denial(SignalCode.BAD_TOKEN, "the token is signed, but what it says is not JSON") from None
     if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
-        raise Refusal(ErrorCode.BAD_TOKEN, f'the token is for something else: its claim "aud" is not "{AUDIENCE}"')
+        raise Denial(SignalCode.BAD_TOKEN, f'the token is for something else: its claim "aud" is not "{AUDIENCE}"')
     return claims
 
 
@@ -244,10 +244,10 @@ def _complaint(error: ValidationError) -> str:
 
 def _check_time(claims: Claims, wall: float) -> None:
     if claims.exp + LEEWAY <= wall:
-        raise Refusal(ErrorCode.TOKEN_EXPIRED, "the token has expired: ask for a new one")
+        raise Denial(SignalCode.TOKEN_EXPIRED, "the token has expired: ask for a new one")
     begins = max(claims.nbf or 0.0, claims.iat or 0.0)
     if begins - LEEWAY > wall:
-        raise Refusal(ErrorCode.TOKEN_NOT_YET, "the token is for later")
+        raise Denial(SignalCode.TOKEN_NOT_YET, "the token is for later")
 
 
 def _fingerprint(token: str) -> str:

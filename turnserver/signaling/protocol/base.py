@@ -23,16 +23,16 @@ __all__ = [
     "CLIENT",
     "SERVER",
     "UNNUMBERED",
-    "Answer",
     "ClientMessage",
     "Counted",
     "Delivery",
     "FromPeer",
     "MessageTypes",
     "News",
-    "NumberedAnswer",
+    "NumberedReply",
     "Rate",
     "Relayed",
+    "Reply",
     "ServerMessage",
     "message",
     "number_of",
@@ -105,14 +105,14 @@ class ServerMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(ServerMessage):
+class Reply(ServerMessage):
     """An answer: ``re`` is the ``id`` of the request."""
 
     re: RequestId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberedAnswer(Answer):
+class NumberedReply(Reply):
     """An answer that has a number if the request is not repeated after a resume."""
 
     seq: Counter | None = None

@@ -25,7 +25,7 @@ _MIN_FIELDS: Final = 8
 """foundation, component, transport, priority, address, port, "typ", type; extensions may follow."""
 
 
-class _Candidate(NamedTuple):
+class _CandidateLine(NamedTuple):
     type: str
     host: str
     port: str
@@ -50,7 +50,7 @@ def candidate_types(text: str) -> frozenset[str]:
     return frozenset(candidate.type for candidate in _candidates(text))
 
 
-def _candidates(text: str) -> Iterator[_Candidate]:
+def _candidates(text: str) -> Iterator[_CandidateLine]:
     """Lines of a candidate attribute, in whichever of its forms: of SDP, or as `RTCIceCandidate.candidate`."""
     left = MAX_CANDIDATES
     for full in text[:MAX_TEXT].split("\n"):
@@ -62,10 +62,10 @@ def _candidates(text: str) -> Iterator[_Candidate]:
         left -= 1
         fields = line[len(_PREFIX) :].split(" ")
         if len(fields) >= _MIN_FIELDS and fields[6] == "typ" and fields[7] in TYPES:
-            yield _Candidate(fields[7], fields[4], fields[5])
+            yield _CandidateLine(fields[7], fields[4], fields[5])
 
 
-def _address(candidate: _Candidate) -> Address | None:
+def _address(candidate: _CandidateLine) -> Address | None:
     port = candidate.port
     if not (port.isascii() and port.isdigit() and len(port) <= 5) or "%" in candidate.host:
         return None

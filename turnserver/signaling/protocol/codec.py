@@ -8,7 +8,7 @@ from pydantic_core import from_json, to_json
 
 from turnserver.signaling.protocol import client_messages, server_messages
 from turnserver.signaling.protocol.base import CLIENT, SERVER, ClientMessage, MessageTypes, ServerMessage
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import MAX_FRAME
 
 __all__ = ["encode", "parse", "parse_server", "prepare"]
@@ -22,7 +22,7 @@ _WRITERS: Final[dict[type[Any], tuple[TypeAdapter[Any], tuple[str, ...]]]] = {}
 
 
 def parse(text: str) -> ClientMessage:
-    """A client's frame. Raises `Refusal`: too_large, bad_json, unknown_type, or bad_message with the field's path."""
+    """A client's frame. Raises `Denial`: too_large, bad_json, unknown_type, or bad_message with the field's path."""
     message: ClientMessage = _parse(text, CLIENT, MAX_FRAME)
     return message
 
@@ -71,9 +71,9 @@ def _parse(text: str, types: MessageTypes[Any], limit: int) -> Any:
     try:
         data = text.encode() if len(text) <= limit else b""
     except UnicodeEncodeError:
-        raise Refusal(ErrorCode.BAD_JSON, "not Unicode text") from None
+        raise Denial(SignalCode.BAD_JSON, "not Unicode text") from None
     if len(text) > limit or len(data) > limit:
-        raise Refusal(ErrorCode.TOO_LARGE, f"a frame has at most {limit} bytes", detail={"max": limit})
+        raise Denial(SignalCode.TOO_LARGE, f"a frame has at most {limit} bytes", detail={"max": limit})
     try:
         return types.adapter.validate_json(data, strict=True)
     except ValidationError as error:
@@ -81,18 +81,18 @@ def _parse(text: str, types: MessageTypes[Any], limit: int) -> Any:
     raise _refusal(found["type"], found["msg"], found["loc"], data)
 
 
-def _refusal(kind: str, msg: str, loc: tuple[int | str, ...], data: bytes) -> Refusal:
+def _refusal(kind: str, msg: str, loc: tuple[int | str, ...], data: bytes) -> Denial:
     if kind == "json_invalid":
-        return Refusal(ErrorCode.BAD_JSON, msg[:_SHOWN])
+        return Denial(SignalCode.BAD_JSON, msg[:_SHOWN])
     frame = from_json(data)
     if not isinstance(frame, dict):
-        return Refusal(ErrorCode.BAD_MESSAGE, "a frame is a JSON object", path="")
+        return Denial(SignalCode.BAD_MESSAGE, "a frame is a JSON object", path="")
     re, n = frame.get("id"), frame.get("n")
     seen: dict[str, Any] = {
         "re": re if isinstance(re, str) and 1 <= len(re) <= 32 else None,
         "n": n if type(n) is int and n >= 1 else None,
     }
     if kind == "union_tag_invalid" and isinstance(frame.get("t"), str):
-        return Refusal(ErrorCode.UNKNOWN_TYPE, "no such type", path="t", **seen)
+        return Denial(SignalCode.UNKNOWN_TYPE, "no such type", path="t", **seen)
     path = ".".join(str(part) for part in loc[1:]) if len(loc) > 1 else "t"
-    return Refusal(ErrorCode.BAD_MESSAGE, msg[:_SHOWN], path=path[:128], **seen)
+    return Denial(SignalCode.BAD_MESSAGE, msg[:_SHOWN], path=path[:128], **seen)

@@ -7,13 +7,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 from meshturn.root import MeshturnError
 
-__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "ErrorCode", "Reconnect", "Refusal", "reconnect_of"]
+__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "Denial", "Reconnect", "SignalCode", "reconnect_of"]
 
 CLOSE_NORMAL: Final = 1000
 """The close code of a session that ended because its client said so (RFC 6455 §7.4.1)."""
 
 
-class ErrorCode(StrEnum):
+class SignalCode(StrEnum):
     """Codes of `error` and `goodbye` frames; ``docs/signaling.md`` says what a client does about each."""
 
     BAD_JSON = "bad_json"
@@ -48,28 +48,28 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-CLOSE_CODES: Final[Mapping[ErrorCode, int]] = MappingProxyType(
+CLOSE_CODES: Final[Mapping[SignalCode, int]] = MappingProxyType(
     {
-        ErrorCode.BAD_JSON: 4400,
-        ErrorCode.BAD_MESSAGE: 4400,
-        ErrorCode.UNKNOWN_TYPE: 4400,
-        ErrorCode.TOO_LARGE: 4400,
-        ErrorCode.AUTH_REQUIRED: 4401,
-        ErrorCode.BAD_TOKEN: 4401,
-        ErrorCode.TOKEN_EXPIRED: 4401,
-        ErrorCode.TOKEN_NOT_YET: 4401,
-        ErrorCode.FORBIDDEN: 4403,
-        ErrorCode.BANNED: 4403,
-        ErrorCode.IDLE: 4408,
-        ErrorCode.REPLACED: 4409,
-        ErrorCode.KICKED: 4410,
-        ErrorCode.ROOM_CLOSED: 4410,
-        ErrorCode.SLOW_CONSUMER: 4413,
-        ErrorCode.UNSUPPORTED_VERSION: 4426,
-        ErrorCode.RATE_LIMITED: 4429,
-        ErrorCode.INTERNAL: 4500,
-        ErrorCode.DRAINING: 4503,
-        ErrorCode.SERVER_FULL: 4503,
+        SignalCode.BAD_JSON: 4400,
+        SignalCode.BAD_MESSAGE: 4400,
+        SignalCode.UNKNOWN_TYPE: 4400,
+        SignalCode.TOO_LARGE: 4400,
+        SignalCode.AUTH_REQUIRED: 4401,
+        SignalCode.BAD_TOKEN: 4401,
+        SignalCode.TOKEN_EXPIRED: 4401,
+        SignalCode.TOKEN_NOT_YET: 4401,
+        SignalCode.FORBIDDEN: 4403,
+        SignalCode.BANNED: 4403,
+        SignalCode.IDLE: 4408,
+        SignalCode.REPLACED: 4409,
+        SignalCode.KICKED: 4410,
+        SignalCode.ROOM_CLOSED: 4410,
+        SignalCode.SLOW_CONSUMER: 4413,
+        SignalCode.UNSUPPORTED_VERSION: 4426,
+        SignalCode.RATE_LIMITED: 4429,
+        SignalCode.INTERNAL: 4500,
+        SignalCode.DRAINING: 4503,
+        SignalCode.SERVER_FULL: 4503,
     }
 )
 """WebSocket close codes, for the codes that can end a connection."""
@@ -78,26 +78,26 @@ CLOSE_CODES: Final[Mapping[ErrorCode, int]] = MappingProxyType(
 Reconnect: TypeAlias = Literal["resume", "fresh", "never"]
 """What a client does after a goodbye: go on with its session, begin another one, or nothing."""
 
-_RECONNECT: Final[dict[ErrorCode, Reconnect]] = {
-    ErrorCode.SLOW_CONSUMER: "resume",
-    ErrorCode.DRAINING: "resume",
-    ErrorCode.INTERNAL: "resume",
-    ErrorCode.RATE_LIMITED: "resume",
-    ErrorCode.IDLE: "fresh",
-    ErrorCode.SERVER_FULL: "fresh",
-    ErrorCode.BAD_JSON: "fresh",
-    ErrorCode.BAD_MESSAGE: "fresh",
-    ErrorCode.UNKNOWN_TYPE: "fresh",
-    ErrorCode.TOO_LARGE: "fresh",
+_RECONNECT: Final[dict[SignalCode, Reconnect]] = {
+    SignalCode.SLOW_CONSUMER: "resume",
+    SignalCode.DRAINING: "resume",
+    SignalCode.INTERNAL: "resume",
+    SignalCode.RATE_LIMITED: "resume",
+    SignalCode.IDLE: "fresh",
+    SignalCode.SERVER_FULL: "fresh",
+    SignalCode.BAD_JSON: "fresh",
+    SignalCode.BAD_MESSAGE: "fresh",
+    SignalCode.UNKNOWN_TYPE: "fresh",
+    SignalCode.TOO_LARGE: "fresh",
 }
 
 
-def reconnect_of(code: ErrorCode) -> Reconnect:
+def reconnect_of(code: SignalCode) -> Reconnect:
     """What a client does after a goodbye with that code, unless it says otherwise."""
     return _RECONNECT.get(code, "never")
 
 
-class Refusal(MeshturnError):
+class Denial(MeshturnError):
     """A client is told no: the only thing that parsing a frame and handling it raise.
 
     ``retry`` is in milliseconds. ``detail`` becomes the error's ``d``. ``fatal`` ends the connection. ``re`` is the id
@@ -106,7 +106,7 @@ class Refusal(MeshturnError):
 
     def __init__(
         self,
-        code: ErrorCode,
+        code: SignalCode,
         msg: str,
         *,
         path: str | None = None,

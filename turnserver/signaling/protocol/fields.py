@@ -21,6 +21,7 @@ __all__ = [
     "Cap",
     "Caps",
     "ClientInfo",
+    "ClientLimits",
     "Counter",
     "Data",
     "Description",
@@ -29,7 +30,6 @@ __all__ = [
     "IceError",
     "IceServer",
     "Identity",
-    "Limits",
     "Media",
     "Meta",
     "Millis",
@@ -196,7 +196,7 @@ class Ice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ClientLimits:
     """What the server takes: bytes in a frame, messages per second and at once, characters, bytes of `meta`."""
 
     msg: int

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from turnserver.signaling.protocol.base import Answer, Delivery, FromPeer, News, NumberedAnswer, ServerMessage, message
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.base import Delivery, FromPeer, News, NumberedReply, Reply, ServerMessage, message
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import (
     Candidate,
+    ClientLimits,
     Data,
     Description,
     ErrorDetail,
     Ice,
     Identity,
-    Limits,
     Media,
     Meta,
     Millis,
@@ -70,7 +70,7 @@ class Welcome(ServerMessage):
     t: Literal["welcome"] = "welcome"
     v: tuple[int, ...]
     feat: _Features
-    limits: Limits
+    limits: ClientLimits
     hb: Millis
     resume: Millis
     now: Millis
@@ -78,7 +78,7 @@ class Welcome(ServerMessage):
 
 
 @message
-class HelloOk(Answer):
+class HelloOk(Reply):
     """The session: new or resumed, what the server has of the client's (`n`), and the room it is in."""
 
     t: Literal["hello_ok"] = "hello_ok"
@@ -93,7 +93,7 @@ class HelloOk(Answer):
 
 
 @message
-class Pong(Answer):
+class Pong(Reply):
     """The answer to `ping`: its `ts`, and the server's clock (Unix time in milliseconds)."""
 
     t: Literal["pong"] = "pong"
@@ -107,32 +107,32 @@ class Goodbye(ServerMessage):
 
     t: Literal["goodbye"] = "goodbye"
     cid: Word
-    code: ErrorCode
+    code: SignalCode
     msg: Text
     reconnect: Literal["resume", "fresh", "never"]
     after: Millis = 0
 
 
 @message
-class Error(NumberedAnswer):
+class Error(NumberedReply):
     """No, and why; `retry` in milliseconds."""
 
     t: Literal["error"] = "error"
-    code: ErrorCode
+    code: SignalCode
     msg: Text
     retry: Millis | None = None
     d: ErrorDetail | None = None
 
 
 @message
-class Ok(NumberedAnswer):
+class Ok(NumberedReply):
     """Done: the answer to a request that has no answer of its own."""
 
     t: Literal["ok"] = "ok"
 
 
 @message
-class RoomInfo(Answer):
+class RoomInfo(Reply):
     """The answer to `peek`."""
 
     t: Literal["room_info"] = "room_info"
@@ -145,7 +145,7 @@ class RoomInfo(Answer):
 
 
 @message
-class Joined(NumberedAnswer):
+class Joined(NumberedReply):
     """You are in: everything there is to know, as of the server's `at`. Numbered: a resume brings it again."""
 
     delivery = Delivery.NEWS
@@ -298,7 +298,7 @@ class PeerRestart(FromPeer):
 
 
 @message
-class IceUpdate(NumberedAnswer):
+class IceUpdate(NumberedReply):
     """Fresh ICE servers: `setConfiguration` on every connection, now."""
 
     t: Literal["ice"] = "ice"
@@ -307,7 +307,7 @@ class IceUpdate(NumberedAnswer):
 
 
 @message
-class DiagVerdict(Answer):
+class DiagVerdict(Reply):
     """Why the connection fails: a code, and one sentence for a person."""
 
     t: Literal["diag"] = "diag"

@@ -5,15 +5,15 @@ from typing import Final, Literal
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import Delivery
 from turnserver.signaling.protocol.client_messages import Diag, IceGet, Stat
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, PathEntry
 from turnserver.signaling.protocol.server_messages import DiagVerdict, IceUpdate, Paths
 from turnserver.signaling.rooms.facts import VerdictGiven
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Session
-from turnserver.signaling.rooms.state import Due, State, Timer
-from turnserver.signaling.truth.relays import PairPath, Path
+from turnserver.signaling.rooms.state import Due, HubState, Timer
+from turnserver.signaling.truth.relays import PairPath, PathKind
 from turnserver.signaling.truth.verdict import IceFailure, Side, judge
 
 __all__ = ["diagnose", "fresh_ice", "give_ice", "inside", "note_stat", "other", "push_ice", "report_paths"]
@@ -26,26 +26,26 @@ SHORTEST: Final = 5.0
 """Seconds between two pushes, however short the life."""
 
 
-def inside(state: State, session: Session) -> tuple[Room, Member]:
-    """The room that a session is in, and its member. Raises `Refusal` (not_joined)."""
+def inside(state: HubState, session: Session) -> tuple[Room, Member]:
+    """The room that a session is in, and its member. Raises `Denial` (not_joined)."""
     found = state.member_of(session)
     if found is None:
-        raise Refusal(ErrorCode.NOT_JOINED, "join a room first")
+        raise Denial(SignalCode.NOT_JOINED, "join a room first")
     return found
 
 
 def other(room: Room, member: Member, to: str) -> Member:
-    """Another member of the room. Raises `Refusal` (no_such_peer), wherever else that id may exist."""
+    """Another member of the room. Raises `Denial` (no_such_peer), wherever else that id may exist."""
     target = room.members.get(to)
     if target is None or target is member:
-        raise Refusal(ErrorCode.NO_SUCH_PEER, "nobody of that id is in this room", path="to")
+        raise Denial(SignalCode.NO_SUCH_PEER, "nobody of that id is in this room", path="to")
     return target
 
 
 # ICE servers
 
 
-def fresh_ice(state: State, member: Member, now: Now) -> Ice:
+def fresh_ice(state: HubState, member: Member, now: Now) -> Ice:
     """New credentials for a member, and the time set for the next ones."""
     ice = state.mint(member.session, member.user_id, now)
     share = REFRESH + JITTER * (2 * state.fraction() - 1)
@@ -54,7 +54,7 @@ def fresh_ice(state: State, member: Member, now: Now) -> Ice:
     return ice
 
 
-def push_ice(state: State, session: Session, why: str, now: Now) -> None:
+def push_ice(state: HubState, session: Session, why: str, now: Now) -> None:
     """New credentials to a member that did not ask."""
     found = state.member_of(session)
     if found is not None:
@@ -62,7 +62,7 @@ def push_ice(state: State, session: Session, why: str, now: Now) -> None:
 
 
 @handles(IceGet)
-def give_ice(state: State, session: Session, message: IceGet, heard: Heard) -> IceUpdate:
+def give_ice(state: HubState, session: Session, message: IceGet, heard: Heard) -> IceUpdate:
     """`ice_get`: in a room or, for the check before a call, in none."""
     found = state.member_of(session)
     if found is not None:
@@ -76,7 +76,7 @@ def give_ice(state: State, session: Session, message: IceGet, heard: Heard) -> I
 
 
 @handles(Stat)
-def note_stat(state: State, session: Session, message: Stat, heard: Heard) -> None:
+def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) -> None:
     """`stat`: kept for the pair. About somebody who has just left it is no error worth telling."""
     room, member = inside(state, session)
     target = room.members.get(message.to)
@@ -88,7 +88,7 @@ def note_stat(state: State, session: Session, message: Stat, heard: Heard) -> No
     state.relays.reported(member.user_id, target.user_id, message.path, heard.now)
 
 
-def report_paths(state: State) -> None:
+def report_paths(state: HubState) -> None:
     """Tell everybody who has a socket what has changed of its paths."""
     for room in state.rooms.values():
         members = list(room.members.values())
@@ -106,7 +106,7 @@ def report_paths(state: State) -> None:
                 state.send(member.session, Paths(list=found))
 
 
-def _direct(pair: PairPath, a: Member, b: Member) -> Path:
+def _direct(pair: PairPath, a: Member, b: Member) -> PathKind:
     """Of a path that no relay of ours carries, what the two say themselves."""
     reports = (a.stats.get(b.id), b.stats.get(a.id))
     said = pair.path == "unknown" and any(stat is not None and stat.path == "direct" for stat in reports)
@@ -128,7 +128,7 @@ def _whose(pair: PairPath, end: str) -> Literal["you", "peer", "both"] | None:
 
 
 @handles(Diag)
-def diagnose(state: State, session: Session, message: Diag, heard: Heard) -> DiagVerdict:
+def diagnose(state: HubState, session: Session, message: Diag, heard: Heard) -> DiagVerdict:
     """`diag`: one sentence about the pair, from both ends and from the relay."""
     room, member = inside(state, session)
     target = other(room, member, message.to)
@@ -139,7 +139,7 @@ def diagnose(state: State, session: Session, message: Diag, heard: Heard) -> Dia
     return DiagVerdict(re=message.id, to=target.id, verdict=str(verdict.code), text=verdict.text[:1024])
 
 
-def _side(state: State, member: Member, target: Member) -> Side:
+def _side(state: HubState, member: Member, target: Member) -> Side:
     diag = member.diags.get(target.id)
     facts = state.relays.facts(member.user_id)
     connected = member.session.connection is not None

@@ -2,7 +2,7 @@
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Hello
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.server_messages import HelloOk, PeerBack
 from turnserver.signaling.rooms.facts import PeerReturned, SessionOpened
 from turnserver.signaling.rooms.handlers import Heard, handles
@@ -10,17 +10,17 @@ from turnserver.signaling.rooms.lifecycle import attach, begin_session, end_sess
 from turnserver.signaling.rooms.presence import restate, snapshot
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant
-from turnserver.signaling.rooms.state import State, error, millis
+from turnserver.signaling.rooms.state import HubState, error, millis
 
 __all__ = ["VERSIONS", "hello", "hello_again"]
 
 VERSIONS = (1,)
 
 
-def hello(state: State, connection: Connection, message: Hello, now: Now) -> None:
-    """`hello`: a new session, or an old one on a new socket. Raises `Refusal`."""
+def hello(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
+    """`hello`: a new session, or an old one on a new socket. Raises `Denial`."""
     if message.v not in VERSIONS:
-        raise Refusal(ErrorCode.UNSUPPORTED_VERSION, "we do not speak that", detail={"v": VERSIONS}, fatal=True)
+        raise Denial(SignalCode.UNSUPPORTED_VERSION, "we do not speak that", detail={"v": VERSIONS}, fatal=True)
     if message.resume is not None:
         _resume(state, connection, message, now)
     else:
@@ -28,21 +28,21 @@ def hello(state: State, connection: Connection, message: Hello, now: Now) -> Non
 
 
 @handles(Hello)
-def hello_again(state: State, session: Session, message: Hello, heard: Heard) -> None:
-    """`hello` on a socket that has a session. Raises `Refusal`."""
-    raise Refusal(ErrorCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
+def hello_again(state: HubState, session: Session, message: Hello, heard: Heard) -> None:
+    """`hello` on a socket that has a session. Raises `Denial`."""
+    raise Denial(SignalCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
 
 
-def _resume(state: State, connection: Connection, message: Hello, now: Now) -> None:
+def _resume(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
     resume = message.resume
     assert resume is not None
     session = state.sessions.get(resume.sid)
     if session is None or not session.accepts(resume.key):
         if session is not None:
             _failed(state, connection, now)
-        raise Refusal(ErrorCode.SESSION_GONE, "there is no such session (any more): begin a new one")
+        raise Denial(SignalCode.SESSION_GONE, "there is no such session (any more): begin a new one")
     if session.farewell is not None:
-        raise Refusal(*session.farewell, fatal=True)
+        raise Denial(*session.farewell, fatal=True)
     taken_over = attach(state, session, connection)
     _greet(state, session, connection, message, now)
     found = state.member_of(session)
@@ -51,7 +51,7 @@ def _resume(state: State, connection: Connection, message: Hello, now: Now) -> N
         state.broadcast(room, PeerBack(id=member.id), but=member.id)
 
 
-def _greet(state: State, session: Session, connection: Connection, message: Hello, now: Now) -> None:
+def _greet(state: HubState, session: Session, connection: Connection, message: Hello, now: Now) -> None:
     """Tell the client of a session that has this socket now what the session is, and all that it has missed."""
     resume = message.resume
     key = state.name(32)
@@ -77,7 +77,7 @@ def _greet(state: State, session: Session, connection: Connection, message: Hell
         state.fact(PeerReturned(found[0].id, session.peer_id, shortfall is None))
     if shortfall is None:
         return
-    state.direct(connection, error(ErrorCode.RESUME_LOST, "you have missed more than is kept"))
+    state.direct(connection, error(SignalCode.RESUME_LOST, "you have missed more than is kept"))
     if shortfall.lost:
         session.unanswered = session.n
     sync = snapshot(state, session, shortfall.at, shortfall.lost, now)
@@ -86,13 +86,13 @@ def _greet(state: State, session: Session, connection: Connection, message: Hell
         restate(state, session)
 
 
-def _begin(state: State, connection: Connection, message: Hello, now: Now) -> None:
+def _begin(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
     grant = _admit(state, connection, message.token, now)
     if len(state.sessions) >= state.bounds.sessions:
-        raise Refusal(ErrorCode.SERVER_FULL, "the server has as many clients as it may have", retry=10_000, fatal=True)
+        raise Denial(SignalCode.SERVER_FULL, "the server has as many clients as it may have", retry=10_000, fatal=True)
     most = state.options.sockets_per_address * state.bounds.sessions_per_socket
     if state.held[connection.address_key] >= most:
-        raise Refusal(ErrorCode.RATE_LIMITED, "too many sessions of your address", retry=10_000, fatal=True)
+        raise Denial(SignalCode.RATE_LIMITED, "too many sessions of your address", retry=10_000, fatal=True)
     if grant.once:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
@@ -102,47 +102,47 @@ def _begin(state: State, connection: Connection, message: Hello, now: Now) -> No
     _greet(state, session, connection, message, now)
 
 
-def _admit(state: State, connection: Connection, token: str | None, now: Now) -> Grant:
-    """What the client may do. Raises `Refusal`, always fatal."""
+def _admit(state: HubState, connection: Connection, token: str | None, now: Now) -> Grant:
+    """What the client may do. Raises `Denial`, always fatal."""
     key = connection.address_key
     wait = state.failures.wait(key, now.mono)
     if wait:
         retry = millis(wait) + 1
-        raise Refusal(ErrorCode.RATE_LIMITED, "too many bad tokens from your address", retry=retry, fatal=True)
+        raise Denial(SignalCode.RATE_LIMITED, "too many bad tokens from your address", retry=retry, fatal=True)
     if state.admit is None or not token:
         if state.options.open:
             return Grant()
-        raise Refusal(ErrorCode.AUTH_REQUIRED, "a room token is needed", fatal=True)
+        raise Denial(SignalCode.AUTH_REQUIRED, "a room token is needed", fatal=True)
     try:
         return state.admit(token, now.wall)
-    except Refusal as refusal:
-        if refusal.code is ErrorCode.BAD_TOKEN:
+    except Denial as refusal:
+        if refusal.code is SignalCode.BAD_TOKEN:
             _failed(state, connection, now)
         refusal.fatal = True
         raise
 
 
-def _use_up(state: State, connection: Connection, grant: Grant, now: Now) -> None:
-    """Remember a token that opens one session only, for as long as it is valid. Raises `Refusal`."""
+def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:
+    """Remember a token that opens one session only, for as long as it is valid. Raises `Denial`."""
     if not grant.token_id:
-        raise Refusal(ErrorCode.BAD_TOKEN, "a token for one use needs an id", fatal=True)
+        raise Denial(SignalCode.BAD_TOKEN, "a token for one use needs an id", fatal=True)
     if state.used_tokens.has(grant.token_id, now.wall):
         _take_back(state, connection, grant.token_id, now)
         return
     if state.used_tokens.is_full(now.wall):
-        raise Refusal(ErrorCode.SERVER_FULL, "too many tokens for one use", retry=60_000, fatal=True)
+        raise Denial(SignalCode.SERVER_FULL, "too many tokens for one use", retry=60_000, fatal=True)
     state.used_tokens.add(grant.token_id, now.wall, grant.expires)
 
 
-def _take_back(state: State, connection: Connection, token_id: str, now: Now) -> None:
-    """A used token is good once more if the answer to its hello seems to be lost. Raises `Refusal` otherwise."""
+def _take_back(state: HubState, connection: Connection, token_id: str, now: Now) -> None:
+    """A used token is good once more if the answer to its hello seems to be lost. Raises `Denial` otherwise."""
     for session in state.sessions.values():
         if session.grant.token_id == token_id and not session.confirmed:
             end_session(state, session, "replaced", now)
             return
     _failed(state, connection, now)
-    raise Refusal(ErrorCode.BAD_TOKEN, "this token has been used", fatal=True)
+    raise Denial(SignalCode.BAD_TOKEN, "this token has been used", fatal=True)
 
 
-def _failed(state: State, connection: Connection, now: Now) -> None:
+def _failed(state: HubState, connection: Connection, now: Now) -> None:
     state.failures.failed(connection.address_key, now.mono)

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple, TypeAlias
 
 from stun.address import Address
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 
 __all__ = [
     "CandidatesSeen",
@@ -73,7 +73,7 @@ class ClientRefused(NamedTuple):
     """A client was told no and sent away."""
 
     address: str
-    code: ErrorCode
+    code: SignalCode
     msg: str
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import ClientMessage, ServerMessage
 from turnserver.signaling.rooms.session import Session
-from turnserver.signaling.rooms.state import State
+from turnserver.signaling.rooms.state import HubState
 
 __all__ = ["HANDLERS", "Handler", "Heard", "handles"]
 
@@ -21,8 +21,8 @@ class Heard(NamedTuple):
     size: int
 
 
-Handler: TypeAlias = Callable[[State, Session, Any, Heard], ServerMessage | None]
-"""Does what a session's client asks for, and gives the answer. Raises `Refusal`.
+Handler: TypeAlias = Callable[[HubState, Session, Any, Heard], ServerMessage | None]
+"""Does what a session's client asks for, and gives the answer. Raises `Denial`.
 
 None where the message has no answer of its own, or where the handler has sent it.
 """

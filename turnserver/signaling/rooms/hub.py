@@ -11,15 +11,23 @@ from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import ClientMessage, Counted, Delivery, Rate, Relayed, ServerMessage
 from turnserver.signaling.protocol.client_messages import Bye, Hello, Ping
 from turnserver.signaling.protocol.codec import parse
-from turnserver.signaling.protocol.errors import ErrorCode, Reconnect, Refusal, reconnect_of
-from turnserver.signaling.protocol.fields import MAX_DATA, MAX_FRAME, MAX_META, MAX_NAME, MAX_SDP, ErrorDetail, Limits
+from turnserver.signaling.protocol.errors import Denial, Reconnect, SignalCode, reconnect_of
+from turnserver.signaling.protocol.fields import (
+    MAX_DATA,
+    MAX_FRAME,
+    MAX_META,
+    MAX_NAME,
+    MAX_SDP,
+    ClientLimits,
+    ErrorDetail,
+)
 from turnserver.signaling.protocol.server_messages import Ok, Pong, Welcome
 from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderation, presence, relaying
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Command, Fact, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
-from turnserver.signaling.rooms.session import Connection, Pacer, Session
+from turnserver.signaling.rooms.session import ClientPace, Connection, Session
 from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
-from turnserver.signaling.rooms.state import Due, Entropy, State, error, millis
+from turnserver.signaling.rooms.state import Due, Entropy, HubState, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
 
@@ -39,7 +47,7 @@ __all__ = [
 FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock")
 
 _BROKEN: Final = frozenset(
-    {ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.TOO_LARGE},
+    {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
 )
 _FLOOD_PAUSE: Final = 10_000
 """Milliseconds that a client that has flooded us is asked to stay away."""
@@ -66,7 +74,7 @@ class Hub:
         *,
         bounds: HubBounds = _BOUNDS,
     ) -> None:
-        self._state = State(options, entropy, admit, mint, relays, bounds=bounds)
+        self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds)
 
     def use(self, options: RoomOptions) -> None:
         """Use other options from now on: for who comes, and for rooms that are opened."""
@@ -81,11 +89,11 @@ class Hub:
         connection = Connection(cid, state.name(8), address, host, bounds=state.bounds, mono=now.mono)
         held = lifecycle.open_socket(state, connection, now)
         if state.draining:
-            lifecycle.close_socket(state, connection, ErrorCode.DRAINING, _STOPPING, reconnect="fresh")
+            lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, reconnect="fresh")
         elif held > state.options.sockets_per_address:
             msg = "too many connections from your address"
             lifecycle.close_socket(
-                state, connection, ErrorCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE
+                state, connection, SignalCode.RATE_LIMITED, msg, reconnect="fresh", after=_FLOOD_PAUSE
             )
         else:
             state.direct(connection, _welcome(state, connection, now))
@@ -100,7 +108,7 @@ class Hub:
         try:
             message = parse(frame)
             self._hear(connection, message, Heard(now, len(frame)))
-        except Refusal as refusal:
+        except Denial as refusal:
             self._refuse(connection, message, refusal, now)
         self._settle(now)
 
@@ -109,7 +117,7 @@ class Hub:
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is not None and not connection.closing:
-            self._refuse(connection, None, Refusal(ErrorCode.BAD_MESSAGE, "frames are text", path=""), now)
+            self._refuse(connection, None, Denial(SignalCode.BAD_MESSAGE, "frames are text", path=""), now)
         self._settle(now)
 
     def closed(self, cid: int, now: Now) -> None:
@@ -145,7 +153,7 @@ class Hub:
             if connection.session is not None:
                 lifecycle.detach(state, connection.session, now, tell=False)
             pause = millis(after * state.fraction())
-            lifecycle.close_socket(state, connection, ErrorCode.DRAINING, _STOPPING, after=pause)
+            lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, after=pause)
 
     def rotate(self, now: Now) -> None:
         """Give everybody new ICE servers: those handed out are not good any more."""
@@ -230,7 +238,7 @@ class Hub:
         for timer in state.deadlines.due(now.mono):
             if timer.due is Due.HELLO:
                 lifecycle.close_socket(
-                    state, state.connections[int(timer.name)], ErrorCode.IDLE, "nobody has said hello"
+                    state, state.connections[int(timer.name)], SignalCode.IDLE, "nobody has said hello"
                 )
             elif timer.due is Due.GAP:
                 lifecycle.gap_over(state, state.sessions[timer.name], now)
@@ -247,7 +255,7 @@ class Hub:
                 if connection is not None:
                     lifecycle.detach(self._state, session, now)
                     msg = "you read more slowly than the others talk"
-                    lifecycle.close_socket(self._state, connection, ErrorCode.SLOW_CONSUMER, msg)
+                    lifecycle.close_socket(self._state, connection, SignalCode.SLOW_CONSUMER, msg)
 
     def _hear(self, connection: Connection, message: ClientMessage, heard: Heard) -> None:
         session = connection.session
@@ -267,7 +275,7 @@ class Hub:
         self._pace(session.pacer, message, heard.now)
         if repeated:
             if message.id is not None and number <= session.unanswered:
-                raise Refusal(ErrorCode.RESUME_LOST, "whether this was done is not known any more")
+                raise Denial(SignalCode.RESUME_LOST, "whether this was done is not known any more")
             return
         self._answer(session, message, self._handle(session, message, heard))
 
@@ -278,28 +286,28 @@ class Hub:
         elif isinstance(message, Ping):
             self._state.direct(connection, _pong(message, now))
         else:
-            raise Refusal(ErrorCode.BAD_MESSAGE, "say hello first", path="t")
+            raise Denial(SignalCode.BAD_MESSAGE, "say hello first", path="t")
 
     @staticmethod
     def _is_repeated(session: Session, number: int) -> bool:
-        """Count a message. Raises `Refusal` if there are some missing before it."""
+        """Count a message. Raises `Denial` if there are some missing before it."""
         if number <= session.n:
             return True
         if number != session.n + 1:
-            raise Refusal(ErrorCode.BAD_MESSAGE, f"n is {session.n + 1} next", path="n")
+            raise Denial(SignalCode.BAD_MESSAGE, f"n is {session.n + 1} next", path="n")
         session.n = number
         return False
 
-    def _pace(self, pacer: Pacer, message: ClientMessage, now: Now) -> None:
-        """Count the frame against the rate, which some types may overdraw, but not without end. Raises `Refusal`."""
+    def _pace(self, pacer: ClientPace, message: ClientMessage, now: Now) -> None:
+        """Count the frame against the rate, which some types may overdraw, but not without end. Raises `Denial`."""
         debt = float(self._state.bounds.burst) if message.rate is Rate.DEBT else 0.0
         pause = pacer.frames.take(now.mono, debt=debt)
         if not pause and not pacer.frames.in_debt:
             return
         if pacer.flood.refused(now.mono) >= self._state.bounds.flood or (pause and debt):
-            raise Refusal(ErrorCode.RATE_LIMITED, "far too many messages", retry=_FLOOD_PAUSE, fatal=True)
+            raise Denial(SignalCode.RATE_LIMITED, "far too many messages", retry=_FLOOD_PAUSE, fatal=True)
         if pause:
-            raise Refusal(ErrorCode.RATE_LIMITED, "too many messages", retry=millis(pause) + 1)
+            raise Denial(SignalCode.RATE_LIMITED, "too many messages", retry=millis(pause) + 1)
 
     def _handle(self, session: Session, message: ClientMessage, heard: Heard) -> ServerMessage | None:
         handler = HANDLERS.get(type(message))
@@ -308,7 +316,7 @@ class Hub:
         if isinstance(message, Relayed):
             relaying.relay(self._state, session, message, heard)
             return None
-        raise Refusal(ErrorCode.UNKNOWN_TYPE, "this server does nothing about that", path="t")
+        raise Denial(SignalCode.UNKNOWN_TYPE, "this server does nothing about that", path="t")
 
     def _answer(self, session: Session, message: ClientMessage, answer: ServerMessage | None) -> None:
         """Answers to counted messages are numbered, so that a resume brings them, for the message is not repeated."""
@@ -317,7 +325,7 @@ class Hub:
         if answer is not None:
             self._state.send(session, answer, Delivery.RELAYED if isinstance(message, Counted) else Delivery.SOCKET)
 
-    def _refuse(self, connection: Connection, message: ClientMessage | None, refusal: Refusal, now: Now) -> None:
+    def _refuse(self, connection: Connection, message: ClientMessage | None, refusal: Denial, now: Now) -> None:
         state, session = self._state, connection.session
         re = message.id if message is not None else refusal.re
         n = message.n if isinstance(message, Counted) else refusal.n
@@ -346,7 +354,7 @@ class Hub:
 
 
 @handles(Ping)
-def _ping(state: State, session: Session, message: Ping, heard: Heard) -> Pong:
+def _ping(state: HubState, session: Session, message: Ping, heard: Heard) -> Pong:
     return _pong(message, heard.now)
 
 
@@ -354,16 +362,16 @@ def _pong(message: Ping, now: Now) -> Pong:
     return Pong(re=message.id, ts=message.ts, now=millis(now.wall))
 
 
-def _anew(refusal: Refusal) -> Reconnect:
+def _anew(refusal: Denial) -> Reconnect:
     """Whoever has no session can only begin one; later, if we say when."""
     return "fresh" if refusal.retry is not None or reconnect_of(refusal.code) != "never" else "never"
 
 
-def _welcome(state: State, connection: Connection, now: Now) -> Welcome:
+def _welcome(state: HubState, connection: Connection, now: Now) -> Welcome:
     return Welcome(
         v=entrance.VERSIONS,
         feat=FEATURES,
-        limits=Limits(
+        limits=ClientLimits(
             msg=MAX_FRAME,
             rate=state.bounds.rate,
             burst=state.bounds.burst,

@@ -33,7 +33,7 @@ from typing import Final, TypeVar
 from meshturn.root import MeshturnError
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Join
-from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, ErrorCode, Reconnect, reconnect_of
+from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, Reconnect, SignalCode, reconnect_of
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.protocol.server_messages import Goodbye, Knock, PeerGap, PeerLeave
 from turnserver.signaling.rooms.facts import (
@@ -50,7 +50,7 @@ from turnserver.signaling.rooms.facts import (
 from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.room import Member, Room, Waiter
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.state import Due, State, Timer, error, millis
+from turnserver.signaling.rooms.state import Due, HubState, Timer, error, millis
 
 __all__ = [
     "SEAT",
@@ -195,7 +195,7 @@ def _allow(table: Mapping[_S, Mapping[str, _S]], state: _S, event: str) -> None:
         raise LifecycleFault(f"{event} in the state {state}")
 
 
-def socket_state(state: State, connection: Connection) -> SocketState:
+def socket_state(state: HubState, connection: Connection) -> SocketState:
     """The state of a socket."""
     if state.connections.get(connection.cid) is not connection:
         return SocketState.ABSENT
@@ -204,7 +204,7 @@ def socket_state(state: State, connection: Connection) -> SocketState:
     return SocketState.OPEN if connection.session is None else SocketState.SERVING
 
 
-def session_state(state: State, session: Session) -> SessionState:
+def session_state(state: HubState, session: Session) -> SessionState:
     """The state of a session."""
     if state.sessions.get(session.sid) is not session:
         return SessionState.ABSENT
@@ -223,7 +223,7 @@ def seat_state(session: Session) -> SeatState:
 # Sockets
 
 
-def open_socket(state: State, connection: Connection, now: Now) -> int:
+def open_socket(state: HubState, connection: Connection, now: Now) -> int:
     """A socket is there; gives the number of sockets from its address. Without a hello it ends with `Due.HELLO`."""
     _allow(SOCKET, socket_state(state, connection), "open_socket")
     state.connections[connection.cid] = connection
@@ -234,9 +234,9 @@ def open_socket(state: State, connection: Connection, now: Now) -> int:
 
 
 def close_socket(
-    state: State,
+    state: HubState,
     connection: Connection,
-    code: ErrorCode,
+    code: SignalCode,
     msg: str,
     *,
     reconnect: Reconnect | None = None,
@@ -255,11 +255,11 @@ def close_socket(
     how = reconnect or reconnect_of(code)
     state.direct(connection, Goodbye(cid=connection.name, code=code, msg=msg[:256], reconnect=how, after=after))
     state.command(Close(connection.cid, CLOSE_CODES[code], code.value))
-    if code is not ErrorCode.REPLACED:
+    if code is not SignalCode.REPLACED:
         state.fact(ClientRefused(connection.address, code, msg))
 
 
-def end_socket(state: State, connection: Connection) -> None:
+def end_socket(state: HubState, connection: Connection) -> None:
     """Close a socket whose client has said goodbye itself."""
     _allow(SOCKET, socket_state(state, connection), "end_socket")
     connection.closing = True
@@ -267,7 +267,7 @@ def end_socket(state: State, connection: Connection) -> None:
     state.command(Close(connection.cid, CLOSE_NORMAL, "bye"))
 
 
-def socket_lost(state: State, connection: Connection, now: Now) -> None:
+def socket_lost(state: HubState, connection: Connection, now: Now) -> None:
     """The socket is gone, whoever has closed it. Its session, if it has one, waits for its client."""
     _allow(SOCKET, socket_state(state, connection), "socket_lost")
     if connection.session is not None:
@@ -284,7 +284,7 @@ def socket_lost(state: State, connection: Connection, now: Now) -> None:
 # Sessions
 
 
-def begin_session(state: State, session: Session, connection: Connection) -> None:
+def begin_session(state: HubState, session: Session, connection: Connection) -> None:
     """A session begins, on a socket that has none."""
     _allow(SESSION, session_state(state, session), "begin_session")
     _allow(SOCKET, socket_state(state, connection), "attach")
@@ -294,14 +294,14 @@ def begin_session(state: State, session: Session, connection: Connection) -> Non
     _join(state, session, connection)
 
 
-def attach(state: State, session: Session, connection: Connection) -> bool:
+def attach(state: HubState, session: Session, connection: Connection) -> bool:
     """A session goes on, on a socket that has none. True if that took it from another socket, which is closed."""
     _allow(SESSION, session_state(state, session), "attach")
     _allow(SOCKET, socket_state(state, connection), "attach")
     old = session.connection
     if old is not None:
         _part(session)
-        close_socket(state, old, ErrorCode.REPLACED, "another socket goes on with this session")
+        close_socket(state, old, SignalCode.REPLACED, "another socket goes on with this session")
     _uncount(state, session)
     session.address, session.address_key = connection.address, connection.address_key
     session.host = connection.host
@@ -310,7 +310,7 @@ def attach(state: State, session: Session, connection: Connection) -> bool:
     return old is not None
 
 
-def detach(state: State, session: Session, now: Now, *, tell: bool = True) -> None:
+def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) -> None:
     """A session has lost its socket, and waits for its client. With ``tell``, the others in its room hear of it."""
     _allow(SESSION, session_state(state, session), "detach")
     _part(session)
@@ -323,13 +323,13 @@ def detach(state: State, session: Session, now: Now, *, tell: bool = True) -> No
         state.fact(PeerLost(room.id, member.id))
 
 
-def end_session(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
+def end_session(state: HubState, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
     """The session is over, and its seat with it; with ``revoke``, its relays end without a grace."""
     _allow(SESSION, session_state(state, session), "end_session")
     _end(state, session, reason, now, revoke=revoke)
 
 
-def dismiss(state: State, session: Session, code: ErrorCode, msg: str, now: Now) -> None:
+def dismiss(state: HubState, session: Session, code: SignalCode, msg: str, now: Now) -> None:
     """Send a client away for good. Should it not hear of it now, it will when it tries to resume."""
     _allow(SESSION, session_state(state, session), "dismiss")
     connection = session.connection
@@ -342,7 +342,7 @@ def dismiss(state: State, session: Session, code: ErrorCode, msg: str, now: Now)
     state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
 
 
-def gap_over(state: State, session: Session, now: Now) -> None:
+def gap_over(state: HubState, session: Session, now: Now) -> None:
     """The time to come back is over."""
     _allow(SESSION, session_state(state, session), "gap_over")
     if session.farewell is None:
@@ -351,7 +351,7 @@ def gap_over(state: State, session: Session, now: Now) -> None:
         del state.sessions[session.sid]
 
 
-def _end(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool) -> None:
+def _end(state: HubState, session: Session, reason: LeaveReason, now: Now, *, revoke: bool) -> None:
     leave_door(state, session)
     if session.room is not None:
         vacate(state, session, reason, now, revoke=revoke)
@@ -369,7 +369,7 @@ def _end(state: State, session: Session, reason: LeaveReason, now: Now, *, revok
     state.fact(SessionEnded(session.peer_id, reason))
 
 
-def _join(state: State, session: Session, connection: Connection) -> None:
+def _join(state: HubState, session: Session, connection: Connection) -> None:
     session.connection = connection
     connection.session = session
     state.deadlines.remove(Timer(Due.GAP, session.sid))
@@ -385,7 +385,7 @@ def _part(session: Session) -> None:
     session.outbox.detach()
 
 
-def _uncount(state: State, session: Session) -> None:
+def _uncount(state: HubState, session: Session) -> None:
     state.held[session.address_key] -= 1
     if not state.held[session.address_key]:
         del state.held[session.address_key]
@@ -394,7 +394,7 @@ def _uncount(state: State, session: Session) -> None:
 # Seats
 
 
-def open_room(state: State, room_id: str, size: int, now: Now) -> Room:
+def open_room(state: HubState, room_id: str, size: int, now: Now) -> Room:
     """A room, for whoever is about to take the first seat in it."""
     room = Room(room_id, size, now.wall)
     state.rooms[room_id] = room
@@ -402,7 +402,7 @@ def open_room(state: State, room_id: str, size: int, now: Now) -> Room:
     return room
 
 
-def wait_at_door(state: State, room: Room, session: Session, join: Join) -> None:
+def wait_at_door(state: HubState, room: Room, session: Session, join: Join) -> None:
     """Somebody waits to be let in; asking again there changes what is asked for, and hosts hear of it once."""
     _allow(SEAT, seat_state(session), "wait_at_door")
     known = session.peer_id in room.waiting
@@ -416,7 +416,7 @@ def wait_at_door(state: State, room: Room, session: Session, join: Join) -> None
             knock(state, waiter, host)
 
 
-def leave_door(state: State, session: Session) -> Waiter | None:
+def leave_door(state: HubState, session: Session) -> Waiter | None:
     """Somebody does not wait any more; gives the wait that is over, if there was one."""
     _allow(SEAT, seat_state(session), "leave_door")
     if session.waits_for is None:
@@ -429,14 +429,16 @@ def leave_door(state: State, session: Session) -> Waiter | None:
     return waiter
 
 
-def turn_away(state: State, session: Session, code: ErrorCode, msg: str) -> None:
+def turn_away(state: HubState, session: Session, code: SignalCode, msg: str) -> None:
     """Answer the join of somebody who waits: no."""
     waiter = leave_door(state, session)
     if waiter is not None:
         state.send(session, error(code, msg, re=waiter.join.id))
 
 
-def take_seat(state: State, room: Room, session: Session, join: Join, *, name: str, media: Media, now: Now) -> Member:
+def take_seat(
+    state: HubState, room: Room, session: Session, join: Join, *, name: str, media: Media, now: Now
+) -> Member:
     """Somebody is in the room, with the TURN user that it had there if it is back in time."""
     _allow(SEAT, seat_state(session), "take_seat")
     leave_door(state, session)
@@ -448,7 +450,7 @@ def take_seat(state: State, room: Room, session: Session, join: Join, *, name: s
     return member
 
 
-def vacate(state: State, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
+def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
     """Somebody is out of the room; with ``revoke``, its relays end without a grace. The last one ends the room."""
     _allow(SEAT, seat_state(session), "vacate")
     found = state.member_of(session)
@@ -466,12 +468,12 @@ def vacate(state: State, session: Session, reason: LeaveReason, now: Now, *, rev
         state.broadcast(room, PeerLeave(id=member.id, reason=reason))
         return
     for waiter in list(room.waiting.values()):
-        turn_away(state, waiter.session, ErrorCode.NO_SUCH_ROOM, "the room is gone: everybody has left")
+        turn_away(state, waiter.session, SignalCode.NO_SUCH_ROOM, "the room is gone: everybody has left")
     del state.rooms[room.id]
     state.fact(RoomClosed(room.id, now.wall - room.created))
 
 
-def knock(state: State, waiter: Waiter, host: Member, *, gone: bool = False) -> None:
+def knock(state: HubState, waiter: Waiter, host: Member, *, gone: bool = False) -> None:
     """Tell a host who waits at the door, or does so no longer."""
     session = waiter.session
     name = session.grant.name if session.grant.name is not None else waiter.join.name
@@ -481,7 +483,7 @@ def knock(state: State, waiter: Waiter, host: Member, *, gone: bool = False) -> 
 # TURN users
 
 
-def revoke_user(state: State, user_id: str, peer_id: str, until: float) -> None:
+def revoke_user(state: HubState, user_id: str, peer_id: str, until: float) -> None:
     """End a TURN user's allocations now; its session, if it lives on, gets another user id from now on."""
     state.leaving.pop(user_id, None)
     state.deadlines.remove(Timer(Due.REVOKE, user_id))
@@ -491,13 +493,13 @@ def revoke_user(state: State, user_id: str, peer_id: str, until: float) -> None:
         session.generation += 1
 
 
-def revoke_later(state: State, user_id: str, peer_id: str, until: float, now: Now) -> None:
+def revoke_later(state: HubState, user_id: str, peer_id: str, until: float, now: Now) -> None:
     """The same, after the grace."""
     state.leaving[user_id] = peer_id, until
     state.deadlines.set(Timer(Due.REVOKE, user_id), now.mono + state.bounds.leave_grace)
 
 
-def grace_over(state: State, user_id: str) -> None:
+def grace_over(state: HubState, user_id: str) -> None:
     """The grace of `revoke_later` is over."""
     peer_id, until = state.leaving[user_id]
     revoke_user(state, user_id, peer_id, until)

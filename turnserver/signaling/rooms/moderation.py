@@ -5,7 +5,7 @@ from typing import Final
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Mod
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.server_messages import Mute
 from turnserver.signaling.rooms.assistance import inside, other
 from turnserver.signaling.rooms.facts import Kicked
@@ -14,105 +14,105 @@ from turnserver.signaling.rooms.lifecycle import dismiss, turn_away
 from turnserver.signaling.rooms.presence import announce_room, ban_keys, let_in
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.session import Session
-from turnserver.signaling.rooms.state import State
+from turnserver.signaling.rooms.state import HubState
 
 __all__ = ["close_room", "expel", "moderate"]
 
 
 @handles(Mod)
-def moderate(state: State, session: Session, message: Mod, heard: Heard) -> None:
-    """`mod`: for hosts only. Raises `Refusal`."""
+def moderate(state: HubState, session: Session, message: Mod, heard: Heard) -> None:
+    """`mod`: for hosts only. Raises `Denial`."""
     room, member = inside(state, session)
     if member.role != "host":
-        raise Refusal(ErrorCode.FORBIDDEN, "that is for hosts")
+        raise Denial(SignalCode.FORBIDDEN, "that is for hosts")
     _OPERATIONS[message.op](state, room, member, message, heard.now)
 
 
-def expel(state: State, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
+def expel(state: HubState, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
     """Send somebody out of a room, or from its door, for good."""
     state.fact(Kicked(room.id, target.peer_id, by, reason, banned=False))
-    dismiss(state, target, ErrorCode.KICKED, reason or "you were sent out of the room", now)
+    dismiss(state, target, SignalCode.KICKED, reason or "you were sent out of the room", now)
 
 
-def close_room(state: State, room: Room, now: Now) -> None:
+def close_room(state: HubState, room: Room, now: Now) -> None:
     """Send everybody out."""
     for waiter in list(room.waiting.values()):
-        turn_away(state, waiter.session, ErrorCode.ROOM_CLOSED, "the room was closed")
+        turn_away(state, waiter.session, SignalCode.ROOM_CLOSED, "the room was closed")
     for member in list(room.members.values()):
-        dismiss(state, member.session, ErrorCode.ROOM_CLOSED, "the room was closed", now)
+        dismiss(state, member.session, SignalCode.ROOM_CLOSED, "the room was closed", now)
 
 
-def _kick(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _kick(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     expel(state, room, _somebody(room, host, message.to), message.reason, now, by=host.id)
 
 
-def _ban(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _ban(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     target = _somebody(room, host, message.to)
     for kind, value in ban_keys(target):
         until = now.wall + state.bounds.address_ban if kind == "address" else target.grant.expires
         state.bans.add((room.id, kind, value), now.wall, until)
     state.fact(Kicked(room.id, target.peer_id, host.id, message.reason, banned=True))
-    dismiss(state, target, ErrorCode.BANNED, message.reason or "you were sent out of the room for good", now)
+    dismiss(state, target, SignalCode.BANNED, message.reason or "you were sent out of the room for good", now)
 
 
-def _mute(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _mute(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     target = other(room, host, message.to or "")
     what = "audio" if message.value is None else message.value
     if what not in ("audio", "video"):
-        raise Refusal(ErrorCode.BAD_MESSAGE, "audio or video", path="value")
+        raise Denial(SignalCode.BAD_MESSAGE, "audio or video", path="value")
     state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
 
 
-def _lock(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _lock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     if message.value not in (None, "closed", "knock"):
-        raise Refusal(ErrorCode.BAD_MESSAGE, "closed or knock", path="value")
+        raise Denial(SignalCode.BAD_MESSAGE, "closed or knock", path="value")
     room.locked = True
     room.knock = message.value == "knock"
     if not room.knock:
         for waiter in list(room.waiting.values()):
-            turn_away(state, waiter.session, ErrorCode.ROOM_LOCKED, "the room is locked")
+            turn_away(state, waiter.session, SignalCode.ROOM_LOCKED, "the room is locked")
     announce_room(state, room)
 
 
-def _unlock(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _unlock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     room.locked = room.knock = False
     announce_room(state, room)
     for peer_id in list(room.waiting):
         if room.is_full:
-            turn_away(state, room.waiting[peer_id].session, ErrorCode.ROOM_FULL, "the room is full")
+            turn_away(state, room.waiting[peer_id].session, SignalCode.ROOM_FULL, "the room is full")
         else:
             _open_door(state, room, peer_id, now)
 
 
-def _cap(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _cap(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     size = message.value
     if not isinstance(size, int) or not 2 <= size <= state.options.room_size:
-        raise Refusal(ErrorCode.BAD_MESSAGE, f"a number from 2 to {state.options.room_size}", path="value")
+        raise Denial(SignalCode.BAD_MESSAGE, f"a number from 2 to {state.options.room_size}", path="value")
     room.max = size
     announce_room(state, room)
 
 
-def _admit(state: State, room: Room, host: Member, message: Mod, now: Now) -> None:
+def _admit(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     if message.to not in room.waiting:
-        raise Refusal(ErrorCode.NO_SUCH_PEER, "nobody of that id waits", path="to")
+        raise Denial(SignalCode.NO_SUCH_PEER, "nobody of that id waits", path="to")
     if room.is_full:
-        raise Refusal(ErrorCode.ROOM_FULL, "the room is full", detail={"max": room.max})
+        raise Denial(SignalCode.ROOM_FULL, "the room is full", detail={"max": room.max})
     _open_door(state, room, message.to, now)
 
 
-def _open_door(state: State, room: Room, peer_id: str, now: Now) -> None:
+def _open_door(state: HubState, room: Room, peer_id: str, now: Now) -> None:
     """Complete the join of somebody who waits."""
     waiter = room.waiting[peer_id]
     let_in(state, room, waiter.session, waiter.join, now)
 
 
 def _somebody(room: Room, host: Member, to: str | None) -> Session:
-    """Somebody in the room or at its door, but not the host itself. Raises `Refusal`."""
+    """Somebody in the room or at its door, but not the host itself. Raises `Denial`."""
     waiter = room.waiting.get(to or "")
     return waiter.session if waiter is not None else other(room, host, to or "").session
 
 
-_OPERATIONS: Final[Mapping[str, Callable[[State, Room, Member, Mod, Now], None]]] = {
+_OPERATIONS: Final[Mapping[str, Callable[[HubState, Room, Member, Mod, Now], None]]] = {
     "kick": _kick,
     "ban": _ban,
     "mute": _mute,

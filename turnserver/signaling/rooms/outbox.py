@@ -32,7 +32,7 @@ class Shortfall(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Entry:
+class _QueuedFrame:
     message: Any
     delivery: Delivery
     key: tuple[str, str] | None
@@ -51,8 +51,8 @@ class Outbox:
     def __init__(self, limit: int, count: int) -> None:
         self._limit = limit
         self._count = count
-        self._waiting: OrderedDict[int, _Entry] = OrderedDict()
-        self._sent: deque[_Entry] = deque()
+        self._waiting: OrderedDict[int, _QueuedFrame] = OrderedDict()
+        self._sent: deque[_QueuedFrame] = deque()
         self._keys: dict[tuple[str, str], int] = {}
         self._serial = 0
         self._sent_bytes = 0
@@ -142,7 +142,7 @@ class Outbox:
                 self._append(_entry(entry.message, entry.delivery, entry.key, self.seq))
         return shortfall
 
-    def _append(self, entry: _Entry) -> None:
+    def _append(self, entry: _QueuedFrame) -> None:
         self._serial += 1
         self._waiting[self._serial] = entry
         self.waiting_bytes += entry.size
@@ -152,7 +152,7 @@ class Outbox:
     def _discard(self, serial: int) -> None:
         self.waiting_bytes -= self._waiting.pop(serial).size
 
-    def _refill(self, entries: list[_Entry]) -> None:
+    def _refill(self, entries: list[_QueuedFrame]) -> None:
         """Begin anew with these, the last of each key."""
         self._sent.clear()
         self._sent_bytes = 0
@@ -186,13 +186,13 @@ class Outbox:
     def _is_over(self) -> bool:
         return len(self._waiting) > self._allowed or self.waiting_bytes > 2 * self._limit
 
-    def _miss(self, entry: _Entry) -> None:
+    def _miss(self, entry: _QueuedFrame) -> None:
         self._missing = max(self._missing, entry.seq)
         if entry.delivery is Delivery.RELAYED:
             self._missing_relayed = max(self._missing_relayed, entry.seq)
 
 
-def _entry(message: Any, delivery: Delivery, key: tuple[str, str] | None, seq: int) -> _Entry:
+def _entry(message: Any, delivery: Delivery, key: tuple[str, str] | None, seq: int) -> _QueuedFrame:
     text = encode(replace(message, seq=seq) if seq else message)
     size = (len(text) if text.isascii() else len(text.encode())) + _OVERHEAD
-    return _Entry(message, delivery, key, seq, text, size)
+    return _QueuedFrame(message, delivery, key, seq, text, size)

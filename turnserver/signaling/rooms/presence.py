@@ -2,7 +2,7 @@
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Join, Leave, ModeReady, Peek, Update
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, Media, Peer, RoomState, You
 from turnserver.signaling.protocol.server_messages import Joined, PeerJoin, PeerUpdate, RoomInfo, RoomUpdate, Sync
 from turnserver.signaling.rooms.assistance import fresh_ice, inside
@@ -12,7 +12,7 @@ from turnserver.signaling.rooms.lifecycle import knock, leave_door, open_room, t
 from turnserver.signaling.rooms.room import MAX_WAITING, Member, Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.settings import Grant
-from turnserver.signaling.rooms.state import State
+from turnserver.signaling.rooms.state import HubState
 
 __all__ = [
     "announce_room",
@@ -33,7 +33,7 @@ MODES = ("mesh",)
 
 
 @handles(Peek)
-def peek(state: State, session: Session, message: Peek, heard: Heard) -> RoomInfo:
+def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> RoomInfo:
     """`peek`: what a lobby shows."""
     _check_room(session, message.room)
     room = state.rooms.get(message.room)
@@ -44,14 +44,14 @@ def peek(state: State, session: Session, message: Peek, heard: Heard) -> RoomInf
 
 
 @handles(Join)
-def join(state: State, session: Session, message: Join, heard: Heard) -> None:
-    """`join`: in, or a fresh snapshot for who is in already. Raises `Refusal` for all that can be against it.
+def join(state: HubState, session: Session, message: Join, heard: Heard) -> None:
+    """`join`: in, or a fresh snapshot for who is in already. Raises `Denial` for all that can be against it.
 
     A join that is repeated after a resume, while the answer to it is on its way again, gets no second one.
     """
     if session.room is not None:
         if session.room != message.room:
-            raise Refusal(ErrorCode.ALREADY_JOINED, "one room at a time: leave the other one first")
+            raise Denial(SignalCode.ALREADY_JOINED, "one room at a time: leave the other one first")
         re, seq = session.joined_by
         if message.id is None or message.id != re or not session.outbox.holds(seq):
             _welcome(state, *inside(state, session), message.id, heard.now)
@@ -61,11 +61,11 @@ def join(state: State, session: Session, message: Join, heard: Heard) -> None:
     if room.locked and session.role != "host":
         _wait(state, room, session, message)
     if room.is_full:
-        raise Refusal(ErrorCode.ROOM_FULL, "the room is full", detail={"max": room.max})
+        raise Denial(SignalCode.ROOM_FULL, "the room is full", detail={"max": room.max})
     let_in(state, room, session, message, heard.now)
 
 
-def let_in(state: State, room: Room, session: Session, message: Join, now: Now) -> None:
+def let_in(state: HubState, room: Room, session: Session, message: Join, now: Now) -> None:
     """Put somebody into a room, whatever its door, and answer its join."""
     name = session.grant.name if session.grant.name is not None else message.name
     media = _allowed(session, message.media)
@@ -77,7 +77,7 @@ def let_in(state: State, room: Room, session: Session, message: Join, now: Now) 
 
 
 @handles(Leave)
-def leave(state: State, session: Session, message: Leave, heard: Heard) -> None:
+def leave(state: HubState, session: Session, message: Leave, heard: Heard) -> None:
     """`leave`: out of the room, or away from its door; who is in neither has nothing to leave."""
     leave_door(state, session)
     if session.room is not None:
@@ -85,12 +85,12 @@ def leave(state: State, session: Session, message: Leave, heard: Heard) -> None:
 
 
 @handles(Update)
-def update(state: State, session: Session, message: Update, heard: Heard) -> None:
+def update(state: HubState, session: Session, message: Update, heard: Heard) -> None:
     """`update`: the others are told how the member looks now."""
     room, member = inside(state, session)
     if message.media is not None:
         if message.media != _allowed(session, message.media):
-            raise Refusal(ErrorCode.FORBIDDEN, "your token does not let you send that", path="media")
+            raise Denial(SignalCode.FORBIDDEN, "your token does not let you send that", path="media")
         member.media = message.media
     if message.name is not None and session.grant.name is None:
         member.name = message.name
@@ -100,7 +100,7 @@ def update(state: State, session: Session, message: Update, heard: Heard) -> Non
     state.broadcast(room, news, but=member.id)
 
 
-def snapshot(state: State, session: Session, at: int, lost: bool, now: Now) -> Sync | None:
+def snapshot(state: HubState, session: Session, at: int, lost: bool, now: Now) -> Sync | None:
     """`sync`, for who has missed too much; None for who is in no room."""
     found = state.member_of(session)
     if found is None:
@@ -109,7 +109,7 @@ def snapshot(state: State, session: Session, at: int, lost: bool, now: Now) -> S
     return Sync(room=state_, you=you, peers=peers, ice=ice, at=at, lost=lost)
 
 
-def restate(state: State, session: Session) -> None:
+def restate(state: HubState, session: Session) -> None:
     """After a snapshot: what is in none. A host is told who waits at the door."""
     found = state.member_of(session)
     if found is not None and found[1].role == "host":
@@ -117,41 +117,41 @@ def restate(state: State, session: Session) -> None:
             knock(state, waiter, found[1])
 
 
-def announce_room(state: State, room: Room) -> None:
+def announce_room(state: HubState, room: Room) -> None:
     """Tell everybody of a room's lock and size."""
     news = RoomUpdate(locked=room.locked, knock=room.knock, max=room.max)
     state.broadcast(room, news)
 
 
-def size_of(state: State, session: Session) -> int:
+def size_of(state: HubState, session: Session) -> int:
     """How many a room that this session opens is for."""
     size = state.options.room_size
     return size if session.grant.max is None else max(2, min(session.grant.max, size))
 
 
 @handles(ModeReady)
-def mode_ready(state: State, session: Session, message: ModeReady, heard: Heard) -> None:
-    """`mode_ready`: for rooms that change their mode, and there are none. Raises `Refusal`."""
-    raise Refusal(ErrorCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
+def mode_ready(state: HubState, session: Session, message: ModeReady, heard: Heard) -> None:
+    """`mode_ready`: for rooms that change their mode, and there are none. Raises `Denial`."""
+    raise Denial(SignalCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
 
 
 def _check_room(session: Session, room_id: str) -> None:
     if session.grant.room is not None and session.grant.room != room_id:
-        raise Refusal(ErrorCode.FORBIDDEN, "your token is for another room", path="room")
+        raise Denial(SignalCode.FORBIDDEN, "your token is for another room", path="room")
 
 
-def _check_join(state: State, session: Session, message: Join, now: Now) -> None:
+def _check_join(state: HubState, session: Session, message: Join, now: Now) -> None:
     if message.mode not in MODES:
-        raise Refusal(ErrorCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
+        raise Denial(SignalCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
     _check_room(session, message.room)
     if now.wall >= session.grant.expires:
-        raise Refusal(ErrorCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
+        raise Denial(SignalCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
     if any(state.bans.has((message.room, *ban), now.wall) for ban in ban_keys(session)):
-        raise Refusal(ErrorCode.BANNED, "you may not come back into this room", fatal=True)
+        raise Denial(SignalCode.BANNED, "you may not come back into this room", fatal=True)
     waits = session.waits_for == message.room
     pause = 0.0 if waits else session.pacer.joins.take(now.mono)
     if pause:
-        raise Refusal(ErrorCode.RATE_LIMITED, "too many joins", retry=int(pause * 1000) + 1)
+        raise Denial(SignalCode.RATE_LIMITED, "too many joins", retry=int(pause * 1000) + 1)
 
 
 def ban_keys(session: Session) -> list[tuple[str, str]]:
@@ -165,21 +165,21 @@ def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
     return [*keys, ("token", grant.token_id)] if grant.token_id else keys
 
 
-def _open(state: State, session: Session, room_id: str, now: Now) -> Room:
+def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:
     if len(state.rooms) >= state.options.rooms:
-        raise Refusal(ErrorCode.SERVER_FULL, "the server has as many rooms as it may have", retry=10_000)
+        raise Denial(SignalCode.SERVER_FULL, "the server has as many rooms as it may have", retry=10_000)
     return open_room(state, room_id, size_of(state, session), now)
 
 
-def _wait(state: State, room: Room, session: Session, message: Join) -> None:
+def _wait(state: HubState, room: Room, session: Session, message: Join) -> None:
     """At the door of a locked room. Always raises: waiting, or room_locked."""
     if not room.knock:
-        raise Refusal(ErrorCode.ROOM_LOCKED, "the room is locked")
+        raise Denial(SignalCode.ROOM_LOCKED, "the room is locked")
     if session.waits_for != room.id and len(room.waiting) >= MAX_WAITING:
         leave_door(state, session)
-        raise Refusal(ErrorCode.ROOM_LOCKED, "the room is locked, and too many wait at its door")
+        raise Denial(SignalCode.ROOM_LOCKED, "the room is locked, and too many wait at its door")
     wait_at_door(state, room, session, message)
-    raise Refusal(ErrorCode.WAITING, "a host has to let you in", detail={"max": room.max})
+    raise Denial(SignalCode.WAITING, "a host has to let you in", detail={"max": room.max})
 
 
 def _allowed(session: Session, media: Media) -> Media:
@@ -187,12 +187,12 @@ def _allowed(session: Session, media: Media) -> Media:
     return Media(a=media.a if publish else 0, v=media.v if publish else 0, s=media.s if screen else 0)
 
 
-def _whole(state: State, room: Room, member: Member, now: Now) -> tuple[RoomState, You, tuple[Peer, ...], Ice]:
+def _whole(state: HubState, room: Room, member: Member, now: Now) -> tuple[RoomState, You, tuple[Peer, ...], Ice]:
     peers = tuple(room.peer(target, member) for target in room.others(member.id))
     return room.state(), room.you(member), peers, fresh_ice(state, member, now)
 
 
-def _welcome(state: State, room: Room, member: Member, re: str | None, now: Now) -> None:
+def _welcome(state: HubState, room: Room, member: Member, re: str | None, now: Now) -> None:
     """`joined`; it is numbered, so that a resume brings it again, before whatever others have said since."""
     session = member.session
     whole, you, peers, ice = _whole(state, room, member, now)

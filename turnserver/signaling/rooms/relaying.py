@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from turnserver.signaling.protocol.base import Rate, Relayed
 from turnserver.signaling.protocol.candidates import candidate_types, relay_addresses
 from turnserver.signaling.protocol.client_messages import Cand, Desc, Reset, Restart
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Cap
 from turnserver.signaling.protocol.sdp import sends_media
 from turnserver.signaling.protocol.server_messages import IceUpdate, PeerReset, PeerRestart
@@ -14,7 +14,7 @@ from turnserver.signaling.rooms.facts import CandidatesSeen
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.session import Session
-from turnserver.signaling.rooms.state import State
+from turnserver.signaling.rooms.state import HubState
 
 __all__ = ["candidates", "describe", "relay", "reset", "restart"]
 
@@ -28,7 +28,7 @@ _SENDING: Final[dict[Cap, str]] = {
 }
 
 
-class _Way(NamedTuple):
+class _Between(NamedTuple):
     """From whom to whom, and where."""
 
     room: Room
@@ -37,7 +37,7 @@ class _Way(NamedTuple):
 
 
 @handles(Desc)
-def describe(state: State, session: Session, message: Desc, heard: Heard) -> None:
+def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> None:
     """`desc`: relayed as it is, whatever the rate; a client that goes on and on is sent away instead."""
     way = _way(state, session, message.to)
     if not session.may("publish") and sends_media(message.desc.sdp):
@@ -47,7 +47,7 @@ def describe(state: State, session: Session, message: Desc, heard: Heard) -> Non
 
 
 @handles(Cand)
-def candidates(state: State, session: Session, message: Cand, heard: Heard) -> None:
+def candidates(state: HubState, session: Session, message: Cand, heard: Heard) -> None:
     """`cand`: relayed as it is."""
     way = _way(state, session, message.to)
     if _pass_on(state, way, message, heard):
@@ -56,13 +56,13 @@ def candidates(state: State, session: Session, message: Cand, heard: Heard) -> N
 
 
 @handles(Reset)
-def reset(state: State, session: Session, message: Reset, heard: Heard) -> None:
+def reset(state: HubState, session: Session, message: Reset, heard: Heard) -> None:
     """`reset`: the receiver drops its connection; there is never a reset in answer to it."""
     _send(state, _way(state, session, message.to), message)
 
 
 @handles(Restart)
-def restart(state: State, session: Session, message: Restart, heard: Heard) -> IceUpdate:
+def restart(state: HubState, session: Session, message: Restart, heard: Heard) -> IceUpdate:
     """`restart`: fresh ICE servers to both ends, before the other end hears of it."""
     room, member = inside(state, session)
     target = other(room, member, message.to)
@@ -71,7 +71,7 @@ def restart(state: State, session: Session, message: Restart, heard: Heard) -> I
     return IceUpdate(re=message.id, ice=fresh_ice(state, member, heard.now), why="restart")
 
 
-def relay(state: State, session: Session, message: Relayed, heard: Heard) -> None:
+def relay(state: HubState, session: Session, message: Relayed, heard: Heard) -> None:
     """Every other message that is passed on as it is, to one or to all."""
     room, member = inside(state, session)
     if message.needs is not None:
@@ -85,24 +85,24 @@ def relay(state: State, session: Session, message: Relayed, heard: Heard) -> Non
 
 def _need(session: Session, cap: Cap, *, path: str | None = None) -> None:
     if not session.may(cap):
-        raise Refusal(ErrorCode.FORBIDDEN, f"your token does not let you send {_SENDING[cap]}", path=path)
+        raise Denial(SignalCode.FORBIDDEN, f"your token does not let you send {_SENDING[cap]}", path=path)
 
 
-def _charge(state: State, session: Session, message: Relayed, heard: Heard) -> None:
-    """Count the size of a message against what a session may have relayed, if its type says so. Raises `Refusal`."""
+def _charge(state: HubState, session: Session, message: Relayed, heard: Heard) -> None:
+    """Count the size of a message against what a session may have relayed, if its type says so. Raises `Denial`."""
     bucket = session.pacer.relayed
     if message.rate is Rate.BYTES and (pause := bucket.take(heard.now.mono, heard.size)):
-        raise Refusal(ErrorCode.RATE_LIMITED, "too much to relay", retry=int(pause * 1000) + 1)
+        raise Denial(SignalCode.RATE_LIMITED, "too much to relay", retry=int(pause * 1000) + 1)
     if message.rate is Rate.DEBT and bucket.take(heard.now.mono, heard.size, debt=state.bounds.relay_burst):
-        raise Refusal(ErrorCode.RATE_LIMITED, "too many descriptions", fatal=True)
+        raise Denial(SignalCode.RATE_LIMITED, "too many descriptions", fatal=True)
 
 
-def _way(state: State, session: Session, to: str) -> _Way:
+def _way(state: HubState, session: Session, to: str) -> _Between:
     room, member = inside(state, session)
-    return _Way(room, member, other(room, member, to))
+    return _Between(room, member, other(room, member, to))
 
 
-def _pass_on(state: State, way: _Way, message: Desc | Cand, heard: Heard) -> bool:
+def _pass_on(state: HubState, way: _Between, message: Desc | Cand, heard: Heard) -> bool:
     """Relay what is for one connection of the receiver's; False if the receiver has replaced that connection since."""
     _charge(state, way.sender.session, message, heard)
     if _is_stale(state, way, message.rpc):
@@ -111,14 +111,14 @@ def _pass_on(state: State, way: _Way, message: Desc | Cand, heard: Heard) -> boo
     return True
 
 
-def _send(state: State, way: _Way, message: Desc | Cand | Reset) -> None:
+def _send(state: HubState, way: _Between, message: Desc | Cand | Reset) -> None:
     """Relay a message, and note of which connection of the sender's the receiver has heard, and when."""
     room, sender, receiver = way
     seq = state.send(receiver.session, message.relayed(sender.id, receiver.id))
     room.saw(sender.id, receiver.id, message.pc, seq)
 
 
-def _is_stale(state: State, way: _Way, rpc: str | None) -> bool:
+def _is_stale(state: HubState, way: _Between, rpc: str | None) -> bool:
     """True if the frame is for a connection that the receiver has replaced since: it is dropped.
 
     As a rule the sender is about to hear of the new one, for that news is on its way. Only a sender that has
@@ -134,7 +134,7 @@ def _is_stale(state: State, way: _Way, rpc: str | None) -> bool:
     return True
 
 
-def _note_candidates(state: State, way: _Way, text: str) -> None:
+def _note_candidates(state: HubState, way: _Between, text: str) -> None:
     room, sender, receiver = way
     sender.announced.setdefault(receiver.id, set()).update(candidate_types(text))
     addresses = relay_addresses(text)

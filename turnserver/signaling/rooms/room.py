@@ -9,7 +9,7 @@ from turnserver.signaling.protocol.fields import Media, Meta, PathEntry, Peer, R
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.views import PeerView, RoomView
 
-__all__ = ["LOBBY", "MAX_WAITING", "Line", "Member", "Room", "Waiter", "room_hash"]
+__all__ = ["LOBBY", "MAX_WAITING", "Member", "PairDirection", "Room", "Waiter", "room_hash"]
 
 MAX_WAITING: Final = 16
 """People at the door of one room."""
@@ -65,7 +65,7 @@ class Waiter:
 
 
 @dataclass(slots=True)
-class Line:
+class PairDirection:
     """One direction of a pair: the sender's connection as last seen, and where the receiver was told of it."""
 
     pc: str
@@ -87,7 +87,7 @@ class Room:
         self.knock = False
         self.members: dict[str, Member] = {}
         self.waiting: dict[str, Waiter] = {}
-        self.lines: dict[tuple[str, str], Line] = {}
+        self.lines: dict[tuple[str, str], PairDirection] = {}
         self._order = 0
 
     @property
@@ -119,7 +119,7 @@ class Room:
         """Those who moderate."""
         return [member for member in self.members.values() if member.role == "host"]
 
-    def stale_line(self, sender: str, receiver: str, rpc: str | None) -> Line | None:
+    def stale_line(self, sender: str, receiver: str, rpc: str | None) -> PairDirection | None:
         """The receiver's line back, if ``rpc`` is not what the receiver's connection with the sender is by now."""
         line = self.lines.get((receiver, sender))
         return line if line is not None and rpc is not None and line.pc != rpc else None
@@ -128,7 +128,7 @@ class Room:
         """A frame of ``sender``'s connection ``pc`` was queued for ``receiver`` under that number."""
         line = self.lines.get((sender, receiver))
         if line is None or line.pc != pc:
-            self.lines[sender, receiver] = Line(pc, seq)
+            self.lines[sender, receiver] = PairDirection(pc, seq)
 
     def state(self) -> RoomState:
         """The room on the wire."""

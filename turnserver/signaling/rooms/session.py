@@ -4,18 +4,18 @@ from collections import deque
 from hmac import compare_digest
 from typing import Final, cast
 
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import Caps, Identity, Role
 from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.settings import Grant, HubBounds
 from turnserver.throttle import Bucket, Flood, prefix_of
 
-__all__ = ["Connection", "Pacer", "Session"]
+__all__ = ["ClientPace", "Connection", "Session"]
 
 _JOIN_WINDOW: Final = 60.0
 
 
-class Pacer:
+class ClientPace:
     """How fast one client may talk."""
 
     def __init__(self, bounds: HubBounds, mono: float) -> None:
@@ -34,7 +34,7 @@ class Connection:
         self.address = address
         self.address_key = prefix_of(address)
         self.host = host
-        self.pacer = Pacer(bounds, mono)
+        self.pacer = ClientPace(bounds, mono)
         self.bad = Bucket(bounds.bad_frames / 60.0, bounds.bad_frames - 1, mono)
         """Broken frames that are answered; the next one ends the connection."""
         self.direct: deque[str] = deque()
@@ -71,7 +71,7 @@ class Session:
         """The room at whose door it waits."""
         self.gap_until = 0.0
         """Until when it is waited for, on the wall clock, while it has no socket."""
-        self.farewell: tuple[ErrorCode, str] | None = None
+        self.farewell: tuple[SignalCode, str] | None = None
         """Why its client was sent away, for when it comes back."""
         self.generation = 0
         """How often a TURN user of this session has been revoked: such a user id is never used again."""

@@ -27,7 +27,7 @@ class Grant(NamedTuple):
 
 
 Admission = Callable[[str, float], Grant]
-"""From a token and Unix time to what it allows; raises `Refusal` (bad_token, token_expired, token_not_yet)."""
+"""From a token and Unix time to what it allows; raises `Denial` (bad_token, token_expired, token_not_yet)."""
 
 Minter = Callable[[str, float, str], Ice]
 """From a TURN user id, Unix time, and the host by which this client reached us, to ICE servers with credentials."""

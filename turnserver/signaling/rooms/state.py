@@ -13,7 +13,7 @@ from turnserver.core.types import Now
 from turnserver.deadlines import Deadlines
 from turnserver.signaling.protocol.base import Delivery, ServerMessage
 from turnserver.signaling.protocol.codec import encode
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import ErrorDetail, Ice
 from turnserver.signaling.protocol.server_messages import Error
 from turnserver.signaling.rooms.expiring import ExpiringSet
@@ -24,7 +24,7 @@ from turnserver.signaling.rooms.settings import Admission, HubBounds, Minter, Ro
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
-__all__ = ["Due", "Entropy", "State", "Timer", "error", "millis"]
+__all__ = ["Due", "Entropy", "HubState", "Timer", "error", "millis"]
 
 Entropy = Callable[[int], bytes]
 
@@ -60,13 +60,13 @@ def millis(seconds: float) -> int:
 
 
 def error(
-    code: ErrorCode, msg: str, *, re: str | None = None, retry: int | None = None, d: ErrorDetail | None = None
+    code: SignalCode, msg: str, *, re: str | None = None, retry: int | None = None, d: ErrorDetail | None = None
 ) -> Error:
     """An `error` frame; ``retry`` in milliseconds."""
     return Error(re=re, code=code, msg=msg[:256], retry=retry, d=d)
 
 
-class State:
+class HubState:
     """Sockets, sessions, rooms, and deadlines of one hub."""
 
     def __init__(

@@ -31,7 +31,7 @@ __all__ = [
     "UNKNOWN_PATH",
     "NoRelays",
     "PairPath",
-    "Path",
+    "PathKind",
     "Proto",
     "RefusalFact",
     "RelayTable",
@@ -39,7 +39,7 @@ __all__ = [
     "UserFacts",
 ]
 
-Path = Literal["relay", "direct", "unknown"]
+PathKind = Literal["relay", "direct", "unknown"]
 
 MAX_ALLOCATIONS: Final = 65_536
 """Allocations known at once; far more than the ports of one address."""
@@ -77,7 +77,7 @@ class PairPath(NamedTuple):
     counted once even where both ends use a relay. ``relayed`` are the relayed addresses that carry.
     """
 
-    path: Path = "unknown"
+    path: PathKind = "unknown"
     proto: Proto | None = None
     by: Literal["a", "b", "both"] | None = None
     bytes_ab: int = 0
@@ -100,7 +100,7 @@ class RelayView(Protocol):
     def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
         """``sender`` announced these relay candidates to ``receiver`` (`turnserver.signaling.protocol.candidates`)."""
 
-    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+    def reported(self, sender: str, receiver: str, path: PathKind, now: Now) -> None:
         """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
 
     def forget(self, user_id: str) -> None:
@@ -121,7 +121,7 @@ class NoRelays:
     def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
         """Nobody asks later."""
 
-    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+    def reported(self, sender: str, receiver: str, path: PathKind, now: Now) -> None:
         """Nobody asks later."""
 
     def forget(self, user_id: str) -> None:
@@ -133,7 +133,7 @@ _PairKey = tuple[str, str]
 
 
 @dataclass(slots=True, eq=False)
-class _Allocation:
+class _TiedAllocation:
     client: FiveTuple
     user_id: str
     relayed: tuple[Address, ...]
@@ -146,27 +146,27 @@ class _Allocation:
     """...and bytes from them."""
 
 
-class _Report(NamedTuple):
-    path: Path
+class _PathReport(NamedTuple):
+    path: PathKind
     at: float
 
 
 @dataclass(slots=True, eq=False)
-class _End:
+class _PairEnd:
     """One end of a pair: its allocations, its word, and what they carried since the last settlement."""
 
-    allocations: dict[FiveTuple, _Allocation] = field(default_factory=dict)
-    report: _Report | None = None
+    allocations: dict[FiveTuple, _TiedAllocation] = field(default_factory=dict)
+    report: _PathReport | None = None
     up: int = 0
     down: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Pair:
+class _PairTraffic:
     """Two ends in the order of their user ids, and the bytes settled from the first to the second and back."""
 
-    first: _End = field(default_factory=_End)
-    second: _End = field(default_factory=_End)
+    first: _PairEnd = field(default_factory=_PairEnd)
+    second: _PairEnd = field(default_factory=_PairEnd)
     forth: int = 0
     back: int = 0
 
@@ -182,7 +182,7 @@ class _Pair:
         for end in (self.first, self.second):
             end.up = end.down = 0
 
-    def allocations(self) -> list[_Allocation]:
+    def allocations(self) -> list[_TiedAllocation]:
         """Those of both ends."""
         return [*self.first.allocations.values(), *self.second.allocations.values()]
 
@@ -197,10 +197,10 @@ class RelayTable:
     def __init__(self, separator: str) -> None:
         self.separator = separator
         self._book = FactBook()
-        self._live: dict[FiveTuple, _Allocation] = {}
+        self._live: dict[FiveTuple, _TiedAllocation] = {}
         self._of_user: dict[str, set[FiveTuple]] = {}
         self._claims: dict[str, dict[Address, str]] = {}
-        self._pairs: dict[_PairKey, _Pair] = {}
+        self._pairs: dict[_PairKey, _PairTraffic] = {}
         self._pairs_of: dict[str, set[_PairKey]] = {}
         self._mono = 0.0
 
@@ -268,13 +268,13 @@ class RelayTable:
             if not announced.isdisjoint(allocation.relayed):
                 self._tie(allocation)
 
-    def reported(self, sender: str, receiver: str, path: Path, now: Now) -> None:
+    def reported(self, sender: str, receiver: str, path: PathKind, now: Now) -> None:
         """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
         self._mono = max(self._mono, now.mono)
         if sender == receiver:
             return
         key = _key(sender, receiver)
-        self._end(self._pair(key), key, sender).report = _Report(path, now.mono)
+        self._end(self._pair(key), key, sender).report = _PathReport(path, now.mono)
 
     def forget(self, user_id: str) -> None:
         """The user is gone for good: drop what is known of it and of its pairs.
@@ -323,7 +323,7 @@ class RelayTable:
 
     # Inside: paths
 
-    def _path(self, pair: _Pair) -> tuple[Path, list[_Allocation]]:
+    def _path(self, pair: _PairTraffic) -> tuple[PathKind, list[_TiedAllocation]]:
         """What is measured comes first; then the clients' word, for a relay only if one of ours moved at all lately."""
         reports = [end.report for end in (pair.first, pair.second) if end.report is not None]
         fresh = [report for report in reports if report.at >= self._mono - REPORT_LIFE]
@@ -342,20 +342,20 @@ class RelayTable:
                 return "relay", _best(pair, [m for m in moving if m.traffic.pace * 2 >= pace])
         return "direct" if says_direct > float("-inf") else "unknown", []
 
-    def _moved_lately(self, allocation: _Allocation) -> bool:
+    def _moved_lately(self, allocation: _TiedAllocation) -> bool:
         traffic = allocation.traffic
         return traffic.both_ways and traffic.moved_at >= self._mono - MOVED_LATELY
 
     # Inside: tables
 
-    def _opened(self, client: FiveTuple, user_id: str, relayed: tuple[Address, ...], now: Now) -> _Allocation:
+    def _opened(self, client: FiveTuple, user_id: str, relayed: tuple[Address, ...], now: Now) -> _TiedAllocation:
         stale = self._live.get(client)
         if stale is None and len(self._live) >= MAX_ALLOCATIONS:
             stale = next(iter(self._live.values()))
         if stale is not None:
             self._book.ended(stale.user_id, stale.client, "")
             self._remove(stale)
-        allocation = _Allocation(client, user_id, relayed, Traffic(Counters(), now.mono))
+        allocation = _TiedAllocation(client, user_id, relayed, Traffic(Counters(), now.mono))
         self._live[client] = allocation
         self._of_user.setdefault(user_id, set()).add(client)
         self._book.opened(user_id, client, relayed, now.wall)
@@ -382,7 +382,7 @@ class RelayTable:
             proto = proto_of(event.client)
             self._book.refused(user_id, event.code, event.reason, proto, now.wall, proven=bool(event.user_id))
 
-    def _carried(self, allocation: _Allocation, counters: Counters, now: Now) -> None:
+    def _carried(self, allocation: _TiedAllocation, counters: Counters, now: Now) -> None:
         up, down = allocation.traffic.update(counters, now.mono)
         if not up and not down:
             return
@@ -391,7 +391,7 @@ class RelayTable:
         allocation.down += down
         self._credit(allocation)
 
-    def _credit(self, allocation: _Allocation) -> None:
+    def _credit(self, allocation: _TiedAllocation) -> None:
         """Give a pair what its allocation carried; before it was tied that could only be for the same pair."""
         if allocation.key is None:
             return
@@ -400,7 +400,7 @@ class RelayTable:
         end.down += allocation.down
         allocation.up = allocation.down = 0
 
-    def _tie(self, allocation: _Allocation) -> None:
+    def _tie(self, allocation: _TiedAllocation) -> None:
         """Tie an allocation to the pair that it was announced to, or to another than before."""
         claims = self._claims.get(allocation.user_id, {})
         receivers = [claims[address] for address in allocation.relayed if address in claims]
@@ -415,13 +415,13 @@ class RelayTable:
         allocation.key = key
         self._credit(allocation)
 
-    def _untie(self, allocation: _Allocation) -> None:
+    def _untie(self, allocation: _TiedAllocation) -> None:
         if allocation.key is not None:
             end = self._end(self._pairs[allocation.key], allocation.key, allocation.user_id)
             del end.allocations[allocation.client]
             allocation.key = None
 
-    def _remove(self, allocation: _Allocation) -> None:
+    def _remove(self, allocation: _TiedAllocation) -> None:
         self._untie(allocation)
         del self._live[allocation.client]
         mates = self._of_user[allocation.user_id]
@@ -429,13 +429,13 @@ class RelayTable:
         if not mates:
             del self._of_user[allocation.user_id]
 
-    def _pair(self, key: _PairKey) -> _Pair:
+    def _pair(self, key: _PairKey) -> _PairTraffic:
         """The pair as the one with the latest news, made if need be."""
         pair = self._pairs.pop(key, None)
         if pair is None:
             if len(self._pairs) >= MAX_PAIRS:
                 self._drop(next(iter(self._pairs)))
-            pair = _Pair()
+            pair = _PairTraffic()
             for user_id in key:
                 self._pairs_of.setdefault(user_id, set()).add(key)
         self._pairs[key] = pair
@@ -452,7 +452,7 @@ class RelayTable:
                 del self._pairs_of[user_id]
 
     @staticmethod
-    def _end(pair: _Pair, key: _PairKey, user_id: str) -> _End:
+    def _end(pair: _PairTraffic, key: _PairKey, user_id: str) -> _PairEnd:
         return pair.first if key[0] == user_id else pair.second
 
 
@@ -460,7 +460,7 @@ def _key(a: str, b: str) -> _PairKey:
     return (a, b) if a < b else (b, a)
 
 
-def _best(pair: _Pair, carriers: list[_Allocation]) -> list[_Allocation]:
+def _best(pair: _PairTraffic, carriers: list[_TiedAllocation]) -> list[_TiedAllocation]:
     """Of each end the one allocation that carries the most: a pair has one path at a time."""
     best = []
     for end in (pair.first, pair.second):

@@ -80,7 +80,7 @@ class Side:
 
 def judge(a: Side, b: Side, path: PairPath = UNKNOWN_PATH) -> Verdict:
     """Say why ``a``, who asks, and ``b`` do not hear each other; ``path`` is `RelayView.pair` of the two."""
-    case = _Case(_End(a, a.local | b.remote), _End(b, b.local | a.remote), path)
+    case = _Case(_SideFacts(a, a.local | b.remote), _SideFacts(b, b.local | a.remote), path)
     for rule in _RULES:
         verdict = rule(case)
         if verdict is not None:
@@ -93,7 +93,7 @@ _NO_LETTERS: Final = re.compile("[^a-z]+")
 _Cause = Literal["expired", "401", "quota", "full", "revoked", "ended", "unreachable"]
 
 
-class _End:
+class _SideFacts:
     """A side with what follows from it."""
 
     def __init__(self, side: Side, types: frozenset[str]) -> None:
@@ -162,15 +162,15 @@ class _End:
 
 
 class _Case(NamedTuple):
-    a: _End
-    b: _End
+    a: _SideFacts
+    b: _SideFacts
     path: PairPath
 
     @property
-    def ends(self) -> tuple[_End, _End]:
+    def ends(self) -> tuple[_SideFacts, _SideFacts]:
         return self.a, self.b
 
-    def who(self, test: Callable[[_End], bool]) -> "_Who | None":
+    def who(self, test: Callable[[_SideFacts], bool]) -> "_Who | None":
         """Of whom something is true."""
         of_a, of_b = test(self.a), test(self.b)
         return "both" if of_a and of_b else "you" if of_a else "they" if of_b else None

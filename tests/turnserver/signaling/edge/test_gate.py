@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnserver.signaling.edge.gate import Key, KeyRing
+from turnserver.signaling.edge.gate import ApiKey, KeyRing
 
 patient = settings(deadline=None)
 
@@ -11,8 +11,8 @@ RING = KeyRing({"website": "website key 0123456789"}, {"support": "support key 0
 
 
 def test_keys_have_names() -> None:
-    assert RING.find(b"website key 0123456789") == Key("website", is_admin=False)
-    assert RING.find(b"support key 0123456789") == Key("support", is_admin=True)
+    assert RING.find(b"website key 0123456789") == ApiKey("website", is_admin=False)
+    assert RING.find(b"support key 0123456789") == ApiKey("support", is_admin=True)
 
 
 @patient
@@ -22,7 +22,7 @@ def test_everything_else_is_no_key(shown: bytes) -> None:
 
 
 def test_a_secret_under_two_names_is_the_greater_one() -> None:
-    assert KeyRing({"one": "x" * 16}, {"two": "x" * 16}).find(b"x" * 16) == Key("two", is_admin=True)
+    assert KeyRing({"one": "x" * 16}, {"two": "x" * 16}).find(b"x" * 16) == ApiKey("two", is_admin=True)
 
 
 def test_no_keys_open_nothing() -> None:

@@ -27,7 +27,7 @@ from turnserver.signaling.edge import service as module
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import PROTOCOL
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.settings import Grant
 
@@ -53,7 +53,7 @@ class Engine:
 
 def admit(token: str, wall: float) -> Grant:
     if token != "good":
-        raise Refusal(ErrorCode.BAD_TOKEN, "not this one")
+        raise Denial(SignalCode.BAD_TOKEN, "not this one")
     return Grant(room="x", role="host")
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from turnserver.config import Config, load_mapping
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey
 from turnserver.signaling.edge.tokens import LEEWAY, MAX_TOKEN, TokenError, TokenKeys, derived_key
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 
 patient = settings(deadline=None)
@@ -44,8 +44,8 @@ def with_claims(**changes: Any) -> str:
     return signed({name: value for name, value in claims.items() if value is not ...})
 
 
-def refusal(token: str, keys: TokenKeys = KEYS, wall: float = NOW) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refusal(token: str, keys: TokenKeys = KEYS, wall: float = NOW) -> Denial:
+    with pytest.raises(Denial) as caught:
         keys.admit(token, wall)
     assert len(caught.value.msg) <= 256
     return caught.value
@@ -82,7 +82,7 @@ def test_a_token_of_somebody_whose_public_key_we_have(algorithm: str) -> None:
     token = signed(key=PRIVATE[algorithm], algorithm=algorithm)
     assert KEYS.admit(token, NOW).room == "demo"
     others = TokenKeys([KEY], [key for key in PUBLIC if key.algorithm != algorithm])
-    assert refusal(token, others).code is ErrorCode.BAD_TOKEN
+    assert refusal(token, others).code is SignalCode.BAD_TOKEN
 
 
 def test_what_a_token_does_not_say() -> None:
@@ -151,7 +151,7 @@ def test_no_caps_are_no_caps() -> None:
 def test_claims_are_what_they_should_be(claim: str, value: Any) -> None:
     """A good signature under nonsense is a mistake of whoever signs; the message says where it is."""
     found = refusal(with_claims(**{claim: value}))
-    assert found.code is ErrorCode.BAD_TOKEN
+    assert found.code is SignalCode.BAD_TOKEN
     assert claim in found.msg
 
 
@@ -160,13 +160,13 @@ def test_claims_are_what_they_should_be(claim: str, value: Any) -> None:
     [b"", b"{", b"[]", b"null", b'"demo"', b"\xff", b"[" * 2000, b'{"exp": NaN, "room": "demo", "aud": "meshturn"}'],
 )
 def test_signed_nonsense(payload: bytes) -> None:
-    assert refusal(signed(payload)).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(payload)).code is SignalCode.BAD_TOKEN
 
 
 @pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
 def test_a_token_ends(number: str) -> None:
     payload = json.dumps(GOOD).replace(str(NOW + 60), number).encode()
-    assert refusal(signed(payload)).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(payload)).code is SignalCode.BAD_TOKEN
 
 
 def test_a_token_is_good_for_its_time_and_a_little_more() -> None:
@@ -174,8 +174,8 @@ def test_a_token_is_good_for_its_time_and_a_little_more() -> None:
     token = with_claims(nbf=NOW, iat=NOW - 5)
     for wall in (NOW - LEEWAY, NOW, NOW + 60, NOW + 60 + LEEWAY - 0.1):
         assert KEYS.admit(token, wall).room == "demo"
-    assert refusal(token, wall=NOW - LEEWAY - 0.1).code is ErrorCode.TOKEN_NOT_YET
-    assert refusal(token, wall=NOW + 60 + LEEWAY).code is ErrorCode.TOKEN_EXPIRED
+    assert refusal(token, wall=NOW - LEEWAY - 0.1).code is SignalCode.TOKEN_NOT_YET
+    assert refusal(token, wall=NOW + 60 + LEEWAY).code is SignalCode.TOKEN_EXPIRED
 
 
 def test_what_is_remembered_of_a_token_lasts_as_long_as_it_is_taken() -> None:
@@ -183,17 +183,17 @@ def test_what_is_remembered_of_a_token_lasts_as_long_as_it_is_taken() -> None:
     token = with_claims(once=True)
     expires = KEYS.admit(token, NOW).expires
     assert KEYS.admit(token, math.nextafter(expires, 0)).once
-    assert refusal(token, wall=expires).code is ErrorCode.TOKEN_EXPIRED
+    assert refusal(token, wall=expires).code is SignalCode.TOKEN_EXPIRED
 
 
 def test_a_token_from_the_future() -> None:
-    assert refusal(with_claims(iat=NOW + 100)).code is ErrorCode.TOKEN_NOT_YET
+    assert refusal(with_claims(iat=NOW + 100)).code is SignalCode.TOKEN_NOT_YET
 
 
 def test_an_expired_token_of_a_stranger_is_not_even_expired() -> None:
     """What a token says counts for nothing before its signature is good."""
     token = signed({**GOOD, "exp": 1}, b"another key, of at least 32 bytes")
-    assert refusal(token).code is ErrorCode.BAD_TOKEN
+    assert refusal(token).code is SignalCode.BAD_TOKEN
 
 
 # Algorithm confusion (RFC 8725 §2.1)
@@ -205,9 +205,9 @@ def unsigned(header: dict[str, Any], signature: bytes = b"") -> str:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS256", "RS256", "ES256", "EdDSA", "PS256"])
 def test_no_signature_is_no_token(algorithm: str) -> None:
-    assert refusal(unsigned({"alg": algorithm})).code is ErrorCode.BAD_TOKEN
-    assert refusal(unsigned({"alg": algorithm}, b"x")).code is ErrorCode.BAD_TOKEN
-    assert refusal(unsigned({"alg": algorithm}, bytes(64))).code is ErrorCode.BAD_TOKEN
+    assert refusal(unsigned({"alg": algorithm})).code is SignalCode.BAD_TOKEN
+    assert refusal(unsigned({"alg": algorithm}, b"x")).code is SignalCode.BAD_TOKEN
+    assert refusal(unsigned({"alg": algorithm}, bytes(64))).code is SignalCode.BAD_TOKEN
 
 
 @pytest.mark.parametrize("algorithm", list(PRIVATE))
@@ -222,20 +222,20 @@ def test_a_public_key_is_no_secret(algorithm: str) -> None:
         for name, digest in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), (algorithm, "sha256")):
             head = f"{b64(json.dumps({'alg': name}).encode())}.{b64(json.dumps(GOOD).encode())}"
             token = f"{head}.{b64(hmac.digest(secret, head.encode(), digest))}"
-            assert refusal(token).code is ErrorCode.BAD_TOKEN
-            assert refusal(token, TokenKeys([], PUBLIC)).code is ErrorCode.BAD_TOKEN
+            assert refusal(token).code is SignalCode.BAD_TOKEN
+            assert refusal(token, TokenKeys([], PUBLIC)).code is SignalCode.BAD_TOKEN
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_our_key_is_for_one_algorithm(algorithm: str) -> None:
     long = KEY * 2
-    assert refusal(signed(key=long, algorithm=algorithm), TokenKeys([long])).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(key=long, algorithm=algorithm), TokenKeys([long])).code is SignalCode.BAD_TOKEN
     assert TokenKeys([long]).admit(signed(key=long), NOW)
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
 def test_their_key_is_for_one_algorithm(algorithm: str) -> None:
-    assert refusal(signed(key=RSA, algorithm=algorithm)).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(key=RSA, algorithm=algorithm)).code is SignalCode.BAD_TOKEN
 
 
 def test_keys_in_a_header_are_nothing_to_us() -> None:
@@ -243,14 +243,14 @@ def test_keys_in_a_header_are_nothing_to_us() -> None:
     mine = ec.generate_private_key(ec.SECP256R1())
     own = jwt.algorithms.ECAlgorithm.to_jwk(mine.public_key(), as_dict=True)
     for header in ({"jwk": own}, {"jku": "https://evil.example"}, {"x5u": "https://evil.example"}):
-        assert refusal(signed(key=mine, algorithm="ES256", **header)).code is ErrorCode.BAD_TOKEN
+        assert refusal(signed(key=mine, algorithm="ES256", **header)).code is SignalCode.BAD_TOKEN
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": True, "crit": ["b64"]}])
 def test_extensions_that_must_be_understood_are_not(header: dict[str, Any]) -> None:
     """RFC 7515 §4.1.11."""
     head = f"{b64(json.dumps({'alg': 'HS256', **header}).encode())}.{b64(json.dumps(GOOD).encode())}"
-    assert refusal(f"{head}.{b64(hmac.digest(KEY, head.encode(), 'sha256'))}").code is ErrorCode.BAD_TOKEN
+    assert refusal(f"{head}.{b64(hmac.digest(KEY, head.encode(), 'sha256'))}").code is SignalCode.BAD_TOKEN
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_extensions_that_must_be_understood_are_not(header: dict[str, Any]) -> N
 )
 def test_strange_headers(header: bytes) -> None:
     token = f"{b64(header)}.{b64(json.dumps(GOOD).encode())}.{b64(bytes(32))}"
-    assert refusal(token).code is ErrorCode.BAD_TOKEN
+    assert refusal(token).code is SignalCode.BAD_TOKEN
 
 
 # Key ids
@@ -270,8 +270,8 @@ def test_a_kid_picks_the_key() -> None:
     keys = TokenKeys([], [PublicKey("ES256", one.public_key(), "one"), PublicKey("ES256", two.public_key(), "two")])
     assert keys.admit(signed(key=two, algorithm="ES256", kid="two"), NOW)
     assert keys.admit(signed(key=two, algorithm="ES256"), NOW), "without a kid every key is tried"
-    assert refusal(signed(key=two, algorithm="ES256", kid="one"), keys).code is ErrorCode.BAD_TOKEN
-    assert refusal(signed(key=two, algorithm="ES256", kid="three"), keys).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(key=two, algorithm="ES256", kid="one"), keys).code is SignalCode.BAD_TOKEN
+    assert refusal(signed(key=two, algorithm="ES256", kid="three"), keys).code is SignalCode.BAD_TOKEN
 
 
 def test_a_kid_is_nothing_to_keys_without_one() -> None:
@@ -321,7 +321,7 @@ def test_another_signature_does_not_make_another_token() -> None:
     ],
 )
 def test_texts_that_are_no_tokens(text: str) -> None:
-    assert refusal(text).code is ErrorCode.BAD_TOKEN
+    assert refusal(text).code is SignalCode.BAD_TOKEN
 
 
 @patient
@@ -341,13 +341,13 @@ def test_a_mangled_token_is_no_token(data: st.DataObject) -> None:
         "insert": token[:place] + char + token[place:],
     }[kind]
     if mangled != token:
-        assert refusal(mangled).code is ErrorCode.BAD_TOKEN
+        assert refusal(mangled).code is SignalCode.BAD_TOKEN
 
 
 @patient
 @given(st.text(max_size=300))
 def test_no_text_is_a_token(text: str) -> None:
-    assert refusal(text).code is ErrorCode.BAD_TOKEN
+    assert refusal(text).code is SignalCode.BAD_TOKEN
 
 
 json_values = st.recursive(
@@ -364,8 +364,8 @@ def test_whatever_is_signed_is_granted_or_refused(claims: dict[str, Any]) -> Non
     token = signed({**GOOD, **claims})
     try:
         grant = KEYS.admit(token, NOW)
-    except Refusal:
-        kinds = {ErrorCode.BAD_TOKEN, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_NOT_YET}
+    except Denial:
+        kinds = {SignalCode.BAD_TOKEN, SignalCode.TOKEN_EXPIRED, SignalCode.TOKEN_NOT_YET}
         assert refusal(token).code in kinds
     else:
         assert grant.caps <= ALL_CAPS
@@ -384,7 +384,7 @@ def test_all_own_keys_count_and_the_first_signs() -> None:
     assert both.admit(signed(key=old), NOW)
     made = both.mint("demo", "member", 60, NOW, token_id="x")
     assert TokenKeys([new]).admit(made, NOW)
-    assert refusal(made, TokenKeys([old])).code is ErrorCode.BAD_TOKEN
+    assert refusal(made, TokenKeys([old])).code is SignalCode.BAD_TOKEN
 
 
 def test_the_derived_key_is_what_the_documentation_says() -> None:
@@ -394,7 +394,7 @@ def test_the_derived_key_is_what_the_documentation_says() -> None:
 def test_no_keys_admit_nobody_and_sign_nothing() -> None:
     none = TokenKeys()
     assert not none.can_mint
-    assert refusal(signed(), none).code is ErrorCode.BAD_TOKEN
+    assert refusal(signed(), none).code is SignalCode.BAD_TOKEN
     with pytest.raises(TokenError, match="no key"):
         none.mint("demo", "member", 60, NOW, token_id="x")
 
@@ -453,6 +453,6 @@ def test_room_tokens_are_signed_with_the_key_or_what_is_derived_from_the_secret(
     keyed = keys_of(config(auth={"shared_secrets": [old]}, signaling={"key": "k" * 32}))
     token = one.mint("x", "host", 60, 1000.0, token_id="a")
     assert both.admit(token, 1010.0).role == "host"
-    with pytest.raises(Refusal):
+    with pytest.raises(Denial):
         keyed.admit(token, 1010.0)
     assert not keys_of(config()).can_mint

@@ -10,7 +10,7 @@ from turnserver.signaling.protocol.base import (
     ClientMessage,
     Delivery,
     News,
-    NumberedAnswer,
+    NumberedReply,
     Rate,
     Relayed,
     message,
@@ -19,7 +19,7 @@ from turnserver.signaling.protocol.base import (
 )
 from turnserver.signaling.protocol.client_messages import Cand, Desc, Msg, Ping, Reset
 from turnserver.signaling.protocol.codec import parse
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.protocol.server_messages import (
     Joined,
@@ -58,7 +58,7 @@ def test_a_type_is_entered_once_in_each_direction() -> None:
 
 
 def test_what_is_entered_is_read_and_what_is_taken_out_is_not() -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(Denial):
         parse('{"t":"wave"}')
 
     class Wave(ClientMessage):
@@ -69,9 +69,9 @@ def test_what_is_entered_is_read_and_what_is_taken_out_is_not() -> None:
         assert parse('{"t":"wave","id":"1"}') == made(id="1")
     finally:
         CLIENT.remove(made)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Denial) as caught:
         parse('{"t":"wave"}')
-    assert caught.value.code is ErrorCode.UNKNOWN_TYPE
+    assert caught.value.code is SignalCode.UNKNOWN_TYPE
 
 
 def test_how_messages_count_against_the_rate() -> None:
@@ -108,7 +108,7 @@ def test_what_has_a_number_can_carry_it() -> None:
     """A frame is numbered by its delivery; then its class has the field."""
     for kind in SERVER.classes:
         if kind.delivery is not Delivery.SOCKET:
-            assert issubclass(kind, News | NumberedAnswer)
+            assert issubclass(kind, News | NumberedReply)
         assert (kind.delivery is Delivery.PRESENCE) <= bool(kind.replaces)
 
 

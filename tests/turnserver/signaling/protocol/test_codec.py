@@ -1,4 +1,4 @@
-"""From text to messages and back: what is accepted is valid under the schema, and nothing but `Refusal` is raised."""
+"""From text to messages and back: what is accepted is valid under the schema, and nothing but `Denial` is raised."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from turnserver.signaling.protocol import codec
 from turnserver.signaling.protocol.base import CLIENT, SERVER, Counted
 from turnserver.signaling.protocol.client_messages import Cand, Desc, Hello, Msg
 from turnserver.signaling.protocol.codec import encode, parse, parse_server
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import MAX_FRAME, Candidate, Description, Ice, IceServer, Identity
 from turnserver.signaling.protocol.server_messages import Error, HelloOk, IceUpdate, PeerMsg
 
@@ -42,8 +42,8 @@ SOUND: dict[str, dict[str, Any]] = {
 }
 
 
-def refusal_of(text: str) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refusal_of(text: str) -> Denial:
+    with pytest.raises(Denial) as caught:
         parse(text)
     return caught.value
 
@@ -83,53 +83,53 @@ def test_a_forged_from_goes_nowhere() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "path"),
     [
-        ("", ErrorCode.BAD_JSON, None),
-        ("{", ErrorCode.BAD_JSON, None),
-        ('{"t":"ping","ts":NaN', ErrorCode.BAD_JSON, None),
-        ("[" * 300 + "]" * 300, ErrorCode.BAD_JSON, None),
-        ('{"t":"ping","id":"\\ud800"}', ErrorCode.BAD_JSON, None),
-        ('{"t":"ping","id":"\ud800"}', ErrorCode.BAD_JSON, None),
-        ("[]", ErrorCode.BAD_MESSAGE, ""),
-        ("3", ErrorCode.BAD_MESSAGE, ""),
-        ("null", ErrorCode.BAD_MESSAGE, ""),
-        ("{}", ErrorCode.BAD_MESSAGE, "t"),
-        ('{"t":1}', ErrorCode.BAD_MESSAGE, "t"),
-        ('{"t":["ping"]}', ErrorCode.BAD_MESSAGE, "t"),
-        ('{"t":"welcome"}', ErrorCode.UNKNOWN_TYPE, "t"),
-        ('{"t":"PING"}', ErrorCode.UNKNOWN_TYPE, "t"),
-        (frame("ping", ts="1"), ErrorCode.BAD_MESSAGE, "ts.int"),
-        (frame("ping", ack=-1), ErrorCode.BAD_MESSAGE, "ack"),
-        (frame("ping", ack=1.5), ErrorCode.BAD_MESSAGE, "ack"),
-        (frame("ping", id=""), ErrorCode.BAD_MESSAGE, "id"),
-        (frame("ping", id="x" * 33), ErrorCode.BAD_MESSAGE, "id"),
-        (frame("hello", token="x" * 8193), ErrorCode.BAD_MESSAGE, "token"),
-        (frame("hello", feat=["x"] * 33), ErrorCode.BAD_MESSAGE, "feat"),
-        (frame("join", room="no/slash"), ErrorCode.BAD_MESSAGE, "room"),
-        (frame("join", room=".hidden"), ErrorCode.BAD_MESSAGE, "room"),
-        (frame("join", room="x" * 65), ErrorCode.BAD_MESSAGE, "room"),
-        (frame("join", name="a\nb"), ErrorCode.BAD_MESSAGE, "name"),
-        (frame("join", name="x" * 65), ErrorCode.BAD_MESSAGE, "name"),
-        (frame("join", media={"a": True}), ErrorCode.BAD_MESSAGE, "media.a"),
-        (frame("join", media={"a": 2}), ErrorCode.BAD_MESSAGE, "media.a"),
-        (frame("join", meta={"x": "y" * 2048}), ErrorCode.BAD_MESSAGE, "meta"),
-        (frame("join", meta=[]), ErrorCode.BAD_MESSAGE, "meta"),
-        (frame("msg", data="x" * 4096), ErrorCode.BAD_MESSAGE, "data"),
-        (frame("msg", data=2**60), ErrorCode.BAD_MESSAGE, "data"),
-        ('{"t":"msg","n":1,"data":1e999}', ErrorCode.BAD_MESSAGE, "data"),
-        ('{"t":"msg","n":1,"data":' + "[" * 17 + "]" * 17 + "}", ErrorCode.BAD_MESSAGE, "data"),
-        ('{"t":"msg","n":1}', ErrorCode.BAD_MESSAGE, "data"),
-        (frame("msg", n=0), ErrorCode.BAD_MESSAGE, "n"),
-        (frame("msg", n=2**53), ErrorCode.BAD_MESSAGE, "n"),
-        (frame("msg", n=True), ErrorCode.BAD_MESSAGE, "n"),
-        (frame("desc", desc={"type": "offer", "sdp": "x" * (56 * 1024 + 1)}), ErrorCode.BAD_MESSAGE, "desc.sdp"),
-        (frame("desc", desc={"type": "bid", "sdp": ""}), ErrorCode.BAD_MESSAGE, "desc.type"),
-        (frame("cand", list=[None] * 65), ErrorCode.BAD_MESSAGE, "list"),
-        (frame("cand", list=[{}]), ErrorCode.BAD_MESSAGE, "list.0.candidate"),
-        (frame("mod", op="crown"), ErrorCode.BAD_MESSAGE, "op"),
-        (frame("stat", rtt=1e16), ErrorCode.BAD_MESSAGE, "rtt.int"),
+        ("", SignalCode.BAD_JSON, None),
+        ("{", SignalCode.BAD_JSON, None),
+        ('{"t":"ping","ts":NaN', SignalCode.BAD_JSON, None),
+        ("[" * 300 + "]" * 300, SignalCode.BAD_JSON, None),
+        ('{"t":"ping","id":"\\ud800"}', SignalCode.BAD_JSON, None),
+        ('{"t":"ping","id":"\ud800"}', SignalCode.BAD_JSON, None),
+        ("[]", SignalCode.BAD_MESSAGE, ""),
+        ("3", SignalCode.BAD_MESSAGE, ""),
+        ("null", SignalCode.BAD_MESSAGE, ""),
+        ("{}", SignalCode.BAD_MESSAGE, "t"),
+        ('{"t":1}', SignalCode.BAD_MESSAGE, "t"),
+        ('{"t":["ping"]}', SignalCode.BAD_MESSAGE, "t"),
+        ('{"t":"welcome"}', SignalCode.UNKNOWN_TYPE, "t"),
+        ('{"t":"PING"}', SignalCode.UNKNOWN_TYPE, "t"),
+        (frame("ping", ts="1"), SignalCode.BAD_MESSAGE, "ts.int"),
+        (frame("ping", ack=-1), SignalCode.BAD_MESSAGE, "ack"),
+        (frame("ping", ack=1.5), SignalCode.BAD_MESSAGE, "ack"),
+        (frame("ping", id=""), SignalCode.BAD_MESSAGE, "id"),
+        (frame("ping", id="x" * 33), SignalCode.BAD_MESSAGE, "id"),
+        (frame("hello", token="x" * 8193), SignalCode.BAD_MESSAGE, "token"),
+        (frame("hello", feat=["x"] * 33), SignalCode.BAD_MESSAGE, "feat"),
+        (frame("join", room="no/slash"), SignalCode.BAD_MESSAGE, "room"),
+        (frame("join", room=".hidden"), SignalCode.BAD_MESSAGE, "room"),
+        (frame("join", room="x" * 65), SignalCode.BAD_MESSAGE, "room"),
+        (frame("join", name="a\nb"), SignalCode.BAD_MESSAGE, "name"),
+        (frame("join", name="x" * 65), SignalCode.BAD_MESSAGE, "name"),
+        (frame("join", media={"a": True}), SignalCode.BAD_MESSAGE, "media.a"),
+        (frame("join", media={"a": 2}), SignalCode.BAD_MESSAGE, "media.a"),
+        (frame("join", meta={"x": "y" * 2048}), SignalCode.BAD_MESSAGE, "meta"),
+        (frame("join", meta=[]), SignalCode.BAD_MESSAGE, "meta"),
+        (frame("msg", data="x" * 4096), SignalCode.BAD_MESSAGE, "data"),
+        (frame("msg", data=2**60), SignalCode.BAD_MESSAGE, "data"),
+        ('{"t":"msg","n":1,"data":1e999}', SignalCode.BAD_MESSAGE, "data"),
+        ('{"t":"msg","n":1,"data":' + "[" * 17 + "]" * 17 + "}", SignalCode.BAD_MESSAGE, "data"),
+        ('{"t":"msg","n":1}', SignalCode.BAD_MESSAGE, "data"),
+        (frame("msg", n=0), SignalCode.BAD_MESSAGE, "n"),
+        (frame("msg", n=2**53), SignalCode.BAD_MESSAGE, "n"),
+        (frame("msg", n=True), SignalCode.BAD_MESSAGE, "n"),
+        (frame("desc", desc={"type": "offer", "sdp": "x" * (56 * 1024 + 1)}), SignalCode.BAD_MESSAGE, "desc.sdp"),
+        (frame("desc", desc={"type": "bid", "sdp": ""}), SignalCode.BAD_MESSAGE, "desc.type"),
+        (frame("cand", list=[None] * 65), SignalCode.BAD_MESSAGE, "list"),
+        (frame("cand", list=[{}]), SignalCode.BAD_MESSAGE, "list.0.candidate"),
+        (frame("mod", op="crown"), SignalCode.BAD_MESSAGE, "op"),
+        (frame("stat", rtt=1e16), SignalCode.BAD_MESSAGE, "rtt.int"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_place(text: str, code: ErrorCode, path: str | None) -> None:
+def test_what_is_wrong_is_refused_with_its_place(text: str, code: SignalCode, path: str | None) -> None:
     refusal = refusal_of(text)
     assert refusal.code is code
     found = refusal.detail.get("path")
@@ -138,9 +138,9 @@ def test_what_is_wrong_is_refused_with_its_place(text: str, code: ErrorCode, pat
 
 def test_a_frame_has_64_kib_and_not_a_byte_more() -> None:
     """Bytes of UTF-8, not characters; whatever is in it, valid or not."""
-    assert refusal_of("x" * (MAX_FRAME + 1)).code is ErrorCode.TOO_LARGE
-    assert refusal_of("ü" * (MAX_FRAME // 2 + 1)).code is ErrorCode.TOO_LARGE
-    assert refusal_of("x" * MAX_FRAME).code is ErrorCode.BAD_JSON
+    assert refusal_of("x" * (MAX_FRAME + 1)).code is SignalCode.TOO_LARGE
+    assert refusal_of("ü" * (MAX_FRAME // 2 + 1)).code is SignalCode.TOO_LARGE
+    assert refusal_of("x" * MAX_FRAME).code is SignalCode.BAD_JSON
 
 
 def test_a_description_of_56_kib_fits() -> None:
@@ -176,7 +176,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
 
 
 def test_server_frames_are_read_as_well() -> None:
-    message = Error(re="1", code=ErrorCode.ROOM_FULL, msg="full")
+    message = Error(re="1", code=SignalCode.ROOM_FULL, msg="full")
     assert parse_server(encode(message)) == message
     assert set(SERVER) >= {"welcome", "hello_ok", "joined", "sync", "error", "goodbye"}
 
@@ -192,16 +192,16 @@ json_values = st.recursive(
 @example('{"t":"ping"')
 @example("\x00")
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Fuzz: `parse` never raises anything but `Refusal`."""
+    """Fuzz: `parse` never raises anything but `Denial`."""
     try:
         parse(text)
-    except Refusal:
+    except Denial:
         return
 
 
 @given(st.sampled_from(sorted(SOUND)), st.data())
 def test_what_parse_accepts_is_valid(t: str, data: st.DataObject) -> None:
-    """Sound frames with anything put in the place of anything: accepted means valid, and refused means `Refusal`."""
+    """Sound frames with anything put in the place of anything: accepted means valid, and refused means `Denial`."""
     found = json.loads(frame(t))
     for _ in range(data.draw(st.integers(0, 3))):
         key = data.draw(st.sampled_from(sorted(found) or ["t"]))
@@ -216,7 +216,7 @@ def test_what_parse_accepts_is_valid(t: str, data: st.DataObject) -> None:
             found[key] = data.draw(json_values)
     try:
         message = parse(json.dumps(found))
-    except Refusal:
+    except Denial:
         return
     validate_client(found)
     assert is_valid("client", found)

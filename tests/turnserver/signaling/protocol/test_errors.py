@@ -1,6 +1,6 @@
 """Error codes: close codes of the specification; a refusal carries all that goes on the wire."""
 
-from turnserver.signaling.protocol.errors import CLOSE_CODES, ErrorCode, Refusal, reconnect_of
+from turnserver.signaling.protocol.errors import CLOSE_CODES, Denial, SignalCode, reconnect_of
 
 __all__: list[str] = []
 
@@ -26,17 +26,17 @@ def test_close_codes_of_the_specification() -> None:
         "internal": 4500,
         "draining": 4503,
     }
-    assert {code: CLOSE_CODES[ErrorCode(code)] for code in wanted} == wanted
+    assert {code: CLOSE_CODES[SignalCode(code)] for code in wanted} == wanted
 
 
 def test_a_refusal_says_where_and_what() -> None:
-    refusal = Refusal(ErrorCode.ROOM_FULL, "full", path="room", detail={"max": 4}, retry=5)
+    refusal = Denial(SignalCode.ROOM_FULL, "full", path="room", detail={"max": 4}, retry=5)
     assert (str(refusal), refusal.detail, refusal.retry) == ("full", {"max": 4, "path": "room"}, 5)
     assert not refusal.fatal
 
 
 def test_what_a_client_does_after_a_goodbye() -> None:
     never = {"kicked", "banned", "replaced", "room_closed", "forbidden", "bad_token", "unsupported_version"}
-    assert {code for code in never if reconnect_of(ErrorCode(code)) == "never"} == never
+    assert {code for code in never if reconnect_of(SignalCode(code)) == "never"} == never
     resume = {"slow_consumer", "draining", "internal", "rate_limited"}
-    assert {code for code in resume if reconnect_of(ErrorCode(code)) == "resume"} == resume
+    assert {code for code in resume if reconnect_of(SignalCode(code)) == "resume"} == resume

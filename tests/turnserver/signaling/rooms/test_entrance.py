@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.signal_hub import World
 from tests.support.signal_party import RELAYED, Party, settle
-from turnserver.signaling.protocol.errors import ErrorCode, Refusal
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 
 __all__: list[str] = []
 
@@ -337,12 +337,12 @@ def test_a_token_is_needed_unless_the_hub_is_open() -> None:
 @pytest.mark.parametrize(
     ("refusal", "reconnect"),
     [
-        (Refusal(ErrorCode.TOKEN_EXPIRED, "expired"), "never"),
-        (Refusal(ErrorCode.TOKEN_NOT_YET, "not yet", retry=5000), "fresh"),
-        (Refusal(ErrorCode.BAD_TOKEN, "bad"), "never"),
+        (Denial(SignalCode.TOKEN_EXPIRED, "expired"), "never"),
+        (Denial(SignalCode.TOKEN_NOT_YET, "not yet", retry=5000), "fresh"),
+        (Denial(SignalCode.BAD_TOKEN, "bad"), "never"),
     ],
 )
-def test_a_token_that_is_no_good(refusal: Refusal, reconnect: str) -> None:
+def test_a_token_that_is_no_good(refusal: Denial, reconnect: str) -> None:
     world = World(open=False, grants={"t": refusal})
     ann = world.client("ann")
     ann.open()

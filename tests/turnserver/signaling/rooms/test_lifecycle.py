@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.signal_hub import World
 from turnserver.signaling.protocol.client_messages import Join
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.rooms import lifecycle
 from turnserver.signaling.rooms.facts import Close, Wake
@@ -28,7 +28,7 @@ from turnserver.signaling.rooms.lifecycle import (
 from turnserver.signaling.rooms.room import Room
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant
-from turnserver.signaling.rooms.state import Due, State, Timer
+from turnserver.signaling.rooms.state import Due, HubState, Timer
 
 __all__: list[str] = []
 
@@ -38,7 +38,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.world = World()
-        self.state: State = self.world.hub._state
+        self.state: HubState = self.world.hub._state
         self.now = self.world.now
         self.connection = self.socket(1)
         self.spare = self.socket(2)
@@ -76,7 +76,7 @@ class Stage:
         if wanted is SocketState.SERVING:
             lifecycle.begin_session(self.state, self.session, self.connection)
         elif wanted is SocketState.CLOSING:
-            lifecycle.close_socket(self.state, self.connection, ErrorCode.INTERNAL, "x")
+            lifecycle.close_socket(self.state, self.connection, SignalCode.INTERNAL, "x")
 
     def to_session(self, wanted: SessionState) -> None:
         lifecycle.open_socket(self.state, self.connection, self.now)
@@ -87,7 +87,7 @@ class Stage:
         if wanted is not SessionState.ATTACHED:
             lifecycle.detach(self.state, self.session, self.now)
         if wanted is SessionState.DISMISSED:
-            lifecycle.dismiss(self.state, self.session, ErrorCode.KICKED, "x", self.now)
+            lifecycle.dismiss(self.state, self.session, SignalCode.KICKED, "x", self.now)
 
     def to_seat(self, wanted: SeatState) -> None:
         self.doors()
@@ -113,7 +113,7 @@ def socket_events(stage: Stage) -> dict[str, Callable[[], object]]:
         "open_socket": lambda: lifecycle.open_socket(state, connection, now),
         "attach": lambda: lifecycle.begin_session(state, stage.somebody("t", connection), connection),
         "detach": lambda: lifecycle.detach(state, stage.session, now),
-        "close_socket": lambda: lifecycle.close_socket(state, connection, ErrorCode.INTERNAL, "x"),
+        "close_socket": lambda: lifecycle.close_socket(state, connection, SignalCode.INTERNAL, "x"),
         "end_socket": lambda: lifecycle.end_socket(state, connection),
         "socket_lost": lambda: lifecycle.socket_lost(state, connection, now),
     }
@@ -126,7 +126,7 @@ def session_events(stage: Stage) -> dict[str, Callable[[], object]]:
         "attach": lambda: lifecycle.attach(state, session, stage.spare),
         "detach": lambda: lifecycle.detach(state, session, now),
         "end_session": lambda: lifecycle.end_session(state, session, "left", now),
-        "dismiss": lambda: lifecycle.dismiss(state, session, ErrorCode.KICKED, "x", now),
+        "dismiss": lambda: lifecycle.dismiss(state, session, SignalCode.KICKED, "x", now),
         "gap_over": lambda: lifecycle.gap_over(state, session, now),
     }
 
@@ -202,7 +202,7 @@ def test_seats(before: SeatState, event: str) -> None:
 def test_a_session_goes_to_no_socket_that_has_one_or_is_about_to_close() -> None:
     stage = Stage()
     stage.to_session(SessionState.WAITING)
-    lifecycle.close_socket(stage.state, stage.spare, ErrorCode.INTERNAL, "x")
+    lifecycle.close_socket(stage.state, stage.spare, SignalCode.INTERNAL, "x")
     before = stage.tables()
     with pytest.raises(LifecycleFault):
         lifecycle.attach(stage.state, stage.session, stage.spare)
@@ -261,8 +261,8 @@ def test_goodbye_is_said_once() -> None:
     state = world.hub._state
     world.hub.opened(1, "192.0.2.1", "h", world.now)
     connection = state.connections[1]
-    lifecycle.close_socket(state, connection, ErrorCode.INTERNAL, "x" * 1000)
-    lifecycle.close_socket(state, connection, ErrorCode.KICKED, "again")
+    lifecycle.close_socket(state, connection, SignalCode.INTERNAL, "x" * 1000)
+    lifecycle.close_socket(state, connection, SignalCode.KICKED, "again")
     commands = state.take_commands()
     assert commands == [Wake(1), Close(1, 4500, "internal")]
     assert len(connection.direct) == 2

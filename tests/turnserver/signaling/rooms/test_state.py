@@ -1,7 +1,7 @@
 """The tables: names that nobody has, and what goes out."""
 
 from tests.support.signal_hub import World
-from turnserver.signaling.protocol.errors import ErrorCode
+from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.state import error, millis
 
 __all__: list[str] = []
@@ -29,4 +29,4 @@ def test_no_two_sessions_have_one_peer_id() -> None:
 
 def test_milliseconds_and_errors() -> None:
     assert millis(1.5) == 1500
-    assert len(error(ErrorCode.INTERNAL, "x" * 500).msg) == 256
+    assert len(error(SignalCode.INTERNAL, "x" * 500).msg) == 256

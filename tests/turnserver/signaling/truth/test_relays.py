@@ -85,7 +85,7 @@ class World:
             self.look()
         return self
 
-    def say(self, path: relays.Path, *ends: tuple[str, str]) -> None:
+    def say(self, path: relays.PathKind, *ends: tuple[str, str]) -> None:
         for sender, receiver in ends:
             self.table.reported(sender, receiver, path, self.now)
 
