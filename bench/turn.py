@@ -14,7 +14,7 @@ from stun.address import Address
 from stun.client.answers import read_nothing
 from stun.client.authentication import Login
 from stun.client.errors import ClientError, ErrorResponse, NoAnswer
-from stun.client.requests import Request, RequestOptions, Requests
+from stun.client.requests import ClientRequest, RequestOptions, Requests
 from stun.constants import Method, TransportProtocol
 from stun.errors import MalformedMessage
 from stun.message import Message
@@ -48,7 +48,7 @@ class Control:
     def __init__(self, who: Login | None, *, reliable: bool) -> None:
         self.relayed: Address | None = None
         self._requests = Requests(os.urandom, login=who, reliable=reliable, options=_OPTIONS)
-        self._request: Request[Any] | None = None
+        self._request: ClientRequest[Any] | None = None
 
     @property
     def transmissions(self) -> int:

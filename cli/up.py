@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from turnserver.config import Config
     from turnserver.server import Server
 
-__all__ = ["Pages", "invocation", "up"]
+__all__ = ["PageAddresses", "invocation", "up"]
 
 _TTL = 86400
 _USER = "try"
@@ -30,7 +30,7 @@ _HTTP_PORT = 8080
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-class Pages(NamedTuple):
+class PageAddresses(NamedTuple):
     """What can be opened in a browser: the roots, this machine's own first, and one call on each of them."""
 
     roots: list[str]
@@ -198,7 +198,9 @@ def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
 
 
 def _welcome(
-    config: "Config", state: "StateDirectory", show: "Callable[[Server, StateDirectory, Issued, str, Pages], None]"
+    config: "Config",
+    state: "StateDirectory",
+    show: "Callable[[Server, StateDirectory, Issued, str, PageAddresses], None]",
 ) -> "Callable[[Server], None]":
     """What to do once the server is ready: issue a credential for a day and show everything."""
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
@@ -215,7 +217,7 @@ def _welcome(
         state.keep(issued.password, uris, pages[0] if pages else "")
         room = new_room()
         calls = [f"{page}call/{room}" for page in pages] if config.serves_rooms else []
-        show(server, state, issued, _line_to_try(issued, state), Pages(pages, calls))
+        show(server, state, issued, _line_to_try(issued, state), PageAddresses(pages, calls))
 
     return ready
 
@@ -254,7 +256,7 @@ def invocation(program: str) -> list[str]:
     return ["meshturn"] if everywhere else [str(path)]
 
 
-def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
+def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: PageAddresses) -> None:
     from cli.addresses import reach, relay_text, stun_uri  # noqa: PLC0415
     from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
@@ -292,7 +294,7 @@ def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str
     say(console, f"  {_line_for_more(state)}", "dim")
 
 
-def _show_json(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: Pages) -> None:
+def _show_json(server: "Server", state: "StateDirectory", issued: "Issued", line: str, pages: PageAddresses) -> None:
     from cli.console import emit_json  # noqa: PLC0415
     from cli.running import ready_json  # noqa: PLC0415
 

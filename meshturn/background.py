@@ -15,7 +15,7 @@ from turnserver.observers.recorder import Recorded, Recorder
 from turnserver.server import Server
 from turnserver.snapshot import Snapshot
 
-__all__ = ["BackgroundServer", "IceServer"]
+__all__ = ["BackgroundServer", "IceServerEntry"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _PATIENCE: Final = 60.0
 """Seconds that the server's thread has for something that takes milliseconds; a machine may be busy."""
 
 
-class IceServer(TypedDict):
+class IceServerEntry(TypedDict):
     """One entry of ``iceServers``, as ``RTCPeerConnection`` takes it in browsers (W3C WebRTC §4.2.4)."""
 
     urls: list[str]
@@ -120,7 +120,7 @@ class BackgroundServer:
         return f"{'stuns' if kind.secure else 'stun'}:{address}"
 
     @property
-    def ice_servers(self) -> list[IceServer]:
+    def ice_servers(self) -> list[IceServerEntry]:
         """What goes into ``iceServers`` of an ``RTCPeerConnection``; for aiortc, ``RTCIceServer(**entry)`` of each."""
         return [{"urls": self.uris, "username": self.username, "credential": self.password}]
 

@@ -11,7 +11,7 @@ Clients
 """
 
 from stun.client.events import (
-    Allocation,
+    AllocationGrant,
     AllocationLost,
     ChannelLost,
     ClientEvent,
@@ -55,8 +55,8 @@ from turnserver.signaling.rooms.facts import (
 )
 
 __all__ = [
-    "Allocation",
     "AllocationEnded",
+    "AllocationGrant",
     "AllocationLost",
     "AllocationOpened",
     "AllocationRefreshed",

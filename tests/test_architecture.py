@@ -40,6 +40,7 @@ ALLOWED = {
     "turnserver.core": ("turnserver.core", "turnserver.deadlines", "turnserver.throttle", "stun", "auth"),
     "turnserver.relay": (
         "turnserver.relay",
+        "turnserver.paths",
         "turnserver.core.types",
         "turnserver.errors",
         "turnserver.faults",
@@ -51,6 +52,7 @@ ALLOWED = {
     ),
     "turnserver.transports": (
         "turnserver.transports",
+        "turnserver.paths",
         "turnserver.core.types",
         "turnserver.errors",
         "turnserver.registry",
@@ -124,6 +126,7 @@ ALLOWED = {
     "turnserver.errors": (),
     "turnserver.faults": ("turnserver.lines", "stun"),
     "turnserver.lines": ("turnserver.throttle", "stun"),
+    "turnserver.paths": (),
     "turnserver.registry": ("turnserver.errors",),
     "turnserver.retries": ("turnserver.deadlines",),
     "turnserver.throttle": (),

@@ -25,7 +25,8 @@ from turnserver.core.settings import CoreSettings
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayId
 from turnserver.execution import Execution
 from turnserver.faults import Faults
-from turnserver.relay.base import ClientPath, Datapath, StreamRelays
+from turnserver.paths import ClientPath
+from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.transports.base import Transport
 
 __all__ = ["Engine", "EventListener"]

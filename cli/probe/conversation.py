@@ -10,11 +10,11 @@ from cli.probe.link import Opened
 from cli.probe.trouble import broken, silence
 from stun.address import Address
 from stun.attributes import AttributeType
-from stun.client.authentication import Login, Session
+from stun.client.authentication import AuthSession, Login
 from stun.client.core import ClientCore, ClientOptions
 from stun.client.errors import ClientError, ServerUnreachable
 from stun.client.events import ClientEvent, PeerData
-from stun.client.requests import Answer, Request
+from stun.client.requests import Answer, ClientRequest
 from stun.constants import Method
 from turnserver.turnclient.driver import Driver
 
@@ -44,7 +44,7 @@ class Conversation:
         self._driver = Driver(core, opened.link, self._happened, self._troubled)
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> AuthSession | None:
         """What the server's challenge told us; None before the first one."""
         return self._driver.core.session
 
@@ -86,7 +86,7 @@ class Conversation:
         """Close the link."""
         await self._driver.close()
 
-    async def _answer(self, begin: Callable[[float], Request[Any]]) -> Answer:
+    async def _answer(self, begin: Callable[[float], ClientRequest[Any]]) -> Answer:
         self._check()
         try:
             return (await self._driver.ask(begin)).answer()

@@ -6,11 +6,11 @@ from typing import Any
 
 from cli.probe.security import TlsFacts
 
-__all__ = ["Echo", "Report", "Step"]
+__all__ = ["EchoResult", "Report", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
-class Echo:
+class EchoResult:
     """Datagrams sent through the relay to ourselves; times in seconds, one for each that came back."""
 
     sent: int
@@ -37,7 +37,7 @@ class Step:
     seconds: float | None = None
     code: int | None = None
     transmissions: int = 1
-    echo: Echo | None = None
+    echo: EchoResult | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The step for programs; times in milliseconds."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from cli.probe.conversation import Conversation
 from cli.probe.hints import advise
-from cli.probe.report import Echo, Report, Step
+from cli.probe.report import EchoResult, Report, Step
 from cli.probe.trouble import LinkError, Trouble
 from cli.text import one_line
 from stun.address import Address
@@ -187,7 +187,7 @@ async def _echo_step(
     except LinkError as error:
         report.steps.append(Step(name, False, str(error), error.hint))
         return False
-    echo = Echo(ECHOES, tuple(times))
+    echo = EchoResult(ECHOES, tuple(times))
     way = "in ChannelData" if name == "channel" else "in Send and Data indications"
     sentence = f"{len(times) or 'None'} of {ECHOES} datagrams came back through both relays {way}."
     hint = ""

@@ -17,7 +17,7 @@ from stun.attributes import (
     XOR_RELAYED_ADDRESS,
 )
 from stun.client.errors import InvalidAnswer
-from stun.client.events import Allocation
+from stun.client.events import AllocationGrant
 from stun.constants import AddressFamily, TransportProtocol
 from stun.message import Message
 
@@ -73,14 +73,14 @@ def read_connection(message: Message) -> int:
     return number
 
 
-def read_allocation(protocol: TransportProtocol, families: set[AddressFamily], message: Message) -> Allocation:
+def read_allocation(protocol: TransportProtocol, families: set[AddressFamily], message: Message) -> AllocationGrant:
     """RFC 8656 §7.3: relayed addresses of the families asked for, and a lifetime."""
     relayed, lifetime = tuple(message.all(XOR_RELAYED_ADDRESS)), message.first(LIFETIME)
     if not relayed or lifetime is None:
         raise InvalidAnswer("The answer to Allocate lacks the relayed address or the lifetime (RFC 8656 §7.3).")
     if families and not {address.family for address in relayed} <= families:
         raise InvalidAnswer("The relayed address is not of the family that was asked for (RFC 8656 §7.3).")
-    return Allocation(
+    return AllocationGrant(
         relayed,
         message.first(XOR_MAPPED_ADDRESS),
         lifetime,

@@ -22,7 +22,7 @@ from stun.client.errors import CannotAuthenticate, InvalidLogin
 from stun.constants import PasswordAlgorithm
 from stun.message import Message, MessageBuilder
 
-__all__ = ["Login", "Session", "bids_down"]
+__all__ = ["AuthSession", "Login", "bids_down"]
 
 MAX_USERNAME: Final = 508
 """Bytes (RFC 8489 §14.3: fewer than 509)."""
@@ -57,7 +57,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class AuthSession:
     """What a challenge (401 or 438) told us, and the key that follows from it.
 
     ``offered`` is the server's PASSWORD-ALGORITHMS, echoed as it came (RFC 8489 §9.2.5); None means a server of
@@ -73,7 +73,7 @@ class Session:
     key: bytes = field(repr=False)
 
     @classmethod
-    def from_challenge(cls, login: Login, challenge: Message, before: "Session | None" = None) -> "Session":
+    def from_challenge(cls, login: Login, challenge: Message, before: "AuthSession | None" = None) -> "AuthSession":
         """Read a challenge (RFC 8489 §9.2.5).
 
         A 438 may leave out what the session ``before`` it knows: the realm, and the algorithms, because after a list of

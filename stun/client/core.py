@@ -2,7 +2,7 @@
 
 Every method that takes ``now`` may have made frames to send and events to tell: ask `ClientCore.frames` and
 `ClientCore.events` after it, and `ClientCore.deadline` when to call `ClientCore.expire` if nothing else happens. What
-is asked for is a `stun.client.requests.Request`, which has its outcome once a `RequestDone` tells of it.
+is asked for is a `stun.client.requests.ClientRequest`, which has its outcome once a `RequestDone` tells of it.
 
 Three files share the work: `stun.client.requests` knows requests and their authentication, `stun.client.holdings` what
 stands at the server and until when, and this one what they mean for each other.
@@ -40,18 +40,18 @@ from stun.client.answers import (
     read_message,
     read_nothing,
 )
-from stun.client.authentication import Login, Session
+from stun.client.authentication import AuthSession, Login
 from stun.client.errors import ClientError, InvalidAnswer, NoAllocation, NotPermitted
 from stun.client.events import (
-    Allocation,
+    AllocationGrant,
     ClientEvent,
     ConnectionAttempt,
     PeerData,
     PeerError,
     RequestDone,
 )
-from stun.client.holdings import REFUSED_RETRY_AFTER, RETRY_AFTER, Channel, Holdings
-from stun.client.requests import Answer, Attribute, Entropy, Request, RequestOptions, Requests
+from stun.client.holdings import REFUSED_RETRY_AFTER, RETRY_AFTER, HeldChannel, Holdings
+from stun.client.requests import Answer, Attribute, ClientRequest, Entropy, RequestOptions, Requests
 from stun.constants import (
     CHANNEL_MAX_RFC5766,
     TRANSACTION_ID_LENGTH,
@@ -112,8 +112,8 @@ class ClientCore:
         self._entropy = entropy
         self._requests = Requests(entropy, login=login, reliable=reliable, options=self.options)
         self._holdings = Holdings(renewing=self.options.automatic)
-        self._purposes: dict[Request[Any], Callable[[float], None]] = {}
-        self._internal: set[Request[Any]] = set()
+        self._purposes: dict[ClientRequest[Any], Callable[[float], None]] = {}
+        self._internal: set[ClientRequest[Any]] = set()
         self._frames: list[bytes] = []
         self._events: list[ClientEvent] = []
         self._queued = 0
@@ -121,12 +121,12 @@ class ClientCore:
         self._last_sent = 0.0
 
     @property
-    def allocation(self) -> Allocation | None:
+    def allocation(self) -> AllocationGrant | None:
         """What the server has granted and not taken back; None while there is nothing."""
         return self._holdings.allocation
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> AuthSession | None:
         """What the server's challenge told us; None before the first one."""
         return self._requests.session
 
@@ -139,13 +139,13 @@ class ClientCore:
 
     def request(
         self, method: int, attributes: Sequence[Attribute], now: float, *, authenticated: bool = True
-    ) -> Request[Message]:
+    ) -> ClientRequest[Message]:
         """Begin any request, and take nothing from its answer: for those who look into a server, and for tests."""
         request = self._requests.begin(method, attributes, now, read=read_message, authenticated=authenticated)
         self._settle(now)
         return request
 
-    def binding(self, now: float) -> Request[Address]:
+    def binding(self, now: float) -> ClientRequest[Address]:
         """Ask for the server-reflexive address (RFC 8489 §2), without credentials."""
         request = self._requests.begin(Method.BINDING, (), now, read=read_mapped, authenticated=False)
         self._settle(now)
@@ -162,7 +162,7 @@ class ClientCore:
         reservation: bytes | None = None,
         lifetime: int | None = None,
         dont_fragment: bool = False,
-    ) -> Request[Allocation]:
+    ) -> ClientRequest[AllocationGrant]:
         """Allocate a relay (RFC 8656 §7.1, RFC 6062 §4.1); without ``family`` the server chooses.
 
         ``even_port`` asks for an even port, True for the next one to be reserved, too; ``reservation`` is the token of
@@ -190,18 +190,18 @@ class ClientCore:
             partial(self._allocated, lifetime),
         )
 
-    def refresh(self, now: float, lifetime: int | None = None) -> Request[int]:
+    def refresh(self, now: float, lifetime: int | None = None) -> ClientRequest[int]:
         """Refresh the allocation, or delete it with 0; the lifetime granted, in seconds (RFC 8656 §8)."""
         wanted: list[Attribute] = [] if lifetime is None else [(LIFETIME, lifetime)]
         return self._begin(Method.REFRESH, wanted, now, read_lifetime, partial(self._refreshed, lifetime))
 
-    def create_permission(self, peers: Iterable[Address], now: float) -> Request[None]:
+    def create_permission(self, peers: Iterable[Address], now: float) -> ClientRequest[None]:
         """Permit the addresses of some peers; their ports do not matter (RFC 8656 §10)."""
         ips = tuple(dict.fromkeys(peer.ip for peer in peers))
         wanted = [(XOR_PEER_ADDRESS, Address(ip, 0)) for ip in ips]
         return self._begin(Method.CREATE_PERMISSION, wanted, now, read_nothing, partial(self._permitted, ips))
 
-    def bind_channel(self, peer: Address, now: float, number: int | None = None) -> Request[int]:
+    def bind_channel(self, peer: Address, now: float, number: int | None = None) -> ClientRequest[int]:
         """Bind a channel to a peer, or bind it again, which permits its address, too (RFC 8656 §12); its number.
 
         Raises ValueError for a number that is none or is another peer's, `NoAllocation` when no number is left.
@@ -214,15 +214,15 @@ class ClientCore:
         channel.pending = True
         return request
 
-    def connect(self, peer: Address, now: float) -> Request[int]:
+    def connect(self, peer: Address, now: float) -> ClientRequest[int]:
         """Have the server connect to a peer over TCP; the CONNECTION-ID (RFC 6062 §4.3)."""
         return self._begin(Method.CONNECT, [(XOR_PEER_ADDRESS, peer)], now, read_connection, self._answered)
 
-    def bind_connection(self, connection: int, now: float) -> Request[None]:
+    def bind_connection(self, connection: int, now: float) -> ClientRequest[None]:
         """Make this 5-tuple, a new one, the data connection of a peer's (RFC 6062 §4.3): its frames end here."""
         return self._begin(Method.CONNECTION_BIND, [(CONNECTION_ID, connection)], now, read_nothing, self._answered)
 
-    def cancel(self, request: Request[Any], now: float) -> None:
+    def cancel(self, request: ClientRequest[Any], now: float) -> None:
         """Give a request up; what the server has made of it stands."""
         self._requests.cancel(request)
         self._settle(now)
@@ -328,8 +328,8 @@ class ClientCore:
         attributes: Sequence[Attribute],
         now: float,
         read: Callable[[Message], T],
-        purpose: Callable[[Request[T], float], object],
-    ) -> Request[T]:
+        purpose: Callable[[ClientRequest[T], float], object],
+    ) -> ClientRequest[T]:
         """Begin a request of the caller's; ``purpose`` is called when it is done, unless the allocation has changed."""
         request = self._requests.begin(method, attributes, now, read=read)
         self._purposes[request] = partial(self._done, self._holdings.generation, purpose, request)
@@ -352,12 +352,16 @@ class ClientCore:
                 self._events.append(RequestDone(request))
 
     def _done(
-        self, generation: int, purpose: Callable[[Request[T], float], object], request: Request[T], now: float
+        self,
+        generation: int,
+        purpose: Callable[[ClientRequest[T], float], object],
+        request: ClientRequest[T],
+        now: float,
     ) -> None:
         if generation == self._holdings.generation:
             purpose(request, now)
 
-    def _allocated(self, lifetime: int | None, request: Request[Allocation], now: float) -> None:
+    def _allocated(self, lifetime: int | None, request: ClientRequest[AllocationGrant], now: float) -> None:
         if isinstance(request.outcome, InvalidAnswer):
             # RFC 8656 §7.3: an allocation that cannot be used is to be given back.
             self._internally(Method.REFRESH, [(LIFETIME, 0)], now, read_nothing, self._answered)
@@ -365,7 +369,7 @@ class ClientCore:
             self._lifetime = lifetime
             self._holdings.opened(request.result(), _sent(request, now))
 
-    def _refreshed(self, lifetime: int | None, request: Request[int], now: float) -> None:
+    def _refreshed(self, lifetime: int | None, request: ClientRequest[int], now: float) -> None:
         if _succeeded(request):
             granted = request.result()
             if granted:
@@ -377,14 +381,14 @@ class ClientCore:
         else:
             self._answered(request, now)
 
-    def _permitted(self, ips: tuple[bytes, ...], request: Request[None], now: float) -> None:
+    def _permitted(self, ips: tuple[bytes, ...], request: ClientRequest[None], now: float) -> None:
         if self._holdings.allocation is not None and _succeeded(request):
             for ip in ips:
                 self._holdings.permitted(ip, _sent(request, now))
         else:
             self._answered(request, now)
 
-    def _bound(self, channel: Channel, request: Request[int], now: float) -> None:
+    def _bound(self, channel: HeldChannel, request: ClientRequest[int], now: float) -> None:
         channel.pending = False
         if _succeeded(request):
             self._holdings.bound(channel, _sent(request, now))
@@ -396,7 +400,7 @@ class ClientCore:
                 channel.renew = now + RETRY_AFTER
                 self._holdings.changed()
 
-    def _answered(self, request: Request[Any], now: float) -> bool:
+    def _answered(self, request: ClientRequest[Any], now: float) -> bool:
         """True if the server says that there is no allocation, which is then lost (RFC 8656 §8.3 and elsewhere)."""
         if _code(request) != ErrorCode.ALLOCATION_MISMATCH:
             return False
@@ -442,7 +446,7 @@ class ClientCore:
         attributes: Sequence[Attribute],
         now: float,
         read: Callable[[Message], T],
-        purpose: Callable[[Request[T], float], object],
+        purpose: Callable[[ClientRequest[T], float], object],
     ) -> None:
         """Begin a request of our own, which no event tells of."""
         request = self._requests.begin(method, attributes, now, read=read)
@@ -450,7 +454,7 @@ class ClientCore:
         self._internal.add(request)
         self._settle(now)
 
-    def _life_renewed(self, request: Request[int], now: float) -> None:
+    def _life_renewed(self, request: ClientRequest[int], now: float) -> None:
         self._holdings.life.pending = False
         if _succeeded(request):
             self._refreshed(None, request, now)
@@ -459,7 +463,7 @@ class ClientCore:
             self._holdings.life.renew = now + _retry(request)
             self._holdings.changed()
 
-    def _permissions_renewed(self, ips: tuple[bytes, ...], request: Request[None], now: float) -> None:
+    def _permissions_renewed(self, ips: tuple[bytes, ...], request: ClientRequest[None], now: float) -> None:
         """One request permits all or none (RFC 8656 §10.2): when it is refused, each is asked for by itself."""
         held = [ip for ip in ips if ip in self._holdings.permissions]
         if _succeeded(request):
@@ -535,21 +539,21 @@ class ClientCore:
         self._events.append(event)
 
 
-def _succeeded(request: Request[Any]) -> bool:
+def _succeeded(request: ClientRequest[Any]) -> bool:
     return isinstance(request.outcome, Answer) and request.outcome.is_success
 
 
-def _sent(request: Request[Any], now: float) -> float:
+def _sent(request: ClientRequest[Any], now: float) -> float:
     """When a request was sent that has been answered now."""
     return now - request.outcome.seconds if isinstance(request.outcome, Answer) else now
 
 
-def _code(request: Request[Any]) -> int:
+def _code(request: ClientRequest[Any]) -> int:
     error = request.outcome.error if isinstance(request.outcome, Answer) else None
     return 0 if error is None else error.code
 
 
-def _error_of(request: Request[Any]) -> ClientError | None:
+def _error_of(request: ClientRequest[Any]) -> ClientError | None:
     """Why a request has failed; None if it has not."""
     try:
         request.result()
@@ -558,6 +562,6 @@ def _error_of(request: Request[Any]) -> ClientError | None:
     return None
 
 
-def _retry(request: Request[Any]) -> float:
+def _retry(request: ClientRequest[Any]) -> float:
     """Seconds until a renewal is tried again."""
     return REFUSED_RETRY_AFTER if isinstance(request.outcome, Answer) else RETRY_AFTER

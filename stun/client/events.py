@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 from stun.address import Address
 from stun.attributes import AddressErrorValue, IcmpValue
 from stun.client.errors import ClientError
-from stun.client.requests import Request
+from stun.client.requests import ClientRequest
 from stun.constants import AddressFamily, TransportProtocol
 
 __all__ = [
-    "Allocation",
+    "AllocationGrant",
     "AllocationLost",
     "ChannelLost",
     "ClientEvent",
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-class Allocation(NamedTuple):
+class AllocationGrant(NamedTuple):
     """What a success response to Allocate grants (RFC 8656 §7.3).
 
     ``relayed`` are the relayed transport addresses, two of a dual allocation; ``mapped`` is the server-reflexive one.
@@ -98,7 +98,7 @@ class ChannelLost(NamedTuple):
 class RequestDone(NamedTuple):
     """A request that the caller has made is done; it has the outcome."""
 
-    request: Request[Any]
+    request: ClientRequest[Any]
 
 
 ClientEvent = PeerData | PeerError | ConnectionAttempt | AllocationLost | PermissionLost | ChannelLost | RequestDone

@@ -14,7 +14,7 @@ from typing import Final
 
 from stun.address import Address
 from stun.client.errors import ClientError, NoAllocation
-from stun.client.events import Allocation, AllocationLost, ChannelLost, ClientEvent, PermissionLost
+from stun.client.events import AllocationGrant, AllocationLost, ChannelLost, ClientEvent, PermissionLost
 from stun.constants import CHANNEL_MAX, CHANNEL_MIN
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "REFUSED_RETRY_AFTER",
     "RENEW_BEFORE",
     "RETRY_AFTER",
-    "Channel",
+    "HeldChannel",
     "Holding",
     "Holdings",
 ]
@@ -77,7 +77,7 @@ class Holding:
 
 
 @dataclass(slots=True, kw_only=True)
-class Channel(Holding):
+class HeldChannel(Holding):
     """A channel: bound while ``until`` lies ahead, and its number taken until ``free``."""
 
     number: int
@@ -92,15 +92,15 @@ class Holdings:
     """
 
     def __init__(self, *, renewing: bool) -> None:
-        self.allocation: Allocation | None = None
+        self.allocation: AllocationGrant | None = None
         self.generation = 0
         """Counts allocations, so that what was asked for one is not taken for another."""
         self.trouble: ClientError | None = None
         """Why the last renewal of the allocation failed; None if it did not."""
         self.life = Holding(_NEVER, _NEVER)
         self.permissions: dict[bytes, Holding] = {}
-        self.channels: dict[int, Channel] = {}
-        self._by_peer: dict[Address, Channel] = {}
+        self.channels: dict[int, HeldChannel] = {}
+        self._by_peer: dict[Address, HeldChannel] = {}
         self._next_number = CHANNEL_MIN
         self._renewing = renewing
         self._deadline: float | None = None
@@ -108,7 +108,7 @@ class Holdings:
 
     # The allocation
 
-    def opened(self, allocation: Allocation, since: float) -> None:
+    def opened(self, allocation: AllocationGrant, since: float) -> None:
         """An Allocate has succeeded; whatever belonged to an earlier one is gone."""
         self.closed()
         self.allocation = allocation
@@ -166,7 +166,7 @@ class Holdings:
 
     # Channels
 
-    def reserve(self, peer: Address, number: int | None, now: float) -> Channel:
+    def reserve(self, peer: Address, number: int | None, now: float) -> HeldChannel:
         """The channel that is to be bound to a peer: the one it has, or one with a number that nobody has.
 
         Raises ValueError for a number out of range, or one that is another peer's, and `NoAllocation` when all 4,096
@@ -184,19 +184,19 @@ class Holdings:
         elif not self._is_free(number, now):
             raise ValueError(f"the channel {number:#06x} belongs to {self.channels[number].peer}")
         self._drop(number)
-        channel = Channel(until=0.0, renew=_NEVER, number=number, peer=peer)
+        channel = HeldChannel(until=0.0, renew=_NEVER, number=number, peer=peer)
         self.channels[number] = self._by_peer[peer] = channel
         self._stale = True
         return channel
 
-    def bound(self, channel: Channel, since: float) -> None:
+    def bound(self, channel: HeldChannel, since: float) -> None:
         """A ChannelBind has succeeded."""
         if self.channels.get(channel.number) is channel:
             channel.renewed(since, CHANNEL_LIFETIME)
             channel.free = _NEVER
             self.permitted(channel.peer.ip, since)
 
-    def unbound(self, channel: Channel, now: float, error: ClientError | None, *, known: bool) -> list[ClientEvent]:
+    def unbound(self, channel: HeldChannel, now: float, error: ClientError | None, *, known: bool) -> list[ClientEvent]:
         """A ChannelBind has failed; what there is to tell. ``known`` if the server said so: then nothing is bound."""
         if self.channels.get(channel.number) is not channel:
             return []
@@ -259,7 +259,7 @@ class Holdings:
             return []
         return [ip for ip, held in self.permissions.items() if held.is_due(now + TOGETHER)]
 
-    def due_channels(self, now: float) -> Iterator[Channel]:
+    def due_channels(self, now: float) -> Iterator[HeldChannel]:
         """The channels to bind again."""
         return (channel for channel in list(self.channels.values()) if channel.is_due(now))
 

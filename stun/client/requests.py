@@ -30,7 +30,7 @@ from stun.attributes import (
     AttributeType,
     ErrorValue,
 )
-from stun.client.authentication import Login, Session, bids_down
+from stun.client.authentication import AuthSession, Login, bids_down
 from stun.client.errors import (
     AnswerNotUnderstood,
     CannotAuthenticate,
@@ -48,7 +48,7 @@ from stun.constants import TRANSACTION_ID_LENGTH, ErrorCode, MessageClass
 from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 
-__all__ = ["Answer", "Attribute", "Entropy", "Request", "RequestOptions", "Requests"]
+__all__ = ["Answer", "Attribute", "ClientRequest", "Entropy", "RequestOptions", "Requests"]
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class Answer(NamedTuple):
         return None if self.is_success else self.message.first(ERROR_CODE) or ErrorValue(0, "")
 
 
-class Request(Generic[T]):
+class ClientRequest(Generic[T]):
     """One request on its way to its outcome; `Requests.begin` makes it.
 
     ``outcome`` is None while it is under way, then the `Answer`, or the `ClientError` that says why there is none.
@@ -173,9 +173,9 @@ class Request(Generic[T]):
 class _Attempt:
     """One transaction of a request."""
 
-    request: Request[Any]
+    request: ClientRequest[Any]
     transaction: ClientTransaction
-    session: Session | None
+    session: AuthSession | None
     number: int
     started: float
     was_stale: bool = False
@@ -197,7 +197,7 @@ class Requests:
         entropy: Entropy,
         *,
         login: Login | None = None,
-        session: Session | None = None,
+        session: AuthSession | None = None,
         reliable: bool = False,
         options: RequestOptions | None = None,
     ) -> None:
@@ -210,7 +210,7 @@ class Requests:
         self._options = options or RequestOptions()
         self._attempts: dict[bytes, _Attempt] = {}
         self._frames: list[bytes] = []
-        self._finished: list[Request[Any]] = []
+        self._finished: list[ClientRequest[Any]] = []
         self._deadline: float | None = None
         self._challenges = 0
         self._adopted = 0
@@ -229,15 +229,15 @@ class Requests:
         *,
         read: Callable[[Message], T],
         authenticated: bool = True,
-    ) -> Request[T]:
+    ) -> ClientRequest[T]:
         """Begin a request; what authenticates it comes on top of ``attributes``, unless that is not wanted.
 
-        ``read`` makes of a success response what `Request.result` gives; it may raise `stun.errors.MalformedMessage` or
-        `InvalidAnswer`. Raises `TooManyRequests`, and `stun.errors.EncodeError` for what cannot be sent.
+        ``read`` makes of a success response what `ClientRequest.result` gives; it may raise `InvalidAnswer` or
+        `stun.errors.MalformedMessage`. Raises `TooManyRequests`, and `stun.errors.EncodeError` for what cannot be sent.
         """
         if len(self._attempts) >= self._options.limit:
             raise TooManyRequests(f"{self._options.limit} requests are under way already.")
-        request = Request(method, attributes, read, authenticated)
+        request = ClientRequest(method, attributes, read, authenticated)
         session = self.session if authenticated else None
         self._attempt(request, session, self._adopted, now)
         return request
@@ -272,7 +272,7 @@ class Requests:
                 self._transmit(attempt, now)
         self._rearm()
 
-    def cancel(self, request: Request[Any]) -> None:
+    def cancel(self, request: ClientRequest[Any]) -> None:
         """Give a request up; its outcome is `RequestCancelled`. What the server has made of it stands."""
         for attempt in list(self._attempts.values()):
             if attempt.request is request:
@@ -290,7 +290,7 @@ class Requests:
         frames, self._frames = self._frames, []
         return frames
 
-    def finished(self) -> list[Request[Any]]:
+    def finished(self) -> list[ClientRequest[Any]]:
         """Hand over, in order, the requests that are done."""
         finished, self._finished = self._finished, []
         return finished
@@ -301,7 +301,7 @@ class Requests:
 
     # Inside
 
-    def _attempt(self, request: Request[Any], session: Session | None, number: int, now: float) -> _Attempt:
+    def _attempt(self, request: ClientRequest[Any], session: AuthSession | None, number: int, now: float) -> _Attempt:
         """Begin a transaction, and send it for the first time."""
         builder = MessageBuilder(request.method, MessageClass.REQUEST, self._entropy(TRANSACTION_ID_LENGTH))
         for spec, value in request.attributes:
@@ -401,7 +401,7 @@ class Requests:
         again.was_elsewhere = attempt.was_elsewhere or (code != ErrorCode.STALE_NONCE and attempt.session is not None)
         return True
 
-    def _answer_to(self, attempt: _Attempt, code: int, message: Message) -> Session | None:
+    def _answer_to(self, attempt: _Attempt, code: int, message: Message) -> AuthSession | None:
         """The session that a challenge begins; None if it is not to be answered.
 
         A 401 is answered when the request carried no credentials, or those of another realm, and a 438 once per
@@ -413,10 +413,10 @@ class Requests:
         if code == ErrorCode.STALE_NONCE:
             if session is None or attempt.was_stale:
                 return None
-            return Session.from_challenge(self._login, message, session)
+            return AuthSession.from_challenge(self._login, message, session)
         if session is not None and (attempt.was_elsewhere or message.first(REALM) in (None, session.realm)):
             return None
-        return Session.from_challenge(self._login, message)
+        return AuthSession.from_challenge(self._login, message)
 
     def _end(self, attempt: _Attempt, outcome: Answer | ClientError) -> None:
         del self._attempts[attempt.transaction.transaction_id]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stun.address import Address
 from stun.client.errors import ClientError
 from stun.client.events import AllocationLost, PeerData, RequestDone
-from stun.client.requests import Request
+from stun.client.requests import ClientRequest
 from tests.support.client_world import ClientWorld, Party, Weather
 from turnserver.core.types import ClientTransport
 
@@ -41,12 +41,12 @@ class Journey:
         self.weather = Weather(self.random, loss, duplication, delay)
         self.world = ClientWorld(weather=self.weather)
         self.party: Party = self.world.client(transport=transport)
-        self.asked: list[tuple[float, Request[object]]] = []
+        self.asked: list[tuple[float, ClientRequest[object]]] = []
         self.said: dict[Address, set[bytes]] = {}
         self.seen = 0
         self.ask(self.party.core.allocate(self.party.now))
 
-    def ask(self, request: Request[object]) -> None:
+    def ask(self, request: ClientRequest[object]) -> None:
         self.asked.append((self.party.now, request))
 
     def step(self) -> None:

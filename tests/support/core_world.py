@@ -16,7 +16,7 @@ from auth.types import PENDING, Pending
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AttributeType
-from stun.client.authentication import Login, Session
+from stun.client.authentication import AuthSession, Login
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.message import Message, MessageBuilder
 from tests.support.core_settings import core_settings
@@ -254,13 +254,13 @@ class ScriptedClient:
         return hashlib.sha256(f"{self.path}{self.user}{self._serial}".encode()).digest()[:12]
 
     @property
-    def session(self) -> Session:
+    def session(self) -> AuthSession:
         """What the TURN client would know by now, and sign with."""
         assert self.nonce is not None, "no challenge answered yet"
         offered = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
         chosen = a.AlgorithmValue(self.algorithm)
         known = (offered, chosen) if self.sha256 else (None, None)
-        return Session(
+        return AuthSession(
             Login(self.user, self.password), REALM, self.nonce, *known, anonymous=self.anonymous, key=self.key
         )
 

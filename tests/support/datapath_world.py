@@ -10,7 +10,7 @@ from stun.address import Address
 from tests.support.netns import NetworkNamespace
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 from turnserver.net import TOS_BYTE
-from turnserver.relay.base import ChannelHop
+from turnserver.paths import ChannelHop
 
 __all__ = [
     "LOOPBACKS",

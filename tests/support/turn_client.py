@@ -29,15 +29,15 @@ from stun.attributes import AttributeType
 from stun.client.authentication import Login
 from stun.client.core import ClientCore, ClientOptions
 from stun.client.errors import ErrorResponse
-from stun.client.events import Allocation, ConnectionAttempt, PeerData, PeerError
-from stun.client.requests import Request
+from stun.client.events import AllocationGrant, ConnectionAttempt, PeerData, PeerError
+from stun.client.requests import ClientRequest
 from stun.constants import CHANNEL_MAX_RFC5766, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
 from stun.demux import is_stun
 from stun.message import Message
 from tests.support.stream_wire import StreamWire, open_tcp, open_tls
 
 __all__ = [
-    "Allocation",
+    "AllocationGrant",
     "ChannelMessage",
     "ConnectionAttempt",
     "PeerData",
@@ -202,7 +202,7 @@ class TurnClient:
         reservation: bytes | None = None,
         lifetime: int | None = None,
         dont_fragment: bool = False,
-    ) -> Allocation:
+    ) -> AllocationGrant:
         """Allocate a relay (RFC 8656 §7, RFC 6062 §4.1); ``even_port`` is EVEN-PORT's R bit. Raises `TurnRefused`."""
         request = self._core.allocate(
             time.monotonic(),
@@ -277,7 +277,7 @@ class TurnClient:
         """
         return self._finish(self._core.request(method, attributes, time.monotonic()))
 
-    def _finish(self, request: Request[T]) -> T:
+    def _finish(self, request: ClientRequest[T]) -> T:
         """Drive a request to its end; what it gives. Raises `TurnRefused`, and `NoAnswer`, which is a TimeoutError."""
         while not request.done:
             self._core.expire(time.monotonic())

@@ -25,8 +25,9 @@ from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now, RelayId
 from turnserver.engine import Engine
 from turnserver.errors import DatapathError
+from turnserver.paths import ChannelHop
 from turnserver.relay.null import NullDatapath
-from turnserver.transports.base import ChannelHop, FrameSink
+from turnserver.transports.base import FrameSink
 
 CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), SERVER, 0)
 

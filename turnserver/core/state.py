@@ -40,7 +40,7 @@ from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.types import FiveTuple, Now, RelayId, Route
 from turnserver.deadlines import Deadlines
 
-__all__ = ["CoreState", "Opening", "Reservation", "Slot", "last_channel"]
+__all__ = ["CoreState", "RelayOpening", "Reservation", "Slot", "last_channel"]
 
 MAX_ATTEMPTS = 32
 """Ports tried for one relay before 508: other programs may sit on some of the range."""
@@ -78,7 +78,7 @@ class Slot:
 
 
 @dataclass(slots=True, eq=False)
-class Opening:
+class RelayOpening:
     """An Allocate between its checks and its answer (RFC 8656 §7.2)."""
 
     request: Request
@@ -128,8 +128,8 @@ class CoreState:
         self.by_user: dict[str, set[Allocation]] = {}
         self.reservations: dict[bytes, Reservation] = {}
         self._reserved: dict[str, int] = {}
-        self.openings: dict[int, Opening] = {}
-        self.opening_relays: dict[RelayId, tuple[Opening, Slot]] = {}
+        self.openings: dict[int, RelayOpening] = {}
+        self.opening_relays: dict[RelayId, tuple[RelayOpening, Slot]] = {}
         self.tcp = TcpConnections(self)
         self.commands: list[Command] = []
         self.events: list[Event] = []
@@ -220,14 +220,14 @@ class CoreState:
                 AllocationEnded(allocation.client, credential.username, credential.user_id, relays, reason, duration)
             )
 
-    def begin_opening(self, opening: Opening, now: Now) -> None:
+    def begin_opening(self, opening: RelayOpening, now: Now) -> None:
         """Enter an Allocate whose relays are being opened; it waits for them for so long, and no longer."""
         serial = opening.allocation.serial
         self.openings[serial] = opening
         until = now.mono + self.bounds.opening_timeout
         self.deadlines.set(DeadlineKey(DeadlineKind.OPENING, serial, None), until)
 
-    def end_opening(self, allocation: Allocation) -> Opening | None:
+    def end_opening(self, allocation: Allocation) -> RelayOpening | None:
         """Take the Allocate that opened an allocation out of the tables; None if it has been answered."""
         self.deadlines.remove(DeadlineKey(DeadlineKind.OPENING, allocation.serial, None))
         return self.openings.pop(allocation.serial, None)

@@ -10,8 +10,8 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId, Route
 from turnserver.net import Destination, UdpSocket, to_sockaddr
+from turnserver.paths import ClientPath
 from turnserver.receiver import Receiver, Source, from_source, to_source
-from turnserver.relay.base import ClientPath
 
 __all__ = ["Hop", "PeerSocket"]
 
@@ -94,7 +94,7 @@ class PeerSocket:
 class Hop(Destination):
     """One channel, both ways: ``send`` takes the client's payloads to the peer, ``reply`` takes the peer's back.
 
-    It is what the client's transport finds in ``path.channels`` (`turnserver.relay.base.ChannelHop`).
+    It is what the client's transport finds in ``path.channels`` (`turnserver.paths.ChannelHop`).
     """
 
     __slots__ = ("channel", "client", "expires", "link", "padded", "path", "peer", "reply")

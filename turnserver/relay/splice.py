@@ -11,7 +11,7 @@ from typing import Final
 
 from turnserver.streams import ByteStream
 
-__all__ = ["Splice"]
+__all__ = ["StreamSplice"]
 
 CHUNK: Final = 64 * 1024
 """Bytes read at a time, and so the most that one way of a splice holds."""
@@ -20,7 +20,7 @@ BURST: Final = 4
 """Chunks moved one way before everybody else has their turn."""
 
 
-class _Way:
+class _Direction:
     """One direction."""
 
     __slots__ = ("_pending", "done", "ended", "octets", "scheduled", "source", "target", "waiting")
@@ -74,15 +74,15 @@ class _Way:
             self.source.want_read(not on and not self.ended)
 
 
-class Splice:
+class StreamSplice:
     """A client's data connection and its peer connection, joined; ``over`` is called once when it ends by itself."""
 
     def __init__(self, client: ByteStream, peer: ByteStream, over: Callable[[], None]) -> None:
         self._client = client
         self._peer = peer
         self._over = over
-        self._up = _Way(client, peer)
-        self._down = _Way(peer, client)
+        self._up = _Direction(client, peer)
+        self._down = _Direction(peer, client)
         self._closed = False
         self._octets_seen = -1
         self._loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class Splice:
         self._octets_seen = octets if self._up.done or self._down.done else -1
         return self._octets_seen == seen >= 0
 
-    def _move(self, way: _Way) -> None:
+    def _move(self, way: _Direction) -> None:
         if self._closed:
             return
         try:
@@ -138,7 +138,7 @@ class Splice:
             way.scheduled = True
             self._loop.call_soon(self._again, way)
 
-    def _again(self, way: _Way) -> None:
+    def _again(self, way: _Direction) -> None:
         way.scheduled = False
         self._move(way)
 

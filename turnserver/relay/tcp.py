@@ -21,7 +21,7 @@ from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
 from turnserver.net import from_sockaddr, to_sockaddr
 from turnserver.relay.base import StreamRelaySink
-from turnserver.relay.splice import Splice
+from turnserver.relay.splice import StreamSplice
 from turnserver.streams import ByteStream, bind_tcp
 
 __all__ = ["TcpRelays"]
@@ -64,7 +64,7 @@ class _Link:
         self.relay = relay
         self.connecting: socket.socket | None = None
         self.stream: ByteStream | None = None
-        self.splice: Splice | None = None
+        self.splice: StreamSplice | None = None
 
 
 class TcpRelays:
@@ -151,7 +151,7 @@ class TcpRelays:
             client.close()
             raise DatapathError(f"there is no connection {connection} to splice")
         peer, link.stream = link.stream, None
-        link.splice = Splice(client, peer, lambda: self._over(connection))
+        link.splice = StreamSplice(client, peer, lambda: self._over(connection))
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         # Not at once: it may end at once, and whoever asked for it is not yet done asking.
@@ -236,7 +236,7 @@ class TcpRelays:
         listener.resuming = None
         self._loop.add_reader(listener.sock.fileno(), self._accept, relay, listener)
 
-    def _start(self, connection: int, splice: Splice) -> None:
+    def _start(self, connection: int, splice: StreamSplice) -> None:
         link = self._links.get(connection)
         if link is not None and link.splice is splice:
             splice.start()

@@ -13,19 +13,18 @@ from typing import NamedTuple, Protocol
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import TosPolicy
+from turnserver.paths import ClientPath
 from turnserver.streams import ByteStream
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
 
 __all__ = [
-    "ChannelHop",
     "ConnectedTransport",
     "FrameSink",
     "HttpGateway",
     "ListenerContext",
     "ListenerLimits",
     "ListenerSection",
-    "Path",
     "Transport",
     "TransportCounters",
 ]
@@ -106,31 +105,6 @@ class TransportCounters(NamedTuple):
     dropped: int = 0
 
 
-class ChannelHop(Protocol):
-    """What a transport calls for ChannelData with a route; see `turnserver.relay.base.ChannelHop`."""
-
-    expires: float
-
-    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
-        """Send one datagram to the peer of the channel; False, and counted, if it had to be dropped."""
-
-    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
-        """Send datagrams of one size in one go; False if *none* was sent, and the caller may try them one by one."""
-
-
-class Path(Protocol):
-    """How to reach one client, and its live channels; see `turnserver.relay.base.ClientPath`."""
-
-    channels: dict[int, ChannelHop]
-    padded: bool
-
-    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
-        """Send one whole frame to the client, or copy it; False if it had to be dropped."""
-
-    def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
-        """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
-
-
 class FrameSink(Protocol):
     """What a transport tells the engine."""
 
@@ -174,7 +148,7 @@ class Transport(Protocol):
     def use(self, limits: ListenerLimits) -> None:
         """Use other limits from now on, for connections that come later."""
 
-    def path(self, client: FiveTuple) -> Path | None:
+    def path(self, client: FiveTuple) -> ClientPath | None:
         """The path of a client, made if need be; None when its connection has gone."""
 
     def release(self, client: FiveTuple) -> None:

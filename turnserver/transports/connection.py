@@ -15,10 +15,11 @@ from typing import Final, Protocol
 from stun.demux import CHANNEL_BITS, KIND_BITS, begins_frame
 from stun.framing import MAX_FRAME, stun_size
 from turnserver.core.types import FiveTuple
+from turnserver.paths import ChannelHop
 from turnserver.streams import ByteStream
-from turnserver.transports.base import ChannelHop, FrameSink, ListenerLimits
+from turnserver.transports.base import FrameSink, ListenerLimits
 
-__all__ = ["READ_SIZE", "ConnectionHost", "StreamConnection"]
+__all__ = ["READ_SIZE", "ConnectionOwner", "StreamConnection"]
 
 READ_SIZE: Final = 64 * 1024
 """Bytes read per connection and turn of the loop: some 300 packets of audio, or 50 of video."""
@@ -33,7 +34,7 @@ _ANSWER_ROOM: Final = 64 * 1024
 _DATA_INDICATION: Final = b"\x00\x17"
 
 
-class ConnectionHost(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection needs of its transport."""
 
     sink: FrameSink
@@ -53,7 +54,7 @@ class ConnectionHost(Protocol):
 
 
 class StreamConnection:
-    """The path of one client; see `turnserver.transports.base.Path`.
+    """The path of one client; see `turnserver.paths.ClientPath`.
 
     ``idle_deadline`` and ``stall_deadline`` are monotonic seconds after which the transport closes the connection:
     when no whole frame has come for too long, and when the client has taken nothing for too long.
@@ -85,7 +86,7 @@ class StreamConnection:
 
     def __init__(
         self,
-        transport: ConnectionHost,
+        transport: ConnectionOwner,
         stream: ByteStream,
         client: FiveTuple,
         limits: ListenerLimits,

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from turnserver.throttle import packed_prefix
 
-__all__ = ["ConnectionLimiter", "ConnectionLimits", "Slot"]
+__all__ = ["ConnectionLimiter", "ConnectionLimits", "ConnectionSlot"]
 
 
 class ConnectionLimits(Protocol):
@@ -32,15 +32,15 @@ class ConnectionLimiter:
         """Connections there are now."""
         return self._count
 
-    def admit(self) -> "Slot | None":
+    def admit(self) -> "ConnectionSlot | None":
         """A place for one more connection, whoever's it is; None when there is none."""
         if self._count >= self.limits.connections:
             return None
         self._count += 1
-        return Slot(self)
+        return ConnectionSlot(self)
 
     def claim(self, key: bytes) -> bool:
-        """Count a connection for an address; `Slot` calls it."""
+        """Count a connection for an address; `ConnectionSlot` calls it."""
         count = self._addresses.get(key, 0)
         if count >= self.limits.connections_per_address:
             return False
@@ -48,7 +48,7 @@ class ConnectionLimiter:
         return True
 
     def leave(self, key: bytes) -> None:
-        """Give a place back; `Slot` calls it. ``key`` is empty if no address was counted."""
+        """Give a place back; `ConnectionSlot` calls it. ``key`` is empty if no address was counted."""
         self._count -= 1
         if not key:
             return
@@ -59,7 +59,7 @@ class ConnectionLimiter:
             del self._addresses[key]
 
 
-class Slot:
+class ConnectionSlot:
     """One connection's place; given back once."""
 
     __slots__ = ("_key", "_limiter")

@@ -17,14 +17,8 @@ from typing import Final
 from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS
 from turnserver.core.types import ClientTransport, FiveTuple
-from turnserver.transports.base import (
-    ChannelHop,
-    FrameSink,
-    ListenerContext,
-    ListenerLimits,
-    ListenerSection,
-    TransportCounters,
-)
+from turnserver.paths import ChannelHop
+from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
 
 __all__ = ["MemoryPath", "MemoryTransport"]
 
@@ -32,7 +26,7 @@ _HEADER: Final = struct.Struct("!HH")
 
 
 class MemoryPath:
-    """The way to one client; see `turnserver.transports.base.Path`."""
+    """The way to one client; see `turnserver.paths.ClientPath`."""
 
     padded = False
 

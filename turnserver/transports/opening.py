@@ -14,7 +14,7 @@ from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.client_hello import NO_APPLICATION_PROTOCOL, NotTls, read_client_hello
-from turnserver.transports.limits import Slot
+from turnserver.transports.limits import ConnectionSlot
 from turnserver.transports.proxy_protocol import ProxyError, read_header
 from turnserver.transports.sniff import Speech, sniff
 
@@ -74,7 +74,7 @@ class Opening:
     __slots__ = ("_buffer", "_slot", "_step", "_transport", "client", "deadline", "stream")
 
     def __init__(
-        self, transport: OpeningHost, stream: ByteStream, slot: Slot, deadline: float, *, proxied: bool
+        self, transport: OpeningHost, stream: ByteStream, slot: ConnectionSlot, deadline: float, *, proxied: bool
     ) -> None:
         self.client = stream.peer
         self.deadline = deadline

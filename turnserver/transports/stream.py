@@ -27,7 +27,7 @@ from turnserver.transports.base import (
 )
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.connection import StreamConnection
-from turnserver.transports.limits import ConnectionLimiter, Slot
+from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 from turnserver.transports.opening import ALPN_HTTP, ALPN_TURN, Opening
 from turnserver.transports.startup import startup_error
 
@@ -237,7 +237,7 @@ class StreamTransport:
             return
         self._open(stream, slot, proxied)
 
-    def _open(self, stream: ByteStream, slot: Slot, proxied: bool) -> None:
+    def _open(self, stream: ByteStream, slot: ConnectionSlot, proxied: bool) -> None:
         patience = self._limits.handshake_timeout if proxied or self.tls else self._limits.first_message_timeout
         opening = Opening(self, stream, slot, self.now() + patience, proxied=proxied)
         self._openings.add(opening)

@@ -18,15 +18,9 @@ from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.paths import ChannelHop
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
-from turnserver.transports.base import (
-    ChannelHop,
-    FrameSink,
-    ListenerContext,
-    ListenerLimits,
-    ListenerSection,
-    TransportCounters,
-)
+from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
 from turnserver.transports.startup import startup_error
 
 __all__ = ["UdpPath", "UdpTransport"]
@@ -49,7 +43,7 @@ _read_header: Final = struct.Struct("!HH").unpack_from
 
 
 class UdpPath(Destination):
-    """The way to one client of one listener; see `turnserver.transports.base.Path`."""
+    """The way to one client of one listener; see `turnserver.paths.ClientPath`."""
 
     __slots__ = ("channels", "client")
 

@@ -13,13 +13,13 @@ from stun.address import Address
 from stun.client.authentication import Login
 from stun.client.core import PERMISSIONS_AT_ONCE, ClientCore, ClientOptions
 from stun.client.errors import ClientError, NoAllocation, ServerUnreachable
-from stun.client.events import Allocation, AllocationLost, ClientEvent, ConnectionAttempt, PeerData
-from stun.client.requests import Answer, Attribute, Request
+from stun.client.events import AllocationGrant, AllocationLost, ClientEvent, ConnectionAttempt, PeerData
+from stun.client.requests import Answer, Attribute, ClientRequest
 from stun.constants import AddressFamily, TransportProtocol
 from stun.uri import StunUri
 from turnserver.turnclient.driver import Driver
 from turnserver.turnclient.links import OPENERS, Link, LinkBroken, Opener
-from turnserver.turnclient.peers import PeerConnection, PeerStream, PeerStreams
+from turnserver.turnclient.peers import AcceptedPeer, PeerStream, PeerStreams
 from turnserver.turnclient.resolve import resolve
 
 __all__ = ["PeerAddress", "TurnClient"]
@@ -152,7 +152,7 @@ class TurnClient:
     # Requests
 
     @property
-    def allocation(self) -> Allocation | None:
+    def allocation(self) -> AllocationGrant | None:
         """What the server has granted and not taken back; None while there is nothing."""
         return None if self._driver is None else self._driver.core.allocation
 
@@ -170,7 +170,7 @@ class TurnClient:
         reservation: bytes | None = None,
         lifetime: int | None = None,
         dont_fragment: bool = False,
-    ) -> Allocation:
+    ) -> AllocationGrant:
         """Allocate a relay (RFC 8656 §7, RFC 6062 §4.1); the options are those of `ClientCore.allocate`.
 
         Raises `TryAlternate` when the server sends its clients elsewhere.
@@ -257,13 +257,13 @@ class TurnClient:
         number = await self._ask(lambda now: self._core.connect(_address(peer), now))
         return await self._bind(number)
 
-    async def accept(self) -> PeerConnection:
+    async def accept(self) -> AcceptedPeer:
         """The next peer that connects to our TCP relay, if it is permitted, and the streams (RFC 6062 §4.4).
 
         Raises `NoAllocation` when there will be none any more.
         """
         attempt = await self._next(self._attempts)
-        return PeerConnection(attempt.peer, *await self._bind(attempt.connection))
+        return AcceptedPeer(attempt.peer, *await self._bind(attempt.connection))
 
     async def _bind(self, number: int) -> PeerStream:
         driver = self._connected
@@ -283,7 +283,7 @@ class TurnClient:
     def _core(self) -> ClientCore:
         return self._connected.core
 
-    async def _ask(self, begin: Callable[[float], Request[T]]) -> T:
+    async def _ask(self, begin: Callable[[float], ClientRequest[T]]) -> T:
         async with self._turns:
             return (await self._connected.ask(begin)).result()
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from stun.client.core import ClientCore
 from stun.client.errors import RequestCancelled, ServerUnreachable
 from stun.client.events import ClientEvent, RequestDone
-from stun.client.requests import Request
+from stun.client.requests import ClientRequest
 from turnserver.turnclient.links import Link
 
 __all__ = ["Driver"]
@@ -35,7 +35,7 @@ class Driver:
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: dict[Request[Any], asyncio.Future[None]] = {}
+        self._waiting: dict[ClientRequest[Any], asyncio.Future[None]] = {}
         self._closed = False
         self._ended: ServerUnreachable | None = None
         link.start(self)
@@ -44,7 +44,7 @@ class Driver:
         """The loop's clock, which is the core's ``now``."""
         return self._loop.time()
 
-    async def ask(self, begin: Callable[[float], Request[T]]) -> Request[T]:
+    async def ask(self, begin: Callable[[float], ClientRequest[T]]) -> ClientRequest[T]:
         """Begin a request and wait until it is done; ``begin`` takes the time. A wait that is cancelled cancels it.
 
         Raises `ServerUnreachable` when the link has ended, and what ``begin`` raises.

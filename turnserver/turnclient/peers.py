@@ -8,16 +8,16 @@ from typing import NamedTuple
 from stun.address import Address
 from stun.attributes import CONNECTION_ID
 from stun.client.answers import read_nothing
-from stun.client.authentication import Login, Session
+from stun.client.authentication import AuthSession, Login
 from stun.client.errors import ServerUnreachable
-from stun.client.requests import Request, RequestOptions, Requests
+from stun.client.requests import ClientRequest, RequestOptions, Requests
 from stun.constants import HEADER_LENGTH, Method
 from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message
 from turnserver.turnclient.links import connect_stream, unreachable
 
-__all__ = ["PeerConnection", "PeerStream", "PeerStreams"]
+__all__ = ["AcceptedPeer", "PeerStream", "PeerStreams"]
 
 _LONGEST_ANSWER = 4096
 """Bytes of the longest answer to ConnectionBind that is waited for; a challenge is a tenth of it."""
@@ -30,7 +30,7 @@ class PeerStream(NamedTuple):
     writer: asyncio.StreamWriter
 
 
-class PeerConnection(NamedTuple):
+class AcceptedPeer(NamedTuple):
     """A connection that a peer has made."""
 
     peer: Address
@@ -61,7 +61,7 @@ class PeerStreams:
         self._login = login
         self._patience = patience
 
-    async def bind(self, connection: int, session: Session | None) -> PeerStream:
+    async def bind(self, connection: int, session: AuthSession | None) -> PeerStream:
         """Connect to the server once more, and make that connection the peer's (ConnectionBind).
 
         ``session`` is the one of the control connection. Raises `stun.client.errors.ClientError`: an `ErrorResponse`
@@ -95,13 +95,13 @@ class PeerStreams:
             raise unreachable(error) from error
 
     async def _bind(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int, session: Session | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int, session: AuthSession | None
     ) -> None:
         clock = asyncio.get_running_loop().time
         requests = Requests(
             secrets.token_bytes, login=self._login, session=session, reliable=True, options=self._options
         )
-        request: Request[None] = requests.begin(
+        request: ClientRequest[None] = requests.begin(
             Method.CONNECTION_BIND, [(CONNECTION_ID, connection)], clock(), read=read_nothing
         )
         while not request.done:

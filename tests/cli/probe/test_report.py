@@ -2,7 +2,7 @@
 
 import json
 
-from cli.probe.report import Echo, Report, Step
+from cli.probe.report import EchoResult, Report, Step
 
 
 def test_ok_means_that_every_step_worked() -> None:
@@ -17,15 +17,15 @@ def test_ok_means_that_every_step_worked() -> None:
 
 def test_the_median_is_of_what_came_back() -> None:
     """RFC 8656 §12: lost datagrams have no round trip."""
-    assert Echo(5, (0.3, 0.1, 0.2)).median == 0.2
-    assert Echo(5, ()).median is None
+    assert EchoResult(5, (0.3, 0.1, 0.2)).median == 0.2
+    assert EchoResult(5, ()).median is None
 
 
 def test_json_is_complete_and_in_milliseconds() -> None:
     """RFC 8489 §3: what programs get, with null for what was not found."""
     report = Report("turn:example.org", server="192.0.2.1:3478")
     report.steps.append(Step("binding", True, "Yes.", seconds=0.0123456, transmissions=2))
-    report.steps.append(Step("send", False, "No.", "Try.", echo=Echo(5, ())))
+    report.steps.append(Step("send", False, "No.", "Try.", echo=EchoResult(5, ())))
     report.steps.append(Step("channel-bind", False, "No.", code=403))
     found = json.loads(json.dumps(report.as_json()))
     assert found == {

@@ -9,7 +9,7 @@ from stun.address import Address
 from stun.attributes import AddressErrorValue
 from stun.client import answers
 from stun.client.errors import InvalidAnswer
-from stun.client.events import Allocation
+from stun.client.events import AllocationGrant
 from stun.constants import AddressFamily, MessageClass, Method, TransportProtocol
 from stun.message import Message, MessageBuilder
 
@@ -33,7 +33,7 @@ def test_an_allocation() -> None:
         (a.RESERVATION_TOKEN, b"12345678"),
         (a.ADDRESS_ERROR_CODE, AddressErrorValue(2, 440, "none")),
     )
-    expected = Allocation((V4,), HERE, 600, UDP, b"12345678", AddressErrorValue(2, 440, "none"))
+    expected = AllocationGrant((V4,), HERE, 600, UDP, b"12345678", AddressErrorValue(2, 440, "none"))
     assert answers.read_allocation(UDP, set(), message) == expected
 
 

@@ -14,7 +14,7 @@ from stun.attributes import (
     AlgorithmValue,
     ErrorValue,
 )
-from stun.client.authentication import Login, Session, bids_down
+from stun.client.authentication import AuthSession, Login, bids_down
 from stun.client.errors import CannotAuthenticate, InvalidLogin
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
@@ -38,13 +38,13 @@ def _challenge(
     return Message.decode(builder.build())
 
 
-def _signed(session: Session, message_class: MessageClass = MessageClass.REQUEST) -> Message:
+def _signed(session: AuthSession, message_class: MessageClass = MessageClass.REQUEST) -> Message:
     return Message.decode(session.sign(MessageBuilder(Method.ALLOCATE, message_class, TRANSACTION)).build())
 
 
 def test_an_old_server_gets_what_it_knows() -> None:
     """RFC 8489 §9.2.5: without PASSWORD-ALGORITHMS, USERNAME, REALM, NONCE and MESSAGE-INTEGRITY with the MD5 key."""
-    session = Session.from_challenge(LOGIN, _challenge())
+    session = AuthSession.from_challenge(LOGIN, _challenge())
     request = _signed(session)
     assert session.key == long_term_key_md5("user", "example.org", "secret")
     assert (request.first(USERNAME), request.first(REALM), request.first(NONCE)) == ("user", "example.org", b"n")
@@ -59,7 +59,7 @@ def test_an_old_server_gets_what_it_knows() -> None:
 )
 def test_the_first_known_algorithm_is_chosen(offered: tuple[AlgorithmValue, ...], chosen: AlgorithmValue) -> None:
     """RFC 8489 §9.2.5: the list is echoed as it came, the first supported one chosen, and integrity is SHA-256."""
-    session = Session.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=offered))
+    session = AuthSession.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=offered))
     request = _signed(session)
     derive = long_term_key_sha256 if chosen == SHA256 else long_term_key_md5
     assert session.key == derive("user", "example.org", "secret")
@@ -70,8 +70,8 @@ def test_the_first_known_algorithm_is_chosen(offered: tuple[AlgorithmValue, ...]
 
 def test_the_other_kind_of_integrity_does_not_count() -> None:
     """RFC 8489 §9.2.5: an answer must carry the kind of integrity that the requests carry."""
-    old = Session.from_challenge(LOGIN, _challenge())
-    new = Session.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=(MD5,)))
+    old = AuthSession.from_challenge(LOGIN, _challenge())
+    new = AuthSession.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=(MD5,)))
     assert old.key == new.key
     assert not new.verifies(_signed(old))
     assert not old.verifies(_signed(new))
@@ -90,19 +90,19 @@ def test_the_other_kind_of_integrity_does_not_count() -> None:
 def test_challenges_that_cannot_be_answered(challenge: Message, words: str) -> None:
     """RFC 8489 §9.2.5: incomplete, bidden down, or offering nothing known: the client does not try again."""
     with pytest.raises(CannotAuthenticate, match=words):
-        Session.from_challenge(LOGIN, challenge)
+        AuthSession.from_challenge(LOGIN, challenge)
 
 
 def test_a_stale_nonce_keeps_the_realm() -> None:
     """RFC 8489 §9.2.5: a 438 brings a new nonce; the realm is the one known."""
-    before = Session.from_challenge(LOGIN, _challenge())
-    after = Session.from_challenge(LOGIN, _challenge(realm=None, nonce=b"new"), before)
+    before = AuthSession.from_challenge(LOGIN, _challenge())
+    after = AuthSession.from_challenge(LOGIN, _challenge(realm=None, nonce=b"new"), before)
     assert (after.realm, after.nonce, after.key) == ("example.org", b"new", before.key)
 
 
 def test_nothing_secret_shows() -> None:
     """Rule 24: neither the password nor the key is in a repr."""
-    session = Session.from_challenge(LOGIN, _challenge())
+    session = AuthSession.from_challenge(LOGIN, _challenge())
     assert "secret" not in repr(LOGIN)
     assert "secret" not in repr(session)
     assert repr(session.key) not in repr(session)
@@ -110,14 +110,14 @@ def test_nothing_secret_shows() -> None:
 
 def test_after_a_list_of_algorithms_there_is_no_way_back() -> None:
     """RFC 8489 §9.2.5: once PASSWORD-ALGORITHMS has been seen, only MESSAGE-INTEGRITY-SHA256 is used."""
-    before = Session.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=(SHA256, MD5)))
-    after = Session.from_challenge(LOGIN, _challenge(nonce=b"plain"), before)
+    before = AuthSession.from_challenge(LOGIN, _challenge(nonce=COOKIE, offered=(SHA256, MD5)))
+    after = AuthSession.from_challenge(LOGIN, _challenge(nonce=b"plain"), before)
     assert (after.offered, after.chosen, after.key) == (before.offered, before.chosen, before.key)
 
 
 def test_another_realm_needs_another_key() -> None:
-    before = Session.from_challenge(LOGIN, _challenge())
-    after = Session.from_challenge(LOGIN, _challenge(realm="example.net"), before)
+    before = AuthSession.from_challenge(LOGIN, _challenge())
+    after = AuthSession.from_challenge(LOGIN, _challenge(realm="example.net"), before)
     assert after.key == long_term_key_md5("user", "example.net", "secret")
 
 
@@ -127,7 +127,7 @@ def test_another_realm_needs_another_key() -> None:
 )
 def test_the_name_is_hidden_where_the_server_offers_it(login: Login, hashed: bool) -> None:
     """RFC 8489 §9.2.5: USERHASH instead of USERNAME, if the nonce announces username anonymity."""
-    session = Session.from_challenge(login, _challenge(nonce=b"obMatJos2QAAA-nonce"))
+    session = AuthSession.from_challenge(login, _challenge(nonce=b"obMatJos2QAAA-nonce"))
     request = _signed(session)
     assert session.anonymous is hashed
     assert request.first(USERHASH) == (user_hash("user", "example.org") if hashed else None)
@@ -136,12 +136,14 @@ def test_the_name_is_hidden_where_the_server_offers_it(login: Login, hashed: boo
 
 def test_a_client_of_rfc_5389_knows_nothing_of_algorithms() -> None:
     """RFC 5389 §10.2: an MD5 key and MESSAGE-INTEGRITY, whatever a newer server offers; what browsers do."""
-    session = Session.from_challenge(Login("user", "secret", rfc5389=True), _challenge(nonce=COOKIE, offered=(SHA256,)))
+    session = AuthSession.from_challenge(
+        Login("user", "secret", rfc5389=True), _challenge(nonce=COOKIE, offered=(SHA256,))
+    )
     request = _signed(session)
     assert (session.offered, session.chosen) == (None, None)
     assert not request.has(PASSWORD_ALGORITHMS)
     assert session.verifies(request)
-    Session.from_challenge(Login("user", "secret", rfc5389=True), _challenge(nonce=COOKIE))
+    AuthSession.from_challenge(Login("user", "secret", rfc5389=True), _challenge(nonce=COOKIE))
 
 
 def test_a_nonce_that_promises_what_is_not_there() -> None:

@@ -4,12 +4,12 @@ import pytest
 
 from stun.address import Address
 from stun.client.errors import NoAllocation, NoAnswer
-from stun.client.events import Allocation, AllocationLost, ChannelLost, PermissionLost
-from stun.client.holdings import Channel, Holding, Holdings
+from stun.client.events import AllocationGrant, AllocationLost, ChannelLost, PermissionLost
+from stun.client.holdings import HeldChannel, Holding, Holdings
 
 PEER, OTHER = Address.parse("192.0.2.1", 5000), Address.parse("192.0.2.2", 5000)
 SAME_HOST = Address.parse("192.0.2.1", 5001)
-GRANTED = Allocation((Address.parse("203.0.113.1", 50000),), None, 600)
+GRANTED = AllocationGrant((Address.parse("203.0.113.1", 50000),), None, 600)
 
 
 def opened(lifetime: int = 600, *, renewing: bool = True) -> Holdings:
@@ -18,7 +18,7 @@ def opened(lifetime: int = 600, *, renewing: bool = True) -> Holdings:
     return holdings
 
 
-def bound(holdings: Holdings, peer: Address = PEER, number: int | None = None, at: float = 0.0) -> Channel:
+def bound(holdings: Holdings, peer: Address = PEER, number: int | None = None, at: float = 0.0) -> HeldChannel:
     channel = holdings.reserve(peer, number, at)
     holdings.bound(channel, at)
     return channel
@@ -164,7 +164,7 @@ def test_a_binding_that_is_taken_away_is_told() -> None:
     holdings = opened()
     channel = bound(holdings)
     assert holdings.unbound(channel, 10.0, None, known=True) == [ChannelLost(0x4000, PEER, None)]
-    assert holdings.unbound(Channel(until=0, renew=0, number=0x4000, peer=PEER), 10.0, None, known=True) == []
+    assert holdings.unbound(HeldChannel(until=0, renew=0, number=0x4000, peer=PEER), 10.0, None, known=True) == []
 
 
 def test_data_may_come_before_the_answer() -> None:

@@ -25,7 +25,7 @@ from stun.client.errors import (
     TooManyRequests,
     TryAlternate,
 )
-from stun.client.requests import Answer, Request, RequestOptions, Requests
+from stun.client.requests import Answer, ClientRequest, RequestOptions, Requests
 from stun.constants import MessageClass, Method
 from stun.errors import EncodeError, MalformedMessage
 from stun.message import Message, MessageBuilder
@@ -52,9 +52,11 @@ class Talk:
             options=RequestOptions(**options),
         )
         self.script = Script()
-        self.finished: list[Request[Any]] = []
+        self.finished: list[ClientRequest[Any]] = []
 
-    def begin(self, method: Method = Method.BINDING, *attributes: Any, at: float = 0.0, **more: Any) -> Request[Any]:
+    def begin(
+        self, method: Method = Method.BINDING, *attributes: Any, at: float = 0.0, **more: Any
+    ) -> ClientRequest[Any]:
         return self.requests.begin(
             method, attributes, 100.0 + at, read=more.pop("read", lambda message: message), **more
         )
@@ -68,7 +70,9 @@ class Talk:
         self.finished += self.requests.finished()
         return known
 
-    def asked(self, method: Method = Method.ALLOCATE, *attributes: Any, **more: Any) -> tuple[Request[Any], Message]:
+    def asked(
+        self, method: Method = Method.ALLOCATE, *attributes: Any, **more: Any
+    ) -> tuple[ClientRequest[Any], Message]:
         """A request that has been challenged, and what was sent in answer."""
         request = self.begin(method, *attributes, **more)
         (bare,) = self.sent()
@@ -86,7 +90,7 @@ class Talk:
         return times
 
 
-def outcome(request: Request[Any]) -> ClientError:
+def outcome(request: ClientRequest[Any]) -> ClientError:
     assert isinstance(request.outcome, ClientError), request.outcome
     return request.outcome
 

@@ -24,7 +24,8 @@ from tests.support.peer import UdpPeer, refused_address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
 from turnserver.net import TosPolicy, set_tos
-from turnserver.relay.base import ChannelHop, Datapath
+from turnserver.paths import ChannelHop
+from turnserver.relay.base import Datapath
 from turnserver.relay.sockets import SOCKET_BURST, TURN_BURST, AsyncioDatapath
 
 pytestmark = pytest.mark.usefixtures("ipv6")

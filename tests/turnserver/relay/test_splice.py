@@ -10,14 +10,14 @@ import pytest
 
 from tests.support.certificates import client_context, issue
 from tests.support.tcp_pair import HOSTS, Peer, eventually, has_ipv6, stream_pair
-from turnserver.relay.splice import CHUNK, Splice
+from turnserver.relay.splice import CHUNK, StreamSplice
 from turnserver.streams import ByteStream
 
 
 class Joined:
     """A client and a peer, joined by a splice."""
 
-    def __init__(self, client: Peer, peer: Peer, splice: Splice, streams: tuple[ByteStream, ByteStream]) -> None:
+    def __init__(self, client: Peer, peer: Peer, splice: StreamSplice, streams: tuple[ByteStream, ByteStream]) -> None:
         self.client = client
         self.peer = peer
         self.splice = splice
@@ -29,7 +29,7 @@ class Joined:
         (near, client), (far, peer) = await stream_pair(host), await stream_pair(host)
         streams = ByteStream(near), ByteStream(far)
         joined = cls(client, peer, None, streams)  # type: ignore[arg-type]
-        joined.splice = Splice(*streams, joined.count)
+        joined.splice = StreamSplice(*streams, joined.count)
         if start:
             joined.splice.start()
         return joined
@@ -186,7 +186,7 @@ async def under_tls(directory: Path) -> tuple[asyncio.StreamReader, asyncio.Stre
     await eventually(lambda: done)
     far, peer = await stream_pair()
     joined = Joined(outer, peer, None, (stream, ByteStream(far)))  # type: ignore[arg-type]
-    joined.splice = Splice(*joined.streams, joined.count)
+    joined.splice = StreamSplice(*joined.streams, joined.count)
     joined.splice.start()
     return reader, writer, peer, joined
 
@@ -267,7 +267,7 @@ async def test_a_client_under_tls_that_has_said_all_still_hears_all(tmp_path: Pa
     await client.handshake()
     await eventually(lambda: done)
     joined = Joined(outer, peer, None, (stream, ByteStream(far)))  # type: ignore[arg-type]
-    joined.splice = Splice(*joined.streams, joined.count)
+    joined.splice = StreamSplice(*joined.streams, joined.count)
     joined.splice.start()
     await client.finish()
     assert await peer.ended()
@@ -313,7 +313,7 @@ async def test_what_a_stream_has_taken_is_sent_before_it_is_closed() -> None:
     """RFC 6062 §5.5: when both sides have said all, the last of it may still be on its way out (TLS keeps records)."""
     client, peer = Ended(flushed=False), Ended(flushed=True)
     over: list[bool] = []
-    splice = Splice(client, peer, lambda: over.append(True))  # type: ignore[arg-type]
+    splice = StreamSplice(client, peer, lambda: over.append(True))  # type: ignore[arg-type]
     splice.start()
     assert ("shutdown", True) in client.wants
     assert client.wants[-1] == ("write", True)

@@ -29,7 +29,7 @@ from turnserver.core.handlers.common import granted_lifetime
 from turnserver.core.quota import QuotaVerdict
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
-from turnserver.core.state import CoreState, Opening, Slot
+from turnserver.core.state import CoreState, RelayOpening, Slot
 from turnserver.core.types import Now, RelayId
 
 __all__ = ["expired", "handle", "relay_failed", "relay_opened"]
@@ -206,7 +206,7 @@ def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
 
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:
     allocation = state.new_allocation(request.client, request.user, request.now, plan.protocol)
-    opening = Opening(request, allocation, plan.lifetime, [], plan.errors)
+    opening = RelayOpening(request, allocation, plan.lifetime, [], plan.errors)
     state.begin_opening(opening, request.now)
     if plan.reserved is not None:
         state.attach_relay(allocation, plan.reserved)
@@ -222,7 +222,7 @@ def _open(state: CoreState, request: Request, plan: _Plan) -> None:
     _settle(state, opening, request.now)
 
 
-def _try_next_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> None:
+def _try_next_port(state: CoreState, opening: RelayOpening, slot: Slot, now: Now) -> None:
     """Have the slot's relay opened on another random port (rule 13), of another address when one is full."""
     for address in slot.addresses if slot.attempts > 0 else ():
         protocol = opening.allocation.protocol
@@ -274,14 +274,14 @@ def expired(state: CoreState, serial: int, now: Now) -> None:
     _settle(state, opening, now)
 
 
-def _give_up_port(state: CoreState, opening: Opening, slot: Slot, now: Now) -> None:
+def _give_up_port(state: CoreState, opening: RelayOpening, slot: Slot, now: Now) -> None:
     if slot.relay is not None:
         state.drop_relay(opening.allocation, slot.relay, now)
         slot.relay = None
     state.drop_mate(slot, now)
 
 
-def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[Opening, Slot] | None:
+def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[RelayOpening, Slot] | None:
     """Note what came of a relay, and give the Allocate that waits for it; None if none does any more."""
     found = state.opening_relays.pop(relay_id, None)
     if found is not None:
@@ -291,7 +291,7 @@ def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[
     return found
 
 
-def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[Opening, Slot] | None:
+def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[RelayOpening, Slot] | None:
     """The Allocate that has this relay open and waits for another one."""
     for opening in state.openings.values():
         for slot in opening.slots:
@@ -300,7 +300,7 @@ def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[Opening, Slot] | N
     return None
 
 
-def _settle(state: CoreState, opening: Opening, now: Now) -> None:
+def _settle(state: CoreState, opening: RelayOpening, now: Now) -> None:
     """Answer as soon as it is known what came of every relay that was wanted."""
     if opening.allocation.serial not in state.openings or not all(slot.settled for slot in opening.slots):
         return
@@ -313,7 +313,7 @@ def _settle(state: CoreState, opening: Opening, now: Now) -> None:
     _finish(state, opening, now)
 
 
-def _finish(state: CoreState, opening: Opening, now: Now) -> None:
+def _finish(state: CoreState, opening: RelayOpening, now: Now) -> None:
     """§7.2: the success answer, kept for retransmissions for as long as the client may ask again."""
     allocation, request = opening.allocation, opening.request
     state.end_opening(allocation)
