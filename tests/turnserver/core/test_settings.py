@@ -7,6 +7,7 @@ from tests.support.core_settings import core_settings
 from turnserver.config import Config
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
 from turnserver.core.state import last_channel
+from turnserver.core.types import PortRange
 
 LOOPBACK = Address.parse("127.0.0.1", 3478)
 PUBLIC = Address.parse("203.0.113.9", 0)
@@ -21,19 +22,37 @@ def test_the_lifetimes_of_the_rfc() -> None:
     assert bounds.retransmission_lifetime >= 40
 
 
-def test_the_configuration_is_what_the_core_reads() -> None:
-    """As it is, with safe defaults.
+def test_the_default_ports_are_the_dynamic_ones() -> None:
+    """Rule 13, RFC 8656 §7.2: 49152–65535."""
+    settings: CoreSettings = Config()
+    assert (settings.relay.ports.first, settings.relay.ports.last) == (49152, 65535)
 
-    Rules 10 and 11: 600 and 3600 seconds. Rule 4: there is a reflection budget, and it is finite. Rules 14 and 24:
-    aioice never refreshes permissions, browsers refresh with the credentials they began with.
-    """
+
+def test_the_default_lifetimes_are_those_of_the_rfc() -> None:
+    """Rules 10 and 11, RFC 8656 §7.2: 600 seconds, 3600 at most."""
     settings: CoreSettings = Config()
     assert (settings.limits.default_lifetime, settings.limits.max_lifetime) == (600, 3600)
+
+
+def test_the_reflection_budget_is_on_by_default() -> None:
+    """Rule 4: a server with no configuration has one, and it is finite."""
+    settings: CoreSettings = Config()
     assert 0 < settings.limits.reflection_burst <= 65_536
     assert 0 < settings.limits.reflection_rate <= 4_096
+
+
+def test_the_strict_switches_are_off_by_default() -> None:
+    """Rules 14 and 24: aioice never refreshes permissions, browsers refresh with the credentials they began with."""
+    settings: CoreSettings = Config()
     assert (settings.peers.strict_permissions, settings.auth.strict_expiry) == (False, False)
     assert settings.alternate_servers == ()
-    assert (settings.relay.ports.first, settings.relay.ports.last) == (49152, 65535)
+
+
+@pytest.mark.parametrize(("port", "inside"), [(99, False), (100, True), (150, True), (200, True), (201, False)])
+def test_a_range_includes_both_ends(port: int, inside: bool) -> None:
+    """And nothing that is not a port."""
+    assert (port in PortRange(100, 200)) is inside
+    assert str(port) not in PortRange(100, 200)
 
 
 @pytest.mark.parametrize(("legacy", "last"), [(False, 0x4FFF), (True, 0x7FFF)])
@@ -43,6 +62,7 @@ def test_the_last_channel(legacy: bool, last: int) -> None:
 
 
 def test_relay_addresses_are_the_configured_ones() -> None:
+    """Rule 23: bound to the private address, advertised under the public one."""
     relay = Config.model_validate(
         {"relay": {"addresses": ["127.0.0.1"], "external": {"127.0.0.1": "203.0.113.9"}}}
     ).relay
@@ -60,4 +80,5 @@ def test_relay_addresses_are_else_the_listeners_without_loopback() -> None:
 
 
 def test_loopback_is_better_than_nothing() -> None:
+    """A server on one machine relays on it."""
     assert OwnAddresses.of(Config().relay, [LOOPBACK]).relays == (RelayAddress(LOOPBACK.ip, LOOPBACK.ip),)
