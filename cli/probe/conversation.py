@@ -14,7 +14,7 @@ from stun.client.authentication import AuthSession, Login
 from stun.client.core import ClientCore, ClientOptions
 from stun.client.errors import ClientError, ServerUnreachable
 from stun.client.events import ClientEvent, PeerData
-from stun.client.requests import Answer, ClientRequest
+from stun.client.requests import ClientRequest, FinalResponse
 from stun.constants import Method
 from turnserver.turnclient.driver import Driver
 
@@ -48,7 +48,7 @@ class Conversation:
         """What the server's challenge told us; None before the first one."""
         return self._driver.core.session
 
-    async def ask(self, method: Method, *attributes: tuple[AttributeType[Any], Any]) -> Answer:
+    async def ask(self, method: Method, *attributes: tuple[AttributeType[Any], Any]) -> FinalResponse:
         """Send a request and wait for its final answer, a success or an error.
 
         Raises `cli.probe.trouble.Trouble` when there is none, `cli.probe.trouble.LinkError` when the server cannot be
@@ -56,7 +56,7 @@ class Conversation:
         """
         return await self._answer(lambda now: self._driver.core.request(method, attributes, now))
 
-    async def bind(self, number: int, peer: Address) -> Answer:
+    async def bind(self, number: int, peer: Address) -> FinalResponse:
         """Bind a channel, so that what comes over it is taken. Raises as `ask` does."""
         return await self._answer(lambda now: self._driver.core.bind_channel(peer, now, number))
 
@@ -86,7 +86,7 @@ class Conversation:
         """Close the link."""
         await self._driver.close()
 
-    async def _answer(self, begin: Callable[[float], ClientRequest[Any]]) -> Answer:
+    async def _answer(self, begin: Callable[[float], ClientRequest[Any]]) -> FinalResponse:
         self._check()
         try:
             return (await self._driver.ask(begin)).answer()

@@ -11,9 +11,9 @@ from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
 from turnserver.turnclient.links import open_udp
 
-__all__ = ["Opener", "Unsupported", "check_transport", "opener"]
+__all__ = ["LinkOpener", "Unsupported", "check_transport", "opener"]
 
-Opener = Callable[[StunUri, Address], Awaitable[Opened]]
+LinkOpener = Callable[[StunUri, Address], Awaitable[Opened]]
 """Opens a link to the server of a URI at one of its addresses; raises `cli.probe.trouble.LinkError`."""
 
 
@@ -29,7 +29,7 @@ def check_transport(uri: StunUri) -> None:
         raise Unsupported(f"Probing over {uri.transport.upper()} is not supported; transport is udp or tcp.")
 
 
-def opener(trust: Trust, patience: float) -> Opener:
+def opener(trust: Trust, patience: float) -> LinkOpener:
     """What opens links to servers that ``trust`` accepts; each step of that may take ``patience`` seconds."""
 
     async def open_link(uri: StunUri, address: Address) -> Opened:

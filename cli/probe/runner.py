@@ -5,7 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from cli.probe.conversation import Conversation
-from cli.probe.opener import Opener, check_transport
+from cli.probe.opener import LinkOpener, check_transport
 from cli.probe.opener import opener as open_links
 from cli.probe.report import Report, Step
 from cli.probe.security import Trust
@@ -32,7 +32,7 @@ async def run_probe(
     family: AddressFamily | None = None,
     *,
     trust: Trust | None = None,
-    opener: Opener | None = None,
+    opener: LinkOpener | None = None,
 ) -> Report:
     """Probe the server that ``uri`` names and report what was found; what fails is in the report, not raised.
 

@@ -31,7 +31,7 @@ from stun.attributes import (
     ErrorValue,
 )
 from stun.client.events import PeerData
-from stun.client.requests import Answer
+from stun.client.requests import FinalResponse
 from stun.constants import CHANNEL_MIN, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
 from stun.errors import MalformedMessage
 
@@ -218,12 +218,14 @@ async def _release(sides: list[_Side], report: Report) -> None:
 
 async def _ask(
     client: Conversation, report: Report, name: str, method: Method, *attributes: tuple[AttributeType[Any], Any]
-) -> Answer:
+) -> FinalResponse:
     """Ask, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
     return await _judged(client, report, name, method, client.ask(method, *attributes))
 
 
-async def _judged(client: Conversation, report: Report, name: str, method: Method, asked: Awaitable[Answer]) -> Answer:
+async def _judged(
+    client: Conversation, report: Report, name: str, method: Method, asked: Awaitable[FinalResponse]
+) -> FinalResponse:
     """Wait for an answer, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
     try:
         answer = await asked
@@ -247,7 +249,7 @@ async def _judged(client: Conversation, report: Report, name: str, method: Metho
     raise _failed(report, Step(name, False, advice.sentence, hint, code=error.code or None))
 
 
-def _value(report: Report, name: str, answer: Answer, spec: AttributeType[T]) -> T | None:
+def _value(report: Report, name: str, answer: FinalResponse, spec: AttributeType[T]) -> T | None:
     """One attribute of an answer. Raises `StepFailed` when its value is malformed."""
     try:
         return answer.message.first(spec)
@@ -256,7 +258,7 @@ def _value(report: Report, name: str, answer: Answer, spec: AttributeType[T]) ->
         raise _failed(report, Step(name, False, sentence, "The server does not follow the standard.")) from trouble
 
 
-def _worked(name: str, answer: Answer, sentence: str) -> Step:
+def _worked(name: str, answer: FinalResponse, sentence: str) -> Step:
     return Step(name, True, sentence, seconds=answer.seconds, transmissions=answer.transmissions)
 
 

@@ -51,7 +51,7 @@ from stun.client.events import (
     RequestDone,
 )
 from stun.client.holdings import REFUSED_RETRY_AFTER, RETRY_AFTER, HeldChannel, Holdings
-from stun.client.requests import Answer, Attribute, ClientRequest, Entropy, RequestOptions, Requests
+from stun.client.requests import Attribute, ClientRequest, Entropy, FinalResponse, RequestOptions, Requests
 from stun.constants import (
     CHANNEL_MAX_RFC5766,
     TRANSACTION_ID_LENGTH,
@@ -393,7 +393,7 @@ class ClientCore:
         if _succeeded(request):
             self._holdings.bound(channel, _sent(request, now))
         elif not self._answered(request, now):
-            refused = isinstance(request.outcome, Answer)
+            refused = isinstance(request.outcome, FinalResponse)
             if channel.until <= now or refused:
                 self._events += self._holdings.unbound(channel, now, _error_of(request), known=refused)
             else:
@@ -471,7 +471,7 @@ class ClientCore:
                 self._holdings.permitted(ip, _sent(request, now))
         elif self._answered(request, now):
             return
-        elif not isinstance(request.outcome, Answer):
+        elif not isinstance(request.outcome, FinalResponse):
             self._put_off(held, now)
         elif len(ips) > 1:
             for ip in held:
@@ -540,16 +540,16 @@ class ClientCore:
 
 
 def _succeeded(request: ClientRequest[Any]) -> bool:
-    return isinstance(request.outcome, Answer) and request.outcome.is_success
+    return isinstance(request.outcome, FinalResponse) and request.outcome.is_success
 
 
 def _sent(request: ClientRequest[Any], now: float) -> float:
     """When a request was sent that has been answered now."""
-    return now - request.outcome.seconds if isinstance(request.outcome, Answer) else now
+    return now - request.outcome.seconds if isinstance(request.outcome, FinalResponse) else now
 
 
 def _code(request: ClientRequest[Any]) -> int:
-    error = request.outcome.error if isinstance(request.outcome, Answer) else None
+    error = request.outcome.error if isinstance(request.outcome, FinalResponse) else None
     return 0 if error is None else error.code
 
 
@@ -564,4 +564,4 @@ def _error_of(request: ClientRequest[Any]) -> ClientError | None:
 
 def _retry(request: ClientRequest[Any]) -> float:
     """Seconds until a renewal is tried again."""
-    return REFUSED_RETRY_AFTER if isinstance(request.outcome, Answer) else RETRY_AFTER
+    return REFUSED_RETRY_AFTER if isinstance(request.outcome, FinalResponse) else RETRY_AFTER

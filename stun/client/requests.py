@@ -48,7 +48,7 @@ from stun.constants import TRANSACTION_ID_LENGTH, ErrorCode, MessageClass
 from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 
-__all__ = ["Answer", "Attribute", "ClientRequest", "Entropy", "RequestOptions", "Requests"]
+__all__ = ["Attribute", "ClientRequest", "Entropy", "FinalResponse", "RequestOptions", "Requests"]
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class RequestOptions:
     limit: int = 256
 
 
-class Answer(NamedTuple):
+class FinalResponse(NamedTuple):
     """The final answer to a request, a success or an error.
 
     ``seconds`` is from the last transaction's first transmission to its answer, ``transmissions`` how often that
@@ -112,7 +112,8 @@ class Answer(NamedTuple):
 class ClientRequest(Generic[T]):
     """One request on its way to its outcome; `Requests.begin` makes it.
 
-    ``outcome`` is None while it is under way, then the `Answer`, or the `ClientError` that says why there is none.
+    ``outcome`` is None while it is under way, then the `FinalResponse`, or the `ClientError` that says why there is no
+    response.
     """
 
     __slots__ = ("_value", "attributes", "authenticated", "method", "outcome", "read")
@@ -124,7 +125,7 @@ class ClientRequest(Generic[T]):
         self.attributes = tuple(attributes)
         self.authenticated = authenticated
         self.read = read
-        self.outcome: Answer | ClientError | None = None
+        self.outcome: FinalResponse | ClientError | None = None
         self._value: T
 
     def __repr__(self) -> str:
@@ -136,7 +137,7 @@ class ClientRequest(Generic[T]):
         """True once there is an outcome."""
         return self.outcome is not None
 
-    def answer(self) -> Answer:
+    def answer(self) -> FinalResponse:
         """The answer, a success or an error. Raises the `ClientError` that there is instead of one.
 
         Raises ValueError while the request is under way.
@@ -155,9 +156,9 @@ class ClientRequest(Generic[T]):
             raise _refused(error, answer.message)
         return self._value
 
-    def finish(self, outcome: Answer | ClientError) -> None:
+    def finish(self, outcome: FinalResponse | ClientError) -> None:
         """Give the request its outcome, once. A success that cannot be read becomes `InvalidAnswer`."""
-        if isinstance(outcome, Answer) and outcome.is_success:
+        if isinstance(outcome, FinalResponse) and outcome.is_success:
             try:
                 self._value = self.read(outcome.message)
             except MalformedMessage as error:
@@ -372,7 +373,7 @@ class Requests:
         if session is not None and attempt.number >= self._adopted:
             self.session, self._adopted = session, attempt.number
         seconds = max(0.0, now - attempt.started)
-        self._end(attempt, Answer(message, seconds, attempt.transaction.sent, signed))
+        self._end(attempt, FinalResponse(message, seconds, attempt.transaction.sent, signed))
 
     def _unsigned(self, attempt: _Attempt, message: Message, code: int) -> None:
         """An answer that anybody may have made is discarded; over a stream it ends the transaction (§9.2.5).
@@ -418,7 +419,7 @@ class Requests:
             return None
         return AuthSession.from_challenge(self._login, message)
 
-    def _end(self, attempt: _Attempt, outcome: Answer | ClientError) -> None:
+    def _end(self, attempt: _Attempt, outcome: FinalResponse | ClientError) -> None:
         del self._attempts[attempt.transaction.transaction_id]
         attempt.request.finish(outcome)
         self._finished.append(attempt.request)

@@ -101,7 +101,7 @@ def test_everything_public_has_a_docstring(name: str, value: object) -> None:
         (
             meshturn.events,
             [stun.client.events, turnserver.core.events, turnserver.signaling.rooms.facts],
-            {"Close", "Command", "Revoke", "Wake"},
+            {"Close", "HubCommand", "Revoke", "Wake"},
         ),
         (meshturn.errors, [auth.errors, meshturn.root, stun.client.errors, stun.errors, turnserver.errors], set()),
     ],

@@ -14,8 +14,7 @@ from stun.address import Address
 from tests.support.core_world import REALM
 from tests.support.limits import limits
 from turnserver.config import LimitsConfig
-from turnserver.core.policy import Network
-from turnserver.core.types import PortRange
+from turnserver.core.types import IpNetwork, PortRange
 
 __all__ = [
     "ACCOUNTS",
@@ -122,11 +121,11 @@ class MixedSource(CredentialSource):
 # Where peers are
 
 
-def _networks(*texts: str) -> tuple[Network, ...]:
+def _networks(*texts: str) -> tuple[IpNetwork, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
-POLICIES: Final[Mapping[str, Mapping[str, tuple[Network, ...]]]] = {
+POLICIES: Final[Mapping[str, Mapping[str, tuple[IpNetwork, ...]]]] = {
     "default": {},
     "deny": {"deny": _networks("8.8.8.0/24")},
     "allow": {"allow": _networks("10.0.0.0/8")},

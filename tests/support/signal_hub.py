@@ -11,7 +11,7 @@ from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import CLIENT, Counted
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
-from turnserver.signaling.rooms.facts import Close, Command, Fact, Revoke, Wake
+from turnserver.signaling.rooms.facts import Close, Fact, HubCommand, Revoke, Wake
 from turnserver.signaling.rooms.hub import Hub
 from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.settings import Grant
@@ -80,7 +80,7 @@ class World:
         self.time = 0.0
         self.hub = Hub(options, entropy(), self.admit, mint, self.relays, bounds=bounds)
         self.clients: dict[int, Any] = {}
-        self.commands: list[Command] = []
+        self.commands: list[HubCommand] = []
         self.facts: list[Fact] = []
         self._last_cid = 0
 

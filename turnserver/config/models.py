@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from stun.address import Address as TransportAddress
+from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
@@ -26,15 +26,14 @@ from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
     LIVE,
-    Address,
+    AddressOption,
     Boolean,
     FilePath,
-    IpAddress,
     Named,
-    Network,
+    NetworkOption,
+    PortRangeOption,
     PrivateFilePath,
     RealmText,
-    RelayPorts,
     SeparatorText,
     ServerEndpoint,
     Sized,
@@ -47,7 +46,7 @@ from turnserver.config.values import (
     integer,
     kind_of,
 )
-from turnserver.core.types import ClientTransport, PortRange
+from turnserver.core.types import ClientTransport, IpAddress, PortRange
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
@@ -112,7 +111,7 @@ class Listener(Section):
         description="Whether a `shared` listener speaks TLS, which it does by default; `false` is for one behind a "
         "proxy that ends TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
     )
-    address: Address = Field(
+    address: AddressOption = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
         "each gets a socket of its own, so that answers leave from the address that was asked.",
     )
@@ -122,7 +121,7 @@ class Listener(Section):
         "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are different things: "
         "3478 can be both. 0 takes any free port, which is useful in tests only.",
     )
-    proxies: Annotated[tuple[Network, ...], Sized(MAX_ITEMS)] = Field(
+    proxies: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] = Field(
         default=(),
         description="Networks of the load balancers in front of a `tcp`, `tls` or `shared` listener that speak the "
         "PROXY protocol (version 1 or 2). From there, every connection must begin with its header, and the client "
@@ -208,7 +207,7 @@ def _all_addresses() -> tuple[Listener, ...]:
     return tuple(Listener(address=ip_address(wildcard)) for wildcard in ("0.0.0.0", "::"))
 
 
-def _one_per_family(endpoints: tuple[TransportAddress, ...]) -> tuple[TransportAddress, ...]:
+def _one_per_family(endpoints: tuple[Address, ...]) -> tuple[Address, ...]:
     if len({endpoint.family for endpoint in endpoints}) < len(endpoints):
         refuse(", ".join(map(str, endpoints)), "at most one IPv4 and one IPv6 address")
     return endpoints
@@ -266,7 +265,7 @@ class RelayConfig(Section):
         "the NAT maps to it. Clients are told the public one, sockets are bound to the private one. Without it, they "
         "would be told an address that nobody can reach.",
     )
-    ports: RelayPorts = Field(
+    ports: PortRangeOption = Field(
         default=PortRange(49152, 65535),
         description="The ports to relay from, both ends included. The default is the dynamic range that RFC 8656 §7.2 "
         "asks for. Each allocation takes one on each of its addresses: the firewall must let UDP in on all of them.",
@@ -390,12 +389,12 @@ class PeersConfig(Section):
     and the server's own listeners, are refused without being listed.
     """
 
-    allow: Annotated[tuple[Network, ...], Sized(MAX_ITEMS), LIVE] = Field(
+    allow: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
         description="Networks that are allowed although they are not public. Careful: whoever has a credential can "
         "reach every host there by UDP, through this server.",
     )
-    deny: Annotated[tuple[Network, ...], Sized(MAX_ITEMS), LIVE] = Field(
+    deny: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
         description="Networks that are refused as well. What is in both lists is refused.",
     )

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
@@ -18,22 +18,22 @@ from pydantic_core import CoreSchema, core_schema
 
 from auth.errors import InvalidString
 from auth.keys import opaque_string
-from stun.address import Address as TransportAddress
+from stun.address import Address
 from turnserver.config.context import Context, refuse, warn
-from turnserver.core.types import PortRange
+from turnserver.core.types import IpAddress, IpNetwork, PortRange
 from turnserver.registry import Registry
 
 __all__ = [
     "LIVE",
-    "Address",
+    "AddressOption",
     "Boolean",
     "FilePath",
     "Live",
     "Named",
-    "Network",
+    "NetworkOption",
+    "PortRangeOption",
     "PrivateFilePath",
     "RealmText",
-    "RelayPorts",
     "Rule",
     "SeparatorText",
     "ServerEndpoint",
@@ -52,8 +52,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-IpAddress = IPv4Address | IPv6Address
-IpNetwork = IPv4Network | IPv6Network
 
 _LONGEST_SHOWN = 60
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -411,7 +409,7 @@ def _read_unicast(value: object, rule: Rule[IpAddress], info: ValidationInfo) ->
 
 _ADDRESS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string", "format": kind} for kind in ("ipv4", "ipv6")]}
 
-Address = Annotated[
+AddressOption = Annotated[
     IpAddress,
     Rule(
         "address",
@@ -450,7 +448,7 @@ def _read_network(value: object, rule: Rule[IpNetwork], _info: ValidationInfo) -
     return refuse(describe(value), f"the network {meant}, or the address {value.split('/')[0]} by itself")
 
 
-Network = Annotated[
+NetworkOption = Annotated[
     IpNetwork,
     Rule(
         "network",
@@ -470,7 +468,7 @@ def _read_ports(value: object, rule: Rule[PortRange], _info: ValidationInfo) -> 
     return rule.refuse(value)
 
 
-RelayPorts = Annotated[
+PortRangeOption = Annotated[
     PortRange,
     Rule(
         "range of ports",
@@ -482,13 +480,13 @@ RelayPorts = Annotated[
 """Relay ports: unprivileged, and at least a pair for EVEN-PORT (RFC 8656 §7.2)."""
 
 
-def _read_endpoint(value: object, rule: Rule[TransportAddress], _info: ValidationInfo) -> TransportAddress:
-    if isinstance(value, TransportAddress):
+def _read_endpoint(value: object, rule: Rule[Address], _info: ValidationInfo) -> Address:
+    if isinstance(value, Address):
         return value
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     try:
         if match is not None:
-            return TransportAddress(ip_address(match["v6"] or match["v4"]).packed, _port(match["port"]))
+            return Address(ip_address(match["v6"] or match["v4"]).packed, _port(match["port"]))
     except ValueError:
         pass
     return rule.refuse(value)
@@ -501,7 +499,7 @@ def _port(text: str) -> int:
 
 
 ServerEndpoint = Annotated[
-    TransportAddress,
+    Address,
     Rule(
         "IP address and port",
         "ADDRESS:PORT, an IPv6 address in brackets (192.0.2.1:3478, [2001:db8::1]:3478)",

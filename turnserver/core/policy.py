@@ -14,17 +14,15 @@ connections in either direction, and all of what stands when the list is replace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from stun.address import Address
 from turnserver.core.settings import CoreSettings, OwnAddresses
-from turnserver.core.types import PortRange
+from turnserver.core.types import IpNetwork, PortRange
 
-__all__ = ["DEFAULT_DENY", "Network", "PeerPolicy", "canonical"]
+__all__ = ["DEFAULT_DENY", "PeerPolicy", "canonical"]
 
-Network = IPv4Network | IPv6Network
-
-DEFAULT_DENY: tuple[Network, ...] = tuple(
+DEFAULT_DENY: tuple[IpNetwork, ...] = tuple(
     ip_network(text)
     for text in (
         "0.0.0.0/8",  # this network, RFC 791
@@ -74,8 +72,8 @@ def canonical(ip: bytes) -> IPv4Address | IPv6Address:
 class PeerPolicy:
     """The peer ACL as values. Build it with `PeerPolicy.build`; an empty one refuses what is not public."""
 
-    allow: tuple[Network, ...] = ()
-    deny: tuple[Network, ...] = ()
+    allow: tuple[IpNetwork, ...] = ()
+    deny: tuple[IpNetwork, ...] = ()
     listeners: frozenset[tuple[IPv4Address | IPv6Address, int]] = frozenset()
     relays: frozenset[IPv4Address | IPv6Address] = frozenset()
     own: frozenset[IPv4Address | IPv6Address] = frozenset()
@@ -85,8 +83,8 @@ class PeerPolicy:
     def build(
         cls,
         *,
-        allow: Iterable[Network] = (),
-        deny: Iterable[Network] = (),
+        allow: Iterable[IpNetwork] = (),
+        deny: Iterable[IpNetwork] = (),
         listeners: Iterable[Address] = (),
         relays: Iterable[bytes] = (),
         ports: PortRange = _EVERY_PORT,
@@ -140,7 +138,7 @@ class PeerPolicy:
         return canonical(ip) in self.own
 
 
-def _match(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> Network | None:
+def _match(address: IPv4Address | IPv6Address, networks: Iterable[IpNetwork]) -> IpNetwork | None:
     for network in networks:
         if network.version == address.version and address in network:
             return network

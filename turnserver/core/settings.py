@@ -5,11 +5,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Protocol
 
 from stun.address import Address
-from turnserver.core.types import PortRange
+from turnserver.core.types import IpAddress, IpNetwork, PortRange
 
 __all__ = [
     "AuthOptions",
@@ -21,9 +20,6 @@ __all__ = [
     "RelayAddress",
     "RelayOptions",
 ]
-
-Ip = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 class CoreLimits(Protocol):
@@ -74,11 +70,11 @@ class RelayOptions(Protocol):
     """What ``relay`` says of addresses and channels."""
 
     @property
-    def addresses(self) -> Sequence[Ip]:
+    def addresses(self) -> Sequence[IpAddress]:
         """Where relays are bound; without any, where the listeners are."""
 
     @property
-    def external(self) -> Mapping[Ip, Ip]:
+    def external(self) -> Mapping[IpAddress, IpAddress]:
         """From the server's own addresses to their public ones, behind 1:1 NAT."""
 
     @property
@@ -94,11 +90,11 @@ class PeerOptions(Protocol):
     """What ``peers`` says."""
 
     @property
-    def allow(self) -> Sequence[Network]:
+    def allow(self) -> Sequence[IpNetwork]:
         """Allowed although they are not public."""
 
     @property
-    def deny(self) -> Sequence[Network]:
+    def deny(self) -> Sequence[IpNetwork]:
         """Refused in any case."""
 
     @property

@@ -6,6 +6,7 @@ talk about the same things without importing one another.
 
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, NewType
 
 from stun.address import Address
@@ -17,6 +18,8 @@ __all__ = [
     "CoreTotals",
     "Counters",
     "FiveTuple",
+    "IpAddress",
+    "IpNetwork",
     "Now",
     "PortRange",
     "RelayId",
@@ -26,6 +29,9 @@ __all__ = [
 
 RelayId = NewType("RelayId", int)
 """Names one relay socket for its whole life; never used again in the same process."""
+
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stun.address import Address
-from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
 from turnserver.net import from_sockaddr
 from turnserver.streams import ByteStream, bind_tcp
 from turnserver.transports.base import (
@@ -32,8 +32,6 @@ from turnserver.transports.opening import ALPN_HTTP, ALPN_TURN, Opening
 from turnserver.transports.startup import startup_error
 
 __all__ = ["StreamTransport"]
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SWEEP_INTERVAL: Final = 1.0
 """Seconds between looks at the deadlines; the precision of every timeout here."""
@@ -71,7 +69,7 @@ class StreamTransport:
         name: str = "",
         tls: CertificateSource | None = None,
         http: HttpGateway | None = None,
-        proxies: Sequence[Network] = (),
+        proxies: Sequence[IpNetwork] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name or kind.label

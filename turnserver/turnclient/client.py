@@ -14,7 +14,7 @@ from stun.client.authentication import Login
 from stun.client.core import PERMISSIONS_AT_ONCE, ClientCore, ClientOptions
 from stun.client.errors import ClientError, NoAllocation, ServerUnreachable
 from stun.client.events import AllocationGrant, AllocationLost, ClientEvent, ConnectionAttempt, PeerData
-from stun.client.requests import Answer, Attribute, ClientRequest
+from stun.client.requests import Attribute, ClientRequest, FinalResponse
 from stun.constants import AddressFamily, TransportProtocol
 from stun.uri import StunUri
 from turnserver.turnclient.driver import Driver
@@ -210,7 +210,9 @@ class TurnClient:
         driver = self._connected
         driver.core.forget(_address(peer), driver.now())
 
-    async def request(self, method: int, attributes: Sequence[Attribute] = (), *, authenticated: bool = True) -> Answer:
+    async def request(
+        self, method: int, attributes: Sequence[Attribute] = (), *, authenticated: bool = True
+    ) -> FinalResponse:
         """Any request, and its answer, a success or an error, as it came."""
         async with self._turns:
             driver = self._connected

@@ -32,7 +32,7 @@ from stun.client.events import (
     PermissionLost,
     RequestDone,
 )
-from stun.client.requests import Answer
+from stun.client.requests import FinalResponse
 from stun.constants import AddressFamily, MessageClass, Method, TransportProtocol
 from stun.demux import is_stun
 from stun.message import Message, MessageBuilder
@@ -781,6 +781,6 @@ def test_every_answer_is_there_to_be_looked_at() -> None:
     party = allocated()
     request = party.core.refresh(party.now)
     party.world.run()
-    assert isinstance(request.outcome, Answer)
+    assert isinstance(request.outcome, FinalResponse)
     assert request.outcome.signed
     assert party.core.transmissions == len(party.requests(Method.ALLOCATE)) + 1

@@ -25,7 +25,7 @@ from stun.client.errors import (
     TooManyRequests,
     TryAlternate,
 )
-from stun.client.requests import Answer, ClientRequest, RequestOptions, Requests
+from stun.client.requests import ClientRequest, FinalResponse, RequestOptions, Requests
 from stun.constants import MessageClass, Method
 from stun.errors import EncodeError, MalformedMessage
 from stun.message import Message, MessageBuilder
@@ -577,7 +577,7 @@ def test_an_answer_is_a_plain_value() -> None:
     (sent,) = talk.sent()
     talk.hear(talk.script.success(sent))
     answer = request.answer()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, FinalResponse)
     assert answer.is_success
 
 
@@ -591,7 +591,7 @@ def test_whatever_comes_in_raises_nothing(bodies: list[bytes]) -> None:
         kind = MessageClass.SUCCESS if number % 2 else MessageClass.ERROR
         builder = MessageBuilder(signed.method, kind, signed.transaction_id)
         talk.hear(builder.add(raw, body).build())
-    assert not request.done or isinstance(request.outcome, CannotAuthenticate | Answer)
+    assert not request.done or isinstance(request.outcome, CannotAuthenticate | FinalResponse)
     if not request.done:
         talk.hear(talk.script.success(signed))
         assert request.done

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from turnserver.config import Config
 from turnserver.config.values import (
-    Address,
+    AddressOption,
     Boolean,
-    Network,
+    NetworkOption,
+    PortRangeOption,
     RealmText,
-    RelayPorts,
     SeparatorText,
     SoftwareText,
     UnicastAddress,
@@ -109,45 +109,45 @@ def test_user_name() -> None:
 
 
 def test_addresses() -> None:
-    for kind in (Address, UnicastAddress):
+    for kind in (AddressOption, UnicastAddress):
         for text in ("192.0.2.1", "2001:db8::1", "127.0.0.1", "::1"):
             assert read(kind, text) == ip_address(text)
             assert read(kind, ip_address(text)) == ip_address(text)
         refuses(kind, ["", "localhost", "1.2.3", "1.2.3.256", "01.2.3.4", "224.0.0.1", "ff02::1", "255.255.255.255"])
         refuses(kind, ["fe80::1%eth0", "1.2.3.4/32", "x" * 10_000, 16909060, True, *NOT_EVEN_CLOSE])
     for wildcard in ("0.0.0.0", "::"):
-        assert read(Address, wildcard) == ip_address(wildcard)
+        assert read(AddressOption, wildcard) == ip_address(wildcard)
         refuses(UnicastAddress, [wildcard])
 
 
 def test_mapped_address_is_told_as_what_it_is() -> None:
     """Rule 23: addresses of IPv4 are plain IPv4."""
     with pytest.raises(ValidationError, match=r"allowed: the IPv4 address itself: 192\.0\.2\.1"):
-        read(Address, "::ffff:192.0.2.1")
+        read(AddressOption, "::ffff:192.0.2.1")
 
 
 def test_networks() -> None:
     for text in ("10.0.0.0/8", "fd00::/8", "10.1.2.3", "::1", "10.0.0.0/255.0.0.0"):
-        assert read(Network, text) == ip_network(text)
-        assert read(Network, ip_network(text)) == ip_network(text)
-    refuses(Network, ["", "10.0.0.0/33", "banana", "10.0.0.0/", "fe80::%1/64", "1" * 10_000, 10, *NOT_EVEN_CLOSE])
+        assert read(NetworkOption, text) == ip_network(text)
+        assert read(NetworkOption, ip_network(text)) == ip_network(text)
+    refuses(NetworkOption, ["", "10.0.0.0/33", "banana", "10.0.0.0/", "fe80::%1/64", "1" * 10_000, 10, *NOT_EVEN_CLOSE])
 
 
 @pytest.mark.parametrize(("text", "meant"), [("10.1.2.3/8", "10.0.0.0/8"), ("fd00::1/8", "fd00::/8")])
 def test_network_with_host_bits_says_the_network(text: str, meant: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        read(Network, text)
+        read(NetworkOption, text)
     assert meant in caught.value.errors()[0]["ctx"]["allowed"]
 
 
 def test_ports() -> None:
     """RFC 8656 §7.2: unprivileged ports, and at least a pair."""
-    assert read(RelayPorts, "49152-65535") == PortRange(49152, 65535)
-    assert read(RelayPorts, "1024 - 1025") == PortRange(1024, 1025)
-    assert read(RelayPorts, PortRange(50000, 50001)) == PortRange(50000, 50001)
+    assert read(PortRangeOption, "49152-65535") == PortRange(49152, 65535)
+    assert read(PortRangeOption, "1024 - 1025") == PortRange(1024, 1025)
+    assert read(PortRangeOption, PortRange(50000, 50001)) == PortRange(50000, 50001)
     assert str(PortRange(1, 2)) == "1-2"
-    refuses(RelayPorts, ["1023-2000", "5000-5000", "6000-5000", "60000-65536", "5000", "", "a-b", "1024-99999999"])
-    refuses(RelayPorts, [5000, PortRange(1, 2), (5000, 6000), "\u0665000-6000", *NOT_EVEN_CLOSE])
+    refuses(PortRangeOption, ["1023-2000", "5000-5000", "6000-5000", "60000-65536", "5000", "", "a-b", "1024-99999999"])
+    refuses(PortRangeOption, [5000, PortRange(1, 2), (5000, 6000), "\u0665000-6000", *NOT_EVEN_CLOSE])
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3))

@@ -6,9 +6,9 @@ import pytest
 
 from stun.address import Address
 from turnserver.config import load_mapping
-from turnserver.core.policy import DEFAULT_DENY, Network, PeerPolicy, canonical
+from turnserver.core.policy import DEFAULT_DENY, PeerPolicy, canonical
 from turnserver.core.settings import OwnAddresses, RelayAddress
-from turnserver.core.types import PortRange
+from turnserver.core.types import IpNetwork, PortRange
 
 # Written out again on purpose: the rule, not the code, says what is in it.
 DENIED = [
@@ -52,7 +52,7 @@ def wrapped(prefix: str, address: IPv4Address) -> bytes:
     return packed(prefix)[:12] + address.packed
 
 
-def just_outside(network: Network) -> list[IPv4Address | IPv6Address]:
+def just_outside(network: IpNetwork) -> list[IPv4Address | IPv6Address]:
     """The addresses on either side of a network, where there are any and no other denied network has them."""
     kind = type(network.network_address)
     top = 2**network.max_prefixlen - 1

@@ -1,15 +1,13 @@
 """What signaling reads of the configuration, as protocols that its sections satisfy."""
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal, Protocol
 
+from turnserver.core.types import IpAddress
 from turnserver.signaling.rooms.settings import RoomOptions
 
 __all__ = ["AuthSection", "Configuration", "NatSection", "SecretText", "SharedSecretSection", "SignalingSection"]
-
-Ip = IPv4Address | IPv6Address
 
 
 class SecretText(Protocol):
@@ -47,7 +45,7 @@ class NatSection(Protocol):
     """What ``relay`` says of 1:1 NAT."""
 
     @property
-    def external(self) -> Mapping[Ip, Ip]:
+    def external(self) -> Mapping[IpAddress, IpAddress]:
         """From the server's own addresses to their public ones."""
 
 

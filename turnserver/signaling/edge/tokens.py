@@ -18,6 +18,7 @@ from meshturn.root import MeshturnError
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey, load_public_keys
 from turnserver.signaling.edge.sections import SharedSecretSection, SignalingSection
 from turnserver.signaling.protocol.errors import Denial, SignalCode
+from turnserver.signaling.protocol.fields import Cap
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 
 __all__ = ["AUDIENCE", "LEEWAY", "MAX_TOKEN", "Claims", "TokenError", "TokenKeys", "derived_key"]
@@ -44,7 +45,6 @@ _MEANT: Final = {
     "name": "1 to 64 characters without controls",
 }
 
-Cap = Literal["publish", "screen", "message"]
 RoomClaim = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}|\*)$")]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 NameText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\u0000-\u001f\u007f]*$")]

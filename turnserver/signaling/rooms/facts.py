@@ -9,8 +9,8 @@ __all__ = [
     "CandidatesSeen",
     "ClientRefused",
     "Close",
-    "Command",
     "Fact",
+    "HubCommand",
     "Kicked",
     "LeaveReason",
     "PeerJoined",
@@ -50,7 +50,7 @@ class Revoke(NamedTuple):
     until: float
 
 
-Command: TypeAlias = Wake | Close | Revoke
+HubCommand: TypeAlias = Wake | Close | Revoke
 
 
 class SessionOpened(NamedTuple):

@@ -23,21 +23,21 @@ from turnserver.signaling.protocol.fields import (
 )
 from turnserver.signaling.protocol.server_messages import Ok, Pong, Welcome
 from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderation, presence, relaying
-from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Command, Fact, Revoke, Wake
+from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import ClientPace, Connection, Session
 from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
-from turnserver.signaling.rooms.state import Due, Entropy, HubState, error, millis
+from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
 
 __all__ = [
     "CandidatesSeen",
     "Close",
-    "Command",
     "Fact",
     "Grant",
     "Hub",
+    "HubCommand",
     "PeerView",
     "Revoke",
     "RoomView",
@@ -67,7 +67,7 @@ class Hub:
     def __init__(
         self,
         options: RoomOptions,
-        entropy: Entropy,
+        entropy: RandomBytes,
         admit: Admission | None,
         mint: Minter | None,
         relays: RelayView,
@@ -195,7 +195,7 @@ class Hub:
 
     # Outputs
 
-    def commands(self) -> list[Command]:
+    def commands(self) -> list[HubCommand]:
         """What to do, in this order; given once."""
         return self._state.take_commands()
 

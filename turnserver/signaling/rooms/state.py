@@ -17,16 +17,16 @@ from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import ErrorDetail, Ice
 from turnserver.signaling.protocol.server_messages import Error
 from turnserver.signaling.rooms.expiring import ExpiringSet
-from turnserver.signaling.rooms.facts import Command, Fact, Wake
+from turnserver.signaling.rooms.facts import Fact, HubCommand, Wake
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Admission, HubBounds, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
-__all__ = ["Due", "Entropy", "HubState", "Timer", "error", "millis"]
+__all__ = ["Due", "HubState", "RandomBytes", "Timer", "error", "millis"]
 
-Entropy = Callable[[int], bytes]
+RandomBytes = Callable[[int], bytes]
 
 
 class Due(StrEnum):
@@ -72,7 +72,7 @@ class HubState:
     def __init__(
         self,
         options: RoomOptions,
-        entropy: Entropy,
+        entropy: RandomBytes,
         admit: Admission | None,
         mint: Minter | None,
         relays: RelayView,
@@ -105,7 +105,7 @@ class HubState:
         self._mint = mint
         self._overflowing: dict[str, Session] = {}
         self._wakes: dict[int, None] = {}
-        self._commands: list[Command] = []
+        self._commands: list[HubCommand] = []
         self._facts: list[Fact] = []
 
     # Frames out
@@ -140,7 +140,7 @@ class HubState:
 
     # What comes out
 
-    def command(self, command: Command) -> None:
+    def command(self, command: HubCommand) -> None:
         """Something for the edge to do."""
         self._commands.append(command)
 
@@ -148,9 +148,9 @@ class HubState:
         """Something that has happened."""
         self._facts.append(fact)
 
-    def take_commands(self) -> list[Command]:
+    def take_commands(self) -> list[HubCommand]:
         """Everything to do since the last time; sockets to wake come first."""
-        found: list[Command] = [*(Wake(cid) for cid in self._wakes), *self._commands]
+        found: list[HubCommand] = [*(Wake(cid) for cid in self._wakes), *self._commands]
         self._wakes.clear()
         self._commands = []
         return found
