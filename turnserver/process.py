@@ -7,11 +7,12 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from turnserver.config import Config
 from turnserver.errors import ConfigError, StartupError
+from turnserver.lines import Lines
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
 
@@ -21,6 +22,7 @@ _SPARE_FILES: Final = 256
 """File descriptors for everything that is not a relay: listeners, log, the loop's own."""
 
 _logger = logging.getLogger("meshturn")
+_lines = Lines(_logger)
 
 
 async def run(
@@ -42,6 +44,7 @@ async def run(
     configure(config.log)
     raise_file_limit(files_needed(config))
     server = Server(config)
+    loop.set_exception_handler(lambda _, context: _unforeseen(server, context))
     try:
         async with server:
             for listener in server.snapshot().listeners:
@@ -56,7 +59,17 @@ async def run(
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+        loop.set_exception_handler(None)
         shutdown()
+
+
+def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
+    """What the loop has to say of a callback or a task that raised, and that nobody has caught."""
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        server.fault("loop", error)
+    else:
+        _lines.write(logging.ERROR, "the event loop complains", {"what": str(context.get("message"))})
 
 
 async def _reload(server: Server, reload: Callable[[], Config]) -> None:
@@ -69,6 +82,9 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
         return
     except StartupError as error:
         _logger.error("configuration not reloaded", extra={"fields": {"reason": str(error)}})
+        return
+    except Exception as error:  # the server goes on with the configuration that it has
+        server.fault("reload", error)
         return
     configure(server.config.log)
     raise_file_limit(files_needed(server.config))

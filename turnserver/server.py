@@ -121,7 +121,7 @@ class Server:
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: _Parts | None = None
-        self._http = HttpServer(self._health) if self._config.serves_http else None
+        self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
         for observer in observers:
             self._observers.add(observer)
 
@@ -169,7 +169,7 @@ class Server:
             try:
                 self._open(parts)
             except BaseException:
-                _close(parts)
+                _close(parts, self._faults)
                 raise
             self._parts = parts
             self._state = _State.SERVING
@@ -190,7 +190,7 @@ class Server:
                     await parts.service.close()
             finally:
                 self._state, self._parts = _State.STOPPED, None
-                _close(parts)
+                _close(parts, self._faults)
                 if self._http is not None:
                     await self._http.wait_closed()
 
@@ -248,6 +248,10 @@ class Server:
         """Tell ``observer`` of everything from now on; gives a function that ends it."""
         return self._observers.add(observer)
 
+    def fault(self, part: str, error: Exception) -> None:
+        """Note an exception that nobody foresaw, met in the program around the server: counted, and logged."""
+        self._faults.note(part, error)
+
     def revoke(self, user_id: str, until: float | None = None) -> int:
         """End every allocation of a user at once; gives their number.
 
@@ -269,7 +273,9 @@ class Server:
         parts.own = OwnAddresses.of(config.relay, listeners, reachable)
         if config.serves_rooms:
             listening = _listening(parts)
-            parts.service = Service.from_config(config, listening, self._revoked, tell=tell, clock=self._clock)
+            parts.service = Service.from_config(
+                config, listening, self._revoked, tell=tell, clock=self._clock, faults=self._faults
+            )
         source = self._source(parts, config)
         nonces = _nonces(config, source)
         parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
@@ -290,7 +296,7 @@ class Server:
         """Make the listeners and take their addresses."""
         config = self._config
         if any(listener.tls for listener in config.listeners):
-            parts.certificates = CertificateSource.from_config(config.tls)
+            parts.certificates = CertificateSource.from_config(config.tls, self._faults)
         context = ListenerContext(
             limits=config.limits,
             limiter=parts.limiter,
@@ -388,16 +394,20 @@ def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:
     )
 
 
-def _close(parts: _Parts) -> None:
-    """Close every socket at once."""
-    parts.ignore()
+def _close(parts: _Parts, faults: Faults) -> None:
+    """Close every socket at once; what raises keeps nothing else from being closed."""
+    stopping = [parts.ignore]
     if parts.service is not None:
-        parts.service.stop()
+        stopping.append(parts.service.stop)
     if parts.engine is not None:
-        parts.engine.close()
+        stopping.append(parts.engine.close)
     if parts.source is not None:
-        parts.source.close()
-    for transport in parts.transports:
-        transport.close()
+        stopping.append(parts.source.close)
+    stopping += [transport.close for transport in parts.transports]
     if parts.certificates is not None:
-        parts.certificates.close()
+        stopping.append(parts.certificates.close)
+    for stop in stopping:
+        try:
+            stop()
+        except Exception as error:
+            faults.note("stop", error)

@@ -82,7 +82,8 @@ class ByteStream:
 
     The owner sets ``on_readable`` and ``on_writable`` and says with `want_read` and `want_write` which of them it wants
     to be called; both are level-triggered, also for bytes that wait inside. Everything in ``on_closed`` is called once,
-    by `close`. An exception that leaves a callback goes to the loop's exception handler and closes the stream.
+    by `close`. An exception that leaves a callback is told to ``on_fault``, and closes the stream; without that, the
+    loop's exception handler is told.
     """
 
     __slots__ = (
@@ -104,6 +105,7 @@ class ByteStream:
         "fileno",
         "local",
         "on_closed",
+        "on_fault",
         "on_readable",
         "on_writable",
         "peer",
@@ -125,6 +127,7 @@ class ByteStream:
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: list[Callable[[], None]] = []
+        self.on_fault: Callable[[Exception], None] | None = None
         self._incoming = self._outgoing = _NO_BUFFER
         self._unread = self._outbox = _NOTHING
         self._ended = self._shut = self._nudged = False
@@ -267,16 +270,22 @@ class ByteStream:
             return
         self.closed = True
         self._wants_read = self._wants_write = False
-        self._poller.set(self, 0)
-        if self.tls is not None and not self._outbox and not self._shut:
-            with contextlib.suppress(OSError):
-                self._say_goodbye(self.tls)
+        try:
+            self._poller.set(self, 0)
+            if self.tls is not None and not self._outbox and not self._shut:
+                with contextlib.suppress(OSError):
+                    self._say_goodbye(self.tls)
+        except Exception as error:
+            self._report(error)
         self._sock.close()
         self._outbox = self._unread = _NOTHING
         self.on_readable = self.on_writable = None
         told, self.on_closed = self.on_closed, []
         for callback in told:
-            callback()
+            try:
+                callback()
+            except Exception as error:  # the others have something to give back as well
+                self._report(error)
 
     def ready(self, events: int) -> None:
         """What the poller saw; not for owners."""
@@ -286,15 +295,17 @@ class ByteStream:
             if events & ~_READ and not self.closed:
                 self._writable()
         except Exception as error:
-            self.blame(error)
-
-    def blame(self, error: Exception) -> None:
-        """A callback has failed; not for owners."""
-        context = {"message": "Exception in a stream's callback", "exception": error}
-        self._loop.call_exception_handler(context)
-        self.close()
+            self._report(error)
+            self.close()
 
     # Inside
+
+    def _report(self, error: Exception) -> None:
+        if self.on_fault is not None:
+            self.on_fault(error)
+        else:
+            context = {"message": "Exception in a stream's callback", "exception": error}
+            self._loop.call_exception_handler(context)
 
     def _writable(self) -> None:
         if self._outbox:

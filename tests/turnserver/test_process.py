@@ -1,6 +1,7 @@
 """A process of its own around a server: signals, the limit of open files, the log."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -160,3 +161,45 @@ async def test_the_process_has_the_files_that_its_server_may_need() -> None:
     await running.server()
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 700
     await running.stop()
+
+
+async def test_a_reload_that_raises_is_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it was: the server goes on with the configuration that it has, and the fault is counted."""
+
+    class Odd(MeshturnError):
+        """None that a reload is known to raise."""
+
+    running = Running(Odd("no words for it"), config(peers={"deny": ["8.8.8.8/32"]}))
+    server = await running.server()
+    await running.hangup(lambda: server.snapshot().faults)
+    assert server.snapshot().faults == {"reload": 1}
+    await running.hangup(lambda: server.config.peers.deny)
+    await running.stop()
+
+
+async def test_what_nobody_catches_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback of the loop that raises, somebody's task of which nobody has looked at the end, a complaint."""
+    running = Running()
+    server = await running.server()
+    loop = asyncio.get_running_loop()
+    logged: list[str] = []
+    monkeypatch.setattr(logging.getLogger("meshturn"), "handle", lambda record: logged.append(record.getMessage()))
+
+    def fail() -> None:
+        raise KeyError("oops")
+
+    async def fail_later() -> None:
+        fail()
+
+    loop.call_soon(fail)
+    task = loop.create_task(fail_later())
+    await asyncio.wait((task,))
+    del task
+    gc.collect()
+    loop.call_exception_handler({"message": "something is odd"})
+    async with asyncio.timeout(10):
+        while server.snapshot().faults != {"loop": 2}:
+            await asyncio.sleep(0)
+    assert logged == ["the event loop complains"]
+    await running.stop()
+    assert loop.get_exception_handler() is None

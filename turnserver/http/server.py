@@ -14,8 +14,11 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from stun.address import Address
+from turnserver.faults import Faults
 from turnserver.http.landing import landing
 from turnserver.http.transport import StreamAdapter
+from turnserver.lines import Lines
+from turnserver.net import from_sockaddr
 from turnserver.streams import ByteStream
 
 __all__ = ["HttpServer"]
@@ -50,7 +53,11 @@ _HEADERS: Final = {
 _SERVER: Final = "meshturn"
 """Instead of the names and versions of Python and aiohttp, which are nobody's business."""
 
+_NOTED: Final = "_meshturn_noted"
+"""An attribute of exceptions that have been noted as faults, so that aiohttp's line about them is one too many."""
+
 _logger = logging.getLogger("meshturn.http")
+_lines = Lines(_logger)
 _aiohttp_logger = _logger.getChild("aiohttp")
 
 _Connection = tuple[ByteStream, bytes, Address]
@@ -61,16 +68,21 @@ class HttpServer:
 
     Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, if nobody has taken ``/``, a
     small page. ``health`` gives what ``/healthz`` says beside ``"status": "ok"``. ``/readyz`` is for load balancers: it
-    answers 503 from `drain` on.
+    answers 503 from `drain` on. A handler that raises costs its request (500); ``faults`` is where that is noted.
     """
 
     def __init__(
-        self, health: Callable[[], Mapping[str, object]] = dict, *, body_timeout: float = BODY_TIMEOUT
+        self,
+        health: Callable[[], Mapping[str, object]] = dict,
+        *,
+        body_timeout: float = BODY_TIMEOUT,
+        faults: Faults | None = None,
     ) -> None:
-        self.app = web.Application(middlewares=[self._limit_body], client_max_size=MAX_BODY)
+        self.app = web.Application(middlewares=[self._limit_body, self._keep_faults], client_max_size=MAX_BODY)
         self.app.on_response_prepare.append(_add_headers)
         self._health = health
         self._body_timeout = body_timeout
+        self._faults = Faults() if faults is None else faults
         self._runner: web.AppRunner | None = None
         self._starting: asyncio.Task[None] | None = None
         self._early: list[_Connection] = []
@@ -146,7 +158,11 @@ class HttpServer:
         self._starting = None
         early, self._early = self._early, []
         for stream, first, client in early:
-            self._serve(stream, first, client)
+            try:
+                self._serve(stream, first, client)
+            except Exception as error:
+                self._faults.note("http", error, client)
+                stream.close()
 
     def _serve(self, stream: ByteStream, first: bytes, client: Address) -> None:
         server = None if self._runner is None else self._runner.server
@@ -155,6 +171,7 @@ class HttpServer:
             return
         adapter = StreamAdapter(stream, server(), client)
         self._adapters.add(adapter)
+        stream.on_fault = lambda error: self._faults.note("http", error, client)
         stream.on_closed.append(lambda: self._adapters.discard(adapter))
         adapter.start(first)
 
@@ -176,25 +193,46 @@ class HttpServer:
         finally:
             timer.cancel()
 
+    @web.middleware
+    async def _keep_faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note what nobody foresaw. The answer, 500, is aiohttp's: it knows whether another one has been begun."""
+        try:
+            return await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            self._faults.note("http", error, _client_of(request))
+            setattr(error, _NOTED, True)
+            raise
+
+
+def _client_of(request: web.BaseRequest) -> Address | None:
+    """The address that a request came from, as a PROXY header may have said; None once the connection has gone."""
+    sockaddr = None if request.transport is None else request.transport.get_extra_info("peername")
+    return None if not sockaddr else from_sockaddr(sockaddr)
+
 
 def _end_body(request: web.Request) -> None:
     if not request.content.is_eof() and request.transport is not None:
         request.transport.abort()
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Requests that are no HTTP are the client's fault, not an error of ours: a line for debugging, if anything."""
+def _in_our_words(record: logging.LogRecord) -> bool:
+    """aiohttp's lines, as lines of ours, of which a client can cause only so many.
+
+    Requests that are no HTTP are the client's fault, not an error: a line for debugging, if anything.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
-        return True
-    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    client = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-    record.fields = {"client": str(client), "reason": type(error).__name__}
-    record.msg, record.args, record.exc_info = "malformed HTTP request", (), None
-    return _aiohttp_logger.isEnabledFor(logging.DEBUG)
+    client = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+    if isinstance(error, HttpProcessingError):
+        fields = {"client": client, "reason": type(error).__name__}
+        _lines.write(logging.DEBUG, "malformed HTTP request", fields, client)
+    elif not getattr(error, _NOTED, False):
+        _lines.write(record.levelno, "the HTTP server complains", {"what": record.getMessage()}, cause=error)
+    return False
 
 
-_aiohttp_logger.addFilter(_without_traceback)
+_aiohttp_logger.addFilter(_in_our_words)
 
 
 async def _add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:

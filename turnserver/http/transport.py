@@ -224,8 +224,16 @@ class StreamAdapter(asyncio.Transport):
         self._ended = self._closing = True
         self._stop_stall()
         self._buffer.clear()
-        self._loop.call_soon(self._protocol.connection_lost, error)
+        self._loop.call_soon(self._lose, error)
         self._stream.close()
+
+    def _lose(self, error: Exception | None) -> None:
+        try:
+            self._protocol.connection_lost(error)
+        except Exception as fault:
+            if self._stream.on_fault is None:
+                raise
+            self._stream.on_fault(fault)
 
     def _stream_closed(self) -> None:
         self._end(ConnectionAbortedError("the stream was closed"))

@@ -22,7 +22,8 @@ _SWEEP_FLOOR: Final = 16
 class PeerSocket:
     """The socket of one relayed transport address, with its routes, its permissions and its counters.
 
-    ``routes`` finds a peer's hop by where a datagram came from; ``dropped`` counts what did not reach the client.
+    ``routes`` finds a peer's hop by where a datagram came from; ``dropped`` counts what did not reach the client, and
+    ``faults`` how often something unforeseen was raised.
     ``quota`` and ``full_round`` belong to the drain loop (`turnserver.relay.sockets`): how many datagrams to read next
     time, and when that many were last there.
     """
@@ -33,6 +34,7 @@ class PeerSocket:
         "_sweep_at",
         "bytes_to_client",
         "dropped",
+        "faults",
         "full_round",
         "packets_to_client",
         "quota",
@@ -52,6 +54,7 @@ class PeerSocket:
         self.packets_to_client = 0
         self.bytes_to_client = 0
         self.dropped = 0
+        self.faults = 0
         self._ip_size = 4 if udp.sock.family == socket.AF_INET else 16
         self._permitted: dict[bytes, float] = {}
         self._sweep_at = _SWEEP_FLOOR

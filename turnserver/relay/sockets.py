@@ -46,6 +46,9 @@ POLL_SIZE: Final = 128
 ERROR_BURST: Final = 16
 """ICMP errors taken from one socket per turn; the rest wait."""
 
+MAX_FAULTS: Final = 100
+"""Faults of one relay after which it is given up: a socket that cannot be read would be readable for ever."""
+
 _READABLE: Final = 1
 """EPOLLIN; anything else in an event means that the socket has an error to tell."""
 
@@ -99,13 +102,17 @@ class AsyncioDatapath:
             sock = bind_udp(bind, receive_tos=self._copies_tos, receive_buffer=RELAY_BUFFER, send_buffer=RELAY_BUFFER)
         except OSError as error:
             raise DatapathError(f"cannot bind a relay to {bind}: {error.strerror or error}") from error
-        enable_errors(sock)
-        link = PeerSocket(relay, UdpSocket(sock), self._receiver(sock.family))
+        try:
+            enable_errors(sock)
+            link = PeerSocket(relay, UdpSocket(sock), self._receiver(sock.family))
+            if self._epoll is not None:
+                self._epoll.register(sock.fileno(), _READABLE)
+            else:
+                self._loop.add_reader(sock.fileno(), self._serve_alone, link)
+        except OSError as error:
+            sock.close()
+            raise DatapathError(f"cannot use a relay at {bind}: {error.strerror or error}") from error
         self._links[relay] = self._by_fd[sock.fileno()] = link
-        if self._epoll is not None:
-            self._epoll.register(sock.fileno(), _READABLE)
-        else:
-            self._loop.add_reader(sock.fileno(), self._serve_alone, link)
         return True
 
     def close_relay(self, relay: RelayId) -> None:
@@ -113,15 +120,17 @@ class AsyncioDatapath:
         link = self._links.pop(relay, None)
         if link is None:
             return
-        for hop in list(link.routes.values()):
-            self._forget(hop)
         fd = link.udp.sock.fileno()
         del self._by_fd[fd]
-        if self._epoll is not None:
-            self._epoll.unregister(fd)
-        else:
+        if self._epoll is None:
             self._loop.remove_reader(fd)
-        link.close()
+        try:
+            for hop in list(link.routes.values()):
+                self._forget(hop)
+            if self._epoll is not None:
+                self._epoll.unregister(fd)
+        finally:
+            link.close()
 
     def add_route(self, route: Route) -> None:
         """Install or refresh a route; idempotent. Ignored when the client's path or the relay has gone.
@@ -226,32 +235,44 @@ class AsyncioDatapath:
             link = by_fd.get(fd)
             if link is None:
                 continue
-            if event != _READABLE:
-                self._tell_errors(link, now)
-            if link.quota > 1 or link.full_round == last_round:
-                spent += self._serve_more(link, share, now)
-                continue
-            spent += 1
-            receiver = link.receiver
-            received = receiver.one(link.udp)
-            if received is None:
-                continue
-            link.full_round = this_round
-            size, peer, tos = received
-            frame = receiver.frame
-            hop = link.routes.get(peer)
-            if hop is None or hop.expires <= now:
-                self._pass_up(link, peer, bytes(frame[HEADROOM : HEADROOM + size]), now)
-                continue
-            _put_header(frame, 0, hop.channel, size)
-            whole = _pad(frame, HEADROOM + size) if hop.padded else HEADROOM + size
-            reply = hop.reply  # a local: CPython 3.11 is slow to call what stands in a slot
-            if reply(frame[:whole], tos):
-                link.packets_to_client += 1
-                link.bytes_to_client += size
-            else:
-                link.dropped += 1
+            try:
+                if event != _READABLE:
+                    self._tell_errors(link, now)
+                if link.quota > 1 or link.full_round == last_round:
+                    spent += self._serve_more(link, share, now)
+                    continue
+                spent += 1
+                receiver = link.receiver
+                received = receiver.one(link.udp)
+                if received is None:
+                    continue
+                link.full_round = this_round
+                size, peer, tos = received
+                frame = receiver.frame
+                hop = link.routes.get(peer)
+                if hop is None or hop.expires <= now:
+                    self._pass_up(link, peer, bytes(frame[HEADROOM : HEADROOM + size]), now)
+                    continue
+                _put_header(frame, 0, hop.channel, size)
+                whole = _pad(frame, HEADROOM + size) if hop.padded else HEADROOM + size
+                reply = hop.reply  # a local: CPython 3.11 is slow to call what stands in a slot
+                if reply(frame[:whole], tos):
+                    link.packets_to_client += 1
+                    link.bytes_to_client += size
+                else:
+                    link.dropped += 1
+            except Exception as error:  # costs nothing to say so, where nothing is raised
+                spent += 1
+                self._failed(link, error)
         return spent
+
+    def _failed(self, link: PeerSocket, error: Exception) -> None:
+        """A packet of one relay was more than somebody could bear. Where that goes on, the relay is given up."""
+        self._sink.fault("datapath.read", error)
+        link.dropped += 1
+        link.faults += 1
+        if link.faults == MAX_FAULTS:
+            self._sink.relay_failed(link.relay)
 
     def _serve_more(self, link: PeerSocket, share: int, now: float) -> int:
         """Serve a socket that had several datagrams, or has one more already; gives how many it was good for."""
@@ -268,8 +289,11 @@ class AsyncioDatapath:
     def _serve_alone(self, link: PeerSocket) -> None:
         """Serve one socket, where there is no private ``epoll``."""
         now = self._clock()
-        self._tell_errors(link, now)
-        self._forward(link, SOCKET_BURST, now)
+        try:
+            self._tell_errors(link, now)
+            self._forward(link, SOCKET_BURST, now)
+        except Exception as error:
+            self._failed(link, error)
 
     def _forward(self, link: PeerSocket, quota: int, now: float) -> int:
         """Take up to ``quota`` datagrams of peers to their clients (RFC 8656 §11.3, §12.7); gives how many there were.

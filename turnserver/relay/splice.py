@@ -75,12 +75,21 @@ class _Direction:
 
 
 class StreamSplice:
-    """A client's data connection and its peer connection, joined; ``over`` is called once when it ends by itself."""
+    """A client's data connection and its peer connection, joined; ``over`` is called once when it ends by itself.
 
-    def __init__(self, client: ByteStream, peer: ByteStream, over: Callable[[], None]) -> None:
+    What nobody foresaw ends it too, and is told to ``on_fault``.
+    """
+
+    def __init__(
+        self, client: ByteStream, peer: ByteStream, over: Callable[[], None], on_fault: Callable[[Exception], None]
+    ) -> None:
         self._client = client
         self._peer = peer
         self._over = over
+        self._on_fault = on_fault
+        for stream in (client, peer):
+            stream.on_fault = on_fault
+            stream.on_closed.append(self._stream_closed)
         self._up = _Direction(client, peer)
         self._down = _Direction(peer, client)
         self._closed = False
@@ -129,7 +138,9 @@ class StreamSplice:
             return
         try:
             more = way.move()
-        except OSError:
+        except Exception as error:
+            if not isinstance(error, OSError):
+                self._on_fault(error)
             self._end()
             return
         if self._up.done and self._down.done:
@@ -148,6 +159,11 @@ class StreamSplice:
         for stream in sending:
             stream.want_write(True)
         if not sending:
+            self._end()
+
+    def _stream_closed(self) -> None:
+        """One of the two has closed by itself: something went wrong that nobody saw coming."""
+        if not self._closed:
             self._end()
 
     def _end(self) -> None:

@@ -106,7 +106,10 @@ class TcpRelays:
         self._loop.remove_reader(listener.sock.fileno())
         listener.sock.close()
         for connection in list(listener.connections):
-            self.close_peer(connection)
+            try:
+                self.close_peer(connection)
+            except Exception as error:  # the others are to be closed as well
+                self._sink.fault("datapath.close_peer", error)
         del self._listeners[relay]
 
     def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
@@ -131,6 +134,9 @@ class TcpRelays:
             return
         listener = self._listeners[link.relay]
         listener.connections.discard(connection)
+        if link.splice is not None:
+            listener.octets_to_peers += link.splice.octets_to_peer
+            listener.octets_to_client += link.splice.octets_to_client
         if link.connecting is not None:
             self._loop.remove_writer(link.connecting.fileno())  # if it has not been already
             link.connecting.close()
@@ -138,8 +144,6 @@ class TcpRelays:
             link.stream.close()
         if link.splice is not None:
             link.splice.close()
-            listener.octets_to_peers += link.splice.octets_to_peer
-            listener.octets_to_client += link.splice.octets_to_client
 
     def splice(self, connection: int, client: ByteStream) -> None:
         """Join a connection that stands to a client's stream, which is owned from now on.
@@ -151,7 +155,7 @@ class TcpRelays:
             client.close()
             raise DatapathError(f"there is no connection {connection} to splice")
         peer, link.stream = link.stream, None
-        link.splice = StreamSplice(client, peer, lambda: self._over(connection))
+        link.splice = StreamSplice(client, peer, lambda: self._over(connection), self._splice_failed)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         # Not at once: it may end at once, and whoever asked for it is not yet done asking.
@@ -185,13 +189,13 @@ class TcpRelays:
         """The system has an answer from the peer, or has given up on it."""
         self._loop.remove_writer(sock.fileno())
         link = self._links[connection]
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.close_peer(connection)
-            self._sink.peer_failed(connection)
-            return
         try:
-            link.stream = ByteStream(sock)
-        except OSError:  # it has been reset meanwhile
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise ConnectionError("refused, or no way there")
+            link.stream = self._stream(sock)
+        except Exception as error:
+            if not isinstance(error, OSError):  # it may have been reset meanwhile
+                self._sink.fault("datapath.connect", error)
             self.close_peer(connection)
             self._sink.peer_failed(connection)
             return
@@ -216,8 +220,10 @@ class TcpRelays:
 
     def _accepted(self, relay: RelayId, listener: _Listener, sock: socket.socket, peer: Address) -> None:
         try:
-            stream = ByteStream(sock)
-        except OSError:
+            stream = self._stream(sock)
+        except Exception as error:
+            if not isinstance(error, OSError):
+                self._sink.fault("datapath.accept", error)
             sock.close()
             return
         connection = self._sink.peer_accepted(relay, peer)
@@ -238,22 +244,38 @@ class TcpRelays:
 
     def _start(self, connection: int, splice: StreamSplice) -> None:
         link = self._links.get(connection)
-        if link is not None and link.splice is splice:
+        if link is None or link.splice is not splice:
+            return
+        try:
             splice.start()
+        except Exception as error:
+            self._splice_failed(error)
+            self._over(connection)
+
+    def _stream(self, sock: socket.socket) -> ByteStream:
+        stream = ByteStream(sock)
+        stream.on_fault = self._splice_failed
+        return stream
+
+    def _splice_failed(self, error: Exception) -> None:
+        self._sink.fault("datapath.splice", error)
 
     def _over(self, connection: int) -> None:
-        self.close_peer(connection)
+        try:
+            self.close_peer(connection)
+        except Exception as error:
+            self._sink.fault("datapath.close_peer", error)
         self._sink.peer_gone(connection)
 
     def _sweep(self) -> None:
         """Close what has been abandoned; look again while there is anything to look at."""
         self._sweeper = None
         spliced = [(number, link.splice) for number, link in self._links.items() if link.splice is not None]
+        if spliced:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         for connection, splice in spliced:
             if splice.abandoned():
                 self._over(connection)
-        if spliced:
-            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
 
 
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))

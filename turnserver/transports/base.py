@@ -114,6 +114,9 @@ class FrameSink(Protocol):
     def client_gone(self, client: FiveTuple) -> None:
         """The client's connection has ended (streams only)."""
 
+    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+        """Something unforeseen has been raised, and kept to what it happened to; ``part`` is one of a few names."""
+
 
 class Transport(Protocol):
     """One listener; ``name`` is its word in the configuration, ``kind`` what it is to TURN clients.

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from meshturn.root import MeshturnError
 from turnserver.errors import StartupError
+from turnserver.faults import Faults
 
 __all__ = [
     "CertificateError",
@@ -125,10 +126,12 @@ class CertificateSource:
         *,
         reload_interval: float = 0.0,
         wall: Callable[[], float] = time.time,
+        faults: Faults | None = None,
     ) -> None:
         self._pairs = tuple(CertificatePair(*pair) for pair in pairs)
         self._interval = reload_interval
         self._wall = wall
+        self._faults = Faults() if faults is None else faults
         self._loaded: list[_Loaded] = []
         self._stamps: list[tuple[_Stamp, _Stamp]] = []
         self._early = False
@@ -136,10 +139,10 @@ class CertificateSource:
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def from_config(cls, section: TlsSection) -> "CertificateSource":
+    def from_config(cls, section: TlsSection, faults: Faults | None = None) -> "CertificateSource":
         """The certificates that the configuration names, not read yet."""
         pairs = [CertificatePair(entry.certificate, entry.key) for entry in section.certificates]
-        return cls(pairs, reload_interval=section.reload_interval)
+        return cls(pairs, reload_interval=section.reload_interval, faults=faults)
 
     @property
     def facts(self) -> tuple[CertificateFacts, ...]:
@@ -221,7 +224,10 @@ class CertificateSource:
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
-        self.check()
+        try:
+            self.check()
+        except Exception as error:  # whatever it was: the old certificates stay, and the files are looked at again
+            self._faults.note("certificates", error)
 
     def _look(self) -> list[tuple[_Stamp, _Stamp]]:
         return [(_stamp(pair.certificate), _stamp(pair.key)) for pair in self._pairs]

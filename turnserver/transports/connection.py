@@ -52,6 +52,9 @@ class ConnectionOwner(Protocol):
     def count_dropped(self) -> None:
         """Count a frame, or a connection, that went nowhere."""
 
+    def hop_failed(self, error: Exception, connection: "StreamConnection") -> None:
+        """A hop has raised; what it was to send is lost, and no more."""
+
 
 class StreamConnection:
     """The path of one client; see `turnserver.paths.ClientPath`.
@@ -279,7 +282,10 @@ class StreamConnection:
         hop = self.channels.get(first << 8 | data[1])
         if hop is None or len(data) != length + 7 & ~3 or hop.expires <= self._clock():
             return False
-        hop.send(data[_HEADER_SIZE : _HEADER_SIZE + length], 0)
+        try:
+            hop.send(data[_HEADER_SIZE : _HEADER_SIZE + length], 0)
+        except Exception as error:
+            self._transport.hop_failed(error, self)
         transport = self._transport
         transport.packets_in += 1
         transport.bytes_in += len(data)
@@ -320,7 +326,7 @@ class StreamConnection:
                     run.append(payload)
                     continue
                 if run_hop is not None:
-                    _flush(run_hop, run)
+                    self._forward(run_hop, run)
                 run = [payload]
                 run_hop = hop
                 run_size = size
@@ -328,13 +334,13 @@ class StreamConnection:
             frame = data[at : at + size]
             at = after
             if run_hop is not None:  # what came before must not overtake the sink's doings
-                _flush(run_hop, run)
+                self._forward(run_hop, run)
                 run_hop = None
             if not self._pass_up(frame, data, at):
                 self._count(frames, at, now)
                 return
         if run_hop is not None:
-            _flush(run_hop, run)
+            self._forward(run_hop, run)
         self._count(frames, at, now)
         self._rest(data, at, missing)
 
@@ -368,9 +374,12 @@ class StreamConnection:
         if frames and not self._kept:
             self.idle_deadline = now + self._idle_timeout
 
-
-def _flush(hop: ChannelHop, run: list[bytes]) -> None:
-    if len(run) > 1 and hop.send_run(run, 0):
-        return
-    for payload in run:
-        hop.send(payload, 0)
+    def _forward(self, hop: ChannelHop, run: list[bytes]) -> None:
+        """Send payloads of one size to the peer of a channel."""
+        try:
+            if len(run) > 1 and hop.send_run(run, 0):
+                return
+            for payload in run:
+                hop.send(payload, 0)
+        except Exception as error:
+            self._transport.hop_failed(error, self)

@@ -100,9 +100,12 @@ class MemoryTransport:
         hop = None if path is None else self._hop(path, frame)
         if hop is None:
             sink.client_frame(self._five_tuple(client), frame)
-        else:
-            length = _HEADER.unpack_from(frame)[1]
+            return
+        length = _HEADER.unpack_from(frame)[1]
+        try:
             hop.send(frame[_HEADER.size : _HEADER.size + length])
+        except Exception as error:
+            sink.fault("hop.send", error, self._five_tuple(client))
 
     def _hop(self, path: MemoryPath, frame: bytes) -> ChannelHop | None:
         """Where ChannelData goes (RFC 8656 §12.6); None for what the core has to see."""

@@ -192,7 +192,10 @@ class StreamTransport:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(SWEEP_INTERVAL, self._tick)
-        self.sweep()
+        try:
+            self.sweep()
+        except Exception as error:
+            self.sink.fault("transport.sweep", error)
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BURST):
@@ -222,6 +225,14 @@ class StreamTransport:
         except OSError:
             sock.close()  # it has gone already
             return
+        stream.on_fault = self._stream_failed
+        try:
+            self._admit(stream)
+        except Exception as error:
+            self._stream_failed(error)
+            stream.close()
+
+    def _admit(self, stream: ByteStream) -> None:
         slot = self._limiter.admit()
         if slot is None:
             self.turned_away("too many connections", stream.peer)
@@ -335,6 +346,10 @@ class StreamTransport:
         if connection.stream is not None:
             self._loop.call_soon(connection.stream.close)
 
+    def hop_failed(self, error: Exception, connection: StreamConnection) -> None:
+        """A hop has raised; what it was to send is lost, and no more."""
+        self.sink.fault("hop.send", error, connection.client)
+
     def count_dropped(self) -> None:
         """Count a frame, or a connection, that went nowhere."""
         self._dropped += 1
@@ -354,7 +369,16 @@ class StreamTransport:
     def _flush_all(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as error:
+                self.sink.fault("transport.flush", error, connection.client)
+                if connection.stream is not None:
+                    connection.stream.close()
+
+    def _stream_failed(self, error: Exception) -> None:
+        """A callback of a connection has raised; its stream closes itself."""
+        self.sink.fault("transport.connection", error)
 
     def _gone(self, connection: StreamConnection) -> None:
         """The end of a connection, however it came; the sink learns of it when whoever caused it has finished."""

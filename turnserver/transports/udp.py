@@ -11,7 +11,7 @@ can cut it up again (`turnserver.net.Destination.send_run`), and likewise for fr
 import asyncio
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from stun.address import Address
@@ -19,7 +19,7 @@ from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.paths import ChannelHop
-from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
+from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
 from turnserver.transports.startup import startup_error
 
@@ -33,6 +33,9 @@ SEND_BUFFER: Final = 1024 * 1024
 
 LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
+
+FAULT_PAUSE: Final = 1.0
+"""Seconds for which a socket is left alone that could not be read."""
 
 _HEADER_SIZE: Final = 4
 _KIND_BITS: Final = KIND_BITS << 8
@@ -169,49 +172,73 @@ class UdpTransport:
             self._loop.remove_reader(socket.fd)
         socket.close()
 
-    def _drain(self, socket: UdpSocket, receiver: Receiver) -> None:
-        """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink."""
+    def _drain(self, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None = None) -> None:
+        """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink.
+
+        A fault that one datagram meets costs no other one of the burst: ``rest`` is what is left of it then.
+        """
         paths = self._paths
         now = self._clock()
         run: list[memoryview] = []
         run_hop: ChannelHop | None = None
         count = octets = run_size = run_tos = 0
-        for frame, (size,), (source, tos) in receiver.burst(socket, LISTENER_BURST):
-            count += 1
-            octets += size
-            if size < _HEADER_SIZE:
-                self._dropped += 1
-                continue
-            number, length = _read_header(frame, HEADROOM)
-            if number & _KIND_BITS == _CHANNEL_BITS:
-                if length > size - _HEADER_SIZE:
+        fault: Exception | None = None
+        try:
+            rest = iter(receiver.burst(socket, LISTENER_BURST)) if rest is None else rest
+            for frame, (size,), (source, tos) in rest:
+                count += 1
+                octets += size
+                if size < _HEADER_SIZE:
                     self._dropped += 1
                     continue
-                path = paths.get(source)
-                hop = None if path is None else path.channels.get(number)
-                if hop is not None and hop.expires > now:
-                    payload = frame[_PAYLOAD_AT : _PAYLOAD_AT + length]
-                    if hop is run_hop and length == run_size and tos == run_tos:
-                        run.append(payload)
+                number, length = _read_header(frame, HEADROOM)
+                if number & _KIND_BITS == _CHANNEL_BITS:
+                    if length > size - _HEADER_SIZE:
+                        self._dropped += 1
                         continue
-                    if run_hop is not None:
-                        _flush(run_hop, run, run_tos)
-                    run = [payload]
-                    run_hop = hop
-                    run_size = length
-                    run_tos = tos
+                    path = paths.get(source)
+                    hop = None if path is None else path.channels.get(number)
+                    if hop is not None and hop.expires > now:
+                        payload = frame[_PAYLOAD_AT : _PAYLOAD_AT + length]
+                        if hop is run_hop and length == run_size and tos == run_tos:
+                            run.append(payload)
+                            continue
+                        if run_hop is not None:
+                            self._flush(run_hop, run, run_tos)
+                        run = [payload]
+                        run_hop = hop
+                        run_size = length
+                        run_tos = tos
+                        continue
+                elif number > _LAST_STUN:
+                    self._dropped += 1
                     continue
-            elif number > _LAST_STUN:
-                self._dropped += 1
-                continue
-            if run_hop is not None:  # what came before must not overtake the sink's doings
-                _flush(run_hop, run, run_tos)
-                run_hop = None
-            self._pass_up(source, bytes(frame[HEADROOM : HEADROOM + size]))
+                if run_hop is not None:  # what came before must not overtake the sink's doings
+                    self._flush(run_hop, run, run_tos)
+                    run_hop = None
+                self._pass_up(source, bytes(frame[HEADROOM : HEADROOM + size]))
+        except Exception as error:
+            fault = error
         if run_hop is not None:
-            _flush(run_hop, run, run_tos)
+            self._flush(run_hop, run, run_tos)
         self._packets_in += count
         self._bytes_in += octets
+        if fault is not None:
+            self._failed(fault, socket, receiver, rest)
+
+    def _failed(self, error: Exception, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None) -> None:
+        """Go on with the rest of a burst. A socket that cannot be read stays readable: it is left alone for a while."""
+        self._sink.fault("transport.read", error)
+        if rest is not None:
+            self._drain(socket, receiver, rest)
+            return
+
+        def go_on() -> None:
+            if self._open:
+                self._loop.add_reader(socket.fd, self._drain, socket, receiver)
+
+        self._loop.remove_reader(socket.fd)
+        self._loop.call_later(FAULT_PAUSE, go_on)
 
     def _pass_up(self, source: Source, data: bytes) -> None:
         if not self._open:
@@ -221,11 +248,16 @@ class UdpTransport:
             client = path.client
         else:
             client = FiveTuple(self.kind, from_source(source), self.address, self.listener)
-        self._sink.client_frame(client, data)
+        try:
+            self._sink.client_frame(client, data)
+        except Exception as error:
+            self._sink.fault("transport.read", error, client)
 
-
-def _flush(hop: ChannelHop, run: list[memoryview], tos: int) -> None:
-    if len(run) > 1 and hop.send_run(run, tos):
-        return
-    for payload in run:
-        hop.send(payload, tos)
+    def _flush(self, hop: ChannelHop, run: list[memoryview], tos: int) -> None:
+        try:
+            if len(run) > 1 and hop.send_run(run, tos):
+                return
+            for payload in run:
+                hop.send(payload, tos)
+        except Exception as error:
+            self._sink.fault("hop.send", error)

@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,14 @@ class Joined:
         self.splice = splice
         self.streams = streams
         self.over = 0
+        self.faults: list[Exception] = []
 
     @classmethod
     async def make(cls, host: str = "127.0.0.1", *, start: bool = True) -> "Joined":
         (near, client), (far, peer) = await stream_pair(host), await stream_pair(host)
         streams = ByteStream(near), ByteStream(far)
         joined = cls(client, peer, None, streams)  # type: ignore[arg-type]
-        joined.splice = StreamSplice(*streams, joined.count)
+        joined.splice = StreamSplice(*streams, joined.count, joined.faults.append)
         if start:
             joined.splice.start()
         return joined
@@ -186,7 +188,7 @@ async def under_tls(directory: Path) -> tuple[asyncio.StreamReader, asyncio.Stre
     await eventually(lambda: done)
     far, peer = await stream_pair()
     joined = Joined(outer, peer, None, (stream, ByteStream(far)))  # type: ignore[arg-type]
-    joined.splice = StreamSplice(*joined.streams, joined.count)
+    joined.splice = StreamSplice(*joined.streams, joined.count, joined.faults.append)
     joined.splice.start()
     return reader, writer, peer, joined
 
@@ -267,7 +269,7 @@ async def test_a_client_under_tls_that_has_said_all_still_hears_all(tmp_path: Pa
     await client.handshake()
     await eventually(lambda: done)
     joined = Joined(outer, peer, None, (stream, ByteStream(far)))  # type: ignore[arg-type]
-    joined.splice = StreamSplice(*joined.streams, joined.count)
+    joined.splice = StreamSplice(*joined.streams, joined.count, joined.faults.append)
     joined.splice.start()
     await client.finish()
     assert await peer.ended()
@@ -292,6 +294,8 @@ class Ended:
         self.wants: list[tuple[str, bool]] = []
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
+        self.on_fault: Callable[[Exception], None] | None = None
+        self.on_closed: list[Callable[[], None]] = []
 
     def recv(self, size: int) -> bytes:
         return b""
@@ -309,11 +313,16 @@ class Ended:
         self.closed = True
 
 
+def fail(error: Exception) -> None:
+    """Nothing unforeseen happens here."""
+    raise error
+
+
 async def test_what_a_stream_has_taken_is_sent_before_it_is_closed() -> None:
     """RFC 6062 §5.5: when both sides have said all, the last of it may still be on its way out (TLS keeps records)."""
     client, peer = Ended(flushed=False), Ended(flushed=True)
     over: list[bool] = []
-    splice = StreamSplice(client, peer, lambda: over.append(True))  # type: ignore[arg-type]
+    splice = StreamSplice(client, peer, lambda: over.append(True), fail)  # type: ignore[arg-type]
     splice.start()
     assert ("shutdown", True) in client.wants
     assert client.wants[-1] == ("write", True)
@@ -322,3 +331,33 @@ async def test_what_a_stream_has_taken_is_sent_before_it_is_closed() -> None:
     assert client.on_writable is not None
     client.on_writable()
     assert (client.closed, peer.closed, over) == (True, True, [True])
+
+
+@pytest.mark.parametrize("method", ["recv", "send"])
+@pytest.mark.parametrize("end", [0, 1])
+async def test_what_nobody_foresaw_ends_a_splice(method: str, end: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both streams are closed, it is said once, and told as a fault; a system's error is none."""
+    joined = await Joined.make()
+    broken = joined.streams[end]
+    original = getattr(ByteStream, method)
+
+    def raising(stream: ByteStream, *arguments: Any) -> Any:
+        if stream is broken:
+            raise ZeroDivisionError("in a library")
+        return original(stream, *arguments)
+
+    monkeypatch.setattr(ByteStream, method, raising)
+    await joined.client.send(b"x")
+    await joined.peer.send(b"y")
+    await eventually(joined.closed)
+    assert joined.over == 1
+    assert [type(fault) for fault in joined.faults] == [ZeroDivisionError]
+    joined.close()
+
+
+async def test_a_stream_that_closes_by_itself_takes_the_other_with_it() -> None:
+    joined = await Joined.make()
+    joined.streams[0].close()
+    assert joined.closed()
+    assert (joined.over, joined.faults) == (1, [])
+    joined.close()

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, get_args
+from typing import Final, NamedTuple, Protocol, TypeVar, get_args
 
 from aiohttp import web
 
@@ -19,6 +19,7 @@ from stun.address import Address
 from turnserver.clock import system_clock
 from turnserver.core.events import Event
 from turnserver.core.types import AllocationView, ClientTransport, Counters, Now
+from turnserver.faults import Faults
 from turnserver.signaling.edge.api import Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.pages import Pages
@@ -59,6 +60,8 @@ _INTERNAL: Final = 4500
 
 _RELAY_EVENTS: Final = get_args(Event)
 
+_Thing = TypeVar("_Thing")
+
 _logger = logging.getLogger("meshturn.signaling")
 
 
@@ -93,6 +96,7 @@ class Service:
     ``revoked`` get no new allocations: it is the table of the core, too. ``origins`` are web origins that may connect
     beside the server's own. Without ``api`` there is no HTTP API. ``listening`` is what `use` tells participants of.
     ``tell`` is handed every fact about the rooms.
+    ``faults`` is where exceptions are noted that nobody foresaw.
     """
 
     def __init__(
@@ -110,12 +114,14 @@ class Service:
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], Now] = system_clock,
         bounds: HubBounds | None = None,
+        faults: Faults | None = None,
     ) -> None:
         prepare()
         self._admission = admission
         self._minter = minter
         self._revoked = revoked
         self._clock = clock
+        self._faults = Faults() if faults is None else faults
         self._engine: TurnEngine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
@@ -136,6 +142,7 @@ class Service:
         *,
         tell: Callable[[Fact], None],
         clock: Callable[[], Now] = system_clock,
+        faults: Faults | None = None,
     ) -> "Service":
         """What the configuration describes; participants are told of what is ``listening``.
 
@@ -153,6 +160,7 @@ class Service:
             listening=listening,
             tell=tell,
             clock=clock,
+            faults=faults,
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:
@@ -172,7 +180,7 @@ class Service:
         if self._api is not None:
             self._api.options = means.api
         if rotate:
-            self.hub.rotate(self._clock())
+            self._guarded(self.hub.rotate, self._clock())
             self.work()
 
     def mount(self, app: web.Application) -> None:
@@ -199,7 +207,8 @@ class Service:
         """Stop, but tell everybody first and when to come back, and give them a moment to take it."""
         if self._engine is not None:
             self.edge.draining = True
-            self.hub.drain(RETURN_TIME + RETURN_SPREAD * self.edge.sockets, self._clock())
+            spread = RETURN_TIME + RETURN_SPREAD * self.edge.sockets
+            self._guarded(lambda now: self.hub.drain(spread, now), self._clock())
             self.work()
             await self.edge.wait_closed(DRAIN_TIME)
         self.stop()
@@ -238,28 +247,49 @@ class Service:
     # Inside
 
     def work(self) -> None:
-        """Carry out what the hub wants, tell what it has seen, mind the timer; after every input to the hub."""
-        for command in self.hub.commands():
-            if isinstance(command, Wake):
-                self.edge.wake(command.cid)
-            elif isinstance(command, Close):
-                self.edge.close(command.cid, command.code, command.reason)
-            else:
-                self._revoke(command)
-        for fact in self.hub.events():
-            if isinstance(fact, CandidatesSeen):
-                self.relays.candidates(fact.sender, fact.receiver, fact.addresses)
-            self._tell(fact)
-        self._mind_timer()
+        """Carry out what the hub wants, tell what it has seen, mind the timer; after every input to the hub.
+
+        A fault costs one command, or one fact.
+        """
+        try:
+            for command in self.hub.commands():
+                self._guarded(self._carry_out, command)
+            for fact in self.hub.events():
+                self._guarded(self._learn, fact)
+        finally:
+            self._mind_timer()
+
+    def fault(self, cid: int, error: Exception) -> None:
+        """Something unforeseen was raised: it costs one socket, which may come back for its session."""
+        self._faults.note("signaling", error)
+        self.edge.close(cid, _INTERNAL, "internal")
 
     def _feed(self, cid: int, give: Callable[[Now], None]) -> None:
-        """One input; a fault of ours costs one socket, which may come back for its session."""
+        """One input, and all that follows from it."""
         try:
             give(self._clock())
-        except Exception:
-            _logger.exception("a fault in signaling", extra={"fields": {"socket": cid}})
-            self.edge.close(cid, _INTERNAL, "internal")
+        except Exception as error:
+            self.fault(cid, error)
         self.work()
+
+    def _guarded(self, take: Callable[[_Thing], None], thing: _Thing) -> None:
+        try:
+            take(thing)
+        except Exception as error:
+            self._faults.note("signaling", error)
+
+    def _carry_out(self, command: Wake | Close | Revoke) -> None:
+        if isinstance(command, Wake):
+            self.edge.wake(command.cid)
+        elif isinstance(command, Close):
+            self.edge.close(command.cid, command.code, command.reason)
+        else:
+            self._revoke(command)
+
+    def _learn(self, fact: Fact) -> None:
+        if isinstance(fact, CandidatesSeen):
+            self.relays.candidates(fact.sender, fact.receiver, fact.addresses)
+        self._tell(fact)
 
     def _revoke(self, command: Revoke) -> None:
         self._revoked.revoke(command.user_id, command.until)
@@ -288,10 +318,7 @@ class Service:
 
     def _tick(self) -> None:
         self._timer = None
-        try:
-            self.hub.expire(self._clock())
-        except Exception:
-            _logger.exception("a fault in signaling")
+        self._guarded(self.hub.expire, self._clock())
         self.work()
 
     def _look(self) -> None:
@@ -301,9 +328,12 @@ class Service:
         if engine is None or not self.hub.room_count:
             return
         began = time.monotonic()
-        now = self._clock()
-        self.relays.snapshot(engine.allocations(self.relays.watched()), now)
-        self.hub.report_paths(now)
+        self._guarded(self._report_paths, engine)
         spent = time.monotonic() - began
         self._poll = asyncio.get_running_loop().call_later(max(POLL_INTERVAL, spent / POLL_SHARE), self._look)
         self.work()
+
+    def _report_paths(self, engine: TurnEngine) -> None:
+        now = self._clock()
+        self.relays.snapshot(engine.allocations(self.relays.watched()), now)
+        self.hub.report_paths(now)

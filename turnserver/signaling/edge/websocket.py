@@ -70,6 +70,9 @@ class Inlet(Protocol):
     def take(self, cid: int) -> str | None:
         """The next frame for that socket; None when there is none now."""
 
+    def fault(self, cid: int, error: Exception) -> None:
+        """Something unforeseen was raised while that socket was read; it is closed."""
+
 
 class Edge:
     """All sockets of a process.
@@ -223,8 +226,8 @@ class _Socket:
 
     def _has_read(self, reading: "asyncio.Task[None]") -> None:
         error = None if reading.cancelled() else reading.exception()
-        if error is not None and not isinstance(error, ConnectionError):
-            _logger.error("a fault in reading a socket", exc_info=error, extra={"fields": {"socket": self.cid}})
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            self._inlet.fault(self.cid, error)
         if not reading.cancelled():
             self._hurry()
 

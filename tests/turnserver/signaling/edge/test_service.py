@@ -29,6 +29,7 @@ from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
+from turnserver.signaling.rooms.facts import Close, Wake
 from turnserver.signaling.rooms.settings import Grant
 
 Client = TestClient[web.Request, web.Application]
@@ -265,11 +266,12 @@ async def test_a_fault_of_ours_costs_one_socket(
     def fail(*_: Any) -> None:
         raise KeyError("oops")
 
-    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.signaling"):
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.faults"):
         patched.setattr(service.hub, "text", fail)
         unlucky.say(t="ping")
     assert closed == [(1, 4500, "internal")]
-    assert "a fault in signaling" in caplog.text
+    assert "fault in signaling" in caplog.text
+    assert service._faults.counts == {"signaling": 1}
     assert other.enter("x")["t"] == "joined"
 
 
@@ -283,10 +285,67 @@ async def test_a_fault_in_the_timer_is_not_the_end(
     def fail(*_: Any) -> None:
         raise KeyError("oops")
 
-    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.signaling"):
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR, "meshturn.faults"):
         patched.setattr(service.hub, "expire", fail)
         service._tick()
-    assert "a fault in signaling" in caplog.text
+    assert "fault in signaling" in caplog.text
+    assert service._timer is not None
+
+
+async def test_a_fault_in_the_look_at_the_relays_is_not_the_last(
+    make: Callable[..., Service], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next look comes all the same."""
+    service = make()
+    Direct(service, 1).enter("x")
+
+    def fail(*_: Any) -> None:
+        raise KeyError("oops")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "allocations", fail)
+        service._look()
+    assert service._faults.counts == {"signaling": 1}
+    assert service._poll is not None
+    service._look()
+    assert len(engine.asked) == 1
+
+
+@pytest.mark.parametrize("what", ["wake", "close"])
+async def test_a_command_that_raises_costs_itself(
+    what: str, make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are carried out, the facts are told, and the timer is armed."""
+    service = make()
+    carried: list[tuple[str, int]] = []
+
+    def carry(name: str, cid: int) -> None:
+        carried.append((name, cid))
+        if name == what and cid == 1:
+            raise KeyError("oops")
+
+    monkeypatch.setattr(service.edge, "wake", lambda cid: carry("wake", cid))
+    monkeypatch.setattr(service.edge, "close", lambda cid, code, reason: carry("close", cid))
+    monkeypatch.setattr(service.hub, "commands", lambda: [Wake(1), Close(1, 4000, "x"), Wake(2), Close(2, 4000, "x")])
+    service.work()
+    assert carried == [("wake", 1), ("close", 1), ("wake", 2), ("close", 2)]
+    assert service._faults.counts == {"signaling": 1}
+
+
+async def test_whoever_is_told_and_raises_costs_one_fact(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def tell(fact: object) -> None:
+        told.append(fact)
+        raise KeyError("oops")
+
+    service = make()
+    monkeypatch.setattr(service, "_tell", tell)
+    assert Direct(service, 1).enter("x")["t"] == "joined"
+    assert len(told) > 1
+    assert service._faults.counts == {"signaling": len(told)}
     assert service._timer is not None
 
 
