@@ -13,8 +13,8 @@ import click
 from cli.exit_codes import ExitCode
 from cli.options import json_option, parse_duration, state_dir_option
 from cli.roomserver import parse_url, pinned, trusting
-from cli.text import one_line
 from turnserver.errors import StartupError
+from turnserver.text import one_line
 
 if TYPE_CHECKING:
     from cli.caller import CallResult, PeerResult

@@ -116,7 +116,6 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     """
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from cli.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415
     from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
     from turnserver.transports.certificates import CertificateError, CertificatePair, inspect_pair  # noqa: PLC0415
 
@@ -128,13 +127,12 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     for index, pair in enumerate(loaded.config.tls.certificates):
         key = f"tls.certificates[{index}]"
         try:
-            kind = inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp()).kind
-            facts = CertificateFacts.from_pem(pair.certificate.read_bytes())
-        except (CertificateError, UnreadableCertificate, OSError) as error:
+            facts = inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp())
+        except CertificateError as error:
             problems.append(Problem(key, 0, f"{pair.certificate}: {error}", _PAIR))
             continue
-        if kinds.setdefault(kind, index) != index:
-            other = f"a second certificate with {kind} keys (as in tls.certificates[{kinds[kind]}])"
+        if kinds.setdefault(facts.kind, index) != index:
+            other = f"a second certificate with {facts.kind} keys (as in tls.certificates[{kinds[facts.kind]}])"
             problems.append(Problem(key, 0, other, "one of each kind of key"))
         found.append({"file": str(pair.certificate), **facts.as_json()})
         expiry = facts.expiry(now)

@@ -46,8 +46,8 @@ def show(config_path: Path | None, as_json: bool) -> None:
     Exit code 0: printed; 2: the configuration is wrong.
     """
     from cli.loading import load_config, show_warnings  # noqa: PLC0415
-    from cli.text import printable  # noqa: PLC0415
     from turnserver.config import show as as_yaml  # noqa: PLC0415
+    from turnserver.text import printable  # noqa: PLC0415
 
     loaded = load_config(config_path, os.environ)
     show_warnings(loaded)

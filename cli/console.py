@@ -1,7 +1,7 @@
 """Where commands write: answers to standard output, everything else to standard error.
 
 Rich is used without its markup and emoji codes, and every string that did not come from our own source goes through
-`cli.text.printable` first.
+`turnserver.text.printable` first.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from cli.text import printable
+from turnserver.text import printable
 
 __all__ = ["emit_json", "error_console", "facts", "hint", "kept_output", "out_console", "say", "title"]
 

@@ -92,7 +92,7 @@ def _from_state(user: str, ttl: int, directory: Path | None) -> "Issued":
 def _issue(secret: "SharedSecret", user: str, ttl: int, separator: str, uris: "Sequence[StunUri]") -> "Issued":
     from auth.errors import AuthError  # noqa: PLC0415
     from cli.credential import issue as make  # noqa: PLC0415
-    from cli.text import one_line  # noqa: PLC0415
+    from turnserver.text import one_line  # noqa: PLC0415
 
     try:
         return make(secret, user, ttl, separator, uris)

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cli.certificates import CertificateFacts, UnreadableCertificate
 from cli.state import StateDirectory
 from stun.address import Address
+from turnserver.certificates import CertificateFacts, UnreadableCertificate
 from turnserver.net import local_addresses
 
 __all__ = ["LIFETIME", "RENEW_BEFORE", "ensure_certificate", "local_names"]

@@ -1,21 +1,19 @@
 """Options and parameter types that several commands share."""
 
 import ipaddress
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from cli.text import one_line
+from turnserver.durations import read_duration
+from turnserver.text import one_line
 
 __all__ = ["config_option", "json_option", "parse_duration", "parse_ip", "state_dir_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PART = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 _LONGEST = 366 * 86400
 """A credential that lives longer than a year is a password; it should be a static user, which can be removed."""
 
@@ -25,13 +23,10 @@ def parse_duration(text: str) -> int:
 
     Raises `click.BadParameter` for anything else.
     """
-    written = text.strip().lower()
-    if re.fullmatch(r"[0-9]{1,9}", written, re.ASCII):
-        seconds = int(written)
-    elif re.fullmatch(rf"(?:{_PART.pattern}){{1,5}}", written, re.ASCII):
-        seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(written))
-    else:
-        raise click.BadParameter(f"{one_line(text, 40)!r} is not a duration such as 90, 15m, 1h30m or 1d.")
+    try:
+        seconds = read_duration(text.strip().lower())
+    except ValueError:
+        raise click.BadParameter(f"{one_line(text, 40)!r} is not a duration such as 90, 15m, 1h30m or 1d.") from None
     if not 1 <= seconds <= _LONGEST:
         raise click.BadParameter("A duration is at least one second and at most 366 days.")
     return seconds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cli.roomserver import ApiFailure, RoomServer, pinned, trusting
-from cli.text import one_line
+from turnserver.text import one_line
 
 if TYPE_CHECKING:
     from turnserver.config import Config, Listener
@@ -169,7 +169,7 @@ class _Configured:
 
     def _certified_name(self) -> str:
         """The first name of the certificate that is the name of one host."""
-        from cli.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415
+        from turnserver.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415
 
         for pair in self._config.tls.certificates:
             try:

@@ -11,7 +11,7 @@ import click
 from cli.exit_codes import ExitCode
 from cli.options import config_option, json_option, parse_duration, state_dir_option
 from cli.roomserver import ApiFailure, RoomServer, parse_url, read_key
-from cli.text import one_line
+from turnserver.text import one_line
 
 __all__ = ["close", "kick", "list_rooms", "rooms", "show", "token"]
 

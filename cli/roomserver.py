@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cli.text import one_line
+from turnserver.text import one_line
 
 __all__ = ["ApiFailure", "RoomServer", "parse_url", "pinned", "read_key", "trusting"]
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import facts, out_console, say, title
-from cli.text import one_line
+from turnserver.text import one_line
 
 __all__ = ["show_room", "show_rooms", "show_token"]
 

@@ -6,9 +6,9 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cli.text import one_line
 from stun.uri import StunUri
 from turnserver.errors import StartupError
+from turnserver.text import one_line
 
 __all__ = ["StateDirectory", "default_state_dir"]
 

@@ -10,7 +10,7 @@ import click
 
 from cli.exit_codes import ExitCode
 from cli.options import json_option
-from cli.text import one_line
+from turnserver.text import one_line
 
 if TYPE_CHECKING:
     from cli.probe.security import Trust

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cli.text import one_line
 from stun.constants import ErrorCode, Method
+from turnserver.text import one_line
 
 __all__ = ["Advice", "advise"]
 

@@ -7,7 +7,7 @@ from rich.text import Text
 from cli.console import facts, say
 from cli.probe.report import Report, Step
 from cli.probe.security import TlsFacts
-from cli.text import printable
+from turnserver.text import printable
 
 __all__ = ["render"]
 

@@ -11,11 +11,11 @@ from cli.probe.report import Report, Step
 from cli.probe.security import Trust
 from cli.probe.steps import StepFailed, binding, relay
 from cli.probe.trouble import LinkError
-from cli.text import one_line
 from stun.address import Address
 from stun.client.authentication import Login
 from stun.constants import AddressFamily
 from stun.uri import StunUri
+from turnserver.text import one_line
 
 __all__ = ["run_probe"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cli.certificates import CertificateFacts, UnreadableCertificate
-from cli.text import one_line
+from turnserver.certificates import CertificateFacts, UnreadableCertificate
+from turnserver.text import one_line
 
 __all__ = ["ALPN_TURN", "TlsFacts", "TlsTrouble", "Trust", "alpn_was_refused", "distrust", "handshake_trouble"]
 

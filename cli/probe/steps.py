@@ -14,7 +14,6 @@ from cli.probe.conversation import Conversation
 from cli.probe.hints import advise
 from cli.probe.report import EchoResult, Report, Step
 from cli.probe.trouble import LinkError, Trouble
-from cli.text import one_line
 from stun.address import Address
 from stun.attributes import (
     ALTERNATE_SERVER,
@@ -34,6 +33,7 @@ from stun.client.events import PeerData
 from stun.client.requests import FinalResponse
 from stun.constants import CHANNEL_MIN, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
 from stun.errors import MalformedMessage
+from turnserver.text import one_line
 
 __all__ = ["ECHOES", "StepFailed", "binding", "relay"]
 

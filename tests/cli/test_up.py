@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from cli import up
-from cli.certificates import CertificateFacts
 from cli.state import StateDirectory
 from cli.up import invocation
+from turnserver.certificates import CertificateFacts
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., Any]

@@ -4,6 +4,7 @@ A kind is a :class:`Rule`, attached to a field with ``Annotated``. The same obje
 message, the JSON Schema and the reference page, so these cannot disagree.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ from auth.keys import opaque_string
 from stun.address import Address
 from turnserver.config.context import Context, refuse, warn
 from turnserver.core.types import IpAddress, IpNetwork, PortRange
+from turnserver.durations import PATTERN, read_duration, spell_duration
 from turnserver.registry import Registry
 
 __all__ = [
@@ -54,8 +56,6 @@ T = TypeVar("T")
 
 
 _LONGEST_SHOWN = 60
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw]){1,5}|[0-9]{1,9}", re.ASCII)
 _PORTS = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", re.ASCII)
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<v4>[0-9.]{7,15})):(?P<port>[0-9]{1,5})", re.ASCII)
 _MAX_ATTRIBUTE_CHARACTERS = 127
@@ -198,33 +198,26 @@ def duration(least: int, most: int) -> Rule[int]:
 
     def read(value: object, rule: Rule[int], _info: ValidationInfo) -> int:
         seconds = value
-        if isinstance(value, str) and _DURATION.fullmatch(value):
-            parts = re.findall(r"([0-9]+)([smhdw]?)", value, re.ASCII)
-            seconds = sum(int(number) * _UNITS.get(unit, 1) for number, unit in parts)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                seconds = read_duration(value)
         if isinstance(seconds, int) and not isinstance(seconds, bool) and least <= seconds <= most:
             return int(seconds)
         return rule.refuse(value)
 
-    span = f"{_spell_seconds(least)} to {_spell_seconds(most)}"
+    span = f"{spell_duration(least)} to {spell_duration(most)}"
     return Rule(
         name=f"duration, {span}",
         allowed=f"a time from {span}: seconds, or a number with s, m, h, d or w (600, 10m, 1h30m)",
         schema={
             "anyOf": [
                 {"type": "integer", "minimum": least, "maximum": most},
-                {"type": "string", "pattern": f"^({_DURATION.pattern})$"},
+                {"type": "string", "pattern": f"^({PATTERN})$"},
             ],
         },
         read=read,
         dump=_identity,
     )
-
-
-def _spell_seconds(seconds: int) -> str:
-    for unit in ("d", "h", "m"):
-        if seconds and seconds % _UNITS[unit] == 0:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return f"{seconds}s"
 
 
 def choice(literal: object) -> Rule[str]:

@@ -14,22 +14,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from meshturn.root import MeshturnError
+from turnserver.certificates import CertificateFacts, UnreadableCertificate
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 
 __all__ = [
     "CertificateError",
-    "CertificateFacts",
     "CertificatePair",
     "CertificateSection",
     "CertificateSource",
@@ -39,6 +38,9 @@ __all__ = [
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and AEAD only, RFC 9325 §4.2. TLS 1.3 has no others."""
+
+_KINDS: Final = frozenset({"EC", "RSA", "Ed25519", "Ed448"})
+"""Kinds of keys that TLS has a use for."""
 
 _EXPIRES_SOON: Final = 7 * 86400
 """Seconds; a certificate with less than that left is worth a warning."""
@@ -54,18 +56,6 @@ class CertificatePair(NamedTuple):
 
     certificate: Path
     key: Path
-
-
-class CertificateFacts(NamedTuple):
-    """What a certificate says. ``kind`` is its key (``EC``, ``RSA``, …), ``not_after`` Unix time, ``sha256`` in hex."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    kind: str
-    not_before: float
-    not_after: float
-    sha256: str
 
 
 class CertificateError(MeshturnError):
@@ -265,13 +255,13 @@ class CertificateSource:
 
     def _log(self, entry: _Loaded, message: str) -> None:
         facts = entry.facts
-        left = facts.not_after - self._wall()
+        left = facts.not_after.timestamp() - self._wall()
         fields = {
             "certificate": str(entry.pair.certificate),
             "subject": facts.subject,
             "names": ",".join(facts.names),
             "kind": facts.kind,
-            "until": datetime.fromtimestamp(facts.not_after, UTC).isoformat(),
+            "until": facts.not_after.astimezone(UTC).isoformat(),
             "sha256": facts.sha256,
         }
         _logger.log(logging.WARNING if left < _EXPIRES_SOON else logging.INFO, message, extra={"fields": fields})
@@ -323,15 +313,12 @@ def _inspect(pair: CertificatePair, wall: float) -> _Loaded:
         raise CertificateError(f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
     if wall < before:
         raise CertificateError(f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", early=True)
-    facts = CertificateFacts(
-        subject=leaf.subject.rfc4514_string(),
-        issuer=leaf.issuer.rfc4514_string(),
-        names=_names(leaf),
-        kind=_kind(leaf.public_key()),
-        not_before=before,
-        not_after=after,
-        sha256=leaf.fingerprint(hashes.SHA256()).hex(),
-    )
+    try:
+        facts = CertificateFacts.of(leaf)
+    except UnreadableCertificate as error:
+        raise CertificateError("what it says makes no sense") from error
+    if facts.kind not in _KINDS:
+        raise CertificateError("its key is of a kind that TLS has no use for")
     return _Loaded(facts, pair, (certificate, key))
 
 
@@ -366,25 +353,3 @@ def _public_key(data: bytes) -> bytes:
 
 def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _kind(key: PublicKeyTypes) -> str:
-    for kind, name in (
-        (ec.EllipticCurvePublicKey, "EC"),
-        (rsa.RSAPublicKey, "RSA"),
-        (ed25519.Ed25519PublicKey, "Ed25519"),
-        (ed448.Ed448PublicKey, "Ed448"),
-    ):
-        if isinstance(key, kind):
-            return name
-    raise CertificateError("its key is of a kind that TLS has no use for")
-
-
-def _names(leaf: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names and addresses that the certificate is for."""
-    try:
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return ()
-    addresses = [str(ip) for ip in found.get_values_for_type(x509.IPAddress)]
-    return (*found.get_values_for_type(x509.DNSName), *addresses)

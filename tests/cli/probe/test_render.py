@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from cli.certificates import CertificateFacts
 from cli.probe.render import render
 from cli.probe.report import Report, Step
 from cli.probe.security import TlsFacts
+from turnserver.certificates import CertificateFacts
 
 
 def _shown(report: Report, *, terminal: bool = False) -> str:

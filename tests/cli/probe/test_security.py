@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cli.certificates import CertificateFacts
 from cli.probe.security import TlsFacts, Trust, alpn_was_refused, distrust, handshake_trouble
+from turnserver.certificates import CertificateFacts
 
 Certify = Callable[..., Any]
 

@@ -86,7 +86,7 @@ def test_the_facts_are_those_of_the_certificate(tmp_path: Path) -> None:
     assert facts.subject == facts.issuer == "CN=meshturn test\\, server"
     assert facts.names == ("localhost", "127.0.0.1", "::1")
     assert facts.kind == "EC"
-    assert facts.not_before < NOW.timestamp() < facts.not_after
+    assert facts.not_before < NOW < facts.not_after
     assert len(facts.sha256) == 64
 
 

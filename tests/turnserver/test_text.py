@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.text import one_line, printable
+from turnserver.text import one_line, printable
 
 
 @pytest.mark.parametrize(

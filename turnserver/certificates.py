@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
-from cli.text import one_line
+from turnserver.errors import ServerError
+from turnserver.text import one_line
 
 __all__ = ["SOON", "CertificateFacts", "UnreadableCertificate"]
 
@@ -30,7 +31,7 @@ _UNREADABLE = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm)
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
-class UnreadableCertificate(ValueError):
+class UnreadableCertificate(ServerError, ValueError):
     """What should be a certificate cannot be read as one."""
 
 
@@ -38,8 +39,8 @@ class UnreadableCertificate(ValueError):
 class CertificateFacts:
     """The facts of one certificate; texts are safe to show, times are in UTC.
 
-    ``names`` are DNS names and addresses that it is for, ``key`` is like ``ECDSA P-256``, ``sha256`` its fingerprint in
-    hexadecimal digits.
+    ``names`` are DNS names and addresses that it is for, ``key`` is like ``ECDSA P-256`` and ``kind`` like ``EC``,
+    ``sha256`` is its fingerprint in hexadecimal digits.
     """
 
     subject: str
@@ -49,6 +50,7 @@ class CertificateFacts:
     not_after: datetime
     key: str
     sha256: str
+    kind: str = ""
 
     @classmethod
     def from_der(cls, data: bytes) -> "CertificateFacts":
@@ -73,14 +75,16 @@ class CertificateFacts:
     def of(cls, certificate: x509.Certificate) -> "CertificateFacts":
         """Take the facts of a certificate. Raises `UnreadableCertificate` when its dates or names make no sense."""
         try:
+            kind, key = _key(certificate)
             return cls(
                 subject=_name(certificate.subject),
                 issuer=_name(certificate.issuer),
                 names=_names(certificate),
                 not_before=certificate.not_valid_before_utc,
                 not_after=certificate.not_valid_after_utc,
-                key=_key(certificate),
+                key=key,
                 sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+                kind=kind,
             )
         except _UNREADABLE as error:
             raise UnreadableCertificate("The certificate cannot be read.") from error
@@ -140,15 +144,19 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def _key(certificate: x509.Certificate) -> str:
+def _key(certificate: x509.Certificate) -> tuple[str, str]:
+    """The kind of the public key, and its description."""
     try:
         key = certificate.public_key()
     except (UnsupportedAlgorithm, ValueError):
-        return "unknown"
-    describe: tuple[tuple[type, Callable[[Any], str]], ...] = (
-        (ec.EllipticCurvePublicKey, lambda it: f"ECDSA {_CURVES.get(it.curve.name, it.curve.name)}"),
-        (rsa.RSAPublicKey, lambda it: f"RSA {it.key_size}"),
-        (ed25519.Ed25519PublicKey, lambda it: "Ed25519"),
-        (ed448.Ed448PublicKey, lambda it: "Ed448"),
+        return "unknown", "unknown"
+    known: tuple[tuple[type, str, Callable[[Any], str]], ...] = (
+        (ec.EllipticCurvePublicKey, "EC", lambda it: f"ECDSA {_CURVES.get(it.curve.name, it.curve.name)}"),
+        (rsa.RSAPublicKey, "RSA", lambda it: f"RSA {it.key_size}"),
+        (ed25519.Ed25519PublicKey, "Ed25519", lambda it: "Ed25519"),
+        (ed448.Ed448PublicKey, "Ed448", lambda it: "Ed448"),
     )
-    return next((words(key) for kind, words in describe if isinstance(key, kind)), type(key).__name__)
+    for found, kind, words in known:
+        if isinstance(key, found):
+            return kind, words(key)
+    return type(key).__name__, type(key).__name__

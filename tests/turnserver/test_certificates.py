@@ -14,7 +14,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.certificates import SOON, CertificateFacts, UnreadableCertificate
+from tests.support.certify import certify
+from turnserver.certificates import SOON, CertificateFacts, UnreadableCertificate
+
+__all__ = ["certify"]
 
 Certify = Callable[..., Any]
 DAY = timedelta(days=1)
@@ -34,6 +37,7 @@ def test_facts(certify: Certify, kind: str, key: str) -> None:
     assert (facts.subject, facts.issuer, facts.self_signed) == ("CN=server 1", "CN=root 0", False)
     assert facts.names == ("turn.example.org", "192.0.2.1", "2001:db8::1")
     assert (facts.key, facts.sha256) == (key, made.parsed.fingerprint(hashes.SHA256()).hex())
+    assert facts.kind == {"ecdsa": "EC", "rsa": "RSA", "ed25519": "Ed25519"}[kind]
     assert facts.not_after == made.parsed.not_valid_after_utc
     assert CertificateFacts.of(root.parsed).self_signed
     shown = json.loads(json.dumps(facts.as_json()))
