@@ -5,37 +5,46 @@ import time
 from collections.abc import Callable
 from typing import Final, cast, get_args
 
-from turnserver.core.events import Event
+from turnserver.core.events import AnswerWithheld, Event, RequestRefused
 from turnserver.core.types import Counters
+from turnserver.lines import FREQUENT, RARE, Lines
 from turnserver.observers import relay_lines
 from turnserver.observers.base import RoomFact
-from turnserver.observers.room_lines import Journal, Line
+from turnserver.observers.room_lines import Journal
 
 __all__ = ["LogObserver"]
 
 _RELAY_EVENTS: Final = frozenset(get_args(Event))
+_OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld})
+"""What it takes no credential to cause."""
 
 _relay_logger = logging.getLogger("meshturn.turn")
 _rooms_logger = logging.getLogger("meshturn.signaling")
 
 
 class LogObserver:
-    """Writes to the loggers ``meshturn.turn`` and ``meshturn.signaling``; ``clock`` gives monotonic seconds."""
+    """Writes to the loggers ``meshturn.turn`` and ``meshturn.signaling``; ``clock`` gives monotonic seconds.
+
+    Nobody can cause any number of lines: strangers a few, whoever has a credential some hundreds at once; what is
+    withheld is counted, and said (`turnserver.lines`).
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._journal = Journal()
+        self._strangers = Lines(_relay_logger, RARE, clock)
+        self._clients = Lines(_relay_logger, FREQUENT, clock)
+        self._rooms = Lines(_rooms_logger, FREQUENT, clock)
 
     def on_event(self, event: Event | RoomFact, counters: Counters | None) -> None:
         """Write the line of one event, if its level is on."""
         if type(event) in _RELAY_EVENTS:
-            _write(_relay_logger, relay_lines.line_of(cast(Event, event), counters))
+            happened = cast(Event, event)
+            level, message, fields = relay_lines.line_of(happened, counters)
+            rare = type(event) in _OF_STRANGERS and level > logging.DEBUG
+            lines = self._strangers if rare else self._clients
+            lines.write(level, message, fields, happened.client.address)
             return
         line = self._journal.line(cast(RoomFact, event), self._clock())
         if line is not None:
-            _write(_rooms_logger, line)
-
-
-def _write(logger: logging.Logger, line: Line) -> None:
-    if logger.isEnabledFor(line.level):
-        logger.log(line.level, line.message, extra={"fields": line.fields})
+            self._rooms.write(line.level, line.message, line.fields)

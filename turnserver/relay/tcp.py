@@ -19,6 +19,7 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
+from turnserver.lines import Lines
 from turnserver.net import from_sockaddr, to_sockaddr
 from turnserver.relay.base import StreamRelaySink
 from turnserver.relay.splice import StreamSplice
@@ -76,6 +77,7 @@ class TcpRelays:
         self._listeners: dict[RelayId, _Listener] = {}
         self._links: dict[int, _Link] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._lines = Lines(_logger)
         self._sink: StreamRelaySink
         self._loop: asyncio.AbstractEventLoop
 
@@ -234,7 +236,7 @@ class TcpRelays:
 
     def _pause(self, relay: RelayId, listener: _Listener, error: OSError) -> None:
         fields = {"relay": str(listener.address), "why": os.strerror(error.errno or 0)}
-        _logger.warning("no peers accepted for a moment", extra={"fields": fields})
+        self._lines.write(logging.WARNING, "no peers accepted for a moment", fields)
         self._loop.remove_reader(listener.sock.fileno())
         listener.resuming = self._loop.call_later(ACCEPT_PAUSE, self._resume, relay, listener)
 

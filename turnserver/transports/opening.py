@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from stun.address import Address
+from turnserver.lines import FREQUENT, Lines
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
@@ -41,6 +42,7 @@ _NOT_HTTP: Final = "This port speaks STUN and TURN (RFC 8656), not HTTP.\n"
 _NOT_PLAIN: Final = "This port speaks TLS. Say https:// or turns: instead.\n"
 
 _logger = logging.getLogger("meshturn.streams")
+_lines = Lines(_logger, FREQUENT)
 
 
 class OpeningHost(Protocol):
@@ -204,7 +206,7 @@ class Opening:
         self._transport.count_dropped()
         if _logger.isEnabledFor(logging.DEBUG):
             fields = {"client": str(self.client), "listener": str(self._transport.address), "reason": reason}
-            _logger.debug("connection refused", extra={"fields": fields})
+            _lines.write(logging.DEBUG, "connection refused", fields, self.client)
 
 
 def _http_refusal(text: str) -> bytes:

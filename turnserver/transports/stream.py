@@ -15,6 +15,7 @@ from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
+from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
 from turnserver.streams import ByteStream, bind_tcp
 from turnserver.transports.base import (
@@ -39,8 +40,8 @@ SWEEP_INTERVAL: Final = 1.0
 ACCEPT_BURST: Final = 64
 """Connections accepted per turn of the loop."""
 
-_COMPLAINT_INTERVAL: Final = 60.0
-"""Seconds between log lines of one kind about connections turned away."""
+_COMPLAINTS: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1 / 60)
+"""Lines of one kind about connections turned away: one a minute, and how many more there were."""
 
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -90,7 +91,7 @@ class StreamTransport:
         self._openings: set[Opening] = set()
         self._connections: dict[FiveTuple, StreamConnection] = {}
         self._unflushed: list[StreamConnection] = []
-        self._complaints: dict[str, float] = {}
+        self._lines = Lines(_logger, _COMPLAINTS, clock)
         self._socket: socket.socket | None = None
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -361,10 +362,7 @@ class StreamTransport:
 
     def complain(self, message: str, fields: dict[str, str]) -> None:
         """Log a warning, unless the same was said a moment ago: whoever causes it can cause it a thousand times."""
-        now = self.now()
-        if self._complaints.get(message, now) <= now:
-            self._complaints[message] = now + _COMPLAINT_INTERVAL
-            _logger.warning(message, extra={"fields": {"listener": str(self.address), **fields}})
+        self._lines.write(logging.WARNING, message, {"listener": str(self.address), **fields})
 
     def _flush_all(self) -> None:
         unflushed, self._unflushed = self._unflushed, []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from stun.address import Address
-from turnserver.core.events import AllocationOpened, AllocationRefreshed
+from turnserver.core.events import AllocationOpened, AllocationRefreshed, RequestRefused
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 from turnserver.observers.log import LogObserver
 from turnserver.signaling.protocol.errors import SignalCode
@@ -70,3 +70,23 @@ def test_a_flood_of_refusals_is_cut_as_time_passes(records: list[logging.LogReco
     now += 1.0
     observer.on_event(refusal, None)
     assert records[-1].fields["more"] == 150
+
+
+def test_a_stranger_cannot_fill_the_log_and_whoever_has_a_credential_is_heard(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A thousand refused requests are ten lines and a count; allocations in between have a line each."""
+    caplog.set_level(logging.INFO, "meshturn.turn")
+    now = 0.0
+    observer = LogObserver(lambda: now)
+    client = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
+    for _ in range(1000):
+        observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
+    for _ in range(100):
+        observer.on_event(AllocationOpened(client, "alice", "alice", (), (), 600), None)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("request refused") == 10
+    assert messages.count("allocation opened") == 100
+    now = 10.0
+    observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
+    assert (caplog.records[-1].fields["withheld"], caplog.records[-1].fields["within"]) == (990, 10.0)

@@ -20,6 +20,7 @@ from auth.errors import InvalidCredential
 from meshturn.root import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
+from turnserver.lines import Lines
 from turnserver.signaling.edge.gate import KeyRing
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
@@ -145,6 +146,7 @@ class Api:
     def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now] = system_clock) -> None:
         self._service = service
         self._clock = clock
+        self._lines = Lines(_logger, clock=lambda: clock().mono)
         self._guesses: Guesses[str] = Guesses(WRONG_KEYS, WRONG_KEY_WINDOW, MAX_GUESSERS)
         self.options = options
 
@@ -249,7 +251,7 @@ class Api:
 
     def _failed(self, address: str, now: Now) -> None:
         self._guesses.failed(prefix_of(address), now.mono)
-        _logger.warning("a wrong key for the API", extra={"fields": {"client": address}})
+        self._lines.write(logging.WARNING, "a wrong key for the API", {"client": address}, address)
 
     def _admin(self, request: web.Request) -> Caller:
         caller = self._caller(request)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from aiohttp import WSMsgType, web
 
 from stun.address import Address
+from turnserver.lines import Lines
 from turnserver.throttle import Bucket
 
 __all__ = ["PROTOCOL", "Edge", "Inlet", "host_of", "is_same_origin"]
@@ -85,6 +86,7 @@ class Edge:
     def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float) -> None:
         self._inlet = inlet
         self.heartbeat = heartbeat
+        self._lines = Lines(_logger)
         self._last_cid = 0
         self._sockets: dict[int, _Socket] = {}
         self._emptied = asyncio.Event()
@@ -155,7 +157,8 @@ class Edge:
             return _error(426, "upgrade_required", "this is a WebSocket endpoint", upgrade)
         origin = headers.get("Origin")
         if origin is not None and not self._may(origin, request.scheme, headers.get("Host", "")):
-            _logger.info("origin refused", extra={"fields": {"origin": origin, "host": headers.get("Host", "")}})
+            fields = {"origin": origin, "host": headers.get("Host", "")}
+            self._lines.write(logging.INFO, "origin refused", fields, request.remote)
             return _error(
                 403, "forbidden", "pages of this origin may not connect here: the server's signaling.origins names none"
             )
