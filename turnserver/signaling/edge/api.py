@@ -21,7 +21,7 @@ from meshturn.root import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.lines import Lines
-from turnserver.signaling.edge.gate import KeyRing
+from turnserver.signaling.edge.api_keys import KeyRing
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
 from turnserver.signaling.edge.sections import SignalingSection

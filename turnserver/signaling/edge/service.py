@@ -25,7 +25,7 @@ from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.pages import Pages
 from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.edge.tokens import TokenKeys
-from turnserver.signaling.edge.websocket import Edge
+from turnserver.signaling.edge.websocket import WebSockets
 from turnserver.signaling.protocol.codec import prepare
 from turnserver.signaling.protocol.fields import Ice
 from turnserver.signaling.rooms.facts import (
@@ -129,7 +129,7 @@ class Service:
         self._listening = listening
         self.relays = RelayTable(separator)
         self.hub = Hub(options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds())
-        self.edge = Edge(self, origins, heartbeat=options.heartbeat)
+        self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
         self._pages = Pages(origins=origins, open=options.open)
         self._api = None if api is None else Api(self, api, clock)
 

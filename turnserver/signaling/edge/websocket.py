@@ -18,7 +18,7 @@ from stun.address import Address
 from turnserver.lines import Lines
 from turnserver.throttle import Bucket
 
-__all__ = ["PROTOCOL", "Edge", "Inlet", "host_of", "is_same_origin"]
+__all__ = ["PROTOCOL", "Inlet", "WebSockets", "host_of", "is_same_origin"]
 
 PROTOCOL: Final = "signal.v1.json"
 """The WebSocket subprotocol; a client that does not offer it is told so before it is let in."""
@@ -75,7 +75,7 @@ class Inlet(Protocol):
         """Something unforeseen was raised while that socket was read; it is closed."""
 
 
-class Edge:
+class WebSockets:
     """All sockets of a process.
 
     ``origins`` are the web origins that may connect beside the server's own (``*``: any); a client that sends no

@@ -226,11 +226,6 @@ class Hub:
         """Participants of all rooms."""
         return sum(len(room.members) for room in self._state.rooms.values())
 
-    @property
-    def session_count(self) -> int:
-        """Sessions, those included that wait for their client."""
-        return len(self._state.sessions)
-
     # Inside
 
     def _advance(self, now: Now) -> None:

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from turnserver.signaling.edge import websocket
-from turnserver.signaling.edge.websocket import PROTOCOL, Edge, host_of, is_same_origin
+from turnserver.signaling.edge.websocket import PROTOCOL, WebSockets, host_of, is_same_origin
 
 Client = TestClient[web.Request, web.Application]
 
@@ -65,12 +65,12 @@ async def inlet() -> Recorder:
 
 
 @pytest.fixture
-async def served(inlet: Recorder) -> Edge:
-    return Edge(inlet, ["https://app.example.org"], heartbeat=15.0)
+async def served(inlet: Recorder) -> WebSockets:
+    return WebSockets(inlet, ["https://app.example.org"], heartbeat=15.0)
 
 
 @pytest.fixture
-async def client(served: Edge) -> AsyncIterator[Client]:
+async def client(served: WebSockets) -> AsyncIterator[Client]:
     app = web.Application()
     app.router.add_get("/v1/ws", served.handle)
     async with TestClient(TestServer(app)) as found:
@@ -82,7 +82,7 @@ def connect(client: Client, **options: Any) -> Any:
     return client.ws_connect("/v1/ws", **options)
 
 
-async def test_frames_go_both_ways(client: Client, inlet: Recorder, served: Edge) -> None:
+async def test_frames_go_both_ways(client: Client, inlet: Recorder, served: WebSockets) -> None:
     """Text in, text out in order, a word for binary; and the end is told once."""
     inlet.waiting[1] = deque(["welcome"])
     async with connect(client, headers={"Host": "Calls.Example.org:8443"}) as socket:
@@ -102,7 +102,7 @@ async def test_frames_go_both_ways(client: Client, inlet: Recorder, served: Edge
     assert served.sockets == 0
 
 
-async def test_closing_sends_what_waits_first(client: Client, inlet: Recorder, served: Edge) -> None:
+async def test_closing_sends_what_waits_first(client: Client, inlet: Recorder, served: WebSockets) -> None:
     """A goodbye is read before the Close that follows it, which carries code and reason."""
     async with connect(client) as socket:
         await inlet.until("opened", 1, "127.0.0.1", client.host)
@@ -118,7 +118,7 @@ async def test_closing_sends_what_waits_first(client: Client, inlet: Recorder, s
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.org", "https://APP.example.org", None, "own"])
-async def test_origins_that_may(client: Client, served: Edge, origin: str | None) -> None:
+async def test_origins_that_may(client: Client, served: WebSockets, origin: str | None) -> None:
     """The server's own pages, those that are named, and whoever is no browser (RFC 6455 §10.2)."""
     own = f"http://{client.host}:{client.port}"
     headers = {} if origin is None else {"Origin": own if origin == "own" else origin}
@@ -140,7 +140,7 @@ async def test_origins_that_may_not(client: Client, inlet: Recorder, origin: str
 async def test_every_origin_may(inlet: Recorder) -> None:
     """``*`` is every origin."""
     app = web.Application()
-    app.router.add_get("/v1/ws", Edge(inlet, "*", heartbeat=15.0).handle)
+    app.router.add_get("/v1/ws", WebSockets(inlet, "*", heartbeat=15.0).handle)
     async with TestClient(TestServer(app)) as client, connect(client, headers={"Origin": "https://other.example"}):
         await inlet.until("opened", 1, "127.0.0.1", client.host)
 
@@ -167,7 +167,7 @@ async def test_plain_http(client: Client) -> None:
     assert (await answer.json())["error"]["code"] == "upgrade_required"
 
 
-async def test_draining(client: Client, served: Edge) -> None:
+async def test_draining(client: Client, served: WebSockets) -> None:
     """Nobody new is let in, and is told to come back."""
     served.draining = True
     answer = await client.get(
@@ -241,7 +241,7 @@ async def test_a_flood_is_read_at_a_walk(client: Client, inlet: Recorder, monkey
 
 
 async def test_one_that_does_not_read_gets_no_more(
-    client: Client, inlet: Recorder, served: Edge, monkeypatch: pytest.MonkeyPatch
+    client: Client, inlet: Recorder, served: WebSockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames are taken only as the connection takes them, and closing does not wait for a client that is stuck."""
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.1)

@@ -63,9 +63,9 @@ def test_who_was_kicked_while_away_hears_of_it_on_coming_back() -> None:
     cem.open()
     assert cem.resume()["code"] == "kicked"
     assert (cem.closed_with, cem.drain()[-1]["reconnect"]) == (4410, "never")
-    assert world.hub.session_count == 2
+    assert len(world.hub._state.sessions) == 2
     world.pass_time(60.0)
-    assert world.hub.session_count == 1, "and then it is forgotten"
+    assert len(world.hub._state.sessions) == 1, "and then it is forgotten"
 
 
 def test_a_goodbye_that_is_lost_is_said_again() -> None:

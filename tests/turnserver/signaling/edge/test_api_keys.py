@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnserver.signaling.edge.gate import ApiKey, KeyRing
+from turnserver.signaling.edge.api_keys import ApiKey, KeyRing
 
 patient = settings(deadline=None)
 
