@@ -1,0 +1,109 @@
+"""Whatever method of whatever part raises, it costs whom it happened to: the server goes on, and nobody else notices.
+
+The methods are those that the interfaces have, so a new one is tried without being listed. After hours of silence every
+table is empty.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from auth.source import CredentialSource
+from tests.support.fault_world import FaultWorld, Plan, everything_that_victims_do
+from tests.support.skipping_loop import SkippingLoop
+from turnserver.core.server import TurnCore
+from turnserver.observers.base import Observer
+from turnserver.relay.base import Datapath, DatapathSink, StreamRelays, StreamRelaySink
+from turnserver.transports.base import ConnectedTransport, FrameSink, HttpGateway, Transport
+
+LIFECYCLE = {"attach", "bind", "close", "from_config", "serve", "use"}
+"""What is called when a server starts, is reloaded or stops, and not under traffic."""
+
+
+def methods(*interfaces: type) -> list[str]:
+    """The methods of interfaces, those that they inherit among them."""
+    found = {name for each in interfaces for name, _ in inspect.getmembers(each, callable) if not name.startswith("_")}
+    return sorted(found - LIFECYCLE)
+
+
+PARTS: dict[str, list[str]] = {
+    "datapath": methods(Datapath),
+    "streams": methods(StreamRelays),
+    "transport": methods(Transport),
+    "connected": methods(ConnectedTransport),
+    "observer": methods(Observer),
+    "source": methods(CredentialSource),
+    "http": methods(HttpGateway),
+    "core": [name for name in methods(FrameSink, DatapathSink, StreamRelaySink) if hasattr(TurnCore, name)],
+}
+
+SILENT = {
+    ("transport", "close_client"): "a datagram transport has no connection to close",
+    ("connected", "release"): "a path lives as long as its connection",
+    ("core", "peer_icmp"): "tests of the engine have it",
+    ("core", "peer_gone"): "tests of the engine have it",
+    ("core", "relay_opened"): "the relays are open at once",
+    ("core", "relay_failed"): "the relays stay open",
+}
+"""Methods that no traffic comes to here."""
+
+LOST = {
+    ("transport", "path", True): "a path that was made, and that nobody was given, is known to nobody",
+    ("connected", "detach", True): "a stream that was given away, and that nobody was given, is known to nobody",
+}
+"""What no one but the part itself could clear away."""
+
+CASES = [
+    pytest.param(part, method, after, id=f"{part}-{method}-{'after' if after else 'before'}")
+    for part, names in PARTS.items()
+    for method in names
+    for after in (False, True)
+    if (part, method) not in SILENT and (part, method, after) not in LOST
+]
+
+
+@pytest.fixture
+def loop() -> Iterator[SkippingLoop]:
+    made = SkippingLoop()
+    yield made
+    made.close()
+
+
+async def through_it_all(world: FaultWorld) -> None:
+    await world.open()
+    try:
+        with world.armed():
+            await everything_that_victims_do(world)
+        await world.exchange()
+        await world.end()
+        world.assert_nothing_left()
+    finally:
+        world.close()
+
+
+def run(loop: SkippingLoop, plan: Plan, prepare: Callable[[FaultWorld], None] = lambda world: None) -> FaultWorld:
+    worlds: list[FaultWorld] = []
+
+    async def main() -> None:
+        worlds.append(FaultWorld(loop, plan))
+        prepare(worlds[0])
+        await through_it_all(worlds[0])
+
+    loop.run_until_complete(main())
+    return worlds[0]
+
+
+def test_without_a_fault_there_is_none(loop: SkippingLoop) -> None:
+    """What the others are compared with: victims that nothing happens to."""
+    world = run(loop, Plan())
+    assert world.engine.faults == {}
+
+
+@pytest.mark.parametrize(("part", "method", "after"), CASES)
+def test_a_fault_stays_where_it_is(part: str, method: str, after: bool, loop: SkippingLoop) -> None:
+    plan = Plan(part, method, after=after)
+    slow = "mallory" if method.startswith("ask") else ""
+    world = run(loop, plan, lambda made: setattr(made.users, "slow", slow))
+    assert plan.hits > 0
+    assert sum(world.engine.faults.values()) >= 1
