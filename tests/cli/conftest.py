@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import meshturn
+from tests.support import server
 from tests.support.certify import certify
 
 __all__ = ["certify"]
@@ -160,26 +161,14 @@ def start(processes: None, environment: dict[str, str], home: Path) -> Iterator[
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A UDP port of 127.0.0.1 that nobody uses at the moment."""
-
-    def find() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind(("127.0.0.1", 0))
-            return int(sock.getsockname()[1])
-
-    return find
+    """A port of loopback that nobody uses at the moment."""
+    return server.free_port
 
 
 @pytest.fixture
 def free_tcp_port() -> Callable[[], int]:
-    """The same for TCP."""
-
-    def find() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.bind(("127.0.0.1", 0))
-            return int(sock.getsockname()[1])
-
-    return find
+    """The same; that of `free_port` is free on TCP, too."""
+    return server.free_port
 
 
 @pytest.fixture

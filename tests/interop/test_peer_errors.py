@@ -6,7 +6,6 @@ Each test provokes an error and then shows that the same allocation still relays
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -199,10 +198,12 @@ class Network(NamedTuple):
 
 
 NEAR, FAR = "198.51.100.1", "198.51.100.2"
+DISTANT = "203.0.113.0/24"
+"""A network to which there is no route, unless a test makes one."""
 
 
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Two namespaces joined by a link of 1,500 bytes, the server (on 127.0.0.1 and NEAR) in the first."""
     with ExitStack() as stack:
         inside, beyond = stack.enter_context(NetworkNamespace()), stack.enter_context(NetworkNamespace())
@@ -211,14 +212,26 @@ def network(tmp_path: Path) -> Iterator[Network]:
         beyond.ip(f"addr add {FAR}/24 dev far")
         inside.ip("link set near up")
         beyond.ip("link set far up")
+        for each in (inside, beyond):
+            each.set("net.ipv4.icmp_ratelimit", "0")
+        beyond.forward()
         config = loopback_config(
             listeners=[{"transport": "udp", "address": address, "port": 3478} for address in ("127.0.0.1", NEAR)],
             relay={"addresses": [NEAR]},
             peers={"allow": ["198.51.100.0/24", "203.0.113.0/24"]},
         )
         with inside.entered():
-            server = stack.enter_context(TurnServerProcess(config, tmp_path))
+            server = stack.enter_context(TurnServerProcess(config, tmp_path_factory.mktemp("server")))
         yield Network(server, inside, beyond)
+
+
+@pytest.fixture
+def network(link: Network) -> Iterator[Network]:
+    """The same for one test, after which routes and queues are again as they were."""
+    yield link
+    for namespace in (link.inside, link.beyond):
+        namespace.flush(DISTANT)
+    link.inside.reset_queue("near")
 
 
 @pytest.mark.parametrize("route", ["none", "unreachable", "prohibit", "blackhole"])
@@ -226,7 +239,7 @@ def test_peer_without_a_route_is_survived(route: str, network: Network) -> None:
     """Rule 25: ENETUNREACH, EHOSTUNREACH, EACCES and EINVAL from the routing table stop nothing."""
     lost = Address.parse("203.0.113.1", 9)
     if route != "none":
-        network.inside.ip(f"route add {route} 203.0.113.0/24")
+        network.inside.ip(f"route add {route} {DISTANT}")
     with network.client() as client, network.far_peer() as peer:
         client.allocate()
         client.create_permission(peer.address, lost)
@@ -245,10 +258,9 @@ def test_peer_without_a_route_is_survived(route: str, network: Network) -> None:
 )
 def test_what_a_router_says_is_reported_and_survived(route: str, icmp: IcmpValue, network: Network) -> None:
     """RFC 8656 §11.5, rules 25 and 26: ICMP errors from further away reach the client with their type and code."""
-    network.inside.ip(f"route add 203.0.113.0/24 via {FAR}")
-    network.beyond.forward()
+    network.inside.ip(f"route add {DISTANT} via {FAR}")
     if route != "none":
-        network.beyond.ip(f"route add {route} 203.0.113.0/24")
+        network.beyond.ip(f"route add {route} {DISTANT}")
     lost = Address.parse("203.0.113.1", 9)
     with network.client() as client, network.far_peer() as peer:
         client.allocate()
@@ -260,12 +272,11 @@ def test_what_a_router_says_is_reported_and_survived(route: str, icmp: IcmpValue
 
 def test_fragmentation_needed_is_reported_with_the_mtu(network: Network) -> None:
     """RFC 8656 §§11.5, 14, 18.13: DONT-FRAGMENT goes out as DF, and a router's MTU comes back in the error data."""
-    network.inside.ip(f"route add 203.0.113.0/24 via {FAR}")
-    network.beyond.forward()
+    network.inside.ip(f"route add {DISTANT} via {FAR}")
     network.beyond.ip("link add narrow mtu 1280 type veth peer name end")
     network.beyond.ip("link set end up")
     network.beyond.ip("link set narrow up")
-    network.beyond.ip("route add 203.0.113.0/24 dev narrow")
+    network.beyond.ip(f"route add {DISTANT} dev narrow")
     distant = Address.parse("203.0.113.1", 9)
     with network.client() as client, network.far_peer() as peer:
         client.allocate(dont_fragment=True)

@@ -64,10 +64,24 @@ class NetworkNamespace:
         command = [self._tc, "-n", self.name, *arguments.split()]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
+    def set(self, key: str, value: str) -> None:
+        """Set a parameter of the kernel's, as sysctl(8) does; only those of the network are a namespace's own."""
+        with self.entered():
+            Path("/proc/sys", *key.split(".")).write_text(value)
+
     def forward(self) -> None:
         """Make a router of it: forward IPv4 packets, and answer with ICMP what cannot be forwarded."""
-        with self.entered():
-            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        self.set("net.ipv4.ip_forward", "1")
+
+    def flush(self, network: str) -> None:
+        """Remove all routes to a network, of any kind, and what has been learned about it."""
+        for kind in ("unicast", "unreachable", "prohibit", "blackhole"):
+            subprocess.run([self._ip, "-n", self.name, "route", "flush", "root", network, "type", kind], check=True)
+
+    def reset_queue(self, interface: str) -> None:
+        """Give an interface its ordinary queue again, if it has another."""
+        command = [self._tc, "-n", self.name, "qdisc", "del", "dev", interface, "root"]
+        subprocess.run(command, check=False, capture_output=True)
 
     @contextmanager
     def entered(self) -> Iterator[None]:

@@ -61,17 +61,26 @@ def has_ipv6_loopback() -> bool:
 def free_port(count: int = 1) -> int:
     """A port free on UDP and TCP, on every loopback address, together with the ``count - 1`` ports after it.
 
-    Not one of those that the system gives to sockets which ask for any: a client somewhere would soon have it.
+    Not one of those that the system gives to sockets which ask for any: a client somewhere would soon have it. Each
+    worker of pytest-xdist draws from ports of its own, since between the draw and its use another would find it free.
     """
     addresses = [(socket.AF_INET, "127.0.0.1")]
     if has_ipv6_loopback():
         addresses.append((socket.AF_INET6, "::1"))
     for _ in range(1000):
-        port = random.choice(PORTS)
+        port = random.choice(_own_ports())
         wanted = [(family, host, port + step) for family, host in addresses for step in range(count)]
         if all(_is_free(*each) for each in wanted):
             return port
     raise RuntimeError("no free port found on loopback")
+
+
+def _own_ports() -> range:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    # One that takes the place of a worker that has crashed has a number beyond.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % workers
+    share = len(PORTS) // workers
+    return PORTS[number * share : (number + 1) * share]
 
 
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
