@@ -39,7 +39,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """True for 127.0.0.0/8, ::1, and the former mapped into IPv6."""
+        """True for 127.0.0.0/8, for ::1, and for 127.0.0.0/8 mapped into IPv6."""
         return ip_address(self.canonical().ip).is_loopback
 
     def canonical(self) -> "Address":

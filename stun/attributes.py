@@ -1,7 +1,7 @@
 """Every attribute of STUN and TURN: one table, number → name, RFC, decoder, encoder.
 
-Values are decoded when somebody asks for them. A decoder raises `MalformedMessage` and nothing else; an encoder
-`EncodeError`. Bits and bytes that the RFCs reserve are ignored when read and zero when written.
+Values are decoded on access. A decoder raises `MalformedMessage` and nothing else; an encoder `EncodeError`. Bits and
+bytes that the RFCs reserve are ignored when read and zero when written.
 """
 
 from collections.abc import Callable, Mapping
@@ -159,7 +159,7 @@ class _Codec(NamedTuple, Generic[T]):
 
 
 def _text(most: int, characters: int | None = None) -> _Codec[str]:
-    """UTF-8 of at most so many bytes, and of at most so many characters when written."""
+    """UTF-8 of at most ``most`` bytes, and of at most ``characters`` characters when written."""
 
     def decode(value: bytes, transaction_id: bytes) -> str:
         if len(value) > most:
@@ -223,7 +223,7 @@ def _decode_flag(value: bytes, transaction_id: bytes) -> bool:
 
 def _encode_flag(value: bool, transaction_id: bytes) -> bytes:
     if not value:
-        raise EncodeError("a flag is set by being there")
+        raise EncodeError("a flag has no value for False: leave the attribute out")
     return b""
 
 
@@ -284,7 +284,7 @@ def _encode_numbers(value: tuple[int, ...], transaction_id: bytes) -> bytes:
 
 
 def _decode_algorithms(value: bytes, transaction_id: bytes) -> tuple[AlgorithmValue, ...]:
-    """RFC 8489 §14.11: number, length of the parameters, parameters padded to four bytes; and so on."""
+    """RFC 8489 §14.11: for each algorithm its number, the length of its parameters, and these padded to four bytes."""
     found = []
     at = 0
     while at < len(value):

@@ -1,7 +1,6 @@
-"""What a first byte says of what follows (RFC 7983 §7, RFC 8656 §12). Nothing else in the project decides that.
+"""Which protocol a first byte announces (RFC 7983 §7, RFC 8656 §12). Nothing else in the project decides that.
 
-`classify` is the table. Code that looks at every packet compares with the constants in place instead: a look-up per
-packet is a call that nobody needs.
+`classify` is the table. Code that looks at every packet compares with the constants directly, to save the call.
 """
 
 from enum import Enum
@@ -66,7 +65,7 @@ _KINDS: Final = tuple(_kind(byte) for byte in range(256))
 
 
 def classify(first_byte: int) -> FrameKind:
-    """What begins with this byte (0 to 255). TLS on a stream begins with 22 and so falls under DTLS."""
+    """The protocol whose packets begin with this byte (0 to 255). TLS on a stream begins with 22, as DTLS does."""
     return _KINDS[first_byte]
 
 

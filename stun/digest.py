@@ -13,10 +13,10 @@ SHA256_LENGTH: Final = 32
 
 
 def integrity_sha1(covered: bytes, key: bytes) -> bytes:
-    """HMAC-SHA1 of what stands before MESSAGE-INTEGRITY, the length field counting up to its end (RFC 8489 §14.5)."""
+    """HMAC-SHA1 of the bytes before MESSAGE-INTEGRITY; the length field counts up to its end (RFC 8489 §14.5)."""
     return hmac.digest(key, covered, "sha1")
 
 
 def integrity_sha256(covered: bytes, key: bytes) -> bytes:
-    """HMAC-SHA256 of what stands before MESSAGE-INTEGRITY-SHA256, likewise; not truncated (RFC 8489 §14.6)."""
+    """HMAC-SHA256 of the bytes before MESSAGE-INTEGRITY-SHA256, likewise; not truncated (RFC 8489 §14.6)."""
     return hmac.digest(key, covered, "sha256")

@@ -1,4 +1,4 @@
-"""What can go wrong on the wire."""
+"""Errors of decoding and encoding."""
 
 from meshturn.root import MeshturnError
 
@@ -10,7 +10,7 @@ class StunError(MeshturnError):
 
 
 class MalformedMessage(StunError):
-    """Bytes that are not what they claim to be. Decoding raises this and nothing else."""
+    """Bytes that do not follow the wire format. Decoding raises this and nothing else."""
 
 
 class EncodeError(StunError, ValueError):

@@ -17,7 +17,7 @@ _COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
 def stun_size(data: bytes | bytearray, at: int, length: int) -> int:
     """Bytes of the STUN message that begins at ``at``, by its length field; 0 if none can begin there (RFC 8489 §5).
 
-    A first byte of 0 to 3, a length in whole words, and the magic cookie as far as it is there.
+    Checked: a first byte of 0 to 3, a length that is a multiple of four, and as much of the magic cookie as has come.
     """
     if data[at] <= LAST_STUN_BYTE and not length & 3 and _COOKIE.startswith(data[at + 4 : at + 8]):
         return HEADER_LENGTH + length
@@ -27,8 +27,8 @@ def stun_size(data: bytes | bytearray, at: int, length: int) -> int:
 class StreamFramer:
     """Cuts a byte stream into frames, however it is chopped up. Never holds more than one unfinished frame.
 
-    `feed` gives all frames of a piece at once. A client whose stream may turn into something else behind one of them
-    (RFC 6062 §4.3) uses `push` and `pop`, and `take_rest` at the turn.
+    `feed` gives all frames of a piece at once. If the stream may stop being TURN after a frame (RFC 6062 §4.3), use
+    `push` and `pop`, and `take_rest` for the bytes after that frame.
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
@@ -92,6 +92,6 @@ class StreamFramer:
 
 
 def _check_first(byte: int) -> None:
-    """Refuse at the first byte what can never become a frame."""
+    """Raise `MalformedMessage` for a first byte that cannot begin a frame."""
     if classify(byte) not in (FrameKind.STUN, FrameKind.CHANNEL_DATA):
         raise MalformedMessage("neither STUN nor ChannelData")

@@ -1,8 +1,7 @@
-"""A STUN message (RFC 8489 §5, §6): decoded strictly, values read lazily, encoded to the very bytes it came from.
+"""A STUN message (RFC 8489 §5, §6): decoded strictly, values read lazily, encoded to the bytes it was decoded from.
 
-What decoding checks is what can be checked without knowing any attribute's meaning: the header, the cookie, the
-lengths, that integrity attributes have a length they can have, and that FINGERPRINT, if there, is last and right.
-A value is decoded when it is asked for.
+Decoding checks what does not depend on the meaning of an attribute: the header, the cookie, the lengths, that integrity
+attributes have a permitted length, and that FINGERPRINT, if present, is last and correct. A value is decoded on access.
 """
 
 from collections.abc import Container
@@ -44,7 +43,7 @@ _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
 
 
 class RawAttribute(NamedTuple):
-    """An attribute as it stands on the wire; ``padding`` is what followed the value, up to three bytes of anything."""
+    """An attribute as it is on the wire; ``padding`` are the bytes after the value, up to three of any content."""
 
     type: int
     value: bytes
@@ -66,7 +65,7 @@ class Message(NamedTuple):
     raw: bytes
 
     def __repr__(self) -> str:
-        """Method, class, and the types and lengths of attributes; no values, some are secret and all are hostile."""
+        """Method, class, types and lengths of attributes; no values: some are secret, and none can be trusted."""
         parts = ", ".join(f"0x{raw.type:04x}[{len(raw.value)}]" for raw in self.attributes)
         return f"<Message method=0x{self.method:03x} {self.message_class.name} {self.transaction_id.hex()} {parts}>"
 
@@ -85,7 +84,7 @@ class Message(NamedTuple):
         attributes, meaningful = _split(data, size)
         method = kind & 0x000F | (kind & 0x00E0) >> 1 | (kind & 0x3E00) >> 2
         message_class = _CLASSES[(kind & 0x0010) >> 4 | (kind & 0x0100) >> 7]
-        # Not by the class's own constructor: every Send indication passes here, and this takes a fifth of its time.
+        # The class's own constructor takes five times as long, and every Send indication passes here.
         return tuple.__new__(cls, (method, message_class, transaction_id, attributes, meaningful, data))
 
     def encode(self) -> bytes:
@@ -176,7 +175,7 @@ def _fingerprint(before: bytes) -> int:
 
 
 class MessageBuilder:
-    """Builds one message: attributes, then integrity, then fingerprint; an order that it insists on.
+    """Builds one message: attributes, then integrity, then fingerprint; any other order is an error.
 
     Every method raises `EncodeError` for what cannot be sent.
     """

@@ -138,7 +138,7 @@ def _ipv6(text: str) -> str:
 
 
 def _port(text: str | None, scheme: str) -> int:
-    """RFC 3986 §3.2.3: the digits may be missing, which means the default as much as no colon does."""
+    """RFC 3986 §3.2.3: a colon without digits means the default port, as no colon does."""
     if not text:
         return DEFAULT_PORTS[scheme]
     if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:

@@ -5,17 +5,15 @@ States of an allocation::
     OPENING ──every relay opened or failed, at least one opened──► LIVE ──► gone
        └──────none opened──────────────────────────────────────► gone
 
-Tables of a live one, all on the monotonic clock:
+Tables of a live allocation, with expiries on the monotonic clock:
 
 - ``relays``: one, or two of different families (a dual allocation), each with its own expiry (RFC 8656 §8.2);
 - ``permissions``: packed IP → expiry. Keyed on the address alone;
-- ``channels``: number → peer and expiry, ``peers``: the same the other way. Always each other's inverse.
+- ``channels``: number → peer and expiry; ``peers``: the inverse of ``channels``, always in agreement with it.
 
-The core expires whatever is due before it looks at any input, so what stands in a table is live.
+The core expires what is due before it handles an input, so every entry in a table is live.
 
-This module holds tables. What must happen outside when they change (routes, sockets,
-quota) is `turnserver.core.state`'s to
-say.
+This module only holds the tables. `turnserver.core.state` changes routes, sockets and quota with them.
 """
 
 from dataclasses import dataclass, field
@@ -33,14 +31,14 @@ _NOTHING = Counters()
 
 
 class AllocationState(Enum):
-    """Whether an allocation can carry anything yet."""
+    """Whether an allocation can relay data yet."""
 
     OPENING = "opening"
     LIVE = "live"
 
 
 class RelayState(Enum):
-    """Where a relay socket stands."""
+    """The state of a relay socket."""
 
     OPENING = "opening"
     OPEN = "open"
@@ -75,7 +73,7 @@ class Channel:
 
 @dataclass(slots=True, eq=False)
 class Allocation:
-    """What one 5-tuple holds; see the module's text."""
+    """The allocation of one 5-tuple; see the module's docstring."""
 
     serial: int
     client: FiveTuple
@@ -88,7 +86,7 @@ class Allocation:
     peers: dict[Address, Channel] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
     protocol: TransportProtocol = TransportProtocol.UDP
-    """Between the server and peers; TCP is RFC 6062, whose connections `turnserver.core.tcp_connections` keeps."""
+    """Between server and peers; for TCP (RFC 6062), `turnserver.core.tcp_connections` holds the connections."""
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relay of one family, if the allocation has it."""
@@ -98,12 +96,12 @@ class Allocation:
         return None
 
     def bind(self, channel: Channel) -> None:
-        """Enter a binding in both tables; neither its number nor its peer may be in use."""
+        """Add a binding to both tables; neither its number nor its peer may be in use."""
         self.channels[channel.number] = channel
         self.peers[channel.peer] = channel
 
     def unbind(self, number: int) -> Channel | None:
-        """Take a binding out of both tables."""
+        """Remove a binding from both tables."""
         channel = self.channels.pop(number, None)
         if channel is not None:
             del self.peers[channel.peer]
@@ -111,7 +109,7 @@ class Allocation:
 
 
 def view_of(allocation: Allocation) -> AllocationView:
-    """What an allocation looks like from outside now; nothing in it changes later."""
+    """An immutable view of the allocation as it is now."""
     relays = allocation.relays
     return AllocationView(
         allocation.client,

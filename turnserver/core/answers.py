@@ -1,4 +1,4 @@
-"""Error answers: the one place where a refusal becomes bytes, and a fact for the log."""
+"""Error answers: the one place where a refusal becomes bytes and an event for the log."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -19,7 +19,7 @@ NONCE_ENTROPY = 8
 
 
 class Answering(Protocol):
-    """What it takes to answer; `turnserver.core.state.CoreState` has it."""
+    """What answering needs; `turnserver.core.state.CoreState` has it."""
 
     settings: CoreSettings
     bounds: CoreBounds
@@ -30,7 +30,7 @@ class Answering(Protocol):
         """Send an answer; False if it was withheld."""
 
     def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
-        """Keep an answer for as long as its client may ask again."""
+        """Keep an answer for as long as its client may retransmit the request."""
 
     def event(self, event: Event) -> None:
         """Queue a fact."""
@@ -39,13 +39,13 @@ class Answering(Protocol):
 def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool = False) -> None:
     """Answer a request with an error; a challenge gets a fresh nonce made for the client's address.
 
-    With ``keep`` a retransmission gets the same answer, because working it out afresh would do something again.
+    With ``keep`` a retransmission gets the same answer; for requests that must not be carried out twice.
     """
     settings = state.settings
     user_id = "" if request.credential is None else request.credential.user_id
     nonce = b""
     if refusal.challenge:
-        # A challenge starts over: it is not protected with the key of a credential that was just turned down.
+        # A challenge starts over: it is not protected with the key of the credential that was just refused.
         request.credential = None
         nonce = state.nonces.issue(request.nonce_scope, request.now.wall, state.entropy(NONCE_ENTROPY))
     frame = finish(error(request, refusal, settings.realm, nonce), request, settings.software)

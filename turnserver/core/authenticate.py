@@ -1,7 +1,7 @@
-"""Long-term credentials: RFC 8489 §9.2.4 as a list of checks, in the RFC's order (rule 1).
+"""Long-term credentials: RFC 8489 §9.2.4 as a list of checks, in the RFC's order (docs/conformance.md, rule 1).
 
-A request passes all of them, or the first that it does not pass says what it gets. When it has passed, ``request``
-knows its credential, key and kind of integrity, and every later answer to it is protected with those.
+The first check that fails decides the answer. When all have passed, ``request`` has its credential, key and kind of
+integrity, and every later answer to it is protected with them.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,12 +31,12 @@ from turnserver.core.state import CoreState
 __all__ = ["authenticate"]
 
 CHALLENGE_REFUND = 128
-"""Bytes given back to the reflection budget once a nonce has come home: about the excess of the 401 that carried it."""
+"""Bytes given back to the reflection budget when a nonce returns: about the excess of the 401 that carried it."""
 
 
 @dataclass(slots=True)
 class _Claim:
-    """What a request says of itself, as the checks find it."""
+    """What the checks have found in a request so far."""
 
     username: str | None = None
     userhash: bytes | None = None
@@ -46,10 +46,10 @@ class _Claim:
 
 
 def authenticate(state: CoreState, request: Request, found: LateAnswer | None) -> None:
-    """Check a request and fill in whose it is.
+    """Check a request and fill in its credential.
 
     ``found`` is the answer to an earlier look-up for the same request, or None. Raises `Refusal` when the request
-    is refused, `LookupPending` when the source has to be asked first, and `SourceUnavailable` when it cannot say.
+    is refused, `LookupPending` when the source has to be asked first, and `SourceUnavailable` when it fails.
     """
     claim = _Claim()
     for check in (_integrity_present, _complete, _no_bid_down):
@@ -66,7 +66,7 @@ _Check = Callable[[CoreState, Request, _Claim], None]
 
 
 def _integrity_present(state: CoreState, request: Request, claim: _Claim) -> None:
-    """§9.2.4: neither MESSAGE-INTEGRITY nor -SHA256 → 401 with a challenge. -SHA256 counts where both are there."""
+    """§9.2.4: neither MESSAGE-INTEGRITY nor -SHA256 → 401 with a challenge. If both are present, -SHA256 counts."""
     if request.message.has(MESSAGE_INTEGRITY_SHA256):
         request.integrity = Integrity.SHA256
     elif request.message.has(MESSAGE_INTEGRITY):
@@ -88,7 +88,7 @@ def _complete(state: CoreState, request: Request, claim: _Claim) -> None:
 
 
 def _no_bid_down(state: CoreState, request: Request, claim: _Claim) -> None:
-    """§9.2.4: with our feature bit in the nonce, PASSWORD-ALGORITHM and -ALGORITHMS come both, as offered, or not."""
+    """§9.2.4: with our feature bit in the nonce, PASSWORD-ALGORITHM and -ALGORITHMS are both absent or as offered."""
     features = nonce_features(claim.nonce)
     if features is None or SecurityFeatures.PASSWORD_ALGORITHMS not in features:
         return
@@ -102,11 +102,11 @@ def _no_bid_down(state: CoreState, request: Request, claim: _Claim) -> None:
 
 
 def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
-    """Find the credentials that the name may stand for.
+    """Find the credentials of the username.
 
-    Requests on an allocation are checked with the credential that made it: a browser refreshes for hours with the one
-    it began with, and the source need not know that one any more. It is not checked for revocation either, because a
-    revocation has ended the allocation.
+    Requests on an allocation are checked with the credential that created it: a browser refreshes for hours with its
+    first credential, which the source may have forgotten by then. It is not checked for revocation either, because a
+    revocation ends the allocation.
     """
     allocation = _allocation_meant(state, request)
     if allocation is not None and claim.username == allocation.credential.username:
@@ -118,8 +118,8 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     else:
         answer = state.credentials.find_by_hash(claim.userhash or b"", realm, wall)
     if isinstance(answer, Pending | Unavailable) and not _nonce_valid(state, request, claim):
-        # A stranger cannot make the server ask its database, nor learn that it is down: the address must have been
-        # proven by a nonce first.
+        # The client must have proven its address by a nonce first. A stranger can thus neither make the server ask its
+        # database nor learn that the database is down.
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     if isinstance(answer, Pending):
         raise LookupPending(claim.username or "", claim.userhash or b"")
@@ -127,7 +127,7 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
 
 
 def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer) -> None:
-    """Take over what the source has found, at once or late, except what is revoked by now."""
+    """Take the credentials that the source has found, at once or late, except those revoked by now."""
     if isinstance(answer, Unavailable):
         raise SourceUnavailable(answer.reason)
     wall = request.now.wall
@@ -135,7 +135,7 @@ def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer)
 
 
 def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
-    """The allocation of the 5-tuple, or the one whose data connection this is to become (RFC 6062 §5.4)."""
+    """The allocation of the 5-tuple, or the one whose data connection this will become (RFC 6062 §5.4)."""
     if request.message.method == Method.CONNECTION_BIND:
         number = request.message.first(CONNECTION_ID)
         connection = None if number is None else state.tcp.by_id.get(number)
@@ -144,10 +144,10 @@ def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
 
 
 def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
-    """Whether the nonce was made for the client: here, or on the control connection whose peer it comes to claim.
+    """Whether the nonce was made for this client, on this connection or on the control connection of the allocation.
 
-    The client of a data connection is the one of the control connection (RFC 6062 §4.3), and clients use the nonce that
-    they have.
+    The client of a data connection is the one of the control connection (RFC 6062 §4.3), and clients reuse the nonce of
+    the latter.
     """
     wall = request.now.wall
     if state.nonces.check(claim.nonce, request.nonce_scope, wall) is NonceStatus.VALID:
@@ -161,13 +161,13 @@ def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
 
 
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
-    """§9.2.4: an unknown user → 401 with a challenge, just as for a wrong password."""
+    """§9.2.4: an unknown user → 401 with a challenge, as for a wrong password."""
     if not claim.candidates:
         raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
 
 
 def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
-    """§9.2.4: wrong integrity → 401 with a fresh nonce. Several candidates stand for several shared secrets."""
+    """§9.2.4: wrong integrity → 401 with a fresh nonce. Several shared secrets give several candidates."""
     check = verify_sha256 if request.integrity is Integrity.SHA256 else verify
     for credential in claim.candidates:
         key = credential.keys.get(claim.algorithm)

@@ -44,8 +44,8 @@ class SendToPeer(NamedTuple):
 class OpenRelay(NamedTuple):
     """Bind a relay socket to exactly ``bind``; answered by ``relay_opened`` or ``relay_failed``, at once or later.
 
-    It may be closed before it is answered: the core waits for `Limits.opening_timeout` seconds.
-    A TCP one (RFC 6062 §5.1) listens: every peer that connects is an input, ``peer_accepted``.
+    `CloseRelay` may come before the answer: the core waits for `Limits.opening_timeout` seconds.
+    A TCP relay (RFC 6062 §5.1) listens: every peer that connects is an input, ``peer_accepted``.
     """
 
     relay: RelayId
@@ -67,7 +67,7 @@ class AddRoute(NamedTuple):
 
 
 class RemoveRoute(NamedTuple):
-    """Remove the route of one channel of one client, which led through ``relay``."""
+    """Remove the route of one channel of one client through ``relay``."""
 
     client: FiveTuple
     channel: int
@@ -83,7 +83,7 @@ class AllowPeer(NamedTuple):
 
 
 class ForbidPeer(NamedTuple):
-    """A permission has gone before its time: drop datagrams from ``ip`` again."""
+    """A permission has ended before its expiry: drop datagrams from ``ip`` again."""
 
     relay: RelayId
     ip: bytes
@@ -92,7 +92,7 @@ class ForbidPeer(NamedTuple):
 class FindCredential(NamedTuple):
     """Ask the credential source, which could not answer at once; answer with ``credential_found(ticket, ...)``.
 
-    By ``username``, or by ``userhash`` (RFC 8489 §14.4) when that is empty.
+    By ``username``, or by ``userhash`` (RFC 8489 §14.4) if the username is empty.
     """
 
     ticket: int
@@ -102,7 +102,7 @@ class FindCredential(NamedTuple):
 
 
 class CancelLookup(NamedTuple):
-    """Nobody waits for the answer to a `FindCredential` any more; one that comes all the same is ignored."""
+    """The answer to a `FindCredential` is not needed any more; it is ignored if it still comes."""
 
     ticket: int
 
@@ -122,7 +122,7 @@ class ConnectPeer(NamedTuple):
 
 
 class ClosePeer(NamedTuple):
-    """Close a peer connection in whatever state, and the client connection that it has been spliced with."""
+    """Close a peer connection in any state, and the client connection that it has been spliced with."""
 
     connection: int
 
@@ -130,7 +130,7 @@ class ClosePeer(NamedTuple):
 class Splice(NamedTuple):
     """Take a client's connection from its transport and join it to a peer connection (RFC 6062 §5.4).
 
-    What has been sent to the client goes out before the peer's first byte; ``peer_gone`` follows when it is over.
+    Frames already sent to the client go out before the peer's first byte; ``peer_gone`` follows when the splice ends.
     """
 
     client: FiveTuple

@@ -1,4 +1,4 @@
-"""What the core's deadlines are for. One `turnserver.deadlines.Deadlines` has them all."""
+"""The kinds of the core's deadlines. One `turnserver.deadlines.Deadlines` holds them all."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class DeadlineKind(IntEnum):
 
 
 class DeadlineKey(NamedTuple):
-    """Names a deadline: its kind, the number of the allocation (or 0), and the thing itself."""
+    """Names a deadline: its kind, the number of the allocation (or 0), and what expires."""
 
     kind: DeadlineKind
     owner: int

@@ -1,6 +1,6 @@
-"""The core's one tree of refusals: each says what the client gets, a STUN error answer or silence.
+"""The core's exceptions: each says whether the client gets a STUN error answer or none.
 
-Handlers raise; `turnserver.core.server` translates, once, at the boundary.
+Handlers raise them, and `turnserver.core.server` alone turns them into answers.
 """
 
 from meshturn.root import MeshturnError
@@ -11,7 +11,7 @@ __all__ = ["CoreError", "LookupPending", "Refusal", "Silence", "SourceUnavailabl
 
 
 class CoreError(MeshturnError):
-    """The root of the tree."""
+    """The root of the core's errors."""
 
 
 class Refusal(CoreError):
@@ -40,11 +40,11 @@ class Refusal(CoreError):
 
 
 class Silence(CoreError):
-    """Drop the message; the text says why, for whoever debugs."""
+    """Drop the message; the text gives the reason, for debugging."""
 
 
 class LookupPending(CoreError):
-    """Not a refusal yet: the credential source will answer later."""
+    """The credential source will answer later; until then the request is neither refused nor accepted."""
 
     def __init__(self, username: str, userhash: bytes) -> None:
         self.username = username
@@ -53,7 +53,7 @@ class LookupPending(CoreError):
 
 
 class SourceUnavailable(CoreError):
-    """Nobody can say whose the request is: answer 500 (RFC 8489 §14.8), for "401" would say that there is no such user.
+    """The credential source failed: answer 500 (RFC 8489 §14.8), since 401 would mean that there is no such user.
 
     ``reason`` is for the log.
     """

@@ -1,4 +1,4 @@
-"""Facts already past, for logs, metrics and audit; one frozen class each. Text in them is hostile: escape on output."""
+"""What has happened, for logs, metrics and audit; one frozen class each. Text in events is untrusted: escape it."""
 
 from typing import NamedTuple
 
@@ -31,11 +31,11 @@ class EndReason(StrEnum):
     CLIENT_GONE = "client-gone"
     REVOKED = "revoked"
     RELAY_FAILED = "relay-failed"
-    """Its relays could not be kept open: a fault of the server's, or of the system's."""
+    """Its relays could not be kept open: a fault of the server or of the system."""
 
 
 class AllocationOpened(NamedTuple):
-    """An Allocate succeeded; ``protocol`` is that between the server and peers."""
+    """An Allocate succeeded; ``protocol`` is the one between the server and peers."""
 
     client: FiveTuple
     username: str
@@ -55,7 +55,7 @@ class AllocationRefreshed(NamedTuple):
 
 
 class AllocationEnded(NamedTuple):
-    """An allocation is gone; ``duration`` in seconds. ``relays`` are those that it had to the end."""
+    """An allocation has ended; ``duration`` in seconds. ``relays`` are those that it had at its end."""
 
     client: FiveTuple
     username: str
@@ -66,9 +66,9 @@ class AllocationEnded(NamedTuple):
 
 
 class RequestRefused(NamedTuple):
-    """A request got an error answer. 401 and 438 are part of every healthy start; the rest deserve a look.
+    """A request got an error answer. 401 and 438 occur in every normal session; other codes deserve a look.
 
-    ``username`` is what the request said, which anybody can say; ``user_id`` is empty unless it has proven it.
+    ``username`` is the claim of the request, not verified; ``user_id`` is empty unless the request was authenticated.
     """
 
     client: FiveTuple
@@ -80,9 +80,9 @@ class RequestRefused(NamedTuple):
 
 
 class LookupFailed(NamedTuple):
-    """Nobody could say whose a request is, so it was answered with 500; ``reason`` says what is wrong with the source.
+    """The credential source failed, so a request was answered with 500; ``reason`` says what is wrong with the source.
 
-    ``username`` is what the request said; empty if it said a USERHASH.
+    ``username`` is the claim of the request; empty if it carried USERHASH.
     """
 
     client: FiveTuple
@@ -91,7 +91,7 @@ class LookupFailed(NamedTuple):
 
 
 class PeerRefused(NamedTuple):
-    """The peer ACL said no (403); ``rule`` names the network or reason. Browsers ask for private peers all the time."""
+    """The peer ACL refused a peer (403); ``rule`` names the network or reason. Browsers often ask for private peers."""
 
     client: FiveTuple
     peer: Address
@@ -105,7 +105,7 @@ class AnswerWithheld(NamedTuple):
 
 
 class PeerConnectionOpened(NamedTuple):
-    """A TCP relay and a peer are connected (RFC 6062); ``inbound`` if it was the peer that connected."""
+    """A TCP relay and a peer are connected (RFC 6062); ``inbound`` if the peer connected."""
 
     client: FiveTuple
     user_id: str
@@ -115,7 +115,7 @@ class PeerConnectionOpened(NamedTuple):
 
 
 class PeerConnectionEnded(NamedTuple):
-    """A peer connection is gone, whoever closed it; ``duration`` in seconds, ``bound`` if it ever carried data."""
+    """A peer connection has ended, for any reason; ``duration`` in seconds, ``bound`` if it was ever bound."""
 
     client: FiveTuple
     user_id: str

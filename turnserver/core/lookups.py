@@ -1,9 +1,9 @@
 """Requests that wait for a credential: bounded in number, each with a deadline.
 
-A request that the credential source cannot judge at once is parked here under a ticket, and `FindCredential` goes out.
-It is taken out again by the answer, by its deadline, by the end of its client, or because another source is asked from
-now on; in the last three cases `CancelLookup` tells the shell that nobody waits any more. A retransmission waits for
-the answer to the first.
+A request for which the credential source has no immediate answer is held here under a ticket, and `FindCredential` is
+queued. The request is released by the answer, by its deadline, by the end of its client, or when the source is
+replaced; in the last three cases `CancelLookup` tells the shell that the answer is not needed. Retransmissions of a
+request that is held are dropped.
 """
 
 from collections import Counter
@@ -46,9 +46,9 @@ class Lookups:
         return len(self._parked)
 
     def park(self, request: Request, pending: LookupPending) -> None:
-        """Hold a request, and ask. A retransmission of one that is held is dropped.
+        """Hold a request and queue `FindCredential`. A retransmission of a held request is dropped.
 
-        Raises `SourceUnavailable` if too many are held, by everybody or by this client's address.
+        Raises `SourceUnavailable` if too many are held, in total or for this client's address.
         """
         key = request.transaction
         if key in self._waiting:
@@ -66,7 +66,7 @@ class Lookups:
         self._command(FindCredential(self._ticket, pending.username, pending.userhash, self.settings.realm))
 
     def answered(self, ticket: int) -> Request | None:
-        """Take out the request that an answer is for; None if nobody waits for it any more."""
+        """Release the request that an answer is for; None if it is not held any more."""
         request = self._parked.pop(ticket, None)
         if request is not None:
             self._waiting.discard(request.transaction)
@@ -75,19 +75,19 @@ class Lookups:
         return request
 
     def cancel(self, ticket: int) -> Request | None:
-        """Take out a request without an answer."""
+        """Release a request without an answer."""
         request = self.answered(ticket)
         if request is not None:
             self._command(CancelLookup(ticket))
         return request
 
     def cancel_client(self, client: FiveTuple) -> None:
-        """Forget the requests of a client: there is no way to answer them any more."""
+        """Forget the requests of a client that cannot be answered any more."""
         for ticket in [ticket for ticket, request in self._parked.items() if request.client == client]:
             self.cancel(ticket)
 
     def cancel_all(self) -> list[Request]:
-        """Take out everything that waits, the oldest first."""
+        """Release every request, the oldest first."""
         tickets = list(self._parked)
         return [request for ticket in tickets if (request := self.cancel(ticket)) is not None]
 

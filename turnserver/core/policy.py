@@ -1,14 +1,14 @@
 """Which peers a client may reach: the peer ACL (RFC 8656 §21.2.2, §21.4), on canonical addresses.
 
-There is one function, `PeerPolicy.refusal`, and every way to a peer asks it: CreatePermission, ChannelBind, Send, TCP
-connections in either direction, and all of what stands when the list is replaced. In this order:
+There is one function, `PeerPolicy.refusal`, for every way to a peer: CreatePermission, ChannelBind, Send, TCP
+connections in both directions, and everything that exists when the list is replaced. In this order:
 
-1. an address and port that this server itself listens on is refused, whatever else is said;
+1. an address and port that this server itself listens on is refused in any case;
 2. a network in ``deny`` is refused;
-3. a network in ``allow`` is allowed, defaults notwithstanding;
+3. a network in ``allow`` is allowed, even if it is refused by default;
 4. the server's own relay addresses are allowed on relay ports (two clients behind symmetric NATs meet relay to relay),
    and refused on any other port;
-5. networks that are nobody's public address are refused, all others allowed.
+5. networks that are not public are refused, all others are allowed.
 """
 
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ _NAT64 = b"\x00\x64\xff\x9b" + bytes(8)
 
 @lru_cache(maxsize=4096)
 def canonical(ip: bytes) -> IPv4Address | IPv6Address:
-    """The address that packets to ``ip`` (packed) end up at: ::ffff:0:0/96, ::/96 and 64:ff9b::/96 are unwrapped."""
+    """The address that packets to ``ip`` (packed) reach: ::ffff:0:0/96, ::/96 and 64:ff9b::/96 are unwrapped."""
     if len(ip) == 16 and ip[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and ip not in _NOT_COMPATIBLE:
         return IPv4Address(ip[12:])
     return ip_address(ip)
@@ -70,7 +70,7 @@ def canonical(ip: bytes) -> IPv4Address | IPv6Address:
 
 @dataclass(frozen=True, slots=True)
 class PeerPolicy:
-    """The peer ACL as values. Build it with `PeerPolicy.build`; an empty one refuses what is not public."""
+    """The peer ACL as values. Build it with `PeerPolicy.build`; an empty ACL refuses what is not public."""
 
     allow: tuple[IpNetwork, ...] = ()
     deny: tuple[IpNetwork, ...] = ()
@@ -91,7 +91,7 @@ class PeerPolicy:
     ) -> "PeerPolicy":
         """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed).
 
-        Relay addresses are allowed on ``ports``, which are all unless something is said.
+        Relay addresses are allowed on ``ports``, by default on all.
         """
         listening = frozenset((canonical(address.ip), address.port) for address in listeners)
         relaying = frozenset(canonical(ip) for ip in relays)
@@ -106,7 +106,7 @@ class PeerPolicy:
 
     @classmethod
     def of(cls, settings: CoreSettings, own: OwnAddresses) -> "PeerPolicy":
-        """The policy of a configuration, with the server's own addresses as they really are."""
+        """The policy of a configuration, with the server's real own addresses."""
         return cls.build(
             allow=settings.peers.allow,
             deny=settings.peers.deny,
@@ -118,7 +118,7 @@ class PeerPolicy:
     def refusal(self, ip: bytes, port: int | None = None) -> str | None:
         """Why the peer ``ip`` (packed) is refused, naming the rule; None if it is allowed.
 
-        Without ``port`` (a permission is for an address, whatever the port) only what holds for every port counts.
+        Without ``port`` (a permission is for an address and all its ports) only rules for every port count.
         """
         address = canonical(ip)
         if port is not None and (address, port) in self.listeners:

@@ -1,4 +1,4 @@
-"""Which relay port: random, not one just freed while others are left, even or in pairs if asked (RFC 8656 §7.2)."""
+"""Choice of relay ports: random, not just freed if others are left, even or in pairs on request (RFC 8656 §7.2)."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ COOL_DOWN = 120.0
 """Seconds for which a freed port is passed over: late packets meant for its last owner must not reach the next one."""
 
 _RANDOM_TRIES = 16
-"""Random draws before a scan; at half occupancy all of them fail once in 65,536 times."""
+"""Random draws before a scan; with half of the ports taken, all draws fail once in 65,536 times."""
 
 
 class RelayPorts:
@@ -44,7 +44,7 @@ class RelayPorts:
         return None
 
     def give_back(self, port: int, now: Now) -> None:
-        """Free a port. Raises KeyError when it was not taken: that is a bug, not a condition."""
+        """Free a port. Raises KeyError when it was not taken, which is a bug in the caller."""
         self._used.remove(port)
         self._freed[port] = now.mono
 
@@ -66,7 +66,7 @@ class RelayPorts:
             yield first + step * ((start + index) % count)
 
     def _forget_cooled(self, now: Now) -> None:
-        """Ports are freed in the order of the clock, so the oldest stand first."""
+        """Ports are freed in the order of the clock, so the oldest come first."""
         horizon = now.mono - COOL_DOWN
         while self._freed and next(iter(self._freed.values())) <= horizon:
             self._freed.popitem(last=False)

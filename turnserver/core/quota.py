@@ -1,4 +1,4 @@
-"""How many allocations a user, and everybody together, may hold. Taken before the socket, given back exactly once."""
+"""How many allocations one user and all users may hold. Taken before the socket opens, given back exactly once."""
 
 from enum import Enum
 
@@ -6,7 +6,7 @@ __all__ = ["Quota", "QuotaVerdict"]
 
 
 class QuotaVerdict(Enum):
-    """What asking for one more allocation came to."""
+    """The result of asking for one more allocation."""
 
     GRANTED = "granted"
     USER_FULL = "user-full"
@@ -32,7 +32,7 @@ class Quota:
         return self._users.get(user_id, 0)
 
     def limit(self, per_user: int, total: int) -> None:
-        """Other limits from now on; nobody who holds more than that loses anything."""
+        """Replace the limits; users who hold more than the new limits keep their allocations."""
         self._per_user = per_user
         self._limit = total
 
@@ -48,7 +48,7 @@ class Quota:
         return QuotaVerdict.GRANTED
 
     def give_back(self, user_id: str) -> None:
-        """Count one less for ``user_id``. Raises KeyError when none was taken: that is a bug, not a condition."""
+        """Count one less for ``user_id``. Raises KeyError when none was taken, which is a bug in the caller."""
         held = self._users[user_id]
         if held == 1:
             del self._users[user_id]

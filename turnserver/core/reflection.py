@@ -1,9 +1,9 @@
 """The budget that keeps the server from being used as a reflector.
 
-An unauthenticated answer over UDP goes to an address that nobody has proven. What it costs is what it has more bytes
-than the request that asked for it; each source prefix has a budget of such excess bytes, which refills slowly. Under a
-sustained flood the bytes out therefore approach the bytes in, whatever the answers look like, while a client that
-authenticates gets its prefix's bytes back: by echoing a nonce made for its address it has proven to be there.
+An unauthenticated answer over UDP goes to an address that has not been proven. Its cost is the number of bytes by which
+it exceeds its request. Each source prefix has a budget of such excess bytes, which refills slowly. Under a sustained
+flood the bytes out therefore approach the bytes in. A client that authenticates gets its prefix's bytes back: echoing a
+nonce made for its address has proven that address.
 """
 
 from turnserver.core.types import Now
@@ -12,8 +12,8 @@ from turnserver.throttle import Buckets, packed_network
 __all__ = ["MAX_PREFIXES", "ReflectionBudget"]
 
 MAX_PREFIXES = 4096
-"""Prefixes remembered at once, oldest use forgotten first. Cycling through so many to have one forgotten costs the
-attacker about as many bytes as a fresh burst gives."""
+"""Prefixes remembered at once, the least recently used forgotten first. An attacker who sends from so many prefixes to
+have one forgotten spends about as many bytes as a fresh burst gives."""
 
 
 class ReflectionBudget:
@@ -27,7 +27,7 @@ class ReflectionBudget:
         return len(self._buckets)
 
     def limit(self, burst: int, rate: int) -> None:
-        """Another budget from now on, and a full one for everybody, if it is another."""
+        """Replace the budget; if it differs from the current one, every prefix starts with a full one."""
         if self._limits != (burst, rate):
             self._limits = (burst, rate)
             self._buckets = Buckets(rate, burst, MAX_PREFIXES)
@@ -38,5 +38,5 @@ class ReflectionBudget:
         return excess <= 0 or not self._buckets.take(packed_network(ip), now.mono, excess)
 
     def refund(self, ip: bytes, amount: int, now: Now) -> None:
-        """Give ``amount`` bytes back to the prefix of ``ip``, which has proven itself; never beyond the burst."""
+        """Give ``amount`` bytes back to the prefix of ``ip``, whose address is proven; never beyond the burst."""
         self._buckets.refund(packed_network(ip), now.mono, amount)

@@ -1,4 +1,4 @@
-"""One message from a client on its way through the core, and what authentication has found out about it."""
+"""One message from a client on its way through the core, and the result of its authentication."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ __all__ = ["Integrity", "Request"]
 
 
 class Integrity(Enum):
-    """Which kind of integrity a request carries, and so its answer (RFC 8489 §9.2.4)."""
+    """The kind of integrity that a request carries and its answer gets (RFC 8489 §9.2.4)."""
 
     NONE = "none"
     SHA1 = "MESSAGE-INTEGRITY"
@@ -21,7 +21,7 @@ class Integrity(Enum):
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A decoded message, where and when it came from, and (once checked) whose it is."""
+    """A decoded message, its 5-tuple and time, and (once authenticated) its credential."""
 
     client: FiveTuple
     message: Message
@@ -34,17 +34,17 @@ class Request:
 
     @property
     def nonce_scope(self) -> bytes:
-        """Whom a nonce is good for: the client's address and port, since RFC 8489 §9.2.4 forbids one for two ports."""
+        """What a nonce is bound to: the client's address and port (RFC 8489 §9.2.4 forbids one for two ports)."""
         return self.client.address.pack()
 
     @property
     def transaction(self) -> TransactionKey:
-        """What a retransmission of the request has in common with it."""
+        """The key that a request and its retransmissions share."""
         return (self.client, self.message.transaction_id)
 
     @property
     def user(self) -> Credential:
-        """Whose the request is. Only for handlers, which run after authentication."""
+        """The request's credential. Only for handlers, which run after authentication."""
         if self.credential is None:
             raise AssertionError("a handler ran before authentication")
         return self.credential

@@ -1,4 +1,4 @@
-"""Answers: success and error, what they carry, and with which integrity (RFC 8489 §6.3, §9.2.4; rules 1 and 4)."""
+"""Success and error answers and their integrity (RFC 8489 §6.3, §9.2.4; docs/conformance.md, rules 1 and 4)."""
 
 from stun.attributes import (
     ALTERNATE_SERVER,
@@ -35,7 +35,7 @@ def begin_success(request: Request) -> MessageBuilder:
 def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
     """Close an answer: SOFTWARE, the integrity that the request had, FINGERPRINT if the request had one.
 
-    Strangers with a forgeable address are not told the software: it would only make the answer a better reflection.
+    Unauthenticated clients whose address may be forged get no SOFTWARE: it would only amplify a reflected answer.
     """
     if software and (request.credential is not None or request.client.transport.proven):
         builder.add(SOFTWARE, software)

@@ -1,7 +1,7 @@
-"""Answers kept for clients that ask again (RFC 8656 §7.2, RFC 8489 §6.3.1): the same transaction, the same answer.
+"""Answers kept for retransmitted requests (RFC 8656 §7.2, RFC 8489 §6.3.1): the same transaction, the same answer.
 
-Only answers that cannot be worked out afresh are kept: a successful Allocate, and a Refresh that deleted. Everything
-else is idempotent. Only authenticated requests get this far, so strangers cannot fill the table.
+Only answers to requests that are not idempotent are kept, such as a successful Allocate or a Refresh that deleted. Only
+authenticated requests get this far, so strangers cannot fill the table.
 """
 
 from itertools import islice
@@ -17,7 +17,7 @@ MAX_ANSWERS = 65_536
 
 
 class Retransmissions:
-    """Answers by 5-tuple and transaction id; whoever stores one sets the deadline to forget it."""
+    """Answers by 5-tuple and transaction id; the caller that stores one also sets the deadline to forget it."""
 
     def __init__(self) -> None:
         self._answers: dict[TransactionKey, bytes] = {}
@@ -26,7 +26,7 @@ class Retransmissions:
         return len(self._answers)
 
     def keep(self, key: TransactionKey, answer: bytes) -> list[TransactionKey]:
-        """Remember an answer; gives those that had to be forgotten for it."""
+        """Remember an answer; returns those that had to be forgotten for it."""
         self._answers[key] = answer
         excess = len(self._answers) - MAX_ANSWERS
         forgotten = list(islice(self._answers, max(0, excess)))

@@ -1,9 +1,11 @@
 """`TurnCore`: inputs in, commands and events out (RFC 8656; `docs/architecture.md` has the picture).
 
-Every input first expires what is due at its ``now``, so no handler ever sees a dead permission or channel. Then a
-message is dispatched by class and method, its answer or its silence decided, and what the world must do about it
-queued. ``commands()`` and ``events()`` hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called
-if nothing else happens.
+Every input first expires what is due at its ``now``, so no handler ever sees an expired permission or channel. Then the
+message is dispatched by class and method, and its answer, if any, and the commands for the shell are queued.
+``commands()`` and ``events()`` hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called if there
+is no other input.
+
+Rules: docs/conformance.md.
 """
 
 from collections.abc import Callable, Collection
@@ -67,7 +69,7 @@ UNDERSTOOD = frozenset(
 )
 """Comprehension-required attributes that this server acts on; any other in a request gets 420 (RFC 8489 §6.3.1).
 
-CHANGE-REQUEST and the like are known to the codec but not here: to ignore one would tell a NAT tester a lie.
+CHANGE-REQUEST and its like are known to the codec but not here: ignoring one would give a NAT test a wrong result.
 """
 
 
@@ -91,8 +93,8 @@ _HANDLERS: dict[int, _Handler] = {
 class TurnCore:
     """A TURN server without sockets, clocks or randomness of its own.
 
-    ``credentials`` says who may relay. ``revoked`` are users whose credentials do not count, whichever source they come
-    from; `revoke` adds to it.
+    ``credentials`` is the source that decides who may relay. ``revoked`` are users whose credentials do not count,
+    whatever source has them; `revoke` adds to them.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class TurnCore:
     # Inputs
 
     def client_frame(self, client: FiveTuple, frame: bytes, now: Now) -> None:
-        """One whole frame from a client: STUN, or ChannelData that had no route (RFC 7983 demultiplexing)."""
+        """One whole frame from a client: STUN, or ChannelData without a route (RFC 7983 demultiplexing)."""
         self.expire(now)
         try:
             if is_stun(frame):
@@ -126,7 +128,7 @@ class TurnCore:
             return
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes, now: Now) -> None:
-        """A datagram came to a relay from ``peer`` (as on the wire) and had no route."""
+        """A datagram without a route came to a relay from ``peer`` (its address on the wire)."""
         self.expire(now)
         indication.peer_datagram(self.state, relay, peer, data)
 
@@ -145,13 +147,13 @@ class TurnCore:
             self.state.end_allocation(allocation, EndReason.CLIENT_GONE, now)
 
     def relay_opened(self, relay: RelayId, now: Now) -> bool:
-        """`OpenRelay` succeeded; False if it did too late, and the relay is of no use any more: it is to be closed."""
+        """`OpenRelay` succeeded. False if that was too late; the caller then closes the relay."""
         self.expire(now)
         allocate.relay_opened(self.state, relay, now)
         return self.state.has_relay(relay)
 
     def relay_failed(self, relay: RelayId, now: Now) -> None:
-        """`OpenRelay` failed; or the relay was open and is not any more, which ends what was built on it."""
+        """`OpenRelay` failed, or an open relay was lost, which ends everything that depends on it."""
         self.expire(now)
         allocate.relay_failed(self.state, relay, now)
 
@@ -166,20 +168,20 @@ class TurnCore:
         tcp.peer_failed(self.state, connection, now)
 
     def peer_accepted(self, relay: RelayId, peer: Address, now: Now) -> int | None:
-        """A peer has connected to a TCP relay; gives the connection's number, or None when it is to be closed."""
+        """A peer has connected to a TCP relay; returns the connection's number, or None: then the caller closes it."""
         self.expire(now)
         return tcp.peer_accepted(self.state, relay, peer, now)
 
     def peer_gone(self, connection: int, now: Now) -> None:
-        """A connection is over, and both of its ends are closed. One that is not known any more is ignored."""
+        """A connection has ended, and both of its ends are closed. An unknown number is ignored."""
         self.expire(now)
         tcp.peer_gone(self.state, connection, now)
 
     def credential_found(self, ticket: int, answer: LateAnswer, now: Now) -> None:
         """The answer to `FindCredential`: the user's credentials, none for an unknown one, or `Unavailable`.
 
-        It is judged as of ``now``: what has expired or was revoked meanwhile does not count. One that comes after the
-        deadline, or to a ticket that is not open any more, is ignored.
+        The answer is judged at ``now``: credentials that have expired or been revoked meanwhile do not count. An answer
+        after the deadline, or for a ticket that is not open any more, is ignored.
         """
         self.expire(now)
         request = self._lookups.answered(ticket)
@@ -188,10 +190,10 @@ class TurnCore:
             self._request(request, answer)
 
     def revoke(self, user_id: str, now: Now, until: float | None = None) -> int:
-        """End every allocation of a user at once; gives their number. Stream connections are closed too.
+        """End every allocation of a user at once; returns their number. Stream connections are closed too.
 
-        With ``until`` (Unix time, seconds) none of the user's credentials counts from now on, except those that expire
-        later than that (`auth.revocation.RevokedUsers`). Without it, the user may come back at once.
+        With ``until`` (Unix time, seconds), only credentials of the user that expire later count from now on
+        (`auth.revocation.RevokedUsers`). Without it, the user may come back at once.
         """
         self.expire(now)
         if until is not None:
@@ -208,16 +210,16 @@ class TurnCore:
         return len(allocations)
 
     def use(self, settings: CoreSettings, now: Now) -> None:
-        """Go by other settings from now on, and end what they forbid of what stands.
+        """Use other settings from now on, and end what exists and is forbidden by them.
 
-        The realm, and the addresses and ports of relays, have to be those from before.
+        The realm, and the addresses and ports of relays, must not change.
         """
         self.state.use(settings)
         self._lookups.settings = settings
         self.replace_policy(PeerPolicy.of(settings, self.state.own), now)
 
     def replace_policy(self, policy: PeerPolicy, now: Now) -> None:
-        """Use another peer ACL from now on, and end what it forbids of what stands (rule 16)."""
+        """Use another peer ACL, and end the permissions and connections that it forbids (rule 16)."""
         self.expire(now)
         state = self.state
         state.policy = policy
@@ -231,10 +233,10 @@ class TurnCore:
             state.tcp.close_where(allocation, lambda peer: refusal_of(state, peer, with_port=True) is not None, now)
 
     def replace_credentials(self, credentials: CredentialSource, now: Now) -> None:
-        """Ask another source from now on, also for the requests that wait for the old one.
+        """Use another credential source from now on, also for the requests that wait for the old one.
 
-        Running allocations keep the credential that they began with. Nonces announce username anonymity (RFC 8489
-        §9.2.1) from now on if the new source can be searched by hash and the old one could not, and the reverse.
+        Existing allocations keep the credential that created them. New nonces announce username anonymity (RFC 8489
+        §9.2.1) exactly if the new source can be searched by hash.
         """
         self.expire(now)
         before, self.state.credentials = self.state.credentials, credentials
@@ -250,7 +252,7 @@ class TurnCore:
 
     @property
     def credentials(self) -> CredentialSource:
-        """The source that is asked now; the shell asks it, too, when `FindCredential` comes out."""
+        """The current credential source, which the shell asks on `FindCredential`."""
         return self.state.credentials
 
     def commands(self) -> list[Command]:
@@ -264,19 +266,19 @@ class TurnCore:
         return queue
 
     def faults(self) -> list[Exception]:
-        """Hand over what has gone wrong in here; each has cost one request, which got 500, or one deadline."""
+        """Hand over the exceptions caught in the core; each cost one request, answered with 500, or one deadline."""
         queue, self._faults = self._faults, []
         return queue
 
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
-        """The live allocations of these users, or of everybody; without counters, which are the shell's to know.
+        """The live allocations of these users, or all; without counters, which only the shell has.
 
-        Asking for a few users costs by what those have, not by what there is.
+        The cost is proportional to the allocations of these users, not to all allocations.
         """
         return [view_of(allocation) for allocation in self.state.live_allocations(user_ids)]
 
     def totals(self) -> CoreTotals:
-        """How much there is now of what has a limit."""
+        """The current number of everything that has a limit."""
         return CoreTotals(self.state.quota.total, len(self._lookups), len(self.state.tcp.by_id))
 
     def has_channels(self, client: FiveTuple) -> bool:
@@ -291,7 +293,7 @@ class TurnCore:
         return self.state.deadlines.next()
 
     def expire(self, now: Now) -> None:
-        """End whatever is due at ``now``; a fault in ending one thing is not that of whoever's frame comes next."""
+        """End everything due at ``now``. A fault while doing so is recorded and does not fail the next input."""
         for key in self.state.deadlines.due(now.mono):
             try:
                 self._expired(key, now)
@@ -301,7 +303,7 @@ class TurnCore:
     # Inside
 
     def _message(self, client: FiveTuple, message: Message, size: int, now: Now) -> None:
-        """RFC 8489 §6.3: by class. Responses are nobody's here, and a method not allowed for its class is dropped."""
+        """RFC 8489 §6.3: by class. Responses, and methods not allowed for their class, are dropped."""
         if message.message_class == MessageClass.REQUEST:
             self._request(Request(client, message, size, now), None)
         elif message.message_class == MessageClass.INDICATION and message.method == Method.SEND:
@@ -323,7 +325,7 @@ class TurnCore:
         except Refusal as refusal:
             refuse(self.state, request, refusal)
         except MalformedMessage:
-            # The frame is sound but the value of an attribute is not: that much deserves an answer.
+            # The frame is well-formed but the value of an attribute is not, which can be answered.
             refuse(self.state, request, Refusal(ErrorCode.BAD_REQUEST))
         except Silence:
             return
@@ -351,7 +353,7 @@ class TurnCore:
             raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
         handler.run(self.state, request)
         if request.client in self.state.tcp.by_client:
-            self._lookups.cancel_client(request.client)  # what comes that way is not STUN any more
+            self._lookups.cancel_client(request.client)  # the connection does not carry STUN any more
 
     def _expired(self, key: DeadlineKey, now: Now) -> None:
         state, item = self.state, key.item

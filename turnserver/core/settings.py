@@ -1,6 +1,6 @@
-"""What the core reads of the configuration, as protocols that its sections satisfy; and what no configuration says.
+"""The settings that the core reads, as protocols that the configuration's sections satisfy, and its fixed bounds.
 
-`turnserver.config.Config` is such a configuration, and has the defaults; the core itself knows of no other.
+`turnserver.config.Config` satisfies them and has the defaults.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ __all__ = [
 
 
 class CoreLimits(Protocol):
-    """What ``limits`` says of the core. Lifetimes are in seconds, the reflection budget in bytes."""
+    """The options of ``limits`` for the core. Lifetimes are in seconds, the reflection budget in bytes."""
 
     @property
     def allocations(self) -> int:
-        """Held at once in this process; 508 beyond it."""
+        """Allocations at once in this process; 508 beyond it."""
 
     @property
     def allocations_per_user(self) -> int:
-        """Of these, those of one user; 486 beyond it."""
+        """Allocations of one user at once; 486 beyond it."""
 
     @property
     def permissions_per_allocation(self) -> int:
@@ -43,7 +43,7 @@ class CoreLimits(Protocol):
 
     @property
     def default_lifetime(self) -> int:
-        """RFC 8656 §7.2: granted when LIFETIME is missing, and never less."""
+        """RFC 8656 §7.2: granted when LIFETIME is missing; also the shortest that is granted."""
 
     @property
     def max_lifetime(self) -> int:
@@ -51,11 +51,11 @@ class CoreLimits(Protocol):
 
     @property
     def reflection_burst(self) -> int:
-        """By which unauthenticated answers to one prefix may exceed what came from it, at once."""
+        """Bytes by which unauthenticated answers to one prefix may exceed the requests from it, at once."""
 
     @property
     def reflection_rate(self) -> int:
-        """What that budget regains per second."""
+        """Bytes that the budget regains per second."""
 
     @property
     def pending_lookups(self) -> int:
@@ -67,11 +67,11 @@ class CoreLimits(Protocol):
 
 
 class RelayOptions(Protocol):
-    """What ``relay`` says of addresses and channels."""
+    """The options of ``relay`` for addresses and channels."""
 
     @property
     def addresses(self) -> Sequence[IpAddress]:
-        """Where relays are bound; without any, where the listeners are."""
+        """The addresses that relays are bound on; if empty, those of the listeners."""
 
     @property
     def external(self) -> Mapping[IpAddress, IpAddress]:
@@ -83,7 +83,7 @@ class RelayOptions(Protocol):
 
     @property
     def legacy_channels(self) -> bool:
-        """Accept the channel numbers, too, that RFC 8656 §12 reserves and RFC 5766 allowed."""
+        """Accept also the channel numbers that RFC 5766 allowed and RFC 8656 §12 reserves."""
 
 
 class PeerOptions(Protocol):
@@ -91,19 +91,19 @@ class PeerOptions(Protocol):
 
     @property
     def allow(self) -> Sequence[IpNetwork]:
-        """Allowed although they are not public."""
+        """Networks allowed although they are not public."""
 
     @property
     def deny(self) -> Sequence[IpNetwork]:
-        """Refused in any case."""
+        """Networks refused in any case."""
 
     @property
     def strict_permissions(self) -> bool:
-        """The letter of RFC 8656 §12: a channel does not keep its peer's permission alive."""
+        """As RFC 8656 §12 says: a channel does not keep its peer's permission alive."""
 
 
 class AuthOptions(Protocol):
-    """What ``auth`` says of requests."""
+    """The options of ``auth`` for requests."""
 
     @property
     def strict_expiry(self) -> bool:
@@ -111,15 +111,15 @@ class AuthOptions(Protocol):
 
 
 class CoreSettings(Protocol):
-    """The configuration, as far as the core reads it."""
+    """The part of the configuration that the core reads."""
 
     @property
     def realm(self) -> str:
-        """What clients are asked for credentials in."""
+        """The realm of challenges (RFC 8489 §14.9)."""
 
     @property
     def software(self) -> str:
-        """Sent in authenticated answers only; empty sends none."""
+        """The SOFTWARE of authenticated answers; empty sends none."""
 
     @property
     def alternate_servers(self) -> Sequence[Address]:
@@ -139,12 +139,12 @@ class CoreSettings(Protocol):
 
     @property
     def limits(self) -> CoreLimits:
-        """How much of everything."""
+        """The limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreBounds:
-    """What the protocol asks for, and no configuration changes; times in seconds."""
+    """Bounds that the protocol sets and no configuration changes; times in seconds."""
 
     permission_lifetime: int = 300
     """RFC 8656 §9."""
@@ -155,21 +155,21 @@ class CoreBounds:
     retransmission_lifetime: int = 40
     """RFC 8656 §7.2: a client retransmits for up to 39.5 seconds."""
     lookups_per_address: int = 64
-    """Of the pending look-ups, those for one client: an IPv4 address or an IPv6 /64. One stranger cannot take all."""
+    """Pending look-ups for one client, an IPv4 address or an IPv6 /64, so that one client cannot take all of them."""
     lookup_timeout: int = 5
-    """A look-up unanswered for so long is answered with 500."""
+    """A request whose look-up takes longer is answered with 500."""
     opening_timeout: int = 10
-    """An Allocate whose relays are not open by then goes on without them; 508 if it has none. Before the client, which
-    asks for 39.5 seconds (RFC 8489 §6.2.1), has given up."""
+    """An Allocate whose relays are not open by then goes on without them; 508 if it has none. Shorter than the 39.5
+    seconds after which a client gives up (RFC 8489 §6.2.1)."""
     connect_timeout: int = 30
-    """RFC 6062 §5.2: at least 30 seconds for a peer to take a connection; 447 after it."""
+    """RFC 6062 §5.2: at least 30 seconds for a peer to accept a connection; 447 after it."""
     connection_bind_timeout: int = 30
-    """RFC 6062 §5.2, §5.3: a peer connection that the client has not claimed by then is closed."""
+    """RFC 6062 §5.2, §5.3: a peer connection without a ConnectionBind by then is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayAddress:
-    """An address that relays are bound on, and the one that clients are told (another behind 1:1 NAT); both packed."""
+    """The address that relays are bound on and the advertised one (different behind 1:1 NAT); both packed."""
 
     bound: bytes
     external: bytes
@@ -177,7 +177,7 @@ class RelayAddress:
 
 @dataclass(frozen=True, slots=True)
 class OwnAddresses:
-    """Where the server really is: the addresses that relays are bound on, and those that are listened on."""
+    """The server's real addresses: those that relays are bound on, and those of the listeners."""
 
     relays: tuple[RelayAddress, ...]
     listeners: tuple[Address, ...] = ()
@@ -186,9 +186,9 @@ class OwnAddresses:
     def of(
         cls, relay: RelayOptions, listeners: Sequence[Address], reachable: Sequence[Address] | None = None
     ) -> "OwnAddresses":
-        """Relays are bound as configured or, if nothing is, on the listeners' own addresses.
+        """Relays are bound on the configured addresses or, without any, on the listeners' own addresses.
 
-        Those are the ``reachable`` ones, if it is said which ones are; loopback only if there is no other.
+        With ``reachable``, only these of the listeners' addresses count. Loopback is used only if there is no other.
         """
         external = {private.packed: public.packed for private, public in relay.external.items()}
         bound = [address.packed for address in relay.addresses]

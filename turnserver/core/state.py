@@ -1,7 +1,10 @@
 """The core's state: every table, the output queues, and the operations that keep the tables in agreement.
 
-Handlers decide, this module does. An operation here changes every table that it must, sets the deadlines and queues the
-commands; so no handler can leave a route without a channel, a port without an owner, or a quota not given back.
+Handlers decide, and this module changes the state. An operation here changes all tables concerned, sets the deadlines
+and queues the commands. No handler can therefore leave a route without a channel, a port without an owner, or a quota
+that is never given back.
+
+Rules: docs/conformance.md.
 """
 
 from collections.abc import Callable, Collection
@@ -43,7 +46,7 @@ from turnserver.deadlines import Deadlines
 __all__ = ["CoreState", "RelayOpening", "Reservation", "Slot", "last_channel"]
 
 MAX_ATTEMPTS = 32
-"""Ports tried for one relay before 508: other programs may sit on some of the range."""
+"""Ports tried for one relay before 508: other programs may hold some of the range."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +60,7 @@ class Reservation:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One relayed transport address that an Allocate waits for; ``mate`` is the one above it, to be reserved."""
+    """One relayed transport address that an Allocate waits for; ``mate`` has the next port and will be reserved."""
 
     family: AddressFamily
     addresses: list[RelayAddress]
@@ -70,7 +73,7 @@ class Slot:
 
     @property
     def settled(self) -> bool:
-        """True once it is known whether there will be a relay."""
+        """True once the relay has opened or failed for good."""
         if self.failed:
             return True
         wanted = (self.relay, self.mate) if self.pair else (self.relay,)
@@ -89,7 +92,7 @@ class RelayOpening:
 
 
 class CoreState:
-    """Everything the core knows; see the module's text."""
+    """The state of the core; see the module's docstring."""
 
     def __init__(
         self,
@@ -137,7 +140,7 @@ class CoreState:
         self._allocation_serial = 0
 
     def use(self, settings: CoreSettings) -> None:
-        """Go by other settings from now on; those that concern what has been bound stay as they were."""
+        """Use other settings from now on; those of relay addresses and ports must not change."""
         limits = settings.limits
         self.settings = settings
         self.last_channel = last_channel(settings)
@@ -161,7 +164,7 @@ class CoreState:
     # Allocations
 
     def allocation(self, client: FiveTuple) -> Allocation | None:
-        """The allocation of a 5-tuple, in whatever state."""
+        """The allocation of a 5-tuple, in any state."""
         return self.allocations.get(client)
 
     def live(self, client: FiveTuple) -> Allocation | None:
@@ -170,7 +173,7 @@ class CoreState:
         return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
 
     def live_allocations(self, user_ids: Collection[str] | None = None) -> list[Allocation]:
-        """The live allocations of these users, oldest first, or of everybody."""
+        """The live allocations of these users, or all; oldest first."""
         if user_ids is None:
             found = list(self.allocations.values())
         else:
@@ -185,7 +188,7 @@ class CoreState:
         now: Now,
         protocol: TransportProtocol = TransportProtocol.UDP,
     ) -> Allocation:
-        """Enter an allocation that is about to open; its quota has been taken."""
+        """Add an allocation that is about to open; its quota has been taken."""
         self._allocation_serial += 1
         allocation = Allocation(self._allocation_serial, client, credential, now.mono, protocol=protocol)
         self.allocations[client] = allocation
@@ -194,7 +197,7 @@ class CoreState:
         return allocation
 
     def end_allocation(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
-        """Take an allocation out of every table, close its relays, give its quota back, and say so."""
+        """Remove an allocation from every table, close its relays, give its quota back, and queue the event."""
         relays = tuple(relay.id for relay in allocation.relays)
         was_live = allocation.state is AllocationState.LIVE
         for number in list(allocation.channels):
@@ -221,27 +224,27 @@ class CoreState:
             )
 
     def begin_opening(self, opening: RelayOpening, now: Now) -> None:
-        """Enter an Allocate whose relays are being opened; it waits for them for so long, and no longer."""
+        """Add an Allocate whose relays are being opened, with a deadline."""
         serial = opening.allocation.serial
         self.openings[serial] = opening
         until = now.mono + self.bounds.opening_timeout
         self.deadlines.set(DeadlineKey(DeadlineKind.OPENING, serial, None), until)
 
     def end_opening(self, allocation: Allocation) -> RelayOpening | None:
-        """Take the Allocate that opened an allocation out of the tables; None if it has been answered."""
+        """Remove and return the Allocate that opens an allocation; None if it has been answered."""
         self.deadlines.remove(DeadlineKey(DeadlineKind.OPENING, allocation.serial, None))
         return self.openings.pop(allocation.serial, None)
 
     # Relays
 
     def relay_address(self, family: AddressFamily, preferred: bytes) -> list[RelayAddress]:
-        """The relay addresses of a family, the one that the client came in by first."""
+        """The relay addresses of a family, the one that the client has reached first."""
         size = 4 if family is AddressFamily.IPV4 else 16
         found = [relay for relay in self.own.relays if len(relay.bound) == size]
         return sorted(found, key=lambda relay: relay.bound != preferred)
 
     def new_relay(self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP) -> Relay:
-        """Have a relay opened on a port that has been taken for it."""
+        """Open a relay on a port that has been taken for it."""
         self._relay_serial += 1
         bound, advertised = Address(address.bound, port), Address(address.external, port)
         relay = Relay(RelayId(self._relay_serial), bound, advertised, protocol=protocol)
@@ -254,12 +257,12 @@ class CoreState:
         self.by_relay[relay.id] = (allocation, relay)
 
     def set_relay_expiry(self, allocation: Allocation, relay: Relay, expires: float) -> None:
-        """Say until when a relay lives (RFC 8656 §8.2)."""
+        """Set the expiry of a relay (RFC 8656 §8.2)."""
         relay.expires = expires
         self.deadlines.set(DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id), expires)
 
     def drop_relay(self, allocation: Allocation, relay: Relay, now: Now) -> None:
-        """Close one relay of an allocation; what the allocation holds for peers of its family goes with it."""
+        """Close one relay of an allocation, and end permissions, channels and connections of its family."""
         size = len(relay.bound.ip)
         for channel in [channel for channel in allocation.channels.values() if len(channel.peer.ip) == size]:
             self.unbind_channel(allocation, channel.number)
@@ -269,14 +272,14 @@ class CoreState:
         del self.by_relay[relay.id]
         self.opening_relays.pop(relay.id, None)
         self.deadlines.remove(DeadlineKey(DeadlineKind.RELAY, allocation.serial, relay.id))
-        self.close_relay(relay, now)  # before its connections, so that no peer gets in while they are closed
+        self.close_relay(relay, now)  # before its connections, so that no peer connects while they are closed
         for connection in self.tcp.of(allocation, relay):
             self.tcp.close(connection, now)
 
     def lose_relay(self, relay_id: RelayId, now: Now) -> None:
-        """An open relay has failed: the allocation ends with the last of its relays, a reservation with its only one.
+        """An open relay has failed: an allocation ends with its last relay, a reservation with its only one.
 
-        A client that has a connection is told by its end; others learn of it from their next request (437).
+        The connection of a stream client is closed; a datagram client gets 437 for its next request.
         """
         allocation, relay = self.by_relay.get(relay_id, (None, None))
         if allocation is not None and relay is not None:
@@ -291,7 +294,7 @@ class CoreState:
             self.close_relay(reservation.relay, now)
 
     def has_relay(self, relay_id: RelayId) -> bool:
-        """Whether there is still a use for a relay: an allocation's, a reservation's or an opening's."""
+        """Whether a relay is still needed by an allocation, a reservation or an opening."""
         if relay_id in self.by_relay or relay_id in self.opening_relays:
             return True
         held = [reservation.relay for reservation in self.reservations.values()]
@@ -299,7 +302,7 @@ class CoreState:
         return any(relay.id == relay_id for relay in held)
 
     def drop_mate(self, slot: Slot, now: Now) -> None:
-        """Close the relay that a slot was going to reserve, if it has one."""
+        """Close the relay that a slot was to reserve, if it has one."""
         if slot.mate is not None:
             self.opening_relays.pop(slot.mate.id, None)
             self.close_relay(slot.mate, now)
@@ -314,7 +317,7 @@ class CoreState:
     # Reservations
 
     def reserve(self, relay: Relay, user_id: str, now: Now) -> bytes:
-        """Hold an open relay for ``user_id``; gives the RESERVATION-TOKEN."""
+        """Hold an open relay for ``user_id``; returns the RESERVATION-TOKEN."""
         token = self.entropy(8)
         while token in self.reservations:
             token = self.entropy(8)
@@ -338,7 +341,7 @@ class CoreState:
         return self._reserved.get(user_id, 0)
 
     def reservation_expired(self, token: bytes, now: Now) -> None:
-        """Nobody came for a reserved relay."""
+        """A reserved relay was not redeemed in time."""
         reservation = self.reservations[token]
         self._forget_reservation(reservation)
         self.close_relay(reservation.relay, now)
@@ -363,13 +366,13 @@ class CoreState:
                     self._route(allocation, relay, channel)
 
     def forbid(self, allocation: Allocation, ip: bytes) -> None:
-        """End a permission before its time, and every channel that leads there with it."""
+        """End a permission before its expiry, and the channels to that address with it."""
         for channel in [channel for channel in allocation.channels.values() if channel.peer.ip == ip]:
             self.unbind_channel(allocation, channel.number)
         self.lapse(allocation, ip)
 
     def lapse(self, allocation: Allocation, ip: bytes) -> None:
-        """A permission has run out; channels that lead there stay bound (RFC 8656 §12)."""
+        """A permission has expired; channels to that address stay bound (RFC 8656 §12)."""
         relay = self._relay_of(allocation, ip)
         self._forget_permission(allocation, ip)
         if relay is not None:
@@ -378,7 +381,7 @@ class CoreState:
     def bind_channel(self, allocation: Allocation, relay: Relay, number: int, peer: Address, now: Now) -> None:
         """Bind a channel or refresh it, and the permission with it (RFC 8656 §12.2).
 
-        Unless the strict switch is on, a channel keeps its peer's permission alive to its own end (rule 14).
+        Unless the strict switch is on, a channel keeps its peer's permission alive until its own expiry (rule 14).
         """
         bounds = self.bounds
         channel = allocation.channels.get(number)
@@ -413,9 +416,9 @@ class CoreState:
         return allocation.relay_for(AddressFamily.IPV4 if len(ip) == 4 else AddressFamily.IPV6)
 
     def _tell_permission(self, allocation: Allocation, relay: Relay, ip: bytes) -> None:
-        """Say until when datagrams may come from where ``ip`` is on the wire: there, two permissions can be one.
+        """Tell the datapath until when datagrams may come from the address on the wire that ``ip`` stands for.
 
-        Of a TCP relay every connection is asked about by itself (RFC 6062 §5.3).
+        Two permissions can be for the same address on the wire. TCP relays check each connection (RFC 6062 §5.3).
         """
         if relay.protocol is not TransportProtocol.UDP:
             return
@@ -430,7 +433,7 @@ class CoreState:
     # Answers
 
     def answer(self, request: Request, frame: bytes) -> bool:
-        """Send an answer; where the address may be forged, within the reflection budget only. False if withheld."""
+        """Send an answer; to an address that may be forged, only within the reflection budget. False if withheld."""
         client = request.client
         if request.credential is None and not client.transport.proven:
             if not self.reflection.spend(client.address.ip, request.size, len(frame), request.now):
@@ -440,7 +443,7 @@ class CoreState:
         return True
 
     def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
-        """Keep an answer for as long as its client may ask again."""
+        """Keep an answer for as long as its client may retransmit the request."""
         for forgotten in self.retransmissions.keep(key, answer):
             self.deadlines.remove(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, forgotten))
         until = now.mono + self.bounds.retransmission_lifetime

@@ -1,4 +1,4 @@
-"""The TCP connections of allocations with their peers (RFC 6062): which there are, and when each one ends.
+"""The TCP connections of allocations with their peers (RFC 6062): their table, and when each ends.
 
 States of a connection::
 
@@ -6,9 +6,9 @@ States of a connection::
         └──refused, or nothing for 30 s──► gone (447)
     a peer connects ───────────────► WAITING ──nobody came for it in 30 s──► gone
 
-While one is waiting the shell keeps what the peer sends; once it is bound the shell joins it to the client's data
-connection, and no byte of it is seen here. Whatever ends it (either side, the allocation, the clock, the peer ACL) goes
-through `TcpConnections.close`, once.
+While a connection is waiting, the shell buffers what the peer sends. Once it is bound, the shell splices it with the
+client's data connection, and the core sees none of its bytes. Every end (by either side, the allocation, a timeout, the
+peer ACL) goes through `TcpConnections.close`, once.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ __all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnection
 
 
 class ConnectionState(Enum):
-    """Where a peer connection stands."""
+    """The state of a peer connection."""
 
     CONNECTING = "connecting"
     WAITING = "waiting"
@@ -43,7 +43,7 @@ class ConnectionState(Enum):
 class PeerConnection:
     """One connection between a relay and a peer; ``peer`` as the client names it, ``id`` its CONNECTION-ID.
 
-    ``request`` is the Connect that waits for an answer, ``client`` the data connection once there is one.
+    ``request`` is the Connect that waits for an answer, ``client`` the data connection once it is bound.
     """
 
     id: int
@@ -57,7 +57,7 @@ class PeerConnection:
 
 
 class ConnectionHost(Answering, Protocol):
-    """What the connections need of the rest of the state; `turnserver.core.state.CoreState` has it."""
+    """What the connections need from the rest of the state; `turnserver.core.state.CoreState` has it."""
 
     deadlines: Deadlines[DeadlineKey]
 
@@ -84,19 +84,19 @@ class TcpConnections:
         return [connection for connection in held if relay is None or connection.relay is relay]
 
     def full(self, allocation: Allocation) -> bool:
-        """Whether the allocation has as many connections as it may."""
+        """Whether the allocation has as many connections as it may have."""
         limit = self._host.settings.limits.tcp_connections_per_allocation
         return len(self.by_allocation.get(allocation.serial, ())) >= limit
 
     def connect(self, allocation: Allocation, relay: Relay, peer: Address, wire: Address, request: Request) -> None:
-        """Begin to connect to a peer, at its address on the wire (RFC 6062 §5.2); the answer follows."""
+        """Begin to connect to a peer, at its address on the wire (RFC 6062 §5.2); the answer comes later."""
         connection = self._enter(allocation, relay, peer, ConnectionState.CONNECTING, request.now)
         connection.request = request
         self._due(connection, request.now, self._host.bounds.connect_timeout)
         self._host.command(ConnectPeer(connection.id, relay.id, wire))
 
     def connected(self, connection: PeerConnection, now: Now) -> Request | None:
-        """The peer took the connection; gives the Connect that is to be answered, if anybody still waits for it."""
+        """The peer accepted the connection; returns the Connect to answer, None if it does not wait any more."""
         request, connection.request = connection.request, None
         self._wait(connection, now, inbound=False)
         return request
@@ -116,7 +116,7 @@ class TcpConnections:
         self._host.command(Splice(client, connection.id))
 
     def close(self, connection: PeerConnection, now: Now, *, gone: bool = False) -> None:
-        """End a connection; a Connect that still waits gets 447. ``gone`` if the shell has closed it already."""
+        """End a connection; a waiting Connect gets 447. ``gone`` if the shell has closed the connection already."""
         del self.by_id[connection.id]
         held = self.by_allocation[connection.allocation.serial]
         del held[connection.peer]
@@ -134,19 +134,19 @@ class TcpConnections:
             refuse(self._host, connection.request, Refusal(ErrorCode.CONNECTION_TIMEOUT_OR_FAILURE), keep=True)
 
     def close_where(self, allocation: Allocation, unwanted: Callable[[Address], bool], now: Now) -> None:
-        """End the connections of an allocation with peers that ``unwanted`` says so of."""
+        """End the connections of an allocation with peers for which ``unwanted`` is true."""
         for connection in self.of(allocation):
             if unwanted(connection.peer):
                 self.close(connection, now)
 
     def expired(self, number: int, now: Now) -> None:
-        """A peer did not take a connection in time, or a client did not come for one (RFC 6062 §5.2, §5.3)."""
+        """A peer did not accept in time, or a client did not send ConnectionBind in time (RFC 6062 §5.2, §5.3)."""
         self.close(self.by_id[number], now)
 
     def client_gone(self, client: FiveTuple, allocation: Allocation | None, now: Now) -> None:
-        """A client's connection has ended: a data connection takes its peer's with it (RFC 6062 §5.5).
+        """A client's connection has ended: the peer connection of a data connection ends too (RFC 6062 §5.5).
 
-        If it was a control connection, nobody is left there to answer.
+        If it was a control connection, its waiting requests cannot be answered any more.
         """
         bound = self.by_client.get(client)
         if bound is not None:
@@ -164,7 +164,7 @@ class TcpConnections:
         return connection
 
     def _new_id(self) -> int:
-        """Random, though RFC 6062 §5.2 asks only that it be unique: nobody can claim what they were not told of."""
+        """Random, although RFC 6062 §5.2 asks only for unique ones: a client cannot guess another's CONNECTION-ID."""
         while True:
             number = int.from_bytes(self._host.entropy(4), "big")
             if number not in self.by_id:

@@ -1,7 +1,6 @@
-"""The words that every part of the server shares: clocks, 5-tuples, relays, routes, counters.
+"""The types that every part of the server shares: clocks, 5-tuples, relays, routes, counters.
 
-Everything here is a plain value. Nothing here does anything, so that the siblings (core, relay, transports) can
-talk about the same things without importing one another.
+They are plain values without behaviour, so that core, relay and transports share them without importing one another.
 """
 
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ __all__ = [
 ]
 
 RelayId = NewType("RelayId", int)
-"""Names one relay socket for its whole life; never used again in the same process."""
+"""Identifies one relay socket; never reused in the same process."""
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
@@ -36,22 +35,22 @@ IpNetwork = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class TransportTraits:
-    """What the rest of the server needs to know of a client transport."""
+    """The properties of a client transport that matter to the rest of the server."""
 
     label: str
     """Its name in logs and messages."""
     port_space: TransportProtocol
-    """Which of the two sets of ports its listeners take their port from."""
+    """Whether its listeners use UDP or TCP ports."""
     secure: bool = False
-    """TLS or DTLS is underneath."""
+    """Whether it runs over TLS or DTLS."""
     connected: bool = False
-    """The client has a connection: it is part of the 5-tuple, and its end is the end of its allocation (§3.1)."""
+    """The client has a connection, which is part of the 5-tuple; the allocation ends with it (RFC 8656 §3.1)."""
     padded: bool = False
     """ChannelData is padded to four bytes (RFC 8656 §12.5)."""
     proven: bool = False
-    """The client's address cannot be forged, because a handshake has gone both ways."""
+    """The client's address cannot be forged, because a handshake has proven it."""
     tcp_relays: bool = False
-    """TCP relays and their data connections can be asked for (RFC 6062 §4.1)."""
+    """Clients can ask for TCP relays and data connections (RFC 6062 §4.1)."""
 
 
 class ClientTransport(Enum):
@@ -74,7 +73,7 @@ class ClientTransport(Enum):
 
     @property
     def uri(self) -> tuple[str, str]:
-        """The scheme and the ``transport`` of a URI that leads there (RFC 7065 §3.1)."""
+        """The scheme and the ``transport`` of a URI for it (RFC 7065 §3.1)."""
         return ("turns" if self.secure else "turn", self.port_space.name.lower())
 
     # A 5-tuple is a dictionary key on the packet path, and Enum's own hash is a Python function.
@@ -93,9 +92,9 @@ class Now(NamedTuple):
 
 
 class FiveTuple(NamedTuple):
-    """Who a client is to the server (RFC 8656 §2.2, §3.2): the two addresses and the transport between them.
+    """Identifies a client to the server (RFC 8656 §2.2, §3.2): the two addresses and the transport between them.
 
-    ``address`` is the client's transport address as the server sees it, ``server`` the one that the client has reached.
+    ``address`` is the client's transport address as the server sees it, ``server`` the server's transport address.
     ``listener`` is the index of the listener that the client came in by, and ``serial`` numbers the connections of a
     stream listener (0 for UDP), so that a new connection from an old address is never taken for the old one.
     """
@@ -124,10 +123,10 @@ class PortRange:
 
 
 class Route(NamedTuple):
-    """One channel binding as the datapath needs it: ``client`` + ``channel`` ⇄ ``relay`` + ``peer``.
+    """One channel binding for the datapath: ``client`` + ``channel`` ⇄ ``relay`` + ``peer``.
 
     ``peer`` is the address on the wire (a hairpinned external address has been mapped already). ``expires`` is on the
-    monotonic clock, in seconds; a datapath stops forwarding then, even if nobody calls it.
+    monotonic clock, in seconds; a datapath stops forwarding then, even without a call.
     """
 
     client: FiveTuple
@@ -148,7 +147,7 @@ class Counters(NamedTuple):
 
 
 class CoreTotals(NamedTuple):
-    """How much the core holds now; ``allocations`` counts those too that are about to open."""
+    """How much the core holds now; ``allocations`` includes those that are about to open."""
 
     allocations: int = 0
     pending_lookups: int = 0
@@ -156,11 +155,11 @@ class CoreTotals(NamedTuple):
 
 
 class AllocationView(NamedTuple):
-    """A live allocation as it stands at one moment, for whoever looks from outside.
+    """A live allocation as it is at one moment.
 
-    ``relayed`` are its relayed transport addresses as clients are told them (two, of a dual allocation). ``peers`` are
-    those that it may send to: of a permission the address with port 0 (RFC 8656 §9), of a channel the address and port.
-    ``counters`` are those of its relays together. ``expires`` is on the monotonic clock, ``created`` too.
+    ``relayed`` are its relayed transport addresses as advertised (two for a dual allocation). ``peers`` are those that
+    it may send to: for a permission the address with port 0 (RFC 8656 §9), for a channel the address and port.
+    ``counters`` are the sums over its relays. ``expires`` and ``created`` are on the monotonic clock.
     """
 
     client: FiveTuple

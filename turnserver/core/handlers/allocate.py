@@ -1,7 +1,7 @@
 """Allocate (RFC 8656 §7.2): the RFC's numbered checks in order, then relays are opened, then the answer.
 
-The success answer is built only when the shell has said that the relay sockets are open, so a port that cannot be
-bound is an input like any other: another port is tried, and 508 answered when none will do.
+The success answer is built only when the shell has reported that the relay sockets are open. A port that cannot be
+bound is an ordinary input: another port is tried, and 508 is answered when every attempt has failed.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ __all__ = ["expired", "handle", "relay_failed", "relay_opened"]
 
 @dataclass(slots=True)
 class _Plan:
-    """What the checks have found that the client wants."""
+    """What the client asks for, as found by the checks."""
 
     protocol: TransportProtocol = TransportProtocol.UDP
     families: list[AddressFamily] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _Plan:
 
 
 def handle(state: CoreState, request: Request) -> None:
-    """Run the checks and begin to open; the answer follows from `relay_opened` or `relay_failed`."""
+    """Run the checks and begin to open relays; `relay_opened` or `relay_failed` leads to the answer."""
     plan = _Plan()
     for check in _CHECKS:
         check(state, request, plan)
@@ -65,7 +65,7 @@ def handle(state: CoreState, request: Request) -> None:
 
 
 def _no_allocation_yet(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 step 2: the 5-tuple has one → 437. (An answered retransmission never gets here.)"""
+    """§7.2 step 2: the 5-tuple has an allocation → 437. (An answered retransmission never gets here.)"""
     allocation = state.allocation(request.client)
     if allocation is None:
         return
@@ -76,7 +76,7 @@ def _no_allocation_yet(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _credential_not_expired(state: CoreState, request: Request, plan: _Plan) -> None:
-    """Rule 24: the expiry of a time-limited credential is checked here and nowhere else."""
+    """docs/conformance.md, rule 24: the expiry of a time-limited credential is checked here and nowhere else."""
     expires = request.user.expires_at
     if expires is not None and expires <= request.now.wall:
         raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
@@ -103,7 +103,7 @@ def _tcp(request: Request) -> None:
 
 
 def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 step 5: RESERVATION-TOKEN beside EVEN-PORT or a family → 400; a token of nothing → 508."""
+    """§7.2 step 5: RESERVATION-TOKEN beside EVEN-PORT or a family → 400; an unknown token → 508."""
     message = request.message
     plan.token = message.first(RESERVATION_TOKEN)
     if plan.token is None:
@@ -137,7 +137,7 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _requested_family(request: Request) -> AddressFamily | None:
-    """§18.6: a family that nobody knows is one that the server does not support → 440."""
+    """§18.6: an unknown family counts as one that the server does not support → 440."""
     value = request.message.first(REQUESTED_ADDRESS_FAMILY)
     if value is None:
         return None
@@ -158,7 +158,7 @@ def _even_port(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _lifetime(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2: the time-to-expiry; settled before anything is opened, so that a malformed LIFETIME costs nothing."""
+    """§7.2: the time-to-expiry; computed before anything is opened, so that a malformed LIFETIME costs nothing."""
     plan.lifetime = granted_lifetime(state, request)
 
 
@@ -176,7 +176,7 @@ _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
 def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
     """§7.2 step 10: the user's quota → 486, the server's capacity → 508. Taken before any socket (rule 25).
 
-    Reservations are relays that no allocation counts yet, so they have a limit of their own, as high.
+    Reserved relays belong to no allocation yet, so they have a separate limit of the same size.
     """
     user_id = request.user.user_id
     if plan.reserve and state.reserved_by(user_id) >= state.settings.limits.allocations_per_user:
@@ -223,7 +223,7 @@ def _open(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _try_next_port(state: CoreState, opening: RelayOpening, slot: Slot, now: Now) -> None:
-    """Have the slot's relay opened on another random port (rule 13), of another address when one is full."""
+    """Open the slot's relay on another random port (rule 13), or on another address if this one has no free port."""
     for address in slot.addresses if slot.attempts > 0 else ():
         protocol = opening.allocation.protocol
         port = state.ports[address.bound, protocol].take(now, even=slot.even, pair=slot.pair)
@@ -248,9 +248,9 @@ def relay_opened(state: CoreState, relay_id: RelayId, now: Now) -> None:
 
 
 def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
-    """The shell could not bind it, or could not keep it: give up this port, and the pair with it, and try others.
+    """The shell could not bind a relay's socket: give up the port and its pair, and try others.
 
-    Once the Allocate has been answered, the relay is lost.
+    A relay that fails after the Allocate has been answered is lost.
     """
     found = _outcome(state, relay_id, RelayState.FAILED) or _unanswered(state, relay_id)
     if found is None:
@@ -263,7 +263,7 @@ def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
 
 
 def expired(state: CoreState, serial: int, now: Now) -> None:
-    """The shell has not said in time what came of every relay: the Allocate goes on without those that are missing."""
+    """The shell has not reported on every relay in time: the Allocate goes on without the missing relays."""
     opening = state.openings.get(serial)
     if opening is None:
         return
@@ -282,7 +282,7 @@ def _give_up_port(state: CoreState, opening: RelayOpening, slot: Slot, now: Now)
 
 
 def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[RelayOpening, Slot] | None:
-    """Note what came of a relay, and give the Allocate that waits for it; None if none does any more."""
+    """Record whether a relay opened, and return the Allocate that waits for it; None if none waits any more."""
     found = state.opening_relays.pop(relay_id, None)
     if found is not None:
         for relay in (found[1].relay, found[1].mate):
@@ -292,7 +292,7 @@ def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[
 
 
 def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[RelayOpening, Slot] | None:
-    """The Allocate that has this relay open and waits for another one."""
+    """The Allocate that has this relay open and still waits for another relay."""
     for opening in state.openings.values():
         for slot in opening.slots:
             if any(relay is not None and relay.id == relay_id for relay in (slot.relay, slot.mate)):
@@ -301,7 +301,7 @@ def _unanswered(state: CoreState, relay_id: RelayId) -> tuple[RelayOpening, Slot
 
 
 def _settle(state: CoreState, opening: RelayOpening, now: Now) -> None:
-    """Answer as soon as it is known what came of every relay that was wanted."""
+    """Answer as soon as every relay asked for has opened or failed."""
     if opening.allocation.serial not in state.openings or not all(slot.settled for slot in opening.slots):
         return
     if not opening.allocation.relays:

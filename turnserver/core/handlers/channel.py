@@ -1,4 +1,4 @@
-"""ChannelBind (RFC 8656 §12.2), and ChannelData that the datapath had no route for (§12.6)."""
+"""ChannelBind (RFC 8656 §12.2), and ChannelData for which the datapath had no route (§12.6)."""
 
 from stun.attributes import CHANNEL_NUMBER, XOR_PEER_ADDRESS
 from stun.channeldata import decode
@@ -16,7 +16,7 @@ __all__ = ["channel_data", "handle"]
 
 
 def handle(state: CoreState, request: Request) -> None:
-    """Bind a channel to a peer, or refresh the binding (rule 17): never a wrong 400, clients give up on it."""
+    """Bind a channel to a peer, or refresh the binding (docs/conformance.md, rule 17). Clients give up after a 400."""
     allocation = own_allocation(state, request)
     if allocation.protocol is not TransportProtocol.UDP:
         raise Refusal(ErrorCode.ALLOCATION_MISMATCH, "Not a UDP allocation")
@@ -39,7 +39,7 @@ def handle(state: CoreState, request: Request) -> None:
 def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes, *, new: bool) -> None:
     """§12.2: the server may limit channels and, since a binding installs one, permissions → 508.
 
-    So may a refresh of a binding that, by the strict switch, has outlived its permission.
+    With the strict switch, a refresh needs a new permission too if the binding has outlived its permission.
     """
     limits = state.settings.limits
     full = new and len(allocation.channels) >= limits.channels_per_allocation
@@ -50,9 +50,9 @@ def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes, *, n
 
 
 def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
-    """§12.6: to the channel's peer, or nowhere: no allocation, channel or permission, or too short, is silence.
+    """§12.6: relay to the channel's peer; without allocation, channel or permission, or if too short, drop silently.
 
-    Raises `stun.errors.MalformedMessage` for what is not ChannelData at all.
+    Raises `stun.errors.MalformedMessage` if the frame is not ChannelData.
     """
     number, payload = decode(frame, state.last_channel)
     allocation = state.live(client)

@@ -1,4 +1,4 @@
-"""Steps that several methods share: whose allocation it is, which peers it may reach."""
+"""Steps that several methods share: the request's allocation, and the peers it may reach."""
 
 from stun.address import Address
 from stun.attributes import LIFETIME
@@ -12,7 +12,7 @@ from turnserver.core.state import CoreState
 __all__ = ["check_peer", "granted_lifetime", "own_allocation", "refusal_of", "relay_towards"]
 
 _MAX_REFUSED_REMEMBERED = 64
-"""Refused peers per allocation that are remembered so as to be reported once; beyond it none is reported."""
+"""Refused peers remembered per allocation, so that each is reported once; no more than this number is reported."""
 
 
 def own_allocation(state: CoreState, request: Request) -> Allocation:
@@ -54,7 +54,7 @@ def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_
 
 
 def refusal_of(state: CoreState, peer: Address, *, with_port: bool) -> str | None:
-    """What the peer ACL says of a peer, as the client names it and as it is on the wire behind 1:1 NAT."""
+    """Why the peer ACL refuses a peer, by its address for the client or on the wire behind 1:1 NAT; None if it may."""
     port = peer.port if with_port else None
     refusal = state.policy.refusal(peer.ip, port)
     wire = state.addresses.to_wire(peer)

@@ -38,7 +38,7 @@ def send(state: CoreState, client: FiveTuple, message: Message) -> None:
 
 
 def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: bytes) -> None:
-    """§11.3, §11.4, §12.7: ChannelData if the peer has a channel, else Data; without permission nothing."""
+    """§11.3, §11.4, §12.7: ChannelData if the peer has a channel, else Data; dropped without a permission."""
     allocation = _owner(state, relay_id)
     if allocation is None:
         return
@@ -57,13 +57,13 @@ def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: byte
             builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, state.entropy(12))
             frame = builder.add(XOR_PEER_ADDRESS, peer).add(DATA, data).build()
     except EncodeError:
-        # The largest datagrams of IPv6 leave no room in a STUN message for what must go with them.
+        # The largest IPv6 datagrams leave no room in a STUN message for the other attributes.
         return
     state.send(client, frame)
 
 
 def peer_icmp(state: CoreState, relay_id: RelayId, wire: Address, value: IcmpValue) -> None:
-    """§11.5: a Data indication with ICMP and without DATA, if the peer that it is about has a permission."""
+    """§11.5: a Data indication with ICMP and without DATA, if the peer concerned has a permission."""
     allocation = _owner(state, relay_id)
     if allocation is None or value.type not in _RELAYED_ICMP[len(wire.ip)]:
         return

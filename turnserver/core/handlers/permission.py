@@ -12,7 +12,7 @@ __all__ = ["handle"]
 
 
 def handle(state: CoreState, request: Request) -> None:
-    """Check every address before the first permission is installed (rule 15)."""
+    """Check every address before the first permission is installed (docs/conformance.md, rule 15)."""
     allocation = own_allocation(state, request)
     peers = request.message.all(XOR_PEER_ADDRESS)
     if not peers:

@@ -1,4 +1,4 @@
-"""Refresh (RFC 8656 §8.2): live longer, or end."""
+"""Refresh (RFC 8656 §8.2): extend or delete an allocation."""
 
 from stun.attributes import LIFETIME, REQUESTED_ADDRESS_FAMILY
 from stun.constants import ErrorCode
@@ -14,7 +14,7 @@ __all__ = ["handle"]
 
 
 def handle(state: CoreState, request: Request) -> None:
-    """Refresh or delete what the client has here; LIFETIME 0 deletes (rule 11)."""
+    """Refresh or delete the client's allocation; LIFETIME 0 deletes (docs/conformance.md, rule 11)."""
     allocation = own_allocation(state, request)
     relays = _relays_meant(request, allocation)
     if request.message.first(LIFETIME) == 0:
@@ -29,7 +29,7 @@ def handle(state: CoreState, request: Request) -> None:
 
 
 def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
-    """§8.2: REQUESTED-ADDRESS-FAMILY names one half of a dual allocation; a family that is not there → 443."""
+    """§8.2: REQUESTED-ADDRESS-FAMILY names one half of a dual allocation; a family without a relay → 443."""
     family = request.message.first(REQUESTED_ADDRESS_FAMILY)
     relays = [relay for relay in allocation.relays if family is None or relay.family == family]
     if not relays:
@@ -38,14 +38,14 @@ def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
 
 
 def _credential_may_refresh(state: CoreState, request: Request) -> None:
-    """Rule 24's strict switch: an expired credential may delete, but not refresh."""
+    """The strict switch of rule 24: an expired credential may delete, but not refresh."""
     expires = request.user.expires_at
     if state.settings.auth.strict_expiry and expires is not None and expires <= request.now.wall:
         raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
 
 
 def _delete(state: CoreState, request: Request, allocation: Allocation, relays: list[Relay]) -> None:
-    """LIFETIME 0: end the allocation, or one half of it; the answer is kept, since asking again would get 437."""
+    """LIFETIME 0: end the allocation, or one half of it. The answer is kept, since a retransmission would get 437."""
     if len(relays) == len(allocation.relays):
         state.end_allocation(allocation, EndReason.DELETED, request.now)
     else:

@@ -1,6 +1,6 @@
-"""TCP allocations (RFC 6062): Connect (§5.2), peers that connect (§5.3), ConnectionBind (§5.4), what ends both (§5.5).
+"""TCP allocations (RFC 6062): Connect (§5.2), peers that connect (§5.3), ConnectionBind (§5.4), closing (§5.5).
 
-The way to a peer is guarded by the same one function as over UDP, in both directions: `refusal_of`.
+`refusal_of` checks peers in both directions, as it does for UDP.
 """
 
 from stun.address import Address
@@ -20,7 +20,7 @@ __all__ = ["bind", "connect", "peer_accepted", "peer_connected", "peer_failed", 
 
 
 def connect(state: CoreState, request: Request) -> None:
-    """§5.2: begin to connect to a peer; the answer follows from `peer_connected`, `peer_failed` or the clock."""
+    """§5.2: begin to connect to a peer; `peer_connected`, `peer_failed` or a timeout leads to the answer."""
     allocation = own_allocation(state, request)
     if allocation.protocol is not TransportProtocol.TCP:
         raise Refusal(ErrorCode.ALLOCATION_MISMATCH, "Not a TCP allocation")
@@ -49,7 +49,7 @@ def _not_connected_yet(state: CoreState, request: Request, allocation: Allocatio
 
 
 def peer_connected(state: CoreState, number: int, now: Now) -> None:
-    """§5.2: the peer took the connection: answer with its CONNECTION-ID, kept for retransmissions."""
+    """§5.2: the peer accepted the connection: answer with its CONNECTION-ID, kept for retransmissions."""
     connection = state.tcp.by_id.get(number)
     if connection is None or connection.state is not ConnectionState.CONNECTING:
         return
@@ -64,17 +64,17 @@ def peer_connected(state: CoreState, number: int, now: Now) -> None:
 
 
 def peer_failed(state: CoreState, number: int, now: Now) -> None:
-    """§5.2: the peer did not take the connection → 447."""
+    """§5.2: the peer did not accept the connection → 447."""
     connection = state.tcp.by_id.get(number)
     if connection is not None and connection.state is ConnectionState.CONNECTING:
         state.tcp.close(connection, now, gone=True)
 
 
 def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) -> int | None:
-    """§5.3: a peer has connected to a relay: announce it to the client.
+    """§5.3: a peer has connected to a relay: announce the connection to the client.
 
-    None, and it is to be closed at once, unless there is a permission for the peer, the peer ACL has nothing against it
-    and there is room for one more.
+    Returns None if the peer has no permission, if the peer ACL refuses it, or if the allocation has as many connections
+    as it may have. The caller then closes the connection.
     """
     allocation, relay = state.by_relay.get(relay_id, (None, None))
     if allocation is None or relay is None or state.live(allocation.client) is not allocation:
@@ -86,7 +86,7 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
     if stale is not None:
         if stale.state is ConnectionState.CONNECTING:
             return None
-        # Two connections between the same two addresses cannot be: the system knows that the former is dead.
+        # Two connections between the same two addresses cannot exist: the system has closed the former one.
         state.tcp.close(stale, now)
     if state.tcp.full(allocation):
         return None
@@ -98,7 +98,7 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
 
 
 def bind(state: CoreState, request: Request) -> None:
-    """§5.4: make the connection that this came by the data connection of a peer's; answered first, then raw bytes."""
+    """§5.4: make the request's connection the data connection of a peer; first the answer, then raw bytes."""
     if not request.client.transport.tcp_relays:
         raise Refusal(ErrorCode.BAD_REQUEST)
     if state.allocation(request.client) is not None:
@@ -115,7 +115,7 @@ def bind(state: CoreState, request: Request) -> None:
 
 
 def peer_gone(state: CoreState, number: int, now: Now) -> None:
-    """§5.5: a connection is over, both ways, and the shell has closed both of its ends."""
+    """§5.5: a connection has ended in both directions, and the shell has closed both of its ends."""
     connection = state.tcp.by_id.get(number)
     if connection is not None:
         state.tcp.close(connection, now, gone=True)
