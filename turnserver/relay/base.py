@@ -1,20 +1,21 @@
-"""The datapath seam: how relayed packets move.
+"""The datapath interface: how relayed packets move.
 
-A datapath owns the relay sockets and the only route table. Packets that have a route never reach the core. It looks a
-packet's route up by what the socket returned and sends in place: no object is made per packet.
+A datapath owns the relay sockets and the only route table. Packets that have a route never reach the core. The datapath
+looks up a packet's route by the address that the socket returned and sends from the same buffer, so that no object is
+created per packet.
 
-TCP relays (RFC 6062) carry connections, not packets, and have a seam of their own: `StreamRelays`.
+TCP relays (RFC 6062) carry connections, not packets, and have a separate interface: `StreamRelays`.
 
-The client side of a route is a `ClientPath`, which the client's transport owns. The datapath hangs a `ChannelHop` for
+The client side of a route is a `ClientPath`, which the client's transport owns. The datapath puts a `ChannelHop` for
 each of the client's channels into ``path.channels``; the transport, on reading ChannelData from that client, finds the
-hop there and calls it. So the look-up costs a dictionary access on either side and neither side imports the other.
+hop there and calls it. The look-up thus costs one dictionary access on each side, and neither side imports the other.
 
-What a datapath raises, other than `turnserver.errors.DatapathError` where that is said, is a fault: it costs the relay
-or the connection that the call was about. What happens outside a call of the engine's, in a callback of a socket or of
-a timer, a datapath keeps to itself and reports with `RelaySink.fault`.
+An exception from a call other than the documented `turnserver.errors.DatapathError` is a fault: it ends the relay or
+the connection that the call was about. An exception outside the engine's calls, in a callback of a socket or a timer,
+must not escape: the datapath reports it with `RelaySink.fault`.
 
-What passes here is *lent*: a packet stays in the memory it was received into, and is there only for the time of the
-call. Whoever cannot send it on at once copies it.
+Packets passed here are *lent*: they stay in the buffer they were received into and are valid only during the call.
+A callee that cannot send a packet at once copies it.
 """
 
 from typing import Protocol
@@ -38,27 +39,27 @@ class ClientSender(Protocol):
     """What a datapath needs from the transports; the engine implements it."""
 
     def path(self, client: FiveTuple) -> ClientPath | None:
-        """The path of a client, made if need be; None when its connection has gone."""
+        """The path of a client, created if necessary; None when its connection has ended."""
 
     def release(self, client: FiveTuple) -> None:
         """The client has no route left: a datagram transport may forget its path."""
 
 
 class RelaySink(Protocol):
-    """What datapaths of both kinds tell the engine."""
+    """What datapaths of both kinds report to the engine."""
 
     def relay_opened(self, relay: RelayId) -> None:
-        """A relay that was not open when `Datapath.open_relay` came back is open now."""
+        """A relay for which `Datapath.open_relay` returned False is open now."""
 
     def relay_failed(self, relay: RelayId) -> None:
-        """It could not be opened; or it was open and is not any more. Then it is still to be closed."""
+        """A relay could not be opened, or an open one was lost; the engine must still close the latter."""
 
     def fault(self, part: str, error: Exception) -> None:
-        """Something unforeseen has been raised, and kept to what it happened to; ``part`` is one of a few names."""
+        """An unexpected exception was caught and its effect contained; ``part`` is one of a few names."""
 
 
 class DatapathSink(RelaySink, Protocol):
-    """What a datapath tells the engine."""
+    """What a datapath reports to the engine."""
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
         """A datagram from a permitted peer that has no channel (RFC 8656 §11.3)."""
@@ -76,23 +77,23 @@ class Datapath(Protocol):
         """Called once, inside the running event loop, before anything else."""
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot.
+        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` on failure.
 
-        True when it is open. False when that is not known yet: `RelaySink.relay_opened` or ``relay_failed`` follows,
-        and if `close_relay` comes before, nothing of the relay may stay. The core waits for ten seconds.
+        True when it is open. False while that is not known: `RelaySink.relay_opened` or ``relay_failed`` follows. After
+        an earlier `close_relay` nothing of the relay may remain. The core waits for ten seconds.
         """
 
     def close_relay(self, relay: RelayId) -> None:
         """Close a relay and forget its routes and permissions; unknown relays are ignored."""
 
     def add_route(self, route: Route) -> None:
-        """Install or refresh a route; idempotent. Ignored when the client's path has gone."""
+        """Install or refresh a route; idempotent. Ignored when the client's path does not exist any more."""
 
     def remove_route(self, client: FiveTuple, channel: int) -> None:
         """Remove one route; unknown ones are ignored."""
 
     def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
-        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+        """Pass datagrams from ``ip`` to the sink until ``until`` (monotonic seconds)."""
 
     def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
         """Drop datagrams from ``ip`` again."""
@@ -108,19 +109,19 @@ class Datapath(Protocol):
 
 
 class StreamRelaySink(RelaySink, Protocol):
-    """What TCP relays tell the engine. A connection that was closed by `StreamRelays.close_peer` is not told of."""
+    """What TCP relays report to the engine. A connection closed by `StreamRelays.close_peer` is not reported."""
 
     def peer_connected(self, connection: int) -> None:
-        """A connection asked for with `StreamRelays.connect` stands."""
+        """A connection asked for with `StreamRelays.connect` is established."""
 
     def peer_failed(self, connection: int) -> None:
-        """It does not, and never will."""
+        """A connection asked for with `StreamRelays.connect` could not be established."""
 
     def peer_accepted(self, relay: RelayId, peer: Address) -> int | None:
-        """A peer has connected to a relay; gives the connection's number, or None when it is to be closed at once."""
+        """A peer has connected to a relay; returns the connection's number, or None to close it at once."""
 
     def peer_gone(self, connection: int) -> None:
-        """A spliced connection is over, and both of its ends are closed."""
+        """A spliced connection has ended, and both of its ends are closed."""
 
 
 class StreamRelays(Protocol):
@@ -132,7 +133,7 @@ class StreamRelays(Protocol):
         """Called once, inside the running event loop, before anything else."""
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Listen on exactly ``bind``; like `Datapath.open_relay`, and so is what it gives and raises."""
+        """Listen on exactly ``bind``; returns and raises as `Datapath.open_relay` does."""
 
     def close_relay(self, relay: RelayId) -> None:
         """Stop listening and close every connection of the relay; unknown relays are ignored."""
@@ -144,16 +145,16 @@ class StreamRelays(Protocol):
         """
 
     def close_peer(self, connection: int) -> None:
-        """Close a connection in whatever state, both ends; unknown ones are ignored."""
+        """Close both ends of a connection in any state; unknown ones are ignored."""
 
     def splice(self, connection: int, client: ByteStream) -> None:
-        """Join a connection that stands to a client's stream, which is owned from now on.
+        """Splice an established connection with a client's stream, and take ownership of the stream.
 
         Raises `turnserver.errors.DatapathError`, having closed the stream, when there is no such connection.
         """
 
     def counters(self, relay: RelayId) -> Counters:
-        """What the relay has carried since it was opened, in bytes: a stream has no packets."""
+        """What the relay has carried since it was opened; only bytes, since a stream has no packets."""
 
     def close(self) -> None:
-        """Close everything; nothing is told afterwards."""
+        """Close everything; nothing is reported afterwards."""

@@ -1,6 +1,6 @@
-"""What a datapath has carried altogether, with the relays that are gone: a wrapper that keeps the sum.
+"""Totals of a datapath over open and closed relays: a wrapper that keeps the sum.
 
-Nothing is counted per packet. A relay's own counters are added when it is closed, and read when somebody asks.
+Nothing is counted per packet. A relay's counters are added when it closes; those of open relays are read on demand.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["CountingDatapath", "CountingStreamRelays"]
 
 
 class _Ledger:
-    """Relays that are open, and the sum of those that are not any more."""
+    """The open relays, and the sum of the counters of closed ones."""
 
     def __init__(self, counters: Callable[[RelayId], Counters], faults: Faults) -> None:
         self._counters = counters
@@ -46,7 +46,7 @@ class _Ledger:
         return total
 
     def _read(self, relay: RelayId) -> Counters:
-        """The counters of a relay; a datapath that fails to say has carried nothing as far as sums go."""
+        """The counters of a relay; zeroes if the datapath raises."""
         try:
             return self._counters(relay)
         except Exception as error:
@@ -55,7 +55,7 @@ class _Ledger:
 
 
 class CountingDatapath(WrappingDatapath):
-    """A datapath with its totals; ``faults`` are where those of ``inner`` are noted."""
+    """A datapath with its totals; ``faults`` records the exceptions of ``inner``."""
 
     def __init__(self, inner: Datapath, faults: Faults) -> None:
         super().__init__(inner)
@@ -89,7 +89,7 @@ class CountingDatapath(WrappingDatapath):
 
 
 class CountingStreamRelays(WrappingStreamRelays):
-    """TCP relays with their totals; ``faults`` are where those of ``inner`` are noted."""
+    """TCP relays with their totals; ``faults`` records the exceptions of ``inner``."""
 
     def __init__(self, inner: StreamRelays, faults: Faults) -> None:
         super().__init__(inner)

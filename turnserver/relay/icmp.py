@@ -1,7 +1,7 @@
 """The error queue of a UDP socket: which ICMP errors came back, and for which datagrams (RFC 8656 §11.5).
 
-Linux keeps, for a socket that asks for it, each ICMP error together with the destination of the datagram that caused
-it. That is all §11.5 needs: the kernel has matched the quoted UDP header to the socket, hence to the allocation.
+On request, Linux queues on a socket each ICMP error with the destination of the datagram that caused it. That is all
+that §11.5 needs: the kernel has matched the quoted UDP header to the socket, hence to the allocation.
 """
 
 import socket
@@ -19,7 +19,7 @@ _SO_EE_ORIGIN_ICMP: Final = 2  # linux/errqueue.h
 _SO_EE_ORIGIN_ICMP6: Final = 3
 _EXTENDED_ERR: Final = struct.Struct("=IBBBBII")  # errno, origin, type, code, padding, info, data
 _ANCILLARY_SIZE: Final = 256
-"""Room for the error, the address of the router that sent it, and a TOS control message beside it."""
+"""Room for the error, the address of the router that sent it, and a TOS control message."""
 
 _PASSED_ON: Final = {_SO_EE_ORIGIN_ICMP: frozenset((3, 11)), _SO_EE_ORIGIN_ICMP6: frozenset((1, 2, 3))}
 """RFC 8656 §11.5: ICMPv4 types 3 and 11, ICMPv6 types 1, 2 and 3; all others are dropped."""
@@ -31,7 +31,7 @@ _SUPPORTED: Final = sys.platform == "linux"
 
 
 class IcmpError(NamedTuple):
-    """One ICMP error worth passing on: the peer that the failed datagram was for, and what the ICMP attribute says."""
+    """One ICMP error to pass on: the peer that the failed datagram was for, and the values of the ICMP attribute."""
 
     peer: Sockaddr
     type: int
@@ -53,7 +53,7 @@ def enable_errors(sock: socket.socket) -> bool:
 def parse_error(ancillary: list[tuple[int, int, bytes]], destination: Sockaddr) -> IcmpError | None:
     """The ICMP error in one entry of the queue; None for local errors and for types that are not passed on.
 
-    ``destination`` is the address that the kernel reports with the entry: where the failed datagram was going.
+    ``destination`` is the address that the kernel reports with the entry: the destination of the failed datagram.
     """
     for level, kind, value in ancillary:
         if (level, kind) not in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
@@ -68,10 +68,10 @@ def parse_error(ancillary: list[tuple[int, int, bytes]], destination: Sockaddr) 
 
 
 def read_errors(sock: socket.socket, limit: int) -> list[IcmpError]:
-    """Take up to ``limit`` entries off the queue of ``sock``; never raises.
+    """Take up to ``limit`` entries off the error queue of ``sock``; never raises.
 
-    Once the queue is empty the socket's pending error is cleared too: it only repeats what the queue has said (or, when
-    memory for the queue ran out, says it without naming the peer), and would keep the socket signalled for ever.
+    Once the queue is empty the socket's pending error is cleared too. It only repeats a queued error (or one without a
+    peer, when memory for the queue ran out), and would keep the socket signalled for ever.
     """
     errors: list[IcmpError] = []
     if not _SUPPORTED:

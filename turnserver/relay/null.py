@@ -1,4 +1,4 @@
-"""The datapath that moves nothing and remembers what it was told: for checking a configuration, and for tests."""
+"""A datapath that sends nothing and records its calls: for checking a configuration, and for tests."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Call(NamedTuple):
 class NullDatapath:
     """Records every call in ``calls``, in order; see `turnserver.relay.base.Datapath`.
 
-    Binding to an address in ``refused`` fails, so that what follows a failure can be seen without a socket.
+    Binding to an address in ``refused`` fails, so that a failure can be tested without a socket.
     """
 
     name = "null"
@@ -38,7 +38,7 @@ class NullDatapath:
         self.clients: ClientSender | None = None
 
     def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
-        """Remember whom to tell."""
+        """Remember the sink."""
         self.sink = sink
         self.clients = clients
         self._record("attach", sink, clients)

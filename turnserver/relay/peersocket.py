@@ -1,7 +1,7 @@
 """One relay's socket, and the hops of the channels that use it.
 
-These are the objects that every relayed packet touches, so they are plain slots, and each method does its work in
-place: one look-up, one system call, a few additions.
+Every relayed packet touches these objects. They therefore have slots, and each method does its work inline: one
+look-up, one system call, a few additions.
 """
 
 import socket
@@ -16,16 +16,16 @@ from turnserver.receiver import Receiver, Source, from_source, to_source
 __all__ = ["Hop", "PeerSocket"]
 
 _SWEEP_FLOOR: Final = 16
-"""Below this many permissions, lapsed ones are not worth looking for."""
+"""Below this many permissions, expired ones are not removed."""
 
 
 class PeerSocket:
     """The socket of one relayed transport address, with its routes, its permissions and its counters.
 
-    ``routes`` finds a peer's hop by where a datagram came from; ``dropped`` counts what did not reach the client, and
-    ``faults`` how often something unforeseen was raised.
+    ``routes`` maps the source of a datagram to the peer's hop; ``dropped`` counts datagrams that did not reach the
+    client, and ``faults`` unexpected exceptions.
     ``quota`` and ``full_round`` belong to the drain loop (`turnserver.relay.sockets`): how many datagrams to read next
-    time, and when that many were last there.
+    time, and when the quota was last filled.
     """
 
     __slots__ = (
@@ -66,18 +66,18 @@ class PeerSocket:
         return Counters(udp.packets_out, udp.bytes_out, self.packets_to_client, self.bytes_to_client, dropped)
 
     def reaches(self, peer: Address) -> bool:
-        """Whether ``peer`` is of the relay's family. (The core answers 443 before it comes to this.)"""
+        """Whether ``peer`` is of the relay's family. (The core answers 443 before a wrong one gets here.)"""
         return len(peer.ip) == self._ip_size
 
     def allow(self, ip: bytes, until: float, now: float) -> None:
-        """Permit a peer. Lapsed permissions are cleared away when their number has doubled, so memory is bounded."""
+        """Permit a peer. Expired permissions are removed whenever the table has doubled, so memory is bounded."""
         self._permitted[ip] = until
         if len(self._permitted) >= self._sweep_at:
             self._permitted = {ip: end for ip, end in self._permitted.items() if end > now}
             self._sweep_at = max(_SWEEP_FLOOR, 2 * len(self._permitted))
 
     def forbid(self, ip: bytes) -> None:
-        """Take a permission away."""
+        """Remove a permission."""
         self._permitted.pop(ip, None)
 
     def permits(self, peer: Source, now: float) -> bool:
@@ -88,16 +88,16 @@ class PeerSocket:
         return hop is not None and hop.expires > now
 
     def close(self) -> None:
-        """Close the socket, and forget everything that would still let a packet through."""
+        """Close the socket, and forget all routes and permissions, so that no packet passes any more."""
         self.routes.clear()
         self._permitted.clear()
         self.udp.close()
 
 
 class Hop(Destination):
-    """One channel, both ways: ``send`` takes the client's payloads to the peer, ``reply`` takes the peer's back.
+    """One channel in both directions: ``send`` takes the client's payloads to the peer, ``reply`` the peer's back.
 
-    It is what the client's transport finds in ``path.channels`` (`turnserver.paths.ChannelHop`).
+    The client's transport finds it in ``path.channels`` (`turnserver.paths.ChannelHop`).
     """
 
     __slots__ = ("channel", "client", "expires", "link", "padded", "path", "peer", "reply")
@@ -114,11 +114,11 @@ class Hop(Destination):
         self.link = link
 
     def leads(self, link: PeerSocket, peer: Source) -> bool:
-        """Whether this is the way from that relay to that peer."""
+        """Whether this hop leads from that relay to that peer."""
         return self.link is link and self.peer == peer
 
     def unlink(self) -> None:
-        """Take the hop out of both tables it hangs in."""
+        """Remove the hop from the client's channels and from the relay's routes."""
         if self.path.channels.get(self.channel) is self:
             del self.path.channels[self.channel]
         if self.link.routes.get(self.peer) is self:

@@ -1,4 +1,4 @@
-"""The datapaths by name, and which of them is taken when nobody names one."""
+"""The datapaths by name, and the choice among them when the configuration names none."""
 
 import logging
 import time
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "DATAPATHS", "DatapathKind", "MakeDatapath", "create_datapath"]
 
 AUTO: Final = "auto"
-"""The word for: the best that works here."""
+"""The name that stands for the best datapath that works here."""
 
 _logger = logging.getLogger("meshturn.relay")
 
 
 class MakeDatapath(Protocol):
-    """Makes a datapath; one that wraps another makes that, too."""
+    """Makes a datapath; a wrapping datapath makes its inner one too."""
 
     def __call__(self, *, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
         """``tos`` says whether DSCP and ECN are carried or cleared; ``clock`` gives monotonic seconds."""
@@ -33,12 +33,12 @@ class DatapathKind:
     """An entry of `DATAPATHS`."""
 
     about: str
-    """What it is, for the reference page: half a sentence."""
+    """A short description for the reference page."""
     make: MakeDatapath
     probe: Callable[[], str | None] = lambda: None
-    """Says why it does not work on this machine, in a few words; None if it does."""
+    """Returns why it does not work on this machine, in a few words; None if it does."""
     rank: int = 0
-    """`AUTO` takes the one with the highest rank that works, and never one with 0."""
+    """`AUTO` takes the working one with the highest rank, and never one of rank 0."""
 
 
 def _asyncio(*, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
@@ -54,7 +54,7 @@ def _null(*, tos: "TosPolicy", clock: Callable[[], float]) -> "Datapath":
 
 
 DATAPATHS: Final[Registry[DatapathKind]] = Registry("datapath")
-"""What there is to move packets by."""
+"""The available datapaths."""
 
 DATAPATHS.add("asyncio", DatapathKind("plain sockets, works everywhere", _asyncio, rank=1))
 DATAPATHS.add("null", DatapathKind("moves nothing, for tests", _null))
@@ -65,8 +65,8 @@ def create_datapath(
 ) -> "Datapath":
     """A new datapath of that name.
 
-    Raises `turnserver.errors.UnknownNameError` for a name that is not known, and `turnserver.errors.StartupError` for
-    one that does not work here, with the reason.
+    Raises `turnserver.errors.UnknownNameError` for an unknown name, and `turnserver.errors.StartupError`, with the
+    reason, for a datapath that does not work here.
     """
     if name == AUTO:
         name = _best()

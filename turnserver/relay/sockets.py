@@ -1,16 +1,16 @@
 """The default datapath: plain non-blocking UDP sockets, drained in place.
 
-All relay sockets stand in one private ``epoll`` whose descriptor is the loop's one reader. A wake-up of the loop then
-costs the same however many relays there are, and asyncio makes no handle per socket. Where there is no ``epoll`` each
-socket is a reader of the loop.
+All relay sockets are in one private ``epoll``, whose descriptor is the only one that the loop watches. A wake-up of the
+loop then costs the same for any number of relays, and asyncio makes no handle per socket. Without ``epoll`` the loop
+watches each socket.
 
-How much is read. Finding a socket empty is not free, so a socket is asked for ``quota`` datagrams and no more; the poll
-says for nothing whether more is waiting. If it is (the socket filled its quota and the very next poll names
-it again) the quota doubles; if the socket ran dry it falls to what was there. The bursts of one turn of the loop are
-bounded, and shared fairly among the sockets that are readable.
+Reading from an empty socket costs a system call, so at most ``quota`` datagrams are read from a socket; the next poll
+tells at no cost whether more are waiting. If the socket filled its quota and the next poll names it again, the quota
+doubles; if the socket was emptied, the quota falls to the number read. The work of one turn of the loop is bounded, and
+shared fairly among the readable sockets.
 
-What goes the same way is sent together: a run of datagrams of one size from one peer is one system call where the
-kernel can cut it up again (`turnserver.net.Destination.send_run`).
+A run of datagrams of one size from one peer to one client is sent with one system call where the kernel can segment it
+(`turnserver.net.Destination.send_run`).
 """
 
 import asyncio
@@ -35,22 +35,22 @@ RELAY_BUFFER: Final = 256 * 1024
 """Bytes asked for per relay socket and direction: 200 ms of 10 Mbit/s. The kernel takes memory only as packets wait."""
 
 SOCKET_BURST: Final = 32
-"""Datagrams read from one socket before the next one has its turn."""
+"""Datagrams read from one socket before the next one is served."""
 
 TURN_BURST: Final = 256
 """Datagrams read per turn of the loop (about 2 ms), or one per readable socket if that is more."""
 
 POLL_SIZE: Final = 128
-"""Readable sockets asked of the kernel at a time."""
+"""Readable sockets returned by one poll at most."""
 
 ERROR_BURST: Final = 16
 """ICMP errors taken from one socket per turn; the rest wait."""
 
 MAX_FAULTS: Final = 100
-"""Faults of one relay after which it is given up: a socket that cannot be read would be readable for ever."""
+"""Faults of one relay after which it is closed: a socket that cannot be read would stay readable for ever."""
 
 _READABLE: Final = 1
-"""EPOLLIN; anything else in an event means that the socket has an error to tell."""
+"""EPOLLIN; any other bit in an event means that the socket has an error."""
 
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
 _put_header: Final = struct.Struct("!HH").pack_into
@@ -133,9 +133,9 @@ class AsyncioDatapath:
             link.close()
 
     def add_route(self, route: Route) -> None:
-        """Install or refresh a route; idempotent. Ignored when the client's path or the relay has gone.
+        """Install or refresh a route; idempotent.
 
-        So is a peer that the relay's family cannot reach.
+        Ignored when the client's path or the relay does not exist any more, or the peer is of another family.
         """
         link = self._links.get(route.relay)
         if link is None or not link.reaches(route.peer):
@@ -163,7 +163,7 @@ class AsyncioDatapath:
             self._forget(hop)
 
     def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
-        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+        """Pass datagrams from ``ip`` to the sink until ``until`` (monotonic seconds)."""
         link = self._links.get(relay)
         if link is not None:
             link.allow(ip, until, self._clock())
@@ -211,7 +211,7 @@ class AsyncioDatapath:
             self._clients.release(hop.client)
 
     def _drain(self) -> None:
-        """One turn of the loop: serve what is readable, until nothing is or the turn's share of work is done."""
+        """One turn of the loop: serve readable sockets until none is left or the turn's budget is spent."""
         budget = TURN_BURST
         while budget > 0 and self._epoll is not None:
             events = self._epoll.poll(0, POLL_SIZE)
@@ -220,10 +220,10 @@ class AsyncioDatapath:
             budget -= self._serve(events, budget)
 
     def _serve(self, events: list[tuple[int, int]], budget: int) -> int:
-        """Serve the sockets of one poll; gives how much of ``budget`` that took.
+        """Serve the sockets of one poll; returns how much of ``budget`` that took.
 
-        Where many relays carry little each, one datagram from a socket is the common case, and it goes through here
-        without a call that could be spared. `_forward` says the same at length.
+        With many relays of little traffic, one datagram per socket is the common case. It is handled inline here, to
+        save calls; `_forward` does the same for several.
         """
         now = self._clock()
         last_round = self._round
@@ -255,19 +255,19 @@ class AsyncioDatapath:
                     continue
                 _put_header(frame, 0, hop.channel, size)
                 whole = _pad(frame, HEADROOM + size) if hop.padded else HEADROOM + size
-                reply = hop.reply  # a local: CPython 3.11 is slow to call what stands in a slot
+                reply = hop.reply  # a local: CPython 3.11 is slow to call a function held in a slot
                 if reply(frame[:whole], tos):
                     link.packets_to_client += 1
                     link.bytes_to_client += size
                 else:
                     link.dropped += 1
-            except Exception as error:  # costs nothing to say so, where nothing is raised
+            except Exception as error:  # free of cost unless something is raised
                 spent += 1
                 self._failed(link, error)
         return spent
 
     def _failed(self, link: PeerSocket, error: Exception) -> None:
-        """A packet of one relay was more than somebody could bear. Where that goes on, the relay is given up."""
+        """Report an exception while a relay was served; close the relay if they keep coming."""
         self._sink.fault("datapath.read", error)
         link.dropped += 1
         link.faults += 1
@@ -275,7 +275,7 @@ class AsyncioDatapath:
             self._sink.relay_failed(link.relay)
 
     def _serve_more(self, link: PeerSocket, share: int, now: float) -> int:
-        """Serve a socket that had several datagrams, or has one more already; gives how many it was good for."""
+        """Serve a socket that had several datagrams, or has another already; returns how many were read."""
         quota = link.quota
         if link.full_round == self._round - 1:
             quota = min(2 * quota, SOCKET_BURST)
@@ -287,7 +287,7 @@ class AsyncioDatapath:
         return quota
 
     def _serve_alone(self, link: PeerSocket) -> None:
-        """Serve one socket, where there is no private ``epoll``."""
+        """Serve one socket, without a private ``epoll``."""
         now = self._clock()
         try:
             self._tell_errors(link, now)
@@ -296,9 +296,9 @@ class AsyncioDatapath:
             self._failed(link, error)
 
     def _forward(self, link: PeerSocket, quota: int, now: float) -> int:
-        """Take up to ``quota`` datagrams of peers to their clients (RFC 8656 §11.3, §12.7); gives how many there were.
+        """Relay up to ``quota`` datagrams of peers to their clients (RFC 8656 §11.3, §12.7); returns their number.
 
-        Fewer when there are no more, or when an error on the socket was reported.
+        It is lower when there are no more, or when an error on the socket was reported.
         """
         routes = link.routes
         run: list[memoryview] = []
@@ -326,7 +326,7 @@ class AsyncioDatapath:
         return count
 
     def _pass_up(self, link: PeerSocket, peer: Source, data: bytes, now: float) -> None:
-        """A datagram without a live channel: to the core if its sender has a permission, else nowhere."""
+        """A datagram without a live channel: to the core if its sender has a permission, else dropped."""
         if link.permits(peer, now):
             link.packets_to_client += 1
             link.bytes_to_client += len(data)
@@ -335,7 +335,7 @@ class AsyncioDatapath:
             link.dropped += 1
 
     def _tell_errors(self, link: PeerSocket, now: float) -> None:
-        """RFC 8656 §11.5: it is the peer that the datagram was for who needs the permission, not the ICMP's sender."""
+        """RFC 8656 §11.5: the peer that the datagram was for needs the permission, not the sender of the ICMP."""
         for error in read_errors(link.udp.sock, ERROR_BURST):
             peer = from_sockaddr(error.peer)
             if link.permits(to_source(peer), now):
@@ -343,7 +343,7 @@ class AsyncioDatapath:
 
 
 def _pad(frame: memoryview, size: int) -> int:
-    """Pad ChannelData to four bytes in place (RFC 8656 §12.5); gives the new size."""
+    """Pad ChannelData to four bytes in place (RFC 8656 §12.5); returns the new size."""
     padding = _PADDING[size & 3]
     padded = size + len(padding)
     frame[size:padded] = padding
@@ -351,7 +351,7 @@ def _pad(frame: memoryview, size: int) -> int:
 
 
 def _reply(link: PeerSocket, hop: Hop, frames: list[memoryview], size: int, tos: int) -> None:
-    """Send a run of frames to a client; ``size`` is that of each payload."""
+    """Send a run of frames to a client; ``size`` is the size of each payload."""
     if len(frames) > 1 and hop.path.send_run(frames, tos):
         link.packets_to_client += len(frames)
         link.bytes_to_client += len(frames) * size

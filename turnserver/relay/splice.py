@@ -1,8 +1,8 @@
-"""Two streams made one (RFC 6062 §5.4, §5.5): what comes out of either goes into the other, at the slower one's pace.
+"""Two spliced streams (RFC 6062 §5.4, §5.5): the bytes of each are sent on the other, with flow control.
 
-Each way holds at most one chunk that its target has not taken; until it has, its source is not read, so the kernel's
-receive window tells the sender to wait. The end of a stream is carried over as the end of the other direction only: a
-peer that has said all it has to say may still be answered. When both have ended, or either breaks, both are closed.
+Each direction holds at most one chunk that its target has not taken. Until then its source is not read, so the kernel's
+receive window makes the sender wait. The end of one direction (a FIN) ends only that direction: a peer that has sent
+everything may still receive. When both directions have ended, or either stream fails, both are closed.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from turnserver.streams import ByteStream
 __all__ = ["StreamSplice"]
 
 CHUNK: Final = 64 * 1024
-"""Bytes read at a time, and so the most that one way of a splice holds."""
+"""Bytes read at a time, and so the most that one direction of a splice holds."""
 
 BURST: Final = 4
-"""Chunks moved one way before everybody else has their turn."""
+"""Chunks moved in one direction before other work of the loop gets its turn."""
 
 
 class _Direction:
@@ -36,7 +36,7 @@ class _Direction:
         self._pending = memoryview(b"")
 
     def move(self) -> bool:
-        """Move what can be moved now; True if there may be more. Raises OSError when either end has broken."""
+        """Move what can be moved now; True if there may be more. Raises OSError when either stream has failed."""
         for _ in range(BURST):
             if self._pending and not self._flush():
                 return False
@@ -55,7 +55,7 @@ class _Direction:
         return True
 
     def _flush(self) -> bool:
-        """Have the target take what is pending; False if it must be waited for, and the source with it."""
+        """Send the pending bytes to the target; False if it must become writable first."""
         while self._pending:
             taken = self.target.send(self._pending)
             if not taken:
@@ -67,7 +67,7 @@ class _Direction:
         return True
 
     def _wait(self, on: bool) -> None:
-        """Listen for room in the target instead of for data from the source, or the other way round."""
+        """Wait for room in the target instead of data from the source (``on``), or the reverse."""
         if on is not self.waiting:
             self.waiting = on
             self.target.want_write(on)
@@ -75,9 +75,9 @@ class _Direction:
 
 
 class StreamSplice:
-    """A client's data connection and its peer connection, joined; ``over`` is called once when it ends by itself.
+    """A client's data connection spliced with its peer connection; ``over`` is called once if it is not `close`d.
 
-    What nobody foresaw ends it too, and is told to ``on_fault``.
+    An unexpected exception ends it too, and is reported to ``on_fault``.
     """
 
     def __init__(
@@ -98,22 +98,22 @@ class StreamSplice:
 
     @property
     def octets_to_peer(self) -> int:
-        """Bytes that the peer has been sent."""
+        """Bytes sent to the peer."""
         return self._up.octets
 
     @property
     def octets_to_client(self) -> int:
-        """Bytes that the client has been sent."""
+        """Bytes sent to the client."""
         return self._down.octets
 
     def start(self) -> None:
-        """Begin to move, with what either side has already sent."""
+        """Begin with the bytes that either side has already sent."""
         client, peer, up, down = self._client, self._peer, self._up, self._down
         client.on_readable = peer.on_writable = lambda: self._move(up)
         peer.on_readable = client.on_writable = lambda: self._move(down)
         client.want_read(True)
         peer.want_read(True)
-        # A stream may hold bytes that no event will announce: those read along with the ConnectionBind, a TLS record.
+        # A stream may hold bytes that no event will announce: those read with the ConnectionBind, or a TLS record.
         self._move(up)
         self._move(down)
 
@@ -125,9 +125,9 @@ class StreamSplice:
             self._peer.close()
 
     def abandoned(self) -> bool:
-        """True if one side has ended and nothing has moved since the last time that this was asked.
+        """True if one side has ended and nothing has moved since the previous call.
 
-        A side that has closed altogether looks just like one that has only said its last word; time tells.
+        A FIN does not tell a closed connection from a half-closed one; only lasting silence does.
         """
         octets, seen = self._up.octets + self._down.octets, self._octets_seen
         self._octets_seen = octets if self._up.done or self._down.done else -1
@@ -154,7 +154,7 @@ class StreamSplice:
         self._move(way)
 
     def _finish(self) -> None:
-        """Both sides have said all; a stream may still be sending the last of it."""
+        """Both directions have ended; a stream may still have bytes to send."""
         sending = [stream for stream in (self._client, self._peer) if not stream.flushed]
         for stream in sending:
             stream.want_write(True)
@@ -162,7 +162,7 @@ class StreamSplice:
             self._end()
 
     def _stream_closed(self) -> None:
-        """One of the two has closed by itself: something went wrong that nobody saw coming."""
+        """One of the two streams has closed after an unexpected failure."""
         if not self._closed:
             self._end()
 

@@ -1,12 +1,12 @@
 """TCP relays (RFC 6062): a listening socket per relayed transport address, and the connections with its peers.
 
-A peer's connection is not read before a client has come for it: what the peer sends meanwhile stays in the kernel's
-receive buffer, and the window that the kernel advertises shrinks accordingly (RFC 6062 §5.2, §5.3). Then it is spliced
-with the client's (`turnserver.relay.splice`).
+A peer's connection is not read before ConnectionBind: until then the peer's bytes stay in the kernel's receive buffer,
+and the advertised window shrinks accordingly (RFC 6062 §5.2, §5.3). Then it is spliced with the client's data
+connection (`turnserver.relay.splice`).
 
-Connections are made from the very address that the relay listens on (RFC 6062 §5.2), so several sockets share one port.
-The listening socket is bound alone, so that a port in use is an error; only afterwards is it made to share
-(``SO_REUSEPORT``), and only with sockets of this user that ask for it.
+Connections are made from the same address that the relay listens on (RFC 6062 §5.2), so several sockets share one port.
+The listening socket is bound without ``SO_REUSEPORT``, so that a port in use is an error. The option is set afterwards,
+and shares the port only with sockets of this user that set it too.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ from turnserver.streams import ByteStream, bind_tcp
 __all__ = ["TcpRelays"]
 
 BACKLOG: Final = 64
-"""Peers that may wait to be accepted by one relay."""
+"""The listen backlog of one relay."""
 
 ACCEPT_BURST: Final = 16
 """Peers accepted by one relay per turn of the loop."""
 
 ACCEPT_PAUSE: Final = 1.0
-"""Seconds for which a relay accepts nobody after the system had no room for one more socket: to spin would not help."""
+"""Seconds for which a relay accepts no connection after the system had no room for a socket, instead of spinning."""
 
 SWEEP_INTERVAL: Final = 60.0
-"""Seconds between looks for abandoned connections: half closed, and nothing moving from one look to the next."""
+"""Seconds between checks for abandoned connections: half-closed, and idle from one check to the next."""
 
 _logger = logging.getLogger("meshturn.relay")
 
 
 class _Listener:
-    """One relayed transport address, and what its ended connections have carried."""
+    """One relayed transport address, and the byte counts of its ended connections."""
 
     __slots__ = ("address", "connections", "octets_to_client", "octets_to_peers", "resuming", "sock")
 
@@ -57,7 +57,7 @@ class _Listener:
 
 
 class _Link:
-    """One peer connection: a socket that is connecting, a stream that waits, or a splice."""
+    """One peer connection: a connecting socket, a waiting stream, or a splice."""
 
     __slots__ = ("connecting", "relay", "splice", "stream")
 
@@ -110,7 +110,7 @@ class TcpRelays:
         for connection in list(listener.connections):
             try:
                 self.close_peer(connection)
-            except Exception as error:  # the others are to be closed as well
+            except Exception as error:  # the others must be closed as well
                 self._sink.fault("datapath.close_peer", error)
         del self._listeners[relay]
 
@@ -130,7 +130,7 @@ class TcpRelays:
         self._loop.add_writer(sock.fileno(), self._connected, connection, sock)
 
     def close_peer(self, connection: int) -> None:
-        """Close a connection in whatever state, both ends; unknown ones are ignored."""
+        """Close both ends of a connection in any state; unknown ones are ignored."""
         link = self._links.pop(connection, None)
         if link is None:
             return
@@ -148,7 +148,7 @@ class TcpRelays:
             link.splice.close()
 
     def splice(self, connection: int, client: ByteStream) -> None:
-        """Join a connection that stands to a client's stream, which is owned from now on.
+        """Splice an established connection with a client's stream, and take ownership of the stream.
 
         Raises `turnserver.errors.DatapathError`, having closed the stream, when there is no such connection.
         """
@@ -160,11 +160,11 @@ class TcpRelays:
         link.splice = StreamSplice(client, peer, lambda: self._over(connection), self._splice_failed)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
-        # Not at once: it may end at once, and whoever asked for it is not yet done asking.
+        # In a later turn of the loop: the splice may end at once, while the caller is not done yet.
         self._loop.call_soon(self._start, connection, link.splice)
 
     def counters(self, relay: RelayId) -> Counters:
-        """What the relay has carried since it was opened, in bytes: a stream has no packets."""
+        """What the relay has carried since it was opened; only bytes, since a stream has no packets."""
         listener = self._listeners.get(relay)
         if listener is None:
             return Counters()
@@ -175,7 +175,7 @@ class TcpRelays:
         )
 
     def close(self) -> None:
-        """Close everything; nothing is told afterwards."""
+        """Close everything; nothing is reported afterwards."""
         for relay in list(self._listeners):
             self.close_relay(relay)
         if self._sweeper is not None:
@@ -188,7 +188,7 @@ class TcpRelays:
         return link
 
     def _connected(self, connection: int, sock: socket.socket) -> None:
-        """The system has an answer from the peer, or has given up on it."""
+        """The connection attempt has succeeded or failed."""
         self._loop.remove_writer(sock.fileno())
         link = self._links[connection]
         try:
@@ -196,7 +196,7 @@ class TcpRelays:
                 raise ConnectionError("refused, or no way there")
             link.stream = self._stream(sock)
         except Exception as error:
-            if not isinstance(error, OSError):  # it may have been reset meanwhile
+            if not isinstance(error, OSError):  # the connection may have been reset meanwhile
                 self._sink.fault("datapath.connect", error)
             self.close_peer(connection)
             self._sink.peer_failed(connection)
@@ -205,7 +205,7 @@ class TcpRelays:
         self._sink.peer_connected(connection)
 
     def _accept(self, relay: RelayId, listener: _Listener) -> None:
-        """RFC 6062 §5.3: accept; who is not welcome is closed at once."""
+        """RFC 6062 §5.3: accept; connections of refused peers are closed at once."""
         for _ in range(ACCEPT_BURST):
             if self._listeners.get(relay) is not listener:
                 return
@@ -217,7 +217,7 @@ class TcpRelays:
                 if error.errno in _NO_ROOM:
                     self._pause(relay, listener, error)
                     return
-                continue  # this one peer has gone again
+                continue  # this peer has already closed
             self._accepted(relay, listener, sock, from_sockaddr(source))
 
     def _accepted(self, relay: RelayId, listener: _Listener, sock: socket.socket, peer: Address) -> None:
@@ -270,7 +270,7 @@ class TcpRelays:
         self._sink.peer_gone(connection)
 
     def _sweep(self) -> None:
-        """Close what has been abandoned; look again while there is anything to look at."""
+        """Close abandoned connections; check again while there are any connections."""
         self._sweeper = None
         spliced = [(number, link.splice) for number, link in self._links.items() if link.splice is not None]
         if spliced:

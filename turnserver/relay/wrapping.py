@@ -1,7 +1,7 @@
-"""Datapaths that stand in front of another: each call goes on to it, and a subclass changes those that it cares about.
+"""Datapaths that wrap another: each call is passed on to it, and a subclass overrides the calls that it changes.
 
-Packets that have a route do not come by here: the inner datapath takes them from the client's path and puts them there.
-Whoever wants to see those too hands it other paths, by wrapping the `ClientSender` in `attach`.
+Packets that have a route do not pass here: the inner datapath exchanges them with the client's path directly. To see
+them too, a subclass wraps the `ClientSender` in `attach` and so gives the inner datapath other paths.
 """
 
 from stun.address import Address
@@ -13,7 +13,7 @@ __all__ = ["WrappingDatapath", "WrappingStreamRelays"]
 
 
 class WrappingDatapath:
-    """A datapath that leaves everything to ``inner``; see `turnserver.relay.base.Datapath`."""
+    """A datapath that passes every call to ``inner``; see `turnserver.relay.base.Datapath`."""
 
     def __init__(self, inner: Datapath) -> None:
         self.inner = inner
@@ -40,7 +40,7 @@ class WrappingDatapath:
         self.inner.remove_route(client, channel)
 
     def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
-        """Let datagrams from ``ip`` up to the sink until ``until`` (monotonic seconds)."""
+        """Pass datagrams from ``ip`` to the sink until ``until`` (monotonic seconds)."""
         self.inner.allow_peer(relay, ip, until)
 
     def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
@@ -61,7 +61,7 @@ class WrappingDatapath:
 
 
 class WrappingStreamRelays:
-    """TCP relays that leave everything to ``inner``; see `turnserver.relay.base.StreamRelays`."""
+    """TCP relays that pass every call to ``inner``; see `turnserver.relay.base.StreamRelays`."""
 
     def __init__(self, inner: StreamRelays) -> None:
         self.inner = inner
@@ -84,11 +84,11 @@ class WrappingStreamRelays:
         self.inner.connect(connection, relay, peer)
 
     def close_peer(self, connection: int) -> None:
-        """Close a connection in whatever state, both ends."""
+        """Close both ends of a connection in any state."""
         self.inner.close_peer(connection)
 
     def splice(self, connection: int, client: ByteStream) -> None:
-        """Join a connection to a client's stream. Raises `turnserver.errors.DatapathError` without a connection."""
+        """Splice a connection with a client's stream. Raises `turnserver.errors.DatapathError` without a connection."""
         self.inner.splice(connection, client)
 
     def counters(self, relay: RelayId) -> Counters:

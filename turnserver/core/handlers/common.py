@@ -26,7 +26,7 @@ def own_allocation(state: CoreState, request: Request) -> Allocation:
 
 
 def granted_lifetime(state: CoreState, request: Request) -> int:
-    """RFC 8656 §7.2 step 8 and rule 11: ``max(default, min(requested, maximum))`` seconds."""
+    """``max(default, min(requested, maximum))`` seconds (RFC 8656 §7.2; docs/conformance.md, rule 11)."""
     limits = state.settings.limits
     requested = request.message.first(LIFETIME)
     if requested is None:
