@@ -1,7 +1,7 @@
-"""The transport seam: how clients reach the server.
+"""The transport interface: how clients reach the server.
 
-A transport delivers whole frames with their 5-tuple; stream framing, TLS and the like never reach the core. ChannelData
-for which the client's path has a live hop goes straight there (see `turnserver.relay.base`), all else to the sink.
+A transport delivers whole frames with their 5-tuple; stream framing and TLS never reach the core. ChannelData for which
+the client's path has a live hop goes directly to that hop (see `turnserver.relay.base`), all other frames to the sink.
 """
 
 import time
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ListenerSection(Protocol):
-    """One listener as the configuration has it: an item of ``listeners``."""
+    """One listener in the configuration: an item of ``listeners``."""
 
     @property
     def transport(self) -> str:
@@ -43,7 +43,7 @@ class ListenerSection(Protocol):
 
     @property
     def address(self) -> IPv4Address | IPv6Address:
-        """The address, or a wildcard for all of its family."""
+        """The address, or a wildcard for all addresses of its family."""
 
     @property
     def port(self) -> int:
@@ -55,32 +55,32 @@ class ListenerSection(Protocol):
 
 
 class ListenerLimits(Protocol):
-    """What the configuration's ``limits`` say of listeners and their connections: seconds, and bytes."""
+    """The configuration's ``limits`` of listeners and their connections, in seconds and bytes."""
 
     @property
     def handshake_timeout(self) -> float:
-        """For the PROXY header and the TLS handshake."""
+        """Seconds for the PROXY header and the TLS handshake."""
 
     @property
     def first_message_timeout(self) -> float:
-        """For the first whole frame after that."""
+        """Seconds for the first whole frame after that."""
 
     @property
     def idle_timeout(self) -> float:
-        """Between frames of a client without an allocation."""
+        """Seconds between frames of a client without an allocation."""
 
     @property
     def send_queue(self) -> int:
-        """Kept for a client that does not read as fast as its peers send."""
+        """Bytes queued for a client that reads more slowly than its peers send."""
 
     @property
     def stall_timeout(self) -> float:
-        """In which a client takes nothing of what waits for it."""
+        """Seconds in which a client may read none of the bytes queued for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerContext:
-    """What all listeners of a server have in common.
+    """What all listeners of a server share.
 
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14). ``limiter`` counts the
     connections of all of them together. Listeners with TLS need ``certificates``, those that serve HTTP ``http``.
@@ -106,7 +106,7 @@ class TransportCounters(NamedTuple):
 
 
 class FrameSink(Protocol):
-    """What a transport tells the engine."""
+    """What a transport reports to the engine."""
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
         """One whole frame (STUN, or ChannelData without a live hop) from a client."""
@@ -115,13 +115,13 @@ class FrameSink(Protocol):
         """The client's connection has ended (streams only)."""
 
     def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
-        """Something unforeseen has been raised, and kept to what it happened to; ``part`` is one of a few names."""
+        """An unexpected exception was caught and its effect contained; ``part`` is one of a few names."""
 
 
 class Transport(Protocol):
-    """One listener; ``name`` is its word in the configuration, ``kind`` what it is to TURN clients.
+    """One listener; ``name`` is its name in the configuration, ``kind`` the client transport that it serves.
 
-    ``local`` says that there is no socket: nobody comes in there from outside the process.
+    ``local`` says that there is no socket: its clients are inside the process.
     """
 
     name: str
@@ -136,13 +136,13 @@ class Transport(Protocol):
 
     @property
     def connections(self) -> int:
-        """Clients that have a connection here now; 0 where there are no connections."""
+        """Clients connected now; 0 for a datagram transport."""
 
     def bind(self) -> None:
-        """Take the address, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+        """Bind the address, inside the running loop; sets ``address`` (with the real port if 0 was asked for).
 
-        What comes in waits in the system until `serve`. Raises `turnserver.errors.StartupError` with one sentence and a
-        hint when the address cannot be used.
+        Packets and connections wait in the system until `serve`. Raises `turnserver.errors.StartupError` with one
+        sentence and a hint when the address cannot be used.
         """
 
     def serve(self, sink: FrameSink) -> None:
@@ -152,10 +152,10 @@ class Transport(Protocol):
         """Use other limits from now on, for connections that come later."""
 
     def path(self, client: FiveTuple) -> ClientPath | None:
-        """The path of a client, made if need be; None when its connection has gone."""
+        """The path of a client, created if necessary; None when its connection has ended."""
 
     def release(self, client: FiveTuple) -> None:
-        """Forget a path that carries no route any more (datagram transports)."""
+        """Forget a path that has no route any more (datagram transports)."""
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
         """Send one whole frame; False if it had to be dropped."""
@@ -164,29 +164,29 @@ class Transport(Protocol):
         """Close a client's connection; a datagram transport ignores it."""
 
     def close(self) -> None:
-        """Stop listening and drop every path; whether or not it has been bound or has served."""
+        """Stop listening and drop every path; allowed at any time, also before `bind` and `serve`."""
 
 
 class ConnectedTransport(Transport, Protocol):
     """One listener whose clients have connections (RFC 8656 §3.1): TCP and TLS; ``kind.connected`` is true."""
 
     def keep(self, client: FiveTuple, on: bool) -> None:
-        """Whether the client has an allocation, and so a right to be idle; unknown clients are ignored."""
+        """Set whether the client has an allocation and may therefore be idle; unknown clients are ignored."""
 
     def detach(self, client: FiveTuple) -> ByteStream | None:
-        """Give a client's connection away, for RFC 6062 §5.4; None when it has gone.
+        """Hand a client's connection to a new owner (RFC 6062 §5.4); None when it has ended.
 
-        Every frame queued so far is sent before what the new owner sends, and bytes that came after the last frame are
-        there for it to read. The new owner sets its callbacks and says what it wants to be told of. The transport
-        speaks of the client no more: `FrameSink.client_gone` is not called for it.
+        Every frame queued so far is sent before the bytes of the new owner, which can read the bytes that came after
+        the last frame. The new owner sets its callbacks and the events that it waits for. The transport reports nothing
+        about the client any more: `FrameSink.client_gone` is not called for it.
         """
 
 
 class HttpGateway(Protocol):
-    """Who takes the connections on a shared port that turn out to speak HTTP."""
+    """Serves the connections on a shared port that speak HTTP."""
 
     def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        """Serve a connection from now on; ``first`` is what has been read of it.
+        """Serve a connection from now on; ``first`` are the bytes already read from it.
 
-        ``client`` is its address as a PROXY header may have said, ``secure`` whether TLS is underneath.
+        ``client`` is its address, from the PROXY header if there was one; ``secure`` whether it runs over TLS.
         """

@@ -1,8 +1,8 @@
 """Certificates for TLS listeners: checked before they are used, and replaced while the server runs.
 
-The files are looked at every few seconds. A pair that has changed is checked in full and then used for new handshakes;
-connections there are live on with the pair they began with. A pair that cannot be used is refused with one line in the
-log, and the old one stays. One certificate of each kind of key may be served side by side: OpenSSL picks by what the
+The files are checked every few seconds. A pair that has changed is verified in full and then used for new handshakes;
+existing connections keep the pair that they began with. A pair that cannot be used is refused with one line in the
+log, and the old one stays in use. One certificate of each kind of key may be served: OpenSSL chooses one that the
 client can verify.
 """
 
@@ -40,13 +40,13 @@ CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and AEAD only, RFC 9325 §4.2. TLS 1.3 has no others."""
 
 _KINDS: Final = frozenset({"EC", "RSA", "Ed25519", "Ed448"})
-"""Kinds of keys that TLS has a use for."""
+"""Kinds of keys that TLS can use."""
 
 _EXPIRES_SOON: Final = 7 * 86400
-"""Seconds; a certificate with less than that left is worth a warning."""
+"""Seconds; a certificate that expires sooner causes a warning."""
 
 _MAX_FILE: Final = 1024 * 1024
-"""Bytes of a certificate chain or key; no real one comes near."""
+"""The most bytes of a certificate chain or key; real ones are far smaller."""
 
 _logger = logging.getLogger("meshturn.tls")
 
@@ -59,7 +59,7 @@ class CertificatePair(NamedTuple):
 
 
 class CertificateError(MeshturnError):
-    """A pair that cannot be used; the text says why. ``early`` if it is merely not valid yet."""
+    """A pair that cannot be used; the text says why. ``early`` if it is only not valid yet."""
 
     def __init__(self, reason: str, *, early: bool = False) -> None:
         self.early = early
@@ -81,7 +81,7 @@ def inspect_pair(pair: CertificatePair, wall: float) -> CertificateFacts:
 
 
 class CertificateSection(Protocol):
-    """One certificate as the configuration has it: an item of ``tls.certificates``."""
+    """One certificate in the configuration: an item of ``tls.certificates``."""
 
     @property
     def certificate(self) -> Path:
@@ -93,7 +93,7 @@ class CertificateSection(Protocol):
 
 
 class TlsSection(Protocol):
-    """What the configuration's ``tls`` says."""
+    """The configuration's section ``tls``."""
 
     @property
     def certificates(self) -> Sequence[CertificateSection]:
@@ -101,13 +101,13 @@ class TlsSection(Protocol):
 
     @property
     def reload_interval(self) -> float:
-        """Seconds between two looks at the files."""
+        """Seconds between two checks of the files."""
 
 
 class CertificateSource:
     """The certificates of all TLS listeners; ``pairs`` may hold one of each kind of key.
 
-    ``reload_interval`` is in seconds; 0, for never, unless something is said; ``wall`` gives Unix time.
+    ``reload_interval`` is in seconds; 0, the default, means never; ``wall`` gives Unix time.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class CertificateSource:
 
     @property
     def facts(self) -> tuple[CertificateFacts, ...]:
-        """What the certificates in use say, in the order of the pairs."""
+        """The certificates in use, in the order of the pairs."""
         return tuple(loaded.facts for loaded in self._loaded)
 
     def load(self) -> None:
@@ -160,7 +160,7 @@ class CertificateSource:
             self._log(entry, "certificate loaded")
 
     def start(self) -> None:
-        """Watch the files, inside the running loop; loads them first if need be. Raises `StartupError`."""
+        """Watch the files, inside the running loop; loads them first if necessary. Raises `StartupError`."""
         if not self._loaded:
             self.load()
         if self._interval and self._timer is None:
@@ -173,7 +173,7 @@ class CertificateSource:
             self._timer = None
 
     def context(self, protocols: Sequence[str]) -> ssl.SSLContext:
-        """What to begin a handshake with, now; ``protocols`` are accepted by ALPN, the best first.
+        """The TLS context for a new handshake; ``protocols`` are accepted by ALPN, the preferred first.
 
         Raises RuntimeError unless the certificates have been loaded.
         """
@@ -186,7 +186,7 @@ class CertificateSource:
         return context
 
     def check(self) -> bool:
-        """Look at the files once, and take what is new and good; whether anything was taken."""
+        """Check the files once and use valid new ones; True if any was taken."""
         stamps = self._look()
         if stamps == self._stamps and not self._early:
             return False
@@ -216,14 +216,14 @@ class CertificateSource:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
         try:
             self.check()
-        except Exception as error:  # whatever it was: the old certificates stay, and the files are looked at again
+        except Exception as error:  # the old certificates stay in use, and the files are checked again
             self._faults.note("certificates", error)
 
     def _look(self) -> list[tuple[_Stamp, _Stamp]]:
         return [(_stamp(pair.certificate), _stamp(pair.key)) for pair in self._pairs]
 
     def _adopt(self, loaded: list[_Loaded]) -> None:
-        """Use these from now on, if they can be used together. Raises `CertificateError`, and then nothing changes."""
+        """Use these from now on, if they can be used together. Raises `CertificateError` and changes nothing if not."""
         kinds = [entry.facts.kind for entry in loaded]
         for kind in kinds:
             if kinds.count(kind) > 1:
@@ -284,7 +284,7 @@ def _stamp(path: Path) -> _Stamp:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A file for OpenSSL to read: what has been checked is what is used, even if the real file has changed since."""
+    """A file for OpenSSL with the verified bytes, since the real file may have changed since."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         with os.fdopen(os.memfd_create("certificate"), "wb") as memory:
             memory.write(content)

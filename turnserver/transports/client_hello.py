@@ -1,7 +1,7 @@
-"""The one thing in a ClientHello that has to be known before OpenSSL sees it: the application protocols offered.
+"""Reads the application protocols (ALPN) that a ClientHello offers, before OpenSSL sees it.
 
-OpenSSL's server, as Python reaches it, goes on without ALPN when it knows none of the protocols offered. RFC 7301 §3.2
-wants such a client refused, and a client that offers only ``stun.nat-discovery`` (RFC 7443) wants no relay.
+With Python's ``ssl``, OpenSSL continues without ALPN when it knows none of the protocols offered. RFC 7301 §3.2 says to
+refuse such a client, and a client that offers only ``stun.nat-discovery`` (RFC 7443) does not ask for a relay.
 """
 
 from typing import Final, NamedTuple
@@ -18,13 +18,13 @@ _CLIENT_HELLO: Final = 1
 _ALPN: Final = 16
 _RECORD_MAX: Final = 16 * 1024
 _HELLO_MAX: Final = 16 * 1024
-"""Bytes of the longest ClientHello looked at; one with every post-quantum key share there is needs a third of that."""
+"""Bytes of the longest ClientHello accepted; one with all post-quantum key shares of today needs a third of that."""
 _MAX_RECORDS: Final = 16
-"""Records that it may be spread over; thousands would only be meant to keep this parser busy."""
+"""Records that it may be spread over; more would only serve to keep this parser busy."""
 
 
 class NotTls(MeshturnError):
-    """This is no ClientHello."""
+    """The bytes are not a ClientHello."""
 
 
 class ClientHello(NamedTuple):
@@ -34,9 +34,9 @@ class ClientHello(NamedTuple):
 
 
 def read_client_hello(data: bytes) -> ClientHello | None:
-    """The ClientHello that a connection begins with; None while it is not all there.
+    """The ClientHello that a connection begins with; None while it is incomplete.
 
-    Raises `NotTls` at the first byte that cannot be one. What is malformed further in is left to OpenSSL to refuse.
+    Raises `NotTls` at the first byte that cannot belong to one. OpenSSL refuses what is malformed further in.
     """
     message = bytearray()
     at = 0
@@ -65,7 +65,7 @@ def read_client_hello(data: bytes) -> ClientHello | None:
 
 
 def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
-    """What the ALPN extension lists (RFC 7301 §3.1); None without it, or if the message does not add up."""
+    """The protocols in the ALPN extension (RFC 7301 §3.1); None without it, or if the lengths are inconsistent."""
     reader = _Reader(hello)
     try:
         reader.take(2 + 32)  # legacy_version, random
@@ -87,7 +87,7 @@ def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
 
 
 class _Reader:
-    """Takes bytes from the front; raises ValueError when there are not enough."""
+    """Reads bytes from the front; raises ValueError when there are not enough."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -1,11 +1,11 @@
 """One client's connection once it speaks TURN: frames in, frames out (RFC 8656 §3.1, §12.5).
 
-In: frames are cut out of what one read gave, in place. ChannelData with a live hop goes straight to its peer.
+In: frames are parsed in the buffer of each read. ChannelData with a live hop goes directly to its peer.
 
-Out: frames that are sent during one turn of the loop leave together at its end, with one system call (under
-TLS in a record each). What the socket does not take waits in a queue of bounded size. When that is full the
-newest media is dropped, because on a stream the oldest cannot be; whole frames only, and never an answer. A client that
-makes answers pile up all the same, or takes nothing for too long, is disconnected.
+Out: frames that are sent during one turn of the loop leave together at its end, with one system call (under TLS in one
+record each). Bytes that the socket does not take wait in a queue of bounded size. When it is full, new media frames are
+dropped, because a stream cannot drop queued ones; only whole frames, and never an answer. A client whose answers pile
+up all the same, or which reads nothing for too long, is disconnected.
 """
 
 import math
@@ -26,16 +26,16 @@ READ_SIZE: Final = 64 * 1024
 
 _HEADER_SIZE: Final = 4
 _FRAME_COST: Final = 48
-"""Bytes that a queued frame takes beyond its own, so that a queue of empty frames is bounded too."""
+"""Bytes counted per queued frame in addition to its size, so that a queue of empty frames is bounded too."""
 
 _ANSWER_ROOM: Final = 64 * 1024
-"""Bytes beyond the limit of the queue that are kept for answers. A client that fills this does not read."""
+"""Bytes beyond the limit of the queue that are reserved for answers. A client that fills them does not read."""
 
 _DATA_INDICATION: Final = b"\x00\x17"
 
 
 class ConnectionOwner(Protocol):
-    """What a connection needs of its transport."""
+    """What a connection needs from its transport."""
 
     sink: FrameSink
     packets_in: int
@@ -44,23 +44,23 @@ class ConnectionOwner(Protocol):
     bytes_out: int
 
     def flush_soon(self, connection: "StreamConnection") -> None:
-        """Have a connection flushed when this turn of the loop is over, once for everything it sends in it."""
+        """Flush a connection at the end of this turn of the loop, once for everything it sends in this turn."""
 
     def close_soon(self, connection: "StreamConnection") -> None:
-        """Close a connection when this turn of the loop is over."""
+        """Close a connection at the end of this turn of the loop."""
 
     def count_dropped(self) -> None:
-        """Count a frame, or a connection, that went nowhere."""
+        """Count a dropped frame or connection."""
 
     def hop_failed(self, error: Exception, connection: "StreamConnection") -> None:
-        """A hop has raised; what it was to send is lost, and no more."""
+        """A hop has raised; only the frames that it was to send are lost."""
 
 
 class StreamConnection:
     """The path of one client; see `turnserver.paths.ClientPath`.
 
     ``idle_deadline`` and ``stall_deadline`` are monotonic seconds after which the transport closes the connection:
-    when no whole frame has come for too long, and when the client has taken nothing for too long.
+    when no whole frame has come for too long, and when the client has read nothing for too long.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class StreamConnection:
         self.client = client
         self.stream: ByteStream | None = stream
         self.known = False
-        """Whether the sink has heard of the client."""
+        """Whether the sink has received a frame of the client."""
         self.idle_deadline = math.inf
         self.stall_deadline = math.inf
         self._transport = transport
@@ -123,11 +123,11 @@ class StreamConnection:
 
     @property
     def unread_size(self) -> int:
-        """Bytes held of a frame that is not whole yet."""
+        """Bytes held of an incomplete frame."""
         return len(self._partial)
 
     def keep(self, on: bool) -> None:
-        """Whether the connection may be idle for as long as it likes."""
+        """Whether the connection may be idle without limit."""
         self._kept = on
         self.idle_deadline = math.inf if on else self._clock() + self._idle_timeout
 
@@ -166,7 +166,7 @@ class StreamConnection:
         return True
 
     def flush(self) -> None:
-        """Send what is queued, as far as the socket takes it."""
+        """Send the queue, as far as the socket takes it."""
         stream = self.stream
         queue = self._queue
         if stream is None or not queue:
@@ -191,7 +191,7 @@ class StreamConnection:
         stream.want_write(True)
 
     def _send_joined(self, stream: ByteStream) -> bool:
-        """Send the queue as one; the rest of a frame that went in part stays in front. True if anything went."""
+        """Send the queue in one call; the rest of a frame sent in part stays in front. True if any byte was sent."""
         queue = self._queue
         data = queue[0] if len(queue) == 1 else b"".join(queue)
         sent = stream.send(data)
@@ -200,7 +200,7 @@ class StreamConnection:
         return sent > 0
 
     def _send_records(self, stream: ByteStream) -> bool:
-        """Send the queue under TLS, each frame in a record of its own. True if anything went."""
+        """Send the queue under TLS, each frame in its own record. True if any byte was sent."""
         queue = self._queue
         sent = 0
         while sent < len(queue) and (taken := stream.send_each(queue, sent)):
@@ -209,21 +209,21 @@ class StreamConnection:
         return sent > 0
 
     def part(self) -> None:
-        """The stream is somebody else's, or nobody's, now: nothing can be sent any more."""
+        """The stream has a new owner or is closed: nothing can be sent here any more."""
         self.stream = None
         self._limit = -1
         self._queue.clear()
         self.channels.clear()
 
     def take_queue(self) -> bytes:
-        """What is still to be sent, to be sent by somebody else."""
+        """The bytes still to be sent, for the new owner to send."""
         data = b"".join(self._queue)
         self._queue.clear()
         self._queued = 0
         return data
 
     def _has_room(self, frame: bytes | memoryview, queued: int) -> bool:
-        """Whether a frame may exceed the limit: media must not, answers may a little, and then the client has gone."""
+        """Whether a frame may exceed the limit: media never, answers by the reserve; beyond it the client is closed."""
         transport = self._transport
         if self.stream is None:
             return False
@@ -239,7 +239,7 @@ class StreamConnection:
     # From the client
 
     def read(self) -> None:
-        """Take in what has come; the stream's ``on_readable``."""
+        """Read what has arrived; the stream's ``on_readable``."""
         stream = self.stream
         if stream is None:
             return
@@ -257,7 +257,7 @@ class StreamConnection:
             stream.close()
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes that have been read already."""
+        """Process bytes that have been read already."""
         partial = self._partial
         if partial:
             partial += data
@@ -268,13 +268,13 @@ class StreamConnection:
         self._consume(data)
 
     def unread(self) -> bytes:
-        """What has been read and not been passed on."""
+        """Bytes that have been read and not been passed on."""
         data = self._buffer[self._buffer_at :] + self._partial
         self._partial.clear()
         return data
 
     def _consume_one(self, data: bytes) -> bool:
-        """What `_consume` does for exactly one packet with a live hop, as most reads give; False otherwise."""
+        """`_consume` for the common case of exactly one packet with a live hop; False in all other cases."""
         first = data[0]
         if first & KIND_BITS != CHANNEL_BITS or len(data) < _HEADER_SIZE:
             return False
@@ -333,7 +333,7 @@ class StreamConnection:
                 continue
             frame = data[at : at + size]
             at = after
-            if run_hop is not None:  # what came before must not overtake the sink's doings
+            if run_hop is not None:  # frames before this one must be sent before the sink acts on it
                 self._forward(run_hop, run)
                 run_hop = None
             if not self._pass_up(frame, data, at):
@@ -345,7 +345,7 @@ class StreamConnection:
         self._rest(data, at, missing)
 
     def _pass_up(self, frame: bytes, data: bytes, at: int) -> bool:
-        """Give a frame to the sink; False if the connection is somebody else's, or nobody's, now."""
+        """Pass a frame to the sink; False if the connection has a new owner or is closed afterwards."""
         self.known = True
         self._buffer = data
         self._buffer_at = at
@@ -355,7 +355,7 @@ class StreamConnection:
         return self.stream is not None
 
     def _rest(self, data: bytes, at: int, missing: int) -> None:
-        """Keep the beginning of a frame; close where none can begin, or it says it is longer than any."""
+        """Keep the beginning of a frame; close the connection if none can begin so, or if it is too long."""
         left = len(data) - at
         if not left:
             return

@@ -1,4 +1,4 @@
-"""How many connections there may be: in total, and from one address (rule 3)."""
+"""Limits on connections, in total and from one address (docs/conformance.md, rule 3)."""
 
 from typing import Protocol
 
@@ -8,19 +8,19 @@ __all__ = ["ConnectionLimiter", "ConnectionLimits", "ConnectionSlot"]
 
 
 class ConnectionLimits(Protocol):
-    """What the configuration's ``limits`` say of connections."""
+    """The configuration's ``limits`` on connections."""
 
     @property
     def connections(self) -> int:
-        """Held at once, in total."""
+        """Connections at once, in total."""
 
     @property
     def connections_per_address(self) -> int:
-        """Of these, those of one client: an IPv4 address, or an IPv6 /64."""
+        """Connections at once from one client: an IPv4 address, or an IPv6 /64."""
 
 
 class ConnectionLimiter:
-    """Counts the connections of all listeners of a server; ``limits`` may be replaced, and hold for who comes later."""
+    """Counts the connections of all listeners of a server; replaced ``limits`` apply to later connections."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -29,11 +29,11 @@ class ConnectionLimiter:
 
     @property
     def count(self) -> int:
-        """Connections there are now."""
+        """The current number of connections."""
         return self._count
 
     def admit(self) -> "ConnectionSlot | None":
-        """A place for one more connection, whoever's it is; None when there is none."""
+        """A slot for one more connection, from any address; None when all are taken."""
         if self._count >= self.limits.connections:
             return None
         self._count += 1
@@ -48,7 +48,7 @@ class ConnectionLimiter:
         return True
 
     def leave(self, key: bytes) -> None:
-        """Give a place back; `ConnectionSlot` calls it. ``key`` is empty if no address was counted."""
+        """Free a slot; `ConnectionSlot` calls it. ``key`` is empty if no address was counted."""
         self._count -= 1
         if not key:
             return
@@ -60,7 +60,7 @@ class ConnectionLimiter:
 
 
 class ConnectionSlot:
-    """One connection's place; given back once."""
+    """The slot of one connection; freed once."""
 
     __slots__ = ("_key", "_limiter")
 
@@ -69,7 +69,7 @@ class ConnectionSlot:
         self._key = b""
 
     def claim(self, ip: bytes) -> bool:
-        """Count the connection for a client's address (packed), once it is known; False if that has too many."""
+        """Count the connection for a client's address (packed), once it is known; False if it has too many."""
         if self._limiter is None or self._key:
             return False
         key = packed_prefix(ip)
@@ -79,7 +79,7 @@ class ConnectionSlot:
         return True
 
     def release(self) -> None:
-        """Give the place back; calling it again does nothing."""
+        """Free the slot; calling it again does nothing."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
             limiter.leave(self._key)

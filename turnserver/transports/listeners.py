@@ -1,4 +1,4 @@
-"""From the configured listeners to transports: wildcards are expanded, and what is named twice is made once."""
+"""From the configured listeners to transports: wildcards are expanded, and duplicates are removed."""
 
 from collections.abc import Iterable
 
@@ -12,9 +12,9 @@ __all__ = ["expanded", "make_transports"]
 
 
 def expanded(section: ListenerSection) -> list[Address]:
-    """Where a listener's sockets are on this machine: a wildcard stands for every local address of its family.
+    """The addresses of a listener's sockets: a wildcard stands for every local address of its family.
 
-    A socket per address knows which address a client came to, which is half of the 5-tuple (RFC 8656 §3.2).
+    With one socket per address, the server address of a client's 5-tuple is known (RFC 8656 §3.2).
     """
     packed = section.address.packed
     if section.address.is_unspecified:

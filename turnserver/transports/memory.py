@@ -1,7 +1,7 @@
-"""A listener without a socket: frames are handed in and out by the program that the server is part of.
+"""A listener without a socket: the embedding program passes frames in and out.
 
-For tests, and for programs that bring frames by a way of their own. To the core its clients are like those of UDP: a
-frame is a datagram, and nobody's address is proven. ::
+For tests, and for programs that carry frames in another way. To the core its clients are like those of UDP: a frame is
+a datagram, and the client's address is not proven. ::
 
     async with Server({"listeners": [{"transport": "memory", "address": "192.0.2.1"}]}) as server:
         (listener,) = server.transports
@@ -26,7 +26,7 @@ _HEADER: Final = struct.Struct("!HH")
 
 
 class MemoryPath:
-    """The way to one client; see `turnserver.paths.ClientPath`."""
+    """The path to one client; see `turnserver.paths.ClientPath`."""
 
     padded = False
 
@@ -36,11 +36,11 @@ class MemoryPath:
         self._transport = transport
 
     def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
-        """Hand one frame to the client; False if it had to be dropped."""
+        """Pass one frame to the client; False if it had to be dropped."""
         return self._transport.deliver(self.client.address, bytes(data))
 
     def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
-        """Hand frames to the client; each that had to be dropped is counted."""
+        """Pass frames to the client; dropped ones are counted."""
         for datagram in datagrams:
             self.send(datagram, tos)
         return True
@@ -76,9 +76,9 @@ class MemoryTransport:
     # For the program
 
     def attach(self, client: Address, receive: Callable[[bytes], object]) -> Callable[[], None]:
-        """Have what is sent to ``client`` handed to ``receive``, frame by frame, in a later turn of the event loop.
+        """Pass each frame sent to ``client`` to ``receive``, in a later turn of the event loop.
 
-        Gives a function that ends it. Frames to a client that is not attached are dropped and counted.
+        Returns a function that ends this. Frames to a client that is not attached are dropped and counted.
         """
         self._clients[client] = receive
 
@@ -108,7 +108,7 @@ class MemoryTransport:
             sink.fault("hop.send", error, self._five_tuple(client))
 
     def _hop(self, path: MemoryPath, frame: bytes) -> ChannelHop | None:
-        """Where ChannelData goes (RFC 8656 §12.6); None for what the core has to see."""
+        """The hop for ChannelData (RFC 8656 §12.6); None for frames that the core has to see."""
         if len(frame) < _HEADER.size or frame[0] & KIND_BITS != CHANNEL_BITS:
             return None
         number, length = _HEADER.unpack_from(frame)
@@ -132,24 +132,24 @@ class MemoryTransport:
         return 0
 
     def bind(self) -> None:
-        """There is nothing that could be in use."""
+        """Does nothing: there is no address that could be in use."""
 
     def serve(self, sink: FrameSink) -> None:
-        """Take frames from now on."""
+        """Accept frames from now on."""
         self._sink = sink
         self._loop = asyncio.get_running_loop()
 
     def use(self, limits: ListenerLimits) -> None:
-        """There are no connections, and so no limits."""
+        """Does nothing: the limits are for connections."""
 
     def path(self, client: FiveTuple) -> MemoryPath | None:
-        """The path of a client, made if need be; None while the server does not serve."""
+        """The path of a client, created if necessary; None while the server does not serve."""
         if self._sink is None:
             return None
         return self._paths.setdefault(client.address, MemoryPath(self, client))
 
     def release(self, client: FiveTuple) -> None:
-        """Forget a path that carries no route any more."""
+        """Forget a path that has no route any more."""
         self._paths.pop(client.address, None)
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
@@ -157,7 +157,7 @@ class MemoryTransport:
         return self.deliver(client.address, frame)
 
     def deliver(self, client: Address, frame: bytes) -> bool:
-        """Hand one frame to whoever is attached as ``client``; False, and counted, if nobody is."""
+        """Pass one frame to the receiver attached as ``client``; without one, count it as dropped and return False."""
         receive = self._clients.get(client)
         if receive is None or self._sink is None:
             self._dropped += 1
@@ -168,9 +168,9 @@ class MemoryTransport:
         return True
 
     def close_client(self, client: FiveTuple) -> None:
-        """There is no connection to close."""
+        """Does nothing: there is no connection to close."""
 
     def close(self) -> None:
-        """Take and give nothing more; the counters stay."""
+        """Stop passing frames in both directions; the counters stay."""
         self._sink = None
         self._paths.clear()

@@ -1,7 +1,7 @@
-"""A connection until it is clear what it is: PROXY header, then TLS, then the first bytes of STUN or HTTP.
+"""A connection until its protocol is known: PROXY header, then TLS, then the first bytes of STUN or HTTP.
 
-Every step has a deadline, which the transport enforces, and a bound on what it holds. What does not fit is closed at
-the first byte that shows it.
+Every step has a deadline, which the transport enforces, and a bound on the bytes that it holds. A connection is closed
+at the first byte that fits no protocol.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ ALPN_HTTP: Final = "http/1.1"
 
 _READ_SIZE: Final = 16 * 1024
 _LINGER: Final = 2.0
-"""Seconds that a client has to read why it is being closed."""
+"""Seconds for a client to read the reason before its connection is closed."""
 
 _HTTP_REFUSAL: Final = (
     "HTTP/1.1 400 Bad Request\r\n"
@@ -46,7 +46,7 @@ _lines = Lines(_logger, FREQUENT)
 
 
 class OpeningHost(Protocol):
-    """What a new connection needs of its transport."""
+    """What a new connection needs from its transport."""
 
     address: Address
     tls: CertificateSource | None
@@ -55,23 +55,23 @@ class OpeningHost(Protocol):
     now: Callable[[], float]
 
     def opened(self, opening: "Opening", first: bytes) -> None:
-        """The connection speaks STUN; ``first`` is what has been read of it."""
+        """The connection speaks STUN; ``first`` are the bytes already read from it."""
 
     def forget(self, opening: "Opening") -> None:
-        """The connection is no longer new."""
+        """The connection is not an opening any more."""
 
     def first_message_deadline(self) -> float:
-        """When a client that may speak now must have said something whole."""
+        """The deadline for the first whole frame of a client that may send now."""
 
     def count_dropped(self) -> None:
-        """Count a connection that went nowhere."""
+        """Count a dropped connection."""
 
     def turned_away(self, reason: str, client: Address) -> None:
-        """Count and, now and then, log a connection that there is no room for."""
+        """Count a connection refused by a limit, and log such refusals at a limited rate."""
 
 
 class Opening:
-    """One new connection. ``deadline`` is in monotonic seconds; the transport closes what is past it."""
+    """One new connection. ``deadline`` is in monotonic seconds; the transport closes the connection after it."""
 
     __slots__ = ("_buffer", "_slot", "_step", "_transport", "client", "deadline", "stream")
 
@@ -89,7 +89,7 @@ class Opening:
         stream.want_read(True)
 
     def read(self) -> None:
-        """Take in what has come; the stream's ``on_readable``."""
+        """Read what has arrived; the stream's ``on_readable``."""
         try:
             data = self.stream.recv(_READ_SIZE)
         except OSError as error:
@@ -101,7 +101,7 @@ class Opening:
         elif data is not None and self._buffer:
             self._close("ended")
         elif data is not None:
-            self.stream.close()  # a health check, most likely
+            self.stream.close()  # probably a health check
 
     # The steps
 
@@ -110,7 +110,7 @@ class Opening:
         self._step(self)
 
     def _read_proxy(self) -> None:
-        """The address in the header is the client's, for everything that follows."""
+        """From here on, the address in the header is the client's."""
         try:
             header = read_header(self._buffer)
         except ProxyError as error:
@@ -179,7 +179,7 @@ class Opening:
     # The ends
 
     def _say_goodbye(self, message: bytes, reason: str) -> None:
-        """Say why, and close when the client has read it: closing at once would take back what was just sent."""
+        """Send the reason, and close when the client has read it: closing at once could reset the connection first."""
         try:
             self.stream.push(message)
             self.stream.shutdown_write()
@@ -192,7 +192,7 @@ class Opening:
         self.stream.on_readable = self._linger
 
     def _linger(self) -> None:
-        """What the client still says is thrown away, until it stops or the deadline comes."""
+        """Discard what the client still sends, until it stops or the deadline passes."""
         with contextlib.suppress(OSError):
             if self.stream.recv(_READ_SIZE) != b"":
                 return

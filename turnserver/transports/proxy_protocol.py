@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: a load balancer says first who the client is.
+"""The PROXY protocol, versions 1 and 2: a load balancer sends the client's address first.
 
-The header is believed only from configured addresses, which is the caller's affair; here it is only read. See
-"The PROXY protocol, Versions 1 & 2" by W. Tarreau (haproxy.org, ``proxy-protocol.txt``).
+This module only parses the header. The caller accepts it only from configured addresses. See "The PROXY protocol,
+Versions 1 & 2" by W. Tarreau (haproxy.org, ``proxy-protocol.txt``).
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _TCP_SIZES: Final = {0x11: 4, 0x21: 16}
 
 
 class ProxyError(MeshturnError):
-    """What the proxy sent is no PROXY header."""
+    """The bytes are not a PROXY header."""
 
 
 class ProxyHeader(NamedTuple):
@@ -39,9 +39,9 @@ class ProxyHeader(NamedTuple):
 
 
 def read_header(data: bytes) -> ProxyHeader | None:
-    """The header that ``data`` begins with; None while it is not all there. Raises `ProxyError` at the first bad byte.
+    """The header that ``data`` begins with; None while it is incomplete. Raises `ProxyError` at the first bad byte.
 
-    Never wants more than 2,064 bytes. Families that TURN has no use for (UNIX sockets, datagrams) count as unknown, and
+    Never needs more than 2,064 bytes. Families that TURN cannot use (UNIX sockets, datagrams) count as unknown, and
     extensions are skipped.
     """
     if data.startswith(_SIGNATURE):

@@ -1,7 +1,7 @@
-"""The transports by name: what each word under ``listeners[].transport`` means, and who makes it.
+"""The transports by name: what each name under ``listeners[].transport`` means, and how it is made.
 
-An entry says all that the rest of the server needs to know of a listener, so the configuration checks and documents a
-new one without having heard of it. Nothing is loaded here before a listener is made.
+An entry has everything that the rest of the server needs to know about a listener, so the configuration can check and
+document a new one without a change. A transport's module is imported only when a listener is made.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["TRANSPORTS", "ListenerKind", "MakeTransport"]
 
 MakeTransport: TypeAlias = "Callable[[ListenerSection, Address, int, ListenerContext], Transport]"
-"""From a section of ``listeners``, one address of it (the section's own may stand for many), the index of the listener
-among all, and what all have in common, to a transport that is not bound yet."""
+"""Makes an unbound transport from a section of ``listeners``, one of its addresses (a wildcard stands for many), the
+index of the listener, and what all listeners share."""
 
 STUN_PORT: Final = 3478
 """Registered for STUN and TURN over UDP and TCP (RFC 8656 §4)."""
@@ -30,31 +30,31 @@ STUNS_PORT: Final = 5349
 
 @dataclass(frozen=True, slots=True)
 class ListenerKind:
-    """What a word under ``listeners[].transport`` means."""
+    """What a name under ``listeners[].transport`` means."""
 
     about: str
-    """What it is, for the reference page: half a sentence."""
+    """A short description for the reference page."""
     make: MakeTransport
     plain: ClientTransport | None = None
-    """What it is to clients without TLS; None if it always speaks it."""
+    """The client transport without TLS; None if it always speaks TLS."""
     secure: ClientTransport | None = None
-    """What it is to clients with TLS; None if it never speaks it."""
+    """The client transport with TLS; None if it never speaks TLS."""
     port: int = STUN_PORT
-    """The port unless the configuration says another."""
+    """The default port."""
     plain_port: int | None = None
-    """The same for a listener that could speak TLS and is configured not to."""
+    """The default port of a listener that could speak TLS and is configured not to."""
     http: bool = False
     """HTTP is served there as well."""
     local: bool = False
-    """There is no socket: nobody outside the process comes in there, and it takes no port from anybody."""
+    """There is no socket: its clients are inside the process, and it uses no port."""
 
     @property
     def tls(self) -> bool | None:
-        """Whether it speaks TLS; None if the configuration may say."""
+        """Whether it speaks TLS; None if the configuration decides."""
         return None if self.plain and self.secure else self.secure is not None
 
     def transport(self, tls: bool) -> ClientTransport:
-        """What it is to clients, with TLS or without. Raises ValueError for what it cannot be."""
+        """The client transport, with TLS or without. Raises ValueError if there is none."""
         found = self.secure if tls else self.plain
         if found is None:
             raise ValueError("this listener cannot be had " + ("with TLS" if tls else "without TLS"))
@@ -62,7 +62,7 @@ class ListenerKind:
 
     @property
     def port_space(self) -> TransportProtocol:
-        """Which of the two sets of ports its sockets take theirs from."""
+        """Whether its sockets use UDP or TCP ports."""
         return self.transport(tls=self.tls is not False).port_space
 
     @property
@@ -71,7 +71,7 @@ class ListenerKind:
         return self.transport(tls=self.tls is not False).connected
 
     def default_port(self, tls: bool) -> int:
-        """The port unless the configuration says another."""
+        """The default port, with TLS or without."""
         return self.port if tls or self.plain_port is None else self.plain_port
 
 
@@ -100,7 +100,7 @@ def _memory(section: "ListenerSection", address: "Address", index: int, context:
 
 
 TRANSPORTS: Final[Registry[ListenerKind]] = Registry("transport")
-"""What there is to listen by, in the order in which the reference page names it."""
+"""The available transports, in the order of the reference page."""
 
 TRANSPORTS.add("udp", ListenerKind("datagrams", _udp, plain=ClientTransport.UDP))
 TRANSPORTS.add("tcp", ListenerKind("connections in the clear", _stream, plain=ClientTransport.TCP))

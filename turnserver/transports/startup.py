@@ -1,4 +1,4 @@
-"""Why a listener cannot be opened, in words for the person who runs the server."""
+"""Why a listener cannot be opened, in words for the operator."""
 
 import errno
 from typing import Final

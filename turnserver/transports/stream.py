@@ -1,7 +1,7 @@
 """Stream listeners (RFC 8656 §3.1): TURN over TCP and TLS, and one port shared with HTTP.
 
-A connection is an `Opening` until its first bytes have shown what it is, then a `StreamConnection`, or the HTTP
-server's. There is one coarse timer per listener, and none per connection: deadlines are kept to the second.
+A connection is an `Opening` until its first bytes have shown its protocol. Then it is a `StreamConnection`, or it goes
+to the HTTP server. One coarse timer per listener serves all connections: deadlines are precise to a second.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from turnserver.transports.startup import startup_error
 __all__ = ["StreamTransport"]
 
 SWEEP_INTERVAL: Final = 1.0
-"""Seconds between looks at the deadlines; the precision of every timeout here."""
+"""Seconds between checks of the deadlines; the precision of every timeout here."""
 
 ACCEPT_BURST: Final = 64
 """Connections accepted per turn of the loop."""
@@ -51,8 +51,8 @@ _logger = logging.getLogger("meshturn.streams")
 class StreamTransport:
     """One stream listener on exactly one local address; see `turnserver.transports.base.ConnectedTransport`.
 
-    ``name`` is its word in the configuration. With ``tls`` everything is under TLS, and ``kind`` has to be TLS. With
-    ``http`` the port is shared: connections that speak HTTP are given away. ``proxies`` are networks that send a PROXY
+    ``name`` is its name in the configuration. With ``tls`` all connections use TLS, and ``kind`` must be TLS. With
+    ``http`` the port is shared: HTTP connections go to the HTTP server. ``proxies`` are networks that send a PROXY
     header. ``limiter`` counts the connections of several listeners together. ``clock`` gives monotonic seconds. DSCP
     and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
     """
@@ -133,13 +133,13 @@ class StreamTransport:
 
     @property
     def openings(self) -> int:
-        """Connections that have not shown what they are yet."""
+        """Connections whose protocol is not known yet."""
         return len(self._openings)
 
     # The listener
 
     def bind(self) -> None:
-        """Take the address, inside the running loop; sets ``address`` (the port, if 0 was asked for).
+        """Bind the address, inside the running loop; sets ``address`` (with the real port if 0 was asked for).
 
         Connections wait in the system's queue until `serve`. Raises `turnserver.errors.StartupError` with one sentence
         and a hint when the address, or a certificate, cannot be used.
@@ -179,7 +179,7 @@ class StreamTransport:
                 connection.stream.close()
 
     def sweep(self) -> None:
-        """Close what is past its deadline, and accept again if that was paused; the timer calls it every second."""
+        """Close connections past their deadline, and resume accepting if paused; the timer calls it every second."""
         now = self.now()
         for opening in [opening for opening in self._openings if opening.deadline <= now]:
             self._dropped += 1
@@ -214,7 +214,7 @@ class StreamTransport:
             self._welcome(sock)
 
     def _pause(self, error: OSError) -> None:
-        """Without descriptors or memory the backlog has to wait; trying on would only spin."""
+        """Without descriptors or memory the backlog has to wait; accepting again at once would only spin."""
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
         self._paused = True
@@ -224,7 +224,7 @@ class StreamTransport:
         try:
             stream = ByteStream(sock, loop=self._loop)
         except OSError:
-            sock.close()  # it has gone already
+            sock.close()  # the client has closed already
             return
         stream.on_fault = self._stream_failed
         try:
@@ -239,7 +239,7 @@ class StreamTransport:
             self.turned_away("too many connections", stream.peer)
             stream.close()
             return
-        stream.on_closed.append(slot.release)  # the first, and the one that stays whoever has the stream
+        stream.on_closed.append(slot.release)  # called first, and kept when the stream gets a new owner
         proxied = self._is_proxy(stream.peer)
         if not proxied and not slot.claim(stream.peer.ip):
             self.turned_away("too many connections from one address", stream.peer)
@@ -266,11 +266,11 @@ class StreamTransport:
         self._limits = limits
 
     def path(self, client: FiveTuple) -> StreamConnection | None:
-        """The path of a client; None when its connection has gone."""
+        """The path of a client; None when its connection has ended."""
         return self._connections.get(client)
 
     def release(self, client: FiveTuple) -> None:
-        """A path lives as long as its connection."""
+        """Does nothing: a path exists as long as its connection."""
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
         """Send one whole frame; False if it had to be dropped."""
@@ -278,13 +278,13 @@ class StreamTransport:
         return connection is not None and connection.send(frame)
 
     def keep(self, client: FiveTuple, on: bool) -> None:
-        """Whether the client has an allocation, and so a right to be idle; unknown clients are ignored."""
+        """Set whether the client has an allocation and may therefore be idle; unknown clients are ignored."""
         connection = self._connections.get(client)
         if connection is not None:
             connection.keep(on)
 
     def close_client(self, client: FiveTuple) -> None:
-        """Close a client's connection, after what waits for it if the socket takes that at once."""
+        """Close a client's connection; queued bytes are sent first if the socket takes them at once."""
         connection = self._connections.get(client)
         if connection is not None:
             connection.flush()
@@ -292,7 +292,7 @@ class StreamTransport:
                 connection.stream.close()
 
     def detach(self, client: FiveTuple) -> ByteStream | None:
-        """Give a client's connection away, for RFC 6062 §5.4; None when it has gone."""
+        """Hand a client's connection to a new owner (RFC 6062 §5.4); None when it has ended."""
         connection = self._connections.get(client)
         if connection is None or connection.stream is None:
             return None
@@ -314,7 +314,7 @@ class StreamTransport:
     # The connections, for themselves
 
     def opened(self, opening: Opening, first: bytes) -> None:
-        """A connection has shown that it speaks STUN: it is a client from now on."""
+        """A connection speaks STUN: it is a client from now on."""
         self.forget(opening)
         self._serial += 1
         client = FiveTuple(self.kind, opening.client, self.address, self.listener, self._serial)
@@ -327,41 +327,41 @@ class StreamTransport:
         connection.feed(first)
 
     def forget(self, opening: Opening) -> None:
-        """A connection is no longer new."""
+        """A connection is not an opening any more."""
         self._openings.discard(opening)
         opening.stream.on_readable = None
         del opening.stream.on_closed[1:]
 
     def first_message_deadline(self) -> float:
-        """When a client that may speak now must have said something whole."""
+        """The deadline for the first whole frame of a client that may send now."""
         return self.now() + self._limits.first_message_timeout
 
     def flush_soon(self, connection: StreamConnection) -> None:
-        """Have a connection flushed when this turn of the loop is over, once for everything it sends in it."""
+        """Flush a connection at the end of this turn of the loop, once for everything it sends in this turn."""
         if not self._unflushed:
             self._loop.call_soon(self._flush_all)
         self._unflushed.append(connection)
 
     def close_soon(self, connection: StreamConnection) -> None:
-        """Close a connection when this turn of the loop is over."""
+        """Close a connection at the end of this turn of the loop."""
         if connection.stream is not None:
             self._loop.call_soon(connection.stream.close)
 
     def hop_failed(self, error: Exception, connection: StreamConnection) -> None:
-        """A hop has raised; what it was to send is lost, and no more."""
+        """A hop has raised; only the frames that it was to send are lost."""
         self.sink.fault("hop.send", error, connection.client)
 
     def count_dropped(self) -> None:
-        """Count a frame, or a connection, that went nowhere."""
+        """Count a dropped frame or connection."""
         self._dropped += 1
 
     def turned_away(self, reason: str, client: Address) -> None:
-        """Count and, now and then, log a connection that there is no room for."""
+        """Count a connection refused by a limit, and log such refusals at a limited rate."""
         self._dropped += 1
         self.complain(reason, {"client": str(client)})
 
     def complain(self, message: str, fields: dict[str, str]) -> None:
-        """Log a warning, unless the same was said a moment ago: whoever causes it can cause it a thousand times."""
+        """Log a warning at a limited rate per kind, because strangers can cause it at will."""
         self._lines.write(logging.WARNING, message, {"listener": str(self.address), **fields})
 
     def _flush_all(self) -> None:
@@ -379,7 +379,7 @@ class StreamTransport:
         self.sink.fault("transport.connection", error)
 
     def _gone(self, connection: StreamConnection) -> None:
-        """The end of a connection, however it came; the sink learns of it when whoever caused it has finished."""
+        """A connection has ended, for any reason; the sink is told in the next turn, when the caller has finished."""
         self._connections.pop(connection.client, None)
         connection.part()
         if connection.known:

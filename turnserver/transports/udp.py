@@ -1,11 +1,11 @@
 """UDP listeners (RFC 8656 §3.1): one socket per local address, drained in place.
 
-Nothing is remembered about a source until the engine asks for its path, which it does only for clients that have a
-channel. A datagram costs a stranger more than it costs the server: what is neither STUN nor ChannelData (RFC 7983,
-RFC 8656 §12) is dropped on its first byte.
+Nothing is stored about a source until the engine asks for its path, which it does only for clients that have a channel.
+A datagram that is neither STUN nor ChannelData (RFC 7983, RFC 8656 §12) is dropped on its first byte, so that it costs
+the server less than its sender.
 
 A run of ChannelData of one size from one client over one channel goes to the peer with one system call where the kernel
-can cut it up again (`turnserver.net.Destination.send_run`), and likewise for frames to a client.
+can segment it (`turnserver.net.Destination.send_run`), and likewise for frames to a client.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """Bytes asked for, shared by every client of the listener: 300 ms of 100 Mbit/s. The system may grant less."""
 
 SEND_BUFFER: Final = 1024 * 1024
-"""Bytes asked for. It fills only when the link is slower than the traffic; then more would be delay, not delivery."""
+"""Bytes asked for. It fills only when the link is slower than the traffic; a larger buffer would only add delay."""
 
 LISTENER_BURST: Final = 64
-"""Datagrams read per turn of the loop (about half a millisecond), so that relays and timers have theirs."""
+"""Datagrams read per turn of the loop (about half a millisecond), so that relays and timers get their turn."""
 
 FAULT_PAUSE: Final = 1.0
-"""Seconds for which a socket is left alone that could not be read."""
+"""Seconds for which a socket that could not be read is not read again."""
 
 _HEADER_SIZE: Final = 4
 _KIND_BITS: Final = KIND_BITS << 8
@@ -46,7 +46,7 @@ _read_header: Final = struct.Struct("!HH").unpack_from
 
 
 class UdpPath(Destination):
-    """The way to one client of one listener; see `turnserver.paths.ClientPath`."""
+    """The path to one client of one listener; see `turnserver.paths.ClientPath`."""
 
     __slots__ = ("channels", "client")
 
@@ -113,7 +113,7 @@ class UdpTransport:
         return 0
 
     def bind(self) -> None:
-        """Take the address; sets ``address`` (the port, if 0 was asked for).
+        """Bind the address; sets ``address`` (with the real port if 0 was asked for).
 
         Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
         """
@@ -138,10 +138,10 @@ class UdpTransport:
         self._loop.add_reader(socket.fd, self._drain, socket, receiver)
 
     def use(self, limits: ListenerLimits) -> None:
-        """There are no connections, and so no limits."""
+        """Does nothing: the limits are for connections."""
 
     def path(self, client: FiveTuple) -> UdpPath | None:
-        """The path of a client, made if need be; None before the start and after the end."""
+        """The path of a client, created if necessary; None before the start and after the end."""
         if self._socket is None or not self._open:
             return None
         source = to_source(client.address)
@@ -151,7 +151,7 @@ class UdpTransport:
         return path
 
     def release(self, client: FiveTuple) -> None:
-        """Forget a path that carries no route any more."""
+        """Forget a path that has no route any more."""
         self._paths.pop(to_source(client.address), None)
 
     def send(self, client: FiveTuple, frame: bytes) -> bool:
@@ -159,7 +159,7 @@ class UdpTransport:
         return self._socket is not None and self._socket.to(to_sockaddr(client.address)).send(frame)
 
     def close_client(self, client: FiveTuple) -> None:
-        """There is no connection to close."""
+        """Does nothing: there is no connection to close."""
 
     def close(self) -> None:
         """Stop listening and drop every path; the counters stay."""
@@ -173,9 +173,9 @@ class UdpTransport:
         socket.close()
 
     def _drain(self, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None = None) -> None:
-        """One turn of the loop: ChannelData with a live hop goes straight to its peer, the rest to the sink.
+        """One turn of the loop: ChannelData with a live hop goes directly to its peer, the rest to the sink.
 
-        A fault that one datagram meets costs no other one of the burst: ``rest`` is what is left of it then.
+        An exception over one datagram costs only that one: ``rest`` is the remainder of the burst then.
         """
         paths = self._paths
         now = self._clock()
@@ -213,7 +213,7 @@ class UdpTransport:
                 elif number > _LAST_STUN:
                     self._dropped += 1
                     continue
-                if run_hop is not None:  # what came before must not overtake the sink's doings
+                if run_hop is not None:  # datagrams before this one must be sent before the sink acts on it
                     self._flush(run_hop, run, run_tos)
                     run_hop = None
                 self._pass_up(source, bytes(frame[HEADROOM : HEADROOM + size]))
@@ -227,7 +227,7 @@ class UdpTransport:
             self._failed(fault, socket, receiver, rest)
 
     def _failed(self, error: Exception, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None) -> None:
-        """Go on with the rest of a burst. A socket that cannot be read stays readable: it is left alone for a while."""
+        """Go on with the rest of a burst. A socket that cannot be read stays readable, so it is paused for a while."""
         self._sink.fault("transport.read", error)
         if rest is not None:
             self._drain(socket, receiver, rest)
@@ -242,7 +242,7 @@ class UdpTransport:
 
     def _pass_up(self, source: Source, data: bytes) -> None:
         if not self._open:
-            return  # the sink closed the listener in the middle of a burst
+            return  # the sink closed the listener during a burst
         path = self._paths.get(source)
         if path is not None:
             client = path.client
