@@ -44,8 +44,6 @@ from turnserver.transports.base import ListenerContext, ListenerSection
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 from turnserver.transports.udp import UdpTransport
 
-pytestmark = pytest.mark.net
-
 OPTIONS: dict[str, Any] = {
     "listeners": [{"address": "127.0.0.1", "port": 0}],
     "auth": {"users": {"alice": "wonderland"}},

@@ -148,34 +148,31 @@ def test_what_was_not_kept_is_replaced_by_a_snapshot(
 ) -> None:
     """Overflow: after `sync` the client knows who is here, and its connections are as they were."""
     rooms.forget()
-    small = rooms._settings.__class__(open=True, joins_per_minute=1000, sockets_per_address=100, replay_messages=8)
-    usual, rooms._settings = rooms._settings, small
-    try:
-        rooms.lose_everything()
-        with lab_page(browser, rooms) as ann, lab_page(browser, rooms) as ben:
-            ann.enter("ann", "blue")
-            ben.enter("ben", "blue")
-            ann.connected("ann")
-            ben.connected("ben")
-            ben.run(WATCH_MEDIA, "ben")
-            rooms.unplug("ben")
-            ben.expected = UNREACHABLE
-            ben.until("() => lab.runs.ben.signal.state === 'reconnecting'")
-            talk(ann, "ann", 1, 12)
-            ann.run("() => lab.runs.ann.mesh.rename('Anna')")
-            ann.run("() => lab.runs.ann.signal.request('peek', {room: 'blue'})")
-            rooms.unplug("ben", False)
-            ben.until("() => lab.runs.ben.peer().info.name === 'Anna'")
-            assert rooms.of("ben", "client", "sync")[0]["lost"]
-            assert ben.run(UNTOUCHED, "ben")
-            talk(ann, "ann", 13, 13)
-            ben.until("() => lab.runs.ben.heard.at(-1)?.i === 13")
-            got = ben.run(HEARD, "ben")
-            assert got == said("ann", 14 - len(got), 13), "those that were kept, in order"
-            assert len(got) <= 9
-    finally:
-        rooms._settings = usual
-        rooms.lose_everything()
+    with (
+        rooms.with_settings(replay_messages=8),
+        lab_page(browser, rooms) as ann,
+        lab_page(browser, rooms) as ben,
+    ):
+        ann.enter("ann", "blue")
+        ben.enter("ben", "blue")
+        ann.connected("ann")
+        ben.connected("ben")
+        ben.run(WATCH_MEDIA, "ben")
+        rooms.unplug("ben")
+        ben.expected = UNREACHABLE
+        ben.until("() => lab.runs.ben.signal.state === 'reconnecting'")
+        talk(ann, "ann", 1, 12)
+        ann.run("() => lab.runs.ann.mesh.rename('Anna')")
+        ann.run("() => lab.runs.ann.signal.request('peek', {room: 'blue'})")
+        rooms.unplug("ben", False)
+        ben.until("() => lab.runs.ben.peer().info.name === 'Anna'")
+        assert rooms.of("ben", "client", "sync")[0]["lost"]
+        assert ben.run(UNTOUCHED, "ben")
+        talk(ann, "ann", 13, 13)
+        ben.until("() => lab.runs.ben.heard.at(-1)?.i === 13")
+        got = ben.run(HEARD, "ben")
+        assert got == said("ann", 14 - len(got), 13), "those that were kept, in order"
+        assert len(got) <= 9
 
 
 def test_a_second_socket_replaces_the_first(ann: LabPage, lab: SignalLab) -> None:

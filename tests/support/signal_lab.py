@@ -35,6 +35,9 @@ PORT = 8080
 PATIENCE = 90_000
 """Milliseconds until what a page waits for counts as failed."""
 
+ROOMY: dict[str, Any] = {"open": True, "joins_per_minute": 10_000, "sockets_per_address": 1000}
+"""Everybody may come in, as often as they like."""
+
 BLANK = "<!doctype html><html lang=en><title>lab</title><video id=v autoplay muted playsinline></video></html>"
 
 HELPERS = """
@@ -202,9 +205,7 @@ class SignalLab:
 
     def __init__(self, inside: NetworkNamespace, grants: dict[str, Grant] | None = None, **settings: Any) -> None:
         self._inside = inside
-        self._options, self._bounds = hub_settings(
-            **{"open": True, "joins_per_minute": 10_000, "sockets_per_address": 1000, **settings}
-        )
+        self._options, self._bounds = hub_settings(**(ROOMY | settings))
         self._grants = grants or {}
         self._lines: dict[str, _Line] = {}
         self._ready = threading.Event()
@@ -313,6 +314,18 @@ class SignalLab:
     def push_ice(self) -> None:
         """Give everybody new ICE servers."""
         self.do(lambda: self.service.hub.rotate(self.service._clock()))
+
+    @contextmanager
+    def with_settings(self, **settings: Any) -> Iterator[None]:
+        """Have other rooms for a while; those before and those in between are lost."""
+        usual = self._options, self._bounds
+        self._options, self._bounds = hub_settings(**(ROOMY | settings))
+        try:
+            self.lose_everything()
+            yield
+        finally:
+            self._options, self._bounds = usual
+            self.lose_everything()
 
     def lose_everything(self) -> None:
         """The rooms are gone as if the server had been restarted."""
