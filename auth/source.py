@@ -54,8 +54,8 @@ class CredentialSource(Protocol):
         """Forget what was remembered of a user, who has just been revoked."""
         return
 
-    def close(self) -> None:
-        """Close what is open. The source is not asked any more; calls of `ask` that still wait end soon."""
+    async def close(self) -> None:
+        """Close what is open. The source is not asked any more; calls of `ask` that still wait have to end."""
         return
 
 
@@ -177,10 +177,10 @@ class Chain(CredentialSource):
         for source in self._sources:
             source.forget(user_id)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close every source."""
         for source in self._sources:
-            source.close()
+            await source.close()
 
     def _first(self, find: Callable[[CredentialSource], Answer]) -> Answer:
         unavailable: Unavailable | None = None

@@ -12,7 +12,6 @@ from turnserver.config import CertificateConfig, Config, Listener, SharedSecretC
 
 FILE = Path(__file__).resolve().parent.parent / "conf" / "meshturn.yml"
 TEXT = FILE.read_text(encoding="utf-8")
-SECTIONS = {name: info.annotation for name, info in Config.model_fields.items() if isinstance(info.annotation, type)}
 
 
 def uncommented() -> str:
@@ -39,9 +38,11 @@ def test_every_option_has_its_default(tmp_path: Path) -> None:
     assert loaded.config.model_dump() == Config().model_dump()
 
 
-@pytest.mark.parametrize("path", ["", "tls", "relay", "auth", "peers", "signaling", "limits", "log"])
+@pytest.mark.parametrize("path", ["", "tls", "relay", "auth", "auth.hook", "peers", "signaling", "limits", "log"])
 def test_every_option_is_there_and_no_other(path: str) -> None:
-    section = SECTIONS[path] if path else Config
+    section: Any = Config
+    for part in path.split(".") if path else []:
+        section = section.model_fields[part].annotation
     assert issubclass(section, BaseModel)
     assert keys(path) == set(section.model_fields)
 
@@ -65,14 +66,14 @@ def test_examples_can_be_used(tmp_path: Path) -> None:
     """What the explanations show is accepted as it stands."""
     blocks = re.findall(r"(?:^  ##   .*\n)+", TEXT, re.MULTILINE)
     examples = (re.sub(r"^  ##   ", "  ", block, flags=re.MULTILINE) for block in blocks)
-    certificates, relay, users, shared, *signaling = examples
+    certificates, relay, users, shared, hook, *signaling = examples
     (listeners,) = re.findall(r"^##   (listeners:\n(?:##     .*\n)+)", TEXT, re.MULTILINE)
-    for name in ("alice.password", "turn.secret", "fullchain.pem", "privkey.pem", "support.key"):
+    for name in ("alice.password", "turn.secret", "fullchain.pem", "privkey.pem", "support.key", "hook.secret"):
         (tmp_path / name).write_text("0123456789abcdef\n")
     copy = tmp_path / "meshturn.yml"
-    rooms = "".join(signaling)
+    auth, rooms = f"{users}{shared}{hook}", "".join(signaling)
     copy.write_text(
-        f"{listeners.replace('##   ', '')}tls:\n{certificates}relay:\n{relay}auth:\n{users}{shared}signaling:\n{rooms}"
+        f"{listeners.replace('##   ', '')}tls:\n{certificates}relay:\n{relay}auth:\n{auth}signaling:\n{rooms}"
     )
     config = load(copy, {"OTHER_SECRET": "fedcba9876543210", "WEBSITE_KEY": "a key of the website"}).config
     assert [(one.transport, one.tls, one.port) for one in config.listeners] == [
@@ -85,6 +86,7 @@ def test_examples_can_be_used(tmp_path: Path) -> None:
     assert [pair.key for pair in config.tls.certificates] == [tmp_path / "privkey.pem"]
     assert list(config.auth.users) == ["alice"]
     assert [entry.hash for entry in config.auth.shared_secrets] == ["sha1", "sha256"]
+    assert config.auth.hook.url == "https://users.example.org/turn"
     assert len(config.relay.external) == 1
     assert config.signaling.origins == ("https://app.example.org",)
     assert (list(config.signaling.api_keys), list(config.signaling.admin_keys)) == (["website"], ["support"])

@@ -14,7 +14,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import Field
 
+from auth.keys import long_term_keys
 from auth.revocation import RevokedUsers
+from auth.source import CredentialSource
+from auth.types import PENDING, Answer, Credential, LateAnswer, Unavailable
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
@@ -22,12 +25,13 @@ from tests.support.peer import UdpPeer
 from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, mint
 from tests.support.signal_schema import is_valid
-from tests.support.turn_client import ChannelMessage, TurnClient
+from tests.support.turn_client import ChannelMessage, TurnClient, TurnRefused
 from turnserver.client.session import SignalClient
 from turnserver.config import Config, LimitsConfig, json_schema, load_mapping, reference
 from turnserver.config.values import LIVE, integer
 from turnserver.core.events import AllocationEnded, AllocationOpened
 from turnserver.core.types import AllocationView, ClientTransport, Counters, RelayId, Route
+from turnserver.credentials.registry import SOURCES, SourceKind
 from turnserver.errors import ConfigError
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.base import Datapath
@@ -217,6 +221,56 @@ async def test_a_wrapping_datapath(registered: ExitStack) -> None:
         assert server.snapshot().datapaths[0].counters[:4] == (1, 5, 1, 5)
     (datapath,) = made
     assert (datapath.most, datapath.routes) == (1, set())
+
+
+# A credential source that waits
+
+
+class Directory(CredentialSource):
+    """Asks the company's directory, which takes its time and may be down; ``down`` says whether it is."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    def find(self, username: str, realm: str, wall: float) -> Answer:
+        return PENDING
+
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        await asyncio.sleep(0)
+        if self.down:
+            return Unavailable("the directory is down")
+        if username != "alice":
+            return ()
+        return (Credential(username, realm, "employee 7", long_term_keys(username, realm, "wonderland")),)
+
+
+async def test_a_credential_source_that_waits(registered: ExitStack) -> None:
+    """Registered, it can be named in ``auth.sources``, in its place; what it finds late counts as much."""
+    wanted = {**OPTIONS, "auth": {"sources": ["users", "directory"], "users": {"bob": "builder"}}}
+    with pytest.raises(ConfigError):
+        load_mapping(wanted)
+    directory = Directory()
+    kind = SourceKind("asks the directory", lambda auth, *, clock: directory)
+    registered.callback(SOURCES.add("directory", kind))
+    assert load_mapping(wanted).warnings == ()
+    assert "directory" in json_schema()["$defs"]["AuthConfig"]["properties"]["sources"]["items"]["enum"]
+    assert "`directory`" in reference()
+    async with Server(wanted) as server:
+        (_, address) = server.snapshot().listening[0]
+        await asyncio.to_thread(relay_something, address)
+        for user, password, code in (("alice", "guess", 401), ("mallory", "wonderland", 401)):
+            with pytest.raises(TurnRefused) as refused:
+                await asyncio.to_thread(allocate, address, user, password)
+            assert refused.value.code == code
+        directory.down = True
+        await asyncio.to_thread(allocate, address, "bob", "builder")
+        assert server.snapshot().limits.pending_lookups.used == 0
+
+
+def allocate(server: Address, user: str, password: str) -> None:
+    """A relay for a moment."""
+    with TurnClient.udp(server.host, server.port, user, password) as client:
+        client.allocate()
 
 
 # An observer

@@ -24,12 +24,13 @@ from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
 from stun.address import Address
 from stun.constants import TransportProtocol
-from turnserver.assembly import credential_source
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import ClientTransport, Now
+from turnserver.credentials.build import credential_source
+from turnserver.credentials.guard import Guarded
 from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.http import HttpServer
@@ -84,6 +85,8 @@ class _Parts:
     tcp: CountingStreamRelays | None = None
     source: CredentialSource | None = None
     """The credential source, if it was made here."""
+    retired: list[CredentialSource] = field(default_factory=list)
+    """Those that were made here before it, and are still to be closed."""
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
@@ -111,9 +114,9 @@ class Server:
         clock: Callable[[], Now] = system_clock,
     ) -> None:
         self._config = _validated(config)
-        self._credentials = credentials
         self._clock = clock
         self._faults = Faults(self._monotonic)
+        self._credentials = None if credentials is None else Guarded("program", credentials, self._faults)
         self._observers = Observers(faults=self._faults)
         self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
         self._use_observers(self._config.observers)
@@ -169,7 +172,7 @@ class Server:
             try:
                 self._open(parts)
             except BaseException:
-                _close(parts, self._faults)
+                await _close(parts, self._faults)
                 raise
             self._parts = parts
             self._state = _State.SERVING
@@ -190,7 +193,7 @@ class Server:
                     await parts.service.close()
             finally:
                 self._state, self._parts = _State.STOPPED, None
-                _close(parts, self._faults)
+                await _close(parts, self._faults)
                 if self._http is not None:
                     await self._http.wait_closed()
 
@@ -209,6 +212,7 @@ class Server:
             merged, taken, waiting = take_over(before, wanted)
             self._apply(self._parts, before, merged)
             self._config = merged
+            await _close_sources(self._parts.retired)
             return Reload(taken, waiting)
 
     def snapshot(self) -> Snapshot:
@@ -276,7 +280,7 @@ class Server:
             parts.service = Service.from_config(
                 config, listening, self._revoked, tell=tell, clock=self._clock, faults=self._faults
             )
-        source = self._source(parts, config)
+        source = self._use_source(parts, self._source(config))
         nonces = _nonces(config, source)
         parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
         datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
@@ -311,6 +315,7 @@ class Server:
 
     def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
+        source = self._source(config)
         if parts.service is not None:
             parts.service.use(config, rotate=before.auth != config.auth or before.signaling != config.signaling)
         parts.limiter.limits = config.limits
@@ -319,11 +324,7 @@ class Server:
         self._use_observers(config.observers)
         if parts.engine is not None:
             parts.engine.use(config)
-        if parts.engine is not None and before.auth != config.auth:
-            old = parts.source
-            parts.engine.replace_credentials(self._source(parts, config))
-            if old is not None:
-                old.close()
+            parts.engine.replace_credentials(self._use_source(parts, source))
 
     def _use_observers(self, names: Sequence[str]) -> None:
         """Have those told that the configuration names; who is told already stays."""
@@ -335,12 +336,19 @@ class Server:
                 observer = OBSERVERS[name]()
                 self._named[name] = observer, self._observers.add(observer)
 
-    def _source(self, parts: _Parts, config: Config) -> CredentialSource:
-        """Who says which credentials there are; one that is made here is closed here."""
+    def _source(self, config: Config) -> CredentialSource:
+        """Who says which credentials there are: what the program has given, or what the configuration names."""
         if self._credentials is not None:
             return self._credentials
-        parts.source = credential_source(config)
-        return parts.source
+        return credential_source(config.auth, clock=self._monotonic, faults=self._faults)
+
+    def _use_source(self, parts: _Parts, source: CredentialSource) -> CredentialSource:
+        """Remember what was made here, because it is closed here, too."""
+        if source is not self._credentials:
+            if parts.source is not None:
+                parts.retired.append(parts.source)
+            parts.source = source
+        return source
 
     def _monotonic(self) -> float:
         return self._clock().mono
@@ -394,15 +402,18 @@ def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:
     )
 
 
-def _close(parts: _Parts, faults: Faults) -> None:
-    """Close every socket at once; what raises keeps nothing else from being closed."""
+async def _close_sources(sources: list[CredentialSource]) -> None:
+    while sources:
+        await sources.pop().close()
+
+
+async def _close(parts: _Parts, faults: Faults) -> None:
+    """Close every socket, and what the credential source has open; what raises keeps nothing else from being closed."""
     stopping = [parts.ignore]
     if parts.service is not None:
         stopping.append(parts.service.stop)
     if parts.engine is not None:
         stopping.append(parts.engine.close)
-    if parts.source is not None:
-        stopping.append(parts.source.close)
     stopping += [transport.close for transport in parts.transports]
     if parts.certificates is not None:
         stopping.append(parts.certificates.close)
@@ -411,3 +422,7 @@ def _close(parts: _Parts, faults: Faults) -> None:
             stop()
         except Exception as error:
             faults.note("stop", error)
+    if parts.source is not None:
+        parts.retired.append(parts.source)
+        parts.source = None
+    await _close_sources(parts.retired)

@@ -230,7 +230,7 @@ async def test_what_a_chain_answers_late(
     assert await chain.ask_by_hash(bytes(32), REALM, 0.0) == late
 
 
-def test_a_chain_passes_on_what_concerns_all() -> None:
+async def test_a_chain_passes_on_what_concerns_all() -> None:
     """What one remembers is forgotten, and what one has open is closed, wherever it stands in the chain."""
 
     class Heard(Nobody):
@@ -242,13 +242,13 @@ def test_a_chain_passes_on_what_concerns_all() -> None:
         def forget(self, user_id: str) -> None:
             self.heard.append(user_id)
 
-        def close(self) -> None:
+        async def close(self) -> None:
             self.heard.append("closed")
 
     first, second = Heard(), Heard()
     chain = Chain([first, Chain([second])])
     chain.forget("alice")
-    chain.close()
+    await chain.close()
     assert first.heard == second.heard == ["alice", "closed"]
 
 
@@ -266,7 +266,7 @@ async def test_what_a_source_inherits() -> None:
     assert await least.ask_by_hash(bytes(32), REALM, 0.0) == ()
     assert isinstance(await least.ask("late", REALM, 0.0), Unavailable), "it says pending, and nobody taught it to wait"
     least.forget("alice")
-    least.close()
+    await least.close()
     assert least.find("alice", REALM, 0.0) == ONE
 
 

@@ -20,6 +20,10 @@ SAYS = {
         r" +0 s  SendToClient\n +0 s  OpenRelay\n +0 s  SendToClient\nthe relay is 198\.51\.100\.1:\d{5}\n"
         r"( +\d+ s  SendToClient\n)+after 1\.0 h there is 1 allocation\nafter 2\.0 h there are 0: AllocationEnded\n"
     ),
+    "credential_hook.py": (
+        r"alice gets a relay on 127\.0\.0\.1\nalice with another password gets 401\nmallory gets 401\n"
+        r"without the program, alice gets 500\n"
+    ),
     "credential_source.py": (
         r"alice gets a relay on 127\.0\.0\.1\nmallory gets 401\nwithout the database, alice gets 500\n"
     ),

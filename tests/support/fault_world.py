@@ -87,7 +87,15 @@ class Plan:
             raise Broken(f"{part}.{method}")
 
         async def later(*arguments: Any, **named: Any) -> Any:
-            return await call(*arguments, **named)
+            found = function(*arguments, **named)
+            if not self.armed or self.protected.intersection(_things(arguments)):
+                return await found
+            self.hits += 1
+            if self.after:
+                await found
+            else:
+                found.close()
+            raise Broken(f"{part}.{method}")
 
         return later if method.startswith("ask") else call
 

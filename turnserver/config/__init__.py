@@ -1,9 +1,9 @@
 """The configuration: one schema, read from a file and the environment, with every problem told at once."""
 
+from turnserver.config.auth import AuthConfig, HookConfig, SharedSecretConfig
 from turnserver.config.changes import Changes, take_over
 from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load, load_mapping
 from turnserver.config.models import (
-    AuthConfig,
     CertificateConfig,
     Config,
     LimitsConfig,
@@ -11,7 +11,6 @@ from turnserver.config.models import (
     LogConfig,
     PeersConfig,
     RelayConfig,
-    SharedSecretConfig,
     TlsConfig,
 )
 from turnserver.config.reference import json_schema, reference, show
@@ -24,6 +23,7 @@ __all__ = [
     "CertificateConfig",
     "Changes",
     "Config",
+    "HookConfig",
     "LimitsConfig",
     "Listener",
     "Loaded",

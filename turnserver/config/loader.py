@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from turnserver.config.auth import SharedSecretConfig
 from turnserver.config.context import Context, Finding, KeyPath
 from turnserver.config.document import Document, dotted, parse
 from turnserver.config.environment import Overlay, did_you_mean, overlay, unknown_variables
-from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
+from turnserver.config.models import CertificateConfig, Config, Listener, Section
 from turnserver.config.values import kind_of, rule_in
 from turnserver.errors import ConfigError, Problem
 
@@ -121,7 +122,7 @@ def _plain(value: Any) -> Any:
 def _has_literal_secrets(data: Any) -> bool:
     """Say whether a secret stands in the file itself; what the environment has replaced may be anything."""
     auth, signaling = _mapping(data, "auth"), _mapping(data, "signaling")
-    secrets = [signaling.get("key"), *_mapping(auth, "users").values()]
+    secrets = [signaling.get("key"), _mapping(auth, "hook").get("secret"), *_mapping(auth, "users").values()]
     secrets += [*_mapping(signaling, "api_keys").values(), *_mapping(signaling, "admin_keys").values()]
     shared = auth.get("shared_secrets")
     for item in shared if isinstance(shared, list) else ():

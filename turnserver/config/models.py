@@ -8,24 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from stun.address import Address
 from stun.constants import TransportProtocol
+from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.context import Finding, refuse, report, warn
-from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
     LIVE,
+    MAX_ITEMS,
     AddressOption,
     Boolean,
     FilePath,
@@ -34,17 +27,14 @@ from turnserver.config.values import (
     PortRangeOption,
     PrivateFilePath,
     RealmText,
-    SeparatorText,
     ServerEndpoint,
     Sized,
     SoftwareText,
     UnicastAddress,
-    UserName,
     Varies,
     choice,
     duration,
     integer,
-    kind_of,
 )
 from turnserver.core.types import ClientTransport, IpAddress, PortRange
 from turnserver.observers.registry import OBSERVERS
@@ -52,7 +42,6 @@ from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 
 __all__ = [
-    "AuthConfig",
     "CertificateConfig",
     "Config",
     "LimitsConfig",
@@ -61,14 +50,12 @@ __all__ = [
     "PeersConfig",
     "RelayConfig",
     "Section",
-    "SharedSecretConfig",
     "TlsConfig",
 ]
 
 T = TypeVar("T")
 
 Tos = Literal["copy", "clear"]
-Hash = Literal["sha1", "sha256"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 
@@ -80,15 +67,6 @@ MAX_CERTIFICATES = 16
 
 MAX_OBSERVERS = 16
 """More than there are."""
-
-MAX_ITEMS = 10_000
-"""The longest list or mapping; networks are searched one by one, so thousands are already too many."""
-
-MAX_SHARED_SECRETS = 16
-"""Each one costs a hash per unauthenticated request."""
-
-SHORT_SECRET = 16
-"""Characters below which a shared secret can be found by trying (an attacker can test guesses offline)."""
 
 
 def _kinds(fits: Callable[[ListenerKind], bool]) -> str:
@@ -318,70 +296,6 @@ class RelayConfig(Section):
             taken[public] = bound
 
 
-class SharedSecretConfig(Section):
-    """A secret shared with whoever mints time-limited credentials; a text alone is the same with `hash: sha1`."""
-
-    secret: Secret = Field(description="The secret itself: a text, `{file: PATH}` or `{env: NAME}`.")
-    hash: Annotated[Hash, choice(Hash)] = Field(
-        default="sha1",
-        description="The hash of the HMAC that makes passwords. `sha1` is what coturn and every back end speak (as an "
-        "HMAC it is still sound); `sha256` where both sides can.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _secret_alone(cls, data: Any) -> Any:
-        """Accept a secret by itself, and never let a stray key be named in an error: it may be the secret."""
-        if isinstance(data, SharedSecretConfig):
-            return data
-        keys = set(data) if isinstance(data, Mapping) else set()
-        if isinstance(data, str | Secret) or keys in ({"file"}, {"env"}):
-            return {"secret": data}
-        if keys not in ({"secret"}, {"secret", "hash"}):
-            refuse(kind_of(data), f"{FORMS}, or a mapping of secret and hash")
-        return data
-
-    @model_validator(mode="after")
-    def _long_enough(self, info: ValidationInfo) -> Self:
-        if len(self.secret.get_secret_value()) < SHORT_SECRET:
-            warn(info, f"A shared secret is shorter than {SHORT_SECRET} characters: who has a credential can guess it.")
-        return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Allow the secret alone as well."""
-        return {"anyOf": [SCHEMA, handler(schema)]}
-
-
-class AuthConfig(Section):
-    """Who may relay. Without users and shared secrets nobody may, and the server answers STUN Binding only."""
-
-    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True), LIVE] = Field(
-        default={},
-        description="Users with a password that does not expire: name → secret.",
-    )
-    shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS), LIVE] = Field(
-        default=(),
-        description="Secrets that mint time-limited credentials, as `meshturn credentials issue` and the TURN REST "
-        "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
-        "end, and removing the old one a day later.",
-    )
-    separator: Annotated[SeparatorText, LIVE] = Field(
-        default=":",
-        description="What stands between the expiry and the user in a time-limited username.",
-    )
-    nonce_lifetime: Annotated[int, duration(60, 3600)] = Field(
-        default=600,
-        description="How long a nonce is good for, in seconds. Shorter leaves less time to replay a captured request, "
-        "longer saves clients a round trip (438, RFC 8489 §9.2.4).",
-    )
-    strict_expiry: Annotated[Boolean, LIVE] = Field(
-        default=False,
-        description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
-        "with the credential they began with, so this ends every call at the age of its credential.",
-    )
-
-
 class PeersConfig(Section):
     """Which addresses clients may reach through the server (RFC 8656 §21).
 
@@ -580,8 +494,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _somebody_may_relay(self, info: ValidationInfo) -> Self:
-        if not self.auth.users and not self.auth.shared_secrets:
-            warn(info, "There are no auth.users and no auth.shared_secrets: nobody can relay, STUN Binding is all.")
+        for sentence in warn_of_credentials(self.auth):
+            warn(info, sentence)
         return self
 
     @model_validator(mode="after")

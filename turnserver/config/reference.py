@@ -1,7 +1,7 @@
 """The configuration as seen from outside: JSON Schema, the effective values, the reference page."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -9,9 +9,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from turnserver.config.auth import SharedSecretConfig
 from turnserver.config.changes import is_live
 from turnserver.config.environment import OTHER_VARIABLES, PREFIX
-from turnserver.config.models import CertificateConfig, Config, Listener, Section, SharedSecretConfig
+from turnserver.config.models import CertificateConfig, Config, Listener, Section
 from turnserver.config.secret import MASK, Secret
 from turnserver.config.values import Varies, rule_in
 
@@ -27,17 +28,20 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the configuration file, for editors."""
     schema = Config.model_json_schema()
     defaults = Config().model_dump(mode="json")
-    for name, info in Config.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            _set_defaults(schema["$defs"][info.annotation.__name__], defaults[name])
-    _set_defaults(schema, {name: value for name, value in defaults.items() if not isinstance(value, dict)})
+    _set_section_defaults(schema, schema["$defs"], Config, defaults)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "meshturn configuration"}
     return head | {key: value for key, value in schema.items() if key not in head}
 
 
-def _set_defaults(schema: dict[str, Any], defaults: Mapping[str, Any]) -> None:
-    for name, value in defaults.items():
-        schema["properties"][name]["default"] = value
+def _set_section_defaults(
+    schema: dict[str, Any], definitions: Mapping[str, Any], section: type[BaseModel], defaults: Mapping[str, Any]
+) -> None:
+    """Set the default of every option, in this section and in those within it."""
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            _set_section_defaults(definitions[info.annotation.__name__], definitions, info.annotation, defaults[name])
+        else:
+            schema["properties"][name]["default"] = defaults[name]
 
 
 _HEAD = f"""\
@@ -73,17 +77,26 @@ colon need quotes (`"::"`).
 def reference() -> str:
     """Return the reference page, in Markdown: one table per section."""
     defaults = Config().model_dump(mode="json")
-    parts = [_HEAD, _table("The top level", Config, defaults, "")]
-    for name, info in Config.model_fields.items():
+    return "\n".join([_HEAD, _table("The top level", Config, defaults, ""), *_tables(Config, defaults, "")])
+
+
+_ITEMS: Mapping[str, type[Section]] = {
+    "listeners": Listener,
+    "tls.certificates": CertificateConfig,
+    "auth.shared_secrets": SharedSecretConfig,
+}
+"""What the lists of sections are lists of."""
+
+
+def _tables(section: type[BaseModel], defaults: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """The tables of the sections and lists in a section, each with those within it."""
+    for name, info in section.model_fields.items():
+        path = prefix + name
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            parts.append(_table(f"`{name}`", info.annotation, defaults[name], f"{name}."))
-        if name == "listeners":
-            parts.append(_items_table("listeners", Listener))
-        if name == "tls":
-            parts.append(_items_table("tls.certificates", CertificateConfig))
-        if name == "auth":
-            parts.append(_items_table("auth.shared_secrets", SharedSecretConfig))
-    return "\n".join(parts)
+            yield _table(f"`{path}`", info.annotation, defaults[name], f"{path}.")
+            yield from _tables(info.annotation, defaults[name], f"{path}.")
+        if path in _ITEMS:
+            yield _items_table(path, _ITEMS[path])
 
 
 def _field_defaults(section: type[BaseModel]) -> dict[str, Any]:

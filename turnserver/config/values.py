@@ -27,6 +27,7 @@ from turnserver.registry import Registry
 
 __all__ = [
     "LIVE",
+    "MAX_ITEMS",
     "AddressOption",
     "Boolean",
     "FilePath",
@@ -53,6 +54,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MAX_ITEMS = 10_000
+"""The longest list or mapping; networks are searched one by one, so thousands are already too many."""
 
 
 _LONGEST_SHOWN = 60

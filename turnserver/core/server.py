@@ -240,6 +240,8 @@ class TurnCore:
         """
         self.expire(now)
         before, self.state.credentials = self.state.credentials, credentials
+        if credentials is before:
+            return
         if before.anonymous != credentials.anonymous:
             others = self.state.nonces.features & ~SecurityFeatures.USERNAME_ANONYMITY
             own = SecurityFeatures.USERNAME_ANONYMITY if credentials.anonymous else SecurityFeatures.NONE

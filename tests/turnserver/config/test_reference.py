@@ -1,9 +1,12 @@
 """What the schema says to people and editors."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from turnserver.config import CertificateConfig, Config, Listener, SharedSecretConfig, json_schema, reference, show
 from turnserver.config.changes import is_live
@@ -13,12 +16,16 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 HUSH = "hush hush hush hush"
 
 
-def all_keys() -> list[str]:
-    found = []
-    for name, info in Config.model_fields.items():
-        found.append(name)
+def options(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every option with its path; a section before what is in it."""
+    for name, info in section.model_fields.items():
+        yield prefix + name, info
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            found += [f"{name}.{inner}" for inner in info.annotation.model_fields]
+            yield from options(info.annotation, f"{prefix}{name}.")
+
+
+def all_keys() -> list[str]:
+    found = [path for path, _ in options()]
     found += [f"listeners[].{name}" for name in Listener.model_fields]
     found += [f"tls.certificates[].{name}" for name in CertificateConfig.model_fields]
     return found + [f"auth.shared_secrets[].{name}" for name in SharedSecretConfig.model_fields]
@@ -41,11 +48,11 @@ def test_every_row_of_the_page_has_five_cells() -> None:
 def test_the_page_says_what_a_running_server_takes() -> None:
     """As the schema does; what is in a list goes with the list."""
     found = {row.split(" | ")[0].strip("| `"): row.split(" | ")[3] for row in reference().splitlines() if "| `" in row}
-    for name, info in Config.model_fields.items():
+    for path, info in options():
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            assert found[name] == "see below"
-            for inner, field in info.annotation.model_fields.items():
-                assert found[f"{name}.{inner}"] == ("live" if is_live(field) else "restart")
+            assert found[path] == "see below"
+        else:
+            assert found[path] == ("live" if is_live(info) else "restart")
     assert found["auth.shared_secrets[].hash"] == "live"
     assert found["listeners[].port"] == "restart"
 
@@ -69,15 +76,17 @@ def test_what_is_shown_can_be_loaded_again() -> None:
 
 def test_schema_has_every_default() -> None:
     schema = json_schema()
-    defaults = Config().model_dump(mode="json")
-    for name, value in defaults.items():
-        if not isinstance(value, dict):
-            assert schema["properties"][name]["default"] == value
+    for path, info in options():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             continue
-        annotation = Config.model_fields[name].annotation
-        assert annotation is not None
-        section = schema["$defs"][annotation.__name__]
-        assert {key: field["default"] for key, field in section["properties"].items()} == value
+        part: Any = schema
+        value: Any = Config().model_dump(mode="json")
+        section: Any = Config
+        *above, name = path.split(".")
+        for step in above:
+            section = section.model_fields[step].annotation
+            part, value = schema["$defs"][section.__name__], value[step]
+        assert part["properties"][name]["default"] == value[name], path
 
 
 def test_schema_is_closed_and_described() -> None:

@@ -1,0 +1,265 @@
+"""The schema of ``auth``: who may relay, and where their credentials come from."""
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationInfo, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from turnserver.config.context import Finding, refuse, report, warn
+from turnserver.config.secret import FORMS, SCHEMA, Secret
+from turnserver.config.section import Section
+from turnserver.config.values import (
+    LIVE,
+    MAX_ITEMS,
+    Boolean,
+    Named,
+    Rule,
+    SeparatorText,
+    Sized,
+    UserName,
+    choice,
+    duration,
+    integer,
+    kind_of,
+)
+from turnserver.core.types import IpAddress
+from turnserver.credentials.private import is_private
+from turnserver.credentials.registry import SOURCES
+from turnserver.credentials.signature import signing_key
+
+__all__ = ["AuthConfig", "HookConfig", "HookUrl", "SharedSecretConfig", "warn_of_credentials"]
+
+Hash = Literal["sha1", "sha256"]
+
+MAX_SHARED_SECRETS = 16
+"""Each one costs a hash per unauthenticated request."""
+
+MAX_SOURCES = 16
+
+MAX_URL = 2000
+
+MAX_HOST = 253
+"""RFC 1035 §2.3.4."""
+
+SHORT_SECRET = 16
+"""Characters below which a shared secret can be found by trying (an attacker can test guesses offline)."""
+
+
+class SharedSecretConfig(Section):
+    """A secret shared with whoever mints time-limited credentials; a text alone is the same with `hash: sha1`."""
+
+    secret: Secret = Field(description="The secret itself: a text, `{file: PATH}` or `{env: NAME}`.")
+    hash: Annotated[Hash, choice(Hash)] = Field(
+        default="sha1",
+        description="The hash of the HMAC that makes passwords. `sha1` is what coturn and every back end speak (as an "
+        "HMAC it is still sound); `sha256` where both sides can.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_alone(cls, data: Any) -> Any:
+        """Accept a secret by itself, and never let a stray key be named in an error: it may be the secret."""
+        if isinstance(data, SharedSecretConfig):
+            return data
+        keys = set(data) if isinstance(data, Mapping) else set()
+        if isinstance(data, str | Secret) or keys in ({"file"}, {"env"}):
+            return {"secret": data}
+        if keys not in ({"secret"}, {"secret", "hash"}):
+            refuse(kind_of(data), f"{FORMS}, or a mapping of secret and hash")
+        return data
+
+    @model_validator(mode="after")
+    def _long_enough(self, info: ValidationInfo) -> Self:
+        if len(self.secret.get_secret_value()) < SHORT_SECRET:
+            warn(info, f"A shared secret is shorter than {SHORT_SECRET} characters: who has a credential can guess it.")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Allow the secret alone as well."""
+        return {"anyOf": [SCHEMA, handler(schema)]}
+
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL}){{0,20}}", re.ASCII)
+_PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
+
+
+def _read_hook_url(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
+    """Read a URL without ever repeating it in an error: there may be a password in it."""
+    if value == "":
+        return ""
+    if not isinstance(value, str) or len(value) > MAX_URL or not _PRINTABLE.fullmatch(value):
+        refuse(kind_of(value), rule.allowed)
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        refuse("a text that is no URL", rule.allowed)
+    if parts.scheme not in {"http", "https"} or port == 0:
+        refuse("another kind of URL", rule.allowed)
+    if "@" in parts.netloc or "#" in value:
+        refuse("a URL with a user, a password or a fragment in it", rule.allowed)
+    address = _address_of(host)
+    if address is None and not (_HOST.fullmatch(host) and len(host) <= MAX_HOST):
+        refuse("a URL without a usable host", rule.allowed)
+    if parts.scheme == "http" and address is not None and not is_private(address):
+        refuse("http to a public address", "https: whoever is on the way could read the passwords")
+    return value
+
+
+HookUrl = Annotated[
+    str,
+    Rule(
+        "URL",
+        "https://HOST[:PORT][/PATH], http:// for this host and private networks; an IPv6 address in brackets",
+        {"type": "string", "maxLength": MAX_URL, "pattern": "^(https?://[^@#]+)?$"},
+        _read_hook_url,
+    ),
+]
+"""Where a credential hook is asked."""
+
+
+def _address_of(host: str) -> IpAddress | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _leaves_the_host(url: str) -> bool:
+    """Whether what is asked there can be read on a network."""
+    host = urlsplit(url).hostname or ""
+    address = _address_of(host)
+    return urlsplit(url).scheme == "http" and host != "localhost" and not (address is not None and address.is_loopback)
+
+
+class HookConfig(Section):
+    """A program of yours that knows the users: the server asks it by HTTP who somebody is.
+
+    [credential-hook.md](credential-hook.md) has the protocol, and an example.
+    """
+
+    url: Annotated[HookUrl, LIVE] = Field(
+        default="",
+        description="Where the server asks: an `https` URL. `http` is for a program on this host or in a private "
+        "network: it is sent to loopback and private addresses only, whatever the name stands for. Empty: there is no "
+        "hook. Keep secrets out of it, it is shown.",
+    )
+    secret: Annotated[Secret | None, LIVE] = Field(
+        default=None,
+        description="Signs every request (HMAC-SHA256), so that the program answers nobody else. `whsec_…` as Standard "
+        "Webhooks writes secrets, or any text.",
+    )
+    timeout: Annotated[int, duration(1, 4), LIVE] = Field(
+        default=3,
+        description="How long an answer may take. Clients whose user is not known by then are told to try again (500); "
+        "the server never keeps one waiting for more than 5 seconds.",
+    )
+    cache: Annotated[int, duration(0, 3600), LIVE] = Field(
+        default=60,
+        description="How long an answer is good for. A password that was changed is refused, and the old one accepted, "
+        "for so long. Revoking a user and reading the configuration again empty the cache.",
+    )
+    cache_unknown: Annotated[int, duration(0, 300), LIVE] = Field(
+        default=5,
+        description="How long it is good for when nobody has that name; users who were just created wait for so long.",
+    )
+    connections: Annotated[int, integer(1, 256), LIVE] = Field(
+        default=16,
+        description="Requests under way at once, each on a connection of its own; the others wait their turn, within "
+        "the timeout.",
+    )
+    userhash: Annotated[Boolean, LIVE] = Field(
+        default=False,
+        description="The program finds users by hash, too (USERHASH, RFC 8489 §14.4). Only then, and if all other "
+        "sources can, the server offers clients to keep usernames to themselves.",
+    )
+
+    @model_validator(mode="after")
+    def _usable(self, info: ValidationInfo) -> Self:
+        if self.url and self.secret is None:
+            allowed = "a secret that the program knows: anybody else could ask it for passwords"
+            report(info, "auth", Finding(("hook", "secret"), "nothing", allowed))
+        if self.secret is not None:
+            text = self.secret.get_secret_value()
+            try:
+                key = signing_key(text)
+            except ValueError:
+                refuse("a text that begins with whsec_ and does not go on in base64", FORMS, ("secret",))
+            if len(key) < SHORT_SECRET:
+                warn(info, f"auth.hook.secret is shorter than {SHORT_SECRET} characters: it can be guessed.")
+            if not self.url:
+                warn(info, "There is an auth.hook.secret and no auth.hook.url: nothing is asked.")
+        if _leaves_the_host(self.url):
+            warn(
+                info,
+                "auth.hook.url is http: whoever can read that network can read the passwords; https is for everywhere.",
+            )
+        return self
+
+
+def _once(sources: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(sources):
+        if name in sources[:index]:
+            refuse(f"{name} again", "each source once", (index,))
+    return sources
+
+
+class AuthConfig(Section):
+    """Who may relay. Without users, shared secrets and a hook nobody may, and the server answers STUN Binding only."""
+
+    sources: Annotated[tuple[Annotated[str, Named(SOURCES)], ...], AfterValidator(_once), Sized(MAX_SOURCES), LIVE] = (
+        Field(
+            default=("users", "shared_secrets", "hook"),
+            description="Where credentials come from, in the order in which they are asked; the first that knows a "
+            "user answers. Each is set up by the option of its name, and is not there without it. `nobody` knows "
+            "nobody.",
+        )
+    )
+
+    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True), LIVE] = Field(
+        default={},
+        description="Users with a password that does not expire: name → secret.",
+    )
+    shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS), LIVE] = Field(
+        default=(),
+        description="Secrets that mint time-limited credentials, as `meshturn credentials issue` and the TURN REST "
+        "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
+        "end, and removing the old one a day later.",
+    )
+    separator: Annotated[SeparatorText, LIVE] = Field(
+        default=":",
+        description="What stands between the expiry and the user in a time-limited username.",
+    )
+    nonce_lifetime: Annotated[int, duration(60, 3600)] = Field(
+        default=600,
+        description="How long a nonce is good for, in seconds. Shorter leaves less time to replay a captured request, "
+        "longer saves clients a round trip (438, RFC 8489 §9.2.4).",
+    )
+    strict_expiry: Annotated[Boolean, LIVE] = Field(
+        default=False,
+        description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
+        "with the credential they began with, so this ends every call at the age of its credential.",
+    )
+    hook: HookConfig = Field(default_factory=HookConfig, description="A program of yours that knows the users.")
+
+
+def warn_of_credentials(auth: AuthConfig) -> Iterator[str]:
+    """Sentences about who can log in, where that is hardly what was meant."""
+    configured = {
+        "users": bool(auth.users),
+        "shared_secrets": bool(auth.shared_secrets),
+        "hook": bool(auth.hook.url),
+        "nobody": False,
+    }
+    if not any(configured.get(name, True) for name in auth.sources):
+        yield "There are no auth.users, no auth.shared_secrets and no auth.hook: nobody can relay, STUN Binding is all."
+    for name, there in configured.items():
+        if there and name not in auth.sources:
+            yield f"There is auth.{name}, and auth.sources does not name it: it is not asked."

@@ -1,0 +1,95 @@
+"""A source whose faults are its own: in a chain, one that raises must not hide who another one knows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from auth.source import CredentialSource
+from auth.types import Answer, LateAnswer, Pending, Unavailable
+from turnserver.faults import Faults
+
+__all__ = ["Guarded"]
+
+CLOSE_TIME: Final = 2.0
+"""Seconds that a source has to close what is open: it must not keep the server from stopping."""
+
+
+class Guarded(CredentialSource):
+    """Another source, of the name that the configuration has for it.
+
+    What it raises is noted in ``faults`` as one in ``credentials.<name>``, and it counts as unavailable then. What it
+    returns that is no answer is such a fault, too.
+    """
+
+    __slots__ = ("_faults", "_name", "_source")
+
+    def __init__(self, name: str, source: CredentialSource, faults: Faults) -> None:
+        self._name = name
+        self._source = source
+        self._faults = faults
+
+    def __repr__(self) -> str:
+        """Name the source."""
+        return f"Guarded({self._name}, {self._source!r})"
+
+    @property
+    def anonymous(self) -> bool:
+        """What the source says; False if it fails to."""
+        try:
+            return bool(self._source.anonymous)
+        except Exception as error:
+            self._note(error)
+            return False
+
+    def find(self, username: str, realm: str, wall: float) -> Answer:
+        """What the source says."""
+        return self._found(lambda: self._source.find(username, realm, wall))
+
+    def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Answer:
+        """What the source says."""
+        return self._found(lambda: self._source.find_by_hash(userhash, realm, wall))
+
+    async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
+        """What the source says."""
+        return await self._asked(lambda: self._source.ask(username, realm, wall))
+
+    async def ask_by_hash(self, userhash: bytes, realm: str, wall: float) -> LateAnswer:
+        """What the source says."""
+        return await self._asked(lambda: self._source.ask_by_hash(userhash, realm, wall))
+
+    def forget(self, user_id: str) -> None:
+        """Tell the source."""
+        try:
+            self._source.forget(user_id)
+        except Exception as error:
+            self._note(error)
+
+    async def close(self) -> None:
+        """Close the source; one that does not come to an end is left alone."""
+        try:
+            async with asyncio.timeout(CLOSE_TIME):
+                await self._source.close()
+        except Exception as error:
+            self._note(error)
+
+    def _found(self, find: Callable[[], Answer]) -> Answer:
+        try:
+            answer = find()
+            return answer if isinstance(answer, Pending) else _settled(answer)
+        except Exception as error:
+            return self._note(error)
+
+    async def _asked(self, ask: Callable[[], Awaitable[LateAnswer]]) -> LateAnswer:
+        try:
+            return _settled(await ask())
+        except Exception as error:
+            return self._note(error)
+
+    def _note(self, error: Exception) -> Unavailable:
+        self._faults.note(f"credentials.{self._name}", error)
+        return Unavailable(f"{self._name}: {type(error).__qualname__}")
+
+
+def _settled(answer: LateAnswer) -> LateAnswer:
+    """An answer that can be looked at more than once; raises TypeError for what is none."""
+    return answer if isinstance(answer, Unavailable) else tuple(answer)

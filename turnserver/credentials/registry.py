@@ -1,0 +1,64 @@
+"""The credential sources by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from turnserver.registry import Registry
+
+if TYPE_CHECKING:
+    from auth.source import CredentialSource
+    from turnserver.credentials.settings import SourcesSection
+
+__all__ = ["SOURCES", "MakeSource", "SourceKind"]
+
+
+class MakeSource(Protocol):
+    """Makes a source from the configuration; None if that says nothing about it."""
+
+    def __call__(self, auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
+        """``clock`` gives monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """An entry of `SOURCES`."""
+
+    about: str
+    """What it is, for whoever lists the sources: half a sentence."""
+    make: MakeSource
+
+
+def _users(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
+    from auth.source import StaticUsers  # noqa: PLC0415  loaded when it is used, as those below
+
+    users = {name: secret.get_secret_value() for name, secret in auth.users.items()}
+    return StaticUsers(users) if users else None
+
+
+def _shared_secrets(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
+    from auth.ephemeral import SharedSecret, TimeLimitedCredentials  # noqa: PLC0415
+
+    secrets = [SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in auth.shared_secrets]
+    return TimeLimitedCredentials(secrets, auth.separator) if secrets else None
+
+
+def _hook(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
+    from turnserver.credentials.hook import HookSource  # noqa: PLC0415
+
+    return HookSource.from_config(auth.hook, clock=clock) if auth.hook.url else None
+
+
+def _nobody(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
+    from auth.source import Nobody  # noqa: PLC0415
+
+    return Nobody()
+
+
+SOURCES: Final[Registry[SourceKind]] = Registry("credential source")
+"""What there is to ask who somebody is; ``auth.sources`` says which of it is asked, and in which order."""
+
+SOURCES.add("users", SourceKind("users and passwords in the configuration", _users))
+SOURCES.add("shared_secrets", SourceKind("time-limited credentials", _shared_secrets))
+SOURCES.add("hook", SourceKind("a program that is asked by HTTP", _hook))
+SOURCES.add("nobody", SourceKind("knows nobody", _nobody))
