@@ -245,6 +245,7 @@ class Server:
             datapaths=_datapath_views(parts),
             allocations=tuple(parts.engine.allocations()),
             rooms=() if service is None else tuple(service.hub.rooms()),
+            failed_lookups=totals.failed_lookups,
             faults=self._faults.counts,
         )
 

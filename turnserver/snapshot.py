@@ -91,6 +91,8 @@ class Snapshot:
     allocations: tuple[AllocationView, ...] = field(default=(), repr=False)
     rooms: tuple[RoomView, ...] = field(default=(), repr=False)
     faults: Mapping[str, int] = field(default_factory=dict)
+    failed_lookups: int = 0
+    """Requests that got 500 since the start, because no credential source could answer."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

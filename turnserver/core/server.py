@@ -112,6 +112,7 @@ class TurnCore:
         revoked = RevokedUsers() if revoked is None else revoked
         self.state = CoreState(settings, own, credentials, nonces, entropy, revoked=revoked, bounds=bounds)
         self._lookups = Lookups(settings, bounds, self.state.deadlines, self.state.command)
+        self._failed_lookups = 0
         self._faults: list[Exception] = []
 
     # Inputs
@@ -281,7 +282,8 @@ class TurnCore:
 
     def totals(self) -> CoreTotals:
         """The current number of everything that has a limit."""
-        return CoreTotals(self.state.quota.total, len(self._lookups), len(self.state.tcp.by_id))
+        state = self.state
+        return CoreTotals(state.quota.total, len(self._lookups), len(state.tcp.by_id), self._failed_lookups)
 
     def has_channels(self, client: FiveTuple) -> bool:
         """Whether a client has channels bound."""
@@ -343,6 +345,7 @@ class TurnCore:
 
     def _unavailable(self, request: Request, reason: str) -> None:
         """RFC 8489 §14.8: "the server has suffered a temporary error; the client should try again" → 500."""
+        self._failed_lookups += 1
         self.state.event(LookupFailed(request.client, request.username, reason))
         refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
 

@@ -147,11 +147,15 @@ class Counters(NamedTuple):
 
 
 class CoreTotals(NamedTuple):
-    """How much the core holds now; ``allocations`` includes those that are about to open."""
+    """How much the core holds now; ``allocations`` includes those that are about to open.
+
+    ``failed_lookups`` is a sum since the start: requests that got 500 because no credential source could answer.
+    """
 
     allocations: int = 0
     pending_lookups: int = 0
     peer_connections: int = 0
+    failed_lookups: int = 0
 
 
 class AllocationView(NamedTuple):

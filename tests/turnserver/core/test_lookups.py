@@ -420,4 +420,7 @@ def test_questions_are_counted() -> None:
     assert world.core.totals().pending_lookups == 2
     answer(world, 1, DOWN)
     assert world.core.totals().pending_lookups == 1
+    assert world.core.totals().failed_lookups == 1
+    answer(world, 2, ())
+    assert world.core.totals().failed_lookups == 1, "nobody of that name is an answer"
     assert world.core.credentials is world.source

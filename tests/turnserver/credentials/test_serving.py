@@ -88,6 +88,7 @@ async def test_an_outage_is_no_wrong_password(back: Back, caplog: pytest.LogCapt
         await back.start()
         assert await attempt(server, "alice", PASSWORDS["alice"]) == 0
         (reason,) = failures(server)
+        assert server.snapshot().failed_lookups == 1
         assert reason.startswith("hook: ")
         (line,) = [record for record in caplog.records if record.message == "credentials unavailable"]
         assert line.levelno == logging.WARNING

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from stun.address import Address
-from turnserver.core.events import AllocationOpened, AllocationRefreshed, RequestRefused
+from turnserver.core.events import AllocationOpened, AllocationRefreshed, LookupFailed, RequestRefused
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 from turnserver.observers.log import LogObserver
 from turnserver.signaling.protocol.errors import SignalCode
@@ -90,3 +90,17 @@ def test_a_stranger_cannot_fill_the_log_and_whoever_has_a_credential_is_heard(
     now = 10.0
     observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
     assert (caplog.records[-1].fields["withheld"], caplog.records[-1].fields["within"]) == (990, 10.0)
+
+
+def test_an_outage_of_a_credential_source_does_not_fill_the_log(records: list[logging.LogRecord]) -> None:
+    """It takes no credential to ask for one, so these lines are a stranger's: a few, with the reason, then a count."""
+    now = 1000.0
+    observer = LogObserver(clock=lambda: now)
+    for number in range(500):
+        observer.on_event(LookupFailed(CLIENT, f"stranger {number}", "hook: Connection refused"), None)
+    assert len(records) == 10
+    assert {record.getMessage() for record in records} == {"credentials unavailable"}
+    assert {record.fields["why"] for record in records} == {"hook: Connection refused"}
+    now += 5.0
+    observer.on_event(LookupFailed(CLIENT, "alice", "hook: Connection refused"), None)
+    assert records[-1].fields["withheld"] == 490
