@@ -1,7 +1,7 @@
-"""A heap of deadlines with one owner: what is in a sans-IO machine has no timer of its own.
+"""A heap of deadlines with one owner, for sans-IO code, which has no timers.
 
-Moving a deadline later, which is what every refresh does, costs one dictionary write: the heap keeps the earlier entry
-and puts it right when it comes up. Removing one costs a dictionary delete.
+Moving a deadline later, as every refresh does, costs one dictionary write: the heap keeps the earlier entry and
+corrects it when it comes up. Removing one costs one dictionary delete.
 """
 
 from collections.abc import Hashable, Iterator
@@ -13,11 +13,11 @@ __all__ = ["Deadlines"]
 _Key = TypeVar("_Key", bound=Hashable)
 
 _SLACK: Final = 1024
-"""Entries of the heap that may be dead, beside as many as live, before it is built anew."""
+"""Stale heap entries allowed, in addition to the number of live ones, before the heap is rebuilt."""
 
 
 class Deadlines(Generic[_Key]):
-    """Moments on the monotonic clock, in seconds, by key; a key has one deadline. Removal is lazy."""
+    """Deadlines on the monotonic clock, in seconds, by key; a key has one deadline. Removal is lazy."""
 
     def __init__(self) -> None:
         self._when: dict[_Key, float] = {}
@@ -32,7 +32,7 @@ class Deadlines(Generic[_Key]):
         return key in self._when
 
     def set(self, key: _Key, when: float) -> None:
-        """Put the deadline of ``key`` at ``when``, wherever it was."""
+        """Set or move the deadline of ``key`` to ``when``."""
         self._when[key] = when
         scheduled = self._scheduled.get(key)
         if scheduled is None or when < scheduled:
@@ -49,12 +49,12 @@ class Deadlines(Generic[_Key]):
         self._trim()
 
     def next(self) -> float | None:
-        """The earliest moment at which `due` may have something to give; None when there is no deadline."""
+        """The earliest time at which `due` may return a key; None when there is no deadline."""
         self._settle()
         return self._heap[0][0] if self._heap else None
 
     def due(self, mono: float) -> Iterator[_Key]:
-        """Remove and give, earliest first, every key whose deadline is at or before ``mono``."""
+        """Remove and return, earliest first, every key whose deadline is at or before ``mono``."""
         while True:
             self._settle()
             if not self._heap or self._heap[0][0] > mono:
@@ -69,7 +69,7 @@ class Deadlines(Generic[_Key]):
         heappush(self._heap, (when, self._serial, key))
 
     def _trim(self) -> None:
-        """Rid the heap of dead entries: what lives an hour and is removed at once must not stay for the hour."""
+        """Remove stale entries from the heap: an entry for an hour, removed at once, must not stay for the hour."""
         if len(self._heap) <= 2 * len(self._when) + _SLACK:
             return
         self._heap.clear()
@@ -78,7 +78,7 @@ class Deadlines(Generic[_Key]):
             self._push(key, when)
 
     def _settle(self) -> None:
-        """Bring the top of the heap in line with the truth: drop what was removed, put back what was moved later."""
+        """Correct the top of the heap: drop removed entries, and put back those moved later."""
         while self._heap:
             when, _, key = self._heap[0]
             if self._when.get(key) == when:

@@ -1,10 +1,10 @@
-"""The engine joins one core, the datapaths and the transports: it feeds the core, does what comes out, keeps one timer.
+"""The engine connects the core, the datapaths and the transports: it feeds the core, runs its commands, has one timer.
 
-It decides nothing. Every call from a socket becomes one input to the core with the time on it; the commands that the
-core queues are carried out in order until there are none (`turnserver.execution`); then the facts are handed to whoever
-listens, and the one timer is moved if the next deadline has come nearer.
+It decides nothing. Every call from a socket becomes one input to the core with the current time. The commands that the
+core queues are carried out in order until there are none (`turnserver.execution`). Then the events go to the listeners,
+and the timer is moved if the next deadline is earlier.
 
-An exception costs what it happened to, and no more: one input, one command, one listener. It is counted, and logged
+An exception costs only the input, the command or the listener call in which it was raised. It is counted, and logged
 with its cause (`turnserver.faults`).
 """
 
@@ -35,14 +35,14 @@ _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
 
 EventListener = Callable[[Event, Counters | None], None]
-"""Told of every event; an `AllocationEnded` comes with what its relays have carried."""
+"""Called with every event; an `AllocationEnded` comes with the counters of its relays."""
 
 
 class Engine:
-    """One server process's moving parts; create and use it inside a running event loop.
+    """The running parts of one server process; create and use it inside a running event loop.
 
-    ``datapath`` carries UDP relays and ``tcp`` TCP ones; without the latter none can be opened. ``faults`` is where
-    faults are noted that other parts of the server share.
+    ``datapath`` has the UDP relays and ``tcp`` the TCP relays; without ``tcp`` none can be opened. ``faults`` records
+    faults, and is shared with other parts of the server.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Engine:
 
     @property
     def faults(self) -> Mapping[str, int]:
-        """How many faults there have been in each part: exceptions that nobody foresaw. It does not change later."""
+        """A copy of the number of faults (unexpected exceptions) by part."""
         return self._faults.counts
 
     # What transports and the datapath call
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
-        """One whole frame from a client that had no route."""
+        """One whole frame without a route from a client."""
         self._feed(self._core.client_frame, client, frame)
 
     def client_gone(self, client: FiveTuple) -> None:
@@ -96,12 +96,12 @@ class Engine:
         self._feed(self._core.client_gone, client)
 
     def relay_opened(self, relay: RelayId) -> None:
-        """A relay that took its time is open; nobody may want it any more."""
+        """A relay that did not open at once is open now, possibly too late."""
         if self._feed(self._core.relay_opened, relay) is False:
             self._close_relay(relay)
 
     def relay_failed(self, relay: RelayId) -> None:
-        """A relay could not be opened, or is not open any more."""
+        """A relay could not be opened, or an open one was lost."""
         self._feed(self._core.relay_failed, relay)
         self._close_relay(relay)
 
@@ -114,23 +114,23 @@ class Engine:
         self._feed(self._core.peer_icmp, relay, peer, IcmpValue(icmp_type, icmp_code, data))
 
     def peer_connected(self, connection: int) -> None:
-        """A connection with a peer, asked for by the core, stands (RFC 6062 §5.2)."""
+        """A connection to a peer, asked for by the core, is established (RFC 6062 §5.2)."""
         self._feed(self._core.peer_connected, connection)
 
     def peer_failed(self, connection: int) -> None:
-        """It does not, and never will."""
+        """A connection to a peer, asked for by the core, could not be established."""
         self._feed(self._core.peer_failed, connection)
 
     def peer_accepted(self, relay: RelayId, peer: Address) -> int | None:
-        """A peer has connected to a TCP relay (RFC 6062 §5.3); None when it is to be closed at once."""
+        """A peer has connected to a TCP relay (RFC 6062 §5.3); returns its number, or None to close it at once."""
         return self._feed(self._core.peer_accepted, relay, peer)
 
     def peer_gone(self, connection: int) -> None:
-        """A connection with a peer is over, and so is the client's (RFC 6062 §5.5)."""
+        """A peer connection and the client's data connection have ended (RFC 6062 §5.5)."""
         self._feed(self._core.peer_gone, connection)
 
     def path(self, client: FiveTuple) -> ClientPath | None:
-        """The path of a client, for the datapath; a transport that fails has none."""
+        """The path of a client, for the datapath; None if the transport raises."""
         transport = self._transports.get(client.listener)
         try:
             return None if transport is None else transport.path(client)
@@ -143,7 +143,7 @@ class Engine:
         self._execution.release(client)
 
     def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
-        """Something has gone wrong in a transport or a datapath, which has kept it to itself."""
+        """A transport or a datapath has caught an exception and contained its effect."""
         self._faults.note(part, error, None if client is None else client.address)
 
     # What the server calls
@@ -154,19 +154,19 @@ class Engine:
         transport.serve(self)
 
     def revoke(self, user_id: str, until: float | None = None) -> int:
-        """End every allocation of a user at once; gives their number.
+        """End every allocation of a user at once; returns their number.
 
-        With ``until`` (Unix time, seconds) none of the user's credentials counts from now on, except those that expire
-        later than that. What the source remembers of the user is forgotten.
+        With ``until`` (Unix time, seconds), only credentials of the user that expire later count from now on. The
+        source forgets what it has cached for the user.
         """
         self._guarded("credentials", lambda: self._core.credentials.forget(user_id))
         return self._feed(lambda now: self._core.revoke(user_id, now, until)) or 0
 
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
-        """The live allocations of these users (of everybody if None), with what they have carried up to now.
+        """The live allocations of these users (all if None), with their current counters.
 
-        Nothing is changed by asking, and it is cheap for a few users however many allocations there are; a listener may
-        ask while it is being told of an event.
+        The call changes nothing, and is cheap for a few users among many allocations. A listener may call it while it
+        handles an event.
         """
         return [
             view._replace(counters=_sum([self._execution.counters(relay, view.protocol) for relay in view.relays]))
@@ -174,18 +174,18 @@ class Engine:
         ]
 
     def use(self, settings: CoreSettings) -> None:
-        """Go by other settings from now on, also for what stands."""
+        """Use other settings from now on, also for existing allocations."""
         self._feed(self._core.use, settings)
 
     def replace_credentials(self, credentials: CredentialSource) -> None:
-        """Ask another source from now on; for the answers of the one before nobody waits any more.
+        """Use another credential source from now on; late answers of the old one are ignored.
 
-        Running allocations keep the credential that they began with.
+        Existing allocations keep the credential that created them.
         """
         self._feed(self._core.replace_credentials, credentials)
 
     def close(self) -> None:
-        """Stop: no timer, no look-ups, no sockets. The clients' allocations are simply gone."""
+        """Stop: close timer, look-ups and sockets. The clients' allocations end without notice."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -202,22 +202,22 @@ class Engine:
     # Inside
 
     def _guarded(self, part: str, call: Callable[[], None]) -> None:
-        """Call something that decides nothing; if it raises, only this call is lost."""
+        """Call a function whose result is not needed; if it raises, only this call is lost."""
         try:
             call()
         except Exception as error:
             self._faults.note(part, error)
 
     def _close_relay(self, relay: RelayId) -> None:
-        """Have nothing stay of a relay that the core does not know any more; whose it was need not be known either."""
+        """Close a relay that the core does not know any more, in both datapaths."""
         for protocol in (TransportProtocol.UDP, TransportProtocol.TCP):
             self._execution.carry_out(CloseRelay(relay, protocol))
         self._execution.closed.clear()
 
     def _feed(self, give: Callable[[*_Arguments, Now], _Result], *arguments: *_Arguments) -> _Result | None:
-        """One input to the core, with the time on it, and all that follows from it.
+        """Give the core one input with the current time, and carry out all that follows from it.
 
-        An exception that comes out of the core costs this input; None is the answer then.
+        An exception from the core costs only this input; the result is None then.
         """
         try:
             return give(*arguments, self._clock())
@@ -229,9 +229,9 @@ class Engine:
             self._work()
 
     def _work(self) -> None:
-        """Carry out commands until there are none, tell the listeners, mind the timer whatever happens.
+        """Carry out commands until there are none, call the listeners, and set the timer in any case.
 
-        Whoever is called here and calls back adds to what there is to be done, and it is done in the core's order.
+        A callee that calls back only adds to the queues, so commands stay in the core's order.
         """
         if self._working:
             return
@@ -272,7 +272,7 @@ class Engine:
                 self.fault("observer", error)
 
     def _keep(self, client: FiveTuple, on: bool) -> None:
-        """A client with an allocation may be silent for as long as that lives."""
+        """A client with an allocation may be idle for as long as the allocation lives."""
         try:
             transport = self._execution.connection(client)
             if transport is not None:
@@ -282,7 +282,7 @@ class Engine:
             self._execution.carry_out(CloseClient(client))
 
     def _mind_timer(self) -> None:
-        """Only ever move the timer nearer: one that fires too early costs one look, moving it at every frame more."""
+        """Move the timer only to earlier times: firing too early costs less than moving it at every frame."""
         deadline, retry = self._core.deadline(), self._execution.next()
         if deadline is None or (retry is not None and retry < deadline):
             deadline = retry
@@ -298,7 +298,7 @@ class Engine:
         self._feed(self._core.expire)
 
     def _find_credential(self, command: FindCredential) -> None:
-        """Ask the source. The core bounds the number of questions and gives each a deadline; see `CancelLookup`."""
+        """Ask the source. The core bounds the number of look-ups and gives each a deadline; see `CancelLookup`."""
         self._lookups[command.ticket] = self._loop.create_task(self._ask(command))
 
     def _cancel_lookup(self, command: CancelLookup) -> None:
@@ -312,7 +312,7 @@ class Engine:
         self._feed(self._core.credential_found, command.ticket, answer)
 
     async def _late_answer(self, command: FindCredential) -> LateAnswer:
-        """What the source says; with one that raises nobody can say anything."""
+        """The answer of the source; `Unavailable` if it raises."""
         source, wall = self._core.credentials, self._clock().wall
         try:
             if command.userhash and not command.username:

@@ -1,7 +1,7 @@
-"""Logging: how lines look. Which events become which lines is said in `turnserver.observers`.
+"""Logging: the format of lines. `turnserver.observers` turns events into lines.
 
-Whatever came off the wire is hostile: it is written with every character escaped that could start a new line, move a
-cursor or pass for another field. Secrets, keys and nonces are never written.
+Text from the wire is untrusted: every character that could start a new line, move a cursor or look like another field
+is escaped. Secrets, keys and nonces are never written.
 """
 
 import json
@@ -18,23 +18,23 @@ from turnserver.writer import LineWriter
 __all__ = ["configure", "shutdown"]
 
 PATIENCE: Final = 2.0
-"""Seconds that the last lines have to be written in when the process ends."""
+"""Seconds for writing the last lines when the process ends."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]+")
-"""What can stand in a line without quotes."""
+"""Values that need no quotes in a line."""
 
 _MAX_TEXT = 128
-"""Characters of a hostile text that are written."""
+"""Characters written of an untrusted text."""
 
 _libraries: Final = logging.root
-"""What libraries have to say comes there, from WARNING up."""
+"""The logger for lines of libraries, from WARNING up."""
 
 
 def configure(settings: LogConfig) -> None:
     """Send the log to standard error, in the configured format and from the configured level up.
 
-    So goes what libraries log and warn of. Lines are written by a thread: nobody waits for a standard error that takes
-    none. For a process of our own; may be called again, with other settings.
+    This includes the log lines and warnings of libraries. A thread writes the lines, so that a blocked standard error
+    delays nothing. For processes that we own; may be called again with other settings.
     """
     formatter = _JsonFormatter() if settings.format == "json" else _TextFormatter()
     logger = logging.getLogger("meshturn")
@@ -51,7 +51,7 @@ def configure(settings: LogConfig) -> None:
 
 
 def shutdown() -> None:
-    """Write what waits to be written, and take back what `configure` has done; without it, do nothing."""
+    """Write the queued lines, and undo `configure`; without it, do nothing."""
     logger = logging.getLogger("meshturn")
     for handler in [found for found in logger.handlers if isinstance(found, _QueueingHandler)]:
         say_withheld()
@@ -63,7 +63,7 @@ def shutdown() -> None:
 
 
 class _QueueingHandler(logging.Handler):
-    """Formats a record at once, so that nothing of it can change, and has it written by a `LineWriter`."""
+    """Formats a record at once, before its values can change, and passes the line to a `LineWriter`."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -72,19 +72,19 @@ class _QueueingHandler(logging.Handler):
         self._writer = LineWriter(stream, self._lost)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Put down a line; one that is dropped is counted and said later."""
+        """Queue a line; dropped lines are counted, and their number is logged later."""
         try:
             line = self.format(record)
-        except Exception as error:  # logging's own way out writes to standard error, and waits
+        except Exception as error:  # logging's own error handling writes to standard error, and may block
             line = self.format(_record(logging.ERROR, "a line of the log cannot be formatted", error=repr(error)))
         self._writer.put(line + "\n")
 
     def flush(self) -> None:
-        """Wait for what was put down to be written, but not for ever."""
+        """Wait until the queued lines are written, for a limited time."""
         self._writer.flush(PATIENCE)
 
     def close(self) -> None:
-        """The same, and the end."""
+        """Flush, and stop writing."""
         self._writer.close(PATIENCE)
         super().close()
 

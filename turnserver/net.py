@@ -1,6 +1,6 @@
-"""What transports and relays share about UDP sockets: addresses, how a socket is made, the IP header fields.
+"""UDP sockets for transports and relays: addresses, how a socket is made, the IP header fields.
 
-The IP header (RFC 8656 §14, §13) as far as plain Python reaches it:
+The IP header fields (RFC 8656 §14, §13) that plain Python can set:
 
 - DSCP and ECN are carried with ``IP_RECVTOS`` / ``IPV6_RECVTCLASS`` when a socket is made with ``receive_tos`` (the
   preferred behaviour); otherwise packets leave with zero (the alternate behaviour).
@@ -8,6 +8,8 @@ The IP header (RFC 8656 §14, §13) as far as plain Python reaches it:
   behaviour: the DF bit of a received packet cannot be read). IPv6 has no such bit; there, the same request means that
   this host does not fragment (``IPV6_DONTFRAG``). Where a platform has neither option the request has no effect.
 - TTL and hop limit are the system's default (the alternate behaviour).
+
+Rules: docs/conformance.md.
 """
 
 import errno
@@ -45,7 +47,7 @@ DONT_FRAGMENT: Final = 0x100
 """The bit above the TOS byte in a `UdpSocket`'s mode: datagrams leave with DF set."""
 
 TOS_BYTE: Final = 0 if sys.byteorder == "little" else -1
-"""Where the TOS octet stands in a received control message: TOS is one byte, the traffic class an ``int``."""
+"""The offset of the TOS octet in a received control message: TOS is one byte, the traffic class an ``int``."""
 
 _LINUX: Final = sys.platform == "linux"
 _IP_MTU_DISCOVER: Final = 10  # linux/in.h; Python does not name these
@@ -57,21 +59,21 @@ _BUFFER_FULL: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103  # linux/udp.h; Python does not name it
 _MAX_SEGMENT: Final = 1452
-"""Bytes; what an Ethernet frame holds after IPv6. A larger segment would be refused there, so it is sent by itself."""
+"""Bytes that fit an Ethernet frame with IPv6. A larger segment would be refused there, so it is sent by itself."""
 _MAX_SEGMENTED: Final = 65487
-"""Bytes; all segments together must fit one IP packet, whichever the family."""
+"""Bytes; all segments together must fit one IP packet of either family."""
 _SEGMENT_SIZE: Final = struct.Struct("=H").pack
 
 
 def to_sockaddr(address: Address) -> Sockaddr:
-    """The socket address of ``address``, in the very form that ``recvfrom`` returns for it."""
+    """The socket address of ``address``, in the same form in which ``recvfrom`` returns it."""
     if len(address.ip) == 4:
         return socket.inet_ntop(socket.AF_INET, address.ip), address.port
     return socket.inet_ntop(socket.AF_INET6, address.ip), address.port, 0, 0
 
 
 def from_sockaddr(sockaddr: Sockaddr) -> Address:
-    """The address a socket reported. A link-local address loses its zone, which TURN has no way to say."""
+    """The address that a socket reported. A link-local address loses its zone, which TURN cannot carry."""
     if len(sockaddr) == 2:
         return Address(socket.inet_pton(socket.AF_INET, sockaddr[0]), sockaddr[1])
     return Address(socket.inet_pton(socket.AF_INET6, sockaddr[0].partition("%")[0]), sockaddr[1])
@@ -80,8 +82,8 @@ def from_sockaddr(sockaddr: Sockaddr) -> Address:
 def local_addresses() -> list[bytes]:
     """Every IP address of this machine, packed, loopback included; each once, in the order of the interfaces.
 
-    This is what a wildcard listener is expanded into: a socket per address knows which address a client came to
-    (RFC 8656 §3.2). Link-local IPv6 addresses are left out: they mean nothing without a zone.
+    A wildcard listener is expanded into these: with one socket per address, the server address of a client's 5-tuple is
+    known (RFC 8656 §3.2). Link-local IPv6 addresses are left out: they mean nothing without a zone.
     """
     found: dict[bytes, None] = {}
     for adapter in ifaddr.get_adapters():
@@ -98,8 +100,8 @@ def local_addresses() -> list[bytes]:
 def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_buffer: int) -> socket.socket:
     """A non-blocking UDP socket bound to exactly ``address``; raises `OSError`.
 
-    The buffers (bytes) are asked for; the system may grant less. An IPv6 socket never takes IPv4 traffic (rule 23), and
-    address reuse is off, so that a port in use is an error and not a silent half-share.
+    The buffer sizes (bytes) are requests; the system may grant less. An IPv6 socket never takes IPv4 traffic (rule 23).
+    Address reuse is off, so that a port in use is an error instead of two sockets sharing its traffic.
     """
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -122,11 +124,11 @@ def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_b
 
 
 class UdpSocket:
-    """A socket of `bind_udp`, with its counters and with what is known of its options.
+    """A socket of `bind_udp`, with its counters and the current state of its options.
 
     It is read by a `turnserver.receiver.Receiver` and written through a `Destination`. ``fd`` is -1 once it is closed.
     ``mode`` is the TOS byte in force, or-ed with `DONT_FRAGMENT`; options are changed only when the next datagram needs
-    others. ``packets_out``, ``bytes_out`` (payload) and ``dropped`` count what was sent and what could not be.
+    others. ``packets_out`` and ``bytes_out`` (payload) count what was sent, ``dropped`` what could not be sent.
     """
 
     __slots__ = ("bytes_out", "dropped", "fd", "mode", "packets_out", "segments", "sendto", "sock")
@@ -142,7 +144,7 @@ class UdpSocket:
         self.dropped = 0
 
     def to(self, sockaddr: Sockaddr) -> "Destination":
-        """Where to send datagrams for that address."""
+        """The destination for that address."""
         return Destination(self, sockaddr)
 
     def switch(self, mode: int) -> None:
@@ -158,7 +160,7 @@ class UdpSocket:
             return  # a closed socket; the send that follows counts its datagram as dropped
 
     def close(self) -> None:
-        """Close the socket; what is sent afterwards is counted as dropped."""
+        """Close the socket; datagrams sent afterwards are counted as dropped."""
         self.fd = -1
         self.sock.close()
 
@@ -173,16 +175,16 @@ class Destination:
         self.sockaddr = sockaddr
 
     def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
-        """Send one datagram; False, and counted, if it had to be dropped. ``tos`` may have `DONT_FRAGMENT` in it.
+        """Send one datagram; False, and counted, if it had to be dropped. ``tos`` may include `DONT_FRAGMENT`.
 
-        A full buffer drops it. Any other error may be left over from *another* destination: an ICMP error that came
-        back is reported by the next call on the socket, whomever that is for. Reporting clears it, so a second try
-        tells whose error it was (rule 25).
+        A full buffer drops the datagram. Any other error may belong to *another* destination: an ICMP error that came
+        back is reported by the next call on the socket, for any destination. Reporting clears it, so a second try shows
+        whether the error belongs to this one (rule 25).
         """
         socket = self._socket
         if tos != socket.mode:
             socket.switch(tos)
-        sendto = socket.sendto  # a local: CPython 3.11 is slow to call what stands in a slot
+        sendto = socket.sendto  # a local: CPython 3.11 is slow to call a function held in a slot
         try:
             sendto(data, self.sockaddr)
         except OSError as error:
@@ -194,9 +196,9 @@ class Destination:
         return True
 
     def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
-        """Send datagrams, all of one size, with one system call; on the wire there is no difference.
+        """Send datagrams of one size with one system call; on the wire there is no difference.
 
-        False if none was sent, whatever the reason: the caller then sends them one by one and meets the reason there.
+        False if none was sent, for any reason: the caller then sends them one by one and gets the error there.
         """
         socket = self._socket
         size = len(datagrams[0])
@@ -221,7 +223,7 @@ class Destination:
 
 
 def set_tos(sock: socket.socket, tos: int) -> None:
-    """Have ``sock`` send with this DSCP/ECN byte from now on (RFC 8656 §14)."""
+    """Set the DSCP/ECN byte that ``sock`` sends with (RFC 8656 §14)."""
     if sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
     else:
@@ -229,9 +231,9 @@ def set_tos(sock: socket.socket, tos: int) -> None:
 
 
 def _set_dont_fragment(sock: socket.socket, on: bool) -> None:
-    """Have ``sock`` send with DF set, or clear, from now on (RFC 8656 §14); a platform without the option ignores it.
+    """Set or clear DF for what ``sock`` sends (RFC 8656 §14); without effect on a platform without the option.
 
-    With DF, a datagram larger than the path is refused with ``EMSGSIZE``.
+    With DF, a datagram larger than the path MTU is refused with ``EMSGSIZE``.
     """
     if not _LINUX:
         return
@@ -242,7 +244,7 @@ def _set_dont_fragment(sock: socket.socket, on: bool) -> None:
 
 
 def _supports_segments(sock: socket.socket) -> bool:
-    """Whether the kernel can cut one send into several datagrams (``UDP_SEGMENT``, Linux 4.18)."""
+    """Whether the kernel can segment one send into several datagrams (``UDP_SEGMENT``, Linux 4.18)."""
     if not _LINUX:
         return False
     try:

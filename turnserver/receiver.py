@@ -1,13 +1,13 @@
-"""Receiving datagrams in bursts, and without making Python objects of what comes with them.
+"""Receiving datagrams in bursts, without creating Python objects for address and TOS.
 
-For each datagram ``socket.recvmsg_into`` makes a string, two numbers and a tuple of the address, and a list, a tuple
-and a string of the TOS. That is as much work as the system call itself. ``recvmmsg`` leaves all of it as bytes in
-memory that is laid out once, and iterators read it back; so a burst costs one call, and the address is its own
-dictionary key.
+For each datagram ``socket.recvmsg_into`` creates a string, two numbers and a tuple for the address, and a list, a tuple
+and a string for the TOS. That costs as much as the system call itself. ``recvmmsg`` writes all of it as bytes into
+memory that is laid out once, and iterators read it back. A burst thus costs one call, and the bytes of the address are
+the dictionary key.
 
-Two implementations, told apart by nothing but their speed: `open_receiver` gives a `BatchReceiver` where a trial shows
-that the system fills the memory as it should (64-bit Linux), and a `SingleReceiver` everywhere else: another platform,
-another C library, a sandbox that knows no ``recvmmsg``.
+There are two implementations, which differ only in speed. `open_receiver` returns a `BatchReceiver` where a trial shows
+that the system fills the memory as expected (64-bit Linux). On another platform, with another C library, or in a
+sandbox without ``recvmmsg``, it returns a `SingleReceiver`.
 """
 
 import ctypes
@@ -35,13 +35,13 @@ __all__ = [
 ]
 
 HEADROOM: Final = 4
-"""Bytes free before a received datagram: a ChannelData header (RFC 8656 §12.4) can be put in front of it."""
+"""Bytes free before a received datagram, for a ChannelData header (RFC 8656 §12.4)."""
 
 _TAILROOM: Final = 3
 """Bytes free after the largest datagram: the padding of ChannelData on streams (RFC 8656 §12.5)."""
 
 _MAX_DATAGRAM: Final = 65535
-"""No UDP payload is longer (65507 bytes on IPv4, 65527 on IPv6), so nothing received is ever truncated."""
+"""No UDP payload is longer (65507 bytes on IPv4, 65527 on IPv6), so no received datagram is truncated."""
 
 _SLOT_SIZE: Final = 64 * 1024 + 64
 """Bytes from one slot to the next. Not a power of two, or all slots would share the same few lines of a cache."""
@@ -49,25 +49,25 @@ _SLOT_SIZE: Final = 64 * 1024 + 64
 _ANCILLARY_SIZE: Final = socket.CMSG_SPACE(4)
 """Room for the one control message asked for: TOS is one byte, the traffic class an ``int``."""
 
-_DONT_WAIT: Final = 0x40  # MSG_DONTWAIT as a plain number, which is what ctypes is quick with
+_DONT_WAIT: Final = 0x40  # MSG_DONTWAIT as a plain number, which ctypes handles fastest
 
 Source = bytes
-"""Where a datagram came from: a socket address as the kernel writes it, without the family in front.
+"""The source of a datagram: a socket address as the kernel writes it, without the family in front.
 
-Port and address; for IPv6 the flow label stands between them and the zone at the end. Equal bytes name equal
-addresses, so they serve as dictionary keys.
+Port and address; for IPv6 the flow label is between them and the zone at the end. Equal bytes mean equal addresses, so
+they serve as dictionary keys.
 """
 
 Datagram = tuple[memoryview, tuple[int], tuple[Source, int]]
-"""One datagram of a burst: the place it is in, its size, and its source with its TOS byte (0 if the socket has none).
+"""One datagram of a burst: its buffer, its size, and its source with its TOS byte (0 if the socket has none).
 
-It begins at `HEADROOM`, and is there until the receiver is asked again. The inner tuples are what the
-iterators give; to flatten them would cost more than to unpack them.
+It begins at `HEADROOM`, and is valid until the next call of the receiver. The iterators return the inner tuples, and
+flattening them would cost more than unpacking them.
 """
 
 _PORT_AND_IPV6: Final = struct.Struct("!H4x16s4x")
 
-# How a burst is laid out. "@" puts in the padding that a C compiler does.
+# The memory layout of a burst. "@" adds the same padding as a C compiler.
 _HEADER: Final = struct.Struct(
     "@PIPNPNi4xI4x"
 )  # struct mmsghdr: name, iovec, control (each with a length), flags, size
@@ -79,7 +79,7 @@ _RECORDS: Final[dict[int, struct.Struct]] = {
     socket.AF_INET: struct.Struct("=2x6s8x16xB7x"),
     socket.AF_INET6: struct.Struct(f"=2x26s16x{_TRAFFIC_CLASS}"),
 }
-"""For each family the socket address (its family and the unused end left out) and the control message behind it.
+"""For each family the socket address (without its family and its unused end) and the control message after it.
 
 The control message is a header of 16 bytes and the TOS, one byte; the traffic class of IPv6 is an ``int``.
 """
@@ -88,14 +88,14 @@ _TRIAL_TOS: Final = (0xB8, 0x00, 0x02)
 
 
 def to_source(address: Address) -> Source:
-    """The source that a datagram from ``address`` has."""
+    """The source of datagrams from ``address``."""
     if len(address.ip) == 4:
         return address.port.to_bytes(2, "big") + address.ip
     return _PORT_AND_IPV6.pack(address.port, address.ip)
 
 
 def from_source(source: Source) -> Address:
-    """The address of a source. A link-local address loses its zone, which TURN has no way to say."""
+    """The address of a source. A link-local address loses its zone, which TURN cannot carry."""
     if len(source) == _PORT_AND_IPV6.size:
         port, ip = _PORT_AND_IPV6.unpack(source)
         return Address(ip, port)
@@ -103,21 +103,21 @@ def from_source(source: Source) -> Address:
 
 
 class Receiver(Protocol):
-    """What reads the sockets of one family, one socket at a time, into its own memory."""
+    """Reads the sockets of one family, one socket at a time, into its own memory."""
 
     frame: memoryview
-    """Where `one` puts a datagram: it begins at `HEADROOM`."""
+    """The buffer that `one` fills; the datagram begins at `HEADROOM`."""
 
     def one(self, udp: UdpSocket) -> tuple[int, Source, int] | None:
         """The size, the source and the TOS of one datagram.
 
-        None when none waits, or when an error on the socket was reported. Such an error belongs to something sent
-        earlier and is used up by being reported; what waits behind it is read when the socket, still readable, is
-        next served.
+        None when none waits, or when an error on the socket was reported. Such an error belongs to an earlier datagram
+        sent, and reporting clears it; datagrams waiting behind it are read when the socket, still readable, is served
+        next.
         """
 
     def burst(self, udp: UdpSocket, limit: int) -> Iterable[Datagram]:
-        """What waits, up to ``limit`` and the receiver's capacity; it ends early where `one` would give None."""
+        """The waiting datagrams, up to ``limit`` and the receiver's capacity; ends early where `one` returns None."""
 
 
 def open_receiver(family: int, capacity: int) -> Receiver:
@@ -137,7 +137,7 @@ class SingleReceiver:
         return _receive(udp, self._target)
 
     def burst(self, udp: UdpSocket, limit: int) -> list[Datagram]:
-        """What waits; see `Receiver`."""
+        """The waiting datagrams; see `Receiver`."""
         datagrams: list[Datagram] = []
         for frame, target in self._slots[:limit]:
             received = _receive(udp, target)
@@ -151,11 +151,11 @@ class SingleReceiver:
 class BatchReceiver:
     """Receives up to ``capacity`` datagrams with one system call.
 
-    The kernel writes over the lengths of address and control message. They need no mending in between: with sockets of
-    one family that all receive the TOS, or all do not, each datagram has the same lengths as the one before.
+    The kernel overwrites the lengths of address and control message. They need no reset between calls: if all sockets
+    of one family receive the TOS, or none does, each datagram has the same lengths as the previous one.
 
-    The functions are called with plain numbers and no declared types: declared, ctypes would spend more on the
-    arguments than the kernel on the call.
+    The functions are called with plain numbers and no declared types: with declared types, ctypes would spend more time
+    on the arguments than the kernel on the call.
     """
 
     def __init__(self, family: int, capacity: int) -> None:
@@ -174,7 +174,7 @@ class BatchReceiver:
 
     def one(self, udp: UdpSocket) -> tuple[int, Source, int] | None:
         """One datagram; see `Receiver`."""
-        recvmsg = self._recvmsg  # a local: CPython 3.11 is slow to call what stands in an attribute
+        recvmsg = self._recvmsg  # a local: CPython 3.11 is slow to call a function held in an attribute
         size = recvmsg(udp.fd, self._address, _DONT_WAIT)
         if size < 0:
             return None
@@ -183,7 +183,7 @@ class BatchReceiver:
         return size, source, tos
 
     def burst(self, udp: UdpSocket, limit: int) -> Iterable[Datagram]:
-        """What waits; see `Receiver`."""
+        """The waiting datagrams; see `Receiver`."""
         count = self._recvmmsg(udp.fd, self._address, min(limit, self._capacity), _DONT_WAIT, None)
         if count <= 0:
             return ()
@@ -191,11 +191,11 @@ class BatchReceiver:
         return zip(self._frames, sizes, self._record.iter_unpack(self._records), strict=False)
 
     def lengths(self) -> list[tuple[int, int]]:
-        """The lengths of address and control message as they stand in each header."""
+        """Set the lengths of address and control message in each header."""
         return [(header[1], header[5]) for header in _HEADER.iter_unpack(self._headers)]
 
     def _lay_out(self) -> None:
-        """Fill in where the kernel finds room for payload, address and control message."""
+        """Set the pointers to the memory for payload, address and control message."""
         records = _address_of(self._records)
         vectors = _address_of(self._vectors)
         name_size = self._record.size - _CONTROL_SIZE
@@ -209,7 +209,7 @@ class BatchReceiver:
 
 @functools.cache
 def _has_batches(family: int) -> bool:
-    """Whether a `BatchReceiver` receives on this system what it should; found out by a trial over loopback."""
+    """Whether a `BatchReceiver` works correctly on this system, found by a trial over loopback."""
     if sys.platform != "linux" or struct.calcsize("P") != 8:
         return False
     try:
@@ -241,20 +241,20 @@ def _trial(family: int) -> bool:
 
 
 def _system_calls() -> tuple[Callable[..., int], Callable[..., int]]:
-    """``recvmsg`` and ``recvmmsg``. On sockets that never block there is no point in letting other threads run."""
+    """``recvmsg`` and ``recvmmsg``, called without releasing the GIL, since the sockets never block."""
     library = ctypes.PyDLL(None)
     return library.recvmsg, library.recvmmsg
 
 
 class _Slot(NamedTuple):
-    """A place to receive one datagram in, whole and as ``recvmsg_into`` takes it."""
+    """The buffer for one datagram, whole and as ``recvmsg_into`` takes it."""
 
     frame: memoryview
     target: list[memoryview]
 
 
 def _make_slots(count: int) -> list[_Slot]:
-    """Places for ``count`` datagrams of any size. Memory is taken only as far as datagrams have ever filled it."""
+    """Buffers for ``count`` datagrams of any size. The system allocates only pages that datagrams have filled."""
     area = memoryview(mmap.mmap(-1, count * _SLOT_SIZE, mmap.MAP_PRIVATE))
     slots = []
     for start in range(0, len(area), _SLOT_SIZE):
@@ -276,7 +276,7 @@ def _receive(udp: UdpSocket, target: list[memoryview]) -> tuple[int, Source, int
 
 
 def _source(sockaddr: Sockaddr) -> Source:
-    """What the kernel writes for a socket address that Python has taken apart."""
+    """The kernel's bytes for a socket address in Python's form."""
     port = sockaddr[1].to_bytes(2, "big")
     if len(sockaddr) == 2:
         return port + socket.inet_pton(socket.AF_INET, sockaddr[0])

@@ -1,8 +1,7 @@
-"""Names for what can be plugged in: the one kind of table that transports, datapaths, credential sources and observers
-are entered in.
+"""Tables of plug-ins by name: transports, datapaths, credential sources and observers.
 
-An entry is a function that makes the thing. The module of the thing is imported inside that function, so that only what
-is used is loaded, and by an ordinary import statement, so that tools and the build see it.
+An entry is a function that makes the plug-in. That function imports the plug-in's module, so that only what is used is
+loaded, with an ordinary import statement, so that tools and the build see it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries by name, in the order in which they were added; ``kind`` says in errors what they are entries of."""
+    """Entries by name, in the order in which they were added; ``kind`` says in errors what the entries are."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -31,7 +30,7 @@ class Registry(Generic[T]):
         return iter(tuple(self._entries))
 
     def __getitem__(self, name: str) -> T:
-        """The entry of that name. Raises `turnserver.errors.UnknownNameError`, which lists the names there are."""
+        """The entry of that name. Raises `turnserver.errors.UnknownNameError`, which lists the known names."""
         try:
             return self._entries[name]
         except KeyError:
@@ -44,9 +43,9 @@ class Registry(Generic[T]):
         return tuple(self._entries)
 
     def add(self, name: str, entry: T) -> Callable[[], None]:
-        """Enter something under a name; gives a function that takes it out again.
+        """Add an entry under a name; returns a function that removes it.
 
-        Raises ValueError for a name that is taken: two things of one name would be told apart by the order of imports.
+        Raises ValueError for a name that is taken: otherwise the order of imports would decide between two entries.
         """
         if name in self._entries:
             raise ValueError(f"there is a {self.kind} {name!r} already")

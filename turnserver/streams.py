@@ -1,14 +1,14 @@
 """Byte streams: connected TCP sockets, plain or under TLS, read and written without blocking on the running loop.
 
-TLS is OpenSSL between two memory buffers (`ssl.SSLObject`), not a wrapped socket: one system call takes in every
-record that has come, and one sends every record there is to send. A wrapped socket (`ssl.SSLSocket`) reads each record
-with two system calls and needs a third, and an exception, to learn that there are no more. It also means that what was
-read before TLS began (a PROXY header, a ClientHello that was looked at) is simply put back.
+TLS is OpenSSL between two memory buffers (`ssl.SSLObject`), not a wrapped socket: one system call reads all records
+that have arrived, and one sends all records that are ready. A wrapped socket (`ssl.SSLSocket`) reads each record with
+two system calls, and needs a third and an exception to learn that there are no more. With memory buffers, bytes that
+were read before TLS began (a ClientHello that was inspected) can be put back.
 
-All streams of a loop stand in one private ``epoll`` whose descriptor is the loop's one reader, as the relay sockets do
-(see `turnserver.relay.sockets`): a wake-up costs the same however many streams there are. Where there is no ``epoll``
-each stream is a reader of the loop. One turn serves streams for a few milliseconds at most, because a TLS handshake
-takes one, and a flood of them must not hold up the packets of others.
+All streams of a loop are in one private ``epoll``, whose descriptor is the only one that the loop watches, as with the
+relay sockets (see `turnserver.relay.sockets`): a wake-up costs the same for any number of streams. Without ``epoll``
+the loop watches each stream. One turn serves streams for a few milliseconds at most, because a TLS handshake takes one,
+and a flood of handshakes must not delay the packets of others.
 """
 
 import asyncio
@@ -35,18 +35,18 @@ _RECORD: Final = 16 * 1024
 """The most that one TLS record carries, in bytes (RFC 8446 §5.1)."""
 
 _MAX_OUTBOX: Final = 512 * 1024
-"""Bytes accepted but not sent, beyond which a stream has failed: only a TLS client that provokes alerts gets there."""
+"""Bytes accepted but not sent, beyond which a stream fails: only a TLS client that provokes alerts can get there."""
 
 _UNSENT_IN_KERNEL: Final = 128 * 1024
-"""Bytes not sent yet that the kernel takes. What waits there can no longer be dropped when it has become stale."""
+"""Unsent bytes that the kernel takes. Bytes that wait there cannot be dropped when they have become stale."""
 
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-"""A host that has vanished is found out after two minutes, also if nothing is sent to it."""
+"""A host that has vanished is detected after two minutes, even if nothing is sent to it."""
 
 _BACKLOG: Final = 1024
 _POLL_SIZE: Final = 128
 _TURN: Final = 0.005
-"""Seconds of one turn of the loop after which the streams that are still to be served wait for the next."""
+"""Seconds of one turn of the loop after which the remaining streams wait for the next turn."""
 
 _READ: Final = 1  # EPOLLIN
 _WRITE: Final = 4  # EPOLLOUT
@@ -56,8 +56,8 @@ _NOTHING: Final = b""
 def bind_tcp(address: Address, *, reuse_port: bool = False, backlog: int | None = _BACKLOG) -> socket.socket:
     """A non-blocking TCP socket bound to exactly ``address``, listening unless ``backlog`` is None; raises `OSError`.
 
-    An address that closed connections still hold may be bound at once (``SO_REUSEADDR``). With ``reuse_port`` others
-    may bind it as well. An IPv6 socket never takes IPv4 traffic (rule 23).
+    An address still held by closed connections may be bound at once (``SO_REUSEADDR``). With ``reuse_port`` other
+    sockets may bind it as well. An IPv6 socket never takes IPv4 traffic (rule 23).
     """
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -78,12 +78,11 @@ def bind_tcp(address: Address, *, reuse_port: bool = False, backlog: int | None 
 
 
 class ByteStream:
-    """A connected stream socket, which it owns from now on: Nagle off, keep-alive on, never blocking.
+    """A connected stream socket, owned by this object: Nagle off, keep-alive on, never blocking.
 
-    The owner sets ``on_readable`` and ``on_writable`` and says with `want_read` and `want_write` which of them it wants
-    to be called; both are level-triggered, also for bytes that wait inside. Everything in ``on_closed`` is called once,
-    by `close`. An exception that leaves a callback is told to ``on_fault``, and closes the stream; without that, the
-    loop's exception handler is told.
+    The owner sets ``on_readable`` and ``on_writable`` and enables them with `want_read` and `want_write`; both are
+    level-triggered, also for bytes buffered here. Everything in ``on_closed`` is called once, by `close`. An exception
+    from a callback is passed to ``on_fault`` (without it, to the loop's exception handler), and closes the stream.
     """
 
     __slots__ = (
@@ -122,7 +121,7 @@ class ByteStream:
         self.local = from_sockaddr(sock.getsockname())
         self.peer = _peer_of(sock)
         self.tls: ssl.SSLObject | None = None
-        """The TLS session, for its facts (version, cipher, ALPN); None on a plain stream."""
+        """The TLS session, to read version, cipher and ALPN; None on a plain stream."""
         self.closed = False
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
@@ -155,7 +154,7 @@ class ByteStream:
             return None
 
     def send(self, data: bytes | memoryview) -> int:
-        """Take bytes from the front of ``data``; gives how many, 0 when the stream is full. Raises `OSError`."""
+        """Take bytes from the front of ``data``; returns how many, 0 when the stream is full. Raises `OSError`."""
         if self._outbox and not self._flush():
             return 0
         if self.tls is not None:
@@ -166,10 +165,10 @@ class ByteStream:
             return 0
 
     def send_each(self, frames: Sequence[bytes], start: int = 0) -> int:
-        """Take whole frames from ``start`` on; gives how many, 0 when the stream is full. Raises `OSError`.
+        """Take whole frames from ``start`` on; returns how many, 0 when the stream is full. Raises `OSError`.
 
-        Under TLS each begins a record of its own and all of them leave with one system call: there are clients
-        (coturn's for one) that take what one read of theirs gives for one frame.
+        Under TLS each frame begins a new record, and all leave with one system call: some clients (coturn's is one)
+        treat the bytes of one read as one frame.
         """
         if self.tls is None:
             raise ValueError("only TLS has records")
@@ -187,7 +186,7 @@ class ByteStream:
         return taken
 
     def push(self, data: bytes) -> None:
-        """Take all of ``data``, to be sent before anything else; for the last words of an owner. Raises `OSError`."""
+        """Take all of ``data``, to be sent before anything else; for an owner's last message. Raises `OSError`."""
         at = 0
         while at < len(data) and (taken := self.send(data[at : at + _CHUNK])):
             at += taken
@@ -200,24 +199,24 @@ class ByteStream:
         self._keep(rest)
 
     def unread(self, data: bytes) -> None:
-        """Put bytes back in front of what `recv` gives next."""
+        """Put bytes back, to be returned by `recv` first."""
         self._unread = data + self._unread
         self._nudge()
 
     def want_read(self, on: bool) -> None:
-        """Have ``on_readable`` called while there is something to read, or not."""
+        """Enable or disable calls of ``on_readable`` while there is something to read."""
         self._wants_read = on
         self._register()
         if on and self._has_unread():
             self._nudge()
 
     def want_write(self, on: bool) -> None:
-        """Have ``on_writable`` called while there is room to write, or not."""
+        """Enable or disable calls of ``on_writable`` while there is room to write."""
         self._wants_write = on
         self._register()
 
     def start_tls(self, context: ssl.SSLContext, server_side: bool = True, server_hostname: str | None = None) -> None:
-        """Speak TLS from here on, beginning with what has been put back; call `handshake` next."""
+        """Speak TLS from here on, beginning with the bytes put back; call `handshake` next."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
@@ -225,9 +224,9 @@ class ByteStream:
         self._unread = _NOTHING
 
     def handshake(self) -> bool:
-        """Carry the handshake on; True when it is done, False to be called again when the stream is readable.
+        """Continue the handshake; True when it is done, False to be called again when the stream is readable.
 
-        Raises `OSError` when it has failed; the alert that says why has been sent then.
+        Raises `OSError` when it has failed; the TLS alert has been sent by then.
         """
         tls = self.tls
         if tls is None:
@@ -251,7 +250,7 @@ class ByteStream:
         return True
 
     def shutdown_write(self) -> None:
-        """Say that nothing more will be sent, once everything has been; what the other side sends can still be read.
+        """End the sending direction once everything has been sent; the other direction can still be read.
 
         Under TLS that is a close_notify (RFC 8446 §6.1) and then the FIN.
         """
@@ -265,7 +264,7 @@ class ByteStream:
                 self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close at once; what has not been sent is lost."""
+        """Close at once; unsent bytes are lost."""
         if self.closed:
             return
         self.closed = True
@@ -284,11 +283,11 @@ class ByteStream:
         for callback in told:
             try:
                 callback()
-            except Exception as error:  # the others have something to give back as well
+            except Exception as error:  # the other callbacks must be called as well
                 self._report(error)
 
     def ready(self, events: int) -> None:
-        """What the poller saw; not for owners."""
+        """Handle events of the poller; not for owners."""
         try:
             if events & ~_WRITE and self._wants_read and self.on_readable is not None:
                 self.on_readable()
@@ -319,7 +318,7 @@ class ByteStream:
             self.on_writable()
 
     def _fail(self) -> None:
-        """Sending has failed outside a call of the owner's: let it find out by itself."""
+        """Sending has failed outside a call of the owner: make its next call raise the error."""
         self._outbox = _NOTHING
         self._ended = True
         if self._wants_write and self.on_writable is not None:
@@ -343,7 +342,7 @@ class ByteStream:
         return self._incoming.pending > 0 or self.tls.pending() > 0 or self._ended
 
     def _nudge(self) -> None:
-        """Call ``on_readable`` soon: the kernel announces nothing of what waits inside."""
+        """Call ``on_readable`` soon: the kernel does not announce bytes buffered here."""
         if not self._nudged and self._wants_read and not self.closed:
             self._nudged = True
             self._loop.call_soon(self._nudge_now)
@@ -354,7 +353,7 @@ class ByteStream:
             self.ready(_READ)
 
     def _take(self, data: bytes, size: int) -> bytes:
-        """Give ``size`` bytes of ``data``, keep the rest."""
+        """Return ``size`` bytes of ``data``, keep the rest."""
         if len(data) > size:
             self._unread = data[size:]
             self._nudge()
@@ -365,7 +364,7 @@ class ByteStream:
         return data
 
     def _fill(self, size: int) -> bool:
-        """Read ciphertext, or learn that there will be no more; False if there is none now."""
+        """Read ciphertext or the end of the stream; False if there is neither now."""
         if self._ended:
             return True
         try:
@@ -380,7 +379,7 @@ class ByteStream:
         return True
 
     def _recv_tls(self, tls: ssl.SSLObject, size: int) -> bytes | None:
-        """Everything that has come, however many records it is."""
+        """The plaintext of all records that have arrived."""
         incoming = self._incoming
         if not incoming.pending and not self._fill(size if size > _RECORD else _RECORD):
             return None
@@ -407,7 +406,7 @@ class ByteStream:
         return data if len(data) <= size and not self._ended else self._take(data, size)
 
     def _read_on(self, tls: ssl.SSLObject, first: bytes) -> bytes:
-        """The rest of the records. What is wrong with a later one must not take back the earlier."""
+        """The rest of the records. An error in a later record must not lose the earlier ones."""
         parts = [first]
         try:
             while self._incoming.pending:
@@ -432,7 +431,7 @@ class ByteStream:
         return len(data)
 
     def _send_records(self) -> None:
-        """Send what OpenSSL has encrypted, after everything before it has gone; keep what the socket does not take."""
+        """Send OpenSSL's output, after all earlier bytes; keep what the socket does not take."""
         records = self._outgoing.read()
         try:
             sent = self._sock.send(records)
@@ -442,7 +441,7 @@ class ByteStream:
             self._keep(records[sent:])
 
     def _say_goodbye(self, tls: ssl.SSLObject) -> None:
-        """Send a close_notify. OpenSSL would discard what has not been read, so that is read first."""
+        """Send a close_notify. OpenSSL would discard unread bytes, so they are read first."""
         parts = []
         try:
             while self._incoming.pending or tls.pending():
@@ -455,7 +454,7 @@ class ByteStream:
         self._send_outgoing()
 
     def _send_outgoing(self) -> None:
-        """Send what OpenSSL has to say by itself: handshake messages, tickets, alerts."""
+        """Send what OpenSSL emits by itself: handshake messages, tickets, alerts."""
         if not self._outgoing.pending:
             return
         if self._outbox and not self._flush():
@@ -470,7 +469,7 @@ class ByteStream:
         self._register()
 
     def _flush(self) -> bool:
-        """Send what was taken before; True when all of it has gone."""
+        """Send bytes taken earlier; True when all have been sent."""
         try:
             sent = self._sock.send(self._outbox)
         except BlockingIOError:
@@ -485,7 +484,7 @@ class ByteStream:
 
 
 class _Poller:
-    """All streams of one loop; holds an ``epoll``, and a place in the loop, only while there are any."""
+    """All streams of one loop; it has an ``epoll``, watched by the loop, only while there are streams."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -521,7 +520,7 @@ class _Poller:
             self._epoll = None
 
     def _dispatch(self) -> None:
-        """One turn. Streams that have to wait come first in the next one; a stale event does no harm."""
+        """One turn. Streams that were not served come first in the next turn; a stale event does no harm."""
         if self._epoll is None:
             return
         found = self._waiting or self._epoll.poll(0, _POLL_SIZE)
@@ -538,7 +537,7 @@ class _Poller:
 
 
 class _LoopPoller:
-    """The same where there is no ``epoll``: readers and writers of the loop."""
+    """The same without ``epoll``: the loop watches each stream."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -581,7 +580,7 @@ def _peer_of(sock: socket.socket) -> Address:
 
 
 def _set_options(sock: socket.socket) -> None:
-    """Rule 22: Nagle off. The rest is as the platform has it."""
+    """docs/conformance.md, rule 22: Nagle off. All other options keep the platform's defaults."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (*_KEEPALIVE, ("TCP_NOTSENT_LOWAT", _UNSENT_IN_KERNEL)):

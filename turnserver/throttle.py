@@ -1,8 +1,8 @@
-"""Limits on what one client, or one address, may make the server do. Pure: the time is an argument, in seconds.
+"""Limits on the work that one client, or one address, may cause. Pure: the time is an argument, in seconds.
 
-`Bucket` limits a rate; `Buckets` keeps one per key. `Guesses` counts failures in a sliding window. `Flood` measures
-how long somebody goes on regardless of refusals. All tables that strangers can fill have a bound: when one is full, the
-key that was used longest ago is forgotten.
+`Bucket` limits a rate; `Buckets` has one per key. `Guesses` counts failures in a sliding window. `Flood` measures how
+long a client goes on in spite of refusals. All tables that strangers can fill are bounded: when one is full, the least
+recently used key is forgotten.
 """
 
 from collections.abc import Hashable
@@ -15,19 +15,19 @@ __all__ = ["Bucket", "Buckets", "Flood", "Guesses", "packed_network", "packed_pr
 _Key = TypeVar("_Key", bound=Hashable)
 
 _IPV6_PREFIX_BYTES: Final = 8
-"""RFC 6177: a site has at least a /64, so whoever has one IPv6 address has the /64 around it."""
+"""RFC 6177: a site has at least a /64, so a client with one IPv6 address is taken to have its whole /64."""
 
 _MAX_TEXT: Final = 64
-"""Characters kept of what is no address."""
+"""Characters kept of a text that is not an address."""
 
 _PAUSE: Final = 2.0
 """Seconds without a refusal after which a flood is over."""
 
 
 def prefix_of(address: str) -> str:
-    """What limits by address count as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """The key of one client in limits by address: an IPv4 address, or the /64 of an IPv6 address.
 
-    An IPv4-mapped address is the IPv4 address. Text that is no address stands for itself, cut to 64 characters.
+    An IPv4-mapped address is the IPv4 address. Text that is not an address is its own key, cut to 64 characters.
     """
     try:
         found = ip_address(address.partition("%")[0])
@@ -46,7 +46,7 @@ def packed_prefix(ip: bytes) -> bytes:
 def packed_network(ip: bytes) -> bytes:
     """The network that an address in network order is in: 3 bytes of an IPv4 address (/24), 6 of an IPv6 one (/48).
 
-    For limits that must hold against somebody who has many addresses, or who can forge those around.
+    For limits on senders that have many addresses, or can forge neighbouring ones.
     """
     return ip[:3] if len(ip) == 4 else ip[:6]
 
@@ -75,7 +75,7 @@ class Bucket:
         return 0.0
 
     def spend(self, mono: float, cost: float = 1.0) -> float:
-        """Take ``cost`` tokens in any case. Returns the seconds until the bucket is out of debt; 0.0 if it is now."""
+        """Take ``cost`` tokens in any case. Returns the seconds until the bucket is out of debt; 0.0 without debt."""
         self._fill(mono)
         self._left -= cost
         return self._seconds(-self._left) if self._left < 0 else 0.0
@@ -99,10 +99,10 @@ class Bucket:
 
 
 class Buckets(Generic[_Key]):
-    """A `Bucket` of its own for each key; at most ``size`` keys are remembered.
+    """One `Bucket` per key; at most ``size`` keys are remembered.
 
-    A key that was forgotten has a full bucket again: choose ``size`` so that going through so many keys costs more than
-    a burst is worth.
+    A forgotten key has a full bucket again: choose ``size`` so that using so many keys costs an attacker more than a
+    burst is worth.
     """
 
     def __init__(self, rate: float, burst: float, size: int) -> None:
@@ -134,7 +134,7 @@ class Buckets(Generic[_Key]):
 
 
 class Guesses(Generic[_Key]):
-    """Failures by key: after ``limit`` of them within ``window`` seconds, nobody listens to that key for a while.
+    """Failures by key: after ``limit`` failures within ``window`` seconds, that key is refused for a while.
 
     At most ``size`` keys are remembered.
     """
@@ -167,7 +167,7 @@ class Guesses(Generic[_Key]):
 
 
 class Flood:
-    """How long somebody has gone on regardless of refusals."""
+    """How long a client has gone on in spite of refusals."""
 
     __slots__ = ("_last", "_since")
 
@@ -176,7 +176,7 @@ class Flood:
         self._last = 0.0
 
     def refused(self, mono: float) -> float:
-        """Count a refusal: the seconds since the first of this run of them."""
+        """Count a refusal; returns the seconds since the first refusal of this run."""
         if self._since is None or mono - self._last > _PAUSE:
             self._since = mono
         self._last = mono

@@ -1,4 +1,4 @@
-"""The page at ``/`` where nobody else puts one: it says what answers here, and loads nothing from anywhere."""
+"""The default page at ``/``: it says what this server is, and loads nothing from other hosts."""
 
 import base64
 import hashlib

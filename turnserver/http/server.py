@@ -1,6 +1,6 @@
 """The HTTP server of a process: one aiohttp application, on which the parts of the server mount their routes.
 
-It listens on nothing. Stream listeners with a shared port hand it connections whose first bytes are HTTP
+It has no listener. Stream listeners with a shared port pass it connections whose first bytes are HTTP
 (`turnserver.transports.base.HttpGateway`), plain or under TLS.
 """
 
@@ -24,7 +24,7 @@ from turnserver.streams import ByteStream
 __all__ = ["HttpServer"]
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes of the largest request body that a handler may read whole; it answers 413 to more."""
+"""Bytes of the largest request body that a handler may read whole; larger ones are answered with 413."""
 
 MAX_LINE: Final = 8190
 """Bytes of the request line, and of each header field."""
@@ -38,7 +38,7 @@ BODY_TIMEOUT: Final = 60.0
 """Seconds in which the whole body of a request has to arrive, once a handler waits for it."""
 
 LINGER: Final = 5.0
-"""Seconds that a body nobody wants may go on for after the answer, so that the client gets to read that."""
+"""Seconds that an unwanted body may go on for after the answer, so that the client can read the answer."""
 
 SHUTDOWN_TIMEOUT: Final = 2.0
 """Seconds that running requests have to finish when the server stops."""
@@ -51,10 +51,10 @@ _HEADERS: Final = {
 """Sent with every answer, except where a handler says otherwise."""
 
 _SERVER: Final = "meshturn"
-"""Instead of the names and versions of Python and aiohttp, which are nobody's business."""
+"""The Server header, without the names and versions of Python and aiohttp."""
 
 _NOTED: Final = "_meshturn_noted"
-"""An attribute of exceptions that have been noted as faults, so that aiohttp's line about them is one too many."""
+"""An attribute of exceptions already recorded as faults, so that aiohttp's line about them is not logged again."""
 
 _logger = logging.getLogger("meshturn.http")
 _lines = Lines(_logger)
@@ -66,9 +66,9 @@ _Connection = tuple[ByteStream, bytes, Address]
 class HttpServer:
     """One application and its connections; see `turnserver.transports.base.HttpGateway`.
 
-    Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, if nobody has taken ``/``, a
-    small page. ``health`` gives what ``/healthz`` says beside ``"status": "ok"``. ``/readyz`` is for load balancers: it
-    answers 503 from `drain` on. A handler that raises costs its request (500); ``faults`` is where that is noted.
+    Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, if ``/`` has no route, a
+    small page. ``health`` returns the fields of ``/healthz`` besides ``"status": "ok"``. ``/readyz`` is for load
+    balancers: it answers 503 after `drain`. An exception in a handler costs its request (500); ``faults`` records it.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """Connections there are now."""
+        """The current number of connections."""
         return len(self._adapters)
 
     def start(self) -> None:
-        """Begin to serve, inside the running loop; what is accepted before the application is ready waits for it."""
+        """Begin to serve, inside the running loop; connections accepted earlier wait until the application is ready."""
         taken = {resource.canonical for resource in self.app.router.resources()}
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
@@ -116,11 +116,11 @@ class HttpServer:
         self._starting = asyncio.get_running_loop().create_task(self._set_up(self._runner))
 
     def drain(self) -> None:
-        """Say at ``/readyz`` that new clients had better go elsewhere; everything else goes on."""
+        """Answer 503 at ``/readyz``, so that load balancers send new clients elsewhere; all else goes on."""
         self._draining = True
 
     def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        """Serve a connection from now on; ``first`` is what has been read of it."""
+        """Serve a connection from now on; ``first`` are the bytes already read from it."""
         if self._starting is not None:
             stream.want_read(False)
             self._early.append((stream, first, client))
@@ -128,7 +128,7 @@ class HttpServer:
             self._serve(stream, first, client)
 
     def close(self) -> None:
-        """Close every connection at once, and take no more; `wait_closed` lets the application clean up."""
+        """Close every connection at once, and accept no more; `wait_closed` lets the application clean up."""
         self._closed = True
         if self._starting is not None:
             self._starting.cancel()
@@ -140,7 +140,7 @@ class HttpServer:
             adapter.abort()
 
     async def wait_closed(self) -> None:
-        """Stop for good: finish running requests, for a moment, and run the application's clean-up."""
+        """Stop: give running requests a moment to finish, and run the application's clean-up."""
         starting = self._starting
         if starting is not None:
             await asyncio.wait((starting,))
@@ -184,7 +184,7 @@ class HttpServer:
 
     @web.middleware
     async def _limit_body(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Disconnect a client that does not come to the end of what it sends."""
+        """Disconnect a client that does not finish its request in time."""
         if not request.body_exists:
             return await handler(request)
         timer = asyncio.get_running_loop().call_later(self._body_timeout, _end_body, request)
@@ -195,7 +195,7 @@ class HttpServer:
 
     @web.middleware
     async def _keep_faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note what nobody foresaw. The answer, 500, is aiohttp's: it knows whether another one has been begun."""
+        """Record an unexpected exception. aiohttp answers 500, since it knows whether another answer has begun."""
         try:
             return await handler(request)
         except (web.HTTPException, ConnectionError):
@@ -207,7 +207,7 @@ class HttpServer:
 
 
 def _client_of(request: web.BaseRequest) -> Address | None:
-    """The address that a request came from, as a PROXY header may have said; None once the connection has gone."""
+    """The client's address, from the PROXY header if there was one; None once the connection has ended."""
     sockaddr = None if request.transport is None else request.transport.get_extra_info("peername")
     return None if not sockaddr else from_sockaddr(sockaddr)
 
@@ -218,9 +218,9 @@ def _end_body(request: web.Request) -> None:
 
 
 def _in_our_words(record: logging.LogRecord) -> bool:
-    """aiohttp's lines, as lines of ours, of which a client can cause only so many.
+    """Passes aiohttp's log lines to our log at a limited rate, since clients can cause them.
 
-    Requests that are no HTTP are the client's fault, not an error: a line for debugging, if anything.
+    Malformed HTTP requests are the client's fault, not an error, and are logged for debugging only.
     """
     error = record.exc_info[1] if record.exc_info else None
     client = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""

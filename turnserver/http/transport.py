@@ -1,4 +1,4 @@
-"""A `ByteStream` as an asyncio transport, so that any asyncio protocol (aiohttp's, here) can be served on one."""
+"""A `ByteStream` as an asyncio transport, so that any asyncio protocol (here aiohttp's) can be served on it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ HIGH_WATER: Final = 64 * 1024
 """Bytes waiting to be sent beyond which the protocol is asked to pause, unless it sets its own limits."""
 
 STALL_TIMEOUT: Final = 30.0
-"""Seconds after which a client that takes nothing of what waits for it is disconnected."""
+"""Seconds after which a client that reads none of the bytes queued for it is disconnected."""
 
 
 class StreamAdapter(asyncio.Transport):
-    """Joins one stream and one protocol; the stream is the adapter's from now on.
+    """Connects one stream with one protocol, and owns the stream.
 
-    ``client`` is what the protocol is told as its peer. Nothing is read before `start`.
+    ``client`` is the protocol's peer name. Nothing is read before `start`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StreamAdapter(asyncio.Transport):
         stream.on_closed.append(self._stream_closed)
 
     def start(self, first: bytes = b"") -> None:
-        """Tell the protocol, give it what has been read already, and read on."""
+        """Tell the protocol of the connection, pass it the bytes already read, and start reading."""
         self._protocol.connection_made(self)
         self._stream.on_readable = self._readable
         self._stream.on_writable = self._writable
@@ -56,17 +56,17 @@ class StreamAdapter(asyncio.Transport):
     # Reading
 
     def is_reading(self) -> bool:
-        """Whether the protocol gets data."""
+        """Whether data is read for the protocol."""
         return self._reading and not self._closing
 
     def pause_reading(self) -> None:
-        """Give the protocol no more data for now; the sender will have to wait."""
+        """Stop reading for now; the sender has to wait."""
         self._reading = False
         if not self._closing:
             self._stream.want_read(False)
 
     def resume_reading(self) -> None:
-        """Give the protocol data again."""
+        """Read again."""
         self._reading = True
         if not self._closing:
             self._stream.want_read(True)
@@ -76,7 +76,7 @@ class StreamAdapter(asyncio.Transport):
         return self._protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Another protocol from now on. Raises TypeError for one that takes no data."""
+        """Use another protocol from now on. Raises TypeError for one that takes no data."""
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError("not a protocol for streams")
         self._protocol = protocol
@@ -108,15 +108,15 @@ class StreamAdapter(asyncio.Transport):
             self._wait_for_room()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send several pieces in one go."""
+        """Send several pieces at once."""
         self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
-        """Half-closing works, under TLS too."""
+        """True: half-closing works, under TLS too."""
         return True
 
     def write_eof(self) -> None:
-        """Say, when everything has been sent, that there will be no more."""
+        """End the sending direction when everything has been sent."""
         if self._eof or self._closing:
             return
         self._eof = True
@@ -143,7 +143,7 @@ class StreamAdapter(asyncio.Transport):
         self._mind_the_marks()
 
     def _send(self, data: memoryview) -> int:
-        """As much of ``data`` as the stream takes; all of it, in a sense, when the stream has failed."""
+        """Send as much of ``data`` as the stream takes; returns the number, all of it if the stream has failed."""
         at = 0
         try:
             while at < len(data) and (taken := self._stream.send(data[at:])):
@@ -202,7 +202,7 @@ class StreamAdapter(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """Read no more, send what waits, then close."""
+        """Stop reading, send the queued bytes, then close."""
         if self._closing:
             return
         self._closing = True
@@ -240,7 +240,7 @@ class StreamAdapter(asyncio.Transport):
 
     @property
     def _sendfile_compatible(self) -> NoReturn:
-        """Have ``loop.sendfile`` refuse in the one way that makes aiohttp read the file instead."""
+        """Make ``loop.sendfile`` raise the error on which aiohttp reads the file instead."""
         raise NotImplementedError("there is no sendfile here")
 
 
