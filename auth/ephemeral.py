@@ -1,8 +1,7 @@
-"""Time-limited credentials: ``<expiry>[:<user>]`` and a password that proves who minted it.
+"""Time-limited credentials: ``<expiry>[:<user>]`` and a password made with a shared secret.
 
-The scheme of draft-uberti-behave-turn-rest, as coturn and the browsers' back ends know it: the username starts with
-the Unix time at which it expires, the password is ``base64(HMAC(secret, username))``, and the server needs the secret
-only.
+The scheme of draft-uberti-behave-turn-rest, as in coturn and many web back ends: the username starts with the Unix time
+at which it expires, the password is ``base64(HMAC(secret, username))``, and the server needs only the secret.
 """
 
 import hmac
@@ -22,16 +21,16 @@ MAX_USERNAME_BYTES = 508
 """The longest USERNAME, in bytes of UTF-8 (RFC 8489 §14.3: fewer than 509)."""
 
 _MAX_DIGITS = 15
-# Past the year 31 million, and still exact in a float; whatever is longer is no time but an attempt at something.
+# Up to the year 31 million, and still exact in a float; a longer number is not a plausible time.
 
 _ASCII_DIGITS = frozenset("0123456789")
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSecret:
-    """A secret that the server shares with whoever mints credentials, and the hash of its HMAC.
+    """A secret that the server shares with the program that mints credentials, and the hash of its HMAC.
 
-    Raises InvalidCredential if the secret is empty or the algorithm is neither ``sha1`` (what everybody speaks) nor
+    Raises InvalidCredential if the secret is empty or the algorithm is neither ``sha1`` (the common one) nor
     ``sha256``.
     """
 
@@ -39,7 +38,7 @@ class SharedSecret:
     algorithm: Literal["sha1", "sha256"] = "sha1"
 
     def __post_init__(self) -> None:
-        """Refuse what could never authenticate anybody."""
+        """Refuse values that could not authenticate a user."""
         if not self.secret:
             raise InvalidCredential("a shared secret is not empty")
         if self.algorithm not in {"sha1", "sha256"}:
@@ -61,9 +60,9 @@ def password_for(secret: SharedSecret, username: str) -> str:
 def mint(secret: SharedSecret, user: str, expires_at: int, separator: str = ":") -> tuple[str, str]:
     """Return the username and the password of a credential that is good until ``expires_at`` (Unix time, seconds).
 
-    ``user`` says who it is for and is what quotas count; it may be empty. Raises InvalidCredential if the user is not
-    an OpaqueString, the moment is not a positive number of up to 15 digits, the separator is not usable, or the
-    username would pass 508 bytes.
+    ``user`` is the user that quotas count; it may be empty. Raises InvalidCredential if the user is not an
+    OpaqueString, the time is not a positive number of up to 15 digits, the separator is not usable, or the username
+    would be longer than 508 bytes.
     """
     _check_separator(separator)
     if not 0 < expires_at < 10**_MAX_DIGITS:
@@ -81,11 +80,11 @@ def parse_username(username: str, separator: str = ":") -> tuple[int, str]:
     """Split ``<expiry>`` or ``<expiry><separator><user>`` into the Unix time in seconds and the user ("" without
     one).
 
-    The user is everything after the first separator and is still hostile text. Raises InvalidCredential if the text
+    The user is everything after the first separator and is still untrusted text. Raises InvalidCredential if the text
     before it is not 1 to 15 ASCII digits, or the separator is not usable.
     """
     _check_separator(separator)
-    # The first 16 characters settle it, whatever the length of the rest.
+    # Only the first 16 characters matter, so that a long username costs nothing.
     digits, _, user = username.partition(separator)
     if not 0 < len(digits) <= _MAX_DIGITS or not _ASCII_DIGITS.issuperset(digits):
         raise InvalidCredential("the username is not <expiry> or <expiry><separator><user>")
@@ -98,11 +97,11 @@ def _check_separator(separator: str) -> None:
 
 
 class TimeLimitedCredentials(CredentialSource):
-    """A source for everybody to whom one of the shared secrets gave a username.
+    """A source for all users whose credentials were minted with one of the shared secrets.
 
-    It keeps no users: any name of the right form gets one credential per secret, in the order of the secrets, and
-    only the key tells whether the name was really minted. Such a user cannot be found by hash, because a hash does not
-    tell when the name behind it expires. Raises InvalidCredential if there is no secret or the separator is not usable.
+    It stores no users: any name of the right form gets one credential per secret, in the order of the secrets, and only
+    the key shows whether the name was really minted. Such a user cannot be found by hash, because a hash does not
+    contain the expiry. Raises InvalidCredential if there is no secret or the separator is not usable.
     """
 
     __slots__ = ("_secrets", "_separator")
@@ -121,8 +120,8 @@ class TimeLimitedCredentials(CredentialSource):
     def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
         """Return one credential per secret, or nothing if the name does not have the form.
 
-        ``user_id`` is the prepared user part, or the whole username where there is none; ``expires_at`` is what the
-        name says, in the past or not. Names that are not OpaqueStrings are nobody's (RFC 8489 §14.3).
+        ``user_id`` is the prepared user part, or the whole username without one; ``expires_at`` is the expiry in the
+        name, past or not. Names that are not OpaqueStrings belong to no user (RFC 8489 §14.3).
         """
         if len(username) > MAX_USERNAME_BYTES:
             return ()

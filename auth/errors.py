@@ -1,4 +1,4 @@
-"""What can go wrong with an identity; no error repeats a secret."""
+"""Errors of credentials; no error repeats a secret."""
 
 from meshturn.root import MeshturnError
 
@@ -6,12 +6,12 @@ __all__ = ["AuthError", "InvalidCredential", "InvalidString"]
 
 
 class AuthError(MeshturnError):
-    """The root of everything that this package raises on purpose."""
+    """The root of this package's errors."""
 
 
 class InvalidString(AuthError, ValueError):
-    """A text is no OpaqueString (RFC 8265 §4.2); the message names the character at fault, never the text."""
+    """A text is not an OpaqueString (RFC 8265 §4.2); the message names the wrong character, never the text."""
 
 
 class InvalidCredential(AuthError, ValueError):
-    """A username does not have the time-limited form, or a credential cannot be made from what was given."""
+    """A username does not have the time-limited form, or a credential cannot be made from the given values."""

@@ -1,10 +1,10 @@
 """Stateless nonces with the nonce cookie of RFC 8489 §9.2.
 
-The theory: a nonce is ``obMatJos2``, four base64 characters of security features, and nineteen of our own: 18 bits
-(when, and a little entropy) and a 96-bit HMAC-SHA256. The HMAC covers the whole moment of issue and who the client
-is, but the nonce carries only the low 14 bits of the moment: the checker knows what time it is and puts the rest
-back. So a nonce is 32 bytes, because it is sent to strangers and every byte of it is a byte of reflection; nothing is
-remembered; and any process that has the key can check it.
+A nonce is ``obMatJos2``, four base64 characters of security features, and nineteen of our own: 18 bits (time and a
+little entropy) and a 96-bit HMAC-SHA256. The HMAC covers the full time of issue and the client, but the nonce carries
+only the low 14 bits of the time: the checker restores the rest from its own clock. A nonce is thus only 32 bytes; it is
+sent to unauthenticated addresses, and every byte adds to reflection. Nothing is stored, and any process that has the
+key can check it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ NONCE_COOKIE = b"obMatJos2"
 """What a nonce starts with when its next four characters are security features (RFC 8489 §9.2)."""
 
 MAX_LIFETIME = 3600.0
-"""The longest that a nonce may be good for, in seconds."""
+"""The longest lifetime of a nonce, in seconds."""
 
 _FEATURES_END = len(NONCE_COOKIE) + 4
 _HEAD_END = _FEATURES_END + 3
@@ -42,21 +42,21 @@ class SecurityFeatures(IntFlag):
 
 
 class NonceStatus(Enum):
-    """What a nonce turned out to be."""
+    """The result of checking a nonce."""
 
     VALID = "valid"
     EXPIRED = "expired"
     """Issued with one of our keys to this client, but too old, or announcing other features than we do now."""
     FOREIGN = "foreign"
-    """Anything else: another server's, another client's, older than four and a half hours, or made up."""
+    """Anything else: another server's, another client's, older than four and a half hours, or forged."""
 
 
 class NonceIssuer:
-    """Issues nonces and recognizes them again, without remembering any.
+    """Issues and checks nonces, without storing any.
 
-    ``keys`` are secrets of at least 16 bytes, the newest first: the first signs, all are accepted, so that a key can
-    be replaced while nonces of the last one are out. ``lifetime`` is in seconds, above 0 and up to 3600. ``features``
-    is what the nonces announce (RFC 8489 §9.2.1). Raises ValueError for anything else.
+    ``keys`` are secrets of at least 16 bytes, the newest first: the first signs, all are accepted, so that a key can be
+    replaced while nonces of the previous one are in use. ``lifetime`` is in seconds, above 0 and up to 3600.
+    ``features`` is what the nonces announce (RFC 8489 §9.2.1). Raises ValueError for anything else.
     """
 
     __slots__ = ("_keys", "_lifetime", "_prefix", "features")
@@ -77,14 +77,14 @@ class NonceIssuer:
         self._prefix = NONCE_COOKIE + b64encode(int(features).to_bytes(3, "big"))
 
     def announcing(self, features: SecurityFeatures) -> "NonceIssuer":
-        """The same issuer with other features: nonces that announce those of before are expired for it."""
+        """The same issuer with other features: nonces that announce the previous ones count as expired."""
         return NonceIssuer(self._keys, self._lifetime, features)
 
     def issue(self, client: bytes, wall: float, entropy: bytes) -> bytes:
         """Return a nonce of 32 bytes for a client, issued at ``wall`` (Unix time, seconds).
 
-        ``client`` is any bytes that only this client has, its address and port say (RFC 8489 §9.2.4). Four bits of the
-        first byte of ``entropy`` keep nonces of one second apart; they are not what makes a nonce hard to guess.
+        ``client`` are bytes that identify the client, such as its address and port (RFC 8489 §9.2.4). Four bits of the
+        first byte of ``entropy`` make nonces of one second differ; the HMAC is what makes a nonce hard to guess.
         Raises ValueError if ``entropy`` is empty.
         """
         if not entropy:
@@ -107,7 +107,7 @@ class NonceIssuer:
         issued = latest - (latest - (head >> _ENTROPY_BITS)) % (1 << _TIME_BITS)
         entropy = head % (1 << _ENTROPY_BITS)
         prefix = bytes(nonce[:_FEATURES_END])
-        # Every key is tried, so that the time taken does not tell which one it was.
+        # Every key is tried, so that the time taken does not reveal which one matched.
         known = [hmac.compare_digest(_render(key, prefix, client, issued, entropy), nonce) for key in self._keys]
         if not any(known):
             return NonceStatus.FOREIGN
@@ -130,7 +130,7 @@ def nonce_features(nonce: bytes) -> SecurityFeatures | None:
 
 
 def _render(key: bytes, prefix: bytes, client: bytes, issued: int, entropy: int) -> bytes:
-    """Return the one nonce that these make; whoever checks makes it again, so no second spelling of it can pass."""
+    """Return the nonce of these values. Checking builds it again and compares, so that no other encoding passes."""
     head = (issued % (1 << _TIME_BITS)) << _ENTROPY_BITS | entropy
     covered = b"".join((_LABEL, prefix, issued.to_bytes(9, "big", signed=True), bytes((entropy,)), client))
     tag = hmac.digest(key, covered, hashlib.sha256)[:_TAG_LENGTH]

@@ -1,4 +1,4 @@
-"""Where credentials come from: the interface of a source, a table of users, nobody, and several sources as one."""
+"""Credential sources: the interface, a table of users, a source without users, and a chain of sources."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
@@ -11,20 +11,19 @@ __all__ = ["Chain", "CredentialSource", "Nobody", "StaticUsers"]
 
 
 class CredentialSource(Protocol):
-    """Whoever knows users.
+    """The interface of every credential source.
 
     A source answers at once, later, or not at all. `find` and `find_by_hash` never wait: they return what is known, or
-    ``PENDING`` where somebody else has to be asked. Then the server calls `ask` or `ask_by_hash` in its event loop and
-    the request waits. A source that cannot say answers `Unavailable`, at once or late: the client gets 500 (RFC 8489
-    §14.8, "the client should try again") and not the 401 of an unknown user. No method raises; what raises all the same
-    counts as unavailable.
+    ``PENDING`` if a database or another server has to be asked. Then the server calls `ask` or `ask_by_hash` in its
+    event loop and the request waits. A source that fails answers `Unavailable`, at once or late: the client gets 500
+    (RFC 8489 §14.8, "the client should try again") and not the 401 of an unknown user. No method should raise; an
+    exception counts as unavailable.
 
-    ``username`` is hostile text as it came off the wire. An empty answer means that nobody has that name here; several
-    credentials mean that any one of them will do (one for each shared secret, say). Whether a credential has expired or
-    is revoked is for the caller to judge. ``wall`` is Unix time in seconds.
+    ``username`` is untrusted text from the wire. An empty answer means that there is no such user here. Several
+    credentials mean that any one of them is accepted (for example one per shared secret). The caller checks whether a
+    credential has expired or is revoked. ``wall`` is Unix time in seconds.
 
-    Derive from this class to inherit what is the same for most sources: nobody is found by hash, nothing is waited for,
-    nothing is remembered, nothing is open.
+    A derived class inherits defaults that fit most sources: no search by hash, no waiting, no cache, nothing to close.
     """
 
     __slots__ = ()
@@ -43,15 +42,15 @@ class CredentialSource(Protocol):
         return ()
 
     async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
-        """Wait for what `find` was ``PENDING`` for. Cancelled when nobody needs the answer any more."""
+        """Wait for the answer for which `find` returned ``PENDING``. Cancelled when it is not needed any more."""
         return _at_once(self.find(username, realm, wall))
 
     async def ask_by_hash(self, userhash: bytes, realm: str, wall: float) -> LateAnswer:
-        """Wait for what `find_by_hash` was ``PENDING`` for."""
+        """Wait for the answer for which `find_by_hash` returned ``PENDING``."""
         return _at_once(self.find_by_hash(userhash, realm, wall))
 
     def forget(self, user_id: str) -> None:
-        """Forget what was remembered of a user, who has just been revoked."""
+        """Forget what is cached for a user who has just been revoked."""
         return
 
     async def close(self) -> None:
@@ -64,7 +63,7 @@ def _at_once(answer: Answer) -> LateAnswer:
 
 
 class Nobody(CredentialSource):
-    """The source that knows no user."""
+    """A source without users."""
 
     __slots__ = ()
 
@@ -76,9 +75,9 @@ class Nobody(CredentialSource):
 class StaticUsers(CredentialSource):
     """A fixed table of names and passwords.
 
-    Names are compared after OpaqueString preparation (RFC 8265 §4.2.3), and the key is made of the name as it was
+    Names are compared after OpaqueString preparation (RFC 8265 §4.2.3), and the key is made from the name as it was
     sent. Raises InvalidString if a name or a password is not an OpaqueString, or two names are the same after
-    preparation. The message names the name, never the password.
+    preparation. The message contains the name, never the password.
     """
 
     __slots__ = ("_hashes", "_hashes_realm", "_passwords")
@@ -119,7 +118,7 @@ class StaticUsers(CredentialSource):
     def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Sequence[Credential]:
         """Return the credential of the user whose hash this is, or nothing."""
         if realm != self._hashes_realm:
-            # A server has one realm; remembering one keeps a caller with many from growing this.
+            # A server has one realm; caching only one bounds the memory.
             try:
                 self._hashes = {user_hash(name, realm): name for name in self._passwords}
             except InvalidString:
@@ -132,12 +131,12 @@ class StaticUsers(CredentialSource):
 class Chain(CredentialSource):
     """Several sources as one: they are asked in order, and the first that knows the user answers.
 
-    A source that is pending is waited for before the next one is looked at, so the order decides even if an answer is
-    late. One that is unavailable is passed over: who is known further on can log in all the same. Only if nobody
-    knows the user is the answer that of the first source that was unavailable: the user may be one of its own.
+    A pending source is waited for before the next one is asked, so the order decides even if an answer is late. An
+    unavailable source is skipped: users of later sources can still log in. If no source knows the user, the answer is
+    that of the first unavailable source, since the user may be one of its own.
 
-    So a source of users by name goes before one that takes any name of a certain form, and one that has to be waited
-    for goes last.
+    A source of named users should therefore come before one that accepts any name of a certain form, and a source that
+    has to be waited for should come last.
     """
 
     __slots__ = ("_sources",)
@@ -147,7 +146,7 @@ class Chain(CredentialSource):
 
     @property
     def anonymous(self) -> bool:
-        """True when every source can be searched by hash; one that cannot would lock its users out."""
+        """True when every source can be searched by hash; users of another source could not log in otherwise."""
         return bool(self._sources) and all(source.anonymous for source in self._sources)
 
     def find(self, username: str, realm: str, wall: float) -> Answer:

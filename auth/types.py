@@ -1,4 +1,4 @@
-"""The answer to "who is this?": credentials, "not yet", or "I cannot say"."""
+"""The answers of a credential source: credentials, pending, or unavailable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ __all__ = ["PENDING", "Answer", "Credential", "LateAnswer", "Pending", "Unavaila
 
 
 class Pending(Enum):
-    """The type of :data:`PENDING`; an enum of one, so that type checkers can tell it from a sequence of credentials."""
+    """The type of :data:`PENDING`; an enum, so that type checkers can tell it from a sequence of credentials."""
 
     PENDING = "pending"
 
 
 PENDING: Final = Pending.PENDING
-"""What a source answers when it has to ask somebody else first."""
+"""The answer of a source that has to ask another program first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """A source cannot say whether it knows the user: it is down, broken, or overloaded.
+    """The source failed: it is down, broken, or overloaded.
 
-    That is neither "found" nor "not found": the client may try again. ``reason`` is for the log, one line without
-    secrets.
+    The user is thus neither found nor unknown, and the client may try again. ``reason`` is for the log, one line
+    without secrets.
     """
 
     reason: str
@@ -33,10 +33,10 @@ class Unavailable:
 class Credential:
     """One way for a username to prove itself in a realm (RFC 8489 §9.2).
 
-    ``username`` is the text as it stands on the wire. ``user_id`` is the person behind it: what quotas count and
-    revocation names. ``keys`` maps the number of a password algorithm (RFC 8489 §18.5: 1 MD5, 2 SHA-256) to the
-    long-term key. ``expires_at`` is Unix time in seconds, or None for a credential without end; a source hands out
-    expired credentials too, and its caller decides what that means.
+    ``username`` is the text on the wire. ``user_id`` identifies the user for quotas and revocation. ``keys`` maps the
+    number of a password algorithm (RFC 8489 §18.5: 1 MD5, 2 SHA-256) to the long-term key. ``expires_at`` is Unix time
+    in seconds, or None for a credential without expiry; a source returns expired credentials too, and its caller
+    decides what that means.
     """
 
     username: str
@@ -47,7 +47,7 @@ class Credential:
 
 
 LateAnswer: TypeAlias = Sequence[Credential] | Unavailable
-"""What a look-up ends with: the credentials of the user, none for an unknown one, or "I cannot say"."""
+"""The result of a look-up: the credentials of the user, none for an unknown one, or `Unavailable`."""
 
 Answer: TypeAlias = LateAnswer | Pending
-"""What a source says at once: the same, or "not yet"."""
+"""The immediate answer of a source: a result, or ``PENDING``."""

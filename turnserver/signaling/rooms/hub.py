@@ -1,8 +1,8 @@
-"""The room core: frames and the time in, frames and commands out. It knows no sockets and has no clock.
+"""The room core: frames and the time in, frames and commands out. It has no sockets and no clock.
 
-Every input first does what is due, then what it says, then looks after clients that do not read; so whatever stands in
-a table is live. Afterwards the shell carries out `commands`, takes frames for the sockets to be woken, and sets its
-timer for `deadline`. Nothing a client sends makes an input raise.
+Every input first handles what is due, then the input itself, then clients that do not read; so every entry in a table
+is live. Afterwards the shell carries out `commands`, takes frames for the sockets to wake, and sets its timer to
+`deadline`. No frame of a client makes an input raise.
 """
 
 from typing import Final
@@ -50,7 +50,7 @@ _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
 )
 _FLOOD_PAUSE: Final = 10_000
-"""Milliseconds that a client that has flooded us is asked to stay away."""
+"""Milliseconds for which a client that has flooded the server is asked to stay away."""
 
 _BOUNDS: Final = HubBounds()
 
@@ -60,8 +60,8 @@ _STOPPING: Final = "the server is about to stop"
 class Hub:
     """All rooms of a process.
 
-    ``entropy`` gives that many unguessable bytes. ``admit`` reads tokens; without it only an open hub lets anybody in.
-    ``mint`` makes ICE servers; without it clients get none. ``relays`` is what the TURN server knows of paths.
+    ``entropy`` returns that many unguessable bytes. ``admit`` reads tokens; without it only an open hub admits clients.
+    ``mint`` makes ICE servers; without it clients get none. ``relays`` is the TURN server's knowledge of paths.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Hub:
         self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds)
 
     def use(self, options: RoomOptions) -> None:
-        """Use other options from now on: for who comes, and for rooms that are opened."""
+        """Use other options from now on, for new clients and new rooms."""
         self._state.options = options
 
     # Inputs: sockets
@@ -113,7 +113,7 @@ class Hub:
         self._settle(now)
 
     def binary(self, cid: int, now: Now) -> None:
-        """A binary message has come in: there are none in this protocol."""
+        """A binary message has come in; the protocol has none."""
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is not None and not connection.closing:
@@ -121,7 +121,7 @@ class Hub:
         self._settle(now)
 
     def closed(self, cid: int, now: Now) -> None:
-        """The socket is gone."""
+        """The socket has closed."""
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is not None:
@@ -129,7 +129,7 @@ class Hub:
             self._settle(now)
 
     def take(self, cid: int) -> str | None:
-        """The next frame for that socket; None when there is none (now)."""
+        """The next frame for that socket; None when there is none now."""
         connection = self._state.connections.get(cid)
         if connection is None:
             return None
@@ -137,15 +137,15 @@ class Hub:
             return connection.direct.popleft()
         return connection.session.outbox.take() if connection.session is not None else None
 
-    # Inputs: time, and those who run the server
+    # Inputs: time, and the operator
 
     def expire(self, now: Now) -> None:
-        """Do what is due."""
+        """Handle everything that is due."""
         self._advance(now)
         self._settle(now)
 
     def drain(self, after: float, now: Now) -> None:
-        """Say goodbye to everybody, to come back within ``after`` seconds; let nobody in from now on."""
+        """Send goodbye to all clients, to come back within ``after`` seconds; admit no client from now on."""
         self._advance(now)
         state = self._state
         state.draining = True
@@ -156,7 +156,7 @@ class Hub:
             lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, after=pause)
 
     def rotate(self, now: Now) -> None:
-        """Give everybody new ICE servers: those handed out are not good any more."""
+        """Send new ICE servers to all clients, because the previous ones are not valid any more."""
         self._advance(now)
         for room in self._state.rooms.values():
             for member in room.members.values():
@@ -164,7 +164,7 @@ class Hub:
         self._settle(now)
 
     def close_room(self, room_id: str, now: Now) -> bool:
-        """Send everybody out of a room; False if there is none."""
+        """Remove all participants from a room; False if there is no such room."""
         self._advance(now)
         room = self._state.rooms.get(room_id)
         if room is not None:
@@ -173,7 +173,7 @@ class Hub:
         return room is not None
 
     def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
-        """Send one participant out; False if there is none."""
+        """Remove one participant; False if there is none."""
         self._advance(now)
         room = self._state.rooms.get(room_id)
         if room is None or peer_id not in room.members:
@@ -183,12 +183,12 @@ class Hub:
         return True
 
     def is_banned(self, grant: Grant, now: Now) -> bool:
-        """True if whoever has that token was banned from its room."""
+        """True if the holder of that token was banned from its room."""
         keys = presence.token_ban_keys(grant) if grant.room is not None else []
         return any(self._state.bans.has((grant.room or "", *key), now.wall) for key in keys)
 
     def report_paths(self, now: Now) -> None:
-        """Tell everybody what has changed of their paths, as the relays see them."""
+        """Tell all participants what has changed of their paths, as the relays see them."""
         self._advance(now)
         assistance.report_paths(self._state)
         self._settle(now)
@@ -196,15 +196,15 @@ class Hub:
     # Outputs
 
     def commands(self) -> list[HubCommand]:
-        """What to do, in this order; given once."""
+        """Hand over the commands, in order."""
         return self._state.take_commands()
 
     def events(self) -> list[Fact]:
-        """What has happened; given once."""
+        """Hand over what has happened."""
         return self._state.take_facts()
 
     def deadline(self) -> float | None:
-        """When `expire` has something to do, on the monotonic clock."""
+        """When `expire` must be called, on the monotonic clock."""
         return self._state.deadlines.next()
 
     def rooms(self) -> list[RoomView]:
@@ -218,7 +218,7 @@ class Hub:
 
     @property
     def room_count(self) -> int:
-        """Rooms with somebody in them."""
+        """Rooms with participants."""
         return len(self._state.rooms)
 
     @property
@@ -243,7 +243,7 @@ class Hub:
                 lifecycle.grace_over(state, timer.name)
 
     def _settle(self, now: Now) -> None:
-        """Part with clients that do not read; telling the others of it may fill another one's queue."""
+        """Disconnect clients that do not read; telling the others may fill another client's queue."""
         while found := self._state.overflowing():
             for session in found:
                 connection = session.connection
@@ -294,7 +294,7 @@ class Hub:
         return False
 
     def _pace(self, pacer: ClientPace, message: ClientMessage, now: Now) -> None:
-        """Count the frame against the rate, which some types may overdraw, but not without end. Raises `Denial`."""
+        """Count the frame against the rate, which some types may exceed for a limited time. Raises `Denial`."""
         debt = float(self._state.bounds.burst) if message.rate is Rate.DEBT else 0.0
         pause = pacer.frames.take(now.mono, debt=debt)
         if not pause and not pacer.frames.in_debt:
@@ -314,7 +314,7 @@ class Hub:
         raise Denial(SignalCode.UNKNOWN_TYPE, "this server does nothing about that", path="t")
 
     def _answer(self, session: Session, message: ClientMessage, answer: ServerMessage | None) -> None:
-        """Answers to counted messages are numbered, so that a resume brings them, for the message is not repeated."""
+        """Number answers to counted messages, so that a resume repeats them: the message is not sent again."""
         if answer is None and message.id is not None and message.answer is None:
             answer = Ok(re=message.id)
         if answer is not None:
@@ -325,7 +325,7 @@ class Hub:
         re = message.id if message is not None else refusal.re
         n = message.n if isinstance(message, Counted) else refusal.n
         if message is None and session is not None and n == session.n + 1:
-            session.n = n  # a counted message that is broken is done with: it will not get better by repeating
+            session.n = n  # a malformed counted message counts as handled: repeating it would not help
         detail = refusal.detail | ({"n": n} if n is not None else {})
         d = ErrorDetail(**detail) if detail else None
         answer = error(refusal.code, refusal.msg, re=re, retry=refusal.retry, d=d)
@@ -358,7 +358,7 @@ def _pong(message: Ping, now: Now) -> Pong:
 
 
 def _anew(refusal: Denial) -> Reconnect:
-    """Whoever has no session can only begin one; later, if we say when."""
+    """A client without a session can only begin a new one; later, if ``retry`` says when."""
     return "fresh" if refusal.retry is not None or reconnect_of(refusal.code) != "never" else "never"
 
 

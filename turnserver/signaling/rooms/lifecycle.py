@@ -1,29 +1,29 @@
 """How sockets, sessions and seats begin and end. Nothing else in the server ends one of them.
 
-A client is three things here, and each has a life of its own:
+A client has three parts here, and each has its own lifetime:
 
-- a **socket** (`Connection`) is one WebSocket. It ends when the network says so, when its client says `bye`, or when we
-  close it; then the last frame on it is a `goodbye`, and the edge is told to close it (`Close`).
-- a **session** (`Session`) is one client over as many sockets as it takes, with at most one at a time. Without a socket
-  it waits for its client, for as long as a resume is possible. A client that is sent away may not hear of it before it
-  returns: so a dismissed session stays, as a name and a reason, for as long as it would have waited.
+- a **socket** (`Connection`) is one WebSocket. It ends when the network connection ends, when its client sends `bye`,
+  or when we close it; in the last case its last frame is a `goodbye`, and the edge is told to close it (`Close`).
+- a **session** (`Session`) is one client over a series of sockets, with at most one at a time. Without a socket it
+  waits for its client, for as long as a resume is possible. A client that is dismissed may not learn of it before it
+  returns. A dismissed session therefore stays, as a name and a reason, for as long as it would have waited.
 - a **seat** is the place of a session in a room: in the room (`Member`) or at its door (`Waiter`). A session has one
   seat at most.
 
-What follows from what:
+Rules:
 
 1. The end of a socket ends no session. The end of a session ends its seat. The end of the last seat in a room ends the
-   room, and whoever waits at its door is turned away.
-2. A socket is closed only after its session has been taken from it. So nothing that is said to a session from then on
-   gets lost in a socket that is about to close.
-3. A session has a socket or a deadline, and an open socket has a session or a deadline. So whatever nobody cares for
-   any more ends by itself.
-4. The TURN user of a seat ends with it: at once if somebody is sent away, else after a grace in which the client may
-   take the seat again and go on with the relays that it has. A TURN user that was revoked is never used again.
-5. Every end is told to those whom it concerns: the others in the room, the hosts at the door, the log.
+   room, and waiters at its door are refused.
+2. A socket is closed only after its session has been detached from it, so that later frames for the session are not
+   lost in a socket that is about to close.
+3. A session has a socket or a deadline, and an open socket has a session or a deadline, so that abandoned ones end by
+   themselves.
+4. The TURN user of a seat ends with it: at once if the client is sent away, else after a grace period in which the
+   client may take the seat again and keep its relays. A TURN user that was revoked is never used again.
+5. Every end is reported to all concerned: the others in the room, the hosts at the door, the log.
 
-The three tables say which event is possible in which state, and what the state is then. The events are the functions
-below. An event that a table does not have is a fault of ours: it raises `LifecycleFault`, and nothing has changed.
+The three tables say which event is possible in which state, and which state follows. The events are the functions
+below. An event that a table does not have is a bug of the server: it raises `LifecycleFault`, and nothing changes.
 """
 
 from collections.abc import Mapping
@@ -87,29 +87,29 @@ __all__ = [
 
 
 class SocketState(StrEnum):
-    """Where a socket stands."""
+    """The state of a socket."""
 
     ABSENT = "absent"
-    """It is in no table: not there yet, or gone."""
+    """It is in no table: not open yet, or closed."""
     OPEN = "open"
-    """It has no session: nobody has said hello yet, or its session was taken from it."""
+    """It has no session: there was no `hello` yet, or its session was detached."""
     SERVING = "serving"
     """It has a session."""
     CLOSING = "closing"
-    """It is to be closed after what still waits for it, and nothing more is heard on it."""
+    """It is closed once its queued frames are sent, and its client's frames are ignored."""
 
 
 class SessionState(StrEnum):
-    """Where a session stands."""
+    """The state of a session."""
 
     ABSENT = "absent"
     """It is in no table: not begun, or ended."""
     ATTACHED = "attached"
     """It has a socket."""
     WAITING = "waiting"
-    """It has none, and waits for its client until the deadline `Due.GAP`."""
+    """It has no socket, and waits for its client until the deadline `Due.GAP`."""
     DISMISSED = "dismissed"
-    """Its client was sent away, and can hear why until the same deadline."""
+    """Its client was sent away, and can learn the reason until the same deadline."""
 
 
 class SeatState(StrEnum):
@@ -162,7 +162,7 @@ SESSION: Final[Mapping[SessionState, Mapping[str, SessionState]]] = {
         "gap_over": SessionState.ABSENT,
     },
 }
-"""``attach`` of a session that is attached: another socket goes on with it, and the one before is closed."""
+"""``attach`` of an attached session: another socket continues it, and the previous one is closed."""
 
 SEAT: Final[Mapping[SeatState, Mapping[str, SeatState]]] = {
     SeatState.NOWHERE: {
@@ -180,11 +180,11 @@ SEAT: Final[Mapping[SeatState, Mapping[str, SeatState]]] = {
         "leave_door": SeatState.ROOM,
     },
 }
-"""``leave_door`` does nothing where nobody waits, and ``wait_at_door`` elsewhere ends the wait before."""
+"""``leave_door`` does nothing without a waiter, and ``wait_at_door`` at another door ends the previous wait."""
 
 
 class LifecycleFault(MeshturnError):
-    """Something was done in a state in which it is not possible: a fault of ours, whatever a client has sent."""
+    """An event in a state in which it is not possible: a bug of the server, not caused by what a client sends."""
 
 
 _S = TypeVar("_S", bound=StrEnum)
@@ -224,7 +224,7 @@ def seat_state(session: Session) -> SeatState:
 
 
 def open_socket(state: HubState, connection: Connection, now: Now) -> int:
-    """A socket is there; gives the number of sockets from its address. Without a hello it ends with `Due.HELLO`."""
+    """A socket has opened; returns the number of sockets from its address. Without a hello, `Due.HELLO` ends it."""
     _allow(SOCKET, socket_state(state, connection), "open_socket")
     state.connections[connection.cid] = connection
     held = state.sockets.get(connection.address_key, 0) + 1
@@ -242,10 +242,10 @@ def close_socket(
     reconnect: Reconnect | None = None,
     after: int = 0,
 ) -> None:
-    """Say goodbye to a socket and have it closed.
+    """Send goodbye on a socket and close it.
 
-    ``reconnect`` is what the client is to do then, if not what it does after that code anyway; ``after`` is how long it
-    is to wait, in milliseconds.
+    ``reconnect`` says what the client should do then, if not the default for that code; ``after`` is how long it should
+    wait, in milliseconds.
     """
     _allow(SOCKET, socket_state(state, connection), "close_socket")
     if connection.closing:
@@ -260,7 +260,7 @@ def close_socket(
 
 
 def end_socket(state: HubState, connection: Connection) -> None:
-    """Close a socket whose client has said goodbye itself."""
+    """Close a socket whose client has sent `bye`."""
     _allow(SOCKET, socket_state(state, connection), "end_socket")
     connection.closing = True
     state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
@@ -268,7 +268,7 @@ def end_socket(state: HubState, connection: Connection) -> None:
 
 
 def socket_lost(state: HubState, connection: Connection, now: Now) -> None:
-    """The socket is gone, whoever has closed it. Its session, if it has one, waits for its client."""
+    """The socket has closed, from either side. Its session, if it has one, waits for its client."""
     _allow(SOCKET, socket_state(state, connection), "socket_lost")
     if connection.session is not None:
         detach(state, connection.session, now)
@@ -285,7 +285,7 @@ def socket_lost(state: HubState, connection: Connection, now: Now) -> None:
 
 
 def begin_session(state: HubState, session: Session, connection: Connection) -> None:
-    """A session begins, on a socket that has none."""
+    """A session begins, on a socket without one."""
     _allow(SESSION, session_state(state, session), "begin_session")
     _allow(SOCKET, socket_state(state, connection), "attach")
     state.sessions[session.sid] = session
@@ -295,7 +295,7 @@ def begin_session(state: HubState, session: Session, connection: Connection) -> 
 
 
 def attach(state: HubState, session: Session, connection: Connection) -> bool:
-    """A session goes on, on a socket that has none. True if that took it from another socket, which is closed."""
+    """A session continues on a socket without one. True if it had another socket, which is closed."""
     _allow(SESSION, session_state(state, session), "attach")
     _allow(SOCKET, socket_state(state, connection), "attach")
     old = session.connection
@@ -311,7 +311,7 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
 
 
 def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) -> None:
-    """A session has lost its socket, and waits for its client. With ``tell``, the others in its room hear of it."""
+    """A session has lost its socket, and waits for its client. With ``tell``, the others in its room are told."""
     _allow(SESSION, session_state(state, session), "detach")
     _part(session)
     session.gap_until = now.wall + state.options.resume
@@ -324,13 +324,13 @@ def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) ->
 
 
 def end_session(state: HubState, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
-    """The session is over, and its seat with it; with ``revoke``, its relays end without a grace."""
+    """The session ends, and its seat with it; with ``revoke``, its relays end without a grace period."""
     _allow(SESSION, session_state(state, session), "end_session")
     _end(state, session, reason, now, revoke=revoke)
 
 
 def dismiss(state: HubState, session: Session, code: SignalCode, msg: str, now: Now) -> None:
-    """Send a client away for good. Should it not hear of it now, it will when it tries to resume."""
+    """Send a client away for good. If it does not receive the goodbye, it learns of it when it tries to resume."""
     _allow(SESSION, session_state(state, session), "dismiss")
     connection = session.connection
     _end(state, session, "kicked", now, revoke=True)
@@ -343,7 +343,7 @@ def dismiss(state: HubState, session: Session, code: SignalCode, msg: str, now: 
 
 
 def gap_over(state: HubState, session: Session, now: Now) -> None:
-    """The time to come back is over."""
+    """The time for a resume is over."""
     _allow(SESSION, session_state(state, session), "gap_over")
     if session.farewell is None:
         _end(state, session, "timeout", now, revoke=False)
@@ -395,7 +395,7 @@ def _uncount(state: HubState, session: Session) -> None:
 
 
 def open_room(state: HubState, room_id: str, size: int, now: Now) -> Room:
-    """A room, for whoever is about to take the first seat in it."""
+    """A new room, for the session that takes the first seat in it."""
     room = Room(room_id, size, now.wall)
     state.rooms[room_id] = room
     state.fact(RoomOpened(room_id))
@@ -403,7 +403,7 @@ def open_room(state: HubState, room_id: str, size: int, now: Now) -> Room:
 
 
 def wait_at_door(state: HubState, room: Room, session: Session, join: Join) -> None:
-    """Somebody waits to be let in; asking again there changes what is asked for, and hosts hear of it once."""
+    """A session waits to be admitted; asking again changes the request, and hosts are told once."""
     _allow(SEAT, seat_state(session), "wait_at_door")
     known = session.peer_id in room.waiting
     if not known:
@@ -417,7 +417,7 @@ def wait_at_door(state: HubState, room: Room, session: Session, join: Join) -> N
 
 
 def leave_door(state: HubState, session: Session) -> Waiter | None:
-    """Somebody does not wait any more; gives the wait that is over, if there was one."""
+    """A session stops waiting; returns its `Waiter`, if there was one."""
     _allow(SEAT, seat_state(session), "leave_door")
     if session.waits_for is None:
         return None
