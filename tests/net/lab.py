@@ -45,6 +45,10 @@ __all__ = ["ADDRESS", "REFLECTOR", "Firewall", "Gate", "Host", "Lab", "Nat", "No
 ADDRESS = "203.0.113.1"
 """Where servers are put."""
 REFLECTOR = "203.0.113.2"
+BRIDGE = "02:00:00:00:00:01"
+"""The hardware address of every bridge, each being in a network of its own. One that is given none takes the lowest of
+its ports: with the next cable it may change, and whoever has talked to it before goes on sending to the old one until
+the neighbour's entry is given up, some twenty seconds later."""
 GATES = 89
 """How many the address plan has room for."""
 
@@ -157,7 +161,7 @@ class Gate:
         for line in (
             f"addr add {self.wan}/24 dev wan",
             "route add default via " + ADDRESS,
-            "link add lan type bridge",
+            f"link add lan address {BRIDGE} type bridge",
             f"addr add {self.lan}/{self.network.prefixlen} dev lan",
             "link set lan up",
         ):
@@ -431,7 +435,7 @@ class Lab:
                 pytest.skip(f"nftables cannot make NATs here: {error}")
             raise
         for line in (
-            "link add net type bridge",
+            f"link add net address {BRIDGE} type bridge",
             f"addr add {ADDRESS}/24 dev net",
             f"addr add {REFLECTOR}/24 dev net",
             "link set net up",

@@ -1,6 +1,7 @@
 """The laboratory does what it says, shown without a browser; and so does the server for hosts behind NATs."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from stun.address import Address
 from tests.net.lab import ADDRESS, REFLECTOR, Firewall, Host, Lab, Nat, NotAsClaimed
 from tests.net.public_server import PORTS, PublicServer
 from tests.net.reflector import TCP_PORTS, UDP_PORTS, Connecting, Probe
+from tests.support.netns import NetworkNamespace
 from tests.support.process import wait_until
 from tests.support.server import PASSWORD, USERNAME
 from tests.support.turn_client import ChannelMessage, TurnClient
@@ -148,6 +150,24 @@ def test_a_link_that_goes_and_comes_back(lab: Lab, server: PublicServer) -> None
             assert not attempt.succeeds(0.3)
         host.link(up=True)
         assert client.binding() == before
+    host.prove()
+
+
+def test_networks_keep_their_address(lab: Lab) -> None:
+    """Whoever has talked to the public network, or to a gate, still reaches it after others have been connected."""
+
+    def hardware(inside: NetworkNamespace, bridge: str) -> str:
+        with inside.entered():
+            command = ["ip", "-json", "link", "show", bridge]
+            shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return str(json.loads(shown)[0]["address"])
+
+    host = lab.host("first")
+    before = hardware(lab.public, "net"), hardware(host.gate.inside, "lan")
+    for number in range(4):
+        lab.host(f"later-{number}")
+        host.move()
+    assert (hardware(lab.public, "net"), hardware(host.gate.inside, "lan")) == before
     host.prove()
 
 
