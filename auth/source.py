@@ -54,7 +54,7 @@ class CredentialSource(Protocol):
         return
 
     async def close(self) -> None:
-        """Close what is open. The source is not asked any more; calls of `ask` that still wait have to end."""
+        """Close all resources. The source is not asked any more; calls of `ask` that still wait must end."""
         return
 
 

@@ -1,16 +1,16 @@
 """One participant and us: an `aiortc.RTCPeerConnection`, negotiated as ``signal.v1`` says, rebuilt when it breaks.
 
-aiortc cannot do all that browsers can, and this is what stands in for it:
+aiortc lacks some features of browsers, which are replaced as follows:
 
-- *No rollback.* When offers cross and we are the polite one, our connection is thrown away and another one takes its
-  place and its ``pc``: nobody has accepted anything of the first one, so from outside it looks like a rollback.
-- *No ICE restart.* An offer with another ``ice-ufrag`` on a connection that stands is answered with `reset` and an
-  offer of a new connection; when a restart is up to us, that is what we do at once.
-- *No trickling.* Our descriptions have all candidates in them; what the other side trickles is taken.
-- *No ``disconnected``.* A path that breaks is noticed after the 30 s of RFC 7675, or by the other side before that.
-  A connection that does not come up within `PairTiming.connect` is rebuilt.
+- *No rollback.* When offers collide and we are the polite peer, our connection is closed and a new one takes its place
+  and its ``pc``. The other side has accepted nothing of the first one, so to it this looks like a rollback.
+- *No ICE restart.* An offer with another ``ice-ufrag`` on an established connection is answered with `reset` and an
+  offer of a new connection. When we have to restart ICE, we do the same at once.
+- *No trickling.* Our descriptions contain all candidates; trickled candidates of the other side are accepted.
+- *No ``disconnected``.* A broken path is noticed after the 30 s of RFC 7675, or earlier by the other side. A connection
+  that is not established within `PairTiming.connect` is rebuilt.
 
-Everything that happens to a pair goes through one bounded queue and is done in its order, by one task.
+All events of a pair go through one bounded queue and are handled in order, by one task.
 """
 
 import asyncio
@@ -61,14 +61,14 @@ Negotiation: TypeAlias = PeerDesc | PeerCand | PeerReset
 
 
 class _Chore(NamedTuple):
-    """Something to do that nobody has said: why to restart, or which connection it is about."""
+    """Work that no message asked for: why to restart, or which connection it is about."""
 
     what: str
     about: str
 
 
 class PairState(StrEnum):
-    """How things stand with one participant, as seen from here."""
+    """The state of the connection with one participant, as seen from here."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -79,7 +79,7 @@ class PairState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairTiming:
-    """How long things may take, in seconds, and how often they are tried again."""
+    """Time limits, in seconds, and numbers of attempts."""
 
     offer_wait: float = 2.0
     """For the other side's offer, until we make one ourselves (signaling §1)."""
@@ -88,7 +88,7 @@ class PairTiming:
     """From the first description to a connection."""
 
     fresh_ice: float = 5.0
-    """For fresh credentials before a rebuild; the old ones are tried without."""
+    """For fresh credentials before a rebuild; after it the old ones are used."""
 
     rebuilds: int = 3
     """Rebuilds in a row until we give up (signaling §3)."""
@@ -105,13 +105,13 @@ class PairReport:
     relay: str
     """The URL of the TURN server, if our candidate of the chosen pair is relayed; else empty."""
     proto: str | None
-    """Over what we reach that server: ``udp``, ``tcp`` or ``tls``."""
+    """The transport to that server: ``udp``, ``tcp`` or ``tls``."""
     bytes_sent: int
     bytes_received: int
     received: Received
     rebuilds: int
     gap: bool
-    """Whether the participant's signaling is away."""
+    """Whether the participant's signaling connection is lost."""
 
     @property
     def path(self) -> Literal["relay", "direct", "unknown"]:
@@ -120,10 +120,10 @@ class PairReport:
 
 
 class PairLink(Protocol):
-    """What a pair needs of the room that it is in."""
+    """What a pair needs from its room."""
 
     def send(self, message: ClientMessage) -> None:
-        """Send a message by way of the server."""
+        """Send a message through the server."""
 
     def ice(self) -> IceChoice:
         """The TURN server to use now."""
@@ -132,16 +132,16 @@ class PairLink(Protocol):
         """A name for a connection: 8 random characters."""
 
     async def fresh_ice(self, peer: str, why: str) -> None:
-        """Have fresh credentials given to both ends."""
+        """Ask the server for fresh credentials for both ends."""
 
     def ready(self) -> bool:
-        """Whether what is sent goes out now."""
+        """Whether messages are sent at once now."""
 
     def changed(self, pair: "Pair") -> None:
         """The state has changed."""
 
     def message(self, pair: "Pair", data: str | bytes) -> None:
-        """Something has come over the data channel."""
+        """A message has arrived over the data channel."""
 
 
 class Pair:
@@ -198,7 +198,7 @@ class Pair:
         self.wake()
 
     def wake(self) -> None:
-        """Signaling is back, theirs or ours: what could not be mended meanwhile is mended now."""
+        """Signaling is back, theirs or ours: repairs that had to wait are made now."""
         if self._stalled and not self.gap and self._link.ready():
             self.restart("failed")
 
@@ -300,7 +300,7 @@ class Pair:
                 await self._guard(self._due(item.what))
 
     async def _guard(self, step: Coroutine[Any, Any, None]) -> None:
-        """Whatever the other side has sent, it does not end the worker."""
+        """Handle one item; an exception over what the other side has sent does not end the worker."""
         try:
             await step
         except SignalError as error:
@@ -348,7 +348,7 @@ class Pair:
     # Connections.
 
     def _renew(self, *, keep_id: bool = False) -> None:
-        """Take a new connection into use; the old one, if there is one, is closed beside."""
+        """Take a new connection into use; an old one is closed in the background."""
         self._cancel_timers()
         if self._pc is not None:
             self._retire(self._pc)
@@ -385,7 +385,7 @@ class Pair:
         task.add_done_callback(self._background.discard)
 
     async def _drain(self, track: MediaStreamTrack) -> None:
-        """Take frames as they come, so that none pile up; ends with the track."""
+        """Consume frames as they arrive, so that none pile up; ends with the track."""
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
@@ -394,7 +394,7 @@ class Pair:
                     self._plan.incoming(frame)
 
     def _attach(self) -> None:
-        """Hang our tracks and the data channel into the connection; once.
+        """Add our tracks and the data channel to the connection; once.
 
         When we answer, this comes after the offer: aiortc then has one transport in the offer's order, and our tracks
         go into the sections that are there. Tracks without a section follow in an offer of ours.
@@ -522,7 +522,7 @@ class Pair:
     # When it breaks.
 
     def _on_reset(self, said: PeerReset) -> None:
-        """The other side has a new connection: ours has to be new, too."""
+        """The other side has a new connection, so ours is rebuilt too."""
         if said.pc == self._remote_id:
             return
         if self._remote_sdp:
@@ -532,12 +532,12 @@ class Pair:
         self._remote_id = said.pc
 
     def _rebuild(self, why: str) -> None:
-        """Take a new connection into use and have the other side do the same."""
+        """Take a new connection into use and make the other side do the same."""
         self._renew()
         self._link.send(Reset(n=UNNUMBERED, to=self.id, pc=self._pc_id, why=why))
 
     async def _recover(self, why: str) -> None:
-        """Build anew, unless that has been tried too often; nobody is to be reached while signaling is away."""
+        """Rebuild, unless that was tried too often, or signaling is lost and the other side cannot be reached."""
         self._stalled = why == "failed" and (self.gap or not self._link.ready())
         if self._stalled:
             return

@@ -1,7 +1,7 @@
-"""Frames of a server, which may be newer than we are, or hostile: read with the protocol's own types.
+"""Reads a server's frames with the protocol's types; the server may be newer than this client, or hostile.
 
-What is not a message of the protocol as we know it is `Unreadable`: its number still counts as handled, and the request
-that it answers has failed. Of an error whose code we do not know, everything but the code can be understood.
+A frame that is not a known message of the protocol is `Unreadable`: its number still counts as handled, and the request
+that it answers has failed. An error with an unknown code is read except for the code.
 """
 
 import json
@@ -23,7 +23,7 @@ _CODES: Final = frozenset(code.value for code in SignalCode)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A frame that is no message of ours: why, and its ``re`` and ``seq`` as far as it has them."""
+    """A frame that is not a known message: why, and its ``re`` and ``seq`` if it has them."""
 
     why: str
     re: str | None = None
@@ -49,7 +49,7 @@ def read(text: str) -> ServerMessage | Unreadable:
 
 
 def _error(frame: dict[str, Any]) -> ServerMessage | None:
-    """An error of a server that knows more codes than we do."""
+    """An error with a code that this client does not know."""
     plain = {name: value for name, value in frame.items() if name != "d"} | {"code": SignalCode.INTERNAL.value}
     try:
         return parse_server(json.dumps(plain), limit=MAX_FRAME)

@@ -1,8 +1,8 @@
-"""A client of ``signal.v1``: one session over as many WebSockets as it takes.
+"""A client of ``signal.v1``: one session over a series of WebSockets.
 
-`SignalClient` says hello, asks, counts what it sends, acknowledges what it gets, and when the connection is lost comes
-back by itself and resumes: the server sends again what was missed, the client what did not arrive, and neither sees
-anything twice. It knows nothing of media; `turnserver.client.mesh` does. The server imports neither.
+`SignalClient` sends hello and requests, numbers its messages, and acknowledges those it receives. When the connection
+is lost it reconnects by itself and resumes: the server repeats missed frames, the client repeats lost ones, and neither
+handles a message twice. Media are in `turnserver.client.mesh`. The server imports neither.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ PROTOCOL: Final = "signal.v1.json"
 VERSION: Final = 1
 
 _CLOSING: Final = aiohttp.ClientWSTimeout(ws_close=1.0)
-"""How long the other side has to answer a Close; coming back does not wait for the dead."""
+"""Seconds for the other side to answer a Close; a reconnect must not wait for a dead connection."""
 
 _MAX_UNSENT: Final = 1024
-"""Frames that wait for the connection to take them."""
+"""Frames that may wait to be sent."""
 
 _MAX_COUNTED: Final = 1000
-"""Counted frames that are kept for a resume; only then the server says which of them it has."""
+"""Counted frames kept for a resume; only a resume tells which of them the server has."""
 
 _MAX_PENDING: Final = 128
-"""Requests without an answer."""
+"""Requests that may wait for an answer."""
 
 _ACK_EVERY: Final = 64
-"""Messages after which an acknowledgement is sent at once: the server keeps what is not acknowledged."""
+"""Messages after which an acknowledgement is sent at once: the server keeps unacknowledged messages."""
 
 _NEVER: Final = frozenset({4401, 4403, 4409, 4410, 4426})
-"""Close codes after which coming back is of no use, should their ``goodbye`` have been lost."""
+"""Close codes after which the client does not reconnect, in case their ``goodbye`` was lost."""
 
 _NO_USE: Final[frozenset[str]] = frozenset(
     {
@@ -65,14 +65,14 @@ _NO_USE: Final[frozenset[str]] = frozenset(
         SignalCode.ROOM_CLOSED,
     }
 )
-"""Answers to hello that will be the same the next time."""
+"""Errors for hello that a repetition would not change."""
 
 _logger = logging.getLogger("meshturn.client")
 
 
 @dataclass(slots=True)
 class _Resumable:
-    """A session, and what a resume of it needs."""
+    """A session, and what is needed to resume it."""
 
     sid: str
     key: str
@@ -120,7 +120,7 @@ class SignalClient:
         self.endpoint = SignalEndpoint.parse(url)
         self.state = ClientState.NEW
         self.you: Identity | None = None
-        """What the server says of us; None before hello."""
+        """This participant as the server describes it; None before hello."""
         self.limits: ClientLimits | None = None
         self.connections = 0
         """WebSockets on which a hello was answered."""
@@ -160,16 +160,16 @@ class SignalClient:
 
     @property
     def reason(self) -> SignalError | None:
-        """Why it is over; None while it is not, or when we ended it."""
+        """Why the session has ended; None before, or when we ended it."""
         return self._final
 
     def subscribe(
         self, on_frame: FrameHandler | None = None, on_state: StateHandler | None = None
     ) -> Callable[[], None]:
-        """Hear every message of the session, and every change of state; returns what ends it.
+        """Call a handler for every message of the session, and every change of state; returns a function to stop it.
 
-        Handlers are called from the reader, one message after the other, and must not block. An answer is heard before
-        `request` returns it, and before the frames that come after it: so a room is entered in time for its news.
+        Handlers are called from the reader, one message after the other, and must not block. A handler gets an answer
+        before `request` returns it, and before later frames: so a room is entered before its news arrives.
         """
         if on_frame is not None:
             self._frame_handlers.append(on_frame)
@@ -185,9 +185,9 @@ class SignalClient:
         return end
 
     async def open(self) -> None:
-        """Connect and say hello. From then on the client comes back by itself.
+        """Connect and send hello. From then on the client reconnects by itself.
 
-        Raises `SignalError` when the server cannot be reached or does not let us in; nothing is tried again then.
+        Raises `SignalError`, without a retry, when the server cannot be reached or refuses the client.
         """
         if self.state is not ClientState.NEW:
             raise SignalError("closed", "A client is opened once.")
@@ -203,7 +203,7 @@ class SignalClient:
     async def request(
         self, message: ClientMessage, *, within: float | None = None, patient: bool = False
     ) -> ServerMessage:
-        """Send a message that is answered, and wait for the answer; it survives the loss of connections.
+        """Send a request and wait for its answer, also across lost connections.
 
         Its ``id``, and its ``n`` if it is counted, are given here. It may take ``within`` seconds (else
         `Timing.answer`). With ``patient``, the error ``waiting`` is no answer yet. Raises `SignalError`.
@@ -238,11 +238,11 @@ class SignalClient:
             self._put(numbered)
 
     def reconnect(self) -> None:
-        """Do not wait to come back: the network is there again."""
+        """Reconnect without waiting: the network is available again."""
         self._nudge.set()
 
     async def drop(self) -> None:
-        """Lose the connection, as a network would; the client comes back. For tests, and for a change of network."""
+        """Drop the connection, as a network would; the client reconnects. For tests, and for a change of network."""
         if self._socket is not None:
             await self._socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
 
@@ -259,7 +259,7 @@ class SignalClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close without a word: to the server we have lost the connection."""
+        """Close without goodbye: to the server the connection is lost."""
         task, self._task = self._task, None
         self._final = self._final or SignalError("closed", "We closed it.")
         if task is not None and task is not asyncio.current_task():
@@ -316,7 +316,7 @@ class SignalClient:
             return SignalError("unreachable", str(error) or type(error).__name__)
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
-        """Hello: resume what we have, or begin anew; returns whether the session is a new one. Raises `SignalError`."""
+        """Hello: resume the session, or begin a new one; returns whether it is new. Raises `SignalError`."""
         while not isinstance(welcome := await self._next(socket), Welcome):
             self._refused(welcome)
         if VERSION not in welcome.v:
@@ -352,7 +352,7 @@ class SignalClient:
             self._refused(said)
 
     def _refused(self, said: ServerMessage | Unreadable) -> None:
-        """Before hello is through, an error is the end of the connection. Raises `SignalError`."""
+        """Until hello is answered, an error ends the connection. Raises `SignalError`."""
         if isinstance(said, Goodbye):
             self._parted(said)
         if isinstance(said, Error | Goodbye):
@@ -363,7 +363,7 @@ class SignalClient:
             raise error
 
     def _welcomed(self, answer: HelloOk) -> bool:
-        """Take over what hello_ok says; whether the session is a new one."""
+        """Apply hello_ok; returns whether the session is new."""
         old = self._session
         self.you = answer.you
         if old is None or not answer.resumed:
@@ -530,7 +530,7 @@ class SignalClient:
             self._put(Ping(ts=int(asyncio.get_running_loop().time() * 1000)))
 
     async def _rest(self, seconds: float) -> None:
-        """Wait before coming back, unless somebody knows better."""
+        """Wait before reconnecting, unless told to reconnect at once."""
         self._nudge.clear()
         waits = [asyncio.ensure_future(self._pause(seconds)), asyncio.ensure_future(self._nudge.wait())]
         try:

@@ -1,4 +1,4 @@
-"""What a client's session can be in, what it tells of that, and how long things may take."""
+"""The states of a client's session, its change events, and its time limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FrameHandler = Callable[[ServerMessage], None]
 
 
 class ClientState(StrEnum):
-    """Where a client stands."""
+    """The state of a client."""
 
     NEW = "new"
     OPEN = "open"
@@ -23,10 +23,10 @@ class ClientState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What has become of the session.
+    """A change of the session's state.
 
-    ``fresh`` is set when a new session has taken the place of a lost one: whatever the old one was in has to be
-    entered again. ``reason`` is set when it is over, or the connection lost.
+    ``fresh`` is set when a new session has replaced a lost one: its room has to be entered again. ``reason`` is set
+    when the session has ended or the connection is lost.
     """
 
     state: ClientState
@@ -39,13 +39,13 @@ StateHandler = Callable[[StateChange], None]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things may take, in seconds."""
+    """Time limits, in seconds."""
 
     connect: float = 10.0
     """A connection, up to the answer to hello."""
 
     answer: float = 30.0
-    """An answer, with all coming back in between."""
+    """An answer, including all reconnects in between."""
 
     silence: float = 2.5
     """Heartbeats of the server without a frame until a connection counts as lost."""

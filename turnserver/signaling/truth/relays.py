@@ -1,12 +1,12 @@
-"""Relay truth: which pairs of people are relayed, over what, and with how many bytes. The server's own tables say so.
+"""Relay truth: which pairs of participants are relayed, over which transport, and how many bytes, from server tables.
 
 Every connection of a pair makes its own allocations, all under its owner's user id, and announces their relayed
-addresses to the other end only, through this server. So (owner, receiver, relayed address) ties an allocation to one
-pair exactly, even of two people behind one NAT; an address that is not the sender's own ties nothing. What a tied
-allocation carries is measured (`turnserver.signaling.truth.traffic`); where none carries the clients' word counts.
+addresses to the other end only, through this server. So (owner, receiver, relayed address) ties an allocation to
+exactly one pair, even behind one NAT; an address that is not the sender's own ties nothing. The traffic of a tied
+allocation is measured (`turnserver.signaling.truth.traffic`); if none carries, the clients' reports count.
 
-Where both ends use a relay every byte passes two of ours, and is counted once: by interval the greater of what one
-side's relays sent and what the other's received.
+If both ends use a relay, every byte passes two of our relays, and is counted once: per interval the greater of what
+one side's relays sent and what the other's received.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,32 +45,32 @@ MAX_ALLOCATIONS: Final = 65_536
 """Allocations known at once; far more than the ports of one address."""
 
 MAX_PAIRS: Final = 32_768
-"""Pairs known at once, a thousand rooms of eight; the one longest without news is forgotten first."""
+"""Pairs known at once, a thousand rooms of eight; the least recently updated is forgotten first."""
 
 MAX_CLAIMS: Final = 64
-"""Relayed addresses of one user that are tied to somebody; the latest count. As many as allocations by default."""
+"""Relayed addresses of one user that are tied to a pair; the latest count. As many as allocations by default."""
 
 MAX_CLAIMANTS: Final = 16_384
 """Users that have announced anything."""
 
 MAX_NAME: Final = 128
-"""Characters of a user id in a request that nobody vouches for; ours are about 21."""
+"""Characters kept of a user id in an unauthenticated request; ours are about 21."""
 
 REPORT_LIFE: Final = 90.0
-"""Seconds for which a client's word about its path counts: it speaks every 10, and may be away for 60."""
+"""Seconds for which a client's report of its path counts: it reports every 10, and may be away for 60."""
 
 MOVED_LATELY: Final = 30.0
-"""Seconds within which a relay that a client says it uses must have carried at least checks."""
+"""Seconds within which a relay that a client reports as used must have carried at least ICE checks."""
 
 SAME_TIME: Final = 1.0
-"""Seconds between what is one moment: the allocations of one snapshot, a report and what was measured then."""
+"""Seconds within which times count as equal: those of one snapshot, or of a report and a measurement."""
 
 _PROTOS: Final[tuple[Proto, ...]] = ("udp", "tcp", "tls")
 """By distance from plain UDP."""
 
 
 class PairPath(NamedTuple):
-    """What the server knows of the path between two users, ``a`` and ``b`` as they were asked for.
+    """What the server knows of the path between two users, ``a`` and ``b`` in the order of the question.
 
     ``proto`` is how the client reaches the relay that carries (of two relays: the one further from plain UDP); ``by``
     says whose relay that is. ``bytes_ab`` and ``bytes_ba`` are payload bytes that relays carried from a to b and back,
@@ -89,7 +89,7 @@ UNKNOWN_PATH: Final = PairPath()
 
 
 class RelayView(Protocol):
-    """What the hub asks of the relays and tells them; user ids are those of TURN, ``<room hash>.<peer id>``."""
+    """The hub's interface to the relays; user ids are those of TURN, ``<room hash>.<peer id>``."""
 
     def pair(self, a: str, b: str) -> PairPath:
         """The path between two users, as of the last snapshot."""
@@ -104,7 +104,7 @@ class RelayView(Protocol):
         """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
 
     def forget(self, user_id: str) -> None:
-        """The user is gone for good: drop what is known of it and of its pairs."""
+        """The user has left for good: drop what is known of it and of its pairs."""
 
 
 class NoRelays:
@@ -125,7 +125,7 @@ class NoRelays:
         """Nobody asks later."""
 
     def forget(self, user_id: str) -> None:
-        """There is nothing to forget."""
+        """Does nothing: nothing is stored."""
 
 
 _PairKey = tuple[str, str]
@@ -141,7 +141,7 @@ class _TiedAllocation:
     key: _PairKey | None = None
     """The pair that it is tied to."""
     up: int = 0
-    """Bytes towards peers that no pair has been credited with yet..."""
+    """Bytes towards peers not credited to a pair yet..."""
     down: int = 0
     """...and bytes from them."""
 
@@ -153,7 +153,7 @@ class _PathReport(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _PairEnd:
-    """One end of a pair: its allocations, its word, and what they carried since the last settlement."""
+    """One end of a pair: its allocations, its report, and the bytes carried since the last settlement."""
 
     allocations: dict[FiveTuple, _TiedAllocation] = field(default_factory=dict)
     report: _PathReport | None = None
@@ -171,7 +171,7 @@ class _PairTraffic:
     back: int = 0
 
     def unsettled(self) -> tuple[int, int]:
-        """Each byte once: what one end's relays sent to peers is, of two relays, what the other's got from them."""
+        """Count each byte once: with two relays, what one end's relays sent to peers is what the other's received."""
         return max(self.first.up, self.second.down), max(self.second.up, self.first.down)
 
     def settle(self) -> None:
@@ -183,15 +183,15 @@ class _PairTraffic:
             end.up = end.down = 0
 
     def allocations(self) -> list[_TiedAllocation]:
-        """Those of both ends."""
+        """The allocations of both ends."""
         return [*self.first.allocations.values(), *self.second.allocations.values()]
 
 
 class RelayTable:
     """The `RelayView` of a server with relays: fed with the engine's events, with snapshots, and by the hub.
 
-    ``separator`` stands between expiry and user in time-limited usernames, and may be replaced. Nothing here raises for
-    what a client says.
+    ``separator`` is between expiry and user in time-limited usernames, and may be replaced. No method raises because of
+    a client's message.
     """
 
     def __init__(self, separator: str) -> None:
@@ -207,7 +207,7 @@ class RelayTable:
     # What the engine says
 
     def event(self, event: Event, counters: Counters | None, now: Now) -> None:
-        """Take a fact from the engine; ``counters`` come with `AllocationEnded`."""
+        """Handle an event of the engine; ``counters`` come with `AllocationEnded`."""
         self._mono = max(self._mono, now.mono)
         if isinstance(event, AllocationOpened):
             self._opened(event.client, event.user_id, event.relayed, now)
@@ -241,7 +241,7 @@ class RelayTable:
             self._pairs[key].settle()
 
     def watched(self) -> set[str]:
-        """The users whose allocations a snapshot is wanted of: those who have any and have announced some."""
+        """The users to take a snapshot of: those who have allocations and have announced some."""
         return set(self._of_user.keys() & self._claims.keys())
 
     # What the hub says
@@ -324,7 +324,7 @@ class RelayTable:
     # Inside: paths
 
     def _path(self, pair: _PairTraffic) -> tuple[PathKind, list[_TiedAllocation]]:
-        """What is measured comes first; then the clients' word, for a relay only if one of ours moved at all lately."""
+        """Measurements come first, then the clients' reports; a reported relay must have carried something lately."""
         reports = [end.report for end in (pair.first, pair.second) if end.report is not None]
         fresh = [report for report in reports if report.at >= self._mono - REPORT_LIFE]
         says_relay = any(report.path == "relay" for report in fresh)
@@ -334,8 +334,8 @@ class RelayTable:
         if carriers and (says_relay or says_direct < busy_at + SAME_TIME):
             return "relay", _best(pair, [c for c in carriers if c.traffic.busy_at >= busy_at - SAME_TIME])
         if says_relay:
-            # A call in which nobody speaks: of two ends that disagree this one is the better informed, because a relay
-            # at the far end hides behind a peer-reflexive candidate (RFC 8445 §7.2.5.3.1).
+            # A silent call: if the two ends disagree, this one is better informed, because a relay at the far end
+            # appears as a peer-reflexive candidate (RFC 8445 §7.2.5.3.1).
             moving = [allocation for allocation in pair.allocations() if self._moved_lately(allocation)]
             if moving:
                 pace = max(allocation.traffic.pace for allocation in moving)
@@ -371,10 +371,10 @@ class RelayTable:
         self._remove(allocation)
         claims = self._claims.get(allocation.user_id, {})
         for address in allocation.relayed:
-            claims.pop(address, None)  # the port will be somebody else's, or serve another pair
+            claims.pop(address, None)  # the port will belong to another user or another pair
 
     def _refused(self, event: RequestRefused, now: Now) -> None:
-        """401 without a name and 438 are part of every healthy start; other refusals say what a user lacks."""
+        """401 without a name and 438 occur in every normal session; other refusals show a user's problem."""
         if event.code == ErrorCode.STALE_NONCE or event.method not in {Method.ALLOCATE, Method.REFRESH}:
             return
         user_id = event.user_id or event.username.partition(self.separator)[2]
@@ -401,7 +401,7 @@ class RelayTable:
         allocation.up = allocation.down = 0
 
     def _tie(self, allocation: _TiedAllocation) -> None:
-        """Tie an allocation to the pair that it was announced to, or to another than before."""
+        """Tie an allocation to the pair that it was announced to; it may have been tied to another before."""
         claims = self._claims.get(allocation.user_id, {})
         receivers = [claims[address] for address in allocation.relayed if address in claims]
         if not receivers:
@@ -430,7 +430,7 @@ class RelayTable:
             del self._of_user[allocation.user_id]
 
     def _pair(self, key: _PairKey) -> _PairTraffic:
-        """The pair as the one with the latest news, made if need be."""
+        """The pair, created if necessary, and marked as the most recently updated."""
         pair = self._pairs.pop(key, None)
         if pair is None:
             if len(self._pairs) >= MAX_PAIRS:
@@ -461,7 +461,7 @@ def _key(a: str, b: str) -> _PairKey:
 
 
 def _best(pair: _PairTraffic, carriers: list[_TiedAllocation]) -> list[_TiedAllocation]:
-    """Of each end the one allocation that carries the most: a pair has one path at a time."""
+    """For each end the allocation that carries the most: a pair has one path at a time."""
     best = []
     for end in (pair.first, pair.second):
         own = [carrier for carrier in carriers if carrier.client in end.allocations]

@@ -1,11 +1,11 @@
 """Does an allocation carry a call, or only the checks that ICE makes? A meter over its counters.
 
-A relay that a call does not use is not silent: while ICE looks for a path it sends a check every 20 to 50 ms over all
-candidate pairs together, of about 100 bytes, answered with 64; once a path is chosen a pair is checked every few
-seconds (RFC 7675: consent). So the packets that checks could be are taken off first: as many as `CHECKS` per second
-and direction, as far as `CHECK_SIZE` each. What is left fills a bucket that leaks. A bucket that has filled says that
-the relay carries, until it is all but empty: a pause in speech does not make the answer flap, and a call that went
-elsewhere is noticed within a quarter of a minute.
+A relay that a call does not use still carries ICE checks. While ICE looks for a path it sends a check every 20 to 50 ms
+over all candidate pairs together, of about 100 bytes, answered with 64; once a path is chosen, a pair is checked every
+few seconds (RFC 7675: consent). Possible checks are therefore subtracted first: up to `CHECKS` packets per second and
+direction, of up to `CHECK_SIZE` bytes each. The rest fills a leaky bucket. A relay carries from the time its bucket is
+full until it is almost empty. A pause in speech thus does not change the answer, and a call that took another path is
+noticed within 15 seconds.
 """
 
 from typing import Final

@@ -190,7 +190,7 @@ _CAUSES: Final[dict[int, _Cause]] = {
 
 
 def _refusal_cause(fact: RefusalFact) -> _Cause | None:
-    """A right password that is refused with 401 has expired (rule 24)."""
+    """A right password that is refused with 401 has expired (docs/conformance.md, rule 24)."""
     if fact.code == ErrorCode.UNAUTHENTICATED and fact.proven:
         return "expired"
     return _CAUSES.get(fact.code)
