@@ -1,7 +1,7 @@
 """Flows: a TURN client with one channel, and the peer behind it that sends every packet back.
 
 A flow is a closed loop. Its packets are tokens: the client sends each once, the server relays it to the peer, the peer
-returns it, the server relays it back, the client checks it and sends it again. So the load is never ahead of the
+returns it, the server relays it back, and the client checks it and sends it again. The load is thus never ahead of the
 server by more than the packets in flight, and every turn of a token is two relayed packets.
 
 What the transport of the client leg changes is in one class per transport (:data:`bench.legs.LEGS`): how to connect,
@@ -69,7 +69,7 @@ class Counters:
 
 
 class ClientSocket(Protocol):
-    """What the loop needs of a client's socket, whatever is spoken on it."""
+    """What the loop needs from a client's socket, with any transport."""
 
     def send(self, data: bytes | bytearray, /) -> int:
         """Send one frame."""
@@ -307,7 +307,7 @@ def _make_batch_reader(flow: Flow[socket.socket], counters: Counters) -> Callabl
 
 
 def count_stray(frame: bytes, length: int, flow: Flow[Any], counters: Counters) -> None:
-    """A frame that is no token of the flow: late when it once was one, otherwise damaged."""
+    """Count a frame that is not a token of the flow: late if it was one before, otherwise damaged."""
     token = frame[CHANNEL_HEADER.size]
     mark = _MARK.pack(token, _MAGIC, flow.number)
     if length == len(frame) and token not in flow.frames and frame[CHANNEL_HEADER.size :].startswith(mark):

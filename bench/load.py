@@ -76,7 +76,7 @@ def run_load(order: LoadOrder, pipe: Connection) -> None:
     except (BenchError, StunError) as error:
         _tell(pipe, str(error))
     except (EOFError, KeyboardInterrupt):
-        pass  # the benchmark itself is gone or going: nobody is left to tell
+        pass  # the benchmark process has ended
     finally:
         generator.close()
 

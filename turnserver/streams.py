@@ -57,7 +57,7 @@ def bind_tcp(address: Address, *, reuse_port: bool = False, backlog: int | None 
     """A non-blocking TCP socket bound to exactly ``address``, listening unless ``backlog`` is None; raises `OSError`.
 
     An address still held by closed connections may be bound at once (``SO_REUSEADDR``). With ``reuse_port`` other
-    sockets may bind it as well. An IPv6 socket never takes IPv4 traffic (rule 23).
+    sockets may bind it as well. An IPv6 socket never takes IPv4 traffic (docs/conformance.md, rule 23).
     """
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -580,7 +580,7 @@ def _peer_of(sock: socket.socket) -> Address:
 
 
 def _set_options(sock: socket.socket) -> None:
-    """docs/conformance.md, rule 22: Nagle off. All other options keep the platform's defaults."""
+    """Rule 22: Nagle off. All other options keep the platform's defaults."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (*_KEEPALIVE, ("TCP_NOTSENT_LOWAT", _UNSENT_IN_KERNEL)):

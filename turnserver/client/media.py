@@ -1,7 +1,7 @@
 """Sound and picture for the Python client: a test tone, a moving picture, an echo, and meters for what comes in.
 
-The tone is 997 Hz: prime, so that no round number of another source, and no harmonic of the mains, is taken for it. All
-of it is plain Python on PyAV's frames. This module needs aiortc (``pip install 'meshturn[call]'``).
+The tone is 997 Hz, a prime, so that no round frequency and no harmonic of the mains is mistaken for it. The code is
+plain Python on PyAV's frames. This module needs aiortc (``pip install 'meshturn[call]'``).
 """
 
 import array
@@ -41,18 +41,18 @@ _SAMPLES: Final = 960
 """Samples in a frame: 20 ms."""
 
 _LEVEL: Final = 0.25
-"""Of full scale: well to be heard, and harmless to whoever wears headphones."""
+"""Fraction of full scale: clearly audible, and safe with headphones."""
 
 _VIDEO_CLOCK: Final = 90_000
 _MEASURE_EVERY: Final = 10
 """Sound frames per measurement of the tone."""
 
 _ECHO_QUEUE: Final = 8
-"""Frames that an echo holds; the oldest is dropped for a new one, so that an echo is never late for long."""
+"""Frames that an echo holds; the oldest is dropped for a new one, which bounds the delay."""
 
 
 class _Pacer:
-    """Hands out the moments of a steady stream; what was missed is skipped, not hurried after."""
+    """The times of a steady stream; missed ones are skipped, not made up for."""
 
     def __init__(self, interval: float, clock: Callable[[], float], pause: Callable[[float], Awaitable[None]]) -> None:
         self._interval = interval

@@ -6,9 +6,9 @@
         ...
         await mesh.leave()
 
-Signaling that goes away takes no media with it: pairs stay up, and what happened meanwhile is made up for after the
-resume. This module needs aiortc (``pip install 'meshturn[call]'``); see `turnserver.client.pair` for what
-aiortc cannot do and what stands in for it.
+A lost signaling connection does not end media: pairs stay connected, and missed changes are applied after the resume.
+This module needs aiortc (``pip install 'meshturn[call]'``); `turnserver.client.pair` describes what aiortc lacks and
+what replaces it.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class ServerPath:
     path: str
     """``relay``, ``direct`` or ``unknown``."""
     proto: str | None
-    """Over what the relay is reached: ``udp``, ``tcp``, ``tls``."""
+    """The transport to the relay: ``udp``, ``tcp``, ``tls``."""
     by: str | None
     """Whose relay it is: ``you``, ``peer``, ``both``."""
     sent: int
@@ -168,7 +168,7 @@ class MeshClient:
         return MappingProxyType(self._pairs)
 
     def subscribe(self, handler: MeshHandler) -> Callable[[], None]:
-        """Hear what happens in the room; returns what ends it. Handlers must not block."""
+        """Call a handler for every event of the room; returns a function to stop it. Handlers must not block."""
         self._handlers.append(handler)
 
         def end() -> None:
@@ -217,14 +217,14 @@ class MeshClient:
         self._unsubscribe()
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until ``condition`` is true; it is tried when something happens, and every now and then for the rest."""
+        """Wait until ``condition`` is true; it is checked on every event, and also at intervals."""
         while not condition():
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _LOOK)
 
     def message(self, data: object, to: str | None = None) -> None:
-        """Send a small message by way of the server, to one participant or to all. Raises `SignalError`."""
+        """Send a small message through the server, to one participant or to all. Raises `SignalError`."""
         self.signal.send(Msg(n=UNNUMBERED, to=to, data=data))
 
     def broadcast(self, data: str | bytes) -> int:
@@ -275,7 +275,7 @@ class MeshClient:
         self._tell(MeshEvent("signaling"))
 
     async def _rejoin(self, wanted: Join) -> None:
-        """The session was lost, and with it our id: enter again, and build every connection anew."""
+        """The session and our peer id were lost: join again, and rebuild every connection."""
         for attempt in range(_RETRIES):
             try:
                 await self.signal.request(wanted, patient=True)
@@ -313,7 +313,7 @@ class MeshClient:
                     pair.restart("lost")
 
     def _on_joined(self, said: Joined) -> None:
-        """The answer to a join, taken in before whatever comes after it."""
+        """The answer to a join, handled before later frames."""
         if self._wanted is not None:
             self._enter(said)
 
@@ -353,7 +353,7 @@ class MeshClient:
     # The room.
 
     def _enter(self, said: Joined | Sync) -> None:
-        """Make the room what a snapshot says it is: nobody is forgotten, and nobody stays who has gone."""
+        """Make the room equal to a snapshot: add new participants, and remove those who have left."""
         self.room, self._at, self._ice = said.room, said.at, said.ice
         self._publishes = "publish" in said.you.caps
         there = set() if said.you.id != self._me else {peer.id for peer in said.peers}
@@ -387,7 +387,7 @@ class MeshClient:
         await asyncio.gather(*(pair.close() for pair in pairs))
 
     async def _report(self) -> None:
-        """Tell the server every ten seconds what it cannot see: how direct paths fare."""
+        """Report the state of our connections every ten seconds; the server cannot see direct paths."""
         while True:
             await self._pause(_STAT_INTERVAL)
             for report in await self.reports():
@@ -420,7 +420,7 @@ class MeshClient:
 
 
 class _RoomLink:
-    """What the pairs of a room need of it: `turnserver.client.pair.PairLink`."""
+    """What the pairs of a room need from it: `turnserver.client.pair.PairLink`."""
 
     def __init__(self, mesh: MeshClient) -> None:
         self._mesh = mesh

@@ -1,10 +1,10 @@
-"""What every message is made of, and the tables of message types: the only place where a type is entered.
+"""The base classes of messages, and the tables of message types: the only place where a type is registered.
 
-A type is one class with the decorator `message`, in `client_messages` or `server_messages`. All else follows from the
-class: parser, encoder and JSON Schema from its fields, its direction from its base, and its handling from its class
-attributes. Those of a client's message say how it counts against the rate (`Rate`), what answers it, and what it
-becomes when it is relayed as it is (`Relayed`); those of a server's message say what becomes of it when there is no
-socket or no room in the queue (`Delivery`), and which older frames it replaces.
+A type is one class with the decorator `message`, in `client_messages` or `server_messages`. Everything else is derived
+from the class: parser, encoder and JSON Schema from its fields, its direction from its base class, and its handling
+from its class attributes. Those of a client's message say how it counts against the rate (`Rate`), which type answers
+it, and which message it becomes when it is relayed (`Relayed`). Those of a server's message say what happens to it
+without a socket or without room in the queue (`Delivery`), and which older frames it replaces.
 """
 
 from collections.abc import Callable, Iterator
