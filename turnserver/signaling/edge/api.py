@@ -52,7 +52,7 @@ DEFAULT_TOKEN_TTL: Final = 3600
 MAX_REASON: Final = 200
 
 WRONG_KEYS: Final = 10
-"""Wrong keys from one client within `WRONG_KEY_WINDOW` after which it is not heard any more."""
+"""Wrong keys from one client within `WRONG_KEY_WINDOW` after which its requests are refused."""
 
 WRONG_KEY_WINDOW: Final = 1800.0
 """Seconds for which a wrong key counts."""
@@ -68,7 +68,7 @@ _logger = logging.getLogger("meshturn.signaling")
 
 
 class RoomService(Protocol):
-    """What the API needs of the service."""
+    """What the API needs from the service."""
 
     @property
     def hub(self) -> RoomSource:
@@ -79,7 +79,7 @@ class RoomService(Protocol):
         """What the relays carry for them."""
 
     def work(self) -> None:
-        """Carry out what the hub has decided."""
+        """Carry out the hub's commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ApiOptions:
 
 
 class Caller(NamedTuple):
-    """Who asks: the name of a key, and what it opens; or the grant of a room token."""
+    """The caller: the name of a key and its rights, or the grant of a room token."""
 
     name: str
     is_admin: bool = False
@@ -113,7 +113,7 @@ class Caller(NamedTuple):
 
 
 class TokenRequest(BaseModel):
-    """What `POST /v1/tokens` takes; a word that it does not know is a mistake, not something to pass over."""
+    """The body of `POST /v1/tokens`; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -128,7 +128,7 @@ class TokenRequest(BaseModel):
 
 
 class ApiError(MeshturnError):
-    """An answer that is no success."""
+    """An error answer."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
@@ -338,7 +338,7 @@ class Api:
         return _json(room_json(room, self._service.relays))
 
     async def _close_room(self, request: web.Request) -> web.Response:
-        """``DELETE /v1/rooms/{room}``: everybody out."""
+        """``DELETE /v1/rooms/{room}``: remove all participants."""
         caller = self._admin(request)
         room = request.match_info["room"]
         if not self._service.hub.close_room(room, self._clock()):
@@ -348,7 +348,7 @@ class Api:
         return web.Response(status=204)
 
     async def _remove_peer(self, request: web.Request) -> web.Response:
-        """``DELETE /v1/rooms/{room}/peers/{peer}``: one participant out."""
+        """``DELETE /v1/rooms/{room}/peers/{peer}``: remove one participant."""
         caller = self._admin(request)
         room, peer = request.match_info["room"], request.match_info["peer"]
         reason = request.query.get("reason", "")
@@ -385,7 +385,7 @@ def _no_such(what: str) -> ApiError:
 
 
 def _bearer(request: web.Request) -> bytes | None:
-    """What stands after ``Bearer`` (RFC 6750 §2.1); None without it."""
+    """The token after ``Bearer`` (RFC 6750 §2.1); None without it."""
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -425,7 +425,7 @@ async def _asked(request: web.Request) -> TokenRequest:
 
 
 async def _body(request: web.Request) -> bytes:
-    """The body, read no further than it may be long."""
+    """The body, read up to its largest size."""
     body = bytearray()
     while chunk := await request.content.read(MAX_BODY + 1 - len(body)):
         body += chunk

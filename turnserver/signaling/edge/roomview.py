@@ -15,7 +15,7 @@ _REPORTED = ("path", "proto", "rtt", "rx", "tx", "loss", "fps", "w")
 
 
 class RoomSource(Protocol):
-    """What the API needs of the hub."""
+    """What the API needs from the hub."""
 
     def rooms(self) -> Sequence[RoomView]:
         """Every room."""
@@ -27,10 +27,10 @@ class RoomSource(Protocol):
         """Whether the holder of such a token was banned from its room."""
 
     def close_room(self, room_id: str, now: Now) -> bool:
-        """Send everybody out; False if there is no such room."""
+        """Remove all participants; False if there is no such room."""
 
     def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
-        """Send one participant out; False if there is no such one."""
+        """Remove one participant; False if there is none."""
 
 
 def summary_json(room: RoomView) -> dict[str, Any]:

@@ -42,13 +42,13 @@ from turnserver.signaling.truth.relays import RelayTable
 __all__ = ["Service", "TurnEngine"]
 
 POLL_INTERVAL: Final = 2.0
-"""Seconds between two looks at the allocations while there are rooms."""
+"""Seconds between two snapshots of the allocations while there are rooms."""
 
 POLL_SHARE: Final = 0.02
 """The share of the time that this may take; with very many rooms it is done less often instead."""
 
 DRAIN_TIME: Final = 1.0
-"""Seconds that clients have to take their goodbye when the server stops."""
+"""Seconds for clients to receive their goodbye when the server stops."""
 
 RETURN_TIME: Final = 0.5
 """Seconds over which clients are asked to spread their return, and..."""
@@ -66,10 +66,10 @@ _logger = logging.getLogger("meshturn.signaling")
 
 
 class TurnEngine(Protocol):
-    """What signaling needs of the relay engine."""
+    """What signaling needs from the relay engine."""
 
     def revoke(self, user_id: str) -> int:
-        """End every allocation of a user at once; gives their number."""
+        """End every allocation of a user at once; returns their number."""
 
     def allocations(self, user_ids: Collection[str] | None = None) -> Sequence[AllocationView]:
         """The live allocations of these users."""
@@ -164,7 +164,7 @@ class Service:
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:
-        """Use another configuration from now on; who is in a room stays.
+        """Use another configuration from now on; participants stay in their rooms.
 
         With ``rotate`` everybody is given new ICE servers at once, because those from before are not good any more.
         Raises `turnserver.errors.StartupError`, with nothing changed, for a file of keys that cannot be used.
@@ -204,7 +204,7 @@ class Service:
         self._timer = self._poll = None
 
     async def close(self) -> None:
-        """Stop, but tell everybody first and when to come back, and give them a moment to take it."""
+        """Stop, after a goodbye to all clients that says when to come back, and a moment to receive it."""
         if self._engine is not None:
             self.edge.draining = True
             spread = RETURN_TIME + RETURN_SPREAD * self.edge.sockets
@@ -237,7 +237,7 @@ class Service:
         self._feed(cid, lambda now: self.hub.binary(cid, now))
 
     def closed(self, cid: int) -> None:
-        """The socket is gone."""
+        """The socket has closed."""
         self._feed(cid, lambda now: self.hub.closed(cid, now))
 
     def take(self, cid: int) -> str | None:
@@ -260,7 +260,7 @@ class Service:
             self._mind_timer()
 
     def fault(self, cid: int, error: Exception) -> None:
-        """Something unforeseen was raised: it costs one socket, which may come back for its session."""
+        """An unexpected exception costs one socket; its client may resume the session."""
         self._faults.note("signaling", error)
         self.edge.close(cid, _INTERNAL, "internal")
 
@@ -304,7 +304,7 @@ class Service:
         return self._minter(user_id, wall, host)
 
     def _mind_timer(self) -> None:
-        """Only ever move the timer nearer: one that fires too early costs one look."""
+        """Move the timer only to earlier times: firing too early costs little."""
         if self._engine is None:
             return
         loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ MAX_TOKEN: Final = 4096
 """Characters of the longest token that is looked at."""
 
 LEEWAY: Final = 10.0
-"""Seconds by which the clock of whoever signed may be wrong."""
+"""Seconds by which the signer's clock may be wrong."""
 
 LEAST_KEY: Final = 32
 """Bytes of the shortest key for HS256 (RFC 7518 §3.2)."""

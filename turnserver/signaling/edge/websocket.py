@@ -54,7 +54,7 @@ _logger = logging.getLogger("meshturn.signaling")
 
 
 class Inlet(Protocol):
-    """What the edge tells of its sockets, and where it takes their frames from."""
+    """What the edge reports about its sockets, and the source of their frames."""
 
     def opened(self, cid: int, address: str, host: str) -> None:
         """A socket is open: ``address`` is the client's IP address, ``host`` by what name it reached us."""
@@ -63,16 +63,16 @@ class Inlet(Protocol):
         """One text message."""
 
     def binary(self, cid: int) -> None:
-        """One binary message, which the protocol has no use for."""
+        """One binary message; the protocol has none."""
 
     def closed(self, cid: int) -> None:
-        """The socket is gone; said once."""
+        """The socket has closed; called once."""
 
     def take(self, cid: int) -> str | None:
         """The next frame for that socket; None when there is none now."""
 
     def fault(self, cid: int, error: Exception) -> None:
-        """Something unforeseen was raised while that socket was read; it is closed."""
+        """An unexpected exception while that socket was read; it is closed."""
 
 
 class WebSockets:
@@ -93,7 +93,7 @@ class WebSockets:
         self._emptied.set()
         self.origins = frozenset(origins)
         self.draining = False
-        """While set, nobody new is let in: 503."""
+        """While set, new clients are refused with 503."""
 
     @property
     def sockets(self) -> int:
@@ -101,7 +101,7 @@ class WebSockets:
         return len(self._sockets)
 
     def wake(self, cid: int) -> None:
-        """There is something to take for that socket."""
+        """There are frames for that socket."""
         if (socket := self._sockets.get(cid)) is not None:
             socket.wake()
 
@@ -189,7 +189,7 @@ class _Socket:
         self._control = Bucket(CONTROL_RATE, CONTROL_BURST, self._loop.time())
 
     async def serve(self, address: str, host: str) -> None:
-        """Read and write until either side has had enough."""
+        """Read and write until either side ends."""
         self._inlet.opened(self.cid, address, host)
         reading = self._loop.create_task(self._read())
         reading.add_done_callback(self._has_read)
