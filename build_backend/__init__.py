@@ -1,9 +1,9 @@
 """The build: PEP 517 and PEP 660 hooks, which are setuptools' own except that a wheel is built from a staged tree.
 
 In the repository ``stun``, ``auth``, ``turnserver`` and ``cli`` are top-level folders, and import one another by these
-names. A wheel with four such names would overwrite, or be overwritten by, other people's packages. So a wheel is built
-from a copy in which they are sub-packages of ``meshturn`` and their imports say so (`build_backend.stage`). The copy is
-made anew each time: nothing is left in the checkout, and no file of an earlier build gets into a wheel.
+names. A wheel with four such names could overwrite, or be overwritten by, other packages. So a wheel is built
+from a copy in which they are sub-packages of ``meshturn`` and their imports are rewritten (`build_backend.stage`). Each
+build makes a new copy: nothing is left in the checkout, and no file of an earlier build gets into a wheel.
 
 Editable installs and source distributions use the checkout as it is.
 """
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Settings = dict[str, str | list[str] | None] | None
-"""What a front end passes on from its user (``--config-setting``)."""
+"""The user's settings, as a front end passes them on (``--config-setting``)."""
 
 
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What the metadata takes from other files: the version, and the project description."""
+"""Metadata from other files: the version, and the project description."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ _NOTE = "\nFiles that are named here in parentheses are in the source distributi
 
 
 def version(root: Path = ROOT) -> str:
-    """The version, which is written down in ``turnserver/__init__.py`` and nowhere else.
+    """The version, which is written in ``turnserver/__init__.py`` only.
 
     Raises `ValueError` if it is not there as a plain string.
     """

@@ -1,8 +1,8 @@
 """Imports of top-level folders become imports of sub-packages: ``stun.message`` is ``meshturn.stun.message``.
 
-Statements are found in the syntax tree, so an import is rewritten wherever it stands, and nothing that merely looks
-like one is. Everything else stays byte for byte, and every line keeps its number: a traceback of an installed module
-points at the line in the repository.
+Statements are found in the syntax tree, so every import is rewritten, and text that only looks like an import is not.
+Everything else stays byte for byte, and every line keeps its number, so a traceback of an installed module
+has the line numbers of the repository.
 """
 
 import ast
@@ -37,7 +37,7 @@ def rewrite(source: bytes, modules: Collection[str], folders: Collection[str], p
     names of all their modules. Cross-references in docstrings (a name in single backticks that begins with one of
     ``modules`` below a folder) are renamed too; other strings and comments stay as they are.
 
-    Raises `SyntaxError` if ``source`` is no Python, and `ValueError` if an import cannot be rewritten.
+    Raises `SyntaxError` if ``source`` is not valid Python, and `ValueError` if an import cannot be rewritten.
     """
     names = _Names(modules, folders, package)
     starts = _line_starts(source)
@@ -65,12 +65,12 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _line_starts(source: bytes) -> list[int]:
-    """Where each line begins, by the line ends that the tokenizer knows (a form feed is none)."""
+    """Where each line begins. Line ends are those of the tokenizer; a form feed is not one."""
     return [0, *(match.end() for match in re.finditer(rb"\r\n|\r|\n", source))]
 
 
 def _replacement(node: ast.Import | ast.ImportFrom | ast.Expr, text: bytes, names: _Names) -> Iterator[bytes]:
-    """The statement as it becomes; nothing if it stays as it is."""
+    """The rewritten statement; nothing if it does not change."""
     match node:
         case ast.ImportFrom(module=str(module), level=0) if names.moved(module):
             yield re.sub(rb"\Afrom[\s\\]+", lambda start: start[0] + f"{names.package}.".encode(), text)

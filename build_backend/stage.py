@@ -1,4 +1,4 @@
-"""The tree that a wheel is built from: every package of the repository beneath ``meshturn``."""
+"""The tree that a wheel is built from: every package of the repository inside ``meshturn``."""
 
 import shutil
 from pathlib import Path
@@ -15,16 +15,16 @@ FOLDERS: Final = ("auth", "cli", "stun", "turnserver")
 """Top-level packages of the repository that become sub-packages."""
 
 DATA: Final = ("conf/meshturn.yml",)
-"""Files from outside the packages that a wheel carries, beneath `PACKAGE` at the same path."""
+"""Files from outside the packages that a wheel contains, below `PACKAGE` at the same path."""
 
 _BUILD_FILES: Final = ("LICENSE", "pyproject.toml", "setup.cfg", "setup.py")
 
 
 def stage(source: Path, target: Path) -> None:
-    """Copy what a wheel is built from out of the checkout ``source`` into the empty folder ``target``.
+    """Copy the files for a wheel from the checkout ``source`` into the empty folder ``target``.
 
-    Raises `FileExistsError` if ``meshturn/`` itself has a folder by the name of one that is put there, and
-    `FileNotFoundError` if something that belongs in a wheel is missing.
+    Raises `FileExistsError` if ``meshturn/`` has a folder with the name of one that is copied there, and
+    `FileNotFoundError` if a file of the wheel is missing.
     """
     for name in _BUILD_FILES:
         shutil.copy(source / name, target / name)

@@ -1,6 +1,6 @@
-"""Two WebRTC peers, made with aiortc, that reach each other through our relay alone.
+"""Two WebRTC peers, made with aiortc, that reach each other only through our relay.
 
-It takes ``pip install 'meshturn[call]'``, which brings aiortc.
+Needs ``pip install 'meshturn[call]'``, which installs aiortc.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ from meshturn import BackgroundServer
 
 
 def peer(turn: BackgroundServer) -> RTCPeerConnection:
-    """A peer connection that offers no candidates but relayed ones."""
+    """A peer connection that offers relayed candidates only."""
     servers = [RTCIceServer(**entry) for entry in turn.ice_servers]
     return RTCPeerConnection(RTCConfiguration(iceServers=servers, iceTransportPolicy=RTCIceTransportPolicy.RELAY))
 
 
 async def talk(turn: BackgroundServer) -> str:
-    """Connect two peers, send a message from one to the other, and give what came back."""
+    """Connect two peers, send a message from one to the other, and return the reply."""
     caller, callee = peer(turn), peer(turn)
     heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -42,5 +42,5 @@ async def talk(turn: BackgroundServer) -> str:
 
 
 if __name__ == "__main__":
-    with BackgroundServer() as turn:  # in a thread of its own; a server of yours is as good
+    with BackgroundServer() as turn:  # in its own thread; any TURN server will do
         print(asyncio.run(talk(turn)))

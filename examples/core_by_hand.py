@@ -1,6 +1,6 @@
-"""A TURN server and a TURN client without sockets, clocks or threads: bytes and the time in, decisions out.
+"""A TURN server and a TURN client without sockets, clocks or threads: bytes and the time in, commands out.
 
-So a test or a simulation can join the two by hand, look at every step, and let an hour pass in no time.
+So a test or a simulation can connect the two by hand, look at every step, and advance the clock by an hour at once.
 """
 
 import os
@@ -20,7 +20,7 @@ client = mt.ClientCore(os.urandom, login=mt.Login("alice", "wonderland"))
 
 
 def exchange(seconds: float) -> None:
-    """Carry frames and commands to and fro until neither side has anything left to say."""
+    """Carry frames and commands between the two until neither has any left."""
     now = mt.Now(mono=seconds, wall=1_700_000_000.0 + seconds)
     server.expire(now)
     while frames := client.frames():
@@ -32,17 +32,17 @@ def exchange(seconds: float) -> None:
                 if isinstance(command, SendToClient):
                     client.receive(command.frame, seconds)
                 elif isinstance(command, OpenRelay):
-                    server.relay_opened(command.relay, now)  # where a server with sockets binds one first
+                    server.relay_opened(command.relay, now)  # a server with sockets binds one first
 
 
 request = client.allocate(0.0)
 exchange(0.0)
 print(f"the relay is {request.result().address}")
 seconds = 0.0
-while seconds < 3600:  # an hour: both sides say when they have something to do next
+while seconds < 3600:  # an hour, from one deadline of either side to the next
     seconds = min(due for due in (server.deadline(), client.deadline()) if due is not None)
     client.expire(seconds)
     exchange(seconds)
 print(f"after {seconds / 3600:.1f} h there is {len(server.allocations())} allocation")
-exchange(seconds + 3600)  # the client says nothing any more
+exchange(seconds + 3600)  # the client does not refresh any more
 print(f"after {seconds / 3600 + 1:.1f} h there are {len(server.allocations())}:", type(server.events()[-1]).__name__)

@@ -1,7 +1,7 @@
-"""A credential source of one's own: users and their passwords are rows of a database, which takes its time to answer.
+"""A custom credential source: users and their passwords are rows of a database, which answers late.
 
-The request waits for the answer; other clients do not. When the database cannot be asked, the client gets 500 and may
-try again: an outage is not an unknown user, who gets 401.
+Only the client's own request waits for the answer. When the database is unavailable, the client gets 500 and may
+try again; an unknown user gets 401.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ class DatabaseUsers(CredentialSource):
         self._path = path
 
     def find(self, username: str, realm: str, wall: float) -> Answer:
-        """Nothing is known at once; this must not wait."""
+        """Never answers at once, because this method must not wait."""
         return PENDING
 
     async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
-        """Ask the database, in a thread, for sqlite3 blocks; ``username`` is whatever a stranger has sent."""
+        """Ask the database, in a thread because sqlite3 blocks; ``username`` is unchecked text from a client."""
         try:
             row = await asyncio.to_thread(self._row, username)
         except sqlite3.Error as error:
@@ -45,9 +45,9 @@ class DatabaseUsers(CredentialSource):
 
 
 async def attempt(server: Server, user: str, password: str) -> str:
-    """What becomes of somebody who wants a relay."""
+    """The result of an Allocate."""
     _, address = server.snapshot().listening[0]
-    # A 500 is not signed, for the server has no key; by default clients ignore that, as RFC 8489 §9.2.5 says.
+    # A 500 is not signed, because the server has no key. By default clients ignore it, as RFC 8489 §9.2.5 says.
     options = ClientOptions(unsigned_errors=True)
     async with TurnClient(f"turn:{address}", user, password, options=options) as client:
         try:
@@ -58,7 +58,7 @@ async def attempt(server: Server, user: str, password: str) -> str:
 
 
 async def main(folder: Path) -> None:
-    """A server whose users are in a database that goes away."""
+    """A server whose users are in a database that is then removed."""
     path = folder / "users.sqlite"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT NOT NULL)")

@@ -1,7 +1,7 @@
-"""A listener for what happens in a server: an account of the bytes that each user has had relayed.
+"""An observer of a server's events, which counts the relayed bytes of each user.
 
-It is told of everything, once and in order, in the server's event loop. What it raises is logged and costs
-nobody else anything.
+It gets every event once and in order, in the server's event loop. If it raises, the exception is logged and affects
+nothing else.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Account:
 
 
 async def use(server: Server, user: str, password: str, size: int) -> None:
-    """Somebody who sends a datagram to a peer."""
+    """Send one datagram to a peer through the relay."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.setblocking(False)
@@ -45,7 +45,7 @@ async def use(server: Server, user: str, password: str, size: int) -> None:
 
 
 async def main() -> None:
-    """Two users of one server, and a listener that comes later than the server and goes before it."""
+    """Two users of one server, and an observer that is added after the start and removed before the end."""
     account = Account()
     async with Server(OPTIONS) as server:
         stop_listening = server.observe(account)

@@ -1,6 +1,6 @@
-"""A test suite that gets a TURN server by naming it: ``pip install 'meshturn[testing]'``, and nothing to set up.
+"""A test suite that gets a TURN server by naming a fixture. Needs ``pip install 'meshturn[testing]'`` only.
 
-Run it with ``pytest examples/test_with_fixture.py``. The program under test is `measure`, which is anybody's.
+Run it with ``pytest examples/test_with_fixture.py``. `measure` stands for the program under test.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ async def measure(uri: str, username: str, password: str) -> float:
 
 
 def test_it_measures(turn_server: BackgroundServer) -> None:
-    """Over UDP and TCP; a function, which needs no plug-in for coroutines."""
+    """Over UDP and TCP. The test is a plain function, so it needs no plug-in for coroutines."""
     for uri in turn_server.uris:
         assert asyncio.run(measure(uri, turn_server.username, turn_server.password)) > 0
     opened = [event for event, _ in turn_server.events() if isinstance(event, AllocationOpened)]
@@ -38,7 +38,7 @@ def test_it_measures(turn_server: BackgroundServer) -> None:
 
 
 def test_it_gives_up_with_a_credential_that_has_expired(turn_server: BackgroundServer) -> None:
-    """What a user sees who has left the page open overnight."""
+    """As for a user who has left the page open overnight."""
     username, password = turn_server.credential("alice", lifetime=-60)
     with pytest.raises(ErrorResponse) as caught:
         asyncio.run(measure(turn_server.uri, username, password))

@@ -1,7 +1,7 @@
 """meshturn: a STUN and TURN server in pure-asyncio Python, with signaling and a call page in the same process.
 
-What this package offers is the public API, and ``docs/reference/python.md`` its reference. Everything is loaded when it
-is first used: ``import meshturn`` costs nothing, and who needs the codec only never loads the server.
+The names in ``__all__`` are the public API; ``docs/reference/python.md`` is its reference. Each part is loaded when it
+is first used, so ``import meshturn`` is cheap, and a program that only needs the codec never loads the server.
 """
 
 from typing import TYPE_CHECKING
@@ -51,11 +51,11 @@ __all__ = [
 
 
 _MODULES = ("attributes", "commands", "constants", "credentials", "errors", "events")
-"""Modules of words that belong together; everything else in ``__all__`` is a class or a function."""
+"""Modules that group related names; everything else in ``__all__`` is a class or a function."""
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for (PEP 562). Raises AttributeError for what is not part of the API."""
+    """Load a name of the API (PEP 562). Raises AttributeError for names that are not part of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = _module(name) if name in _MODULES else _object(name)
@@ -68,7 +68,7 @@ def __dir__() -> list[str]:
 
 
 def _module(name: str) -> object:
-    import meshturn.attributes  # noqa: PLC0415  here and below: not before somebody asks
+    import meshturn.attributes  # noqa: PLC0415  here and below: loaded when it is first used
     import meshturn.commands  # noqa: PLC0415
     import meshturn.constants  # noqa: PLC0415
     import meshturn.credentials  # noqa: PLC0415
@@ -86,7 +86,7 @@ def _module(name: str) -> object:
 
 
 def _object(name: str) -> object:
-    """Look into the parts, from the smallest to the one that needs all others."""
+    """Search the parts, from the smallest to the one that imports all others."""
     import meshturn._codec as codec  # noqa: PLC0415
 
     if name in codec.__all__:

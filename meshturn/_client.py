@@ -1,4 +1,4 @@
-"""The part of the public API that is a TURN client: the one without sockets, and the one for asyncio programs."""
+"""The TURN clients of the public API: the one without sockets, and the one for asyncio programs."""
 
 from stun.client.authentication import Login
 from stun.client.core import ClientCore, ClientOptions

@@ -1,4 +1,4 @@
-"""The part of the public API that is the wire: addresses, messages, URIs."""
+"""The wire format in the public API: addresses, messages, URIs."""
 
 from stun.address import Address
 from stun.message import Message, MessageBuilder

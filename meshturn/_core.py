@@ -1,4 +1,4 @@
-"""The part of the public API that is the TURN server without sockets, and the words that it shares with all others."""
+"""The TURN server without sockets in the public API, and the types that it shares with the other parts."""
 
 from auth.nonce import NonceIssuer
 from turnserver.core.server import TurnCore

@@ -1,4 +1,4 @@
-"""The part of the public API that is a whole server."""
+"""The complete server in the public API."""
 
 from meshturn.background import BackgroundServer
 from turnserver.config import Config, load

@@ -1,4 +1,4 @@
-"""A server in a thread of its own, for tests: on loopback, with everything ready that a client needs."""
+"""A server in its own thread, for tests: on loopback, with everything that a client needs."""
 
 import asyncio
 import secrets
@@ -24,7 +24,7 @@ _LOOPBACK: Final = "127.0.0.1"
 _USER: Final = "tester"
 
 _PATIENCE: Final = 60.0
-"""Seconds that the server's thread has for something that takes milliseconds; a machine may be busy."""
+"""Seconds to wait for the server's thread; it needs milliseconds, but the machine may be busy."""
 
 
 class IceServerEntry(TypedDict):
@@ -41,13 +41,13 @@ class BackgroundServer:
         with BackgroundServer() as turn:
             run(turn.uri, turn.username, turn.password)
 
-    It listens on UDP and TCP ports that the system draws, and relays to peers on loopback, which servers refuse unless
-    they are told otherwise. Nothing outside the machine can reach it, and its password and its secret are drawn at
-    random, for other programs on the machine can.
+    It listens on UDP and TCP ports that the system chooses, and relays to peers on loopback, which servers refuse by
+    default. Nothing outside the machine can reach it. Other programs on the machine can, so its password and its
+    secret are random.
 
-    ``config`` is laid over that: a mapping as in a configuration file, of which sections are merged and everything else
-    replaces what is there. With listeners of its own, ``uris`` has those that speak TURN. Any thread may call any
-    method. A server that has been stopped is not started again.
+    ``config`` replaces options: it is a mapping as in a configuration file, whose sections are merged with the
+    defaults here and whose other values replace them. ``uris`` follows the listeners that it configures. Any thread
+    may call any method. A server that has been stopped cannot be started again.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -56,7 +56,7 @@ class BackgroundServer:
         self.password = secrets.token_urlsafe(18)
         """The password of that user."""
         self.shared_secret = secrets.token_urlsafe(24)
-        """The secret of time-limited credentials, as back ends have it that make their own (*TURN REST*)."""
+        """The secret of time-limited credentials, for back ends that make their own (*TURN REST*)."""
         self._options = _laid_over(self._defaults(), config or {})
         self._recorder = Recorder()
         self._listening: tuple[tuple[ClientTransport, Address], ...] = ()
@@ -121,25 +121,25 @@ class BackgroundServer:
 
     @property
     def ice_servers(self) -> list[IceServerEntry]:
-        """What goes into ``iceServers`` of an ``RTCPeerConnection``; for aiortc, ``RTCIceServer(**entry)`` of each."""
+        """The value of ``iceServers`` of an ``RTCPeerConnection``; for aiortc, ``RTCIceServer(**entry)`` of each."""
         return [{"urls": self.uris, "username": self.username, "credential": self.password}]
 
     def credential(self, user: str = "", lifetime: float = 3600.0) -> tuple[str, str]:
         """Another credential: the user name and the password of one that expires after ``lifetime`` seconds.
 
-        With a negative lifetime it has expired already. Raises `auth.errors.InvalidCredential` for a user that cannot
-        stand in a user name.
+        With a negative lifetime it has expired already. Raises `auth.errors.InvalidCredential` for a user that a
+        user name cannot contain.
         """
         return mint(SharedSecret(self.shared_secret.encode()), user, int(time.time() + lifetime))
 
-    # What a test wants to know, and to do
+    # For tests
 
     def snapshot(self) -> Snapshot:
-        """The server as it is now: its allocations with what they have carried, and everything else."""
+        """The present state of the server: its allocations with their counters, listeners, rooms and limits."""
         return self.call(Server.snapshot)
 
     def events(self) -> list[Recorded]:
-        """What has happened since the start, oldest first: the last thousand events, with their counters."""
+        """The events since the start, oldest first, at most the last thousand, with their counters."""
         return self.call(lambda _: list(self._recorder.events))
 
     def revoke(self, user: str) -> int:
@@ -147,7 +147,7 @@ class BackgroundServer:
         return self.call(lambda server: server.revoke(user))
 
     def call(self, function: Callable[[Server], T]) -> T:
-        """Call a function with the `turnserver.server.Server`, in its event loop; gives and raises what that does.
+        """Call a function with the `turnserver.server.Server`, in its event loop; returns and raises what it does.
 
         Raises RuntimeError if the server does not run.
         """
@@ -157,7 +157,7 @@ class BackgroundServer:
             return function(self._server)
 
         if self._server is not None and current_thread() is self._thread:
-            return function(self._server)  # an observer asks
+            return function(self._server)  # called by an observer
         if self._loop is None or not self._thread.is_alive():
             raise RuntimeError("the server does not run")
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_PATIENCE)
@@ -175,7 +175,7 @@ class BackgroundServer:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # it is raised in the thread that waits for the start
+        except BaseException as error:  # `start` raises it in its own thread
             self._failure = error
         finally:
             self._ready.set()
@@ -196,7 +196,7 @@ def _uri(kind: ClientTransport, address: Address) -> str:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``: mappings are merged, everything else is replaced."""
+    """``below`` with the values of ``above``: mappings are merged, everything else is replaced."""
     merged = dict(below)
     for key, value in above.items():
         beneath = merged.get(key)

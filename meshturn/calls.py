@@ -1,8 +1,8 @@
-"""Take part in calls from Python, on aiortc: ``pip install 'meshturn[call]'``, which importing this module takes.
+"""Take part in calls from Python, with aiortc. Importing this module needs ``pip install 'meshturn[call]'``.
 
-``docs/python-client.md`` says how they work together: a `SignalClient` is the session with the server, a `MeshClient`
-the room, and a `MediaPlan` says what each participant is sent and what is done with what comes in. What a session
-sends and gets are the classes in `client_messages` and `server_messages`.
+``docs/python-client.md`` says how the classes work together: a `SignalClient` is the session with the server, a
+`MeshClient` the room, and a `MediaPlan` says what is sent to each participant and what is done with received media. A
+session sends and receives the classes in `client_messages` and `server_messages`.
 """
 
 from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing

@@ -4,8 +4,8 @@ __all__ = ["MeshturnError"]
 
 
 class MeshturnError(Exception):
-    """The root of all errors of this package: ``except MeshturnError`` is for whatever goes wrong in it.
+    """The root of all errors of this package: ``except MeshturnError`` catches each of them.
 
-    Below it, each part has a root of its own: `stun.errors.StunError` (bytes that are no message, and what befalls a
-    client), `auth.errors.AuthError` (identities), and `turnserver.errors.ServerError` (configuration and running).
+    Each part has its own root below it: `stun.errors.StunError` (malformed messages, and errors of clients),
+    `auth.errors.AuthError` (identities), and `turnserver.errors.ServerError` (configuration and running).
     """

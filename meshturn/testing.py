@@ -1,6 +1,6 @@
-"""The pytest plug-in: a TURN server for anybody's test suite, as the fixture ``turn_server``.
+"""The pytest plug-in: a TURN server for test suites, as the fixture ``turn_server``.
 
-``pip install meshturn[testing]``, and a test only names it; there is nothing to configure or to import::
+After ``pip install meshturn[testing]`` a test only names the fixture; nothing has to be configured or imported::
 
     async def test_a_call(turn_server):
         servers = [RTCIceServer(**entry) for entry in turn_server.ice_servers]
@@ -8,11 +8,11 @@
         ...
         assert turn_server.snapshot().allocations
 
-The fixture is a `meshturn.background.BackgroundServer`: a server on loopback that relays to loopback, with a thread and
-an event loop of its own. So tests of every kind use it, with pytest-asyncio, with anyio, or with neither. Each test has
-a new one; where several tests are to share one, make a fixture of your own around `BackgroundServer`.
+The fixture is a `meshturn.background.BackgroundServer`: a server on loopback that relays to loopback, with its own
+thread and event loop. So all tests can use it, with pytest-asyncio, with anyio, or with neither. Each test gets a new
+one. To share one between tests, write your own fixture with `BackgroundServer`.
 
-Importing this module takes pytest.
+Importing this module needs pytest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ __all__ = ["turn_server", "turn_server_config"]
 
 @pytest.fixture
 def turn_server_config() -> Mapping[str, Any]:
-    """Options of the configuration to lay over those of `turn_server`; override it in a module or a conftest.py::
+    """Options of the configuration that replace those of `turn_server`; override it in a module or a conftest.py::
 
     @pytest.fixture
     def turn_server_config():

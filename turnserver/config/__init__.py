@@ -1,4 +1,4 @@
-"""The configuration: one schema, read from a file and the environment, with every problem told at once."""
+"""The configuration: one schema, read from a file and the environment, with all problems reported at once."""
 
 from turnserver.config.auth import AuthConfig, HookConfig, SharedSecretConfig
 from turnserver.config.changes import Changes, take_over

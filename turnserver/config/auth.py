@@ -51,19 +51,19 @@ SHORT_SECRET = 16
 
 
 class SharedSecretConfig(Section):
-    """A secret shared with whoever mints time-limited credentials; a text alone is the same with `hash: sha1`."""
+    """A secret shared with the back end that issues time-limited credentials; a text alone has `hash: sha1`."""
 
     secret: Secret = Field(description="The secret itself: a text, `{file: PATH}` or `{env: NAME}`.")
     hash: Annotated[Hash, choice(Hash)] = Field(
         default="sha1",
-        description="The hash of the HMAC that makes passwords. `sha1` is what coturn and every back end speak (as an "
-        "HMAC it is still sound); `sha256` where both sides can.",
+        description="The hash of the HMAC that makes passwords. coturn and all back ends support `sha1` (which is "
+        "still secure in an HMAC); use `sha256` if both sides support it.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _secret_alone(cls, data: Any) -> Any:
-        """Accept a secret by itself, and never let a stray key be named in an error: it may be the secret."""
+        """Accept a secret by itself. Errors do not name unknown keys, because one may be the secret."""
         if isinstance(data, SharedSecretConfig):
             return data
         keys = set(data) if isinstance(data, Mapping) else set()
@@ -229,23 +229,23 @@ class AuthConfig(Section):
     )
     shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS), LIVE] = Field(
         default=(),
-        description="Secrets that mint time-limited credentials, as `meshturn credentials issue` and the TURN REST "
-        "scheme of coturn do. All are accepted, so that one can be replaced by adding the new one, changing the back "
-        "end, and removing the old one a day later.",
+        description="Secrets for time-limited credentials, as `meshturn credentials issue` and coturn's TURN REST "
+        "scheme make them. All are accepted. To replace one, add the new one, change the back end, and remove the "
+        "old one when its last credential has expired.",
     )
     separator: Annotated[SeparatorText, LIVE] = Field(
         default=":",
-        description="What stands between the expiry and the user in a time-limited username.",
+        description="The text between the expiry and the user in a time-limited username.",
     )
     nonce_lifetime: Annotated[int, duration(60, 3600)] = Field(
         default=600,
-        description="How long a nonce is good for, in seconds. Shorter leaves less time to replay a captured request, "
-        "longer saves clients a round trip (438, RFC 8489 §9.2.4).",
+        description="How long a nonce is valid, in seconds. A shorter time leaves less time to replay a captured "
+        "request, a longer one saves clients round trips (438, RFC 8489 §9.2.4).",
     )
     strict_expiry: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
-        "with the credential they began with, so this ends every call at the age of its credential.",
+        "with the credential of the Allocate, so this ends every call when its credential expires.",
     )
     hook: HookConfig = Field(default_factory=HookConfig, description="A program of yours that knows the users.")
 

@@ -1,7 +1,7 @@
-"""What differs between two configurations, and which of it a running server takes.
+"""The differences between two configurations, and which of them a running server applies.
 
-Whether an option can change while the server runs is said in one place, the schema: its field is marked `LIVE`. The
-reference page shows it, and everything here goes by it.
+Whether an option can change while the server runs is defined in one place, the schema: its field is marked `LIVE`. The
+reference page shows the mark.
 """
 
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ __all__ = ["Changes", "is_live", "take_over"]
 
 
 class Changes(NamedTuple):
-    """``config`` is what is in force then: ``taken`` are the options, as dotted paths, that are new in it, ``waiting``
-    those that keep their old value until a restart."""
+    """``config`` is in force after the change. ``taken`` are the options, as dotted paths, that have their new value in
+    it, ``waiting`` those that keep their old value until a restart."""
 
     config: Config
     taken: tuple[str, ...]
@@ -30,7 +30,7 @@ def is_live(field: FieldInfo) -> bool:
 
 
 def take_over(before: Config, after: Config) -> Changes:
-    """Compare every option of two configurations, in the order of the schema, and put what is in force together."""
+    """Compare every option of two configurations, in the order of the schema, and make the one that is in force."""
     taken: list[str] = []
     waiting: list[str] = []
     config = before.model_copy(update=_merged(before, after, "", taken, waiting))

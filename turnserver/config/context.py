@@ -16,7 +16,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong at a path; the loader adds the line and makes a ``Problem`` of it."""
+    """An error at a path; the loader adds the line and makes a ``Problem`` of it."""
 
     path: KeyPath
     found: str
@@ -32,15 +32,15 @@ class Context:
     environ: Mapping[str, str] = field(default_factory=dict)
     """Where ``{env: NAME}`` looks."""
     findings: list[Finding] = field(default_factory=list)
-    """What checks across several values found; one value's error does not hide another's."""
+    """Errors from checks of several values together; one value's error does not hide another's."""
     warnings: list[str] = field(default_factory=list)
-    """What can be used but should not stay as it is, in sentences."""
+    """Sentences about values that are valid but should be changed."""
     variables: set[str] = field(default_factory=set)
     """The environment variables that secrets were taken from."""
 
 
 def refuse(found: str, allowed: str, at: KeyPath = ()) -> NoReturn:
-    """Raise the one kind of validation error of ours; ``at`` is the path below the value that is being validated."""
+    """Raise our kind of validation error; ``at`` is the path below the value that is being validated."""
     raise PydanticCustomError(
         "refused",
         "found {found}; allowed: {allowed}",
@@ -49,7 +49,7 @@ def refuse(found: str, allowed: str, at: KeyPath = ()) -> NoReturn:
 
 
 def report(info: ValidationInfo, section: str, finding: Finding) -> None:
-    """Note what is wrong within a section and go on; outside the loader, where nobody collects, raise it."""
+    """Note an error within a section and go on; outside the loader, where errors are not collected, raise it."""
     if isinstance(info.context, Context):
         info.context.findings.append(Finding((section, *finding.path), finding.found, finding.allowed))
     else:
@@ -57,6 +57,6 @@ def report(info: ValidationInfo, section: str, finding: Finding) -> None:
 
 
 def warn(info: ValidationInfo, sentence: str) -> None:
-    """Note a warning; outside the loader nobody listens."""
+    """Note a warning; outside the loader it is lost."""
     if isinstance(info.context, Context):
         info.context.warnings.append(sentence)

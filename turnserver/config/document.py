@@ -1,9 +1,8 @@
-"""YAML as plain values with the line of each, from text that nobody has checked.
+"""YAML as plain values with the line of each, from unchecked text.
 
 Read as YAML 1.2's core schema reads it: ``true`` and ``false`` are the only switches, ``1:30`` and ``0777`` are
-texts, not numbers. Anchors, aliases and tags are refused: a configuration does not need them, and they are how small
-files become large. Sizes, depth and the number of values are bounded, so reading ends in bounded time whatever the
-text.
+texts, not numbers. Anchors, aliases and tags are refused: a configuration does not need them, and aliases can expand a
+small file to a huge value. Sizes, depth and the number of values are bounded, so reading ends in bounded time.
 """
 
 import re
@@ -41,7 +40,7 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 @dataclass(slots=True)
 class Document:
-    """What a text says: ``data`` in plain values (None if it says nothing, or cannot be read), and where."""
+    """The content of a text: ``data`` in plain values (None if it is empty or cannot be read), with lines."""
 
     data: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
@@ -69,7 +68,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def parse(text: str) -> Document:
-    """Read one YAML document. Never raises; what is wrong stands in ``problems``, without repeating the text."""
+    """Read one YAML document. Never raises; ``problems`` has the errors, without quoting the text."""
     document = Document()
     loader = None
     try:
@@ -100,7 +99,7 @@ def _without_quotations(message: str) -> str:
 
 
 class _RefusedError(yaml.MarkedYAMLError):
-    """Good YAML that is not welcome."""
+    """Valid YAML that is refused here."""
 
     def __init__(self, problem: str, allowed: str, mark: Any) -> None:
         self.allowed = allowed
@@ -108,7 +107,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; refuses aliases, tags, depth and masses before they cost anything."""
+    """Composes nodes; refuses aliases, tags, too much depth and too many values before they cost anything."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -25,7 +25,7 @@ _LONGEST_COMPARED = 64
 
 @dataclass(slots=True)
 class Overlay:
-    """A configuration with the environment laid over it, and which variable each value came from."""
+    """A configuration with options replaced by environment variables, and the variable of each such value."""
 
     data: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
@@ -52,9 +52,9 @@ def _paths(section: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[
 
 
 def overlay(data: Mapping[str, Any], environ: Mapping[str, str]) -> Overlay:
-    """Lay the variables over plain values, without changing these; each variable replaces one option as a whole.
+    """Copy plain values and replace options by variables; each variable replaces one option as a whole.
 
-    An empty variable is as good as none: that is what is left of a variable that a shell script did not fill."""
+    An empty variable is ignored, because shell scripts leave variables empty that they have no value for."""
     result = Overlay(dict(data))
     for name, path in variables().items():
         if not environ.get(name, "").strip():
@@ -76,7 +76,7 @@ def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def unknown_variables(environ: Mapping[str, str], used: Collection[str]) -> list[Problem]:
-    """Return a problem for each variable with our prefix that means nothing; ``used`` hold secrets."""
+    """Return a problem for each variable with our prefix that names no option; ``used`` hold secrets."""
     known = variables()
     return [
         Problem(name, 0, "an unknown environment variable", _allowed_variable(name, known))

@@ -1,4 +1,4 @@
-"""From a file and the environment to a configuration, or to a list of everything that is wrong with them."""
+"""From a file and the environment to a configuration, or to a list of all errors in them."""
 
 import os
 import stat
@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 2**20
 """The largest configuration file that is read."""
 
 MAX_PROBLEMS = 100
-"""How many problems are told; a file with more of them is some other file."""
+"""The largest number of reported problems; a file with more is probably not a configuration."""
 
 _ITEM_SECTIONS: dict[str, type[Section]] = {
     "listeners": Listener,
@@ -35,7 +35,7 @@ _ITEM_SECTIONS: dict[str, type[Section]] = {
 
 
 class Loaded(NamedTuple):
-    """A configuration, where it came from, and what should not stay as it is."""
+    """A configuration, where it came from, and warnings."""
 
     config: Config
     source: str
@@ -67,13 +67,12 @@ class _Reading:
 
 
 def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -> Loaded:
-    """Read a configuration file (None: defaults only) and lay the variables of ``environ`` over it.
+    """Read a configuration file (None: defaults only) and replace options by the variables of ``environ``.
 
-    The environment of the process counts only if it is given.
+    The environment of the process is used only if it is passed.
 
-    Raises ConfigError with every problem: the file's, the environment's, and every value's. Nothing that stands where
-    a secret may stand is repeated. Ends in bounded time: the file is at most 1 MiB, and special files are not waited
-    for.
+    Raises ConfigError with every problem: the file's, the environment's, and every value's. Problems do not quote
+    values that may be secrets. Ends in bounded time: the file is at most 1 MiB, and special files are not waited for.
     """
     text, mode, problems = _read_file(path) if path is not None else ("", 0, [])
     document = parse(text) if not problems else Document()
@@ -96,9 +95,9 @@ def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -
 
 
 def load_mapping(options: Mapping[str, Any], source: str = "configuration") -> Loaded:
-    """Validate a configuration that a program has put together, as if it had been read from a file.
+    """Validate a mapping of options, as if it had been read from a file.
 
-    Raises ConfigError with every problem. The environment is not looked at: ``{env: NAME}`` finds nothing. Relative
+    Raises ConfigError with every problem. The environment is not read: ``{env: NAME}`` finds nothing. Relative
     paths start at the working directory.
     """
     data = _plain(options)
@@ -120,7 +119,7 @@ def _plain(value: Any) -> Any:
 
 
 def _has_literal_secrets(data: Any) -> bool:
-    """Say whether a secret stands in the file itself; what the environment has replaced may be anything."""
+    """Whether a secret is written in the file itself. ``data`` is the file's, unchecked where variables replace it."""
     auth, signaling = _mapping(data, "auth"), _mapping(data, "signaling")
     secrets = [signaling.get("key"), _mapping(auth, "hook").get("secret"), *_mapping(auth, "users").values()]
     secrets += [*_mapping(signaling, "api_keys").values(), *_mapping(signaling, "admin_keys").values()]
@@ -136,7 +135,7 @@ def _mapping(data: Any, key: str) -> dict[Any, Any]:
 
 
 def _read_file(path: Path) -> tuple[str, int, list[Problem]]:
-    """Return the text and the mode of a file, or the reason why it cannot be had."""
+    """Return the text and the mode of a file, or the reason why it cannot be read."""
     allowed = f"a readable YAML file of at most {MAX_FILE_BYTES // 2**20} MiB"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -159,7 +158,7 @@ def _read_file(path: Path) -> tuple[str, int, list[Problem]]:
 
 def _validate(reading: _Reading, problems: list[Problem]) -> Config | None:
     config = None
-    # Unknown keys are told apart from the rest, so that they do not keep a section's other checks from being made.
+    # Unknown keys are reported separately, so that they do not prevent a section's other checks.
     data = _known_part(Config, reading.overlay.data, (), reading.context.findings)
     try:
         config = Config.model_validate(data, context=reading.context)

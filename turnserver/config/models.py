@@ -1,7 +1,7 @@
-"""The schema: every option there is, its default, its bounds, its meaning.
+"""The schema: every option, its default, its bounds, its meaning.
 
 This is the only list of options. The reference page, the JSON Schema and the environment variables are made from it,
-and a test holds ``conf/meshturn.yml`` against it.
+and a test compares ``conf/meshturn.yml`` with it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -60,51 +60,50 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 
 MAX_LISTENERS = 64
-"""More sockets than any host has addresses for; a bound for the schema's sake."""
+"""More than any host has addresses."""
 
 MAX_CERTIFICATES = 16
 """Only one of each kind of key can be served, and there are fewer kinds than that."""
 
 MAX_OBSERVERS = 16
-"""More than there are."""
+"""More than there are names."""
 
 
 def _kinds(fits: Callable[[ListenerKind], bool]) -> str:
-    """The words of those listeners that something is true of: ``tcp, tls and shared``."""
+    """The names of the kinds of listener for which ``fits`` is true: ``tcp, tls and shared``."""
     *most, last = [name for name in TRANSPORTS if fits(TRANSPORTS[name])] or ["none"]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 class Listener(Section):
-    """One socket that clients come in by."""
+    """One socket that clients connect or send to."""
 
     transport: Annotated[str, Named(TRANSPORTS)] = Field(
         default="udp",
-        description="How clients talk to the server here (RFC 8656 §3.1). "
+        description="The transport between client and server (RFC 8656 §3.1). "
         + "; ".join(f"`{name}`: {TRANSPORTS[name].about}" for name in TRANSPORTS)
-        + ". Networks that let nothing out but HTTPS need a `shared` listener on port 443.",
+        + ". Clients in networks that allow only HTTPS need a `shared` listener on port 443.",
     )
     tls: Annotated[Boolean, Varies("by transport")] = Field(
         default_factory=lambda: False,
-        description="Whether a `shared` listener speaks TLS, which it does by default; `false` is for one behind a "
-        "proxy that ends TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
+        description="Whether a `shared` listener uses TLS, which it does by default; `false` is for a listener behind "
+        "a proxy that terminates TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
     )
     address: AddressOption = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
-        "each gets a socket of its own, so that answers leave from the address that was asked.",
+        "each gets its own socket, so that answers are sent from the address that the client used.",
     )
     port: Annotated[int, integer(0, 65535), Varies("by transport")] = Field(
         default_factory=lambda: TRANSPORTS["udp"].port,  # not a default of the schema: it depends
         description="The port. The default is 3478 for `udp` and `tcp` and 5349 for `tls`, the ones registered for "
-        "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are different things: "
-        "3478 can be both. 0 takes any free port, which is useful in tests only.",
+        "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are independent: "
+        "3478 can be used for both. 0 takes any free port, which is useful in tests only.",
     )
     proxies: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] = Field(
         default=(),
         description="Networks of the load balancers in front of a `tcp`, `tls` or `shared` listener that speak the "
-        "PROXY protocol (version 1 or 2). From there, every connection must begin with its header, and the client "
-        "address that it gives counts everywhere; from anywhere else the header is refused, for anybody can claim "
-        "anything in it.",
+        "PROXY protocol (version 1 or 2). Connections from there must begin with its header, and the server uses the "
+        "client address in it. From other addresses the header is refused, because it can be forged.",
     )
 
     @model_validator(mode="before")
@@ -121,12 +120,12 @@ class Listener(Section):
 
     @property
     def kind(self) -> ListenerKind:
-        """What the word under ``transport`` means."""
+        """The registry's entry for ``transport``."""
         return TRANSPORTS[self.transport]
 
     @property
     def client_transport(self) -> ClientTransport:
-        """What TURN clients speak here; a shared listener with TLS is TLS to them, and TCP without."""
+        """The transport that TURN clients use here; for a shared listener, TLS or TCP."""
         return self.kind.transport(self.tls)
 
     @model_validator(mode="after")
@@ -146,7 +145,7 @@ class Listener(Section):
 
 
 def _collide(one: Listener, other: Listener) -> bool:
-    """Say whether two listeners cannot both be had; wildcards become sockets, so they take specific addresses too."""
+    """Whether two listeners need the same port of an address; a wildcard takes that of every address."""
     if not one.port or one.port != other.port or one.kind.port_space is not other.kind.port_space:
         return False
     if one.kind.local or other.kind.local:
@@ -156,7 +155,7 @@ def _collide(one: Listener, other: Listener) -> bool:
     overlap = one.address.version == other.address.version and (
         one.address.is_unspecified or other.address.is_unspecified
     )
-    # Of two that are the same in all else, the wildcard's socket for the other's address is the other.
+    # If they differ in the address only, the wildcard needs no socket for the other's address: it has one.
     return overlap and (one.transport, one.tls, one.proxies) != (other.transport, other.tls, other.proxies)
 
 
@@ -201,13 +200,12 @@ def _distinct(items: tuple[T, ...]) -> tuple[T, ...]:
 class CertificateConfig(Section):
     """A certificate and its key, in two files; a relative path starts at the configuration file.
 
-    Both are read again when they change (`tls.reload_interval`): a pair that fits is used for new connections, one
-    that does not is refused in the log, and the old one stays.
+    Both are read again when they change (`tls.reload_interval`). A pair that fits is used for new connections. One
+    that does not is reported in the log, and the old one stays in use.
     """
 
     certificate: FilePath = Field(
-        description="The certificate, PEM, followed by the intermediate ones that lead to the root (what certbot calls "
-        "`fullchain.pem`).",
+        description="The certificate, PEM, followed by the intermediate certificates (certbot's `fullchain.pem`).",
     )
     key: PrivateFilePath = Field(
         description="Its private key, PEM, without a passphrase. It should be readable by the server's user only.",
@@ -215,17 +213,17 @@ class CertificateConfig(Section):
 
 
 class TlsConfig(Section):
-    """What `tls` and `shared` listeners prove themselves with."""
+    """Certificates, and how often their files are read again, for `tls` and `shared` listeners."""
 
     certificates: Annotated[tuple[CertificateConfig, ...], Sized(MAX_CERTIFICATES)] = Field(
         default=(),
-        description="Certificates with their keys, one of each kind of key: with an ECDSA and an RSA one, each client "
-        "gets the one that it understands.",
+        description="Certificates with their keys, one for each kind of key. With an ECDSA and an RSA certificate, "
+        "each client gets the one that it supports.",
     )
     reload_interval: Annotated[int, duration(1, 86400)] = Field(
         default=10,
-        description="How often, in seconds, the files are looked at for a change. Looking costs next to nothing; a "
-        "renewed certificate is in use this much later, with no signal and no dropped connection.",
+        description="How often, in seconds, the files are checked for a change. A renewed certificate is in use after "
+        "this time at the latest, without a signal and without dropping connections.",
     )
 
 
@@ -234,19 +232,19 @@ class RelayConfig(Section):
 
     addresses: Annotated[tuple[UnicastAddress, ...], AfterValidator(_distinct), Sized(MAX_LISTENERS)] = Field(
         default=(),
-        description="The host's addresses to relay from. Without any, the addresses of the listeners. Allocations in "
-        "a family are possible if there is an address of it.",
+        description="The host's addresses to relay from. Without any, the addresses of the listeners. Allocations of "
+        "an address family need an address of that family.",
     )
     external: Annotated[Mapping[UnicastAddress, UnicastAddress], Sized(MAX_LISTENERS, mapping=True)] = Field(
         default={},
         description="For a server behind 1:1 NAT (most clouds): its own, private address → the public address that "
-        "the NAT maps to it. Clients are told the public one, sockets are bound to the private one. Without it, they "
-        "would be told an address that nobody can reach.",
+        "the NAT maps to it. Sockets are bound to the private address, clients get the public one. Without it, "
+        "clients would get an address that peers cannot reach.",
     )
     ports: PortRangeOption = Field(
         default=PortRange(49152, 65535),
         description="The ports to relay from, both ends included. The default is the dynamic range that RFC 8656 §7.2 "
-        "asks for. Each allocation takes one on each of its addresses: the firewall must let UDP in on all of them.",
+        "asks for. Each allocation takes one on each of its addresses. The firewall must allow incoming UDP on all.",
     )
     datapath: Annotated[str, Named(DATAPATHS, besides=(AUTO,))] = Field(
         default=AUTO,
@@ -256,21 +254,21 @@ class RelayConfig(Section):
     )
     tos: Annotated[Tos, choice(Tos)] = Field(
         default="copy",
-        description="What becomes of DSCP and ECN, the marks for priority and congestion (RFC 8656 §14): `copy` "
-        "carries them to the other side where the platform can, `clear` sends zeroes, for networks where clients "
-        "must not choose their priority.",
+        description="DSCP and ECN, the marks for priority and congestion (RFC 8656 §14): `copy` copies them from "
+        "received to relayed packets where the platform can, `clear` sends zeroes, for networks where clients must "
+        "not choose their priority.",
     )
 
     legacy_channels: Annotated[Boolean, LIVE] = Field(
         default=False,
         description="Accept channel numbers from 0x5000 to 0x7FFF too, which RFC 5766 allowed and RFC 8656 §12 "
-        "reserves. Clients of this century count up from 0x4000; coturn 4.6's test client does not.",
+        "reserves. Browsers count up from 0x4000; coturn 4.6's test client does not.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _null_needs_quotes(cls, data: Any) -> Any:
-        """Refuse the one word that YAML takes for nothing, rather than take the default for it."""
+        """Refuse an unquoted ``null``, which YAML reads as no value; it would silently mean the default."""
         if isinstance(data, Mapping) and "datapath" in data and data["datapath"] is None:
             known = ", ".join(name for name in (AUTO, *DATAPATHS) if name != "null")
             refuse("nothing", f'{known} or "null" (in quotes)', ("datapath",))
@@ -299,28 +297,28 @@ class RelayConfig(Section):
 class PeersConfig(Section):
     """Which addresses clients may reach through the server (RFC 8656 §21).
 
-    Networks that are nobody's public address (private, loopback, link-local, documentation, multicast and the like),
-    and the server's own listeners, are refused without being listed.
+    Networks that are not public (private, loopback, link-local, documentation, multicast and the like) and the
+    server's own listeners are refused without being listed.
     """
 
     allow: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
-        description="Networks that are allowed although they are not public. Careful: whoever has a credential can "
+        description="Networks that are allowed although they are not public. Careful: every user with a credential can "
         "reach every host there by UDP, through this server.",
     )
     deny: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
-        description="Networks that are refused as well. What is in both lists is refused.",
+        description="Further networks that are refused. An address in both lists is refused.",
     )
     strict_permissions: Annotated[Boolean, LIVE] = Field(
         default=False,
-        description="Let permissions end after 300 seconds unless they are refreshed, to the letter of RFC 8656 §9. "
-        "Otherwise a live channel keeps its peer's permission alive, which aioice and aiortc need.",
+        description="Let permissions expire after 300 seconds unless they are refreshed, exactly as RFC 8656 §9 says. "
+        "Otherwise a channel binding keeps its peer's permission alive, which aioice and aiortc need.",
     )
 
 
 class LimitsConfig(Section):
-    """What one process holds at most, so that no client can take everything."""
+    """Limits of one process, so that no client can take everything."""
 
     allocations: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=12_000,
@@ -341,36 +339,36 @@ class LimitsConfig(Section):
     )
     default_lifetime: Annotated[int, duration(60, 86400), LIVE] = Field(
         default=600,
-        description="Seconds that an allocation lives when the client does not say, and at least (RFC 8656 §7.2).",
+        description="Lifetime of an allocation, in seconds, if the client asks for none or less (RFC 8656 §7.2).",
     )
     max_lifetime: Annotated[int, duration(60, 86400), LIVE] = Field(
         default=3600,
-        description="Seconds that an allocation lives at most before it must be refreshed: how long a client that has "
-        "gone can hold a port.",
+        description="Longest lifetime of an allocation between refreshes, in seconds. A client that has disappeared "
+        "holds its port for so long.",
     )
     reflection_burst: Annotated[int, integer(0, 2**30, "bytes"), LIVE] = Field(
         default=65_536,
-        description="Bytes by which answers to one source prefix without credentials may exceed what came from there, "
-        "at once. Sources can be forged: without a budget the server would multiply an attack.",
+        description="Bytes by which answers to one source prefix without credentials may exceed the bytes received "
+        "from there, at once. Sources can be forged: without a budget the server would amplify attacks.",
     )
     reflection_rate: Annotated[int, integer(0, 2**30, "bytes per second"), LIVE] = Field(
         default=4096,
-        description="Bytes per second that this budget regains.",
+        description="Bytes per second by which this budget is refilled.",
     )
     pending_lookups: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=1024,
-        description="Credential look-ups under way at once, where credentials are kept elsewhere; beyond it, 500.",
+        description="Pending look-ups in credential sources that answer later; beyond it, 500.",
     )
 
     connections: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=10_000,
         description="Connections (TCP and TLS) held at once, by all listeners together. Each takes a file descriptor "
-        "and a few kilobytes, with TLS some tens; more are closed as soon as they come.",
+        "and a few kilobytes, with TLS some tens. Further connections are closed at once.",
     )
     connections_per_address: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=200,
         description="Of these, the connections of one client: an IPv4 address, or an IPv6 /64. An office or a mobile "
-        "network may share one IPv4 address; more are closed as soon as they come.",
+        "network may share one IPv4 address. Further connections are closed at once.",
     )
     handshake_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
@@ -378,7 +376,7 @@ class LimitsConfig(Section):
     )
     first_message_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
-        description="Seconds that it then has for its first whole message. Who only connects does not stay.",
+        description="Seconds that a connection then has for its first complete message.",
     )
     idle_timeout: Annotated[int, duration(5, 86400), LIVE] = Field(
         default=60,
@@ -386,13 +384,13 @@ class LimitsConfig(Section):
     )
     send_queue: Annotated[int, integer(65_540, 2**26, "bytes"), LIVE] = Field(
         default=262_144,
-        description="Bytes kept for a connection whose client does not read as fast as its peers send. When they are "
-        "full the newest relayed data is dropped, as UDP would; answers to requests never are. More is latency, not "
-        "quality. The least is one message of the largest size.",
+        description="Bytes queued for a connection whose client does not read as fast as its peers send. When the "
+        "queue is full, the newest relayed data is dropped, as with UDP; answers to requests are not. A longer queue "
+        "adds latency. The minimum is one message of the largest size.",
     )
     stall_timeout: Annotated[int, duration(1, 3600), LIVE] = Field(
         default=30,
-        description="Seconds after which a connection is closed when something waits for it and nothing leaves.",
+        description="Seconds without progress after which a connection with queued data is closed.",
     )
     tcp_connections_per_allocation: Annotated[int, integer(1, 4096), LIVE] = Field(
         default=32,
@@ -412,7 +410,7 @@ class LogConfig(Section):
 
     level: Annotated[Level, choice(Level), LIVE] = Field(
         default="info",
-        description="The least level that is written. `debug` includes every refused peer.",
+        description="The lowest level that is written. `debug` includes every refused peer.",
     )
     format: Annotated[Format, choice(Format), LIVE] = Field(
         default="text",
@@ -425,13 +423,13 @@ class Config(Section):
 
     realm: RealmText = Field(
         default="meshturn",
-        description="The realm that clients are asked for credentials in (RFC 8489 §14.9); usually a domain. It is "
-        "part of every key, so changing it invalidates keys that are stored elsewhere.",
+        description="The realm of the credentials (RFC 8489 §14.9); usually a domain. It is part of every key, so "
+        "changing it invalidates keys that are stored elsewhere.",
     )
     software: Annotated[SoftwareText, LIVE] = Field(
         default="meshturn",
-        description='What SOFTWARE says in answers to authenticated requests (RFC 8489 §14.14); empty (`""`) sends '
-        "none. Strangers are never told.",
+        description='SOFTWARE in answers to authenticated requests (RFC 8489 §14.14); empty (`""`) sends none. Other '
+        "answers never have it.",
     )
     listeners: Annotated[
         tuple[Listener, ...],
@@ -439,7 +437,7 @@ class Config(Section):
         Sized(MAX_LISTENERS, least=1),
     ] = Field(
         default_factory=_all_addresses,
-        description="Where clients come in.",
+        description="The sockets for clients.",
     )
     tls: TlsConfig = Field(default_factory=TlsConfig, description="The certificates of `tls` and `shared` listeners.")
     alternate_servers: Annotated[
@@ -449,22 +447,22 @@ class Config(Section):
         LIVE,
     ] = Field(
         default=(),
-        description="Send clients that want to allocate to another server instead (300 Try Alternate, RFC 8489 §10), "
-        "one for IPv4 clients and one for IPv6 clients: to take a server out of service. Running allocations go on.",
+        description="Redirect every Allocate to another server (300 Try Alternate, RFC 8489 §10), one for IPv4 clients "
+        "and one for IPv6 clients, to take this server out of service. Existing allocations continue.",
     )
-    relay: RelayConfig = Field(default_factory=RelayConfig, description="Where peers are met.")
+    relay: RelayConfig = Field(default_factory=RelayConfig, description="Addresses and ports towards peers.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
     signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much of everything.")
-    log: LogConfig = Field(default_factory=LogConfig, description="What is written down.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits.")
+    log: LogConfig = Field(default_factory=LogConfig, description="The log.")
     observers: Annotated[
         tuple[Annotated[str, Named(OBSERVERS)], ...], AfterValidator(_distinct), Sized(MAX_OBSERVERS), LIVE
     ] = Field(
         default=("log",),
-        description="Who is told of everything that happens to relays and rooms: `log` writes it to the log; "
-        "`recorder` keeps the last 1,000 events in memory, for programs that a server is part of. Without `log` the "
-        "log has the server's own affairs only.",
+        description="What gets every event of relays and rooms: `log` writes it to the log; `recorder` keeps the last "
+        "1,000 events in memory, for programs that embed a server. Without `log`, the log has only lines about the "
+        "server itself.",
     )
 
     @property
@@ -474,7 +472,7 @@ class Config(Section):
 
     @property
     def serves_http(self) -> bool:
-        """Whether there is a port that HTTP is served on."""
+        """Whether a listener serves HTTP."""
         return any(listener.kind.http for listener in self.listeners)
 
     @property

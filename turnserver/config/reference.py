@@ -50,9 +50,9 @@ _HEAD = f"""\
 <!-- Generated from the schema in turnserver/config; run `python docs/generate_configuration.py` after changing it.
 -->
 
-meshturn reads one YAML file (`meshturn serve -c FILE`). Every option has a safe default, so an empty file is a valid
-one, and a key with nothing after it has its default. `conf/meshturn.yml` has every option with its default, commented
-out. `meshturn check -c FILE` tells every problem at once, `meshturn config show -c FILE` prints what is in force, and
+meshturn reads one YAML file (`meshturn serve -c FILE`). Every option has a safe default, so an empty file is valid. A
+key without a value has its default. `conf/meshturn.yml` has every option with its default, commented
+out. `meshturn check -c FILE` prints every problem at once, `meshturn config show -c FILE` prints what is in force, and
 `meshturn config schema` prints a JSON Schema for editors.
 
 **Durations** are in seconds, or a number with a unit: `s`, `m`, `h`, `d` or `w` (`600`, `10m`, `1h30m`).
@@ -62,14 +62,14 @@ at the end of the file is dropped. Secrets are never shown: `{MASK}` stands in t
 
 **Environment variables** replace options: `{PREFIX}` and the path of the option in capitals, with two underscores
 between its parts, as in `{PREFIX}REALM=example.org` or `{PREFIX}RELAY__PORTS=50000-50999`. The value is YAML, so
-`{PREFIX}AUTH__SHARED_SECRETS='[{{env: TURN_SECRET}}]'` works; an empty variable is as good as none. A variable with
-this prefix that is no option is an error. {" and ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} belong to
-the command line.
+`{PREFIX}AUTH__SHARED_SECRETS='[{{env: TURN_SECRET}}]'` works. An empty variable is ignored. A variable with
+this prefix that names no option is an error. {", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} are variables
+of the command line.
 
-**Changes** marked `live` are taken by a running server when it reads the file again (SIGHUP); the others wait for a
-restart, and the log names those that do. What is in a list or a mapping (`listeners[]`) changes with it as a whole.
+**Changes** marked `live` are applied by a running server when it reads the file again (SIGHUP). The others wait for a
+restart, and the log names them. Options inside a list or a mapping (`listeners[]`) change with it as a whole.
 
-The YAML is plain: no anchors, aliases and tags, and only `true` and `false` are switches. Addresses that start with a
+The YAML is plain: no anchors, aliases and tags, and only `true` and `false` are booleans. Addresses that start with a
 colon need quotes (`"::"`).
 """
 

@@ -17,10 +17,10 @@ from turnserver.config.values import describe
 __all__ = ["FORMS", "MASK", "MAX_SECRET_BYTES", "SCHEMA", "Secret"]
 
 MASK = "(secret)"
-"""What is shown in place of every secret."""
+"""The text shown in place of every secret."""
 
 MAX_SECRET_BYTES = 4096
-"""The longest secret that is read; a longer file is some other file."""
+"""The longest secret that is read; a longer file is probably not a secret."""
 
 FORMS = "a text, {file: PATH} or {env: NAME}"
 """The three ways to write a secret, for messages."""
@@ -46,7 +46,7 @@ SCHEMA: dict[str, Any] = {
 
 
 class Secret:
-    """A secret text. Only :meth:`get_secret_value` gives it away; repr, str, dumps and errors do not."""
+    """A secret text. Only :meth:`get_secret_value` returns it; repr, str, dumps and errors mask it."""
 
     __slots__ = ("_value",)
 

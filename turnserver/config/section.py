@@ -1,4 +1,4 @@
-"""What every section of the schema is."""
+"""The base class of the schema's sections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Section"]
 
 
 class Section(BaseModel):
-    """A mapping of options: unknown keys are refused, and a key with nothing after it has its default."""
+    """A mapping of options: unknown keys are refused, and a key without a value has its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -23,7 +23,7 @@ LEAST_KEY = 32
 """Bytes of a key for HS256 (RFC 7518 §3.2)."""
 
 MAX_KEYS = 100
-"""API keys, or admin keys: every one is compared with what a client shows."""
+"""API keys, or admin keys: every one is compared with a client's key."""
 
 MAX_PUBLIC_KEYS = 16
 """Files of public keys."""
@@ -48,7 +48,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def _fits(match: re.Match[str] | None) -> bool:
-    """Whether the host and the port of a match can be."""
+    """Whether the host and the port of a match are valid."""
     if match is None:
         return False
     host, port = match["host"], match["port"]
@@ -61,7 +61,7 @@ def _fits(match: re.Match[str] | None) -> bool:
 
 
 def _read_origin(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
-    """Read an origin and write it as browsers do: in lower case, without the port that goes without saying."""
+    """Read an origin and write it as browsers do: in lower case, without the default port."""
     if value == "*":
         return "*"
     match = _ORIGIN.fullmatch(value) if isinstance(value, str) else None
@@ -89,7 +89,7 @@ def _read_url(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
     if match is None or not _fits(match):
         return rule.refuse(value)
     scheme, transport = match["scheme"], match["transport"]
-    # Browsers refuse the whole list for one URL they do not take: a stun: URL with a transport, TLS over UDP.
+    # One URL that a browser does not accept makes it refuse the whole list: stun: with a transport, TLS over UDP.
     if transport is not None and (scheme.startswith("stun") or (scheme, transport) == ("turns", "udp")):
         return rule.refuse(value)
     return match[0]
@@ -108,7 +108,7 @@ IceUrl = Annotated[
         _read_url,
     ),
 ]
-"""What browsers take as a URL of an ICE server (RFC 7064, RFC 7065)."""
+"""A URL of an ICE server that browsers accept (RFC 7064, RFC 7065)."""
 
 
 def _read_key_name(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
@@ -124,15 +124,15 @@ KeyName = Annotated[
         _read_key_name,
     ),
 ]
-"""What a key is called in the log."""
+"""The name of a key in the log."""
 
 
 class SignalingConfig(Section):
     """Rooms for small calls: the WebSocket `/v1/ws`, the HTTP API and the call page `/call/ROOM`.
 
-    Served on every `shared` listener. Somebody joins a room with a token (`meshturn rooms token`, `POST /v1/tokens`
-    with an API key, or one signed elsewhere with a key of `public_keys`), or with nothing but its name if it is
-    `open`.
+    Served on every `shared` listener. Joining a room needs a token (from `meshturn rooms token`, from
+    `POST /v1/tokens` with an API key, or signed elsewhere with a key of `public_keys`), or only the room's name if
+    `open` is true.
     """
 
     enabled: Boolean = Field(
@@ -141,13 +141,13 @@ class SignalingConfig(Section):
     )
     open: Annotated[Boolean, LIVE] = Field(
         default=False,
-        description="Let anybody who knows the name of a room join it, without a token. Whoever does can relay through "
-        "this server, so this is for private networks and for trying.",
+        description="Let anybody who knows the name of a room join it, without a token. Participants can relay through "
+        "this server, so this is for private networks and for tests.",
     )
     origins: Annotated[tuple[Origin, ...], Sized(MAX_ORIGINS), LIVE] = Field(
         default=(),
-        description="Origins of pages elsewhere that may use the rooms and the API (`https://app.example.org`), or "
-        '`"*"` for every page. Pages of this server always may, and programs that are no browsers are not asked.',
+        description="Origins of other pages that may use the rooms and the API (`https://app.example.org`), or "
+        '`"*"` for every page. Pages of this server always may. Programs that send no origin are not restricted.',
     )
     key: Annotated[Secret | None, LIVE] = Field(
         default=None,
@@ -156,50 +156,50 @@ class SignalingConfig(Section):
     )
     public_keys: Annotated[tuple[FilePath, ...], Sized(MAX_PUBLIC_KEYS), LIVE] = Field(
         default=(),
-        description="Files with public keys of others who sign room tokens: PEM, or a JSON Web Key Set (RFC 7517). RSA "
-        "keys are for RS256, P-256 keys for ES256, Ed25519 keys for EdDSA; no other algorithm is taken.",
+        description="Files with public keys of other signers of room tokens: PEM, or a JSON Web Key Set (RFC 7517). "
+        "RSA keys are for RS256, P-256 keys for ES256, Ed25519 keys for EdDSA; other algorithms are refused.",
     )
     api_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
         description="Keys of programs that may ask for TURN credentials (`GET /v1/turn`) and room tokens "
-        "(`POST /v1/tokens`): name → secret. The name stands in the log, the secret nowhere.",
+        "(`POST /v1/tokens`): name → secret. The name is logged, the secret is not.",
     )
     admin_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
-        description="Keys of those who may do that and also see rooms, close them and remove people from them "
+        description="Keys that allow the same, and also to list and close rooms and to remove participants "
         "(`/v1/rooms`, `meshturn rooms`): name → secret.",
     )
     room_size: Annotated[int, integer(2, 8), LIVE] = Field(
         default=4,
-        description="People in one room at most. In a mesh everybody sends to everybody: beyond 4, home connections "
-        "and phones give up first.",
+        description="Participants in one room at most. In a mesh each sends to all others: with more than 4, home "
+        "connections and phones are overloaded.",
     )
     rooms: Annotated[int, integer(1, 100_000), LIVE] = Field(
         default=1000,
-        description="Rooms there are at once, at most.",
+        description="Rooms at once, at most.",
     )
     credential_lifetime: Annotated[int, duration(10, 86400), LIVE] = Field(
         default=600,
-        description="How long the TURN credentials of participants can begin to relay. They are replaced in time as "
-        "long as somebody is in the room, and what runs already is not ended, so short is good.",
+        description="Lifetime of the participants' TURN credentials, in which they can make allocations. They are "
+        "replaced before they expire, and existing allocations continue, so a short time is safe.",
     )
     policy: Annotated[Policy, choice(Policy), LIVE] = Field(
         default="all",
-        description="Which paths participants may take: `all`, or `relay` for through this server only, which hides "
-        "their addresses from one another.",
+        description="Which paths participants may use: `all`, or `relay` for relayed paths only, which hide their "
+        "addresses from one another.",
     )
     urls: Annotated[tuple[IceUrl, ...], Sized(MAX_URLS), LIVE] = Field(
         default=(),
-        description="The STUN and TURN URLs that participants are given. Without any, those of the listeners, with the "
-        "host by which a participant reached the server; behind a proxy or a CDN that host is not the one for TURN.",
+        description="The STUN and TURN URLs for participants. Without any, those of the listeners, with the host name "
+        "that the participant used. Behind a proxy or a CDN, TURN has another host name: set this option.",
     )
     resume: Annotated[int, duration(5, 600), LIVE] = Field(
         default=60,
-        description="How long a participant whose connection is lost keeps the place in the room.",
+        description="How long a participant whose connection is lost stays in the room.",
     )
     heartbeat: Annotated[int, duration(1, 60), LIVE] = Field(
         default=15,
-        description="How often clients say, in seconds, that they are still there.",
+        description="Seconds between a client's pings.",
     )
     sockets_per_address: Annotated[int, integer(1, 10_000), LIVE] = Field(
         default=20,
@@ -218,7 +218,7 @@ class SignalingConfig(Section):
         return self
 
     def _unfit_key(self) -> Iterator[Finding]:
-        """Whoever has a token can try keys for as long as they like, so a short one is found; a public one is known."""
+        """With one token, keys can be tried offline, so a short key can be found. A public key is known to all."""
         if self.key is None:
             return
         text = self.key.get_secret_value()
@@ -229,7 +229,7 @@ class SignalingConfig(Section):
             yield Finding(("key",), f"a key of {size} bytes", f"at least {LEAST_KEY} bytes for HS256 (RFC 7518 §3.2)")
 
     def _shared_keys(self) -> Iterator[Finding]:
-        """One secret under two names: who has the lesser key would have the greater, and none could be withdrawn."""
+        """One secret under two names: an API key would be an admin key, and neither could be withdrawn alone."""
         seen: dict[Secret, str] = {} if self.key is None else {self.key: "signaling.key"}
         for section, keys in (("admin_keys", self.admin_keys), ("api_keys", self.api_keys)):
             for name, key in keys.items():
@@ -239,12 +239,12 @@ class SignalingConfig(Section):
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether somebody has said who may join or ask, which makes sense only where rooms are served."""
+        """Whether an option says who may join or use the API, which has an effect only where rooms are served."""
         return self.enabled and bool(self.open or self.key or self.public_keys or self.api_keys or self.admin_keys)
 
 
 def warn_of_rooms(signaling: SignalingConfig, *, served: bool, shared_secrets: bool) -> Iterator[str]:
-    """Yield what rooms lack, in sentences; ``served`` says whether there is a listener for them."""
+    """Yield a sentence for each thing that rooms lack; ``served`` says whether there is a listener for them."""
     if not signaling.enabled:
         return
     if not served:

@@ -1,7 +1,7 @@
-"""The kinds of value that options have: each knows how to read itself, what to call itself, and what it allows.
+"""The kinds of values of options: how each is read, its name, and what it allows.
 
 A kind is a :class:`Rule`, attached to a field with ``Annotated``. The same object makes the validator, the error
-message, the JSON Schema and the reference page, so these cannot disagree.
+message, the JSON Schema and the reference page, so these always agree.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ def describe(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Return what kind of thing was found, and nothing of it: for places where it may be a secret."""
+    """Return the kind of a value without the value itself, which may be a secret."""
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
@@ -127,9 +127,9 @@ class Rule(Generic[T]):
 
 @dataclass(frozen=True)
 class Sized:
-    """A list (``mapping=False``) or a mapping of so many items, checked before any item is looked at.
+    """A list (``mapping=False``) or a mapping with bounds on its size, checked before any item is validated.
 
-    Keys of a mapping that are spelled differently and mean the same are refused: one would silently win.
+    Keys of a mapping that are spelled differently and mean the same are refused, because one would replace the other.
     """
 
     most: int
@@ -159,16 +159,16 @@ class Sized:
 
 @dataclass(frozen=True)
 class Varies:
-    """Marks an option whose default depends on others; ``how`` stands in the reference page in its place."""
+    """Marks an option whose default depends on others; the reference page shows ``how`` instead of a default."""
 
     how: str
 
 
 @dataclass(frozen=True)
 class Live:
-    """Marks an option whose change a running server takes (SIGHUP, `turnserver.server.Server.reload`).
+    """Marks an option whose change a running server applies (SIGHUP, `turnserver.server.Server.reload`).
 
-    Every other one waits for a restart.
+    Changes of other options wait for a restart.
     """
 
 
@@ -231,9 +231,9 @@ def choice(literal: object) -> Rule[str]:
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """One of the names in a registry, as it is when it is asked: what is registered later can be configured, too.
+    """One of the names in a registry. The registry is read at each validation, so later entries can be configured, too.
 
-    ``besides`` are words that stand for no entry of it.
+    ``besides`` are further words that are allowed.
     """
 
     registry: Registry[Any]
@@ -357,7 +357,7 @@ SeparatorText = Annotated[
         _read_separator,
     ),
 ]
-"""What stands between the expiry and the user of a time-limited username."""
+"""The text between the expiry and the user of a time-limited username."""
 
 
 def _read_user_name(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
