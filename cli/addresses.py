@@ -1,4 +1,4 @@
-"""Which of this machine's addresses clients would use, and the URIs that say so."""
+"""The addresses of this machine that clients use, and the URIs with them."""
 
 import ipaddress
 import socket
@@ -29,7 +29,7 @@ _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 def primary_addresses() -> list[str]:
-    """The address that this machine sends from to the rest of the world, of each family that has one.
+    """The source address of this machine towards the Internet, of each family that has one.
 
     Connecting a UDP socket sends nothing; it only asks the routing table. Without any route: the loopback address.
     """
@@ -65,7 +65,7 @@ def local_loopbacks() -> list[str]:
 
 
 def is_free_locally(port: int) -> bool:
-    """Whether nobody listens on that TCP port of localhost."""
+    """Whether no program listens on that TCP port of localhost."""
     return all(_is_free(host, port) for host in local_loopbacks())
 
 
@@ -119,7 +119,7 @@ def stun_uri(uri: StunUri) -> StunUri:
 
 
 def page_url(uri: StunUri) -> str:
-    """What to open in a browser, where the listener of a TURN URI is a shared one with TLS."""
+    """The URL of a page, if the listener of a TURN URI is a shared one with TLS."""
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     return f"https://{host}:{uri.port}/"
 
@@ -130,7 +130,7 @@ def is_for_pages(listener: Listener) -> bool:
 
 
 def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
-    """What to open in a browser: on this machine first, by the name that browsers trust without TLS, then elsewhere."""
+    """The URLs of a page: first the one with ``localhost``, which browsers trust without TLS, then the others."""
     ports = dict.fromkeys(listener.port for listener in config.listeners if is_for_pages(listener) and listener.port)
     shared = {listener.port for listener in config.listeners if listener.kind.http and listener.tls}
     secure = [uri for uri in uris if uri.secure and (uri.port in shared or 0 in shared)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["call"]
 
 _MAX_TOKEN = 8192
-"""Bytes; the protocol takes no longer ones."""
+"""Bytes; the protocol allows no longer ones."""
 
 
 _HINTS = {
@@ -33,7 +33,7 @@ _HINTS = {
     "unreachable": "Is it running? `meshturn up` starts one; --url names another.",
     "untrusted": "--ca-file FILE trusts the authority; --insecure goes on without knowing who answers.",
 }
-"""What can be done about a problem, by its code."""
+"""Hints for problems, by code."""
 
 
 class _Where(NamedTuple):
@@ -214,7 +214,7 @@ def _token(source: str | None) -> str | None:
 
 
 def _show(result: "CallResult") -> None:
-    """The result for people."""
+    """Print the result as text."""
     from cli.console import facts, hint, out_console, say, title  # noqa: PLC0415
 
     console = out_console()

@@ -1,4 +1,4 @@
-"""What ``meshturn call`` does: takes part in a call for a while, watches, and says what came of it."""
+"""The work of ``meshturn call``: take part in a call for a while, watch it, and report the result."""
 
 import asyncio
 import contextlib
@@ -25,19 +25,19 @@ _LOOK: Final = 1.0
 """Seconds between two looks at the pairs."""
 
 _MAX_PEERS: Final = 256
-"""Participants that are remembered, of a call without end."""
+"""The largest number of participants in a report; a call may have no end."""
 
 _FOREVER: Final = 366 * 86400.0
 
 _VERDICT: Final = 5.0
 
 _TONE_HEARD: Final = 0.5
-"""The share of the power at 997 Hz from which on it is that tone and not chance."""
+"""The least share of the power at 997 Hz with which the test tone counts as heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What is asked for."""
+    """The options of a call."""
 
     url: str
     room: str
@@ -65,12 +65,12 @@ class PeerResult:
 
     @property
     def flowed(self) -> bool:
-        """Whether anything to see or hear came in."""
+        """Whether any audio or video arrived."""
         return self.report.received.audio > 0 or self.report.received.video > 0
 
     @property
     def hears_tone(self) -> bool:
-        """Whether the test tone came in, when last measured."""
+        """Whether the test tone was heard at the last measurement."""
         return self.report.received.tone >= _TONE_HEARD
 
     def as_json(self) -> dict[str, Any]:
@@ -108,20 +108,20 @@ class PeerResult:
 
 @dataclass(slots=True)
 class CallResult:
-    """What came of a call."""
+    """The result of a call."""
 
     url: str
     room: str
     you: str = ""
     peers: list[PeerResult] = field(default_factory=list)
     problem: SignalError | None = None
-    """Why there was no call, or why it ended before its time."""
+    """Why there was no call, or why it ended early."""
     allow_empty: bool = False
     joined: bool = False
 
     @property
     def ok(self) -> bool:
-        """Media came in from somebody; or nobody was there, and that was allowed."""
+        """Whether media arrived from a participant; or nobody else was there, and that was allowed."""
         if self.problem is not None or not self.joined:
             return False
         return any(peer.flowed for peer in self.peers) if self.peers else self.allow_empty
@@ -188,7 +188,7 @@ async def _call(
 
 
 class _Watch:
-    """Looks on while a call goes on."""
+    """Watches a call."""
 
     def __init__(self, mesh: MeshClient, tell: Callable[[str], None], stop: asyncio.Event) -> None:
         self.peers: dict[str, PeerResult] = {}
@@ -204,7 +204,7 @@ class _Watch:
         mesh.subscribe(self._on_event)
 
     async def look_on(self, duration: float | None) -> None:
-        """Until the time is over, or the call, or somebody stops it."""
+        """Wait until the time is over, the call has ended, or it is stopped."""
         loop = asyncio.get_running_loop()
         end = None if duration is None else loop.time() + duration
         while not self._stop.is_set() and not self._ended and (end is None or loop.time() < end):
@@ -217,7 +217,7 @@ class _Watch:
             await self._look()
 
     async def ask_why(self) -> None:
-        """Ask the server about every pair that nothing came from."""
+        """Ask the server about every pair from which no media arrived."""
         for identity, peer in self.peers.items():
             if peer.flowed or peer.left or self._ended:
                 continue
@@ -243,7 +243,7 @@ class _Watch:
             del self.peers[next(iter(self.peers))]
 
     def _say(self, peer: PeerResult) -> None:
-        """A sentence when a pair has changed in a way that people care about."""
+        """Print a sentence when the state or the path of a pair has changed."""
         report = peer.report
         words = report.state.value
         if report.state is PairState.CONNECTED:

@@ -1,4 +1,4 @@
-"""``meshturn check``: is this configuration good, and what would it do here?"""
+"""``meshturn check``: validate a configuration, and say what it would do on this machine."""
 
 import os
 from pathlib import Path
@@ -105,7 +105,7 @@ def _kind(listener: "Listener") -> str:
 
 
 def _through(listener: "Listener") -> str:
-    """Which proxies may speak for clients, in words."""
+    """Which proxies may send a PROXY header, in words."""
     return f" (PROXY protocol from {', '.join(map(str, listener.proxies))})" if listener.proxies else ""
 
 

@@ -1,4 +1,4 @@
-"""``meshturn config``: an example to begin with, the schema, and the configuration in force."""
+"""``meshturn config``: an example, the schema, and the configuration in force."""
 
 import os
 from pathlib import Path

@@ -35,13 +35,13 @@ def error_console() -> Console:
 
 
 def emit_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:
-    """Write one JSON document; ASCII only, so that nothing in it can steer a terminal."""
+    """Write one JSON document; ASCII only, so that nothing in it can control a terminal."""
     sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=True) + "\n")
     sys.stdout.flush()
 
 
 class _Kept(io.StringIO):
-    """Text that looks as it would on ``stream``: in colour if that is a terminal, and so on."""
+    """Text formatted for ``stream``: in colour if that is a terminal, and so on."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Kept(io.StringIO):
 
 @contextlib.contextmanager
 def kept_output() -> Iterator[io.StringIO]:
-    """Keep what is written to standard output inside, for somebody who can wait while it is written."""
+    """Collect what is written to standard output inside, so that it can be written where waiting does no harm."""
     with contextlib.redirect_stdout(_Kept(sys.stdout)) as kept:
         yield kept
 

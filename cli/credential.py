@@ -15,7 +15,7 @@ __all__ = ["Issued", "issue"]
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a client needs: a user name, a password, until when they are good (Unix time), and where the server is."""
+    """What a client needs: a user name, a password, their expiry (Unix time), and the server's URIs."""
 
     username: str
     password: str = field(repr=False)
@@ -28,7 +28,7 @@ class Issued:
         return datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def ice_servers(self) -> list[dict[str, Any]]:
-        """What ``RTCPeerConnection`` takes as ``iceServers``."""
+        """The value of ``iceServers`` for ``RTCPeerConnection``."""
         return [{"urls": list(map(str, self.uris)), "username": self.username, "credential": self.password}]
 
     def snippet(self) -> str:

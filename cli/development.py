@@ -1,4 +1,4 @@
-"""The development certificate of ``meshturn up``: self-signed, so that TLS works here before there is a real one."""
+"""The development certificate of ``meshturn up``: self-signed, so that TLS works without a real certificate."""
 
 import ipaddress
 import socket
@@ -26,7 +26,7 @@ _BACKDATED = timedelta(hours=1)
 """For clients whose clock is slow."""
 
 _MOST_NAMES = 100
-"""A machine with more addresses than that does not need all of them for a trial."""
+"""The largest number of names in the certificate; more addresses are not needed for a trial."""
 
 _LONGEST_NAME = 253
 
@@ -87,7 +87,7 @@ def _key(state: StateDirectory) -> ec.EllipticCurvePrivateKey:
 
 
 def _issue(key: ec.EllipticCurvePrivateKey, names: list[str], now: datetime) -> x509.Certificate:
-    """A certificate for a server and nothing else: whoever is told to trust it trusts no other certificate by it."""
+    """A certificate for a server only: trusting it makes no other certificate trusted."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshturn up, for development")])
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -125,7 +125,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _host_name() -> list[str]:
-    """The host name as a certificate can hold it; none where it is no DNS name, as host names may well be."""
+    """The host name in the form for certificates; none if it is not a DNS name, as host names need not be."""
     name = socket.gethostname().lower()
     labels = name.rstrip(".").split(".")
     good = all(label and label.isascii() and label.replace("-", "").isalnum() for label in labels)

@@ -1,4 +1,4 @@
-"""Errors as people see them: what is wrong, where, and what to do. No traceback for anything a user can cause."""
+"""Errors for users: what is wrong, where, and what to do. Nothing that a user can cause prints a traceback."""
 
 from cli.exit_codes import ExitCode
 from turnserver.errors import ConfigError, ServerError, StartupError

@@ -1,4 +1,4 @@
-"""Reading the configuration for a command, and passing on what it warns of."""
+"""Reads the configuration for a command, and prints its warnings."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Setting = tuple[str, str, Any]
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """Read a configuration file (None: defaults) and lay the environment over it.
+    """Read a configuration file (None: defaults) and replace options by environment variables.
 
     Raises `turnserver.errors.ConfigError` with everything that is wrong.
     """
@@ -24,7 +24,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
 
 def load_settings(settings: list[Setting], environ: Mapping[str, str]) -> Loaded:
-    """Make a configuration of a command's options, which count more than the environment's.
+    """Make a configuration from a command's options, which override the environment's.
 
     Raises `turnserver.errors.ConfigError`, which then speaks of the options.
     """

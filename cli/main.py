@@ -83,7 +83,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "probe": _Entry(_probe, "Try a STUN or TURN server and say what works."),
     }
 )
-"""The commands in the order in which they matter."""
+"""The commands, the most important first."""
 
 _EPILOG = """\b
 Exit codes:
@@ -98,11 +98,11 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order in which they matter."""
+        """The names, the most important command first."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command; None for a name nobody knows."""
+        """Import one command; None for an unknown name."""
         entry = _COMMANDS.get(cmd_name)
         return None if entry is None else entry.load()
 

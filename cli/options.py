@@ -33,7 +33,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_ip(text: str) -> str:
-    """Read an IP address; names are refused, for they may mean another address tomorrow.
+    """Read an IP address; names are refused, because their address may change.
 
     Raises `click.BadParameter` for anything else.
     """

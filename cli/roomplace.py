@@ -1,4 +1,4 @@
-"""Which server ``meshturn rooms`` is about: the one of a configuration, or the one of the last ``meshturn up``."""
+"""The server that ``meshturn rooms`` uses: the one of a configuration, or the one of the last ``meshturn up``."""
 
 import ipaddress
 import os

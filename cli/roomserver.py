@@ -1,4 +1,4 @@
-"""The HTTP API of a running server, as ``meshturn rooms`` asks it: whom to trust, and what its answers mean."""
+"""The client of a server's HTTP API for ``meshturn rooms``: trust, requests, and the meaning of answers."""
 
 import http.client
 import ipaddress

@@ -1,4 +1,4 @@
-"""Rooms on a terminal. What a server says is a stranger's text: nothing in it may steer the terminal."""
+"""Rooms on a terminal. Text from a server is hostile: nothing in it may control the terminal."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What ``serve`` and ``up`` share: run the server until it is told to stop, and say when it is ready."""
+"""Shared by ``serve`` and ``up``: run the server until it is told to stop, and say when it is ready."""
 
 import asyncio
 import sys

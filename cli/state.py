@@ -1,4 +1,4 @@
-"""The state directory of ``meshturn up``: a generated secret and a TLS key for nobody else, kept between runs."""
+"""The state directory of ``meshturn up``: a generated secret and a TLS key, private and kept between runs."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ _KEY = "certificate.key"
 _CERTIFICATE = "certificate.pem"
 _SECRET_BYTES = 32
 _SHORTEST = 16
-"""Characters of a secret; a shorter file was cut off, and a guessable secret is an open relay."""
+"""Least characters of a secret; a shorter file was truncated, and a secret that can be guessed is an open relay."""
 
 _LONGEST = 4096
 _LONGEST_PEM = 65536

@@ -21,7 +21,7 @@ from turnserver.turnclient.driver import Driver
 __all__ = ["Conversation"]
 
 _MAX_INCOMING: Final = 64
-"""Relayed datagrams kept for the probe; it never has more than one under way, so more are somebody else's."""
+"""Relayed datagrams kept for the probe; it sends one at a time, so further ones are not its own."""
 
 
 class Conversation:

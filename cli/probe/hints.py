@@ -1,4 +1,4 @@
-"""What a server's error codes mean for somebody whose call does not work: one sentence and one hint each."""
+"""The meaning of a server's error codes for users whose call fails: one sentence and one hint each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""A probe's report for people."""
+"""Prints a probe's report as text."""
 
 from rich.console import Console
 from rich.table import Table

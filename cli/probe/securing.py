@@ -1,4 +1,4 @@
-"""A probe's connections, plain or with TLS (RFC 8656 §3.1): opened step by step, so that each can be told of."""
+"""A probe's connections, plain or with TLS (RFC 8656 §3.1): opened step by step, so that each step is reported."""
 
 import asyncio
 import socket

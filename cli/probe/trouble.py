@@ -1,4 +1,4 @@
-"""What went wrong, in a sentence and a hint: the client's errors, as a person who tries a server wants to hear them."""
+"""The client's errors as a sentence and a hint, for people who test a server."""
 
 import ssl
 from collections.abc import Sequence
