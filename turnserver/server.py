@@ -226,6 +226,7 @@ class Server:
             pending_lookups=Usage(0, config.limits.pending_lookups),
             connections=Usage(0, config.limits.connections),
             rooms=Usage(0, config.signaling.rooms),
+            allocations_per_user=config.limits.allocations_per_user,
         )
         if parts is None or parts.core is None or parts.engine is None:
             return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
@@ -239,6 +240,8 @@ class Server:
                 pending_lookups=Usage(totals.pending_lookups, config.limits.pending_lookups),
                 connections=Usage(parts.limiter.count, config.limits.connections),
                 rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
+                allocations_per_user=config.limits.allocations_per_user,
+                users=totals.users,
             ),
             listeners=tuple(_listener_view(transport) for transport in parts.transports),
             relays=parts.own.relays,

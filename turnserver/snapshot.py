@@ -62,13 +62,16 @@ class LimitsView:
     """What the server's limits leave.
 
     ``allocations`` counts those too that are about to open. ``connections`` are those of clients, whatever they speak.
-    ``pending_lookups`` are requests that wait for a credential.
+    ``pending_lookups`` are requests that wait for a credential. ``allocations_per_user`` is what one user may hold, and
+    ``users`` what each user who holds any holds now, by user id.
     """
 
     allocations: Usage
     pending_lookups: Usage
     connections: Usage
     rooms: Usage
+    allocations_per_user: int = 0
+    users: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

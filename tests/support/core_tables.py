@@ -81,7 +81,7 @@ def _check_relays(state: CoreState, world: World) -> None:
 def _check_quota(state: CoreState) -> None:
     assert state.quota.total == len(state.allocations) <= state.settings.limits.allocations
     assert state.quota._users == {user_id: len(held) for user_id, held in state.by_user.items()}
-    assert all(state.quota.held_by(user_id) == len(held) for user_id, held in state.by_user.items())
+    assert all(state.quota.users.get(user_id, 0) == len(held) for user_id, held in state.by_user.items())
 
 
 def _check_allocation(state: CoreState, allocation: Allocation) -> None:

@@ -381,6 +381,8 @@ async def test_a_snapshot_is_there_at_any_time() -> None:
     assert [] in kinds
     assert ["alice"] in kinds
     assert Usage(1, 7) in [each.limits.allocations for each in seen]
+    assert {"alice": 1} in [each.limits.users for each in seen]
+    assert (seen[-1].limits.users, seen[-1].limits.allocations_per_user) == ({}, 64)
     after = server.snapshot()
     assert (after.running, after.listeners, after.allocations) == (False, (), ())
 

@@ -1,5 +1,6 @@
 """How many allocations one user and all users may hold. Taken before the socket opens, given back exactly once."""
 
+from collections.abc import Mapping
 from enum import Enum
 
 __all__ = ["Quota", "QuotaVerdict"]
@@ -27,9 +28,10 @@ class Quota:
         """Allocations counted now."""
         return self._total
 
-    def held_by(self, user_id: str) -> int:
-        """Allocations counted for one user now."""
-        return self._users.get(user_id, 0)
+    @property
+    def users(self) -> Mapping[str, int]:
+        """Allocations counted for each user now; users without any are not in it. A copy."""
+        return dict(self._users)
 
     def limit(self, per_user: int, total: int) -> None:
         """Replace the limits; users who hold more than the new limits keep their allocations."""

@@ -283,7 +283,7 @@ class TurnCore:
     def totals(self) -> CoreTotals:
         """The current number of everything that has a limit."""
         state = self.state
-        return CoreTotals(state.quota.total, len(self._lookups), len(state.tcp.by_id), self._failed_lookups)
+        return CoreTotals(state.quota.total, len(self._lookups), self._failed_lookups, state.quota.users)
 
     def has_channels(self, client: FiveTuple) -> bool:
         """Whether a client has channels bound."""

@@ -3,9 +3,11 @@
 They are plain values without behaviour, so that core, relay and transports share them without importing one another.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import MappingProxyType
 from typing import NamedTuple, NewType
 
 from stun.address import Address
@@ -149,13 +151,14 @@ class Counters(NamedTuple):
 class CoreTotals(NamedTuple):
     """How much the core holds now; ``allocations`` includes those that are about to open.
 
-    ``failed_lookups`` is a sum since the start: requests that got 500 because no credential source could answer.
+    ``users`` are the allocations held by each user. ``failed_lookups`` is a sum since the start: requests that got 500
+    because no credential source could answer.
     """
 
     allocations: int = 0
     pending_lookups: int = 0
-    peer_connections: int = 0
     failed_lookups: int = 0
+    users: Mapping[str, int] = MappingProxyType({})
 
 
 class AllocationView(NamedTuple):

@@ -14,7 +14,12 @@ def test_a_user_has_a_limit() -> None:
         QuotaVerdict.USER_FULL,
     ]
     assert quota.take("bob") is QuotaVerdict.GRANTED
-    assert (quota.held_by("alice"), quota.held_by("bob"), quota.held_by("carol"), quota.total) == (2, 1, 0, 3)
+    assert (quota.users.get("alice", 0), quota.users.get("bob", 0), quota.users.get("carol", 0), quota.total) == (
+        2,
+        1,
+        0,
+        3,
+    )
 
 
 def test_the_server_has_a_limit() -> None:
@@ -26,7 +31,7 @@ def test_the_server_has_a_limit() -> None:
         QuotaVerdict.GRANTED,
         QuotaVerdict.SERVER_FULL,
     ]
-    assert quota.held_by("bob") == 1
+    assert quota.users.get("bob", 0) == 1
 
 
 def test_the_user_is_told_first() -> None:
@@ -44,7 +49,7 @@ def test_what_is_refused_is_not_counted() -> None:
     for user in ("alice", "bob"):
         quota.take(user)
     quota.give_back("alice")
-    assert (quota.total, quota.held_by("alice"), quota.held_by("bob")) == (0, 0, 0)
+    assert (quota.total, quota.users.get("alice", 0), quota.users.get("bob", 0)) == (0, 0, 0)
     assert quota.take("bob") is QuotaVerdict.GRANTED
 
 

@@ -889,7 +889,7 @@ def test_quota_is_counted_on_the_user_part() -> None:
         name, password = mint(SECRET, user, int(world.now.wall) + lives)
         codes.append(code_of(world.client(port=port + 1, user=name, password=password).allocate()))
     assert codes == [0, 0, 486, 0, 0, 0]
-    assert world.core.state.quota.held_by("alice") == 2
+    assert world.core.state.quota.users.get("alice", 0) == 2
 
 
 @pytest.mark.parametrize(
