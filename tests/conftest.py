@@ -1,5 +1,6 @@
 """What all tests share: their marks, the order in which workers get them, and the real server on loopback."""
 
+import gc
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ipv6",
     "processes",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_runtest_makereport",
@@ -60,6 +62,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests.support.schedule import in_order
 
         items[:] = in_order(items)
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves live to the end of the run: the collector of garbage need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,16 +180,23 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A module's syntax; every rule looks at every module, and reading takes longer than looking."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {node.module or ""}
             found |= {f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in NAMES}
-    return found
+    return frozenset(found)
 
 
 NAMES = {name_of(path) for path in MODULES}
@@ -248,7 +256,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_module_is_named_by_a_string(path: Path) -> None:
     """The build moves packages beneath ``meshturn`` and rewrites imports: a string would go on naming the old place."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     text = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in text:
@@ -285,7 +293,7 @@ def called(node: ast.Call) -> str:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_loggers_have_names_of_their_own(path: Path) -> None:
     """All are beneath ``meshturn``, whose handler and level are configured; in a checkout ``__name__`` would not be."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and called(node) == "getLogger":
             (name,) = node.args
             assert isinstance(name, ast.Constant), f"line {node.lineno}"
@@ -304,7 +312,7 @@ def test_errors_have_one_root() -> None:
     """``except MeshturnError`` is for whatever a library user can meet; the command's own errors stay in `cli`."""
     roots = []
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef) and not within(name_of(path), ("build_backend", "cli")):
                 bases = [getattr(builtins, ast.unparse(base), None) for base in node.bases]
                 if bases and all(isinstance(base, type) and issubclass(base, BaseException) for base in bases):
@@ -333,7 +341,7 @@ def test_there_is_no_import_cycle() -> None:
 def test_nothing_is_too_long(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert source.count("\n") <= MAX_MODULE_LINES
-    for node in functions(ast.parse(source)):
+    for node in functions(tree_of(path)):
         docstring = ast.get_docstring(node)
         body = (node.end_lineno or node.lineno) - node.lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
         assert body <= MAX_FUNCTION_LINES, f"{node.name}: {body} lines"
@@ -344,7 +352,7 @@ def test_every_module_says_what_it_is_and_what_it_exports(path: Path) -> None:
     """A docstring and an ``__all__`` whose names exist and are public; public functions and classes have docstrings."""
     if path.name == "__main__.py":
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     assert ast.get_docstring(tree), "no module docstring"
     exported = exports_of(tree)
     assert exported is not None, "no __all__"
@@ -373,7 +381,7 @@ def test_no_type_name_means_two_things() -> None:
     """One name for one thing: a public type is defined in one module of all that are shipped."""
     homes: dict[str, list[str]] = {}
     for path in MODULES:
-        for name in type_names(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in type_names(tree_of(path)):
             homes.setdefault(name, []).append(name_of(path))
     assert len(homes) > 500, "it looks for what is there"
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
@@ -438,7 +446,7 @@ def test_nothing_but_the_lifecycle_ends_a_socket_a_session_or_a_seat() -> None:
     found = {}
     for path in MODULES:
         if within(name_of(path), ("turnserver.signaling.rooms", "turnserver.signaling.edge.service")):
-            found[path] = set(life_and_death(ast.parse(path.read_text(encoding="utf-8"))))
+            found[path] = set(life_and_death(tree_of(path)))
     assert len(found.pop(LIFECYCLE)) > 30, "it looks for what is there"
     room = found.pop(LIFECYCLE.with_name("room.py"))
     assert {place.partition(": ")[2] for place in room} == {"changes members"}
@@ -462,7 +470,7 @@ def exports_of(tree: ast.Module) -> list[str] | None:
 
 def has_code(path: Path) -> bool:
     """True if a module does something: modules of plain values and protocols are tested by whoever uses them."""
-    for node in functions(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in functions(tree_of(path)):
         statements = node.body[1:] if ast.get_docstring(node) else node.body
         if [s for s in statements if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]:
             return True
