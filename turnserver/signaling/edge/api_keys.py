@@ -1,4 +1,4 @@
-"""Who may use the HTTP API: keys, compared in constant time."""
+"""The keys of the HTTP API, compared in constant time."""
 
 import hashlib
 import hmac
@@ -9,7 +9,7 @@ __all__ = ["ApiKey", "KeyRing"]
 
 
 class ApiKey(NamedTuple):
-    """A key that was shown: its name, and whether it opens everything."""
+    """A key that was presented: its name, and whether it is an admin key."""
 
     name: str
     is_admin: bool
@@ -28,11 +28,11 @@ class KeyRing:
         )
 
     def __repr__(self) -> str:
-        """Count the keys; show none."""
+        """Show the number of keys, but no key."""
         return f"KeyRing({len(self._keys)} keys)"
 
     def find(self, shown: bytes) -> ApiKey | None:
-        """The key that ``shown`` is; None if it is none. Takes the same time whichever it is, and if it is none."""
+        """The key equal to ``shown``, or None. The time does not depend on which key it is, or whether there is one."""
         digest = _digest(shown)
         found: ApiKey | None = None
         for each, key in self._keys:
@@ -42,5 +42,5 @@ class KeyRing:
 
 
 def _digest(secret: bytes) -> bytes:
-    """Makes secrets of one length, so that comparing them does not tell how long they are."""
+    """A digest of fixed length, so that comparing does not reveal the length of a secret."""
     return hashlib.sha256(secret).digest()

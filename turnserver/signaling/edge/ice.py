@@ -1,4 +1,4 @@
-"""ICE servers for participants: which URLs a client can use, and a credential that is good for a few minutes."""
+"""ICE servers for participants: the URLs that a client can use, and a time-limited credential."""
 
 import ipaddress
 import re
@@ -15,11 +15,11 @@ __all__ = ["Credentials", "IceServers", "UrlsByHost", "valid_host"]
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _HTTPS: Final = 443
-"""Of several ports with TLS, the one that the strictest networks let through."""
+"""The TLS port to prefer, because the most restrictive networks allow it."""
 
 
 class Credentials(NamedTuple):
-    """A time-limited TURN credential: good for allocating until ``expires`` (Unix time, seconds)."""
+    """A time-limited TURN credential: valid for Allocate requests until ``expires`` (Unix time, seconds)."""
 
     username: str
     password: str
@@ -27,8 +27,7 @@ class Credentials(NamedTuple):
 
 
 def valid_host(text: str) -> str | None:
-    """A host as it can stand in a URL, IPv6 without brackets: a name, or an address in its usual form; None if it is
-    neither. ``text`` is what a client says about itself."""
+    """A name or an address as the host of a URL, IPv6 without brackets; None for other text. ``text`` is untrusted."""
     try:
         return str(ipaddress.ip_address(text)) if "%" not in text else None
     except ValueError:
@@ -39,14 +38,14 @@ def valid_host(text: str) -> str | None:
 
 
 class UrlsByHost:
-    """The URLs of the listeners, as seen by a client that reached the server by a certain host.
+    """The URLs of the listeners for a client, depending on the host by which it reached the server.
 
-    A listener is of use to a client if it is where the client already is: a listener on a loopback address to clients
-    that came by one, and to nobody else; one on the very address that the client came by rather than another. At most
-    one URL of each kind: browsers gather from all of them at once, and complain of five.
+    Listeners on loopback addresses are only for clients that came by a loopback address. A listener on the address that
+    the client used is preferred. There is at most one URL of each kind, because browsers gather from all of them at
+    once and warn about five or more.
 
-    ``listening`` are the transports and addresses that are bound, in the order of the configuration; ``external`` maps
-    addresses behind 1:1 NAT to their public ones.
+    ``listening`` has the transports and bound addresses in the order of the configuration; ``external`` maps addresses
+    behind 1:1 NAT to their public ones.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class UrlsByHost:
         """The listeners of a kind that a client can reach, the best first."""
         bound = [address for each, address in self._listening if each is kind and address.port]
         if _is_loopback(host):
-            # Whoever is on this machine reaches every listener, if not always by the name it used.
+            # A client on this machine reaches every listener, but possibly by another host than the one it used.
             return sorted(
                 bound, key=lambda address: (address.host != host, not address.is_loopback, ":" in address.host)
             )
@@ -86,7 +85,7 @@ class UrlsByHost:
         return exact or (family if _is_address(host) else []) or open_to_others
 
     def _shown(self, host: str, address: Address) -> str:
-        """The host that goes into the URL: the client's own, unless that leads nowhere."""
+        """The host for the URL: the one that the client used, unless the listener cannot be reached by it."""
         shown = host if host and not _is_loopback(host) else self._public(address)
         if _is_loopback(host) and not address.is_loopback:
             shown = address.host
@@ -113,8 +112,8 @@ def _is_loopback(host: str) -> bool:
 class IceServers:
     """Makes the ICE servers of a client.
 
-    ``secret`` is the shared secret that the TURN server knows, too; without one clients are given STUN only.
-    ``lifetime`` is in seconds. ``urls`` turns the host by which a client came into URLs.
+    ``secret`` is the secret shared with the TURN server; without it, clients get STUN only. ``lifetime`` is in seconds.
+    ``urls`` returns the URLs for the host by which a client came.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class IceServers:
 
     @classmethod
     def from_config(cls, config: Configuration, listening: Sequence[tuple[ClientTransport, Address]]) -> "IceServers":
-        """What the configuration says: its URLs or, without any, those of what is listened on."""
+        """Build it from the configuration: with its URLs or, if there are none, those of the listeners."""
         signaling, auth = config.signaling, config.auth
         secret = None
         for first in auth.shared_secrets[:1]:
@@ -153,7 +152,7 @@ class IceServers:
         return self._secret is not None
 
     def mint(self, user_id: str, wall: float, host: str) -> Ice:
-        """Return what a participant needs from ``wall`` (Unix time, seconds) on; ``host`` is how it came here."""
+        """Return a participant's ICE servers from ``wall`` (Unix time, seconds) on; ``host`` is the host it used."""
         made = self.credentials(user_id, self.lifetime, wall)
         urls = self.urls(host)
         expires = int(wall) + self.lifetime

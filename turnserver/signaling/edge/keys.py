@@ -1,6 +1,6 @@
-"""Public keys of those who sign room tokens, read from PEM (RFC 7468) or a JSON Web Key Set (RFC 7517).
+"""Public keys that verify room tokens, read from PEM (RFC 7468) or a JSON Web Key Set (RFC 7517).
 
-Every key has exactly one algorithm, settled here, so that a token's header cannot choose one (RFC 8725 §3.1).
+Every key has exactly one algorithm, determined here, so that a token's header cannot choose one (RFC 8725 §3.1).
 """
 
 import json
@@ -23,10 +23,10 @@ from turnserver.errors import StartupError
 __all__ = ["MAX_KEYS", "MAX_KEY_FILE", "PublicKey", "UnusableKey", "load_public_keys", "read_public_keys"]
 
 MAX_KEY_FILE: Final = 65536
-"""Bytes of the largest file of keys; a JWKS of `MAX_KEYS` RSA keys with their certificates is smaller."""
+"""Maximum size of a key file in bytes; a JWKS of `MAX_KEYS` RSA keys with their certificates is smaller."""
 
 MAX_KEYS: Final = 32
-"""Keys of one file; a token without a kid is tried on each of its algorithm."""
+"""Maximum number of keys in one file; a token without a ``kid`` is tried with every key of its algorithm."""
 
 _LEAST_RSA_BITS: Final = 2048
 """RFC 7518 §3.3."""
@@ -41,12 +41,12 @@ Verifier = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicK
 
 
 class UnusableKey(MeshturnError, ValueError):
-    """A key cannot verify room tokens; the message is a phrase that names what was found, without repeating it."""
+    """A key cannot verify room tokens; the message is a phrase that names what was found, without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key with its one algorithm, ``RS256``, ``ES256`` or ``EdDSA``, and its id (``kid``), if it has one."""
+    """A key with its algorithm (``RS256``, ``ES256`` or ``EdDSA``) and its id (``kid``), if it has one."""
 
     algorithm: str
     key: Verifier = field(repr=False)
@@ -56,8 +56,8 @@ class PublicKey:
 def read_public_keys(data: bytes) -> tuple[PublicKey, ...]:
     """Read a file: PEM public keys or certificates, a JSON Web Key Set, or one JSON Web Key.
 
-    Raises `UnusableKey` if there is none in it, or one that must not be there. Keys of a set that are for something
-    else are passed over (RFC 7517 §5).
+    Raises `UnusableKey` if the file has no key, or one that must not be there. Keys of a set for other purposes are
+    ignored (RFC 7517 §5).
     """
     if len(data) > MAX_KEY_FILE:
         raise UnusableKey(f"more than {MAX_KEY_FILE} bytes")
@@ -70,7 +70,7 @@ def read_public_keys(data: bytes) -> tuple[PublicKey, ...]:
 
 
 def load_public_keys(path: Path) -> tuple[PublicKey, ...]:
-    """The keys in a file. Raises `turnserver.errors.StartupError` with one sentence if it cannot be used."""
+    """The keys in a file. Raises `turnserver.errors.StartupError` with one sentence if the file cannot be used."""
     try:
         with path.open("rb") as stream:
             return read_public_keys(stream.read(MAX_KEY_FILE + 1))
@@ -124,7 +124,7 @@ def _from_json(data: bytes) -> tuple[PublicKey, ...]:
 
 
 def _from_jwk(jwk: Mapping[str, Any]) -> PublicKey | None:
-    """One key of a set; None for one that is for something else."""
+    """One key of a set; None for a key for another purpose."""
     if "d" in jwk:
         raise UnusableKey(_PRIVATE)
     if jwk.get("kty") == "oct":

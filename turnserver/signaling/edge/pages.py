@@ -1,7 +1,7 @@
-"""The call page and where it begins: ``/``, ``/call``, ``/call/{room}`` and ``/call-assets/{file}``.
+"""The start page and the call page: ``/``, ``/call``, ``/call/{room}`` and ``/call-assets/{file}``.
 
-Everything is read once, when the server starts, from the package's own ``page`` folder; what is not in there then
-cannot be asked for. Nothing comes from anywhere else, and the policy sent with each page says so to the browser.
+All files are read once, when the server starts, from the package's own ``page`` folder; no other file is served.
+The pages load nothing from other sites, and their content security policy forbids it.
 """
 
 import base64
@@ -20,7 +20,7 @@ from turnserver.signaling.edge.websocket import host_of
 __all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
 
 ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a room can be called."""
+"""The pattern of room names."""
 
 _TYPES: Final = {
     "css": "text/css",
@@ -57,11 +57,11 @@ _PERMISSIONS: Final = ", ".join(
 )
 
 _ROOM_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz"
-"""Without i, l and o, which are taken for digits when somebody reads a name out."""
+"""Without i, l and o, which can be mistaken for digits."""
 
 
 class Asset(NamedTuple):
-    """One file of the page, with its media type and the tag by which a browser knows that it has it already."""
+    """One file of the page, with its media type and its entity tag (RFC 9110 §8.8.3)."""
 
     content: bytes
     media_type: str
@@ -80,7 +80,7 @@ def load_assets() -> dict[str, Asset]:
 
 
 def new_room(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """A name for a room that nobody guesses and everybody can read out: three groups of four letters, 54 bits."""
+    """A room name that cannot be guessed but is easy to read aloud: three groups of four letters, 54 bits."""
     letters = [_ROOM_LETTERS[int.from_bytes(entropy(4)) % len(_ROOM_LETTERS)] for _ in range(12)]
     return "-".join("".join(letters[at : at + 4]) for at in (0, 4, 8))
 
@@ -88,7 +88,7 @@ def new_room(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
 class Pages:
     """The handlers; ``assets`` are the files of the page, whose modules pages of ``origins`` may import.
 
-    Where rooms are ``open``, anybody is offered to start a call; elsewhere it takes an invitation.
+    If rooms are ``open``, the start page offers to start a call; otherwise it says that an invitation is needed.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Pages:
         self.use(origins, open=open)
 
     def use(self, origins: Collection[str], *, open: bool) -> None:
-        """Say from now on what is true with other options."""
+        """Use other options from now on."""
         self._origins = frozenset(origins)
         self._landing = _document("meshturn", _ABOUT + (_FORM if open else _INVITED) + _FOR_PROGRAMS)
         self._no_such_name = _document("No such call – meshturn", _NO_SUCH_NAME + (_FORM if open else ""))
@@ -113,18 +113,18 @@ class Pages:
         app.router.add_get("/favicon.ico", self.icon)
 
     async def landing(self, request: web.Request) -> web.Response:
-        """What this is, and a way to start a call."""
+        """The start page."""
         return _own_page(self._landing, 200)
 
     async def begin(self, request: web.Request) -> web.Response:
-        """To the room that was asked for, or to a new one."""
+        """Redirect to the room that was asked for, or to a new one."""
         room = request.query.get("room", "").strip() or new_room()
         if not ROOM.fullmatch(room):
             return _own_page(self._no_such_name, 404)
         raise web.HTTPSeeOther(f"/call/{room}", headers={"Cache-Control": "no-store"})
 
     async def call(self, request: web.Request) -> web.Response:
-        """The call page, which finds out by itself which room it is for."""
+        """The call page, which reads the room's name from its own URL."""
         page = self._assets.get(_PAGE)
         if page is None or not ROOM.fullmatch(request.match_info["room"]):
             return _own_page(self._no_such_name, 404)
@@ -145,12 +145,12 @@ class Pages:
         return response
 
     async def icon(self, request: web.Request) -> web.Response:
-        """The icon, where browsers look for one that they were not told of."""
+        """The icon, at the path where browsers look by default."""
         found = self._assets.get(_ICON)
         return web.Response(status=204) if found is None else _answer(request, found)
 
     def _cors(self, request: web.Request) -> dict[str, str]:
-        """Browsers import modules from elsewhere only with a word from there (HTML §8.1.4.2)."""
+        """Browsers import modules from another origin only with its consent by CORS (HTML §8.1.4.2)."""
         if "*" in self._origins:
             return {"Access-Control-Allow-Origin": "*"}
         if not self._origins:
@@ -161,7 +161,7 @@ class Pages:
 
 
 def _answer(request: web.Request, asset: Asset) -> web.Response:
-    """The file, or that the browser has it already: asked each time, so that no tab runs halves of two versions."""
+    """The file, or 304. Browsers have to revalidate every time, so that no tab mixes files of two versions."""
     headers = {"ETag": f'"{asset.etag}"', "Cache-Control": "no-cache"}
     if any(tag.value == asset.etag for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
@@ -172,7 +172,7 @@ def _answer(request: web.Request, asset: Asset) -> web.Response:
 def _policy(request: web.Request) -> str:
     """The content security policy of the call page.
 
-    ``'self'`` covers WebSockets in today's browsers; Safari before 15.4 has to be told of the socket by its name.
+    ``'self'`` covers WebSockets in current browsers; Safari before 15.4 needs the socket's origin by name.
     """
     header = request.headers.get("Host", "")
     scheme = "wss" if request.secure else "ws"

@@ -1,4 +1,4 @@
-"""ICE servers for those in a call, before theirs expire; what is known of their paths; and why a call fails."""
+"""New ICE servers before the old ones expire, reports of paths between members, and the diagnosis of failed calls."""
 
 from typing import Final, Literal
 
@@ -20,14 +20,14 @@ __all__ = ["diagnose", "fresh_ice", "give_ice", "inside", "note_stat", "other", 
 
 REFRESH: Final = 0.75
 JITTER: Final = 0.05
-"""The share of credentials' life after which new ones are pushed, and how far from it that may be."""
+"""The share of the credentials' lifetime after which new ones are pushed, and the random deviation from it."""
 
 SHORTEST: Final = 5.0
-"""Seconds between two pushes, however short the life."""
+"""Minimum number of seconds between two pushes, also for very short lifetimes."""
 
 
 def inside(state: HubState, session: Session) -> tuple[Room, Member]:
-    """The room that a session is in, and its member. Raises `Denial` (not_joined)."""
+    """The session's room, and the session's member there. Raises `Denial` (not_joined)."""
     found = state.member_of(session)
     if found is None:
         raise Denial(SignalCode.NOT_JOINED, "join a room first")
@@ -35,7 +35,7 @@ def inside(state: HubState, session: Session) -> tuple[Room, Member]:
 
 
 def other(room: Room, member: Member, to: str) -> Member:
-    """Another member of the room. Raises `Denial` (no_such_peer), wherever else that id may exist."""
+    """Another member of the room. Raises `Denial` (no_such_peer), also if the id exists in another room."""
     target = room.members.get(to)
     if target is None or target is member:
         raise Denial(SignalCode.NO_SUCH_PEER, "nobody of that id is in this room", path="to")
@@ -46,7 +46,7 @@ def other(room: Room, member: Member, to: str) -> Member:
 
 
 def fresh_ice(state: HubState, member: Member, now: Now) -> Ice:
-    """New credentials for a member, and the time set for the next ones."""
+    """Mint new credentials for a member, and schedule the next ones."""
     ice = state.mint(member.session, member.user_id, now)
     share = REFRESH + JITTER * (2 * state.fraction() - 1)
     wait = max((ice.exp - now.wall) * share, SHORTEST)
@@ -55,7 +55,7 @@ def fresh_ice(state: HubState, member: Member, now: Now) -> Ice:
 
 
 def push_ice(state: HubState, session: Session, why: str, now: Now) -> None:
-    """New credentials to a member that did not ask."""
+    """Push new credentials to a member without a request."""
     found = state.member_of(session)
     if found is not None:
         state.send(session, IceUpdate(ice=fresh_ice(state, found[1], now), why=why), Delivery.NEWS)
@@ -63,7 +63,7 @@ def push_ice(state: HubState, session: Session, why: str, now: Now) -> None:
 
 @handles(IceGet)
 def give_ice(state: HubState, session: Session, message: IceGet, heard: Heard) -> IceUpdate:
-    """`ice_get`: in a room or, for the check before a call, in none."""
+    """`ice_get`: also allowed outside a room, for the check before a call."""
     found = state.member_of(session)
     if found is not None:
         ice = fresh_ice(state, found[1], heard.now)
@@ -77,7 +77,7 @@ def give_ice(state: HubState, session: Session, message: IceGet, heard: Heard) -
 
 @handles(Stat)
 def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) -> None:
-    """`stat`: kept for the pair. About somebody who has just left it is no error worth telling."""
+    """`stat`: stored for the pair. A report about a peer that has just left is ignored without an error."""
     room, member = inside(state, session)
     target = room.members.get(message.to)
     if target is None or target is member:
@@ -89,7 +89,7 @@ def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) ->
 
 
 def report_paths(state: HubState) -> None:
-    """Tell everybody who has a socket what has changed of its paths."""
+    """Tell every member with a socket which of its paths have changed."""
     for room in state.rooms.values():
         members = list(room.members.values())
         entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
@@ -107,7 +107,7 @@ def report_paths(state: HubState) -> None:
 
 
 def _direct(pair: PairPath, a: Member, b: Member) -> PathKind:
-    """Of a path that no relay of ours carries, what the two say themselves."""
+    """The kind of a path that no relay of this server carries, from the reports of the two clients."""
     reports = (a.stats.get(b.id), b.stats.get(a.id))
     said = pair.path == "unknown" and any(stat is not None and stat.path == "direct" for stat in reports)
     return "direct" if said else pair.path
@@ -124,12 +124,12 @@ def _whose(pair: PairPath, end: str) -> Literal["you", "peer", "both"] | None:
     return "you" if pair.by == end else "peer"
 
 
-# Why it fails
+# Diagnosis
 
 
 @handles(Diag)
 def diagnose(state: HubState, session: Session, message: Diag, heard: Heard) -> DiagVerdict:
-    """`diag`: one sentence about the pair, from both ends and from the relay."""
+    """`diag`: one sentence about the pair, from the reports of both ends and from the relay's data."""
     room, member = inside(state, session)
     target = other(room, member, message.to)
     member.diags[target.id] = message

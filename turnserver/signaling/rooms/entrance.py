@@ -1,4 +1,4 @@
-"""Hello: who may have a session, who may go on with one, and what its client is told of what it has missed."""
+"""Hello: admission to a new session, resuming an old one, and sending what the client has missed."""
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Hello
@@ -18,7 +18,7 @@ VERSIONS = (1,)
 
 
 def hello(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
-    """`hello`: a new session, or an old one on a new socket. Raises `Denial`."""
+    """`hello`: opens a session, or resumes one on a new socket. Raises `Denial`."""
     if message.v not in VERSIONS:
         raise Denial(SignalCode.UNSUPPORTED_VERSION, "we do not speak that", detail={"v": VERSIONS}, fatal=True)
     if message.resume is not None:
@@ -29,7 +29,7 @@ def hello(state: HubState, connection: Connection, message: Hello, now: Now) -> 
 
 @handles(Hello)
 def hello_again(state: HubState, session: Session, message: Hello, heard: Heard) -> None:
-    """`hello` on a socket that has a session. Raises `Denial`."""
+    """`hello` on a socket that already has a session. Raises `Denial`."""
     raise Denial(SignalCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
 
 
@@ -52,7 +52,7 @@ def _resume(state: HubState, connection: Connection, message: Hello, now: Now) -
 
 
 def _greet(state: HubState, session: Session, connection: Connection, message: Hello, now: Now) -> None:
-    """Tell the client of a session that has this socket now what the session is, and all that it has missed."""
+    """Describe the session to its client on the new socket, and send everything that the client has missed."""
     resume = message.resume
     key = state.name(32)
     session.renew(key, resume.key if resume is not None else "")
@@ -103,7 +103,7 @@ def _begin(state: HubState, connection: Connection, message: Hello, now: Now) ->
 
 
 def _admit(state: HubState, connection: Connection, token: str | None, now: Now) -> Grant:
-    """What the client may do. Raises `Denial`, always fatal."""
+    """What the client is allowed to do. Raises `Denial`, which is always fatal."""
     key = connection.address_key
     wait = state.failures.wait(key, now.mono)
     if wait:
@@ -123,7 +123,7 @@ def _admit(state: HubState, connection: Connection, token: str | None, now: Now)
 
 
 def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:
-    """Remember a token that opens one session only, for as long as it is valid. Raises `Denial`."""
+    """Mark a single-use token as used for as long as it is valid. Raises `Denial`."""
     if not grant.token_id:
         raise Denial(SignalCode.BAD_TOKEN, "a token for one use needs an id", fatal=True)
     if state.used_tokens.has(grant.token_id, now.wall):
@@ -135,7 +135,7 @@ def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> 
 
 
 def _take_back(state: HubState, connection: Connection, token_id: str, now: Now) -> None:
-    """A used token is good once more if the answer to its hello seems to be lost. Raises `Denial` otherwise."""
+    """Accept a used token again if the answer to its hello was probably lost. Raises `Denial` otherwise."""
     for session in state.sessions.values():
         if session.grant.token_id == token_id and not session.confirmed:
             end_session(state, session, "replaced", now)

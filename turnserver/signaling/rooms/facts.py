@@ -1,4 +1,4 @@
-"""What comes out of the hub: commands for the edge, and facts for the log and the relay table. Text is hostile."""
+"""The hub's output: commands for the edge, and facts for the log and the relay table. Text in them is untrusted."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -30,13 +30,13 @@ LeaveReason: TypeAlias = Literal["left", "timeout", "kicked", "replaced", "moved
 
 
 class Wake(NamedTuple):
-    """There is something to take for that socket."""
+    """A frame can be taken for that socket."""
 
     cid: int
 
 
 class Close(NamedTuple):
-    """Close that socket, after what `Hub.take` still gives for it."""
+    """Close that socket once all frames that `Hub.take` still returns for it have been sent."""
 
     cid: int
     code: int
@@ -44,7 +44,7 @@ class Close(NamedTuple):
 
 
 class Revoke(NamedTuple):
-    """End that user's allocations, and let none be made with its credentials until then (Unix time)."""
+    """End that user's allocations, and refuse new ones with its credentials until the given Unix time."""
 
     user_id: str
     until: float
@@ -54,7 +54,7 @@ HubCommand: TypeAlias = Wake | Close | Revoke
 
 
 class SessionOpened(NamedTuple):
-    """Somebody has said hello; ``peer`` is the peer id it will have in rooms, ``client`` what it says it is."""
+    """A session has opened; ``peer`` is its peer id in rooms, ``client`` the program's description of itself."""
 
     peer: str
     address: str
@@ -63,14 +63,14 @@ class SessionOpened(NamedTuple):
 
 
 class SessionEnded(NamedTuple):
-    """A session is over; ``reason`` is a `LeaveReason`."""
+    """A session has ended; ``reason`` is a `LeaveReason`."""
 
     peer: str
     reason: LeaveReason
 
 
 class ClientRefused(NamedTuple):
-    """A client was told no and sent away."""
+    """A client was refused and disconnected."""
 
     address: str
     code: SignalCode
@@ -78,20 +78,20 @@ class ClientRefused(NamedTuple):
 
 
 class RoomOpened(NamedTuple):
-    """The first one came in."""
+    """The first participant has joined a room."""
 
     room: str
 
 
 class RoomClosed(NamedTuple):
-    """The last one went out, or the room was closed; ``duration`` in seconds."""
+    """The last participant has left a room, or the room was closed; ``duration`` in seconds."""
 
     room: str
     duration: float
 
 
 class PeerJoined(NamedTuple):
-    """Somebody came into a room."""
+    """A participant has joined a room."""
 
     room: str
     peer: str
@@ -101,7 +101,7 @@ class PeerJoined(NamedTuple):
 
 
 class PeerLeft(NamedTuple):
-    """Somebody is out of a room."""
+    """A participant has left a room."""
 
     room: str
     peer: str
@@ -110,14 +110,14 @@ class PeerLeft(NamedTuple):
 
 
 class PeerLost(NamedTuple):
-    """A participant's socket is gone; it may come back."""
+    """A participant has lost its socket; it may resume."""
 
     room: str
     peer: str
 
 
 class PeerReturned(NamedTuple):
-    """It came back. ``complete`` is False if too much had been missed."""
+    """A participant has resumed. ``complete`` is False if it had missed too many frames."""
 
     room: str
     peer: str
@@ -125,7 +125,7 @@ class PeerReturned(NamedTuple):
 
 
 class Kicked(NamedTuple):
-    """A host or an administrator (``by`` is empty) has sent somebody away."""
+    """A host, or an administrator (``by`` is empty), has removed a participant."""
 
     room: str
     peer: str
@@ -135,7 +135,7 @@ class Kicked(NamedTuple):
 
 
 class CandidatesSeen(NamedTuple):
-    """``sender`` has told ``receiver`` (TURN user ids) of these relayed addresses."""
+    """``sender`` has sent these relayed transport addresses to ``receiver`` (both TURN user ids)."""
 
     room: str
     sender: str
@@ -144,7 +144,7 @@ class CandidatesSeen(NamedTuple):
 
 
 class VerdictGiven(NamedTuple):
-    """A call fails, and this is what we said of it."""
+    """The answer to a request to diagnose a failed call."""
 
     room: str
     peer: str

@@ -1,6 +1,6 @@
-"""Which function handles which type of message. A handler is entered where it stands, with the decorator `handles`.
+"""The handlers of message types. A handler is registered where it is defined, with the decorator `handles`.
 
-A type that is passed on as it is (`turnserver.signaling.protocol.base.Relayed`) needs no handler.
+A type that is relayed unchanged (`turnserver.signaling.protocol.base.Relayed`) needs no handler.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ __all__ = ["HANDLERS", "Handler", "Heard", "handles"]
 
 
 class Heard(NamedTuple):
-    """When a frame came in, and its size in characters."""
+    """The time at which a frame was received, and its size in characters."""
 
     now: Now
     size: int
 
 
 Handler: TypeAlias = Callable[[HubState, Session, Any, Heard], ServerMessage | None]
-"""Does what a session's client asks for, and gives the answer. Raises `Denial`.
+"""Carries out the request of a session's client, and returns the answer. Raises `Denial`.
 
-None where the message has no answer of its own, or where the handler has sent it.
+Returns None if the message has no answer of its own, or if the handler has already sent the answer.
 """
 
 HANDLERS: Final[dict[type[ClientMessage], Handler]] = {}
@@ -33,7 +33,7 @@ _H = TypeVar("_H", bound=Handler)
 
 
 def handles(kind: type[ClientMessage]) -> Callable[[_H], _H]:
-    """Enter a function as the handler of a type. Raises ValueError if there is one already."""
+    """Register a function as the handler of a type. Raises ValueError if the type has one already."""
 
     def enter(handler: _H) -> _H:
         if kind in HANDLERS:

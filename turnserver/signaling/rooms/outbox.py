@@ -1,14 +1,14 @@
-"""What waits for one client: frames in the order of their numbers, and those sent that it has not acknowledged.
+"""The queue of one client: frames in the order of their numbers, waiting, or sent and not acknowledged.
 
-A frame gets its number (`seq`) when it is put here, and leaves in that order, so that "the highest number handled" says
-all. Coalescing takes an older frame out and puts the newer one at the end, with a new number: numbers on the wire go
-up, with gaps. There are four kinds of frames (`turnserver.signaling.protocol.base.Delivery`),
-and which one a frame is follows from its type. Only an answer that has to survive the loss of the socket, because its
-request is not repeated, is queued as if it had been relayed.
+A frame gets its number (`seq`) when it is queued, and frames are sent in that order, so that one acknowledgement of
+"the highest number handled" is enough. Coalescing removes an older frame and appends the newer one with a new number:
+numbers on the wire increase, with gaps. There are four kinds of frames
+(`turnserver.signaling.protocol.base.Delivery`); the type of a frame determines its kind. The exception is an answer
+whose request is not repeated after the loss of the socket: it is queued like a relayed frame.
 
-Room is short in two ways. With a socket, `waiting_bytes` tells the hub that the client does not read. Without one, when
-too much piles up, news and presence go first, for a snapshot replaces them; if the relayed frames alone are too many
-they go as well, and `Shortfall.lost` says so at the resume.
+There are two limits. With a socket, `waiting_bytes` tells the hub that the client does not read. Without a socket, news
+and presence are dropped first when the queue is full, because a snapshot replaces them. If the relayed frames alone are
+too many, they are dropped as well, and `Shortfall.lost` says so at the resume.
 """
 
 from collections import OrderedDict, deque
@@ -21,11 +21,11 @@ from turnserver.signaling.protocol.codec import encode
 __all__ = ["Outbox", "Shortfall"]
 
 _OVERHEAD: Final = 64
-"""Bytes that a frame counts for beside its text: very small frames must not be free."""
+"""Bytes that are counted for each frame in addition to its text, so that very small frames are not free."""
 
 
 class Shortfall(NamedTuple):
-    """Numbers are missing: a snapshot has to stand for all up to ``at``. ``lost``: relayed frames are among them."""
+    """Frames are missing: a snapshot replaces all up to ``at``. ``lost``: relayed frames are among the missing ones."""
 
     at: int
     lost: bool
@@ -42,10 +42,10 @@ class _QueuedFrame:
 
 
 class Outbox:
-    """The frames of one session; ``limit`` bytes and ``count`` frames are kept of what is not acknowledged.
+    """The frames of one session; at most ``limit`` bytes and ``count`` frames are kept unacknowledged.
 
-    Without a socket it may be twice the bytes, and no fewer frames than waited when the socket was lost: a client that
-    was parted with because it did not read finds everything when it comes back.
+    Without a socket, the limit is twice the bytes, and at least the number of frames that waited when the socket was
+    lost: a client that was disconnected because it did not read finds every frame when it resumes.
     """
 
     def __init__(self, limit: int, count: int) -> None:
@@ -62,18 +62,18 @@ class Outbox:
         self._missing = 0
         self._missing_relayed = 0
         self.seq = 0
-        """The last number given."""
+        """The last number assigned."""
         self.acked = 0
-        """The highest number that the client has handled, as far as it has said."""
+        """The highest number that the client has acknowledged."""
         self.waiting_bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, message: ServerMessage, delivery: Delivery | None = None) -> int:
-        """Queue a frame and give its number; 0 for those that have none, which are dropped if there is no socket.
+        """Queue a frame and return its number: 0 for frames without a number, which are dropped if there is no socket.
 
-        ``delivery`` is that of its type if it is None.
+        If ``delivery`` is None, that of the frame's type is used.
         """
         how = delivery or message.delivery
         numbered = how is not Delivery.SOCKET
@@ -105,27 +105,27 @@ class Outbox:
         return entry.text
 
     def ack(self, seq: int) -> None:
-        """The client has handled everything sent up to ``seq``."""
+        """Record that the client has handled every frame up to ``seq``."""
         self.acked = max(self.acked, min(seq, self._taken))
         while self._sent and self._sent[0].seq <= self.acked:
             self._sent_bytes -= self._sent.popleft().size
 
     def holds(self, seq: int) -> bool:
-        """True if that frame is kept: it waits, or was sent and not acknowledged."""
+        """True if that frame is still kept: it waits, or was sent and is not acknowledged."""
         return any(entry.seq == seq for entry in (*self._sent, *self._waiting.values()))
 
     def detach(self) -> None:
-        """The socket is gone: what is not acknowledged waits again."""
+        """Note that the socket is lost: unacknowledged frames wait again."""
         self._attached = False
         self._allowed = max(self._count, len(self._waiting))
         self._refill([entry for entry in (*self._sent, *self._waiting.values()) if entry.seq])
         self._trim_waiting()
 
     def attach(self, seq: int) -> Shortfall | None:
-        """There is a socket, whose client has handled everything up to ``seq``; says if that cannot be gone on from.
+        """Note a new socket, whose client has handled all frames up to ``seq``; returns the shortfall, if there is one.
 
-        After a shortfall the relayed frames that are left come anew, with numbers above ``at``: the client has seen
-        none of them, or its ``seq`` would be higher.
+        After a shortfall, the remaining relayed frames are sent again with numbers above ``at``. The client has seen
+        none of them, because otherwise its ``seq`` would be higher.
         """
         self._attached = True
         self.acked = max(self.acked, min(seq, self.seq))
@@ -153,7 +153,7 @@ class Outbox:
         self.waiting_bytes -= self._waiting.pop(serial).size
 
     def _refill(self, entries: list[_QueuedFrame]) -> None:
-        """Begin anew with these, the last of each key."""
+        """Replace the queue by these frames, keeping the last one of each key."""
         self._sent.clear()
         self._sent_bytes = 0
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Coming, going, and how one looks: peek, join, leave, update, and the door of a locked room."""
+"""Presence in rooms: peek, join, leave, update, and waiting for admission to a locked room."""
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Join, Leave, ModeReady, Peek, Update
@@ -34,7 +34,7 @@ MODES = ("mesh",)
 
 @handles(Peek)
 def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> RoomInfo:
-    """`peek`: what a lobby shows."""
+    """`peek`: what a client shows of a room before it joins."""
     _check_room(session, message.room)
     room = state.rooms.get(message.room)
     if room is None:
@@ -45,9 +45,9 @@ def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> Room
 
 @handles(Join)
 def join(state: HubState, session: Session, message: Join, heard: Heard) -> None:
-    """`join`: in, or a fresh snapshot for who is in already. Raises `Denial` for all that can be against it.
+    """`join`: enter the room, or get a new snapshot if the session is in it already. Raises `Denial` if refused.
 
-    A join that is repeated after a resume, while the answer to it is on its way again, gets no second one.
+    A join that is repeated after a resume gets no second answer while the first one is being sent again.
     """
     if session.room is not None:
         if session.room != message.room:
@@ -66,7 +66,7 @@ def join(state: HubState, session: Session, message: Join, heard: Heard) -> None
 
 
 def let_in(state: HubState, room: Room, session: Session, message: Join, now: Now) -> None:
-    """Put somebody into a room, whatever its door, and answer its join."""
+    """Put a session into a room, even if the room is locked, and answer its join."""
     name = session.grant.name if session.grant.name is not None else message.name
     media = _allowed(session, message.media)
     member = take_seat(state, room, session, message, name=name, media=media, now=now)
@@ -78,7 +78,7 @@ def let_in(state: HubState, room: Room, session: Session, message: Join, now: No
 
 @handles(Leave)
 def leave(state: HubState, session: Session, message: Leave, heard: Heard) -> None:
-    """`leave`: out of the room, or away from its door; who is in neither has nothing to leave."""
+    """`leave`: leave the room, or stop waiting for admission. Without a room it does nothing."""
     leave_door(state, session)
     if session.room is not None:
         vacate(state, session, "left", heard.now)
@@ -86,7 +86,7 @@ def leave(state: HubState, session: Session, message: Leave, heard: Heard) -> No
 
 @handles(Update)
 def update(state: HubState, session: Session, message: Update, heard: Heard) -> None:
-    """`update`: the others are told how the member looks now."""
+    """`update`: tell the others the member's new name and media."""
     room, member = inside(state, session)
     if message.media is not None:
         if message.media != _allowed(session, message.media):
@@ -101,7 +101,7 @@ def update(state: HubState, session: Session, message: Update, heard: Heard) -> 
 
 
 def snapshot(state: HubState, session: Session, at: int, lost: bool, now: Now) -> Sync | None:
-    """`sync`, for who has missed too much; None for who is in no room."""
+    """`sync`, for a session that has missed too much; None if it is in no room."""
     found = state.member_of(session)
     if found is None:
         return None
@@ -110,7 +110,7 @@ def snapshot(state: HubState, session: Session, at: int, lost: bool, now: Now) -
 
 
 def restate(state: HubState, session: Session) -> None:
-    """After a snapshot: what is in none. A host is told who waits at the door."""
+    """Send what a snapshot does not contain: a host is told who waits for admission."""
     found = state.member_of(session)
     if found is not None and found[1].role == "host":
         for waiter in found[0].waiting.values():
@@ -118,20 +118,20 @@ def restate(state: HubState, session: Session) -> None:
 
 
 def announce_room(state: HubState, room: Room) -> None:
-    """Tell everybody of a room's lock and size."""
+    """Tell every member the room's lock and size."""
     news = RoomUpdate(locked=room.locked, knock=room.knock, max=room.max)
     state.broadcast(room, news)
 
 
 def size_of(state: HubState, session: Session) -> int:
-    """How many a room that this session opens is for."""
+    """The size of a room that this session opens."""
     size = state.options.room_size
     return size if session.grant.max is None else max(2, min(session.grant.max, size))
 
 
 @handles(ModeReady)
 def mode_ready(state: HubState, session: Session, message: ModeReady, heard: Heard) -> None:
-    """`mode_ready`: for rooms that change their mode, and there are none. Raises `Denial`."""
+    """`mode_ready`: reserved for rooms that change their mode, which do not exist yet. Always raises `Denial`."""
     raise Denial(SignalCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
 
 
@@ -155,12 +155,12 @@ def _check_join(state: HubState, session: Session, message: Join, now: Now) -> N
 
 
 def ban_keys(session: Session) -> list[tuple[str, str]]:
-    """What a ban of this session goes by: its token, if it says who or which it is; else its address."""
+    """The keys of a ban of this session: from its token if that has a subject or an id, otherwise its address."""
     return token_ban_keys(session.grant) or [("address", session.address_key)]
 
 
 def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
-    """What a ban of whoever has this token goes by; nothing if it does not say."""
+    """The keys of a ban of this token's holder; empty if the token has neither a subject nor an id."""
     keys = [("subject", grant.subject)] if grant.subject else []
     return [*keys, ("token", grant.token_id)] if grant.token_id else keys
 
@@ -172,7 +172,7 @@ def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:
 
 
 def _wait(state: HubState, room: Room, session: Session, message: Join) -> None:
-    """At the door of a locked room. Always raises: waiting, or room_locked."""
+    """Let the session wait for admission to a locked room. Always raises `Denial`: waiting, or room_locked."""
     if not room.knock:
         raise Denial(SignalCode.ROOM_LOCKED, "the room is locked")
     if session.waits_for != room.id and len(room.waiting) >= MAX_WAITING:
@@ -193,7 +193,7 @@ def _whole(state: HubState, room: Room, member: Member, now: Now) -> tuple[RoomS
 
 
 def _welcome(state: HubState, room: Room, member: Member, re: str | None, now: Now) -> None:
-    """`joined`; it is numbered, so that a resume brings it again, before whatever others have said since."""
+    """`joined`. It is numbered, so that a resume sends it again before later frames of other members."""
     session = member.session
     whole, you, peers, ice = _whole(state, room, member, now)
     answer = Joined(re=re, room=whole, you=you, peers=peers, ice=ice, at=session.outbox.seq)

@@ -1,4 +1,4 @@
-"""What one client says to another: descriptions, candidates, resets, restarts, messages. Never beyond the room."""
+"""Messages between clients of one room: descriptions, candidates, resets, restarts, free-form messages."""
 
 from typing import Final, NamedTuple
 
@@ -29,7 +29,7 @@ _SENDING: Final[dict[Cap, str]] = {
 
 
 class _Between(NamedTuple):
-    """From whom to whom, and where."""
+    """The sender, the receiver, and their room."""
 
     room: Room
     sender: Member
@@ -38,7 +38,7 @@ class _Between(NamedTuple):
 
 @handles(Desc)
 def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> None:
-    """`desc`: relayed as it is, whatever the rate; a client that goes on and on is sent away instead."""
+    """`desc`: relayed unchanged, never refused for the rate; a client that exceeds it for long is disconnected."""
     way = _way(state, session, message.to)
     if not session.may("publish") and sends_media(message.desc.sdp):
         _need(session, "publish", path="desc.sdp")
@@ -48,7 +48,7 @@ def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> 
 
 @handles(Cand)
 def candidates(state: HubState, session: Session, message: Cand, heard: Heard) -> None:
-    """`cand`: relayed as it is."""
+    """`cand`: relayed unchanged."""
     way = _way(state, session, message.to)
     if _pass_on(state, way, message, heard):
         lines = "\n".join(candidate.candidate for candidate in message.list if candidate is not None)
@@ -57,13 +57,13 @@ def candidates(state: HubState, session: Session, message: Cand, heard: Heard) -
 
 @handles(Reset)
 def reset(state: HubState, session: Session, message: Reset, heard: Heard) -> None:
-    """`reset`: the receiver drops its connection; there is never a reset in answer to it."""
+    """`reset`: the receiver drops its connection; a reset is never answered with a reset."""
     _send(state, _way(state, session, message.to), message)
 
 
 @handles(Restart)
 def restart(state: HubState, session: Session, message: Restart, heard: Heard) -> IceUpdate:
-    """`restart`: fresh ICE servers to both ends, before the other end hears of it."""
+    """`restart`: send new ICE servers to both ends, and then the restart to the other end."""
     room, member = inside(state, session)
     target = other(room, member, message.to)
     push_ice(state, target.session, "restart", heard.now)
@@ -72,7 +72,7 @@ def restart(state: HubState, session: Session, message: Restart, heard: Heard) -
 
 
 def relay(state: HubState, session: Session, message: Relayed, heard: Heard) -> None:
-    """Every other message that is passed on as it is, to one or to all."""
+    """Every other message that is relayed unchanged, to one member or to all."""
     room, member = inside(state, session)
     if message.needs is not None:
         _need(session, message.needs)
@@ -89,7 +89,7 @@ def _need(session: Session, cap: Cap, *, path: str | None = None) -> None:
 
 
 def _charge(state: HubState, session: Session, message: Relayed, heard: Heard) -> None:
-    """Count the size of a message against what a session may have relayed, if its type says so. Raises `Denial`."""
+    """Count the size of a message against the session's relaying rate, if its type says so. Raises `Denial`."""
     bucket = session.pacer.relayed
     if message.rate is Rate.BYTES and (pause := bucket.take(heard.now.mono, heard.size)):
         raise Denial(SignalCode.RATE_LIMITED, "too much to relay", retry=int(pause * 1000) + 1)
@@ -103,7 +103,7 @@ def _way(state: HubState, session: Session, to: str) -> _Between:
 
 
 def _pass_on(state: HubState, way: _Between, message: Desc | Cand, heard: Heard) -> bool:
-    """Relay what is for one connection of the receiver's; False if the receiver has replaced that connection since."""
+    """Relay a message for one connection of the receiver; False if the receiver has replaced that connection."""
     _charge(state, way.sender.session, message, heard)
     if _is_stale(state, way, message.rpc):
         return False
@@ -112,17 +112,17 @@ def _pass_on(state: HubState, way: _Between, message: Desc | Cand, heard: Heard)
 
 
 def _send(state: HubState, way: _Between, message: Desc | Cand | Reset) -> None:
-    """Relay a message, and note of which connection of the sender's the receiver has heard, and when."""
+    """Relay a message, and record which connection of the sender the receiver was told of, and in which frame."""
     room, sender, receiver = way
     seq = state.send(receiver.session, message.relayed(sender.id, receiver.id))
     room.saw(sender.id, receiver.id, message.pc, seq)
 
 
 def _is_stale(state: HubState, way: _Between, rpc: str | None) -> bool:
-    """True if the frame is for a connection that the receiver has replaced since: it is dropped.
+    """True if the frame is for a connection that the receiver has replaced: it is dropped.
 
-    As a rule the sender is about to hear of the new one, for that news is on its way. Only a sender that has
-    acknowledged them and goes on regardless (or that has lost them) is told again, once for each connection.
+    Normally the frame that tells the sender of the new connection is still on its way. Only a sender that has
+    acknowledged that frame and still uses the old connection, or has lost it, is told again, once per connection.
     """
     room, sender, receiver = way
     line = room.stale_line(sender.id, receiver.id, rpc)

@@ -1,4 +1,4 @@
-"""One room: who is in it, who waits at the door, and whose connection with whom is which. No messages are sent here."""
+"""One room: its members, those who wait for admission, and the connection ids of each pair. It sends no messages."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,14 +12,14 @@ from turnserver.signaling.rooms.views import PeerView, RoomView
 __all__ = ["LOBBY", "MAX_WAITING", "Member", "PairDirection", "Room", "Waiter", "room_hash"]
 
 MAX_WAITING: Final = 16
-"""People at the door of one room."""
+"""Sessions that may wait for admission to one room."""
 
 LOBBY: Final = "lobby"
-"""Stands for the room in the TURN user ids of those who are in none."""
+"""Takes the place of the room's hash in the TURN user ids of sessions outside rooms."""
 
 
 def room_hash(room_id: str) -> str:
-    """What a TURN user id says of a room: enough to tell rooms apart, not what they are called."""
+    """The room's part of a TURN user id: it distinguishes rooms without revealing their names."""
     return sha256(room_id.encode()).hexdigest()[:10]
 
 
@@ -37,13 +37,13 @@ class Member:
     order: int
     """Grows with every join."""
     expires: float = 0.0
-    """Until when its TURN credentials live (Unix time)."""
+    """When its TURN credentials expire (Unix time)."""
     stats: dict[str, Stat] = field(default_factory=dict)
     diags: dict[str, Diag] = field(default_factory=dict)
     announced: dict[str, set[str]] = field(default_factory=dict)
-    """Types of the candidates that it has sent to each peer."""
+    """Types of the candidates that it has sent, by peer id."""
     paths: tuple[PathEntry, ...] = ()
-    """What it was last told of its paths."""
+    """The paths that it was last told."""
 
     @property
     def id(self) -> str:
@@ -58,7 +58,7 @@ class Member:
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """Somebody at the door: the join to complete."""
+    """A session that waits for admission, with the join to complete."""
 
     session: Session
     join: Join
@@ -66,17 +66,17 @@ class Waiter:
 
 @dataclass(slots=True)
 class PairDirection:
-    """One direction of a pair: the sender's connection as last seen, and where the receiver was told of it."""
+    """One direction of a pair: the sender's latest connection, and the frame that told the receiver of it."""
 
     pc: str
     seq: int
-    """The number, in the receiver's outbox, of the first frame with this ``pc``."""
+    """The number of the first frame with this ``pc`` in the receiver's outbox."""
     reset: bool = False
-    """The receiver was told again, in answer to a frame that ignored it."""
+    """True once the receiver was told again, after it had used the old connection."""
 
 
 class Room:
-    """A room with somebody in it."""
+    """A room with at least one member."""
 
     def __init__(self, room_id: str, size: int, wall: float) -> None:
         self.id = room_id
@@ -92,18 +92,18 @@ class Room:
 
     @property
     def is_full(self) -> bool:
-        """True if nobody else gets in."""
+        """True if there is no place for another member."""
         return len(self.members) >= self.max
 
     def seat(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
-        """One more member."""
+        """Add a member."""
         self._order += 1
         member = Member(session, user_id, name, join.meta, media, wall, self._order)
         self.members[member.id] = member
         return member
 
     def unseat(self, peer_id: str) -> Member:
-        """One less; everything about it is forgotten."""
+        """Remove a member, with all that is stored about it."""
         member = self.members.pop(peer_id)
         self.lines = {pair: line for pair, line in self.lines.items() if peer_id not in pair}
         for other in self.members.values():
@@ -112,15 +112,15 @@ class Room:
         return member
 
     def others(self, peer_id: str) -> list[Member]:
-        """Everybody but one."""
+        """All members except one."""
         return [member for member in self.members.values() if member.id != peer_id]
 
     def hosts(self) -> list[Member]:
-        """Those who moderate."""
+        """The members who may moderate."""
         return [member for member in self.members.values() if member.role == "host"]
 
     def stale_line(self, sender: str, receiver: str, rpc: str | None) -> PairDirection | None:
-        """The receiver's line back, if ``rpc`` is not what the receiver's connection with the sender is by now."""
+        """The direction from receiver to sender, if ``rpc`` is not the receiver's current connection in it."""
         line = self.lines.get((receiver, sender))
         return line if line is not None and rpc is not None and line.pc != rpc else None
 
@@ -131,16 +131,16 @@ class Room:
             self.lines[sender, receiver] = PairDirection(pc, seq)
 
     def state(self) -> RoomState:
-        """The room on the wire."""
+        """The room as a protocol value."""
         return RoomState(id=self.id, max=self.max, mode="mesh", epoch=1, locked=self.locked, knock=self.knock)
 
     def you(self, member: Member) -> You:
-        """A member as it is told of itself."""
+        """A member, as described to itself."""
         caps = member.session.caps
         return You(id=member.id, role=member.role, name=member.name, caps=caps, media=member.media)
 
     def peer(self, member: Member, receiver: Member) -> Peer:
-        """A member as ``receiver`` is told of it: who gives way and who starts is the receiver's part."""
+        """A member, as described to ``receiver``: `polite` and `start` are the receiver's roles."""
         session = member.session
         return Peer(
             id=member.id,
@@ -155,7 +155,7 @@ class Room:
         )
 
     def view(self) -> RoomView:
-        """The room as others in the process see it."""
+        """The room as plain values, for other parts of the process."""
         peers = tuple(
             PeerView(
                 id=member.id,

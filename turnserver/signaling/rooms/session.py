@@ -1,4 +1,4 @@
-"""One session and one socket: what is known of each, and who may go on with a session."""
+"""The state of a session and of a socket, and the key that allows a client to resume a session."""
 
 from collections import deque
 from hmac import compare_digest
@@ -16,7 +16,7 @@ _JOIN_WINDOW: Final = 60.0
 
 
 class ClientPace:
-    """How fast one client may talk."""
+    """The rate limits of one client."""
 
     def __init__(self, bounds: HubBounds, mono: float) -> None:
         self.frames = Bucket(bounds.rate, bounds.burst, mono)
@@ -26,7 +26,7 @@ class ClientPace:
 
 
 class Connection:
-    """One socket. ``name`` is its `cid` on the wire; `direct` are frames that are its own, before any session's."""
+    """One socket. ``name`` is its `cid` on the wire; `direct` are its own frames, sent before those of a session."""
 
     def __init__(self, cid: int, name: str, address: str, host: str, *, bounds: HubBounds, mono: float) -> None:
         self.cid = cid
@@ -36,14 +36,14 @@ class Connection:
         self.host = host
         self.pacer = ClientPace(bounds, mono)
         self.bad = Bucket(bounds.bad_frames / 60.0, bounds.bad_frames - 1, mono)
-        """Broken frames that are answered; the next one ends the connection."""
+        """Malformed frames that are still answered; the next one ends the connection."""
         self.direct: deque[str] = deque()
         self.session: Session | None = None
         self.closing = False
 
 
 class Session:
-    """One client, over as many sockets as it takes; it has at most one at a time (``connection``)."""
+    """One client, over any number of consecutive sockets; it has at most one at a time (``connection``)."""
 
     def __init__(
         self, sid: str, peer_id: str, grant: Grant, connection: Connection, *, bounds: HubBounds, client: str
@@ -59,39 +59,39 @@ class Session:
         self.outbox = Outbox(bounds.queue_bytes, bounds.replay_messages)
         self.connection: Connection | None = None
         self.n = 0
-        """The highest number of a counted message that was handled."""
+        """The number of the last counted message that was handled."""
         self.unanswered = 0
-        """Counted messages up to this number may have lost their answers."""
+        """The answers to counted messages up to this number may have been lost."""
         self.room: str | None = None
         self.joined_by: tuple[str | None, int] = (None, 0)
-        """The id of the `join` that was answered last, and the number of the answer."""
+        """The id of the last `join` that was answered, and the number of the answer."""
         self.confirmed = False
-        """True once its client has shown that it knows of the session."""
+        """True once its client has shown that it has received the answer to its hello."""
         self.waits_for: str | None = None
-        """The room at whose door it waits."""
+        """The room to which it waits for admission."""
         self.gap_until = 0.0
-        """Until when it is waited for, on the wall clock, while it has no socket."""
+        """When the session ends unless it is resumed (Unix time), while it has no socket."""
         self.farewell: tuple[SignalCode, str] | None = None
-        """Why its client was sent away, for when it comes back."""
+        """Why its client was disconnected, to tell it when it resumes."""
         self.generation = 0
-        """How often a TURN user of this session has been revoked: such a user id is never used again."""
+        """How many TURN users of this session have been revoked; part of the user id, so that none is used again."""
         self.lobby: dict[str, float] = {}
-        """TURN users of credentials that were given outside a room, and until when those live (Unix time)."""
+        """TURN users of credentials given outside a room, with the expiry of those credentials (Unix time)."""
         self._key = ""
         self._spare = ""
 
     def renew(self, key: str, presented: str = "") -> None:
-        """Use another key. The one ``presented`` stays good until `confirm`: our answer may be lost on the wire."""
+        """Replace the key. The ``presented`` key stays valid until `confirm`, because the answer may be lost."""
         self._key = key
         self._spare = presented
 
     def confirm(self) -> None:
-        """The client has shown that it has the new key: it has said something after our answer."""
+        """Invalidate the old key: a message after the answer shows that the client has the new one."""
         self._spare = ""
         self.confirmed = True
 
     def accepts(self, key: str) -> bool:
-        """True if that key may go on with this session; takes the same time wherever it differs."""
+        """True if that key may resume this session; compared in constant time."""
         given = key.encode(errors="replace")
         fits = compare_digest(given, self._key.encode())
         spare = compare_digest(given, self._spare.encode())
@@ -99,19 +99,19 @@ class Session:
 
     @property
     def identity(self) -> Identity:
-        """Who it is, on the wire."""
+        """The session's identity as a protocol value."""
         return Identity(id=self.peer_id, role=self.role, caps=self.caps)
 
     @property
     def role(self) -> Role:
-        """What its token makes it."""
+        """The role that its token gives."""
         return cast(Role, self.grant.role)
 
     @property
     def caps(self) -> Caps:
-        """What its token allows, in a fixed order."""
+        """The capabilities that its token gives, in a fixed order."""
         return cast(Caps, tuple(sorted(self.grant.caps)))
 
     def may(self, cap: str) -> bool:
-        """True if its token allows that."""
+        """True if its token gives that capability."""
         return cap in self.grant.caps

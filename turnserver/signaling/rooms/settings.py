@@ -1,4 +1,4 @@
-"""What the hub is told when it is made: options, bounds, and the words it shares with admission and ICE."""
+"""The hub's settings: options, bounds, and the types that it shares with admission and ICE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from turnserver.signaling.protocol.fields import Ice
 __all__ = ["ALL_CAPS", "Admission", "Grant", "HubBounds", "Minter", "RoomOptions"]
 
 ALL_CAPS: Final = frozenset({"publish", "screen", "message"})
-"""Everything that a token can allow: sending audio and video, sharing the screen, sending messages."""
+"""All capabilities of tokens: sending audio and video, sharing the screen, sending messages."""
 
 
 class Grant(NamedTuple):
@@ -27,72 +27,72 @@ class Grant(NamedTuple):
 
 
 Admission = Callable[[str, float], Grant]
-"""From a token and Unix time to what it allows; raises `Denial` (bad_token, token_expired, token_not_yet)."""
+"""Returns the grant of a token at a Unix time; raises `Denial` (bad_token, token_expired, token_not_yet)."""
 
 Minter = Callable[[str, float, str], Ice]
-"""From a TURN user id, Unix time, and the host by which this client reached us, to ICE servers with credentials."""
+"""Returns ICE servers with credentials for a TURN user id, a Unix time, and the host by which the client connected."""
 
 
 class RoomOptions(Protocol):
-    """What the configuration's ``signaling`` says of rooms; times are in seconds."""
+    """The options for rooms in the configuration's ``signaling``; times are in seconds."""
 
     @property
     def open(self) -> bool:
-        """Let anybody in who has no token, as a member of any room."""
+        """Whether clients without a token are admitted, as members of any room."""
 
     @property
     def room_size(self) -> int:
-        """People in one room at most."""
+        """Maximum number of participants in one room."""
 
     @property
     def rooms(self) -> int:
-        """Rooms there are at once, at most."""
+        """Maximum number of rooms at one time."""
 
     @property
     def resume(self) -> float:
-        """How long a session waits for its client's return."""
+        """How long a session without a socket waits to be resumed."""
 
     @property
     def heartbeat(self) -> float:
-        """How often a client is asked to ping."""
+        """The interval at which a client is asked to ping."""
 
     @property
     def credential_lifetime(self) -> int:
-        """What to assume of ICE servers when there is no minter."""
+        """The lifetime to assume for ICE servers when there is no minter."""
 
     @property
     def sockets_per_address(self) -> int:
-        """Sockets of one client at once: an IPv4 address, or an IPv6 /64."""
+        """Maximum number of sockets at one time from one IPv4 address or IPv6 /64."""
 
     @property
     def policy(self) -> Literal["all", "relay"]:
-        """Which paths participants may take."""
+        """The ICE transport policy for participants."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubBounds:
-    """What the protocol asks for, and no configuration changes. Times in seconds, rates per second, sizes in bytes."""
+    """Bounds that the protocol sets and no option changes. Times in seconds, rates per second, sizes in bytes."""
 
     sessions: int = 5000
     hello: float = 10.0
     """How long a socket may stay without a session."""
     leave_grace: float = 3.0
-    """How long after a leave the relays of the one who left may live."""
+    """How long the relays of a participant may live after it has left."""
     sessions_per_socket: int = 4
-    """Sessions of one address, those included that wait for their client, for each socket that it may have."""
+    """Sessions per socket that one address may have, including sessions that wait to be resumed."""
     joins_per_minute: int = 10
     rate: float = 30.0
     burst: int = 120
     relay_rate: int = 128 * 1024
     relay_burst: int = 1024 * 1024
-    """What one session may have relayed to its peers, per second and at once."""
+    """What one session may have relayed to its peers: per second, and in a burst."""
     flood: float = 10.0
-    """How long a client may go on being rate limited."""
+    """How long a client may exceed its rate before it is disconnected."""
     auth_failures: int = 10
     auth_window: float = 1800.0
     bad_frames: int = 5
     queue_bytes: int = 256 * 1024
-    """What may wait for one socket, and what is kept of what it has not acknowledged."""
+    """What may wait for one socket, and what is kept unacknowledged."""
     replay_messages: int = 256
     address_ban: float = 600.0
-    """How long a ban without a token lasts, which goes by session and address."""
+    """How long a ban lasts that is not tied to a token, but to a session and an address."""

@@ -1,6 +1,6 @@
-"""All tables of the hub, and what everybody who works on them needs: frames out, commands, facts, names, deadlines.
+"""The hub's tables, and the operations that all handlers share: frames, commands, facts, names, deadlines.
 
-Only `turnserver.signaling.rooms.lifecycle` takes anything out of the tables of sockets, sessions and rooms.
+Only `turnserver.signaling.rooms.lifecycle` removes entries from the tables of sockets, sessions and rooms.
 """
 
 import base64
@@ -30,20 +30,20 @@ RandomBytes = Callable[[int], bytes]
 
 
 class Due(StrEnum):
-    """What a deadline is for."""
+    """The purpose of a deadline."""
 
     HELLO = "hello"
     """A socket (by its number) still has no session."""
     GAP = "gap"
-    """A session (by its id) has waited long enough for its client."""
+    """A session (by its id) was not resumed in time."""
     ICE = "ice"
     """A member (by its peer id) needs new ICE servers."""
     REVOKE = "revoke"
-    """The relays of a TURN user who left have lived long enough."""
+    """The relays of a TURN user who has left are to end."""
 
 
 class Timer(NamedTuple):
-    """Names a deadline: what for, and whose."""
+    """Identifies a deadline: its purpose, and the object it is for."""
 
     due: Due
     name: str
@@ -55,7 +55,7 @@ _MAX_TOKENS: Final = 16384
 
 
 def millis(seconds: float) -> int:
-    """Seconds as the wire has them."""
+    """Seconds, converted to the protocol's milliseconds."""
     return int(seconds * 1000)
 
 
@@ -101,33 +101,33 @@ class HubState:
         self.used_tokens: ExpiringSet[str] = ExpiringSet(_MAX_TOKENS)
         """Tokens that open one session only, by id, on the wall clock."""
         self.leaving: dict[str, tuple[str, float]] = {}
-        """TURN users to revoke after the grace: their peer id, and until when."""
+        """TURN users to revoke after the grace period: their peer id, and the end of the revocation."""
         self._mint = mint
         self._overflowing: dict[str, Session] = {}
         self._wakes: dict[int, None] = {}
         self._commands: list[HubCommand] = []
         self._facts: list[Fact] = []
 
-    # Frames out
+    # Frames to clients
 
     def send(self, session: Session, message: ServerMessage, delivery: Delivery | None = None) -> int:
-        """Queue a frame for a session, and give its number; ``delivery`` if not that of its type."""
+        """Queue a frame for a session and return its number; ``delivery`` overrides that of its type."""
         seq = session.outbox.put(message, delivery)
         self._look_after(session)
         return seq
 
     def direct(self, connection: Connection, message: ServerMessage) -> None:
-        """A frame for the socket itself, ahead of any session's."""
+        """Send a frame of the socket itself, before any session's."""
         connection.direct.append(encode(message))
         self._wakes[connection.cid] = None
 
     def broadcast(self, room: Room, message: ServerMessage, *, but: str = "") -> None:
-        """Queue a frame for everybody in a room but one."""
+        """Queue a frame for all members of a room except one."""
         for member in room.others(but):
             self.send(member.session, message)
 
     def overflowing(self) -> list[Session]:
-        """Sessions whose clients do not read, once."""
+        """Sessions whose clients do not read; each is returned once."""
         found = [session for session in self._overflowing.values() if session.connection is not None]
         self._overflowing.clear()
         return found
@@ -138,49 +138,49 @@ class HubState:
             if session.outbox.waiting_bytes > self.bounds.queue_bytes:
                 self._overflowing[session.sid] = session
 
-    # What comes out
+    # Commands and facts
 
     def command(self, command: HubCommand) -> None:
-        """Something for the edge to do."""
+        """Add a command for the edge."""
         self._commands.append(command)
 
     def fact(self, fact: Fact) -> None:
-        """Something that has happened."""
+        """Add a fact."""
         self._facts.append(fact)
 
     def take_commands(self) -> list[HubCommand]:
-        """Everything to do since the last time; sockets to wake come first."""
+        """Return and clear the commands; sockets to wake come first."""
         found: list[HubCommand] = [*(Wake(cid) for cid in self._wakes), *self._commands]
         self._wakes.clear()
         self._commands = []
         return found
 
     def take_facts(self) -> list[Fact]:
-        """Everything that has happened since the last time."""
+        """Return and clear the facts."""
         found, self._facts = self._facts, []
         return found
 
     # Names
 
     def name(self, length: int) -> str:
-        """An unguessable name of that many letters and digits (base32: five bits each)."""
+        """An unguessable name of the given number of letters and digits (base32: five bits each)."""
         size = -(-length * 5 // 8)
         return base64.b32encode(self.entropy(size)).decode("ascii").lower()[:length]
 
     def peer_id(self) -> str:
-        """A name that no session has."""
+        """A peer id that no session has."""
         while (name := self.name(10)) in self.peers:
             pass
         return name
 
     def fraction(self) -> float:
-        """From 0 up to, but not including, 1."""
+        """A random number from 0 up to, but not including, 1."""
         return int.from_bytes(self.entropy(4), "big") / 2**32
 
     # Rooms and TURN users
 
     def member_of(self, session: Session) -> tuple[Room, Member] | None:
-        """The room that a session is in, and its member there."""
+        """The session's room, and the session's member there."""
         if session.room is None:
             return None
         room = self.rooms[session.room]
@@ -192,7 +192,7 @@ class HubState:
         return f"{place}.{session.peer_id}{suffix}"
 
     def mint(self, session: Session, user_id: str, now: Now) -> Ice:
-        """ICE servers with fresh credentials, and the deadline noted for the day they have to be revoked."""
+        """ICE servers with new credentials, whose expiry is recorded in case they have to be revoked."""
         if self._mint is None:
             expires = int(now.wall) + self.options.credential_lifetime
             ice = Ice(servers=(), exp=expires, policy=self.options.policy)

@@ -1,4 +1,4 @@
-"""Rooms as the hub shows them to others: plain values, of one moment."""
+"""Rooms as plain values at one point in time, for other parts of the process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ __all__ = ["PeerView", "RoomView"]
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """One participant; ``user_id`` is its name on the TURN server, ``joined`` Unix time."""
+    """One participant; ``user_id`` is its TURN user id, ``joined`` is Unix time."""
 
     id: str
     user_id: str
@@ -28,7 +28,7 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class RoomView:
-    """One room; ``created`` is Unix time. ``knock`` is set if a host may admit those whom the lock keeps out."""
+    """One room; ``created`` is Unix time. ``knock`` is set if a host may admit participants to a locked room."""
 
     id: str
     created: float

@@ -1,8 +1,8 @@
-"""Why two people in a room do not hear each other: one code, and one sentence for a person who is not an engineer.
+"""Why two people in a room do not hear each other: one code, and one sentence for readers who are not engineers.
 
-Both ends say what they have seen (candidate types, states, ``icecandidateerror``), and the server knows what it saw of
-their relays. Where the two disagree the server is right about its own relays and the client about its own network.
-The rules of `judge` are asked in order; the first that knows an answer gives it:
+Both ends report what they have seen (candidate types, states, ``icecandidateerror``), and the server has its own data
+on their relays. If they disagree, the server is believed about its relays and the client about its network.
+`judge` tries these rules in order; the first that applies gives the verdict:
 
 ====================== ==============================================================================================
 code                   when
@@ -10,21 +10,21 @@ code                   when
 media_flows            both ends are connected, or a relay carries both ways and not both ends have failed
 peer_gap               one of the two has no signaling socket now
 no_candidates          an end has gathered nothing at all, and had no error either
-peer_denied            the peer ACL refused one end's relay the address of the other end's
-turn_401 turn_quota    an end without a relay was refused one: credentials wrong or expired, too many relays,
-turn_full              no relay left
-relay_ended            an end had a relay, and has none any more
-turn_unreachable       an end without a relay was refused none, and says that a TURN server could not be reached
+peer_denied            the peer ACL refused one end's relay the relayed address of the other end
+turn_401 turn_quota    an end without a relay was refused one: credentials wrong or expired, quota reached,
+turn_full              server full
+relay_ended            an end had a relay, which has ended
+turn_unreachable       an end without a relay was not refused one; it reports that a TURN server is unreachable
 still_trying           no end has failed yet
-both_symmetric_no_turn neither has a relay or tried to get one, though both know their public addresses
-no_relay_candidate     neither has a relay, for no reason that is known
-peer_denied            one has no relay, and the other's was refused its address
-one_relay              one has a relay, the other has not, for no reason that is known
+both_symmetric_no_turn neither has a relay or tried to get one; both know their public addresses
+no_relay_candidate     neither has a relay; the reason is unknown
+peer_denied            one has no relay, and the other end's relay was refused its address
+one_relay              one has a relay, the other has not; the reason is unknown
 udp_blocked            both have relays, and reach them over TCP or TLS only
 unknown                anything else
 ====================== ==============================================================================================
 
-At most `MAX_ERRORS` of the errors that a client reports are looked at.
+At most `MAX_ERRORS` of the errors that a client reports are read.
 """
 
 import re
@@ -50,11 +50,11 @@ _FAILED: Final = frozenset({"failed", "closed", "lost"})
 _TRYING: Final = frozenset({"new", "checking", "connecting"})
 _BETWEEN: Final = frozenset({"disconnected", "reconnecting"})
 _STATES: Final = _CONNECTED | _FAILED | _TRYING | _BETWEEN
-"""Those of RTCPeerConnection, of its ICE transport, and of our own clients."""
+"""The states of RTCPeerConnection, of its ICE transport, and of this project's clients."""
 
 
 class IceFailure(NamedTuple):
-    """An ``icecandidateerror``: a STUN error code or 701 (could not be reached), and the server's URL if known."""
+    """An ``icecandidateerror``: a STUN error code or 701 (unreachable), and the server's URL if known."""
 
     code: int
     url: str = ""
@@ -62,12 +62,12 @@ class IceFailure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One end of the pair: what it says of itself, and what the server knows of it."""
+    """One end of the pair: its own report, and the server's data on it."""
 
     local: frozenset[str] = frozenset()
-    """Types of the candidates that it has gathered; of an end that has not reported, of those that went by."""
+    """Types of the candidates that it has gathered; for an end without a report, of those relayed by signaling."""
     remote: frozenset[str] = frozenset()
-    """Types of the candidates that it got from the other end."""
+    """Types of the candidates that it has received from the other end."""
     states: tuple[str, ...] = ()
     """States of its connection, the latest last."""
     errors: tuple[IceFailure, ...] = ()
@@ -79,7 +79,7 @@ class Side:
 
 
 def judge(a: Side, b: Side, path: PairPath = UNKNOWN_PATH) -> Verdict:
-    """Say why ``a``, who asks, and ``b`` do not hear each other; ``path`` is `RelayView.pair` of the two."""
+    """Return why ``a``, who asks, and ``b`` do not hear each other; ``path`` is `RelayView.pair` of the two."""
     case = _Case(_SideFacts(a, a.local | b.remote), _SideFacts(b, b.local | a.remote), path)
     for rule in _RULES:
         verdict = rule(case)
@@ -94,7 +94,7 @@ _Cause = Literal["expired", "401", "quota", "full", "revoked", "ended", "unreach
 
 
 class _SideFacts:
-    """A side with what follows from it."""
+    """A side, with the conclusions drawn from it."""
 
     def __init__(self, side: Side, types: frozenset[str]) -> None:
         self.side = side
@@ -106,10 +106,10 @@ class _SideFacts:
         self.cause = None if self.has_relay else self._cause()
 
     def _has_relay(self) -> bool:
-        """For this pair: what the client has gathered, if the server does not know better of its own relays.
+        """Whether it has a relay for this pair: by its candidates, unless the server's data contradicts them.
 
-        A user's facts are of all of its pairs, so a relay that the client does not name is another pair's. Of a user
-        that this server never heard of a relay can only be another server's.
+        A user's facts cover all of its pairs, so a relay that the client does not report belongs to another pair. The
+        relay of a user unknown to this server belongs to another server.
         """
         if not self.side.reported and not self.types:
             return self.facts.live > 0
@@ -117,22 +117,22 @@ class _SideFacts:
 
     @property
     def silent(self) -> bool:
-        """Nothing was ever heard of it."""
+        """True if neither the client nor the server has any data on it."""
         return not self.side.reported and not self.types and not self.facts.heard
 
     @property
     def gathered_nothing(self) -> bool:
-        """It says itself that it has no candidate; and no error, which would say more."""
+        """True if it reports no candidate, and no error that would explain more."""
         return self.side.reported and not self.side.local and not self.errors and not self.facts.heard
 
     @property
     def behind_udp_block(self) -> bool:
-        """Every relay of it is reached over a stream."""
+        """True if it reaches all of its relays over TCP or TLS."""
         return bool(self.facts.protos) and "udp" not in self.facts.protos
 
     @property
     def tried(self) -> tuple[str, ...]:
-        """The transports that it could not reach TURN over, as far as its errors name them."""
+        """The transports over which it could not reach TURN, as far as its errors name them."""
         failed = [failure.url for failure in self.errors if failure.code == UNREACHABLE]
         return tuple(dict.fromkeys(proto for url in failed for proto in _transport_of(url)))
 
@@ -141,7 +141,7 @@ class _SideFacts:
         return any(failure.code == UNREACHABLE and _is_turn(failure.url) for failure in self.errors)
 
     def _cause(self) -> _Cause | None:
-        """Why it has no relay: what the server answered last, what the client was told, or that neither was heard."""
+        """Why it has no relay: the last refusal, else the client's errors, else an ended or unreachable relay."""
         causes = [_refusal_cause(fact) for fact in sorted(self._refusals(), key=lambda fact: -fact.at)]
         causes += [_CAUSES.get(failure.code) for failure in self.errors if _is_turn(failure.url)]
         known = [cause for cause in causes if cause is not None]
@@ -152,7 +152,7 @@ class _SideFacts:
         return "unreachable" if self.says_unreachable else None
 
     def _refusals(self) -> Iterator[RefusalFact]:
-        """Those since the last success. One that anybody may have sent counts unless the client knows better."""
+        """Refusals since the last success. An unproven one is ignored if the client reports only other errors."""
         since = self.facts.opened_at
         codes = {failure.code for failure in self.errors}
         for fact in self.facts.refusals:
@@ -171,7 +171,7 @@ class _Case(NamedTuple):
         return self.a, self.b
 
     def who(self, test: Callable[[_SideFacts], bool]) -> "_Who | None":
-        """Of whom something is true."""
+        """The ends that pass a test."""
         of_a, of_b = test(self.a), test(self.b)
         return "both" if of_a and of_b else "you" if of_a else "they" if of_b else None
 
@@ -190,14 +190,14 @@ _CAUSES: Final[dict[int, _Cause]] = {
 
 
 def _refusal_cause(fact: RefusalFact) -> _Cause | None:
-    """A right password that is refused with 401 has expired (docs/conformance.md, rule 24)."""
+    """A correct password that is refused with 401 has expired (docs/conformance.md, rule 24)."""
     if fact.code == ErrorCode.UNAUTHENTICATED and fact.proven:
         return "expired"
     return _CAUSES.get(fact.code)
 
 
 def _latest(states: Sequence[str]) -> str:
-    """The last state that is one, however it is dressed up: ``connected``, ``ice:checking``, ``Failed``."""
+    """The last known state, in any spelling: ``connected``, ``ice:checking``, ``Failed``."""
     for state in reversed(states):
         for word in reversed(_NO_LETTERS.split(state[:64].lower())):
             if word in _STATES:
@@ -206,7 +206,7 @@ def _latest(states: Sequence[str]) -> str:
 
 
 def _is_turn(url: str) -> bool:
-    """Firefox names no URL; what is left then are TURN servers, as STUN servers do not answer with errors."""
+    """Firefox gives no URL. Such an error comes from a TURN server, because STUN servers do not answer with errors."""
     return not url.lower().startswith(("stun:", "stuns:"))
 
 
