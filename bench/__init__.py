@@ -1,3 +1,3 @@
-"""The benchmark: relayed packets and held allocations, meshturn in turns with other TURN servers on one machine."""
+"""The benchmark: relayed packets and held allocations, meshturn and other TURN servers alternating on one machine."""
 
 __all__: list[str] = []

@@ -32,7 +32,7 @@ __all__ = ["AllocationSample", "measure_allocations", "raise_descriptor_limit"]
 _AT_ONCE = 64  # allocations under way
 _POLL_SECONDS = 0.1
 _DEADLINE_SECONDS = 120.0
-_REQUESTS = 2  # that an allocation takes: a bare one, and one in answer to the challenge
+_REQUESTS = 2  # requests per allocation: one without credentials, and one after the challenge
 _SETTLE_SECONDS = 0.5
 _SAMPLE = 64  # allocations that are given a channel afterwards
 _PACKETS = 20  # round trips over each of them
@@ -78,7 +78,7 @@ class AllocationSample:
 def raise_descriptor_limit(wanted: int) -> int:
     """Raise the soft (and, where allowed, the hard) limit of open files; return what this process may have now.
 
-    Whatever is started afterwards, the server too, inherits it.
+    Processes that are started afterwards, including the server, inherit it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= wanted:
@@ -132,7 +132,7 @@ def measure_allocations(plan: Plan, server_name: str, number: int) -> Allocation
 
 
 def _run_clients(order: _Order, pipe: Connection) -> None:
-    """The client process's life; every failure is told over *pipe*."""
+    """The main function of the client process; every failure is reported over *pipe*."""
     gc.disable()
     if order.cpus is not None:
         os.sched_setaffinity(0, order.cpus)
@@ -141,7 +141,7 @@ def _run_clients(order: _Order, pipe: Connection) -> None:
             places = _places()
             connections = [
                 stack.enter_context(_connect(order.server, places)) for _ in range(order.count + 1)
-            ]  # one more: it wakes what the server only makes for its first client
+            ]  # one more, to exclude what the server creates only for its first client
             _Crowd(connections[:1], order.login).allocate()
             pipe.send(("ready", None))
             pipe.recv()
@@ -154,11 +154,11 @@ def _run_clients(order: _Order, pipe: Connection) -> None:
     except (BenchError, StunError) as error:
         _tell(pipe, str(error))
     except (EOFError, KeyboardInterrupt):
-        pass  # the benchmark itself is gone or going
+        pass  # the benchmark process has ended or is ending
 
 
 def _places() -> Iterator[tuple[str, int]]:
-    """Addresses for client sockets: one loopback address after the other, a range of ports on each."""
+    """Addresses for client sockets: a range of ports on each of several loopback addresses."""
     for host in range(1, 255):
         for port in _PORTS:
             yield f"127.0.1.{host}", port
@@ -170,13 +170,13 @@ def _connect(server: tuple[str, int], places: Iterator[tuple[str, int]]) -> sock
         try:
             return UdpLeg().connect(server, place)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:  # somebody has this port on every address
+            if error.errno != errno.EADDRINUSE:  # another socket has this port on all addresses
                 raise
     raise BenchError("no free client ports left")
 
 
 class _Crowd:
-    """Clients that all want an allocation, some of them at a time."""
+    """Clients that make an allocation each, a limited number at a time."""
 
     def __init__(self, connections: list[socket.socket], login: Login) -> None:
         self._connections = connections
@@ -229,7 +229,7 @@ class _Crowd:
         return control.deadline
 
     def _look_again(self, waiting: list[tuple[float, int]], done: set[int]) -> None:
-        """Send again what has waited too long."""
+        """Retransmit overdue requests."""
         now = time.monotonic()
         while waiting and waiting[0][0] <= now:
             _, client = heappop(waiting)
@@ -259,7 +259,7 @@ class _Crowd:
 
 
 def _echo(connection: socket.socket, peer: socket.socket, frame: bytes) -> bool:
-    """One packet to the peer and back; whether it came back as it went."""
+    """Send one packet to the peer and back; returns whether it came back unchanged."""
     try:
         connection.send(frame)
         data, relay = peer.recvfrom(2048)

@@ -109,7 +109,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(plan: Plan, versions: dict[str, str], progress: Console) -> results.Results:
-    """Every round in turn: A B, A B, … for each case, so that what changes on the machine changes for both."""
+    """Run all rounds, alternating A B, A B, … for each case, so that changes of the machine affect both servers."""
     found = results.Results(plan, versions)
     for number in range(1, plan.rounds + 1):
         for case in plan.cases:
@@ -137,7 +137,7 @@ def _run(plan: Plan, versions: dict[str, str], progress: Console) -> results.Res
 
 
 def _measure_undisturbed(plan: Plan, case: Case, server: str, number: int) -> RelaySample:
-    """Measure; again, a few times at most, while others crowd the server's core; the least disturbed sample counts."""
+    """Measure, and repeat a few times if other processes use the server's core; the least disturbed sample counts."""
     best = measure_relaying(plan, case, server, number)
     for _ in range(plan.patience):
         if (best.others_on_server_core or 0.0) <= CROWDED:
@@ -148,13 +148,13 @@ def _measure_undisturbed(plan: Plan, case: Case, server: str, number: int) -> Re
 
 
 def _note_failure(found: results.Results, failure: results.Failure, progress: Console) -> None:
-    """Keep a failure for the report and say it now; the other measurements go on."""
+    """Keep a failure for the report and print it; the other measurements continue."""
     found.failures.append(failure)
     progress.print(f"failed: {failure.text}", markup=False)
 
 
 def _installed(text: str, progress: Console) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The servers asked for that are there, with their versions; those that are not are named and left out."""
+    """The requested servers that are installed, with their versions; missing ones are reported and left out."""
     versions = {}
     for name in dict.fromkeys(part.strip() for part in text.split(",") if part.strip()):
         if name not in SERVERS:

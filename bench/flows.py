@@ -1,12 +1,11 @@
-"""Flows: a TURN client with one channel, and the peer behind it that sends every packet back.
+"""Flows: a TURN client with one channel, and a peer that sends every packet back.
 
 A flow is a closed loop. Its packets are tokens: the client sends each once, the server relays it to the peer, the peer
 returns it, the server relays it back, and the client checks it and sends it again. The load is thus never ahead of the
 server by more than the packets in flight, and every turn of a token is two relayed packets.
 
-What the transport of the client leg changes is in one class per transport (:data:`bench.legs.LEGS`): how to connect,
-how to do a control transaction, how a ChannelData frame looks on the wire, and the function that empties a
-readable socket.
+There is one class for each transport of the client leg (:data:`bench.legs.LEGS`): how to connect, how to do a control
+transaction, the format of a ChannelData frame, and the function that empties a readable socket.
 """
 
 import errno
@@ -53,7 +52,7 @@ _MAGIC = 0xA5
 
 
 class Counters:
-    """What the hot loop counts: one object per process, updated once per wake-up of a socket."""
+    """The counters of the main loop: one object per process, updated once per wake-up of a socket."""
 
     __slots__ = ("at_client", "at_peer", "corrupt", "late", "latencies", "resend", "sent_by_client", "sent_by_peer")
 
@@ -97,7 +96,7 @@ class Leg(Protocol[_S]):
         """A connected, blocking socket."""
 
     def transact(self, connection: _S, control: Control) -> None:
-        """Bring the request of *control* that is under way to its success."""
+        """Complete the pending request of *control*."""
 
     def frame(self, channel: int, payload: bytes) -> bytes:
         """One ChannelData message as it goes on this transport."""
@@ -107,7 +106,7 @@ class Leg(Protocol[_S]):
 
 
 class Flow(Generic[_S]):
-    """One client, its allocation and channel, its peer, and the tokens that go round."""
+    """One client, its allocation and channel, its peer, and the circulating tokens."""
 
     def __init__(self, leg: Leg[_S], number: int, in_flight: int, payload: int) -> None:
         self.leg = leg
@@ -149,7 +148,7 @@ class Flow(Generic[_S]):
     def replace_lost(self) -> list[bytes | bytearray]:
         """Give up tokens that have not moved since the last call; return the frames to send in their place.
 
-        A token that turns up after all has no frame any more: the loop counts it as late and lets it end.
+        A replaced token that arrives later has no frame any more: the loop counts it as late and ends it.
         """
         turns, seen = self.turns, self._seen
         lost = [token for token, count in turns.items() if seen.get(token) == count]
@@ -209,7 +208,7 @@ class UdpLeg:
         return CHANNEL_HEADER.pack(channel, len(payload)) + payload
 
     def reader(self, flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
-        """Empty the client's socket; each token that came back whole goes out again."""
+        """Empty the client's socket; each token that came back intact is sent again."""
         if len(flow.frames) >= _WORTH_BATCHING:
             return _make_batch_reader(flow, counters)
         receive, send = flow.client.recv_into, flow.client.send
@@ -262,7 +261,7 @@ class Peer:
         self._counters = counters
 
     def read(self) -> None:
-        """Take what waits and return it; call when the socket is readable."""
+        """Receive all waiting datagrams and send them back; to be called when the socket is readable."""
         counters, datagrams = self._counters, self._datagrams
         count = datagrams.receive()
         counters.at_peer += count
@@ -277,7 +276,7 @@ class Peer:
 
 
 def _make_batch_reader(flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
-    """The UDP reader for flows with several packets in flight: all that wait in one call, and out again in one."""
+    """The UDP reader for flows with several packets in flight: receives all in one call, and sends them in another."""
     frames, turns = flow.frames, flow.turns
     size = len(frames[flow.probe])
     datagrams = Datagrams(flow.client, len(frames), size)
@@ -317,7 +316,7 @@ def count_stray(frame: bytes, length: int, flow: Flow[Any], counters: Counters) 
 
 
 def explain(error: OSError) -> str:
-    """Say what a socket error means for the benchmark."""
+    """Explain what a socket error means for the benchmark."""
     if error.errno == errno.ECONNREFUSED:
         return "connection refused: the server or one of its relay sockets has closed"
     return str(error)

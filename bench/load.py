@@ -25,7 +25,7 @@ from stun.errors import StunError
 
 __all__ = ["LoadOrder", "LoadResult", "run_load"]
 
-_WATCH_SECONDS = 0.5  # a token that has not moved for this long (at least) is taken for lost
+_WATCH_SECONDS = 0.5  # a token that has not moved for at least this long counts as lost
 _DRAIN_SECONDS = 0.3  # far above the latency of a full window
 _RAMP_BATCH = 16  # first packets sent between two looks at the sockets: no burst a closed loop would never make
 _POLL_SECONDS = 0.05
@@ -59,7 +59,7 @@ class LoadResult:
 
 
 def run_load(order: LoadOrder, pipe: Connection) -> None:
-    """The generator process's life; every failure is told over *pipe*, nothing is raised."""
+    """The main function of the generator process; every failure is reported over *pipe*, nothing is raised."""
     # A pause of the collector in the generator would be measured as latency of the server.
     gc.disable()
     if order.cpus is not None:

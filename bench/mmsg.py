@@ -1,7 +1,7 @@
 """``recvmmsg`` and ``sendmmsg`` on buffers made once: many datagrams for one system call and no object for any of them.
 
-It is all that a generator needs, whose datagrams have one size and go back where they came from. (A server has to look
-at each; see `turnserver.receiver`.)
+This is enough for a generator, because its datagrams have one size and go back to their senders. (A server has to read
+each one; see `turnserver.receiver`.)
 """
 
 import ctypes
@@ -75,7 +75,7 @@ class Datagrams:
         self._all_whole = [size] * slots
 
     def receive(self) -> int:
-        """Take what waits, up to the room there is; return how many (0 when nothing waits)."""
+        """Receive waiting datagrams, up to the number of slots; return their number (0 if none waits)."""
         count: int = _recvmmsg(self._descriptor, self._address, self._slots, _RECEIVE_FLAGS, None)
         if count < 0:
             return _nothing_or_raise()
@@ -97,7 +97,7 @@ class Datagrams:
 
 
 def _nothing_or_raise() -> int:
-    """0 for a call that would have had to wait; any other error is raised."""
+    """Return 0 for a call that would have blocked; raise any other error."""
     number = ctypes.get_errno()
     if number in {errno.EAGAIN, errno.EINTR}:
         return 0
@@ -105,7 +105,7 @@ def _nothing_or_raise() -> int:
 
 
 def _is_connected(connection: socket.socket) -> bool:
-    """Whether the socket has a peer of its own."""
+    """Whether the socket is connected."""
     try:
         connection.getpeername()
     except OSError:

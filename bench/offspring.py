@@ -1,4 +1,4 @@
-"""A process of the benchmark's own, at the other end of a pipe, that cannot outlive or hang the benchmark."""
+"""A child process of the benchmark, connected by a pipe, that cannot outlive or block the benchmark."""
 
 import multiprocessing
 import time
@@ -18,11 +18,11 @@ _LOOK_SECONDS = 0.2
 class Offspring:
     """Runs ``target(order, pipe)`` in a fresh interpreter; a context manager from started to ended.
 
-    What comes back over the pipe are pairs: a word, and what belongs to it; ``("failed", text)`` at any time.
+    The process sends pairs over the pipe: a word and its value, or ``("failed", text)`` at any time.
     """
 
     def __init__(self, target: Callable[[Any, Connection], None], order: object, check: Callable[[], None]) -> None:
-        """*check* is called while waiting, and raises when waiting has become pointless (the server died)."""
+        """*check* is called while waiting, and raises if waiting is useless because the server has ended."""
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=target, args=(order, theirs), daemon=True)
@@ -36,7 +36,7 @@ class Offspring:
         return self._process.pid or 0
 
     def send(self, message: object) -> None:
-        """Hand something to the process."""
+        """Send an object to the process."""
         self._pipe.send(message)
 
     def expect(self, word: str, seconds: float) -> Any:

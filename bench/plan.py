@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["CROWDED", "BenchError", "Case", "Cores", "Plan", "pinned"]
 
-CROWDED = 0.10  # somebody else's share of the server's core above which a measurement is not trusted
+CROWDED = 0.10  # share of the server's core used by other processes above which a measurement is not trusted
 
 
 class BenchError(Exception):
@@ -69,7 +69,7 @@ class Plan:
 
 @contextmanager
 def pinned(cpus: frozenset[int] | None) -> Iterator[None]:
-    """Run this process, and so whatever it starts inside the block, on *cpus* only; None changes nothing."""
+    """Run this process, and processes that it starts inside the block, on *cpus* only; None changes nothing."""
     if cpus is None:
         yield
         return

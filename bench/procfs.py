@@ -1,4 +1,4 @@
-"""What ``/proc`` knows about processes and cores: CPU time, resident memory, and who else was busy."""
+"""Data from ``/proc`` on processes and cores: CPU time, resident memory, and the load by other processes."""
 
 import os
 from pathlib import Path
@@ -67,7 +67,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def core_times(cpus: frozenset[int] | None) -> CoreTimes:
-    """How long *cpus* (all of them when None) have been busy since the machine started, by everybody."""
+    """How long *cpus* (all if None) have been busy since the machine started, with any process."""
     wanted = None if cpus is None else {f"cpu{cpu}" for cpu in cpus}
     busy = stolen = 0
     for line in Path("/proc/stat").read_text().splitlines():

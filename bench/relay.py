@@ -21,7 +21,7 @@ _REPORT_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RelaySample:
-    """What one window of one server under one case gave; packets are relayed packets, both directions."""
+    """The result of one window of one server under one case; packets are relayed packets, both directions."""
 
     server: str
     case: str
@@ -49,7 +49,7 @@ class RelaySample:
 
 @dataclass(frozen=True, slots=True)
 class _Usage:
-    """CPU seconds so far: server, generators, and everybody on the server's cores."""
+    """CPU seconds so far: of the server, the generators, and all processes on the server's cores."""
 
     at: float
     server: float
@@ -58,7 +58,7 @@ class _Usage:
 
     @classmethod
     def read(cls, server: Server, generators: list[Offspring], cpus: frozenset[int] | None) -> "_Usage":
-        """Look at the clocks, the server's first and last so that they are close to *at*."""
+        """Read the clocks; the order keeps the server's clocks close to *at*."""
         return cls(
             at=time.monotonic(),
             server=server.cpu_seconds(),

@@ -1,4 +1,4 @@
-"""What the run has found, as tables for people."""
+"""The results of a run as text tables."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,13 +11,13 @@ from bench.results import Results, Spread, baseline, paired_ratio, spread
 
 __all__ = ["line_for_allocations", "line_for_relay", "show"]
 
-_BUSY = 0.90  # a server below this share of its core was waiting for something
-_FULL = 0.95  # a generator above this share of its core may be what was waited for
+_BUSY = 0.90  # a server below this share of its core was not limited by its CPU
+_FULL = 0.95  # a generator above this share of its core may have been the limit
 _LOSSY = 0.001  # a closed loop fits every buffer: loss means that something is wrong
 
 
 def show(results: Results, console: Console) -> None:
-    """Print the tables, and below them what limits their worth."""
+    """Print the tables, and below them the reservations about them."""
     plan = results.plan
     for name in plan.servers:
         console.print(f"{name}: version {results.versions[name]}")
@@ -43,7 +43,7 @@ def line_for_relay(sample: RelaySample) -> str:
 
 
 def line_for_allocations(sample: AllocationSample) -> str:
-    """One crowd of allocations in one line, while the run goes on."""
+    """One measurement of allocations in one line, while the run goes on."""
     return (
         f"{sample.per_second:7,.0f} allocations/s, {sample.rss_per_allocation:6,.0f} bytes each,"
         f" relayed {sample.relayed_returned} of {sample.relayed_sent}"
@@ -143,7 +143,7 @@ def _allocation_table(results: Results) -> Table:
 
 
 def _remarks(results: Results) -> list[str]:
-    """What the reader has to know before believing the table."""
+    """The reservations about the numbers in the tables."""
     remarks = []
     crowded = [sample for sample in results.relay if (sample.others_on_server_core or 0.0) > CROWDED]
     if crowded:

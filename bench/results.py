@@ -1,4 +1,4 @@
-"""From single measurements to medians, spread and ratios; and the file they are kept in."""
+"""Medians, spreads and ratios of the measurements, and the result file."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class Spread(NamedTuple):
 
 
 class _Sample(Protocol):
-    """What every sample has."""
+    """The common attributes of samples."""
 
     @property
     def server(self) -> str:
@@ -49,7 +49,7 @@ _S = TypeVar("_S", bound=_Sample)
 
 
 class Failure(NamedTuple):
-    """A measurement that did not come to numbers."""
+    """A measurement that failed."""
 
     server: str
     what: str
@@ -59,7 +59,7 @@ class Failure(NamedTuple):
 
 @dataclass(slots=True)
 class Results:
-    """Everything one run has found."""
+    """All results of one run."""
 
     plan: Plan
     versions: dict[str, str]

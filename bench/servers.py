@@ -1,7 +1,7 @@
-"""The servers under test: how each is started, told apart from a dead one, watched and stopped.
+"""The servers under test: how each is started, checked, measured and stopped.
 
 Every server gets the same core, the same user, the same certificate, loopback relays and no quota that the load could
-meet. UDP and TCP share a port, and TLS has the one after it.
+reach. UDP and TCP share a port, and TLS has the next one.
 """
 
 import random
@@ -39,7 +39,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 class ServerFailed(BenchError):
-    """A server did not start or did not live; carries the end of what it wrote."""
+    """A server did not start or has ended; the message has the end of its output."""
 
 
 class Server(ABC):
@@ -59,16 +59,16 @@ class Server(ABC):
     @classmethod
     @abstractmethod
     def version(cls) -> str | None:
-        """The installed version, or None when this server is not there to be measured."""
+        """The installed version, or None if this server is not installed."""
 
     @classmethod
     @abstractmethod
     def settings(cls) -> str:
-        """What sets this entry apart, one line for the report."""
+        """The settings that distinguish this entry, in one line for the report."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Write what the server reads into ``folder`` and return the command line."""
+        """Write the server's files into ``folder`` and return the command line."""
 
     def certificate(self) -> tuple[Path, Path]:
         """Files with a certificate and its key, made anew: an ECDSA key, as most servers have today."""
@@ -119,7 +119,7 @@ class Server(ABC):
         self.stop()
 
     def stop(self) -> None:
-        """End the server, politely first, and remove its files."""
+        """End the server, first by SIGTERM, and remove its files."""
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()
@@ -146,7 +146,7 @@ class Server(ABC):
                     if control.feed(probe.recv(2048)):
                         return
                 except ConnectionRefusedError:
-                    time.sleep(0.05)  # nobody listens yet
+                    time.sleep(0.05)  # the server does not listen yet
                 except TimeoutError:
                     continue
         raise ServerFailed(f"{self.name} answers no Binding request after {_READY_SECONDS:.0f} s\n{self._last_words()}")
@@ -179,7 +179,7 @@ class Meshturn(Server):
 
     @classmethod
     def version(cls) -> str | None:
-        """The command line's version when it is there to be run."""
+        """The version of the command line, if it can be run."""
         if not (cls.root / "cli" / "main.py").exists():
             return None
         asked = subprocess.run(
@@ -193,7 +193,7 @@ class Meshturn(Server):
         return "one worker, default datapath"
 
     def command(self) -> list[str]:
-        """Write a configuration with nothing in it that the load could run into."""
+        """Write a configuration without limits that the load could reach."""
         certificate, key = self.certificate()
         configuration = {
             "realm": REALM,
@@ -217,7 +217,7 @@ class Meshturn(Server):
         }
         path = self.folder / "meshturn.yml"
         path.write_text(yaml.safe_dump(configuration, sort_keys=False))
-        path.chmod(0o600)  # there is a password in it, and the server would say so
+        path.chmod(0o600)  # the file has a password in it, and the server would warn about its mode
         return [*self.invocation(), "serve", "-c", str(path)]
 
 
@@ -275,7 +275,7 @@ SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Meshturn, Cotur
 def add_before(checkout: Path) -> None:
     """Let another checkout of this project be measured too, as ``before``.
 
-    Raises :class:`BenchError` for a folder that is none.
+    Raises :class:`BenchError` for a folder that is not a checkout.
     """
     root = checkout.resolve()
     if not (root / "cli" / "main.py").exists():
@@ -284,7 +284,7 @@ def add_before(checkout: Path) -> None:
 
 
 def _coturn_binary() -> str | None:
-    """Where coturn's server is, if anywhere."""
+    """The path of coturn's server, or None."""
     return shutil.which("turnserver") or shutil.which("turnserver", path="/usr/sbin:/usr/local/bin")
 
 
@@ -297,7 +297,7 @@ def _free_port() -> int:
 
 
 def _can_bind(kind: socket.SocketKind, port: int) -> bool:
-    """Whether a socket can have the port."""
+    """Whether a socket can be bound to the port."""
     with socket.socket(socket.AF_INET, kind) as trial:
         try:
             trial.bind((HOST, port))

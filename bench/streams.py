@@ -1,8 +1,8 @@
 """Clients over TCP and TLS: the same tokens, as padded ChannelData on a stream.
 
-All frames of a flow have one size, so once the channel stands the stream is cut by counting. Frames that arrived
-together leave together, in one ``send``. Under TLS each is a record of its own, as every client that sends packets
-makes them.
+All frames of a flow have one size, so once the channel is bound the stream is split by counting. Frames that arrived
+together are sent together, in one ``send``. With TLS each frame is a separate record, as clients that send packets
+make them.
 """
 
 import socket
@@ -18,14 +18,14 @@ from stun.framing import StreamFramer
 __all__ = ["CIPHER", "PlainStream", "TcpLeg", "TlsLeg", "TlsStream"]
 
 CIPHER = ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
-"""The only one that is offered, so that nobody is measured with a cheaper one. Debian's coturn 4.6 has no TLS 1.3."""
+"""The only cipher suite offered, so that all servers use the same one. Debian's coturn 4.6 has no TLS 1.3."""
 
 _RECEIVE = 64 * 1024
 _CONTROL_SECONDS = 5.0
 
 
 class PlainStream:
-    """A TCP connection: what comes is appended to a buffer."""
+    """A TCP connection: received bytes are appended to a buffer."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -151,7 +151,7 @@ class TcpLeg:
         return CHANNEL_HEADER.pack(channel, len(payload)) + payload + bytes(-len(payload) % 4)
 
     def reader(self, flow: Flow[_Stream], counters: Counters) -> Callable[[], None]:
-        """Empty the client's stream; the tokens that came back whole go out again."""
+        """Empty the client's stream; the tokens that came back intact are sent again."""
         receive, send_frames = flow.client.receive, flow.client.send_frames
         frames, turns = flow.frames, flow.turns
         size = len(frames[flow.probe])
@@ -189,7 +189,7 @@ class TcpLeg:
 
 
 class TlsLeg(TcpLeg):
-    """The client speaks TLS; it believes any certificate."""
+    """The client speaks TLS; it accepts any certificate."""
 
     def __init__(self) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""The control side of a client, for set-up only: the project's own TURN client, made to ask as every client does.
+"""The control side of a client, for set-up only: the project's own TURN client, limited to what all servers support.
 
 A bare Allocate, the 401 with realm and nonce, the same request again with MESSAGE-INTEGRITY under the MD5 key: both
 servers understand that. There is no FINGERPRINT. The packets that are measured never come through here.
@@ -27,12 +27,12 @@ _OPTIONS = RequestOptions(fingerprint=False, unsigned_errors=True, patience=10.0
 
 
 def login(username: str, password: str) -> Login:
-    """A user of the benchmark, who authenticates as clients of RFC 5389 do: what both servers understand."""
+    """A user of the benchmark, with the authentication of RFC 5389, which both servers support."""
     return Login(username, password, rfc5389=True)
 
 
 class Refused(BenchError):
-    """The server answered a request with an error that more trying does not mend."""
+    """The server answered a request with an error that a retry cannot resolve."""
 
     def __init__(self, method: str, code: int, reason: str) -> None:
         self.code = code
@@ -40,9 +40,9 @@ class Refused(BenchError):
 
 
 class Control:
-    """One client's control conversation: at any moment one request is under way.
+    """The control requests of one client, one at a time.
 
-    Begin one, send what :meth:`frames` gives, wait until ``deadline`` at most, and give every message to :meth:`feed`.
+    Begin one, send the :meth:`frames`, wait until ``deadline`` at most, and pass every message to :meth:`feed`.
     """
 
     def __init__(self, who: Login | None, *, reliable: bool) -> None:

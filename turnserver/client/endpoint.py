@@ -1,4 +1,4 @@
-"""Where a server's signaling is, and when to come back to it."""
+"""The signaling URL of a server, and the delay before a reconnect."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _FIRST: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SignalEndpoint:
-    """Where the signaling of a server is, from any of its URLs."""
+    """The signaling URL of a server, found from any of its URLs."""
 
     url: str
     """``ws`` or ``wss``, with the path of the protocol."""
 
     origin: str
-    """The server's own origin, which browsers' requests would come from."""
+    """The server's own origin."""
 
     room: str | None
     """The room of a link to a call page; None for other URLs."""
@@ -39,7 +39,7 @@ class SignalEndpoint:
         scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
         if scheme is None or not parts.hostname or "@" in parts.netloc:
             raise ValueError("A URL is https://HOST[:PORT], or the link to a call page there.")
-        _ = parts.port  # Raises ValueError for one that is no port.
+        _ = parts.port  # Raises ValueError for an invalid port.
         if parts.fragment:
             raise ValueError("The link has a token in it, which others would see; keep it in a file.")
         room = None
@@ -53,7 +53,7 @@ class SignalEndpoint:
 
 
 def back_off(attempt: int, entropy: Callable[[], float]) -> float:
-    """Seconds to wait before the ``attempt``-th try to come back, which is 0 for the first.
+    """Seconds to wait before reconnect number ``attempt``, which is 0 for the first one.
 
     Signaling §1: 0–500 ms, then 0.3, 1.2, 2.7, 4.8 and 7 s, ±50 %. ``entropy`` gives numbers from 0 to 1.
     """

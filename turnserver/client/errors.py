@@ -1,4 +1,4 @@
-"""The one error that a client of ``signal.v1`` raises."""
+"""The error that a client of ``signal.v1`` raises."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,14 +10,14 @@ __all__ = ["SignalError", "error_of"]
 
 
 class SignalError(MeshturnError):
-    """The server said no, or there is no server.
+    """The server refused a request, or it cannot be reached.
 
     ``code`` is one of the protocol's, or one of the client's own: ``unreachable`` (no connection), ``untrusted``
-    (its certificate), ``handshake`` (an HTTP server that is not, or not now, a signaling server), ``timeout``,
-    ``closed``, ``backlog`` (too much unsent), ``unreadable`` (an answer that is none of the protocol's),
-    ``not_connected`` (a data channel that is not open).
-    ``retry`` is the seconds after which it may be tried again; None when that is of no use, or not known. ``detail``
-    is the ``d`` of the error: what a program needs to know of it.
+    (its certificate), ``handshake`` (an HTTP answer that refuses the WebSocket), ``timeout``, ``closed``, ``backlog``
+    (too much unsent), ``unreadable`` (an answer that is not part of the protocol), ``not_connected`` (a data channel
+    that is not open).
+    ``retry`` is the number of seconds after which to try again; None if that is useless or unknown. ``detail`` is the
+    ``d`` of the error.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SignalError(MeshturnError):
 
 
 def error_of(said: Error | Goodbye) -> SignalError:
-    """The error that an ``error`` or a ``goodbye`` is."""
+    """The exception for an ``error`` or a ``goodbye`` frame."""
     if isinstance(said, Goodbye):
         return SignalError(said.code.value, said.msg)
     detail = {} if said.d is None else {name: value for name, value in asdict(said.d).items() if value is not None}

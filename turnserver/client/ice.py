@@ -1,7 +1,7 @@
-"""What aiortc can use of the ICE servers and candidates that `signal.v1` carries.
+"""Adapts the ICE servers and candidates of `signal.v1` to aiortc.
 
-aiortc takes one TURN server, and no IPv6 literal in its URL; it has no trickling of its own, but takes what others
-trickle. Everything is bundled, so that there is one ICE transport, and one relayed address, per pair.
+aiortc takes one TURN server, without an IPv6 literal in its URL. It does not trickle candidates, but accepts trickled
+ones. All media are bundled, so that there is one ICE transport, and one relayed transport address, per pair.
 """
 
 import re
@@ -45,10 +45,10 @@ _MAX_CANDIDATES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class IceChoice:
-    """The one TURN server that is used, out of those on offer."""
+    """The TURN server that is used, of those that the server offers."""
 
     url: str = ""
-    """Empty when none of them can be used."""
+    """Empty if none can be used."""
     username: str = ""
     credential: str = ""
     transport: RelayTransport | None = None
@@ -68,7 +68,7 @@ class IceChoice:
         relay_only: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> "IceChoice":
-        """Choose from what the server offers: what goes over ``via``, or the quickest there is."""
+        """Choose one of the offered servers: one over ``via``, or the one with the fastest transport."""
         only = relay_only or (ice is not None and ice.policy == "relay")
         found: dict[RelayTransport, IceChoice] = {}
         for server in () if ice is None else ice.servers:
@@ -88,16 +88,16 @@ class IceChoice:
         return RTCConfiguration(servers, policy, RTCBundlePolicy.MAX_BUNDLE)
 
     def prepare(self, connection: RTCPeerConnection) -> None:
-        """Have our certificate check used, which aiortc has no setting for; before candidates are gathered."""
+        """Apply ``tls``, for which aiortc has no setting; to be called before candidates are gathered."""
         transport = ice_transport(connection)
         if self.tls is not None and self.transport == "tls" and transport is not None:
-            # aioice hands this value to `loop.create_connection`, which takes a context as well as a flag.
+            # aioice passes this value to `loop.create_connection`, which takes a context as well as a flag.
             setattr(transport._connection, "turn_ssl", self.tls)  # noqa: B010  its annotation knows the flag only
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The candidate pair that ICE has settled on."""
+    """The candidate pair that ICE has nominated."""
 
     local: str
     """Type of the candidate: ``host``, ``srflx``, ``prflx`` or ``relay``."""
@@ -107,12 +107,12 @@ class Chosen:
 
     @property
     def path(self) -> Literal["relay", "direct"]:
-        """Relayed, if either candidate is."""
+        """``relay`` if either candidate is relayed."""
         return "relay" if "relay" in (self.local, self.remote) else "direct"
 
 
 def ice_transport(connection: RTCPeerConnection) -> RTCIceTransport | None:
-    """The one ICE transport of a connection; None while it has nothing to carry."""
+    """The ICE transport of a connection; None while it has no media and no data channel."""
     for transceiver in connection.getTransceivers():
         if not transceiver._bundled:
             return transceiver.receiver.transport.transport
@@ -120,7 +120,7 @@ def ice_transport(connection: RTCPeerConnection) -> RTCIceTransport | None:
 
 
 def chosen_pair(connection: RTCPeerConnection) -> Chosen | None:
-    """What ICE has settled on; None while it has not. aiortc has no public way to ask."""
+    """The nominated candidate pair; None before nomination. aiortc has no public way to read it."""
     transport = ice_transport(connection)
     pair = None if transport is None else transport._connection._nominated.get(1)
     if pair is None:
@@ -130,17 +130,17 @@ def chosen_pair(connection: RTCPeerConnection) -> Chosen | None:
 
 
 def ice_ufrag(sdp: str) -> str:
-    """The user name fragment of the first section of a description; another one is an ICE restart (RFC 8839 §4.4.1)."""
+    """The username fragment of a description's first section; a changed one is an ICE restart (RFC 8839 §4.4.1)."""
     return _first(r"^a=ice-ufrag:(\S{1,256})", sdp)
 
 
 def bundle_tag(sdp: str) -> str:
-    """The section whose transport carries all of them (RFC 9143 §7.2)."""
+    """The section whose transport carries the whole bundle (RFC 9143 §7.2)."""
     return _first(r"^a=group:BUNDLE (\S{1,64})", sdp)
 
 
 def candidates_of(sdp: str) -> Iterator[str]:
-    """The candidates of a description, bounded; those of a bundle stand in one section or in all of them."""
+    """The candidates of a description, bounded in number; those of a bundle are in one of its sections or in all."""
     for count, found in enumerate(re.finditer(r"^a=(candidate:[^\r\n]*)", sdp, re.MULTILINE)):
         if count >= _MAX_CANDIDATES:
             return
@@ -148,7 +148,7 @@ def candidates_of(sdp: str) -> Iterator[str]:
 
 
 def read_candidate(line: str) -> RTCIceCandidate | None:
-    """Read ``candidate:…``; None for what is none, or is for another component than RTP's."""
+    """Read ``candidate:…``; None for other text, and for another component than RTP's."""
     if len(line) > _MAX_CANDIDATE:
         return None
     try:

@@ -41,7 +41,7 @@ _SAMPLES: Final = 960
 """Samples in a frame: 20 ms."""
 
 _LEVEL: Final = 0.25
-"""Fraction of full scale: clearly audible, and safe with headphones."""
+"""Amplitude as a fraction of full scale: clearly audible, and safe with headphones."""
 
 _VIDEO_CLOCK: Final = 90_000
 _MEASURE_EVERY: Final = 10
@@ -52,7 +52,7 @@ _ECHO_QUEUE: Final = 8
 
 
 class _Pacer:
-    """The times of a steady stream; missed ones are skipped, not made up for."""
+    """The times of a steady stream. Missed times are skipped."""
 
     def __init__(self, interval: float, clock: Callable[[], float], pause: Callable[[float], Awaitable[None]]) -> None:
         self._interval = interval
@@ -80,7 +80,7 @@ def _loop_clock() -> float:
 
 
 def _second_of_tone(frequency: int) -> bytes:
-    """One second, which ends where it began; 16-bit samples as PyAV takes them."""
+    """One second of tone, which can be repeated without a gap; 16-bit samples as PyAV takes them."""
     step = 2 * math.pi * frequency / SAMPLE_RATE
     loud = 32767 * _LEVEL
     return array.array("h", (round(loud * math.sin(step * index)) for index in range(SAMPLE_RATE))).tobytes()
@@ -118,7 +118,7 @@ class ToneTrack(MediaStreamTrack):
 
 
 class PictureTrack(MediaStreamTrack):
-    """A ramp of grey that wanders to the left over changing colours, so that every frame differs from the last one."""
+    """A grey ramp that moves to the left over changing colours, so that every frame differs from the previous one."""
 
     kind = "video"
 
@@ -155,7 +155,7 @@ class PictureTrack(MediaStreamTrack):
 
 
 class EchoTrack(MediaStreamTrack):
-    """Plays what is put into it, and waits while there is nothing."""
+    """Plays the frames that are put into it, and waits while there are none."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -177,12 +177,12 @@ class EchoTrack(MediaStreamTrack):
 
 @dataclass(slots=True)
 class Received:
-    """What has come in from one participant, over all connections with it."""
+    """The media received from one participant, over all connections with it."""
 
     audio: int = 0
-    """Frames of sound, of 20 ms."""
+    """Audio frames of 20 ms."""
     video: int = 0
-    """Pictures."""
+    """Video frames."""
     width: int = 0
     height: int = 0
     tone: float = 0.0
@@ -191,7 +191,7 @@ class Received:
     """Root mean square of the sound, of full scale, when last measured."""
 
     def take(self, frame: Frame) -> None:
-        """Count a frame, and measure one of sound now and then."""
+        """Count a frame, and measure the tone in some of the audio frames."""
         if isinstance(frame, VideoFrame):
             self.video += 1
             self.width, self.height = frame.width, frame.height
@@ -202,13 +202,13 @@ class Received:
 
 
 class MediaPlan(Protocol):
-    """What one participant is sent, and what is done with what comes from it."""
+    """The media to send to one participant, and the handling of the media received from it."""
 
     def outgoing(self) -> list[MediaStreamTrack]:
         """Tracks for a new connection, at most one of a kind."""
 
     def incoming(self, frame: Frame) -> None:
-        """A frame has come in."""
+        """Handle a received frame."""
 
 
 class Listen:
@@ -219,7 +219,7 @@ class Listen:
         return []
 
     def incoming(self, frame: Frame) -> None:
-        """It has been counted; nothing else is done with it."""
+        """Ignore the frame, which has been counted."""
 
 
 class TestMedia(Listen):
@@ -237,18 +237,18 @@ class TestMedia(Listen):
 
 
 class Echo:
-    """Send back what comes in."""
+    """Send received media back."""
 
     def __init__(self) -> None:
         self._tracks: dict[str, EchoTrack] = {}
 
     def outgoing(self) -> list[MediaStreamTrack]:
-        """Tracks that play what comes in from now on."""
+        """Tracks that play the frames received from now on."""
         self._tracks = {kind: EchoTrack(kind) for kind in ("audio", "video")}
         return list(self._tracks.values())
 
     def incoming(self, frame: Frame) -> None:
-        """Give the frame back."""
+        """Send the frame back."""
         track = self._tracks.get("video" if isinstance(frame, VideoFrame) else "audio")
         if track is not None:
             track.put(frame)

@@ -1,4 +1,4 @@
-"""A participant of a mesh call in Python: joins a room and keeps a connection with everybody in it.
+"""A participant of a mesh call in Python: joins a room and keeps a connection with every other participant.
 
     async with SignalClient("http://localhost:8080") as signal:
         mesh = MeshClient(signal, plan=TestMedia)
@@ -56,33 +56,33 @@ from turnserver.signaling.protocol.server_messages import (
 __all__ = ["Diagnosis", "MeshClient", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
 
 _MAX_PAIRS: Final = 16
-"""More than any server lets into a mesh."""
+"""Maximum number of participants that are accepted; servers allow fewer in a mesh."""
 
 _LOOK: Final = 0.1
 _STAT_INTERVAL: Final = 10.0
 _ID_LENGTH: Final = 8
 _ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 _SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpdate)
-"""What a snapshot has in it already, up to its ``at``."""
+"""Frames whose content a snapshot already includes, up to its ``at``."""
 
 _RETRIES: Final = 5
 
 Operation: TypeAlias = Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit"]
-"""What a host can do (`MeshClient.moderate`)."""
+"""The actions of `MeshClient.moderate`."""
 
 _logger = logging.getLogger("meshturn.client")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPath:
-    """What the server sees of a pair in its own table of relays."""
+    """The path of a pair according to the server's table of relays."""
 
     path: str
     """``relay``, ``direct`` or ``unknown``."""
     proto: str | None
     """The transport to the relay: ``udp``, ``tcp``, ``tls``."""
     by: str | None
-    """Whose relay it is: ``you``, ``peer``, ``both``."""
+    """Which end has the relay: ``you``, ``peer``, ``both``."""
     sent: int
     """Bytes relayed from us to the other side."""
     received: int
@@ -90,7 +90,7 @@ class ServerPath:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why a pair does not work, as the server sees it."""
+    """The server's diagnosis of a pair without a connection."""
 
     code: str
     text: str
@@ -102,30 +102,31 @@ class MeshEvent:
 
     ``kind`` is one of
 
-    - ``joined``: we are in, or have been given a new picture of the room;
-    - ``peer``: somebody came, or something about somebody changed; ``left``: somebody went;
-    - ``data``: something came over the data channel; ``message``: the same by way of the server;
-    - ``paths``: the server sees other paths; ``room``: the room is other;
-    - ``mute``: a host asks for it; ``waiting``: a host has to let us in; ``knock``: we are a host, and somebody waits;
-    - ``signaling``: the connection with the server went or came back; ``ended``: it is over.
+    - ``joined``: this client is in the room, or has received a new snapshot of it;
+    - ``peer``: a participant joined or changed; ``left``: a participant left;
+    - ``data``: data arrived over the data channel; ``message``: a message arrived through the server;
+    - ``paths``: the server reports changed paths; ``room``: the room's lock or size changed;
+    - ``mute``: a host asks to mute; ``waiting``: a host has to admit this client; ``knock``: this client is a host, and
+      a participant waits to be admitted;
+    - ``signaling``: the connection with the server was lost or resumed; ``ended``: the session is over.
     """
 
     kind: str
     peer: str = ""
     data: str | bytes = ""
     message: ServerMessage | None = None
-    """What the server said, if that is what happened."""
+    """The server's message, if one caused the event."""
 
 
 MeshHandler = Callable[[MeshEvent], None]
 
 
 class MeshClient:
-    """Everything of one room.
+    """The participant's side of one room.
 
-    ``plan`` makes what each participant is sent (see `MediaPlan`), if our token lets us send at all. ``relay_only``
-    uses nothing but relayed candidates, as the policy of the server may ask for anyway; ``via`` is the transport to
-    reach the relay over. ``tls`` is for ``turns:`` servers what it is for the signaling server.
+    ``plan`` makes the media for each participant (see `MediaPlan`), if the token allows sending. ``relay_only`` uses
+    only relayed candidates, which the server's policy may require as well; ``via`` is the transport to the relay.
+    ``tls`` checks the certificates of ``turns:`` servers.
     """
 
     def __init__(
@@ -141,9 +142,9 @@ class MeshClient:
     ) -> None:
         self.signal = signal
         self.room: RoomState | None = None
-        """What the server says of the room; None outside."""
+        """The room as described by the server; None outside a room."""
         self.server_paths: dict[str, ServerPath] = {}
-        """By peer: which way our media goes, in the server's own table."""
+        """The path to each peer, according to the server."""
         self._plan = plan
         self._via = via
         self._relay_only = relay_only
@@ -164,7 +165,7 @@ class MeshClient:
 
     @property
     def pairs(self) -> Mapping[str, Pair]:
-        """Everybody else in the room, by peer id."""
+        """The other participants of the room, by peer id."""
         return MappingProxyType(self._pairs)
 
     def subscribe(self, handler: MeshHandler) -> Callable[[], None]:
@@ -186,9 +187,9 @@ class MeshClient:
         meta: Mapping[str, object] | None = None,
         within: float | None = None,
     ) -> None:
-        """Enter a room and connect to everybody in it. Raises `SignalError`, such as ``room_full``.
+        """Enter a room and connect to all participants. Raises `SignalError`, such as ``room_full``.
 
-        Where a host has to let us in, this waits for it, for ``within`` seconds.
+        If a host has to admit this client, wait for that for up to ``within`` seconds.
         """
         sent = Media(a=1, v=1) if media is None else Media(**media)
         wanted = Join(room=room, name=name, media=sent, meta=dict(meta or {}))
@@ -202,7 +203,7 @@ class MeshClient:
             self._stats = asyncio.create_task(self._report())
 
     async def leave(self) -> None:
-        """Leave the room and end all connections with those in it."""
+        """Leave the room and end all connections with its participants."""
         was_in, self._wanted, self.room = self.room is not None, None, None
         if was_in and self.signal.state is ClientState.OPEN:
             try:
@@ -228,7 +229,7 @@ class MeshClient:
         self.signal.send(Msg(n=UNNUMBERED, to=to, data=data))
 
     def broadcast(self, data: str | bytes) -> int:
-        """Send over every open data channel; returns how many took it."""
+        """Send over every open data channel; returns the number of channels that accepted it."""
         sent = 0
         for pair in self._pairs.values():
             if pair.channel_open:
@@ -243,7 +244,7 @@ class MeshClient:
         await self.signal.request(Mod(n=UNNUMBERED, op=op, to=to, value=value, reason=reason or ""))
 
     async def reports(self) -> list[PairReport]:
-        """What is known of every pair now."""
+        """The current report of every pair."""
         return [await pair.report() for pair in tuple(self._pairs.values())]
 
     async def diagnose(self, peer: str) -> Diagnosis:
@@ -259,7 +260,7 @@ class MeshClient:
             raise SignalError("unreadable", f"The server answers {answer.t!r} to 'diag'.")
         return Diagnosis(answer.verdict, answer.text)
 
-    # What the session says.
+    # Frames and changes of the session.
 
     def _on_state(self, change: StateChange) -> None:
         if change.state is ClientState.CLOSED:
@@ -282,7 +283,7 @@ class MeshClient:
             except SignalError as error:
                 _logger.warning("cannot join again: %s", error)
                 if self.signal.state is not ClientState.OPEN:
-                    return  # It is tried again with the next session.
+                    return  # The next session tries again.
                 await self._pause(error.retry if error.retry is not None else 2.0 * (attempt + 1))
             else:
                 return
@@ -307,7 +308,7 @@ class MeshClient:
 
     def _on_sync(self, said: Sync) -> None:
         self._enter(said)
-        if said.lost:  # Perhaps a description; who is connected needs none.
+        if said.lost:  # Perhaps a description; a connected pair needs none.
             for pair in self._pairs.values():
                 if pair.state is not PairState.CONNECTED:
                     pair.restart("lost")
@@ -372,7 +373,7 @@ class MeshClient:
             known.update(peer)
             known.set_gap(peer.gap is not None)
             return
-        if known is not None:  # It went and came back between two looks.
+        if known is not None:  # The peer left and joined again between two snapshots.
             self._spawn(self._pairs.pop(peer.id).close())
         if len(self._pairs) < _MAX_PAIRS:
             plan = self._plan() if self._publishes else Listen()
@@ -420,7 +421,7 @@ class MeshClient:
 
 
 class _RoomLink:
-    """What the pairs of a room need from it: `turnserver.client.pair.PairLink`."""
+    """The interface of the room for its pairs: `turnserver.client.pair.PairLink`."""
 
     def __init__(self, mesh: MeshClient) -> None:
         self._mesh = mesh

@@ -1,4 +1,4 @@
-"""From the configuration to the one source that the server asks."""
+"""Builds the credential source of the server from the configuration."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,9 @@ __all__ = ["credential_source"]
 def credential_source(
     auth: SourcesSection, *, clock: Callable[[], float] = time.monotonic, faults: Faults | None = None
 ) -> CredentialSource:
-    """The sources that ``auth.sources`` names and that are set up, in that order, each with its faults kept to itself.
+    """The configured sources of ``auth.sources``, in that order, each one guarded against its own exceptions.
 
-    ``clock`` gives monotonic seconds. ``faults`` is where the faults of sources are noted.
+    ``clock`` gives monotonic seconds. ``faults`` records the exceptions of sources.
     """
     noted = Faults(clock) if faults is None else faults
     made = [(name, SOURCES[name].make(auth, clock=clock)) for name in auth.sources]

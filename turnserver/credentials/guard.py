@@ -1,4 +1,4 @@
-"""A source whose faults are its own: in a chain, one that raises must not hide who another one knows."""
+"""Guards a source: in a chain, a source that raises must not hide the users of the other sources."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,14 +11,14 @@ from turnserver.faults import Faults
 __all__ = ["Guarded"]
 
 CLOSE_TIME: Final = 2.0
-"""Seconds that a source has to close what is open: it must not keep the server from stopping."""
+"""Seconds for a source to close, so that it cannot prevent the server from stopping."""
 
 
 class Guarded(CredentialSource):
-    """Another source, of the name that the configuration has for it.
+    """Wraps another source, under its name in the configuration.
 
-    What it raises is noted in ``faults`` as one in ``credentials.<name>``, and it counts as unavailable then. What it
-    returns that is no answer is such a fault, too.
+    An exception is recorded in ``faults`` under ``credentials.<name>``, and the source counts as unavailable.
+    An invalid return value is treated in the same way.
     """
 
     __slots__ = ("_faults", "_name", "_source")
@@ -34,7 +34,7 @@ class Guarded(CredentialSource):
 
     @property
     def anonymous(self) -> bool:
-        """What the source says; False if it fails to."""
+        """The source's answer; False if it raises."""
         try:
             return bool(self._source.anonymous)
         except Exception as error:
@@ -65,7 +65,7 @@ class Guarded(CredentialSource):
             self._note(error)
 
     async def close(self) -> None:
-        """Close the source; one that does not come to an end is left alone."""
+        """Close the source; one that does not finish in time is abandoned."""
         try:
             async with asyncio.timeout(CLOSE_TIME):
                 await self._source.close()
@@ -91,5 +91,5 @@ class Guarded(CredentialSource):
 
 
 def _settled(answer: LateAnswer) -> LateAnswer:
-    """An answer that can be looked at more than once; raises TypeError for what is none."""
+    """An answer that can be iterated more than once; raises TypeError for other values."""
     return answer if isinstance(answer, Unavailable) else tuple(answer)

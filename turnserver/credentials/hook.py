@@ -1,9 +1,8 @@
-"""The source that asks a program of the operator's by HTTP: `docs/credential-hook.md` has the protocol.
+"""The source that asks a program of the operator by HTTP: `docs/credential-hook.md` describes the protocol.
 
-Strangers choose the names that are asked for, so everything has a bound. A name is asked for once, however many wait
-for it. So many requests are under way, the others wait their turn, and all of it has one timeout. Answers are
-remembered for a while, those about unknown names in a table of their own, so that made-up names cannot push out the
-users who are there.
+Any client can cause look-ups of any name, so everything is bounded. Concurrent look-ups of a name share one request.
+The number of concurrent requests is limited, other requests wait, and one timeout covers both the wait and the request.
+Answers are cached. Unknown names have a separate cache, so that invented names cannot displace existing users.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from turnserver.credentials.signature import signing_key
 __all__ = ["HookSource"]
 
 MAX_REMEMBERED: Final = 10_000
-"""Answers that are remembered, of users and of unknown names each; the least recently used is forgotten first."""
+"""Capacity of each cache, that of users and that of unknown names; the least recently used entry is dropped first."""
 
 _FOUND: Final = 200
 _UNKNOWN: Final = 404
@@ -32,7 +31,7 @@ _UNKNOWN: Final = 404
 
 @dataclass(eq=False)
 class _Flight:
-    """A question that is being asked, and how many wait for the answer."""
+    """A question under way, and the number of callers that wait for the answer."""
 
     answer: asyncio.Future[LateAnswer]
     generation: int
@@ -65,11 +64,11 @@ class HookSource(CredentialSource):
 
     @classmethod
     def from_config(cls, settings: HookSection, *, clock: Callable[[], float] = time.monotonic) -> "HookSource":
-        """The source of a configuration. Raises ValueError if that has no URL or no secret."""
+        """The source of a configuration. Raises ValueError if the URL or the secret is missing."""
         return cls(settings, clock=clock)
 
     def __repr__(self) -> str:
-        """Count what is remembered; show nothing of it."""
+        """Show the number of cached answers, but no content."""
         return f"HookSource({len(self._found)} users remembered)"
 
     @property
@@ -78,11 +77,11 @@ class HookSource(CredentialSource):
         return self._settings.userhash
 
     def find(self, username: str, realm: str, wall: float) -> Answer:
-        """What is remembered of a user, nothing for a name that nobody can have, or ``PENDING``."""
+        """The cached answer about a user, an empty answer for an invalid username, or ``PENDING``."""
         return self._remembered(Question(username, b"", realm), wall) if is_username(username) else ()
 
     def find_by_hash(self, userhash: bytes, realm: str, wall: float) -> Answer:
-        """The same by hash; nothing unless the hook finds users by hash."""
+        """The same by hash; an empty answer unless the hook finds users by hash."""
         return self._remembered(Question("", bytes(userhash), realm), wall) if self.anonymous else ()
 
     async def ask(self, username: str, realm: str, wall: float) -> LateAnswer:
@@ -94,13 +93,13 @@ class HookSource(CredentialSource):
         return await self._asked(Question("", bytes(userhash), realm))
 
     def forget(self, user_id: str) -> None:
-        """Ask again when the user comes back; an answer that is on its way is not remembered."""
+        """Drop the cached answer about the user; an answer to a request under way is not cached."""
         self._generation += 1
         for question in [question for question, found in self._found.items() if found.user_id == user_id]:
             self._found.pop(question, None)
 
     async def close(self) -> None:
-        """Close the connections; who waits for an answer is told that there is none."""
+        """Close the connections; pending look-ups end as unavailable."""
         for flight in list(self._flights.values()):
             if flight.task is not None:
                 flight.task.cancel()
@@ -115,11 +114,11 @@ class HookSource(CredentialSource):
         if found is not None:
             if not _is_over(found, wall):
                 return (found,)
-            del self._found[question]  # there may be a new one by now
+            del self._found[question]  # the hook may have a new one
         return () if question in self._unknown else PENDING
 
     async def _asked(self, question: Question) -> LateAnswer:
-        """Wait for the answer, together with others who want to know the same."""
+        """Wait for the answer; concurrent look-ups of the same question share one request."""
         flight = self._flights.get(question)
         if flight is None:
             flight = _Flight(asyncio.get_running_loop().create_future(), self._generation)
@@ -131,8 +130,8 @@ class HookSource(CredentialSource):
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.sent and flight.task is not None:
-                # Nobody wants to know any more. A request that was sent goes on: cut off, it would be work for the hook
-                # that does not count as one of so many.
+                # No caller waits any more. A request that was sent is not cancelled: the hook would still work on it,
+                # and it would no longer count against the limit of concurrent requests.
                 flight.task.cancel()
                 self._land(question, flight)
 
@@ -140,7 +139,7 @@ class HookSource(CredentialSource):
         try:
             answer = await self._in_time(question, flight)
         except Exception as error:
-            # Nobody foresaw it: whoever waits is to see it, and note it as a fault.
+            # An unexpected exception is raised in the waiting callers, which record it as a fault.
             self._land(question, flight)
             if flight.waiting and not flight.answer.done():
                 flight.answer.set_exception(error)
@@ -167,7 +166,7 @@ class HookSource(CredentialSource):
             return Unavailable(f"hook: {error}")
 
     def _remember(self, question: Question, answer: LateAnswer, flight: _Flight) -> None:
-        """Remember what was said, unless users have been revoked since the question."""
+        """Cache the answer, unless users have been revoked since the question."""
         if isinstance(answer, Unavailable) or flight.generation != self._generation:
             return
         for found in answer:

@@ -1,6 +1,6 @@
-"""One HTTP request of the credential hook: signed, bounded in time by the caller and in size here, never redirected.
+"""HTTP requests of the credential hook: signed, bounded in time by the caller and in size here, never redirected.
 
-The session belongs to the running loop: it is opened with the first request and closed by `HookClient.close`.
+The session belongs to the running loop: the first request opens it, and `HookClient.close` closes it.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from turnserver.errors import ServerError
 __all__ = ["HookClient", "HookReply", "Unreachable"]
 
 MAX_BODY: Final = 16_384
-"""Bytes of an answer that are read: many times what an answer has."""
+"""Maximum size of an answer in bytes, many times that of a usual answer."""
 
 _IDLE: Final = 15.0
 """Seconds that an unused connection is kept."""
@@ -42,7 +42,7 @@ class HookReply(NamedTuple):
 
 
 class Unreachable(ServerError):
-    """There is no answer, or one that is not read; the message says why and has no secret in it."""
+    """There is no usable answer; the message says why, and contains no secret."""
 
 
 class HookClient:
@@ -58,7 +58,7 @@ class HookClient:
     async def post(self, body: bytes) -> HookReply:
         """Send one question and read the answer. Raises `Unreachable`.
 
-        A connection that the other side has closed while it was idle is no failure: the request is sent once more.
+        If the other side has closed an idle connection, the request is sent once more.
         """
         request_id = f"msg_{secrets.token_hex(16)}"
         try:
@@ -108,7 +108,7 @@ class HookClient:
 
 
 class _PrivateResolver(AbstractResolver):
-    """Finds only addresses that are this host's or in a private network: what goes there in clear stays there."""
+    """Resolves only to addresses of this host or a private network, so that unencrypted requests do not leave it."""
 
     def __init__(self) -> None:
         self._resolver = ThreadedResolver()
@@ -127,7 +127,7 @@ class _PrivateResolver(AbstractResolver):
 
 
 def _was_closed(error: aiohttp.ClientError) -> bool:
-    """Whether a connection that there was has ended, rather than that there was none to be had."""
+    """Whether an established connection has ended, in contrast to a failed connection attempt."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return True
     return isinstance(error, ConnectionError | aiohttp.ClientOSError) and not isinstance(
@@ -136,7 +136,7 @@ def _was_closed(error: aiohttp.ClientError) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Why there is no answer, in a few words; what the libraries say may have the whole URL in it."""
+    """Why there is no answer, in a few words; the messages of the libraries may contain the whole URL."""
     cause = getattr(error, "os_error", None) or error.__cause__ or error
     if isinstance(error, aiohttp.ClientSSLError):
         return f"TLS: {type(error).__name__}"

@@ -1,7 +1,7 @@
-"""What the credential hook is asked and what it answers: JSON, read and written without trust in either side.
+"""Questions to the credential hook and its answers, in JSON. Both contain untrusted text.
 
-A question is ``{"username": …, "realm": …}``, or has a ``userhash`` in hexadecimal in place of the name. The answer to
-200 has a ``password`` or ``keys`` and may have a ``user`` and an ``expires``; ``docs/credential-hook.md`` says it all.
+A question is ``{"username": …, "realm": …}``, or has a ``userhash`` in hexadecimal instead of the name. An answer with
+status 200 has a ``password`` or ``keys``, and optionally ``user`` and ``expires`` (``docs/credential-hook.md``).
 """
 
 import hmac
@@ -20,30 +20,30 @@ from auth.types import Credential
 __all__ = ["InvalidReply", "Question", "is_username", "read_reply"]
 
 _MAX_PASSWORD: Final = 4096
-"""Characters of a password; as many as the configuration takes for one."""
+"""Maximum number of characters of a password, as in the configuration."""
 
 _FIELD: Final = re.compile(r"[a-z0-9_]{1,20}")
 
 
 class InvalidReply(AuthError, ValueError):
-    """An answer that is none; the message says which field is wrong and repeats nothing of it."""
+    """An invalid answer; the message names the invalid field without quoting it."""
 
 
 class Question(NamedTuple):
-    """Who is asked for: a username as it came off the wire, or, if that is empty, a USERHASH."""
+    """The user to look up: a username as received, or, if that is empty, a USERHASH."""
 
     username: str
     userhash: bytes
     realm: str
 
     def encode(self) -> bytes:
-        """The body of the request: JSON in ASCII, so that nothing on the way can read it in two ways."""
+        """The body of the request: JSON in ASCII, which does not depend on a character encoding."""
         who = {"username": self.username} if self.username else {"userhash": self.userhash.hex()}
         return json.dumps({**who, "realm": self.realm}, separators=(",", ":")).encode("ascii")
 
 
 def is_username(text: str) -> bool:
-    """Whether somebody can have this name: an OpaqueString of at most 508 bytes (RFC 8489 §14.3)."""
+    """Whether this is a valid username: an OpaqueString of at most 508 bytes (RFC 8489 §14.3)."""
     if len(text) > MAX_USERNAME_BYTES:
         return False
     try:
@@ -99,7 +99,7 @@ def read_reply(body: bytes, question: Question) -> Credential:
 
 
 def _username(reply: _Reply, question: Question) -> str:
-    """Whose the answer is; asked by hash, the hook has to say it, and the hash has to be that of the name."""
+    """The user of an answer. After a question by hash, the answer must name the user, and the hash must match."""
     if question.username:
         return question.username
     name = reply.username or ""
@@ -123,7 +123,7 @@ def _keys(reply: _Reply, username: str, realm: str) -> Mapping[int, bytes]:
 
 
 def _complaint(error: ValidationError) -> str:
-    """The field that the first error is about; ``json`` if it is no JSON, or no object."""
+    """The field of the first error; ``json`` if the answer is not a JSON object."""
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if detail["type"] == "value_error":
         return "password or keys, one of them"

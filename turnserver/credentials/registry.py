@@ -14,7 +14,7 @@ __all__ = ["SOURCES", "MakeSource", "SourceKind"]
 
 
 class MakeSource(Protocol):
-    """Makes a source from the configuration; None if that says nothing about it."""
+    """Makes a source from the configuration; None if the source is not configured."""
 
     def __call__(self, auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
         """``clock`` gives monotonic seconds."""
@@ -25,7 +25,7 @@ class SourceKind:
     """An entry of `SOURCES`."""
 
     about: str
-    """What it is, for whoever lists the sources: half a sentence."""
+    """A short description for lists of the sources."""
     make: MakeSource
 
 
@@ -56,7 +56,7 @@ def _nobody(auth: "SourcesSection", *, clock: Callable[[], float]) -> "Credentia
 
 
 SOURCES: Final[Registry[SourceKind]] = Registry("credential source")
-"""What there is to ask who somebody is; ``auth.sources`` says which of it is asked, and in which order."""
+"""The available credential sources; ``auth.sources`` selects and orders them."""
 
 SOURCES.add("users", SourceKind("users and passwords in the configuration", _users))
 SOURCES.add("shared_secrets", SourceKind("time-limited credentials", _shared_secrets))

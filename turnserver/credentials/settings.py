@@ -1,4 +1,4 @@
-"""What credential sources need of the configuration's ``auth``, which has it in `turnserver.config.auth`."""
+"""The parts of ``auth`` that credential sources read, as protocols; `turnserver.config.auth` satisfies them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
@@ -7,7 +7,7 @@ __all__ = ["HookSection", "MintingSecret", "SecretValue", "SourcesSection"]
 
 
 class SecretValue(Protocol):
-    """A text that does not show itself."""
+    """A secret that is hidden in ``repr``."""
 
     def get_secret_value(self) -> str:
         """The text."""
@@ -30,27 +30,27 @@ class HookSection(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the hook is asked; empty without one."""
+        """The hook's URL; empty if there is no hook."""
 
     @property
     def secret(self) -> SecretValue | None:
-        """What signs the requests."""
+        """The secret that signs the requests."""
 
     @property
     def timeout(self) -> int:
-        """How long an answer may take."""
+        """Maximum time for an answer."""
 
     @property
     def cache(self) -> int:
-        """How long an answer about a user is good for."""
+        """How long an answer about a user is cached."""
 
     @property
     def cache_unknown(self) -> int:
-        """How long the answer is good for that there is no such user."""
+        """How long the answer that a user is unknown is cached."""
 
     @property
     def connections(self) -> int:
-        """How many requests may be under way."""
+        """Maximum number of concurrent requests."""
 
     @property
     def userhash(self) -> bool:
@@ -58,7 +58,7 @@ class HookSection(Protocol):
 
 
 class SourcesSection(Protocol):
-    """``auth``, as far as sources are set up by it."""
+    """The part of ``auth`` that configures sources."""
 
     @property
     def sources(self) -> Sequence[str]:
@@ -70,11 +70,11 @@ class SourcesSection(Protocol):
 
     @property
     def shared_secrets(self) -> Sequence[MintingSecret]:
-        """What mints time-limited credentials."""
+        """The secrets that mint time-limited credentials."""
 
     @property
     def separator(self) -> str:
-        """What stands between the expiry and the user of a time-limited username."""
+        """The separator between expiry and user in a time-limited username."""
 
     @property
     def hook(self) -> HookSection:

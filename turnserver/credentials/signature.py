@@ -1,7 +1,7 @@
-"""How requests of the credential hook are signed: Standard Webhooks (https://www.standardwebhooks.com), version 1.
+"""Signatures of the credential hook's requests: Standard Webhooks (https://www.standardwebhooks.com), version 1.
 
-A request carries an id, the time, and ``v1,`` with the base64 of HMAC-SHA256 over ``<id>.<time>.<body>``. Receivers
-find libraries for it in most languages; by hand it is a line. Retries of a request have its id.
+A request carries an id, the time, and ``v1,`` with the base64 of HMAC-SHA256 over ``<id>.<time>.<body>``. There are
+libraries to verify it in most languages. A retry of a request has the same id.
 """
 
 import binascii
@@ -13,13 +13,13 @@ from typing import Final
 __all__ = ["PREFIX", "signature_headers", "signing_key"]
 
 PREFIX: Final = "whsec_"
-"""What the text of a secret begins with when its bytes follow in base64."""
+"""The prefix of a secret whose bytes are given in base64."""
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a secret: what follows ``whsec_`` in base64, or any other text in UTF-8.
+    """The key of a secret: the base64 after ``whsec_``, or any other text in UTF-8.
 
-    Raises ValueError for ``whsec_`` with nothing behind it, or with something that is not base64.
+    Raises ValueError for ``whsec_`` without valid base64 after it.
     """
     if not secret.startswith(PREFIX):
         return secret.encode()
@@ -33,7 +33,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def signature_headers(key: bytes, request_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
-    """The headers that prove who sent ``body``, when (Unix time, seconds), and which request it is."""
+    """The headers that authenticate ``body``, its time (Unix time, seconds) and the id of the request."""
     signed = f"{request_id}.{timestamp}.".encode() + body
     signature = b64encode(hmac.digest(key, signed, "sha256")).decode("ascii")
     return {"webhook-id": request_id, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{signature}"}

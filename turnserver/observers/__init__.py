@@ -1,3 +1,3 @@
-"""Those who are told what happens, relay by relay and room by room: the interface, the registry, and what ships."""
+"""Observers of the events of relays and rooms: the interface, the registry, and the observers that are included."""
 
 __all__: list[str] = []

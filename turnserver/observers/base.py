@@ -1,7 +1,7 @@
-"""The observer seam: whoever wants to know what happens is told of every event, once and in order.
+"""The observer interface: every observer receives every event, once and in order.
 
 The relay's events are those of `turnserver.core.events`, the rooms' facts those of `turnserver.signaling.rooms.facts`.
-Text in both is hostile: it is what clients say about themselves.
+Text in both is untrusted, because it comes from clients.
 """
 
 from collections import deque
@@ -16,18 +16,18 @@ from turnserver.signaling.rooms.facts import Fact
 __all__ = ["Observer", "Observers", "RoomFact"]
 
 RoomFact: TypeAlias = Fact
-"""What has happened in a room, or at its door."""
+"""A fact about a room or a client that wants to join."""
 
 
 class Observer(Protocol):
-    """Whoever wants to know. It is called in the event loop of the server, so it must not wait for anything."""
+    """An observer. It is called in the event loop of the server, so it must not block."""
 
     def on_event(self, event: Event | RoomFact, counters: Counters | None) -> None:
-        """Something has happened. An `AllocationEnded` comes with what its relays have carried, all else with None."""
+        """Receive an event. An `AllocationEnded` comes with the counters of its relays, other events with None."""
 
 
 class Observers:
-    """The observers of one server. A fault of one is its own: it is noted, and the others are told all the same."""
+    """The observers of one server. An exception of one is recorded, and does not affect the others."""
 
     def __init__(self, observers: Iterable[Observer] = (), faults: Faults | None = None) -> None:
         self._observers: dict[int, Observer] = dict(enumerate(observers))
@@ -37,7 +37,7 @@ class Observers:
         self._faults = Faults() if faults is None else faults
 
     def add(self, observer: Observer) -> Callable[[], None]:
-        """Tell one more from now on; gives a function that ends it. Calling that again does nothing."""
+        """Add an observer; returns a function that removes it. Calling that again does nothing."""
         self._serial += 1
         serial = self._serial
         self._observers[serial] = observer
@@ -48,7 +48,7 @@ class Observers:
         return remove
 
     def tell(self, event: Event | RoomFact, counters: Counters | None = None) -> None:
-        """Tell everybody. What happens because of what an observer does is told when all have heard of this."""
+        """Pass an event to all observers. Events that an observer causes are passed on after this one."""
         self._waiting.append((event, counters))
         if self._telling:
             return

@@ -1,4 +1,4 @@
-"""The observer that writes the log: a line for each event of the relay and each fact about rooms that deserves one."""
+"""The observer that writes the log: lines for events of the relay and facts about rooms."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ __all__ = ["LogObserver"]
 
 _RELAY_EVENTS: Final = frozenset(get_args(Event))
 _OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld, LookupFailed})
-"""What it takes no credential to cause."""
+"""Events that clients can cause without a credential."""
 
 _relay_logger = logging.getLogger("meshturn.turn")
 _rooms_logger = logging.getLogger("meshturn.signaling")
@@ -25,8 +25,8 @@ _rooms_logger = logging.getLogger("meshturn.signaling")
 class LogObserver:
     """Writes to the loggers ``meshturn.turn`` and ``meshturn.signaling``; ``clock`` gives monotonic seconds.
 
-    Nobody can cause any number of lines: strangers a few, whoever has a credential some hundreds at once; what is
-    withheld is counted, and said (`turnserver.lines`).
+    The number of lines is limited: to a few for clients without a credential, and to some hundreds in a burst for
+    others. Suppressed lines are counted, and the count is logged (`turnserver.lines`).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""The observer that keeps what it was told: for tests, and for a look at what has just happened."""
+"""The observer that keeps events in memory: for tests, and to inspect recent events."""
 
 from collections import deque
 from typing import Final, NamedTuple
@@ -10,11 +10,11 @@ from turnserver.observers.base import RoomFact
 __all__ = ["Recorded", "Recorder"]
 
 KEPT: Final = 1000
-"""Events kept; older ones are forgotten first."""
+"""Maximum number of events kept; the oldest are dropped first."""
 
 
 class Recorded(NamedTuple):
-    """One event, with the counters that it came with."""
+    """One event, with its counters."""
 
     event: Event | RoomFact
     counters: Counters | None
@@ -27,5 +27,5 @@ class Recorder:
         self.events: deque[Recorded] = deque(maxlen=kept)
 
     def on_event(self, event: Event | RoomFact, counters: Counters | None) -> None:
-        """Keep it."""
+        """Keep the event."""
         self.events.append(Recorded(event, counters))

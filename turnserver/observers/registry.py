@@ -24,7 +24,7 @@ def _recorder() -> "Observer":
 
 
 OBSERVERS: Final[Registry["Callable[[], Observer]"]] = Registry("observer")
-"""What makes each of them. ``recorder`` keeps the last events in memory."""
+"""The functions that make the observers. ``recorder`` keeps the last events in memory."""
 
 OBSERVERS.add("log", _log)
 OBSERVERS.add("recorder", _recorder)

@@ -1,7 +1,7 @@
-"""Which events of the relay become which lines of the log. Names in them are hostile; the log escapes them.
+"""The log lines for events of the relay. Names in them are untrusted; the log escapes them.
 
-A line for what an operator counts: who relays, for how long, how much, and who was turned away. What happens at every
-call, over and over, is for debugging. Secrets, keys and nonces never get here.
+Info lines cover what operators evaluate: who relays, for how long, how much, and who was refused. Events that every
+call repeats have debug lines. Secrets, keys and nonces never appear here.
 """
 
 import logging
@@ -26,11 +26,11 @@ from turnserver.observers.room_lines import Line
 __all__ = ["line_of"]
 
 _EXPECTED_CODES = frozenset({401, 438})
-"""Part of every healthy start of a client, so not worth more than debug."""
+"""Part of every normal start of a client, so the level is debug."""
 
 
 def line_of(event: Event, counters: Counters | None) -> Line:
-    """The line of an event; ``counters`` are what the relays of an allocation that has ended have carried."""
+    """The line of an event; ``counters`` are those of the relays of an allocation that has ended."""
     fields = _client(event.client)
     if isinstance(event, AllocationOpened):
         fields |= {"user": event.username, "relayed": [str(address) for address in event.relayed]}
@@ -52,7 +52,7 @@ def line_of(event: Event, counters: Counters | None) -> Line:
 
 
 def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What happens all the time, so is worth a line only to whoever looks for it."""
+    """The line of a frequent event, at level debug."""
     if isinstance(event, PeerRefused):
         return "peer refused", fields | {"peer": str(event.peer), "rule": event.rule}
     if isinstance(event, AnswerWithheld):

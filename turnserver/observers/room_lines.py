@@ -1,7 +1,7 @@
-"""Which facts about rooms become which lines of the log. Names and reasons in them are hostile; the log escapes them.
+"""The log lines for facts about rooms. Names and reasons in them are untrusted; the log escapes them.
 
-A line for what an operator counts: who came, who went and why, who was turned away. What happens at every call, over
-and over, is for debugging. Tokens, keys and session ids never get here.
+Info lines cover what operators evaluate: who joined, who left and why, and who was refused. Facts that every call
+repeats have debug lines. Tokens, keys and session ids never appear here.
 """
 
 import logging
@@ -48,7 +48,7 @@ _NAMES: Final = {"user_id": "user", "duration": "seconds", "msg": "why", "addres
 
 _REFUSALS_RATE: Final = 5.0
 _REFUSALS_BURST: Final = 50.0
-"""Lines per second, and at once, about clients that are turned away: strangers must not fill the disk."""
+"""Lines about refused clients, per second and in a burst, so that clients without a token cannot fill the disk."""
 
 
 class Line(NamedTuple):
@@ -60,14 +60,14 @@ class Line(NamedTuple):
 
 
 class Journal:
-    """Lines of facts as they come; of refusals only so many, and then how many more there were."""
+    """The lines of all facts. Lines of refusals are limited; the next one has the number of suppressed ones."""
 
     def __init__(self) -> None:
         self._refusals = Bucket(_REFUSALS_RATE, _REFUSALS_BURST, 0.0)
         self._unwritten = 0
 
     def line(self, fact: Fact, mono: float) -> Line | None:
-        """The line of a fact at ``mono`` (seconds); None if it is left out."""
+        """The line of a fact at ``mono`` (seconds); None if it is suppressed."""
         line = line_of(fact)
         if not isinstance(fact, ClientRefused) or line.level < logging.INFO:
             return line
@@ -81,10 +81,10 @@ class Journal:
 
 
 def line_of(fact: Fact) -> Line:
-    """The line of a fact; fields without a value are left out."""
+    """The line of a fact; fields without a value are omitted."""
     level, message = _MESSAGES[type(fact)]
     if isinstance(fact, ClientRefused) and fact.code is SignalCode.DRAINING:
-        level = logging.DEBUG  # everybody is, and the log says once that the server stops
+        level = logging.DEBUG  # every client is refused then, and the log says once that the server stops
     fields = {_NAMES.get(name, name): _plain(value) for name, value in fact._asdict().items()}
     return Line(level, message, {name: value for name, value in fields.items() if value not in ("", False, [])})
 

@@ -30,16 +30,16 @@ PeerAddress = Address | tuple[str, int]
 """A peer, as an `Address` or as host (an IP address) and port."""
 
 GOODBYE: Final = 2.0
-"""Seconds to wait for the answer when an allocation is given back."""
+"""Seconds to wait for the answer when an allocation is deleted."""
 
 ATTEMPTS: Final = 64
-"""Connections of peers that wait for `TurnClient.accept`; more are left to the server, which closes them."""
+"""Peer connections that may wait for `TurnClient.accept`; further ones are not bound, and the server closes them."""
 
 SEND_BUFFER: Final = 1024 * 1024
-"""Bytes that may wait for a slow connection; datagrams beyond it are dropped, as a network would drop them."""
+"""Bytes that may wait for a slow connection; further datagrams are dropped, as a network would drop them."""
 
 _FIRST_LOOK: Final = 2.0
-"""Seconds that each of several addresses of a name has to answer a Binding request, over UDP."""
+"""Seconds to wait for the answer to a Binding request over UDP, if a name has several addresses."""
 
 
 class TurnClient:
@@ -51,13 +51,13 @@ class TurnClient:
             client.send(("192.0.2.7", 5000), b"hello")
             datagram = await client.receive()
 
-    It keeps what it has (allocation, permissions, channels, the NAT's binding on the way) until it is closed, and gives
-    the allocation back then. ``uri`` is a ``turn:`` or ``turns:`` URI (RFC 7065), or ``stun:`` for `binding` alone.
-    ``tls`` says how to check certificates of ``turns:``; None trusts the system's roots. ``timeout`` bounds connecting,
-    in seconds. ``on_event`` is told what no method gives: errors of peers, and what was lost.
+    It refreshes its allocation, permissions, channel bindings and NAT binding until it is closed, and then deletes the
+    allocation. ``uri`` is a ``turn:`` or ``turns:`` URI (RFC 7065), or ``stun:`` for `binding` alone. ``tls`` says how
+    to check certificates of ``turns:``; None trusts the system's roots. ``timeout`` bounds connecting, in seconds.
+    ``on_event`` receives the events that no method returns: errors of peers, and losses.
 
-    Every method raises `stun.client.errors.ClientError`, and its kinds `ErrorResponse` when the server refuses and
-    `NoAnswer` when it is silent. ``login`` says more than a user name and a password can.
+    Every method raises `stun.client.errors.ClientError`: its subclass `ErrorResponse` if the server refuses, and
+    `NoAnswer` if it does not answer. ``login`` allows more settings than a username and a password.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class TurnClient:
         if opener is None and self.uri.protocol not in OPENERS:
             raise ServerUnreachable(f"There is no way to speak {self.uri.protocol.upper()} to a server yet.")
         self.dropped = 0
-        """Datagrams that were dropped: of peers because nobody fetched those before them, of ours because the
-        connection did not take them."""
+        """Number of dropped datagrams: received ones because the queue was full, sent ones because the connection was
+        too slow."""
         self.server: Address | None = None
         """The server's transport address, once connected."""
         self._opener = opener or OPENERS[self.uri.protocol]
@@ -90,7 +90,7 @@ class TurnClient:
         self._timeout = timeout
         self._on_event = on_event
         self._driver: Driver | None = None
-        # Half of what may be under way is left to renewals; who asks for more waits for a turn.
+        # Half of the concurrent transactions are reserved for refreshes; further requests wait.
         self._turns = asyncio.Semaphore(max(1, self._options.limit // 2))
         self._streams: PeerStreams | None = None
         self._data: deque[PeerData] = deque()
@@ -107,13 +107,13 @@ class TurnClient:
     ) -> None:
         await self.close()
 
-    # The way to the server
+    # The connection to the server
 
     async def connect(self) -> None:
-        """Open the way to the server, over the first of its addresses that works.
+        """Connect to the first of the server's addresses that works.
 
-        A name with several is asked with a Binding request over UDP, where connecting says nothing. Raises
-        `ServerUnreachable`. Nothing happens when it is open already.
+        Over UDP, the addresses of a name with several are tried with a Binding request, because connecting a socket
+        proves nothing. Raises `ServerUnreachable`. Does nothing if connected already.
         """
         if self._driver is not None:
             return
@@ -136,7 +136,7 @@ class TurnClient:
         raise failure or ServerUnreachable("The server has no address.")
 
     async def close(self) -> None:
-        """Give the allocation back (RFC 8656 §8), and close the way to the server. Nothing happens a second time."""
+        """Delete the allocation (RFC 8656 §8), and close the connection. A second call does nothing."""
         driver = self._driver
         if driver is None:
             return
@@ -153,11 +153,11 @@ class TurnClient:
 
     @property
     def allocation(self) -> AllocationGrant | None:
-        """What the server has granted and not taken back; None while there is nothing."""
+        """The current allocation, or None."""
         return None if self._driver is None else self._driver.core.allocation
 
     async def binding(self) -> Address:
-        """Our address as the server sees it, without credentials (RFC 8489 §2)."""
+        """The client's server-reflexive transport address, without credentials (RFC 8489 §2)."""
         return await self._ask(self._core.binding)
 
     async def allocate(
@@ -171,9 +171,9 @@ class TurnClient:
         lifetime: int | None = None,
         dont_fragment: bool = False,
     ) -> AllocationGrant:
-        """Allocate a relay (RFC 8656 §7, RFC 6062 §4.1); the options are those of `ClientCore.allocate`.
+        """Make an allocation (RFC 8656 §7, RFC 6062 §4.1); the options are those of `ClientCore.allocate`.
 
-        Raises `TryAlternate` when the server sends its clients elsewhere.
+        Raises `TryAlternate` if the server redirects to another server.
         """
         found = await self._ask(
             lambda now: self._core.allocate(
@@ -191,29 +191,29 @@ class TurnClient:
         return found
 
     async def refresh(self, lifetime: int | None = None) -> int:
-        """Refresh the allocation now, or give it back with 0; the lifetime granted, in seconds (RFC 8656 §8)."""
+        """Refresh the allocation, or delete it with 0; returns the granted lifetime in seconds (RFC 8656 §8)."""
         return await self._ask(lambda now: self._core.refresh(now, lifetime))
 
     async def create_permission(self, *peers: PeerAddress) -> None:
-        """Permit the addresses of some peers, from now on; their ports do not matter (RFC 8656 §10)."""
+        """Create permissions for the addresses of peers, and keep them; ports do not matter (RFC 8656 §10)."""
         addresses = [_address(peer) for peer in peers]
         for at in range(0, len(addresses), PERMISSIONS_AT_ONCE):
             some = addresses[at : at + PERMISSIONS_AT_ONCE]
             await self._ask(lambda now, some=some: self._core.create_permission(some, now))  # type: ignore[misc]
 
     async def bind_channel(self, peer: PeerAddress, number: int | None = None) -> int:
-        """Bind a channel to a peer, which makes what goes to it 32 bytes shorter, and permits it (RFC 8656 §12)."""
+        """Bind a channel to a peer: packets are 32 bytes shorter, and the peer gets a permission (RFC 8656 §12)."""
         return await self._ask(lambda now: self._core.bind_channel(_address(peer), now, number))
 
     def forget(self, peer: PeerAddress) -> None:
-        """Renew channel and permission of a peer no more; they run out within ten minutes."""
+        """Stop refreshing the channel binding and permission of a peer; they expire within ten minutes."""
         driver = self._connected
         driver.core.forget(_address(peer), driver.now())
 
     async def request(
         self, method: int, attributes: Sequence[Attribute] = (), *, authenticated: bool = True
     ) -> FinalResponse:
-        """Any request, and its answer, a success or an error, as it came."""
+        """Send any request, and return the response, success or error, unchanged."""
         async with self._turns:
             driver = self._connected
             asked = await driver.ask(
@@ -226,7 +226,7 @@ class TurnClient:
     def send(self, peer: PeerAddress, data: bytes, *, dont_fragment: bool = False) -> None:
         """Send a datagram to a peer that has a permission or a channel (RFC 8656 §11.1, §12.5).
 
-        It may be lost on the way, as datagrams are; over a connection that takes nothing it is dropped and counted.
+        Delivery is not guaranteed. If the connection to the server is too slow, the datagram is dropped and counted.
         Raises `NoAllocation` and `NotPermitted`.
         """
         driver = self._connected
@@ -237,14 +237,14 @@ class TurnClient:
         driver.flush()
 
     async def receive(self) -> PeerData:
-        """The next datagram from a peer. Raises `NoAllocation` when there will be none any more.
+        """The next datagram from a peer. Raises `NoAllocation` once the allocation has ended.
 
-        Up to ``options.queue`` wait to be fetched; the newest are dropped and counted.
+        Up to ``options.queue`` datagrams wait; newer ones are dropped and counted.
         """
         return await self._next(self._data)
 
     async def __aiter__(self) -> AsyncIterator[PeerData]:
-        """Datagrams from peers, until there is no allocation any more."""
+        """Datagrams from peers, until the allocation ends."""
         with suppress(NoAllocation):
             while True:
                 yield await self.receive()
@@ -252,17 +252,17 @@ class TurnClient:
     # TCP relays
 
     async def connect_peer(self, peer: PeerAddress) -> PeerStream:
-        """Connect from our TCP relay to a peer; a stream to read from and one to write to (RFC 6062 §4.3).
+        """Connect from the TCP relay to a peer; returns a reader and a writer (RFC 6062 §4.3).
 
-        The server waits up to 30 seconds for the peer. Raises `ErrorResponse` with 447 when it does not answer.
+        The server waits up to 30 seconds for the peer. Raises `ErrorResponse` with 447 if the peer does not answer.
         """
         number = await self._ask(lambda now: self._core.connect(_address(peer), now))
         return await self._bind(number)
 
     async def accept(self) -> AcceptedPeer:
-        """The next peer that connects to our TCP relay, if it is permitted, and the streams (RFC 6062 §4.4).
+        """The next permitted peer that connects to the TCP relay, and its streams (RFC 6062 §4.4).
 
-        Raises `NoAllocation` when there will be none any more.
+        Raises `NoAllocation` once the allocation has ended.
         """
         attempt = await self._next(self._attempts)
         return AcceptedPeer(attempt.peer, *await self._bind(attempt.connection))
@@ -331,7 +331,7 @@ class TurnClient:
         self._news.set()
 
     def _troubled(self, error: ServerUnreachable) -> None:
-        """The end of a connection is the end; over UDP the next packet may get through."""
+        """A connection that has ended cannot be used again; over UDP the next packet may be delivered."""
         if isinstance(error, LinkBroken):
             self._end(error)
 
@@ -350,5 +350,5 @@ class TurnClient:
 
 
 def _address(peer: PeerAddress) -> Address:
-    """Raises ValueError for a host that is no IP address, or a port that is none."""
+    """Raises ValueError for a host that is not an IP address, or an invalid port."""
     return peer if isinstance(peer, Address) else Address.parse(*peer)

@@ -1,4 +1,4 @@
-"""A sans-IO client on a link, in the running loop: feeds it, sends what comes out, keeps one timer."""
+"""Connects a sans-IO client with a link, in the running loop: passes input and output, and keeps one timer."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Driver:
     """Drives a `ClientCore` over a `Link`.
 
-    ``on_event`` hears everything that the core tells but the end of requests, which `ask` waits for; ``on_trouble``
-    what the link tells. Both are called in the loop, and what they raise goes to its exception handler.
+    ``on_event`` receives all events of the core except the ends of requests, for which `ask` waits; ``on_trouble``
+    receives the errors of the link. Both are called in the loop; their exceptions go to its exception handler.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class Driver:
         return self._loop.time()
 
     async def ask(self, begin: Callable[[float], ClientRequest[T]]) -> ClientRequest[T]:
-        """Begin a request and wait until it is done; ``begin`` takes the time. A wait that is cancelled cancels it.
+        """Begin a request and wait until it is done; ``begin`` takes the time. Cancelling the wait cancels the request.
 
-        Raises `ServerUnreachable` when the link has ended, and what ``begin`` raises.
+        Raises `ServerUnreachable` if the link has ended, and the exceptions of ``begin``.
         """
         if self._ended is not None:
             raise self._ended
@@ -66,7 +66,7 @@ class Driver:
         return request
 
     def flush(self) -> None:
-        """Send and tell what the core has for us, and set the timer; to be called after whatever was asked of it."""
+        """Process the core's output and set the timer; to be called after every call of the core."""
         for frame in self.core.frames():
             self.link.send(frame)
         for event in self.core.events():
@@ -79,7 +79,7 @@ class Driver:
         self._set_timer()
 
     async def close(self) -> None:
-        """Stop, give up what is under way, and close the link."""
+        """Stop, abandon pending requests, and close the link."""
         self._closed = True
         self.core.unreachable(RequestCancelled("The client was closed."), self.now())
         self.flush()
@@ -93,7 +93,7 @@ class Driver:
         self.flush()
 
     def link_troubled(self, error: ServerUnreachable) -> None:
-        """RFC 8489 §6.2.1: a hard error of the network fails what is under way."""
+        """RFC 8489 §6.2.1: a hard error of the network fails pending requests."""
         self.core.unreachable(error, self.now())
         self._trouble(error)
 
@@ -111,11 +111,11 @@ class Driver:
     def _tell(self, listener: Callable[[Any], None], what: object) -> None:
         try:
             listener(what)
-        except Exception as error:  # a listener that fails costs itself
+        except Exception as error:  # an exception in a listener must not stop the client
             self._loop.call_exception_handler({"message": "a TURN client's listener failed", "exception": error})
 
     def _set_timer(self) -> None:
-        """A timer that is too early is left alone: it finds nothing to do, and is set again."""
+        """A timer that is too early is kept: it finds nothing to do, and is set again."""
         deadline = None if self._closed or self._ended is not None else self.core.deadline()
         if self._timer is not None:
             if deadline is not None and self._timer.when() <= deadline:

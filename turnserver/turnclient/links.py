@@ -1,7 +1,7 @@
-"""How a client's frames reach its server: the seam, and what is on the other side of it over UDP, TCP and TLS.
+"""The link between a client and its server: the interface, and its implementations over UDP, TCP and TLS.
 
-A link delivers whole frames and tells of trouble; it knows nothing of TURN beyond where a frame ends. `OPENERS` names
-one for each kind of URI. Another one, for DTLS say, is a class here and a line there.
+A link delivers whole frames and reports errors; all that it knows of TURN is where a frame ends. `OPENERS` has an entry
+for each kind of URI. Another transport, such as DTLS, needs a class here and an entry there.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 _CLOSING: Final = 1.0
-"""Seconds to wait for a connection to close; TLS says goodbye, and the server may not answer."""
+"""Seconds to wait for a connection to close: the server may not answer the ``close_notify`` of TLS."""
 
 
 class LinkBroken(ServerUnreachable):
     """A stream to the server has ended.
 
-    Its ``__cause__`` is what the system or TLS says, None if the server closed it; ``nonsense`` is what came and is no
-    frame; ``answered`` says whether any frame had come before.
+    Its ``__cause__`` is the error of the system or of TLS, None if the server closed it; ``nonsense`` is received data
+    that is not a frame; ``answered`` says whether any frame had been received before.
     """
 
     def __init__(self, sentence: str, *, nonsense: bytes, answered: bool) -> None:
@@ -52,7 +52,7 @@ class LinkBroken(ServerUnreachable):
 
 
 class LinkReceiver(Protocol):
-    """Who hears from a link; `turnserver.turnclient.driver.Driver` does."""
+    """The receiver of a link's frames and errors, such as `turnserver.turnclient.driver.Driver`."""
 
     def frame_received(self, frame: bytes) -> None:
         """A whole frame from the server."""
@@ -61,7 +61,7 @@ class LinkReceiver(Protocol):
         """The system reports an error about the server's address; the link goes on."""
 
     def link_ended(self, error: ServerUnreachable) -> None:
-        """Nothing comes and nothing goes any more. Not called after `Link.close`."""
+        """The link has ended. Not called after `Link.close`."""
 
 
 class Link(Protocol):
@@ -74,7 +74,7 @@ class Link(Protocol):
         """Begin to deliver."""
 
     def send(self, frame: bytes) -> None:
-        """Send one whole frame; nothing happens when the link has ended."""
+        """Send one whole frame; does nothing if the link has ended."""
 
     @property
     def buffered(self) -> int:
@@ -89,7 +89,7 @@ Opener = Callable[[StunUri, Address, ssl.SSLContext | None], Awaitable[Link]]
 
 
 class UdpLink(asyncio.DatagramProtocol):
-    """A connected UDP socket, so that the kernel tells of closed ports and drops what others send."""
+    """A connected UDP socket, so that the kernel reports closed ports and drops packets from other sources."""
 
     reliable = False
 
@@ -135,7 +135,7 @@ class UdpLink(asyncio.DatagramProtocol):
 
 
 class StreamLink(asyncio.Protocol):
-    """A connection to the server, plain or with TLS (RFC 8656 §3.1): cuts what comes into frames."""
+    """A connection to the server, plain or with TLS (RFC 8656 §3.1), that splits the stream into frames."""
 
     reliable = True
 
@@ -153,7 +153,7 @@ class StreamLink(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def start(self, receiver: LinkReceiver) -> None:
-        """Begin to deliver, and to say so if the connection has ended meanwhile."""
+        """Begin to deliver, and report if the connection has ended meanwhile."""
         self._receiver = receiver
         if self._trouble is not None:
             asyncio.get_running_loop().call_soon(self._tell)
@@ -168,7 +168,7 @@ class StreamLink(asyncio.Protocol):
             return
         try:
             if not self._answered and not is_stun(data):
-                raise MalformedMessage("ChannelData before any answer")  # nothing can be bound: it is another service
+                raise MalformedMessage("ChannelData before any answer")  # no channel is bound yet: another service
             self._framer.push(data)
             while (frame := self._framer.pop()) is not None:
                 self._answered = True
@@ -187,12 +187,12 @@ class StreamLink(asyncio.Protocol):
             self._lost.set_result(None)
 
     def send(self, frame: bytes) -> None:
-        """Send one whole frame; ChannelData comes padded."""
+        """Send one whole frame; ChannelData must be padded."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
 
     async def close(self) -> None:
-        """Close the connection; one that does not close by itself is dropped."""
+        """Close the connection; abort it if it does not close in time."""
         self._receiver = None
         transport = self._transport
         if transport is None:
@@ -215,7 +215,7 @@ class StreamLink(asyncio.Protocol):
 
 
 def unreachable(error: Exception) -> ServerUnreachable:
-    """What the system says about a server that cannot be reached, as a sentence; its ``__cause__`` is ``error``."""
+    """The exception for a system error while connecting, with a sentence; its ``__cause__`` is ``error``."""
     if isinstance(error, ConnectionRefusedError):
         found = ServerUnreachable("Nothing listens there: the host answered that the port is closed.")
     else:
@@ -226,7 +226,7 @@ def unreachable(error: Exception) -> ServerUnreachable:
 
 
 async def open_udp(uri: StunUri, address: Address, tls: ssl.SSLContext | None = None) -> Link:
-    """A link over UDP. Raises `ServerUnreachable` when there is no route."""
+    """A link over UDP. Raises `ServerUnreachable` if there is no route."""
     loop = asyncio.get_running_loop()
     try:
         _, link = await loop.create_datagram_endpoint(UdpLink, remote_addr=(address.host, address.port))
@@ -243,7 +243,7 @@ async def open_tcp(uri: StunUri, address: Address, tls: ssl.SSLContext | None = 
 async def open_tls(uri: StunUri, address: Address, tls: ssl.SSLContext | None = None) -> Link:
     """A link over TLS, whose certificate is checked against the URI's host; ``tls`` None trusts the system's roots.
 
-    Raises `ServerUnreachable`, for a certificate that is not trusted, too.
+    Raises `ServerUnreachable`, also for a certificate that is not trusted.
     """
     return await _open_stream(address, tls or ssl.create_default_context(), uri.host)
 
@@ -280,4 +280,4 @@ async def connect_stream(address: Address) -> socket.socket:
 
 
 OPENERS: Final[Mapping[str, Opener]] = MappingProxyType({"udp": open_udp, "tcp": open_tcp, "tls": open_tls})
-"""What opens a link for each `stun.uri.StunUri.protocol`."""
+"""The functions that open a link, by `stun.uri.StunUri.protocol`."""

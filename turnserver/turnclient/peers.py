@@ -20,7 +20,7 @@ from turnserver.turnclient.links import connect_stream, unreachable
 __all__ = ["AcceptedPeer", "PeerStream", "PeerStreams"]
 
 _LONGEST_ANSWER = 4096
-"""Bytes of the longest answer to ConnectionBind that is waited for; a challenge is a tenth of it."""
+"""Maximum size in bytes of an answer to ConnectionBind; a challenge has a tenth of it."""
 
 
 class PeerStream(NamedTuple):
@@ -31,7 +31,7 @@ class PeerStream(NamedTuple):
 
 
 class AcceptedPeer(NamedTuple):
-    """A connection that a peer has made."""
+    """A connection that a peer has initiated."""
 
     peer: Address
     reader: asyncio.StreamReader
@@ -39,9 +39,9 @@ class AcceptedPeer(NamedTuple):
 
 
 class PeerStreams:
-    """Makes connections with peers, each over a connection of its own to the server of a control connection.
+    """Makes peer data connections, each over a separate connection to the server of a control connection.
 
-    ``host`` is whom a certificate has to be for; ``patience`` bounds connecting, in seconds.
+    ``host`` is the name that a certificate must have; ``patience`` bounds connecting, in seconds.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class PeerStreams:
         self._patience = patience
 
     async def bind(self, connection: int, session: AuthSession | None) -> PeerStream:
-        """Connect to the server once more, and make that connection the peer's (ConnectionBind).
+        """Open another connection to the server, and bind it to the peer's (ConnectionBind).
 
-        ``session`` is the one of the control connection. Raises `stun.client.errors.ClientError`: an `ErrorResponse`
-        with 400 when the connection with the peer has gone meanwhile.
+        ``session`` is that of the control connection. Raises `stun.client.errors.ClientError`: an `ErrorResponse` with
+        400 if the peer connection has ended meanwhile.
         """
         reader, writer = await self._connect()
         try:
@@ -122,7 +122,7 @@ class PeerStreams:
 
 
 async def _message(reader: asyncio.StreamReader) -> Message:
-    """One message, and not a byte more: what follows the success response is the peer's."""
+    """Read exactly one message: the bytes after the success response are the peer's data."""
     header = await reader.readexactly(HEADER_LENGTH)
     length = int.from_bytes(header[2:4], "big")
     if not is_stun(header) or length > _LONGEST_ANSWER:

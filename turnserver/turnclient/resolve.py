@@ -11,13 +11,13 @@ from stun.uri import StunUri
 __all__ = ["MAX_ADDRESSES", "resolve"]
 
 MAX_ADDRESSES: Final = 4
-"""Addresses of one name that are tried; a name with many more would make a client wait for minutes."""
+"""Maximum number of addresses that are tried for one name, so that a client does not wait for minutes."""
 
 
 async def resolve(uri: StunUri, patience: float) -> list[Address]:
-    """The addresses of the URI's host, in the order the system prefers them; one at least.
+    """The addresses of the URI's host in the system's order of preference; at least one.
 
-    Raises `ServerUnreachable` when there is none, or the system has not found it in ``patience`` seconds.
+    Raises `ServerUnreachable` if there is none, or if the look-up takes more than ``patience`` seconds.
     """
     try:
         return [Address.parse(uri.host, uri.port)]

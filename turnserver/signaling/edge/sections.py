@@ -1,4 +1,4 @@
-"""What signaling reads of the configuration, as protocols that its sections satisfy."""
+"""The parts of the configuration that signaling reads, as protocols that the configuration's sections satisfy."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ __all__ = ["AuthSection", "Configuration", "NatSection", "SecretText", "SharedSe
 
 
 class SecretText(Protocol):
-    """A secret that shows itself only when it is asked to."""
+    """A secret that is hidden in ``repr``."""
 
     def get_secret_value(self) -> str:
         """The secret itself."""
@@ -30,7 +30,7 @@ class SharedSecretSection(Protocol):
 
 
 class AuthSection(Protocol):
-    """What ``auth`` says of time-limited credentials."""
+    """The part of ``auth`` about time-limited credentials."""
 
     @property
     def shared_secrets(self) -> Sequence[SharedSecretSection]:
@@ -38,11 +38,11 @@ class AuthSection(Protocol):
 
     @property
     def separator(self) -> str:
-        """What stands between the expiry and the user in a username."""
+        """The separator between expiry and user in a username."""
 
 
 class NatSection(Protocol):
-    """What ``relay`` says of 1:1 NAT."""
+    """The part of ``relay`` about 1:1 NAT."""
 
     @property
     def external(self) -> Mapping[IpAddress, IpAddress]:
@@ -50,19 +50,19 @@ class NatSection(Protocol):
 
 
 class SignalingSection(RoomOptions, Protocol):
-    """What ``signaling`` says: of rooms, of who may join them, and of what participants are told."""
+    """The section ``signaling``: rooms, who may join them, and what participants are given."""
 
     @property
     def origins(self) -> Sequence[str]:
-        """Web origins that may connect beside the server's own."""
+        """Web origins that may connect in addition to the server's own."""
 
     @property
     def key(self) -> SecretText | None:
-        """What signs room tokens."""
+        """The key that signs room tokens."""
 
     @property
     def public_keys(self) -> Sequence[Path]:
-        """Files of keys of others who sign room tokens."""
+        """Files with the public keys of other issuers of room tokens."""
 
     @property
     def api_keys(self) -> Mapping[str, SecretText]:
@@ -70,15 +70,15 @@ class SignalingSection(RoomOptions, Protocol):
 
     @property
     def admin_keys(self) -> Mapping[str, SecretText]:
-        """Keys of those who may also see rooms and close them, by name."""
+        """Keys of programs that may also list and close rooms, by name."""
 
     @property
     def urls(self) -> Sequence[str]:
-        """The STUN and TURN URLs that participants are given; without any, those of the listeners."""
+        """The STUN and TURN URLs that participants are given; if empty, those of the listeners."""
 
 
 class Configuration(Protocol):
-    """The configuration, as far as signaling reads it."""
+    """The part of the configuration that signaling reads."""
 
     @property
     def signaling(self) -> SignalingSection:

@@ -1,8 +1,8 @@
-"""Signaling in a process: joins the hub, the sockets, the clock and the relay engine, and decides nothing.
+"""Signaling in a process: connects the hub with the sockets, the clock and the relay engine. It makes no decisions.
 
-Every frame becomes one input to the hub with the time on it; the commands that come out are carried out, the facts are
-told to whoever observes, and one timer is kept for the hub's next deadline. While there are rooms, the engine is asked
-every few seconds which allocations carry them, so that each participant can be told which way its calls go.
+Every frame becomes one input to the hub, with the time. The hub's commands are carried out, its facts go to the
+observers, and one timer is set to the hub's next deadline. While there are rooms, the engine is asked every few seconds
+for their allocations, so that each participant can be told the paths of its calls.
 """
 
 import asyncio
@@ -45,16 +45,16 @@ POLL_INTERVAL: Final = 2.0
 """Seconds between two snapshots of the allocations while there are rooms."""
 
 POLL_SHARE: Final = 0.02
-"""The share of the time that this may take; with very many rooms it is done less often instead."""
+"""Maximum share of the time for snapshots; with very many rooms they are taken less often."""
 
 DRAIN_TIME: Final = 1.0
-"""Seconds for clients to receive their goodbye when the server stops."""
+"""Seconds for clients to receive the goodbye when the server stops."""
 
 RETURN_TIME: Final = 0.5
-"""Seconds over which clients are asked to spread their return, and..."""
+"""Seconds over which clients are asked to spread their reconnects..."""
 
 RETURN_SPREAD: Final = 0.005
-"""...that many more for each of them: they must not all come at once."""
+"""...plus this many for each client, so that they do not all reconnect at the same time."""
 
 _INTERNAL: Final = 4500
 
@@ -72,11 +72,11 @@ class TurnEngine(Protocol):
         """End every allocation of a user at once; returns their number."""
 
     def allocations(self, user_ids: Collection[str] | None = None) -> Sequence[AllocationView]:
-        """The live allocations of these users."""
+        """The current allocations of these users."""
 
 
 class _Means(NamedTuple):
-    """What the configuration gives for others to use: keys, ICE servers, and the API's part of both."""
+    """Objects built from the configuration: keys, ICE servers, and the API's part of both."""
 
     keys: TokenKeys
     ice: IceServers
@@ -93,10 +93,10 @@ class Service:
     """Rooms, sockets, pages and the HTTP API of one process.
 
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`). Users in
-    ``revoked`` get no new allocations: it is the table of the core, too. ``origins`` are web origins that may connect
-    beside the server's own. Without ``api`` there is no HTTP API. ``listening`` is what `use` tells participants of.
-    ``tell`` is handed every fact about the rooms.
-    ``faults`` is where exceptions are noted that nobody foresaw.
+    ``revoked`` get no new allocations: the core uses the same table. ``origins`` are web origins that may connect in
+    addition to the server's own. Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs
+    participants get after `use`. ``tell`` is called with every fact about the rooms. ``faults`` records unexpected
+    exceptions.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Service:
         clock: Callable[[], Now] = system_clock,
         faults: Faults | None = None,
     ) -> "Service":
-        """What the configuration describes; participants are told of what is ``listening``.
+        """Build it from the configuration; participants get the URLs of the listeners in ``listening``.
 
         Raises `turnserver.errors.StartupError` for a file of keys that cannot be used.
         """
@@ -166,8 +166,8 @@ class Service:
     def use(self, config: Configuration, *, rotate: bool = False) -> None:
         """Use another configuration from now on; participants stay in their rooms.
 
-        With ``rotate`` everybody is given new ICE servers at once, because those from before are not good any more.
-        Raises `turnserver.errors.StartupError`, with nothing changed, for a file of keys that cannot be used.
+        With ``rotate``, all participants get new ICE servers at once, because their old ones are no longer valid.
+        Raises `turnserver.errors.StartupError` for a file of keys that cannot be used; nothing is changed then.
         """
         means = _Means.of(config, self._listening)
         self._admission, self._minter = means.keys.admit, means.ice.mint
@@ -204,7 +204,7 @@ class Service:
         self._timer = self._poll = None
 
     async def close(self) -> None:
-        """Stop, after a goodbye to all clients that says when to come back, and a moment to receive it."""
+        """Send a goodbye to all clients that says when to reconnect, wait until they have received it, and stop."""
         if self._engine is not None:
             self.edge.draining = True
             spread = RETURN_TIME + RETURN_SPREAD * self.edge.sockets
@@ -214,15 +214,15 @@ class Service:
         self.stop()
 
     def health(self) -> Mapping[str, object]:
-        """What ``/healthz`` says of the rooms."""
+        """The part of ``/healthz`` about rooms."""
         return {"rooms": self.hub.room_count, "participants": self.hub.peer_count}
 
     def on_event(self, event: Event | Fact, counters: Counters | None) -> None:
-        """Take an event of the relay; what happens in rooms is known here."""
+        """Receive an event of the relay; facts about rooms are ignored, because they come from here."""
         if isinstance(event, _RELAY_EVENTS):
             self.relays.event(event, counters, self._clock())
 
-    # What the edge calls
+    # Called by the edge
 
     def opened(self, cid: int, address: str, host: str) -> None:
         """A socket is open."""
@@ -247,9 +247,9 @@ class Service:
     # Inside
 
     def work(self) -> None:
-        """Carry out what the hub wants, tell what it has seen, mind the timer; after every input to the hub.
+        """Carry out the hub's commands, report its facts, and set the timer; called after every input to the hub.
 
-        A fault costs one command, or one fact.
+        An unexpected exception affects only one command or fact.
         """
         try:
             for command in self.hub.commands():
@@ -260,12 +260,12 @@ class Service:
             self._mind_timer()
 
     def fault(self, cid: int, error: Exception) -> None:
-        """An unexpected exception costs one socket; its client may resume the session."""
+        """Close one socket after an unexpected exception; its client may resume the session."""
         self._faults.note("signaling", error)
         self.edge.close(cid, _INTERNAL, "internal")
 
     def _feed(self, cid: int, give: Callable[[Now], None]) -> None:
-        """One input, and all that follows from it."""
+        """Give one input to the hub, and process its output."""
         try:
             give(self._clock())
         except Exception as error:
@@ -304,7 +304,7 @@ class Service:
         return self._minter(user_id, wall, host)
 
     def _mind_timer(self) -> None:
-        """Move the timer only to earlier times: firing too early costs little."""
+        """Move the timer only to earlier times, because a timer that fires too early costs little."""
         if self._engine is None:
             return
         loop = asyncio.get_running_loop()
@@ -322,7 +322,7 @@ class Service:
         self.work()
 
     def _look(self) -> None:
-        """Tell the participants which way their calls go, as the engine sees it."""
+        """Tell the participants the paths of their calls, by the engine's allocations."""
         self._poll = None
         engine = self._engine
         if engine is None or not self.hub.room_count:

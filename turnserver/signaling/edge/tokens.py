@@ -1,6 +1,6 @@
-"""Room tokens: who may enter which room, signed (JWT, RFC 7519), minted here or by somebody whose public key we have.
+"""Room tokens: signed permissions to enter rooms (JWT, RFC 7519), minted here or by an issuer with a known public key.
 
-The signature is PyJWT's business; time is an argument, so the moments in a token are compared here.
+PyJWT checks signatures. Times are compared here, because the current time is an argument.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 __all__ = ["AUDIENCE", "LEEWAY", "MAX_TOKEN", "Claims", "TokenError", "TokenKeys", "derived_key"]
 
 AUDIENCE: Final = "meshturn"
-"""What ``aud`` has to be, or to hold: a token for something else is not one for a room (RFC 8725 §3.9)."""
+"""The required value of ``aud``, or in it: a token for another purpose is not a room token (RFC 8725 §3.9)."""
 
 MAX_TOKEN: Final = 4096
-"""Characters of the longest token that is looked at."""
+"""Maximum number of characters of a token."""
 
 LEEWAY: Final = 10.0
-"""Seconds by which the signer's clock may be wrong."""
+"""Tolerance for the clock of the signer, in seconds."""
 
 LEAST_KEY: Final = 32
-"""Bytes of the shortest key for HS256 (RFC 7518 §3.2)."""
+"""Minimum number of bytes of a key for HS256 (RFC 7518 §3.2)."""
 
 ANY_ROOM: Final = "*"
 
@@ -55,7 +55,7 @@ class TokenError(MeshturnError, ValueError):
 
 
 class Claims(BaseModel):
-    """What a token may say; claims of others are ignored (RFC 7519 §4)."""
+    """The claims of a token; unknown claims are ignored (RFC 7519 §4)."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -76,16 +76,16 @@ class Claims(BaseModel):
 def derived_key(shared_secret: bytes) -> bytes:
     """The key of a server that has none of its own, from a shared secret: HMAC-SHA256(secret, "meshturn room tokens").
 
-    Whoever holds the shared secret can mint credentials, and so may mint tokens; not the other way round.
+    A holder of the shared secret can mint credentials and tokens; a holder of the derived key can mint only tokens.
     """
     return hmac.digest(shared_secret, _LABEL, "sha256")
 
 
 class TokenKeys:
-    """The keys that tokens are verified with, and the one of them that signs new ones.
+    """The keys that verify tokens, and the one of them that signs new tokens.
 
-    ``own`` are HS256 keys, the first of which signs. Raises `turnserver.signaling.edge.keys.UnusableKey` for one
-    that is too short or looks like a public key.
+    ``own`` has HS256 keys; the first one signs. Raises `turnserver.signaling.edge.keys.UnusableKey` for a key that is
+    too short or looks like a public key.
     """
 
     __slots__ = ("_own", "_public")
@@ -103,7 +103,7 @@ class TokenKeys:
 
     @classmethod
     def from_config(cls, signaling: SignalingSection, shared_secrets: Sequence[SharedSecretSection]) -> "TokenKeys":
-        """The keys that the configuration names: its own one or, without it, those that the shared secrets give.
+        """The keys of the configuration: the configured one or, without it, those derived from the shared secrets.
 
         Raises `turnserver.errors.StartupError` for a file of keys that cannot be used.
         """
@@ -114,7 +114,7 @@ class TokenKeys:
         return cls(own, [key for path in signaling.public_keys for key in load_public_keys(path)])
 
     def __repr__(self) -> str:
-        """Count the keys; show none."""
+        """Show the number of keys, but no key."""
         return f"TokenKeys({len(self._own)} of its own, {len(self._public)} public)"
 
     @property
@@ -123,10 +123,10 @@ class TokenKeys:
         return bool(self._own)
 
     def admit(self, token: str, wall: float) -> Grant:
-        """Say what a token allows at ``wall`` (Unix time, seconds).
+        """Return what a token allows at ``wall`` (Unix time, seconds).
 
-        Raises `turnserver.signaling.protocol.errors.Denial`: ``bad_token`` for what is no token of ours,
-        ``token_expired`` and ``token_not_yet`` for what would be one at another time.
+        Raises `turnserver.signaling.protocol.errors.Denial`: ``bad_token`` for an invalid token, ``token_expired`` and
+        ``token_not_yet`` for a token that is not valid at this time.
         """
         if len(token) > MAX_TOKEN:
             raise Denial(SignalCode.BAD_TOKEN, f"the token is longer than {MAX_TOKEN} characters")
@@ -143,7 +143,8 @@ class TokenKeys:
             max=claims.max,
             token_id=claims.jti or _fingerprint(token),
             once=claims.once,
-            expires=claims.exp + LEEWAY,  # until when it is taken: what is remembered of it must not end before
+            expires=claims.exp
+            + LEEWAY,  # with the leeway, until which the token is accepted: records of a used token must last as long
         )
 
     def mint(
@@ -162,8 +163,8 @@ class TokenKeys:
     ) -> str:
         """Sign a token for a room that is good for ``ttl`` seconds from ``wall``.
 
-        ``token_id`` tells it from every other one. Raises `TokenError` for what no token can say, or without a key to
-        sign with.
+        ``token_id`` is unique to the token. Raises `TokenError` for claims that no token may have, or without a signing
+        key.
         """
         if not self._own:
             raise TokenError("There is no key to sign room tokens with: set signaling.key or auth.shared_secrets.")
@@ -193,7 +194,7 @@ class TokenKeys:
         return token
 
     def _payload(self, token: str) -> bytes:
-        """What a token says, once its signature is good."""
+        """The payload of a token with a valid signature."""
         try:
             header = jwt.get_unverified_header(token)
         except (PyJWTError, ValueError):
@@ -210,7 +211,7 @@ class TokenKeys:
         raise Denial(SignalCode.BAD_TOKEN, "the token was not signed with a key that counts here")
 
     def _fitting(self, algorithm: object, kid: object) -> Iterator[tuple[Any, str]]:
-        """The keys that could have signed it: a header can rule keys out, but never say how one is used."""
+        """The keys to try: the header can exclude keys, but cannot choose the algorithm of a key."""
         if algorithm == "HS256":
             yield from ((key, "HS256") for key in self._own)
             return
@@ -251,5 +252,5 @@ def _check_time(claims: Claims, wall: float) -> None:
 
 
 def _fingerprint(token: str) -> str:
-    """Tells tokens without an id apart: of what is signed, for there can be several signatures for the same."""
+    """Identifies a token without an id, by its signed part, because one payload can have several valid signatures."""
     return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:32]

@@ -1,8 +1,8 @@
-"""The WebSocket edge of signaling: ``GET /v1/ws`` on aiohttp, one handler per socket, nothing decided here.
+"""The WebSocket edge of signaling: ``GET /v1/ws`` on aiohttp, one handler per socket. The hub makes all decisions.
 
-Each socket is one reader, which hands every text frame to the `Inlet`, and one writer, which pulls the next frame only
-when the connection has taken the one before. So what waits for a participant that does not read waits in the hub's
-queue, where it is bounded and sorted, and never in a buffer of the transport's.
+Each socket has one reader, which passes every text frame to the `Inlet`, and one writer, which takes the next frame
+only when the connection has accepted the previous one. Frames for a participant that does not read therefore wait in
+the hub's queue, where they are bounded and coalesced, and not in a buffer of the transport.
 """
 
 import asyncio
@@ -21,29 +21,29 @@ from turnserver.throttle import Bucket
 __all__ = ["PROTOCOL", "Inlet", "WebSockets", "host_of", "is_same_origin"]
 
 PROTOCOL: Final = "signal.v1.json"
-"""The WebSocket subprotocol; a client that does not offer it is told so before it is let in."""
+"""The WebSocket subprotocol; a client that does not offer it is refused before the upgrade."""
 
 MAX_FRAME: Final = 128 * 1024
-"""Bytes of the largest message that is read at all. The protocol's own limit is half of that, and gets a polite answer;
-what is beyond this is closed with 1009 (RFC 6455 §7.4.1) without being kept."""
+"""Maximum size in bytes of a message that is read. The protocol's own limit is half of that, and exceeding it gets an
+error frame. A message above this limit is not stored, and its socket is closed with 1009 (RFC 6455 §7.4.1)."""
 
 WRITE_AHEAD: Final = 16 * 1024
-"""Bytes in the transport's buffer beyond which no further frame is pulled."""
+"""Bytes in the transport's buffer above which no further frame is taken."""
 
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds that a client has to take the last frames and to answer a Close; then the connection is cut."""
+"""Seconds for a client to receive the last frames and to answer a Close; then the connection is aborted."""
 
 FRAME_RATE: Final = 60.0
 FRAME_BURST: Final = 300.0
-"""Messages per second, and at once, that are read of one client. Both are above what the protocol allows, so that the
-hub can say so; a client that sends still more waits, and does not keep the server busy with refusing."""
+"""Messages that are read from one client: per second, and in a burst. Both exceed the protocol's limits, so that the
+hub can answer with an error. Reading from a faster client is delayed, so that refusals do not keep the server busy."""
 
 CONTROL_RATE: Final = 5.0
 CONTROL_BURST: Final = 60.0
-"""Pings and pongs per second, and at once, that one client may send: each costs an answer or a wake-up."""
+"""Pings and pongs that one client may send, per second and in a burst: each costs an answer or a wake-up."""
 
 TURN: Final = 32
-"""Messages of one socket after which the others get their turn."""
+"""Messages read from one socket before the other sockets are served."""
 
 _RATE_LIMITED: Final = 4429
 
@@ -54,10 +54,10 @@ _logger = logging.getLogger("meshturn.signaling")
 
 
 class Inlet(Protocol):
-    """What the edge reports about its sockets, and the source of their frames."""
+    """The receiver of socket events and messages, and the source of the frames to send."""
 
     def opened(self, cid: int, address: str, host: str) -> None:
-        """A socket is open: ``address`` is the client's IP address, ``host`` by what name it reached us."""
+        """A socket is open: ``address`` is the client's IP address, ``host`` the host by which it connected."""
 
     def text(self, cid: int, frame: str) -> None:
         """One text message."""
@@ -69,7 +69,7 @@ class Inlet(Protocol):
         """The socket has closed; called once."""
 
     def take(self, cid: int) -> str | None:
-        """The next frame for that socket; None when there is none now."""
+        """The next frame for that socket; None if no frame waits."""
 
     def fault(self, cid: int, error: Exception) -> None:
         """An unexpected exception while that socket was read; it is closed."""
@@ -78,9 +78,9 @@ class Inlet(Protocol):
 class WebSockets:
     """All sockets of a process.
 
-    ``origins`` are the web origins that may connect beside the server's own (``*``: any); a client that sends no
-    ``Origin`` is no browser, and may. ``heartbeat`` is how often, in seconds, a silent client is pinged; it is cut off
-    when half of that goes by without a sign of life. Both may be replaced, and hold for sockets that come later.
+    ``origins`` are the web origins that may connect in addition to the server's own (``*``: any). A client without
+    ``Origin`` is not a browser, and may connect. A silent client is pinged every ``heartbeat`` seconds; it is
+    disconnected if nothing arrives for half of that time. Both may be replaced, with effect on later sockets.
     """
 
     def __init__(self, inlet: Inlet, origins: Collection[str] = (), *, heartbeat: float) -> None:
@@ -97,7 +97,7 @@ class WebSockets:
 
     @property
     def sockets(self) -> int:
-        """Sockets that are open now."""
+        """Number of open sockets."""
         return len(self._sockets)
 
     def wake(self, cid: int) -> None:
@@ -106,12 +106,12 @@ class WebSockets:
             socket.wake()
 
     def close(self, cid: int, code: int, reason: str) -> None:
-        """Close that socket once what waits for it has been sent, or `CLOSE_TIMEOUT` has gone by."""
+        """Close that socket once its waiting frames have been sent, or after `CLOSE_TIMEOUT`."""
         if (socket := self._sockets.get(cid)) is not None:
             socket.end(code, reason)
 
     async def wait_closed(self, patience: float) -> None:
-        """Until no socket is left; those that are still there after ``patience`` seconds are cut off."""
+        """Wait until all sockets are closed; abort those that are still open after ``patience`` seconds."""
         try:
             await asyncio.wait_for(self._emptied.wait(), patience)
         except TimeoutError:
@@ -130,7 +130,7 @@ class WebSockets:
             protocols=(PROTOCOL,),
             compress=False,
             max_msg_size=MAX_FRAME,
-            writer_limit=1,  # every frame waits until the transport's buffer is below its mark
+            writer_limit=1,  # sending a frame waits until the transport's buffer is below its limit
         )
         await websocket.prepare(request)
         transport = request.transport
@@ -150,7 +150,7 @@ class WebSockets:
         return websocket
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        """Why this request gets no WebSocket; None if it does."""
+        """The response that refuses the upgrade; None if it is allowed."""
         headers = request.headers
         if headers.get("Upgrade", "").strip().lower() != "websocket":
             upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
@@ -200,7 +200,7 @@ class _Socket:
             code, reason = self._ending or (1000, "")
             await self._websocket.close(code=code, message=reason.encode()[:123])
         except (ConnectionError, RuntimeError):
-            pass  # it is gone already, which is what was wanted
+            pass  # it is closed already
         finally:
             reading.cancel()
             self._inlet.closed(self.cid)
@@ -212,17 +212,17 @@ class _Socket:
         self._woken.set()
 
     def end(self, code: int, reason: str) -> None:
-        """Send what waits, then a Close; not for longer than `CLOSE_TIMEOUT`."""
+        """Send the waiting frames, then a Close, within `CLOSE_TIMEOUT`."""
         if self._ending is None:
             self._ending = code, reason
             self._hurry()
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Abort the connection."""
         self._transport.abort()
 
     def _hurry(self) -> None:
-        """It ends: the writer has so much time, and no more."""
+        """Limit the time that the writer has left."""
         self._woken.set()
         if self._cut is None:
             self._cut = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
@@ -270,7 +270,7 @@ class _Socket:
 def host_of(header: str | None) -> str | None:
     """The host that a Host header names, without its port: a name, or an address (IPv6 without brackets).
 
-    None for what is neither; a client writes it, and it ends up in the URLs that this client is given.
+    None for other text. The client writes this header, and the host is used in the URLs that this client is given.
     """
     found = _HOST.fullmatch(header or "")
     return found[1].strip("[]").lower() if found else None
@@ -289,7 +289,7 @@ def _authority(host: str, scheme: str) -> tuple[str, str] | None:
 
 
 def _address_of(transport: asyncio.BaseTransport) -> str:
-    """The client's IP address, as a PROXY header may have said."""
+    """The client's IP address, which a PROXY header may have replaced."""
     return _host_in(transport.get_extra_info("peername"))
 
 

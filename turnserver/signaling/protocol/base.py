@@ -1,10 +1,10 @@
-"""The base classes of messages, and the tables of message types: the only place where a type is registered.
+"""The base classes of messages, and the tables in which all message types are registered.
 
 A type is one class with the decorator `message`, in `client_messages` or `server_messages`. Everything else is derived
 from the class: parser, encoder and JSON Schema from its fields, its direction from its base class, and its handling
-from its class attributes. Those of a client's message say how it counts against the rate (`Rate`), which type answers
-it, and which message it becomes when it is relayed (`Relayed`). Those of a server's message say what happens to it
-without a socket or without room in the queue (`Delivery`), and which older frames it replaces.
+from its class attributes. The attributes of a client's message say how it counts against the rate (`Rate`), which type
+answers it, and which message it becomes when it is relayed (`Relayed`). The attributes of a server's message say what
+happens to it without a socket or with a full queue (`Delivery`), and which older frames it replaces.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,31 +41,31 @@ __all__ = [
 
 
 UNNUMBERED: Final = 0
-"""In the place of `n` until a client's session gives a message its number."""
+"""The value of `n` until the client's session assigns a number."""
 
 
 class Rate(Enum):
-    """How a client's message counts against what the client may send."""
+    """How a client's message counts against the client's rate."""
 
     FRAME = "frame"
     """As one message."""
     BYTES = "bytes"
-    """As one message, and its size against what a session may have relayed."""
+    """As one message, and its size counts against the session's relaying rate."""
     DEBT = "debt"
-    """The same, but it is never refused for the rate: it may overdraw both, and who overdraws too much is sent away."""
+    """The same, but never refused: it may exceed both rates, and a client that exceeds them too far is disconnected."""
 
 
 class Delivery(Enum):
-    """What becomes of a server's frame when there is no socket for it, or no room in the queue."""
+    """How a server's frame is handled without a socket, or with a full queue."""
 
     SOCKET = "socket"
-    """It belongs to the socket: it has no number, and is lost with the socket."""
+    """Belongs to the socket: it has no number, and is lost with the socket."""
     RELAYED = "relayed"
-    """What another client said: numbered, never dropped or merged while there is room."""
+    """From another client: numbered, never dropped or coalesced unless the queue is full."""
     NEWS = "news"
-    """News of the room: numbered; a snapshot can stand for it."""
+    """News of the room: numbered; a snapshot can replace it."""
     PRESENCE = "presence"
-    """Like news, and of those that replace each other only the last is kept."""
+    """Like news, but coalesced: of frames that replace each other, only the last is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ClientMessage:
     answer: ClassVar["type[ServerMessage] | None"] = None
     """The type that answers it when all is well; None for `ok`, which is sent only if there is an ``id``."""
 
-    t: str = ""  # first on the wire, whatever follows
+    t: str = ""  # first on the wire
     id: RequestId | None = None
     ack: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
 
@@ -90,7 +90,7 @@ class Counted(ClientMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMessage:
-    """What the server says. ``t`` is the type."""
+    """A message of the server. ``t`` is the type."""
 
     delivery: ClassVar[Delivery] = Delivery.SOCKET
     replaces: ClassVar[str] = ""
@@ -169,7 +169,7 @@ class MessageTypes(Registry[type[_M]], Generic[_M]):
         self._adapter: TypeAdapter[Any] | None = None
 
     def add(self, name: str, entry: type[_M]) -> Callable[[], None]:
-        """Enter a class under its ``t``; gives a function that takes it out again."""
+        """Register a class under its ``t``; returns a function that removes it."""
         remove = super().add(name, entry)
         self._adapter = None
 
@@ -180,7 +180,7 @@ class MessageTypes(Registry[type[_M]], Generic[_M]):
         return forget
 
     def remove(self, kind: type[_M]) -> None:
-        """Take a class out again: for tests, and for programs that add types of their own."""
+        """Remove a class: for tests, and for programs that add types of their own."""
         for name in self:
             if self[name] is kind:
                 del self._entries[name]
@@ -193,7 +193,7 @@ class MessageTypes(Registry[type[_M]], Generic[_M]):
 
     @property
     def adapter(self) -> TypeAdapter[Any]:
-        """Pydantic's view of all of them: the ``t`` of a frame says which class it is."""
+        """Pydantic's adapter for all classes: the ``t`` of a frame selects the class."""
         if self._adapter is None:
             union: Any = reduce(or_, self.classes)
             frame: Any = Annotated[union, Field(discriminator="t")]
@@ -202,17 +202,17 @@ class MessageTypes(Registry[type[_M]], Generic[_M]):
 
 
 CLIENT: Final[MessageTypes[ClientMessage]] = MessageTypes("client's message type")
-"""What clients say."""
+"""The types that clients send."""
 
 SERVER: Final[MessageTypes[ServerMessage]] = MessageTypes("server's message type")
-"""What the server says."""
+"""The types that the server sends."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def message(kind: type[_M]) -> type[_M]:
-    """Make a class of fields a message type: a frozen dataclass, in the table of its direction under its ``t``.
+    """Make a class a message type: a frozen dataclass, registered under its ``t`` in the table of its direction.
 
-    ``t`` is annotated with a ``Literal`` and has that as its default. Raises ValueError for a ``t`` that is taken.
+    ``t`` is annotated with a ``Literal``, which is also its default. Raises ValueError for a ``t`` that is taken.
     """
     made = dataclass(frozen=True, slots=True, kw_only=True)(kind)
     t = str(next(each.default for each in fields(made) if each.name == "t"))
@@ -230,6 +230,6 @@ def number_of(message: ServerMessage) -> int:
 
 
 def request_of(message: ServerMessage) -> str | None:
-    """The ``re`` of a server's message; None if it answers nothing."""
+    """The ``re`` of a server's message; None if it is not an answer."""
     found: str | None = getattr(message, "re", None)
     return found

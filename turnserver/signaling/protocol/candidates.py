@@ -1,6 +1,6 @@
-"""ICE candidates, read just far enough to join them with allocations: their types and their addresses (RFC 8839 §5.1).
+"""The types and addresses of ICE candidates (RFC 8839 §5.1), to match them with allocations.
 
-The text is a stranger's. Nothing here raises: what is not a candidate is passed over, and only so much is looked at.
+The text is untrusted. Nothing here raises: other text than candidates is ignored, and the amount read is bounded.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from stun.address import Address
 __all__ = ["MAX_CANDIDATES", "MAX_TEXT", "TYPES", "candidate_types", "relay_addresses"]
 
 TYPES: Final = frozenset({"host", "srflx", "prflx", "relay"})
-"""The candidate types of RFC 8839 §5.1; others are passed over."""
+"""The candidate types of RFC 8839 §5.1; others are ignored."""
 
 MAX_TEXT: Final = 65_536
-"""Characters of one text that are looked at: no frame of the protocol carries more."""
+"""Maximum number of characters that are read of one text: no frame of the protocol carries more."""
 
 MAX_CANDIDATES: Final = 128
-"""Candidates of one text that are looked at. A browser in a call has up to a few dozen."""
+"""Maximum number of candidates that are read of one text. A browser in a call has up to a few dozen."""
 
 _MAX_LINE: Final = 512
 _PREFIX: Final = "candidate:"
@@ -32,9 +32,9 @@ class _CandidateLine(NamedTuple):
 
 
 def relay_addresses(text: str) -> tuple[Address, ...]:
-    """The addresses of the relay candidates in a candidate line or in an SDP, each once, in the order of the text.
+    """The distinct addresses of the relay candidates in a candidate line or in an SDP, in the order of the text.
 
-    Names (mDNS) and addresses with a zone are passed over: they cannot be what a TURN server told a client.
+    Names (mDNS) and addresses with a zone are ignored: a TURN server does not give such relayed transport addresses.
     """
     found: dict[Address, None] = {}
     for candidate in _candidates(text):
@@ -51,7 +51,7 @@ def candidate_types(text: str) -> frozenset[str]:
 
 
 def _candidates(text: str) -> Iterator[_CandidateLine]:
-    """Lines of a candidate attribute, in whichever of its forms: of SDP, or as `RTCIceCandidate.candidate`."""
+    """Candidate attributes in either form: a line of SDP, or `RTCIceCandidate.candidate`."""
     left = MAX_CANDIDATES
     for full in text[:MAX_TEXT].split("\n"):
         line = full.rstrip("\r").removeprefix("a=")

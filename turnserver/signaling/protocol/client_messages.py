@@ -1,4 +1,4 @@
-"""What clients say: one class per type. `turnserver.signaling.protocol.base` says what follows from a class."""
+"""The messages of clients: one class per type. `turnserver.signaling.protocol.base` describes what a class defines."""
 
 from dataclasses import field, replace
 from typing import Annotated, Literal
@@ -148,7 +148,7 @@ class Desc(Relayed):
     restart: bool | None = None
 
     def relayed(self, sender: PeerId, receiver: PeerId | None) -> FromPeer:
-        """`Relayed.relayed`; a restart that is none is left out."""
+        """`Relayed.relayed`; a false ``restart`` is omitted."""
         found = replace(self, restart=self.restart or None)
         return Relayed.relayed(found, sender, receiver)
 

@@ -1,4 +1,4 @@
-"""Between text and messages: the only way from one to the other, for both sides of ``signal.v1``."""
+"""Parsing and encoding of messages, for both sides of ``signal.v1``."""
 
 import dataclasses
 from typing import Any, Final
@@ -14,11 +14,11 @@ from turnserver.signaling.protocol.fields import MAX_FRAME
 __all__ = ["encode", "parse", "parse_server", "prepare"]
 
 _KNOWN: Final = (client_messages, server_messages)
-"""Their message types are entered when they are imported."""
+"""Importing these modules registers their message types."""
 
 _SHOWN: Final = 160
 _WRITERS: Final[dict[type[Any], tuple[TypeAdapter[Any], tuple[str, ...]]]] = {}
-"""What writes a type of message, and its fields without a default: they are written even when they are None."""
+"""The serializer of a message type, and its fields without a default, which are written even if they are None."""
 
 
 def parse(text: str) -> ClientMessage:
@@ -34,7 +34,7 @@ def parse_server(text: str, *, limit: int = MAX_FRAME) -> ServerMessage:
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """Compact JSON, without the optional fields that are None; ``data`` may well be null, and is there."""
+    """Compact JSON, without optional fields that are None. A required ``data`` is written, even if it is null."""
     writer, required = _writer(type(message))
     nulls = {name: None for name in required if getattr(message, name) is None}
     if nulls:
@@ -43,7 +43,7 @@ def encode(message: ClientMessage | ServerMessage) -> str:
 
 
 def prepare() -> None:
-    """Build what reads and writes messages now, and not when the first ones come: it takes a tenth of a second."""
+    """Build the parsers and serializers now instead of at the first message, because it takes a tenth of a second."""
     for types in (CLIENT, SERVER):
         _ = types.adapter
         for kind in types.classes:
@@ -51,7 +51,7 @@ def prepare() -> None:
 
 
 def _writer(kind: type[Any]) -> tuple[TypeAdapter[Any], tuple[str, ...]]:
-    """What writes a class, and the names of the fields that are always there."""
+    """The serializer of a class, and the names of the fields that are always written."""
     found = _WRITERS.get(kind)
     if found is None:
         found = _WRITERS[kind] = TypeAdapter(kind), _required(kind)

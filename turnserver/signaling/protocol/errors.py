@@ -1,4 +1,4 @@
-"""What can be wrong with a client or its frames: codes of the protocol, close codes, and the one exception."""
+"""Error codes of the protocol, close codes, and the exception for refusals."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ from meshturn.root import MeshturnError
 __all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "Denial", "Reconnect", "SignalCode", "reconnect_of"]
 
 CLOSE_NORMAL: Final = 1000
-"""The close code of a session that ended because its client said so (RFC 6455 §7.4.1)."""
+"""The close code of a session that its client has ended (RFC 6455 §7.4.1)."""
 
 
 class SignalCode(StrEnum):
@@ -72,11 +72,11 @@ CLOSE_CODES: Final[Mapping[SignalCode, int]] = MappingProxyType(
         SignalCode.SERVER_FULL: 4503,
     }
 )
-"""WebSocket close codes, for the codes that can end a connection."""
+"""WebSocket close codes, by the error codes that can end a connection."""
 
 
 Reconnect: TypeAlias = Literal["resume", "fresh", "never"]
-"""What a client does after a goodbye: go on with its session, begin another one, or nothing."""
+"""What a client does after a goodbye: resume its session, open another one, or nothing."""
 
 _RECONNECT: Final[dict[SignalCode, Reconnect]] = {
     SignalCode.SLOW_CONSUMER: "resume",
@@ -93,15 +93,15 @@ _RECONNECT: Final[dict[SignalCode, Reconnect]] = {
 
 
 def reconnect_of(code: SignalCode) -> Reconnect:
-    """What a client does after a goodbye with that code, unless it says otherwise."""
+    """What a client does after a goodbye with that code, unless the goodbye says otherwise."""
     return _RECONNECT.get(code, "never")
 
 
 class Denial(MeshturnError):
-    """A client is told no: the only thing that parsing a frame and handling it raise.
+    """A refusal to a client: the only exception that parsing or handling a frame raises.
 
     ``retry`` is in milliseconds. ``detail`` becomes the error's ``d``. ``fatal`` ends the connection. ``re`` is the id
-    of the request that was refused, and ``n`` the number of a counted message, where a broken frame still showed them.
+    of the refused request, and ``n`` the number of a counted message, if they could be read from a malformed frame.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The parts that messages are made of: bounded strings and numbers, and small values inside messages.
+"""The parts of messages: bounded strings and numbers, and small composite values.
 
-Everything a client can put on the wire has a bound here, so that a valid message is a small one.
+Everything that a client can send has a bound here, so that a valid message is small.
 """
 
 import math
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 MAX_FRAME: Final = 65_536
-"""Bytes of UTF-8 in one frame, either way."""
+"""Maximum size of one frame in bytes of UTF-8, in both directions."""
 
 MAX_SDP: Final = 56 * 1024
 MAX_DATA: Final = 4096
@@ -60,11 +60,11 @@ MAX_NAME: Final = 64
 
 _MAX_DEPTH: Final = 16
 _SAFE: Final = 2**53 - 1
-"""The largest integer that JavaScript counts exactly."""
+"""The largest integer that JavaScript represents exactly."""
 
 
 def freeform(limit: int) -> AfterValidator:
-    """Check JSON that is the client's own: at most ``limit`` compact bytes, 16 levels, numbers for everybody."""
+    """Check free-form JSON: at most ``limit`` bytes in compact form, 16 levels, finite numbers, safe integers."""
 
     def check(value: Any) -> Any:
         _plain(value, _MAX_DEPTH)
@@ -96,7 +96,7 @@ Number = Annotated[int, Field(ge=-_MOST, le=_MOST)] | Annotated[float, Field(ge=
 Word = Annotated[str, StringConstraints(max_length=32)]
 Text = Annotated[str, StringConstraints(max_length=256)]
 SomeId = Annotated[str, StringConstraints(min_length=1, max_length=32)]
-"""A peer or a connection, as a client names it: need not exist."""
+"""A peer or a connection, as named by a client: it may not exist."""
 PeerId = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{10}$")]
 RoomId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[^\u0000-\u001f\u007f]*$")]

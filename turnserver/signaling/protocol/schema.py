@@ -1,7 +1,7 @@
 """JSON Schema of ``signal.v1``, generated from the message types: served at ``/v1/schema.json``.
 
-It is true where it matters: what `parse` accepts is valid, and what `encode` writes is valid. The other way round it is
-a little wider: the limits on bytes of free-form values and of a whole frame are in words only.
+Every frame that `parse` accepts or `encode` writes is valid. The schema accepts slightly more than `parse`: the limits
+on the bytes of free-form values and of a whole frame are only in descriptions.
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 _KNOWN: Final = (client_messages, server_messages)
-"""Their message types are entered when they are imported."""
+"""Importing these modules registers their message types."""
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +39,7 @@ def _generated(client: TypeAdapter[Any], server: TypeAdapter[Any]) -> dict[str, 
 
 
 def _tell(definition: dict[str, Any]) -> None:
-    """Say that ``t`` must be there, whose default is for Python only; and drop the titles that pydantic makes up."""
+    """Make ``t`` required, because its default is for Python only, and remove the titles that pydantic generates."""
     definition.pop("title", None)
     properties = definition.get("properties", {})
     for value in properties.values():
@@ -50,7 +50,7 @@ def _tell(definition: dict[str, Any]) -> None:
 
 
 def json_schema() -> dict[str, Any]:
-    """The whole schema, a new one each time: ``$defs`` has each type, and the unions ``client`` and ``server``."""
+    """The whole schema, a new object each time: ``$defs`` has each type, and the unions ``client`` and ``server``."""
     return {
         "$schema": DIALECT,
         "title": "signal.v1",

@@ -1,4 +1,4 @@
-"""A session description, read just far enough to tell whether it would send audio or video (RFC 8866 §5, §6.7)."""
+"""Whether a session description would send audio or video (RFC 8866 §5, §6.7)."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _MEDIA: Final = ("audio", "video")
 
 
 def sends_media(sdp: str) -> bool:
-    """True if a section for audio or video is not refused and has a sender; without a direction it does."""
+    """True if an audio or video section is not refused and its direction includes sending, which is the default."""
     whole = True
     sending: list[bool] = []
     in_section = counts = False

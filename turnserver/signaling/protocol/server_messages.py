@@ -1,4 +1,4 @@
-"""What the server says: one class per type. `turnserver.signaling.protocol.base` says what follows from a class."""
+"""The server's messages: one class per type. `turnserver.signaling.protocol.base` describes what a class defines."""
 
 from dataclasses import field
 from typing import Annotated, Literal
