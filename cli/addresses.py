@@ -1,4 +1,4 @@
-"""The addresses of this machine that clients use, and the URIs with them."""
+"""The addresses at which clients reach this machine, and the URIs with them."""
 
 import ipaddress
 import socket
@@ -47,7 +47,7 @@ def primary_addresses() -> list[str]:
 
 
 def reach(hosts: Iterable[str]) -> str:
-    """Who can use a server at these addresses: a sentence for people, empty when everybody can."""
+    """A sentence that says which clients can reach these addresses; empty when all clients can."""
     addresses = [ipaddress.ip_address(host) for host in hosts]
     if all(address.is_loopback for address in addresses):
         return "Only programs on this machine can use these addresses."
@@ -60,7 +60,7 @@ def reach(hosts: Iterable[str]) -> str:
 
 
 def local_loopbacks() -> list[str]:
-    """What ``localhost`` stands for on this machine; containers often have no IPv6."""
+    """The addresses of ``localhost`` on this machine; containers often have no IPv6."""
     return ["127.0.0.1", *(["::1"] if _is_free("::1", 0) else [])]
 
 
@@ -89,10 +89,10 @@ def _is_free(host: str, port: int) -> bool:
 def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None) -> list[StunUri]:
     """The TURN URIs that clients can be given.
 
-    A wildcard listener is known by the machine's primary addresses, and an address behind 1:1 NAT by its public one
-    (``relay.external``). With ``listening`` (what a running server has bound) ports are taken from there; without it,
-    from the configuration, where port 0 names nothing. A listener for pages on this machine is none for TURN clients,
-    although it would serve them: they have better ones.
+    For a wildcard listener, the URIs have the machine's primary addresses; for an address behind 1:1 NAT, its public
+    one (``relay.external``). ``listening`` are the bound addresses of a running server, whose ports are used. Without
+    it, the ports are those of the configuration, and listeners with port 0 are left out. Listeners for pages on this
+    machine are left out too: they would serve TURN clients, but the other listeners serve them better.
     """
     external = {str(private): str(public) for private, public in config.relay.external.items()}
     own = {(str(listener.address), listener.port) for listener in config.listeners if is_for_pages(listener)}
@@ -125,7 +125,7 @@ def page_url(uri: StunUri) -> str:
 
 
 def is_for_pages(listener: Listener) -> bool:
-    """Whether a listener is there for browsers on this machine: HTTP without TLS, on a loopback address."""
+    """Whether a listener is for browsers on this machine only: HTTP without TLS, on a loopback address."""
     return listener.kind.http and not listener.tls and listener.address.is_loopback
 
 
@@ -138,7 +138,7 @@ def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
 
 
 def relay_text(relay: RelayAddress) -> str:
-    """A relay's address in words; behind 1:1 NAT, both."""
+    """A relay address as text; behind 1:1 NAT, the private and the public one."""
     bound, external = Address(relay.bound, 0).host, Address(relay.external, 0).host
     return bound if bound == external else f"{bound} (clients are told {external})"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["call"]
 
 _MAX_TOKEN = 8192
-"""Bytes; the protocol allows no longer ones."""
+"""In bytes, as in the protocol."""
 
 
 _HINTS = {
@@ -91,18 +91,18 @@ def call(  # noqa: PLR0917  click passes them by name
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Take part in the call in ROOM, which may be the link to a call page, and say what came of it.
+    """Take part in the call in ROOM, which may be the link to a call page, and report the result.
 
-    Sends a 997 Hz tone and a moving picture, or what it gets; says who is there, which way the media of each goes, as
-    seen from here and by the server, and how much came in. Where nothing came in, it asks the server why.
+    Sends a 997 Hz tone and a moving picture, or echoes what it receives. Reports the participants, the path of each
+    one's media as seen from here and by the server, and how much was received. If nothing was, it asks the server why.
 
-    Without --url it is about the server of the last `meshturn up` on this machine, whose certificate it knows. A room
-    token comes from --token-file or from MESHTURN_TOKEN: command lines can be read by everybody on a machine.
+    Without --url it uses the server of the last `meshturn up` on this machine, whose certificate it knows. A room
+    token comes from --token-file or from MESHTURN_TOKEN, because all users of a machine can read its command lines.
 
     Needs aiortc: pip install 'meshturn[call]'.
 
-    Exit code 0: media came in from somebody (or, with --allow-empty, nobody came); 1: it did not; 2: the command line
-    is wrong; 3: aiortc is missing.
+    Exit code 0: media was received (or, with --allow-empty, nobody else joined); 1: it was not; 2: the command line is
+    wrong; 3: aiortc is missing.
     """
     where = _where(room, url, ca_file, insecure, state_dir)
     token = _token(token_file)

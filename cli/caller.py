@@ -54,7 +54,7 @@ class CallOptions:
 
 @dataclass(slots=True)
 class PeerResult:
-    """One participant, over the whole of the call."""
+    """The result for one participant, over the whole call."""
 
     report: PairReport
     left: bool = False
@@ -166,7 +166,7 @@ async def _call(
     )
     watch = _Watch(mesh, tell, stop)
     try:
-        # A host who is asked to let us in may take all the time that the call has.
+        # In a lobby, the host may admit us at any time during the call.
         joining = mesh.join(options.room, name=options.name, within=options.duration or _FOREVER)
         await _until_stopped(joining, stop)
         if mesh.room is None:
@@ -255,7 +255,7 @@ class _Watch:
             self._tell(f"{_named(report)}: {words}")
 
     def _on_event(self, event: MeshEvent) -> None:
-        self._pairs.update(self._mesh.pairs)  # Who is gone at the next look has been here all the same.
+        self._pairs.update(self._mesh.pairs)  # Also participants who leave before the next look.
         if event.kind in {"joined", "peer", "left", "ended"}:
             self._news.set()
         if event.kind == "joined":
@@ -288,7 +288,7 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Do something unless told to stop first. Raises what the work raises."""
+    """Run ``work`` until it ends or ``stop`` is set. Raises what the work raises."""
     task = asyncio.create_task(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -53,7 +53,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
 
 
 def _effective(loaded: "Loaded") -> dict[str, Any]:
-    """What a server with this configuration would do here; wildcards expanded.
+    """What a server with this configuration would do on this machine, with wildcard addresses expanded.
 
     Raises `turnserver.errors.ConfigError` for certificates that the server would refuse.
     """
@@ -110,7 +110,7 @@ def _through(listener: "Listener") -> str:
 
 
 def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
-    """The certificates as the server would find them now, and warnings of those that end soon.
+    """The certificates as the server would load them now, and warnings of those that expire soon.
 
     Raises `turnserver.errors.ConfigError` for those that it would refuse.
     """

@@ -21,9 +21,9 @@ def config() -> None:
 
 @config.command()
 def example() -> None:
-    """Print a configuration file to begin with: every option, commented, with its default.
+    """Print an example of a configuration file: every option with its default, commented out.
 
-    As it is, it changes nothing: `meshturn config example > meshturn.yml`, then edit that.
+    Unchanged, it has no effect. To begin: `meshturn config example > meshturn.yml`, then edit that file.
     """
     click.echo(EXAMPLE.read_text(encoding="utf-8"), nl=False)
 

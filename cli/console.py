@@ -62,7 +62,7 @@ def kept_output() -> Iterator[io.StringIO]:
 
 
 def say(console: Console, sentence: str, style: str = "") -> None:
-    """Write one line of text, whatever is in it."""
+    """Write one line of text; markup in it has no effect."""
     console.print(Text(printable(sentence), style=style))
 
 

@@ -37,10 +37,10 @@ def credentials() -> None:
 @state_dir_option
 @json_option
 def issue(user: str, ttl: int, config_path: Path | None, state_dir: Path | None, as_json: bool) -> None:
-    """Make a user name and a password that stop working after a time.
+    """Make a user name and a password that expire.
 
     They are made with the first shared secret of the configuration or, without -c, with the one that `meshturn up`
-    keeps. The server is not asked: it recognizes what was made with its secret.
+    keeps. No server is contacted: a server accepts what was made with its secret.
 
     Exit code 0: issued; 2: there is no shared secret, or the configuration is wrong.
     """

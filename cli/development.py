@@ -20,7 +20,7 @@ __all__ = ["LIFETIME", "RENEW_BEFORE", "ensure_certificate", "local_names"]
 
 LIFETIME = timedelta(days=90)
 RENEW_BEFORE = timedelta(days=30)
-"""How long before its end a certificate is replaced, which is when ACME clients do it."""
+"""How long before its expiry a certificate is replaced, as ACME clients do."""
 
 _BACKDATED = timedelta(hours=1)
 """For clients whose clock is slow."""
@@ -32,16 +32,16 @@ _LONGEST_NAME = 253
 
 
 def local_names(more: Iterable[str] = ()) -> list[str]:
-    """What this machine is known by: ``more`` first, then localhost, its host name, and every address that it has."""
+    """The names of this machine: ``more`` first, then localhost, its host name, and all its addresses."""
     found = [*more, "localhost", *_host_name(), *(Address(ip, 0).host for ip in local_addresses())]
     return list(dict.fromkeys(found))[:_MOST_NAMES]
 
 
 def ensure_certificate(state: StateDirectory, names: Iterable[str], now: datetime) -> CertificateFacts:
-    """Have a certificate in the state directory that is for all of ``names`` (hosts and addresses) and will last.
+    """Make sure that the state directory has a certificate for all ``names`` (hosts and addresses), not near its end.
 
-    The one that is there stays if it does; else another one is made, with the same key, so that a server that is
-    running goes on with either. Raises `turnserver.errors.StartupError` when the directory cannot be used.
+    An existing one that fits is kept. Otherwise a new one is made with the same key, so that a running server can use
+    either. Raises `turnserver.errors.StartupError` when the directory cannot be used.
     """
     wanted = list(names)
     kept = _kept(state, now)
@@ -70,7 +70,7 @@ def _kept(state: StateDirectory, now: datetime) -> CertificateFacts | None:
 
 
 def _key(state: StateDirectory) -> ec.EllipticCurvePrivateKey:
-    """The key that is there, or a new one in its place."""
+    """The existing key; a new one if there is none, or it cannot be used."""
     new = ec.generate_private_key(ec.SECP256R1())
     text = new.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -125,7 +125,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _host_name() -> list[str]:
-    """The host name in the form for certificates; none if it is not a DNS name, as host names need not be."""
+    """The host name in the form for certificates; none if it is not a DNS name (host names need not be)."""
     name = socket.gethostname().lower()
     labels = name.rstrip(".").split(".")
     good = all(label and label.isascii() and label.replace("-", "").isalnum() for label in labels)

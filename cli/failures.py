@@ -7,7 +7,7 @@ __all__ = ["config_error_json", "exit_code_of", "show_failure"]
 
 
 def exit_code_of(error: ServerError) -> ExitCode:
-    """The exit code that an error of ours ends the command with."""
+    """The exit code for an error of meshturn."""
     return ExitCode.USAGE if isinstance(error, ConfigError) else ExitCode.CANNOT_START
 
 

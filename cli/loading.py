@@ -12,7 +12,7 @@ from turnserver.errors import ConfigError
 __all__ = ["Setting", "load_config", "load_settings", "show_warnings"]
 
 Setting = tuple[str, str, Any]
-"""An option of the configuration as a command's own: its environment variable, the option's name, and the value."""
+"""An option that a command sets: its environment variable, the name of the command's option, and the value."""
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -26,7 +26,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 def load_settings(settings: list[Setting], environ: Mapping[str, str]) -> Loaded:
     """Make a configuration from a command's options, which override the environment's.
 
-    Raises `turnserver.errors.ConfigError`, which then speaks of the options.
+    Raises `turnserver.errors.ConfigError`, which names the command's options.
     """
     given = {variable: json.dumps(value) for variable, _, value in settings}
     try:

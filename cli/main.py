@@ -95,7 +95,7 @@ Exit codes:
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is called."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, the most important command first."""
@@ -112,7 +112,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; an error of ours becomes a message and an exit code."""
+        """Run a command; an error of meshturn becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
         except ServerError as error:

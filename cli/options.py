@@ -15,7 +15,7 @@ __all__ = ["config_option", "json_option", "parse_duration", "parse_ip", "state_
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _LONGEST = 366 * 86400
-"""A credential that lives longer than a year is a password; it should be a static user, which can be removed."""
+"""One year. A credential that is valid for longer should be a static user, which can be removed."""
 
 
 def parse_duration(text: str) -> int:

@@ -22,7 +22,7 @@ class Place(Protocol):
     """Where rooms are."""
 
     def link_base(self) -> str:
-        """The URL that links to rooms start with, without a slash at the end; empty if nobody can say."""
+        """The URL that links to rooms start with, without a slash at the end; empty if it is not known."""
 
     def token_keys(self) -> "TokenKeys":
         """The keys that room tokens are signed with there.
@@ -111,7 +111,7 @@ class _Configured:
         listener = next(iter(self._shared(tls=True)), None)
         if listener is None:
             here = self._here()
-            # To a browser that is as good as HTTPS, and the name under which it remembers what a page may do.
+            # Browsers treat localhost like HTTPS, and remember a page's permissions under that name.
             return here.replace("//127.0.0.1:", "//localhost:").replace("//[::1]:", "//localhost:")
         host = self._certified_name() or self._host(listener)
         return f"https://{host}" if listener.port == 443 else f"https://{host}:{listener.port}"

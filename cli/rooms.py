@@ -22,7 +22,7 @@ _CAPS = ("publish", "screen", "message")
 
 
 class Target(NamedTuple):
-    """Which server is meant, with which key, and for whom the answer is."""
+    """The server that a command uses, the key for it, and the format of the output."""
 
     url: str | None
     key_file: Path | None
@@ -49,7 +49,7 @@ def _url_option(command: _Command) -> _Command:
 
 
 def _server_options(command: _Command) -> _Command:
-    """What says which server is meant, and with which key."""
+    """The options that name the server and the key."""
     key_file = click.option(
         "--key-file",
         metavar="FILE",
@@ -119,8 +119,8 @@ def token(  # noqa: PLR0917  click passes them by name
     """Sign a token for ROOM and print it with the link that it opens.
 
     It is signed with signaling.key of the configuration, or with what its first shared secret gives; without -c, with
-    the secret that `meshturn up` keeps. The server is not asked. Whoever has the link can enter: the part after the #
-    is a secret that browsers do not send to any server as part of a URL. ROOM may be '*', for every room.
+    the secret that `meshturn up` keeps. The server is not contacted. Anybody with the link can enter: the part after
+    the # is a secret, which browsers do not send to servers as part of a URL. ROOM may be '*', for every room.
 
     Exit code 0: signed; 2: there is no key, or the command line is wrong.
     """
@@ -165,7 +165,7 @@ def token(  # noqa: PLR0917  click passes them by name
 def list_rooms(target: Target) -> None:
     """List the rooms of a running server.
 
-    Exit code 0: listed, if there are none too; 1: the server is not there, or does not take the key; 2: the command
+    Exit code 0: listed, even if there are none; 1: the server cannot be reached, or refuses the key; 2: the command
     line is wrong.
     """
     found = _ask(target, lambda server: server.get("rooms"))
@@ -178,9 +178,9 @@ def list_rooms(target: Target) -> None:
 @click.argument("room")
 @_server_options
 def show(room: str, target: Target) -> None:
-    """Show who is in ROOM, and which way each pair talks: directly or through the relay, over what, how much.
+    """Show who is in ROOM, and the path of each pair: direct or relayed, the transport, and the traffic.
 
-    Exit code 0: shown; 1: there is no such room, the server is not there, or it does not take the key; 2: the command
+    Exit code 0: shown; 1: there is no such room, the server cannot be reached, or it refuses the key; 2: the command
     line is wrong.
     """
     found = _ask(target, lambda server: server.get("rooms", room))
@@ -193,7 +193,7 @@ def show(room: str, target: Target) -> None:
 @click.argument("room")
 @_server_options
 def close(room: str, target: Target) -> None:
-    """Close ROOM: everybody is sent out, and what was relayed for them ends.
+    """Close ROOM: all participants are removed, and their relay allocations end.
 
     Exit code as for show.
     """
@@ -207,7 +207,7 @@ def close(room: str, target: Target) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="What the participant is told.")
 @_server_options
 def kick(room: str, peer: str, reason: str, target: Target) -> None:
-    """Send PEER out of ROOM; an id as `meshturn rooms show` prints it, or a name that only one has.
+    """Remove PEER from ROOM. PEER is an id as `meshturn rooms show` prints it, or a name that only one peer has.
 
     Exit code as for show.
     """
@@ -220,7 +220,7 @@ def kick(room: str, peer: str, reason: str, target: Target) -> None:
 
 
 def _id_of(server: RoomServer, room: str, peer: str) -> str:
-    """The id of a participant, given as such or by name."""
+    """The id of a participant, who is given by id or by name."""
     found = server.get("rooms", room)
     peers = found.get("peers", []) if isinstance(found, dict) else []
     ids = [each.get("id") for each in peers if isinstance(each, dict)]
@@ -235,7 +235,7 @@ def _id_of(server: RoomServer, room: str, peer: str) -> str:
 
 
 def _ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:
-    """Ask the server that is meant; a failure is told, and ends the command."""
+    """Send a request to the server of ``target``; a failure is printed, and ends the command."""
     try:
         return question(_server(target))
     except ApiFailure as failure:
@@ -264,7 +264,7 @@ def _server(target: Target) -> RoomServer:
     place = place_of(target.config_path, target.state_dir)
     if target.url is not None:
         if target.config_path is None and target.url != place.link_base():
-            # The key of one server is nothing to show to another.
+            # The key of one server must not be sent to another.
             raise click.UsageError("--url needs a key for that server: give --key-file FILE, or -c FILE.")
         if target.config_path is not None:
             return server_at(target.url, place.key(), target.ca_file)

@@ -29,7 +29,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", re.ASC
 
 
 class ApiFailure(Exception):
-    """The server did not do what it was asked to: a sentence, what to do about it, and a word for programs."""
+    """A request to the server failed: a sentence, a hint, and a code for programs."""
 
     def __init__(self, sentence: str, hint: str = "", code: str = "failed") -> None:
         self.hint = hint
@@ -44,7 +44,7 @@ def parse_url(text: str) -> str:
     """
     try:
         if not text.isprintable():
-            raise ValueError(text)  # which urlsplit would quietly leave out
+            raise ValueError(text)  # which urlsplit would remove silently
         parts = urlsplit(text.strip())
         port, host = parts.port, parts.hostname or ""
     except ValueError:
@@ -97,16 +97,16 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def pinned(certificates: Iterable[bytes]) -> ssl.SSLContext | None:
-    """Trust the very certificates (PEM) that the server was given, whatever names they have; None without a good one.
+    """Trust exactly these certificates of a server (PEM), whatever names they have; None without a usable one.
 
-    For a server whose files are at hand: knowing its certificate is more than a name and an authority can prove.
+    For a server whose files can be read here: its certificate itself proves more than a name and an authority.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     loaded = False
     for certificate in certificates:
-        # The first one is the server's own; those after it are of its issuers, which is another kind of trust.
+        # The first one is the server's own. The others are of its issuers, who could certify other servers too.
         text, end, _ = certificate.decode("ascii", "ignore").partition("-----END CERTIFICATE-----")
         try:
             context.load_verify_locations(cadata=text + end)
@@ -118,9 +118,9 @@ def pinned(certificates: Iterable[bytes]) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, slots=True)
 class RoomServer:
-    """A server's API: its URL, a key of it, and whom to trust if it speaks TLS.
+    """A server's API: its URL, a key for it, and the certificates to trust for TLS.
 
-    ``local`` says that it is on this machine, whatever its address, so that TLS is not needed.
+    ``local``: the server is on this machine, whatever its address, so TLS is not needed.
     """
 
     url: str
@@ -129,11 +129,11 @@ class RoomServer:
     local: bool = False
 
     def get(self, *path: str) -> Any:
-        """The JSON that stands under ``/v1/`` and these names. Raises `ApiFailure`."""
+        """The JSON at the path ``/v1/`` and these names. Raises `ApiFailure`."""
         return self._ask("GET", path)
 
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> None:
-        """Remove what stands there. Raises `ApiFailure`."""
+        """Delete the resource at that path. Raises `ApiFailure`."""
         self._ask("DELETE", path, query or {})
 
     def _ask(self, method: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> Any:
@@ -186,7 +186,7 @@ class RoomServer:
         return ApiFailure(f"There is no server at {self.url}: {reason.lower()}.", hint, "not_reached")
 
     def _meaning(self, status: int, body: bytes) -> Any:
-        """What an answer says. Raises `ApiFailure` for everything that is no success."""
+        """The JSON of a response. Raises `ApiFailure` unless the status is a success."""
         if status == 204:
             return None
         try:

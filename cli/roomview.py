@@ -41,7 +41,7 @@ def show_rooms(found: Any) -> None:
 
 
 def show_room(found: Any) -> None:
-    """Show one room: who is in it, and which way each pair talks."""
+    """Show one room: its participants, and the path of each pair."""
     console = out_console()
     room = found if isinstance(found, dict) else {}
     peers = _dicts(room.get("peers"))

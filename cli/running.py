@@ -21,8 +21,8 @@ _PATIENCE: Final = 2.0
 def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` is called once, when every listener is open.
 
-    What that writes to standard output is written by a thread: a server does not wait for whoever should read it, and
-    does not end with them. ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError`
+    A thread writes the output of ``on_ready`` to standard output, so that the server neither waits for the reader nor
+    ends with it. ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError`
     when the server cannot start.
     """
     writer = LineWriter(sys.stdout)
@@ -39,14 +39,14 @@ def run_server(config: Config, on_ready: Callable[[Server], None], reload: Calla
 
 
 def call_pages(server: Server) -> list[str]:
-    """Where a browser finds the call page (``…/call/ROOM``); empty for a server without rooms."""
+    """The URLs of the call page (``…/call/ROOM``); empty for a server without rooms."""
     if not server.config.serves_rooms:
         return []
     return page_urls(server.config, client_uris(server.config, server.snapshot().listening))
 
 
 def announce(server: Server) -> None:
-    """Write what is being listened on, one line each, and then ``ready``: for people and for scripts that wait."""
+    """Write the listeners, one line each, and then ``ready``: for people and for scripts that wait for it."""
     now = server.snapshot()
     lines = [f"listening on {transport.label} {address}" for transport, address in now.listening]
     lines += [f"relaying from {relay_text(relay)}" for relay in now.relays]
@@ -61,7 +61,7 @@ def announce_json(server: Server) -> None:
 
 
 def ready_json(server: Server) -> dict[str, Any]:
-    """What is being listened on, and where relays are, for programs."""
+    """The listeners and the relay addresses, for programs."""
     now = server.snapshot()
     return {
         "event": "ready",

@@ -42,7 +42,7 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
 
 
 class StateDirectory:
-    """A directory of ours, made with mode 0700 if it is not there."""
+    """The directory; it is made with mode 0700 if it does not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -59,7 +59,7 @@ class StateDirectory:
 
     @property
     def admin_key_path(self) -> Path:
-        """Where the key is that `meshturn rooms` shows to the server of `meshturn up`."""
+        """Where the key is that `meshturn rooms` sends to the server of `meshturn up`."""
         return self.path / _ADMIN_KEY
 
     @property
@@ -82,14 +82,14 @@ class StateDirectory:
 
     @property
     def password_path(self) -> Path:
-        """Where ``up`` leaves the password of the credential that it printed, for ``probe --password-file``."""
+        """Where ``up`` writes the password of the credential that it prints, for ``probe --password-file``."""
         return self.path / _PASSWORD
 
     def prepare(self) -> None:
-        """Make the directory, the secret and the admin key where they are missing.
+        """Make the directory, the secret and the admin key if they are missing.
 
-        Two that start at once end up with one of each. Raises `StartupError` when the directory cannot be used, or is
-        open to others.
+        Two processes that start at once use the same ones. Raises `StartupError` when the directory cannot be used, or
+        is open to others.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ class StateDirectory:
             raise self._unusable(error) from error
 
     def replace_key(self, new: str) -> None:
-        """Put another key in place of one that cannot be used. Raises `StartupError`."""
+        """Replace a key that cannot be used. Raises `StartupError`."""
         try:
             self._write_aside(new).replace(self.key_path)
         except OSError as error:
@@ -171,9 +171,9 @@ class StateDirectory:
         return text
 
     def keep(self, password: str, uris: Sequence[StunUri], url: str = "") -> None:
-        """Leave what other commands need: the password of the line to try, and where the server and its pages are.
+        """Write what other commands need: the password of the printed credential, and the URIs of server and pages.
 
-        All replace those of the last run. Raises `StartupError` when they cannot be written.
+        They replace those of the last run. Raises `StartupError` when they cannot be written.
         """
         try:
             self._write_aside(password).replace(self.password_path)
@@ -183,7 +183,7 @@ class StateDirectory:
             raise self._unusable(error) from error
 
     def uris(self) -> list[StunUri]:
-        """Where the server of the last `meshturn up` was; empty when there was none, or the file is not ours."""
+        """The URIs of the server of the last `meshturn up`; empty when there are none, or the file is invalid."""
         try:
             with self._uris_path.open("rb") as stream:
                 text = stream.read(_LONGEST).decode("ascii")
@@ -192,7 +192,7 @@ class StateDirectory:
             return []
 
     def url(self) -> str:
-        """Where the pages of the last `meshturn up` were (``http://localhost:8080``); empty when there were none."""
+        """The URL of the pages of the last `meshturn up` (``http://localhost:8080``); empty when there were none."""
         try:
             with self._url_path.open("rb") as stream:
                 return stream.read(_LONGEST).decode("ascii").strip()
@@ -209,19 +209,19 @@ class StateDirectory:
             return stream.read(_LONGEST_PEM)
 
     def _create(self, path: Path, text: str) -> None:
-        """Write a file that is not there. Only the first of two can link its own into place, and that one counts."""
+        """Write a file that does not exist. Of two processes, only the first can link its own into place."""
         aside = self._write_aside(text)
         try:
             path.hardlink_to(aside)
         except FileExistsError:
-            pass  # Another `up` was quicker; its file counts.
+            pass  # Another `up` was faster; its file counts.
         except OSError:
-            aside.replace(path)  # A file system without hard links: whole, if not first come, first served.
+            aside.replace(path)  # A file system without hard links: the file is complete, but the last writer wins.
         finally:
             aside.unlink(missing_ok=True)
 
     def _write_aside(self, text: str) -> Path:
-        """Write a file of mode 0600 under a name of its own; renaming or linking it makes it appear whole."""
+        """Write a file of mode 0600 under a temporary name, so that renaming or linking makes it appear complete."""
         path = self.path / f".new-{secrets.token_hex(8)}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
@@ -232,7 +232,7 @@ class StateDirectory:
 
 
 def _insist_on_ours(path: Path, forbidden: int, what: str, hint: str) -> None:
-    """Refuse a file or directory that is another user's, or has one of the mode bits ``forbidden``."""
+    """Refuse a file or directory that belongs to another user, or has one of the mode bits ``forbidden``."""
     facts = path.stat()
     if facts.st_uid not in (os.geteuid(), 0):
         raise StartupError(f"{one_line(str(path))} belongs to another user.", "Give --state-dir DIR with your own.")

@@ -1,4 +1,4 @@
-"""``meshturn up``: a working server with no configuration at all, and all it takes to try it."""
+"""``meshturn up``: a working server without configuration, and everything that is needed to try it."""
 
 import ipaddress
 import os
@@ -31,7 +31,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 
 
 class PageAddresses(NamedTuple):
-    """What can be opened in a browser: the roots, this machine's own first, and one call on each of them."""
+    """URLs for browsers: the roots, the one for this machine first, and one call on each of them."""
 
     roots: list[str]
     calls: list[str]
@@ -91,15 +91,14 @@ def up(  # noqa: PLR0917  click passes them by name
 ) -> None:
     """Serve at once, with no configuration, until SIGTERM or SIGINT (Ctrl-C).
 
-    Prints the URL of a call first: open it in two tabs, and they talk to each other. Anybody who reaches this server
-    can start one, which is what it is for; MESHTURN_SIGNALING__OPEN=false asks for tokens (meshturn rooms token).
+    Prints the URL of a call first: open it in two tabs for a call between them. By default anybody who can reach this
+    server can start a call; with MESHTURN_SIGNALING__OPEN=false a token is needed (meshturn rooms token).
 
-    Makes a secret on the first run and keeps it. Prints the URLs, a credential that is good for a day, a line to try
-    it with in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
+    Makes a secret on the first run and keeps it. Prints the URLs, a credential that is valid for a day, a command that
+    tries it in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
 
-    The certificate for TLS is self-signed, for this machine's addresses, and kept as well: browsers do not trust it
-    until they are told to, which for a real server is no way to go. That has a certificate of a public authority, and
-    `meshturn serve`.
+    The certificate for TLS is self-signed, for this machine's addresses, and kept as well. Browsers warn of it. For a
+    server in production use `meshturn serve`, with a certificate of a public authority.
 
     Exit code 0: told to stop, and stopped; 2: the command line is wrong; 3: the server cannot start.
     """
@@ -127,11 +126,11 @@ def up(  # noqa: PLR0917  click passes them by name
 def _settings(
     state: "StateDirectory", addresses: Sequence[str], relay_addresses: Sequence[str], realm: str | None
 ) -> "list[Setting]":
-    """The options as settings of the configuration; what was not asked for leaves room for the environment."""
+    """The options as settings of the configuration; options that were not given do not override the environment."""
     from cli.addresses import primary_addresses  # noqa: PLC0415
 
     wide = any(ipaddress.ip_address(address).is_unspecified for address in addresses or _WILDCARDS)
-    # Said in any case: the page's own listeners on loopback must not become addresses to relay from.
+    # Always set: the listeners for pages on loopback must not become relay addresses.
     outside = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
     relays = list(relay_addresses) or (primary_addresses() if wide else outside or list(addresses))
     settings: list[Setting] = [
@@ -147,7 +146,7 @@ def _settings(
 
 
 def _page_port(wanted: int | None, taken: Collection[int]) -> tuple[int, str]:
-    """The port of localhost for the page, 0 for none; a busy one that nobody asked for gives way, with a note."""
+    """The port of localhost for the page, 0 for none; if the default is in use, a free one, with a note."""
     from cli.addresses import free_local_port, is_free_locally  # noqa: PLC0415
 
     if wanted is not None:
@@ -164,9 +163,9 @@ def _page_port(wanted: int | None, taken: Collection[int]) -> tuple[int, str]:
 def _listeners(
     state: "StateDirectory", addresses: Sequence[str], port: int, tls_port: int | None, page_port: int
 ) -> "list[Setting]":
-    """UDP and TCP on one port, and TLS shared with HTTPS on another, on every address; makes the certificate for it.
+    """UDP and TCP on one port, TLS shared with HTTPS on another, on every address; makes the certificate for TLS.
 
-    And plain HTTP for browsers on this machine: to them localhost is as good as HTTPS, and needs no certificate.
+    Also plain HTTP for browsers on this machine, which treat localhost like HTTPS and need no certificate for it.
     """
     from cli.addresses import local_loopbacks  # noqa: PLC0415
 
@@ -189,7 +188,7 @@ def _listeners(
 
 
 def _certify(state: "StateDirectory", more: Iterable[str]) -> None:
-    """Have a development certificate for this machine, and for the addresses that a NAT in front of it has."""
+    """Make sure that there is a development certificate for this machine and for its public addresses behind a NAT."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from cli.development import ensure_certificate, local_names  # noqa: PLC0415
@@ -202,7 +201,7 @@ def _welcome(
     state: "StateDirectory",
     show: "Callable[[Server, StateDirectory, Issued, str, PageAddresses], None]",
 ) -> "Callable[[Server], None]":
-    """What to do once the server is ready: issue a credential for a day and show everything."""
+    """What to do when the server is ready: issue a credential for a day and print everything."""
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
     from cli.addresses import client_uris, page_urls  # noqa: PLC0415
     from cli.credential import issue  # noqa: PLC0415
@@ -226,7 +225,7 @@ def _line_to_try(issued: "Issued", state: "StateDirectory") -> str:
     """A command that works as it is in another terminal; the password is in a file, not in the line."""
     if not issued.uris:
         return ""
-    # The transport goes without saying, and its question mark would have to be quoted.
+    # UDP is the default transport; the question mark of ?transport= would have to be quoted.
     target = str(issued.uris[0]).partition("?")[0]
     options = ["--user", issued.username, "--password-file", str(state.password_path)]
     return shlex.join([*invocation(sys.argv[0]), "probe", target, *options])
@@ -242,7 +241,7 @@ def _line_for_more(state: "StateDirectory") -> str:
 
 
 def invocation(program: str) -> list[str]:
-    """How to call this very program from another terminal, where neither directory nor virtual environment is ours.
+    """How to call this program from another terminal, with another directory and no virtual environment.
 
     ``program`` is how this process was called (``sys.argv[0]``).
     """
@@ -270,7 +269,7 @@ def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str
         facts(console, [("from elsewhere", url) for url in elsewhere])
         title(console, "The server:")
     rows = [("URL", str(uri)) for uri in issued.uris]
-    # A stun: URI cannot say TCP (RFC 7064), so the one of a TCP listener would be that of the UDP one.
+    # A stun: URI cannot name TCP (RFC 7064), so that of the TCP listener would equal that of the UDP one.
     rows += [("STUN", str(stun_uri(uri))) for uri in issued.uris if uri.secure or uri.transport == "udp"]
     rows += [("page", url) for url in pages.roots]
     relays = server.snapshot().relays

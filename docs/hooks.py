@@ -1,8 +1,8 @@
-"""Hooks of the documentation site (properdocs.yml): what a page of the site needs and a page on GitHub does not.
+"""Hooks of the documentation site (properdocs.yml), which adapt Markdown files of the repository to the site.
 
-The Markdown files are read in two places: in the repository, where a link may lead to any file, and on the site, which
-has the pages only. The hooks bring the files of the repository's root into the site and turn links that leave it into
-plain text. A link that leads nowhere in either place is a warning, which fails a strict build.
+In the repository, a link may lead to any file. The site has pages only. So the hooks add the pages of the repository's
+root to the site, and replace links to other files by their text. A link to a file that does not exist is a warning,
+which fails a strict build.
 """
 
 import logging
@@ -16,7 +16,7 @@ from properdocs.structure.pages import Page
 __all__ = ["ROOT_PAGES", "on_files", "on_page_markdown"]
 
 ROOT_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-"""Pages of the repository's root that the site has as well, under their names in small letters."""
+"""Pages of the repository's root that are added to the site, under their names in lower case."""
 
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, fil
 
 
 def _as_in_docs(text: str) -> str:
-    """The text of a file of the root, with its links as if it stood in docs/."""
+    """The text of a file of the root, with its links changed as if the file were in docs/."""
 
     def moved(link: re.Match[str]) -> str:
         target = link["target"]

@@ -1,8 +1,9 @@
-"""A griffe extension for the reference: docstrings name things by where they are, readers import them from `meshturn`.
+"""A griffe extension for the reference: links from names in docstrings to the public API.
 
-A docstring says `turnserver.errors.ConfigError`, or `ConfigError` for short, in backticks. On the site that becomes a
-link to `meshturn.errors.ConfigError`, if it is part of the public API; everything else stays as it is. The two colons
-with which docstrings announce code become one, for the site is Markdown.
+Docstrings name things by the module that defines them, in backticks: `turnserver.errors.ConfigError`, or `ConfigError`
+for short. Readers import them from `meshturn`. So on the site such a name becomes a link to
+`meshturn.errors.ConfigError`, if it is part of the public API. Other names stay unchanged. The two colons before a code
+block become one, because the site uses Markdown.
 """
 
 import inspect
@@ -27,13 +28,13 @@ class PublicNames(griffe.Extension):
         self._found = dict(_public_names())
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Called once for every module, class, function and attribute of the sources."""
+        """Replace the names in a docstring; griffe calls it for every module, class, function and attribute."""
         if obj.docstring is not None:
             text = re.sub(r"::(?=\n\n)", ":", obj.docstring.value)
             obj.docstring.value = NAME.sub(lambda match: self._linked(match[1], obj), text)
 
     def _linked(self, name: str, obj: griffe.Object) -> str:
-        """The longest beginning of the name that is public, and what of the rest can be seen from outside."""
+        """A link for the longest public prefix of the name, with the rest if it is a method or a property."""
         head, rest = name, ""
         while head not in self._found and "." in head:
             head, _, last = head.rpartition(".")
@@ -49,7 +50,7 @@ class PublicNames(griffe.Extension):
 
 
 def _public_names() -> list[tuple[str, tuple[str, object]]]:
-    """Every public thing, under its short name and under the name of where it is made, with its public path."""
+    """Every public class and function with its public path, by its short name and by that of its defining module."""
     found: list[tuple[str, tuple[str, object]]] = []
     for name in meshturn.__all__:
         value = getattr(meshturn, name)

@@ -76,7 +76,10 @@ class SharedSecretConfig(Section):
     @model_validator(mode="after")
     def _long_enough(self, info: ValidationInfo) -> Self:
         if len(self.secret.get_secret_value()) < SHORT_SECRET:
-            warn(info, f"A shared secret is shorter than {SHORT_SECRET} characters: who has a credential can guess it.")
+            warn(
+                info,
+                f"A shared secret is shorter than {SHORT_SECRET} characters: clients with a credential can guess it.",
+            )
         return self
 
     @classmethod
@@ -91,7 +94,7 @@ _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 
 
 def _read_hook_url(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
-    """Read a URL without ever repeating it in an error: there may be a password in it."""
+    """Read a URL. Errors never repeat it, because it may contain a password."""
     if value == "":
         return ""
     if not isinstance(value, str) or len(value) > MAX_URL or not _PRINTABLE.fullmatch(value):
@@ -100,16 +103,16 @@ def _read_hook_url(value: object, rule: Rule[str], _info: ValidationInfo) -> str
         parts = urlsplit(value)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        refuse("a text that is no URL", rule.allowed)
+        refuse("a text that is not a URL", rule.allowed)
     if parts.scheme not in {"http", "https"} or port == 0:
-        refuse("another kind of URL", rule.allowed)
+        refuse("a URL with another scheme", rule.allowed)
     if "@" in parts.netloc or "#" in value:
         refuse("a URL with a user, a password or a fragment in it", rule.allowed)
     address = _address_of(host)
     if address is None and not (_HOST.fullmatch(host) and len(host) <= MAX_HOST):
         refuse("a URL without a usable host", rule.allowed)
     if parts.scheme == "http" and address is not None and not is_private(address):
-        refuse("http to a public address", "https: whoever is on the way could read the passwords")
+        refuse("http to a public address", "https, because http shows the passwords to the network")
     return value
 
 
@@ -122,7 +125,7 @@ HookUrl = Annotated[
         _read_hook_url,
     ),
 ]
-"""Where a credential hook is asked."""
+"""The URL of a credential hook."""
 
 
 def _address_of(host: str) -> IpAddress | None:
@@ -133,52 +136,53 @@ def _address_of(host: str) -> IpAddress | None:
 
 
 def _leaves_the_host(url: str) -> bool:
-    """Whether what is asked there can be read on a network."""
+    """Whether requests to that URL cross a network in clear text."""
     host = urlsplit(url).hostname or ""
     address = _address_of(host)
     return urlsplit(url).scheme == "http" and host != "localhost" and not (address is not None and address.is_loopback)
 
 
 class HookConfig(Section):
-    """A program of yours that knows the users: the server asks it by HTTP who somebody is.
+    """A program of yours that knows the users: the server asks it for their credentials over HTTP.
 
-    [credential-hook.md](credential-hook.md) has the protocol, and an example.
+    [credential-hook.md](credential-hook.md) describes the protocol, with an example.
     """
 
     url: Annotated[HookUrl, LIVE] = Field(
         default="",
-        description="Where the server asks: an `https` URL. `http` is for a program on this host or in a private "
-        "network: it is sent to loopback and private addresses only, whatever the name stands for. Empty: there is no "
-        "hook. Keep secrets out of it, it is shown.",
+        description="The URL of the program, with `https`. `http` is for a program on this host or in a private "
+        "network: such requests go to loopback and private addresses only, even if the name resolves to others. "
+        "Empty: there is no hook. The URL must not contain secrets, because it is shown.",
     )
     secret: Annotated[Secret | None, LIVE] = Field(
         default=None,
-        description="Signs every request (HMAC-SHA256), so that the program answers nobody else. `whsec_…` as Standard "
-        "Webhooks writes secrets, or any text.",
+        description="The key that signs every request (HMAC-SHA256), so that the program can refuse other clients. "
+        "`whsec_…` in the form of Standard Webhooks, or any text.",
     )
     timeout: Annotated[int, duration(1, 4), LIVE] = Field(
         default=3,
-        description="How long an answer may take. Clients whose user is not known by then are told to try again (500); "
-        "the server never keeps one waiting for more than 5 seconds.",
+        description="How long a response may take. After that the client gets 500, which means: try again. "
+        "No client waits for more than 5 seconds.",
     )
     cache: Annotated[int, duration(0, 3600), LIVE] = Field(
         default=60,
-        description="How long an answer is good for. A password that was changed is refused, and the old one accepted, "
-        "for so long. Revoking a user and reading the configuration again empty the cache.",
+        description="How long a response is cached. After a password has changed, the old one is accepted and the new "
+        "one refused for at most this time. Revoking a user removes its entries; reading the configuration again "
+        "empties the cache.",
     )
     cache_unknown: Annotated[int, duration(0, 300), LIVE] = Field(
         default=5,
-        description="How long it is good for when nobody has that name; users who were just created wait for so long.",
+        description="How long it is cached that a name is unknown. A new user may be refused for at most this time.",
     )
     connections: Annotated[int, integer(1, 256), LIVE] = Field(
         default=16,
-        description="Requests under way at once, each on a connection of its own; the others wait their turn, within "
-        "the timeout.",
+        description="The largest number of simultaneous requests, each on its own connection. Further requests wait; "
+        "the wait is part of the timeout.",
     )
     userhash: Annotated[Boolean, LIVE] = Field(
         default=False,
-        description="The program finds users by hash, too (USERHASH, RFC 8489 §14.4). Only then, and if all other "
-        "sources can, the server offers clients to keep usernames to themselves.",
+        description="The program can also find users by the hash of their name (USERHASH, RFC 8489 §14.4). The server "
+        "offers USERHASH to clients only if all credential sources can.",
     )
 
     @model_validator(mode="after")
@@ -191,7 +195,7 @@ class HookConfig(Section):
             try:
                 key = signing_key(text)
             except ValueError:
-                refuse("a text that begins with whsec_ and does not go on in base64", FORMS, ("secret",))
+                refuse("whsec_ without valid base64 after it", FORMS, ("secret",))
             if len(key) < SHORT_SECRET:
                 warn(info, f"auth.hook.secret is shorter than {SHORT_SECRET} characters: it can be guessed.")
             if not self.url:
@@ -199,7 +203,7 @@ class HookConfig(Section):
         if _leaves_the_host(self.url):
             warn(
                 info,
-                "auth.hook.url is http: whoever can read that network can read the passwords; https is for everywhere.",
+                "auth.hook.url is http: anybody who can read that network can read the passwords; use https.",
             )
         return self
 
@@ -212,14 +216,14 @@ def _once(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class AuthConfig(Section):
-    """Who may relay. Without users, shared secrets and a hook nobody may, and the server answers STUN Binding only."""
+    """Who may relay. Without users, shared secrets and a hook, the server answers STUN Binding requests only."""
 
     sources: Annotated[tuple[Annotated[str, Named(SOURCES)], ...], AfterValidator(_once), Sized(MAX_SOURCES), LIVE] = (
         Field(
             default=("users", "shared_secrets", "hook"),
-            description="Where credentials come from, in the order in which they are asked; the first that knows a "
-            "user answers. Each is set up by the option of its name, and is not there without it. `nobody` knows "
-            "nobody.",
+            description="The credential sources, in the order in which they are searched; the first one that has the "
+            "user counts. Each is configured by the option with its name, and is not used without it. `nobody` has no "
+            "users.",
         )
     )
 
@@ -251,7 +255,7 @@ class AuthConfig(Section):
 
 
 def warn_of_credentials(auth: AuthConfig) -> Iterator[str]:
-    """Sentences about who can log in, where that is hardly what was meant."""
+    """Warnings about settings of users that are probably a mistake."""
     configured = {
         "users": bool(auth.users),
         "shared_secrets": bool(auth.shared_secrets),
@@ -262,4 +266,4 @@ def warn_of_credentials(auth: AuthConfig) -> Iterator[str]:
         yield "There are no auth.users, no auth.shared_secrets and no auth.hook: nobody can relay, STUN Binding is all."
     for name, there in configured.items():
         if there and name not in auth.sources:
-            yield f"There is auth.{name}, and auth.sources does not name it: it is not asked."
+            yield f"There is auth.{name}, but auth.sources does not name it: it is not used."
