@@ -13,6 +13,8 @@ from tests.net.robot import Robot
 from tests.net.stage import Cast, Stage
 from tests.support.mesh import Member, flows
 
+pytestmark = pytest.mark.browser
+
 TONE = 997
 """Hertz: what the Python client says."""
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"

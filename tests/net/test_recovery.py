@@ -20,6 +20,8 @@ from tests.net.lab import Nat
 from tests.net.stage import Cast, Stage, rooms_config
 from tests.support.process import wait_for_log
 
+pytestmark = pytest.mark.browser
+
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 KEY = "the laboratory signs its tokens with this key"
 LIFETIME = 10

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["FileScheduling", "in_order"]
+__all__ = ["FileScheduling", "Scopes", "in_order"]
 
 SLOWEST_FIRST = ("tests/net", "tests/browser", "tests/packaging", "tests/interop", "tests/hostile", "tests/cli")
 """What is given out first, so that no worker is left alone with a long file at the end."""
@@ -20,30 +20,42 @@ NO_CHROMIUM = ("tests/net/test_lab.py",)
 WHOLE = ("tests/packaging",)
 
 
-def _folder(nodeid: str) -> str:
-    """The first two folders of a test's file."""
-    return "/".join(PurePosixPath(nodeid.partition("::")[0]).parts[:2])
-
-
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     """Tests in the order in which workers are to get them."""
     rank = {folder: number for number, folder in enumerate(SLOWEST_FIRST)}
     return sorted(items, key=lambda item: rank.get(_folder(item.nodeid), len(rank)))
 
 
+class Scopes:
+    """Which tests go to one worker together, where there are so many workers: those with the same scope."""
+
+    def __init__(self, workers: int) -> None:
+        self._calls = max(1, workers // 2)
+        self._chromium: dict[str, int] = {}
+
+    def of(self, nodeid: str) -> str:
+        """The scope of a test: its file, its folder, or one of those for files that drive Chromium."""
+        file, folder = nodeid.partition("::")[0], _folder(nodeid)
+        if folder in WHOLE:
+            return folder
+        if folder not in CHROMIUM or file in NO_CHROMIUM:
+            return file
+        return f"chromium-{self._chromium.setdefault(file, len(self._chromium)) % self._calls}"
+
+
 class FileScheduling(LoadScopeScheduling):
-    """Gives out whole files; those that drive Chromium to half of the workers."""
+    """Gives out tests by their `Scopes`."""
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
         super().__init__(config, log)
         # Its own order is by number of tests, and the slow files have few.
         config.option.loadscopereorder = False
-        self._chromium: dict[str, int] = {}
+        self._scopes = Scopes(self.numnodes)
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = _folder(nodeid)
-        if folder not in CHROMIUM or file in NO_CHROMIUM:
-            return folder if folder in WHOLE else file
-        number = self._chromium.setdefault(file, len(self._chromium))
-        return f"chromium-{number % max(1, self.numnodes // 2)}"
+        return self._scopes.of(nodeid)
+
+
+def _folder(nodeid: str) -> str:
+    """The first two folders of a test's file."""
+    return "/".join(PurePosixPath(nodeid.partition("::")[0]).parts[:2])
