@@ -65,6 +65,10 @@ def network() -> Iterator[NetworkNamespace]:
     """A namespace with one host in it, at `ADDRESS`, which has a default route as hosts do."""
     with NetworkNamespace() as inside:
         inside.ip("link add host0 type veth peer name wire0")
+        # An IPv6 address of its own would be complete a second later: Chromium then sees another network, and gives up
+        # what it is loading (ERR_NETWORK_CHANGED).
+        for interface in ("host0", "wire0"):
+            inside.ip(f"link set {interface} addrgenmode none")
         inside.ip(f"addr add {ADDRESS}/24 dev host0")
         inside.ip("link set host0 up")
         inside.ip("link set wire0 up")
