@@ -113,7 +113,7 @@ class Server:
         credentials: CredentialSource | None = None,
         clock: Callable[[], Now] = system_clock,
     ) -> None:
-        self._config = _validated(config)
+        self._config = _validated(config, own_credentials=credentials is not None)
         self._clock = clock
         self._faults = Faults(self._monotonic)
         self._credentials = None if credentials is None else Guarded("program", credentials, self._faults)
@@ -204,7 +204,7 @@ class Server:
         `turnserver.errors.ConfigError` or `turnserver.errors.StartupError`, with nothing changed, for a configuration
         or a file that cannot be used, and RuntimeError unless the server runs.
         """
-        wanted = _validated(config)
+        wanted = _validated(config, own_credentials=self._credentials is not None)
         async with self._changing:
             if self._parts is None:
                 raise RuntimeError("the server does not run")
@@ -363,12 +363,12 @@ class Server:
         return {} if service is None else service.health()
 
 
-def _validated(config: Config | Mapping[str, object] | None) -> Config:
+def _validated(config: Config | Mapping[str, object] | None, *, own_credentials: bool) -> Config:
     if config is None:
         return Config()
     if isinstance(config, Config):
         return config
-    loaded = load_mapping(config)
+    loaded = load_mapping(config, own_credentials=own_credentials)
     for warning in loaded.warnings:
         _logger.warning(warning)
     return loaded.config

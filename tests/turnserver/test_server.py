@@ -476,6 +476,24 @@ async def test_another_source_of_credentials() -> None:
         await asyncio.to_thread(relay_something, server.snapshot().listening[0][1])
 
 
+async def test_no_warning_of_missing_users_with_another_source(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither at the start nor at a reload; without a source of its own, the program is warned at both."""
+
+    def warnings() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if "nobody can relay" in record.getMessage()]
+        caplog.clear()
+        return found
+
+    options = {"listeners": [{"address": "127.0.0.1", "port": 0}]}
+    async with Server(options, credentials=StaticUsers({"alice": "wonderland"})) as server:
+        await server.reload({**options, "peers": {"allow": ["127.0.0.1/32"]}})
+    assert warnings() == []
+    async with Server(options) as server:
+        assert len(warnings()) == 1
+        await server.reload({**options, "peers": {"allow": ["127.0.0.1/32"]}})
+    assert len(warnings()) == 1
+
+
 async def test_a_user_is_revoked() -> None:
     """What there is ends at once, and what was issued before is worth nothing."""
     options = {**ROOMS, "auth": {"users": {"alice": "wonderland"}}, "peers": {"allow": ["127.0.0.0/8"]}}

@@ -35,6 +35,8 @@ class Context:
     """Errors from checks of several values together; one value's error does not hide another's."""
     warnings: list[str] = field(default_factory=list)
     """Sentences about values that are valid but should be changed."""
+    own_credentials: bool = False
+    """Whether the program has a credential source of its own: what ``auth`` says is not used for relaying then."""
     variables: set[str] = field(default_factory=set)
     """The environment variables that secrets were taken from."""
 

@@ -94,14 +94,18 @@ def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -
     return Loaded(config, source, tuple(reading.context.warnings))
 
 
-def load_mapping(options: Mapping[str, Any], source: str = "configuration") -> Loaded:
+def load_mapping(options: Mapping[str, Any], source: str = "configuration", *, own_credentials: bool = False) -> Loaded:
     """Validate a mapping of options, as if it had been read from a file.
+
+    With ``own_credentials`` the program has a credential source of its own, so there is no warning about a missing one.
 
     Raises ConfigError with every problem. The environment is not read: ``{env: NAME}`` finds nothing. Relative
     paths start at the working directory.
     """
     data = _plain(options)
-    reading = _Reading(source, Document(), Overlay(data), Context(directory=Path.cwd()))
+    reading = _Reading(
+        source, Document(), Overlay(data), Context(directory=Path.cwd(), own_credentials=own_credentials)
+    )
     problems: list[Problem] = []
     config = _validate(reading, problems)
     if problems or config is None:

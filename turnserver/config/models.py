@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
-from turnserver.config.context import Finding, refuse, report, warn
+from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
@@ -492,6 +492,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _somebody_may_relay(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Context) and info.context.own_credentials:
+            return self
         for sentence in warn_of_credentials(self.auth):
             warn(info, sentence)
         return self
