@@ -1,9 +1,14 @@
 """What the schema says to people and editors."""
 
+import os
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -33,6 +38,15 @@ def all_keys() -> list[str]:
 
 def test_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), "run docs/generate_configuration.py"
+
+
+@pytest.mark.process
+def test_the_page_is_written_from_any_folder(tmp_path: Path) -> None:
+    """By the script alone, with the libraries (the site's own paths would lead to this checkout)."""
+    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
+    command = [sys.executable, "-S", str(PAGE.with_name("generate_configuration.py")), "written.md"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "written.md").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
 
 
 def test_page_has_every_option_once() -> None:
