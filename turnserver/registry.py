@@ -20,6 +20,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._embedded: set[str] = set()
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an entry of that name."""
@@ -42,14 +43,25 @@ class Registry(Generic[T]):
         """Every name, in the order in which they were added."""
         return tuple(self._entries)
 
-    def add(self, name: str, entry: T) -> Callable[[], None]:
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The names that are of use in a configuration file: all but those added as ``embedded``."""
+        return tuple(name for name in self._entries if name not in self._embedded)
+
+    def add(self, name: str, entry: T, *, embedded: bool = False) -> Callable[[], None]:
         """Add an entry under a name; returns a function that removes it.
+
+        An ``embedded`` entry is of use only to programs that embed a server, tests for example. It works like any
+        other, but messages and pages for operators do not offer it.
 
         Raises ValueError for a name that is taken: otherwise the order of imports would decide between two entries.
         """
         if name in self._entries:
             raise ValueError(f"there is a {self.kind} {name!r} already")
         self._entries[name] = entry
+        self._embedded.discard(name)
+        if embedded:
+            self._embedded.add(name)
 
         def remove() -> None:
             if self._entries.get(name) is entry:

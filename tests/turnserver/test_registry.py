@@ -51,3 +51,14 @@ def test_names_may_change_while_they_are_looked_through() -> None:
     for name in numbers:
         numbers.add(f"{name} again", 0)
     assert len(numbers.names) == 4
+
+
+def test_what_is_for_embedding_works_and_is_not_offered() -> None:
+    numbers = registry()
+    remove = numbers.add("pretended", 0, embedded=True)
+    assert numbers["pretended"] == 0
+    assert numbers.names == ("two", "one", "pretended")
+    assert numbers.offered == ("two", "one")
+    remove()
+    numbers.add("pretended", 3)
+    assert numbers.offered == ("two", "one", "pretended")

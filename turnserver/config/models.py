@@ -71,7 +71,7 @@ MAX_OBSERVERS = 16
 
 def _kinds(fits: Callable[[ListenerKind], bool]) -> str:
     """The names of the kinds of listener for which ``fits`` is true: ``tcp, tls and shared``."""
-    *most, last = [name for name in TRANSPORTS if fits(TRANSPORTS[name])] or ["none"]
+    *most, last = [name for name in TRANSPORTS.offered if fits(TRANSPORTS[name])] or ["none"]
     return f"{', '.join(most)} and {last}" if most else last
 
 
@@ -81,7 +81,7 @@ class Listener(Section):
     transport: Annotated[str, Named(TRANSPORTS)] = Field(
         default="udp",
         description="The transport between client and server (RFC 8656 §3.1). "
-        + "; ".join(f"`{name}`: {TRANSPORTS[name].about}" for name in TRANSPORTS)
+        + "; ".join(f"`{name}`: {TRANSPORTS[name].about}" for name in TRANSPORTS.offered)
         + ". Clients in networks that allow only HTTPS need a `shared` listener on port 443.",
     )
     tls: Annotated[Boolean, Varies("by transport")] = Field(
@@ -249,7 +249,7 @@ class RelayConfig(Section):
     datapath: Annotated[str, Named(DATAPATHS, besides=(AUTO,))] = Field(
         default=AUTO,
         description=f"What moves the packets. `{AUTO}`: the fastest that works here; "
-        + "; ".join(f"`{name}`: {DATAPATHS[name].about}" for name in DATAPATHS)
+        + "; ".join(f"`{name}`: {DATAPATHS[name].about}" for name in DATAPATHS.offered)
         + ".",
     )
     tos: Annotated[Tos, choice(Tos)] = Field(
@@ -270,7 +270,7 @@ class RelayConfig(Section):
     def _null_needs_quotes(cls, data: Any) -> Any:
         """Refuse an unquoted ``null``, which YAML reads as no value; it would silently mean the default."""
         if isinstance(data, Mapping) and "datapath" in data and data["datapath"] is None:
-            known = ", ".join(name for name in (AUTO, *DATAPATHS) if name != "null")
+            known = ", ".join((AUTO, *DATAPATHS.offered))
             refuse("nothing", f'{known} or "null" (in quotes)', ("datapath",))
         return data
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -233,7 +233,8 @@ def choice(literal: object) -> Rule[str]:
 class Named:
     """One of the names in a registry. The registry is read at each validation, so later entries can be configured, too.
 
-    ``besides`` are further words that are allowed.
+    ``besides`` are further words that are allowed. Messages, the schema and the reference page list only the names
+    that the registry offers.
     """
 
     registry: Registry[Any]
@@ -242,7 +243,7 @@ class Named:
     @property
     def rule(self) -> Rule[str]:
         """The rule as it is now."""
-        return _words((*self.besides, *self.registry))
+        return _words((*self.besides, *self.registry.offered), also=self.registry)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate with the rule as it is then."""
@@ -268,9 +269,11 @@ def rule_in(metadata: Iterable[object]) -> Rule[Any] | None:
     return None
 
 
-def _words(values: tuple[str, ...]) -> Rule[str]:
+def _words(values: tuple[str, ...], also: Container[str] = ()) -> Rule[str]:
+    """Return the rule for one of several words; those in ``also`` are accepted, but not listed."""
+
     def read(value: object, rule: Rule[str], _info: ValidationInfo) -> str:
-        return value if isinstance(value, str) and value in values else rule.refuse(value)
+        return value if isinstance(value, str) and (value in values or value in also) else rule.refuse(value)
 
     return Rule(
         name=" or ".join(f"`{value}`" for value in values),

@@ -125,4 +125,5 @@ TRANSPORTS.add(
         plain=ClientTransport.UDP,
         local=True,
     ),
+    embedded=True,
 )

@@ -99,6 +99,28 @@ def test_one_word_of_yaml_is_not_mistaken_for_nothing() -> None:
     assert Config.model_validate({"relay": {"datapath": "null"}}).relay.datapath == "null"
 
 
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"relay": {"datapath": "fast"}}, "auto or asyncio"),
+        ({"listeners": [{"address": "127.0.0.1", "transport": "sctp"}]}, "udp or tcp or tls or shared"),
+        (
+            {"listeners": [{"address": "127.0.0.1", "transport": "udp", "tls": True}]},
+            "true for tls, false for udp and tcp, either for shared",
+        ),
+    ],
+)
+def test_messages_do_not_offer_what_is_for_embedding(options: dict[str, Any], allowed: str) -> None:
+    ((_, message),) = refusals(options)
+    assert message.endswith(f"; allowed: {allowed}")
+
+
+def test_what_is_for_embedding_can_be_configured() -> None:
+    listener = {"address": "127.0.0.1", "transport": "memory"}
+    config = Config.model_validate({"listeners": [listener], "relay": {"datapath": "null"}})
+    assert (config.listeners[0].transport, config.relay.datapath) == ("memory", "null")
+
+
 @pytest.mark.parametrize("value", [3, "text", [], True])
 @pytest.mark.parametrize("name", ["tls", "relay", "auth", "peers", "limits", "log"])
 def test_a_section_is_a_mapping(name: str, value: object) -> None:

@@ -54,6 +54,16 @@ def test_page_has_every_option_once() -> None:
     assert {key: page.count(f"| `{key}` |") for key in all_keys()} == dict.fromkeys(all_keys(), 1)
 
 
+def test_what_is_for_embedding_is_not_offered() -> None:
+    """Neither on the page nor by an editor."""
+    rows = {row.split(" | ")[0].strip("| `"): row for row in reference().splitlines() if "| `" in row}
+    definitions = json_schema()["$defs"]
+    assert definitions["Listener"]["properties"]["transport"]["enum"] == ["udp", "tcp", "tls", "shared"]
+    assert definitions["RelayConfig"]["properties"]["datapath"]["enum"] == ["auto", "asyncio"]
+    assert "memory" not in rows["listeners[].transport"]
+    assert "null" not in rows["relay.datapath"]
+
+
 def test_every_row_of_the_page_has_five_cells() -> None:
     rows = [line for line in reference().splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {6}

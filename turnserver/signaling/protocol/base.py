@@ -168,9 +168,9 @@ class MessageTypes(Registry[type[_M]], Generic[_M]):
         super().__init__(kind)
         self._adapter: TypeAdapter[Any] | None = None
 
-    def add(self, name: str, entry: type[_M]) -> Callable[[], None]:
+    def add(self, name: str, entry: type[_M], *, embedded: bool = False) -> Callable[[], None]:
         """Register a class under its ``t``; returns a function that removes it."""
-        remove = super().add(name, entry)
+        remove = super().add(name, entry, embedded=embedded)
         self._adapter = None
 
         def forget() -> None:
