@@ -161,7 +161,7 @@ ALLOWED = {
     "turnserver.deadlines": (),
     "turnserver.durations": (),
     "turnserver.errors": (),
-    "turnserver.faults": ("turnserver.lines", "stun"),
+    "turnserver.faults": ("turnserver.lines", "turnserver.errors", "turnserver.text", "stun"),
     "turnserver.lines": ("turnserver.throttle", "stun"),
     "turnserver.paths": (),
     "turnserver.registry": ("turnserver.errors",),

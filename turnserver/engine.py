@@ -67,6 +67,8 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._working = False
         self._closed = False
+        self._pathless: set[FiveTuple] = set()
+        """Clients with an allocation whose transport raised when it was asked for their path: it may have made one."""
         self._execution = Execution(
             core,
             datapath,
@@ -136,6 +138,7 @@ class Engine:
             return None if transport is None else transport.path(client)
         except Exception as error:
             self._faults.note("transport.path", error, client.address)
+            self._pathless.add(client)
             return None
 
     def release(self, client: FiveTuple) -> None:
@@ -265,6 +268,9 @@ class Engine:
             closed = self._execution.closed
             counters = _sum([closed[relay] for relay in event.relays if relay in closed])
             self._keep(event.client, False)
+            if event.client in self._pathless:
+                self._pathless.remove(event.client)
+                self._execution.forget(event.client)
         for listener in self._listeners:
             try:
                 listener(event, counters)

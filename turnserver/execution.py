@@ -137,6 +137,10 @@ class Execution:
             self._note("transport.release", error, _Release(client))
             self._try_later(_Release(client))
 
+    def forget(self, client: FiveTuple) -> None:
+        """Have a client's transport forget a path that no datapath was given, unless the client has a channel again."""
+        self.carry_out(_Release(client))
+
     def counters(self, relay: RelayId, protocol: TransportProtocol) -> Counters:
         """What a relay has carried; zeroes where the datapath fails to say it."""
         try:

@@ -7,17 +7,21 @@ none: that has a refusal, a dropped packet or a closed connection.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from stun.address import Address
+from turnserver.errors import ServerError, StartupError
 from turnserver.lines import Allowance, Lines
+from turnserver.text import one_line
 
 __all__ = ["Faults"]
 
 _ALLOWANCE: Final = Allowance(burst=5, rate=0.1, total_burst=5, total_rate=0.1)
 """Tracebacks of one place: a fault may come with every packet, and the first few say it all."""
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger("meshturn.faults")
 
@@ -48,3 +52,29 @@ class Faults:
             fields["client"] = str(client)
         with contextlib.suppress(Exception):  # a handler of the log that raises must not add to what is wrong
             self._lines.write(logging.ERROR, f"fault in {part}", fields, client, cause=error)
+
+    def guarded(self, part: str, read: Callable[[], _T], otherwise: _T) -> _T:
+        """What ``read`` returns; ``otherwise`` if it raises, and the exception is noted."""
+        try:
+            return read()
+        except Exception as error:
+            self.note(part, error)
+            return otherwise
+
+    @contextlib.contextmanager
+    def starting(self, part: str, what: str) -> Iterator[None]:
+        """Within it something is made ready for use: an exception that nobody foresaw is noted, and ends the start.
+
+        Raises `turnserver.errors.StartupError`, which names ``what``. The server's own errors pass as they are.
+        """
+        try:
+            yield
+        except ServerError:
+            raise
+        except Exception as error:
+            self.note(part, error)
+            reason = one_line(f"{type(error).__qualname__}: {error}" if str(error) else type(error).__qualname__)
+            raise StartupError(
+                f"{what} cannot be used: {reason}.",
+                f"That is a fault of the program or of what is plugged in; the log says where (fault in {part}).",
+            ) from error

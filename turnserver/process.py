@@ -42,10 +42,10 @@ async def run(
     for number in numbers:
         loop.add_signal_handler(number, heard.put_nowait, number)
     configure(config.log)
-    raise_file_limit(files_needed(config))
-    server = Server(config)
-    loop.set_exception_handler(lambda _, context: _unforeseen(server, context))
     try:
+        raise_file_limit(files_needed(config))
+        server = Server(config)
+        loop.set_exception_handler(lambda _, context: _unforeseen(server, context))
         async with server:
             for listener in server.snapshot().listeners:
                 fields = {"transport": listener.transport.label, "address": str(listener.address)}

@@ -13,8 +13,9 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -28,7 +29,7 @@ from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses
-from turnserver.core.types import ClientTransport, Now
+from turnserver.core.types import AllocationView, ClientTransport, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
 from turnserver.engine import Engine
@@ -41,10 +42,10 @@ from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import DatapathView, LimitsView, ListenerView, Snapshot, Usage
-from turnserver.transports.base import ListenerContext, Transport
+from turnserver.transports.base import ListenerContext, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
-from turnserver.transports.listeners import make_transports
+from turnserver.transports.listeners import planned_listeners
 
 __all__ = ["Reload", "Server"]
 
@@ -79,6 +80,8 @@ class _Parts:
     started: Now
     limiter: ConnectionLimiter
     transports: list[Transport] = field(default_factory=list)
+    listeners: list[ListenerView] = field(default_factory=list)
+    """What the transports said of themselves once they were bound, in the same order."""
     own: OwnAddresses = _NOWHERE
     certificates: CertificateSource | None = None
     datapath: CountingDatapath | None = None
@@ -119,7 +122,7 @@ class Server:
         self._credentials = None if credentials is None else Guarded("program", credentials, self._faults)
         self._observers = Observers(faults=self._faults)
         self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
-        self._use_observers(self._config.observers)
+        self._use_observers(self._config.observers, self._new_observers(self._config.observers))
         self._revoked = RevokedUsers()
         self._state = _State.NEW
         self._changing = asyncio.Lock()
@@ -170,7 +173,8 @@ class Server:
                 raise RuntimeError("a server is started once; make another one")
             parts = _Parts(self._clock(), ConnectionLimiter(self._config.limits))
             try:
-                self._open(parts)
+                with self._faults.starting("start", "The server"):
+                    self._open(parts)
             except BaseException:
                 await _close(parts, self._faults)
                 raise
@@ -201,8 +205,8 @@ class Server:
         """Take over what can change while running; says what that was, and what waits for a restart.
 
         ``log`` and process limits are the program's to apply: they count as taken. Raises
-        `turnserver.errors.ConfigError` or `turnserver.errors.StartupError`, with nothing changed, for a configuration
-        or a file that cannot be used, and RuntimeError unless the server runs.
+        `turnserver.errors.ConfigError` or `turnserver.errors.StartupError`, with nothing changed, for a configuration,
+        a file or a plug-in that cannot be used, and RuntimeError unless the server runs.
         """
         wanted = _validated(config, own_credentials=self._credentials is not None)
         async with self._changing:
@@ -210,15 +214,18 @@ class Server:
                 raise RuntimeError("the server does not run")
             before = self._config
             merged, taken, waiting = take_over(before, wanted)
-            self._apply(self._parts, before, merged)
-            self._config = merged
-            await _close_sources(self._parts.retired)
+            try:
+                self._apply(self._parts, before, merged)
+                self._config = merged
+            finally:
+                await _close_sources(self._parts.retired)
             return Reload(taken, waiting)
 
     def snapshot(self) -> Snapshot:
         """The server as it is now: safe to ask at any time, from within an observer too.
 
-        It costs by the number of allocations and rooms.
+        It costs by the number of allocations and rooms. A transport or a datapath that raises has zeros there, and its
+        exception is counted among ``faults``.
         """
         config, parts = self._config, self._parts
         limits = LimitsView(
@@ -231,6 +238,10 @@ class Server:
         if parts is None or parts.core is None or parts.engine is None:
             return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
         now, totals, service = self._clock(), parts.core.totals(), parts.service
+        listeners = [_carried(view, parts.transports[at], self._faults) for at, view in enumerate(parts.listeners)]
+        datapaths = _datapath_views(parts)
+        nothing: list[AllocationView] = []
+        allocations = self._faults.guarded("engine.allocations", parts.engine.allocations, nothing)
         return Snapshot(
             running=True,
             started_at=parts.started.wall,
@@ -243,10 +254,10 @@ class Server:
                 allocations_per_user=config.limits.allocations_per_user,
                 users=totals.users,
             ),
-            listeners=tuple(_listener_view(transport) for transport in parts.transports),
+            listeners=tuple(listeners),
             relays=parts.own.relays,
-            datapaths=_datapath_views(parts),
-            allocations=tuple(parts.engine.allocations()),
+            datapaths=datapaths,
+            allocations=tuple(allocations),
             rooms=() if service is None else tuple(service.hub.rooms()),
             failed_lookups=totals.failed_lookups,
             faults=self._faults.counts,
@@ -276,27 +287,32 @@ class Server:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
         config, tell = self._config, self._observers.tell
         self._bind(parts)
-        listeners = [transport.address for transport in parts.transports]
-        reachable = [transport.address for transport in parts.transports if not transport.local]
+        listeners = [listener.address for listener in parts.listeners]
+        reachable = [listener.address for listener in parts.listeners if not listener.local]
         parts.own = OwnAddresses.of(config.relay, listeners, reachable)
         if config.serves_rooms:
             listening = _listening(parts)
             parts.service = Service.from_config(
                 config, listening, self._revoked, tell=tell, clock=self._clock, faults=self._faults
             )
-        source = self._use_source(parts, self._source(config))
+        source = self._use_source(parts, self._source(parts, config))
         nonces = _nonces(config, source)
         parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
-        datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
-        parts.datapath = CountingDatapath(datapath, self._faults)
-        parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
-        parts.engine = Engine(parts.core, parts.datapath, [tell], clock=self._clock, tcp=parts.tcp, faults=self._faults)
+        with self._faults.starting("datapath.attach", f"The datapath {config.relay.datapath}"):
+            datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
+            parts.datapath = CountingDatapath(datapath, self._faults)
+            parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
+            parts.engine = Engine(
+                parts.core, parts.datapath, [tell], clock=self._clock, tcp=parts.tcp, faults=self._faults
+            )
+        for transport, view in zip(parts.transports, parts.listeners, strict=True):
+            with self._faults.starting("transport.serve", _words(view.kind, view.address)):
+                parts.engine.add(transport)
+        # From here on nothing is plugged in: routes are mounted once, so a start that fails before may be tried again.
         if parts.service is not None and self._http is not None:
             parts.service.mount(self._http.app)
             parts.service.start(parts.engine)
             parts.ignore = self._observers.add(parts.service)
-        for transport in parts.transports:
-            parts.engine.add(transport)
         if self._http is not None:
             self._http.start()
 
@@ -313,38 +329,77 @@ class Server:
             http=self._http,
             clock=self._monotonic,
         )
-        parts.transports = make_transports(config.listeners, context)
-        for transport in parts.transports:
-            transport.bind()
+        for planned in planned_listeners(config.listeners, context):
+            with self._faults.starting("transport.bind", _words(planned.name, planned.address)):
+                transport = planned.make()
+                parts.transports.append(transport)
+                transport.bind()
+                parts.listeners.append(_listener_view(transport))
 
     def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
-        """Use another configuration from now on. Raises `StartupError`, with nothing changed, for unusable files."""
-        source = self._source(config)
-        if parts.service is not None:
-            parts.service.use(config, rotate=before.auth != config.auth or before.signaling != config.signaling)
+        """Use another configuration from now on.
+
+        What may raise comes first. Raises `StartupError`, with nothing changed, for unusable files and plug-ins.
+        """
+        source = self._source(parts, config)
+        try:
+            observers = self._new_observers(config.observers)
+            self._use_limits(parts, before, config)
+            if parts.service is not None:
+                rotate = before.auth != config.auth or before.signaling != config.signaling
+                with self._restored(parts, before), self._faults.starting("reload", "The configuration of rooms"):
+                    parts.service.use(config, rotate=rotate)
+        except BaseException:
+            if source is not self._credentials:
+                parts.retired.append(source)
+            raise
         parts.limiter.limits = config.limits
-        for transport in parts.transports:
-            transport.use(config.limits)
-        self._use_observers(config.observers)
+        self._use_observers(config.observers, observers)
         if parts.engine is not None:
             parts.engine.use(config)
             parts.engine.replace_credentials(self._use_source(parts, source))
 
-    def _use_observers(self, names: Sequence[str]) -> None:
+    def _use_limits(self, parts: _Parts, before: Config, config: Config) -> None:
+        """Have every listener use the limits of a configuration, or none if one of them raises."""
+        for transport, view in zip(parts.transports, parts.listeners, strict=True):
+            with self._restored(parts, before), self._faults.starting("transport.use", _words(view.kind, view.address)):
+                transport.use(config.limits)
+
+    @contextmanager
+    def _restored(self, parts: _Parts, before: Config) -> Iterator[None]:
+        """An exception within gives every listener its old limits back."""
+        try:
+            yield
+        except BaseException:
+            for transport in parts.transports:
+                try:
+                    transport.use(before.limits)
+                except Exception as error:
+                    self._faults.note("transport.use", error)
+            raise
+
+    def _new_observers(self, names: Sequence[str]) -> dict[str, Observer]:
+        """The observers among those that the configuration names that are not there yet. Raises `StartupError`."""
+        made = {}
+        for name in names:
+            if name not in self._named:
+                with self._faults.starting("observer", f"The observer {name}"):
+                    made[name] = OBSERVERS[name]()
+        return made
+
+    def _use_observers(self, names: Sequence[str], made: Mapping[str, Observer]) -> None:
         """Have those told that the configuration names; who is told already stays."""
         for name in set(self._named) - set(names):
             _, remove = self._named.pop(name)
             remove()
-        for name in names:
-            if name not in self._named:
-                observer = OBSERVERS[name]()
-                self._named[name] = observer, self._observers.add(observer)
+        for name, observer in made.items():
+            self._named[name] = observer, self._observers.add(observer)
 
-    def _source(self, config: Config) -> CredentialSource:
+    def _source(self, parts: _Parts, config: Config) -> CredentialSource:
         """Who says which credentials there are: what the program has given, or what the configuration names."""
         if self._credentials is not None:
             return self._credentials
-        return credential_source(config.auth, clock=self._monotonic, faults=self._faults)
+        return credential_source(config.auth, clock=self._monotonic, faults=self._faults, discard=parts.retired.append)
 
     def _use_source(self, parts: _Parts, source: CredentialSource) -> CredentialSource:
         """Remember what was made here, because it is closed here, too."""
@@ -383,27 +438,32 @@ def _nonces(config: Config, source: CredentialSource) -> NonceIssuer:
 
 def _listening(parts: _Parts) -> list[tuple[ClientTransport, Address]]:
     """What participants of rooms can be told of."""
-    return [(transport.kind, transport.address) for transport in parts.transports if not transport.local]
+    return [(listener.transport, listener.address) for listener in parts.listeners if not listener.local]
+
+
+def _words(kind: str, address: Address) -> str:
+    """A listener, for errors."""
+    return f"The listener {kind} {address}"
 
 
 def _listener_view(transport: Transport) -> ListenerView:
-    return ListenerView(
-        transport.name,
-        transport.kind,
-        transport.address,
-        transport.connections,
-        transport.counters,
-        transport.local,
-    )
+    """What a transport that is bound is; the rest of its view changes."""
+    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local)
+
+
+def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:
+    """The view of a listener with its counters of now."""
+    connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
+    counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
+    return replace(view, connections=connections, counters=counters)
 
 
 def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:
-    kinds = ((parts.datapath, TransportProtocol.UDP), (parts.tcp, TransportProtocol.TCP))
-    return tuple(
-        DatapathView(datapath.name, protocol, datapath.relays, datapath.totals)
-        for datapath, protocol in kinds
-        if datapath is not None
-    )
+    views = []
+    for datapath, protocol in ((parts.datapath, TransportProtocol.UDP), (parts.tcp, TransportProtocol.TCP)):
+        if datapath is not None:
+            views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals))
+    return tuple(views)
 
 
 async def _close_sources(sources: list[CredentialSource]) -> None:
@@ -418,6 +478,8 @@ async def _close(parts: _Parts, faults: Faults) -> None:
         stopping.append(parts.service.stop)
     if parts.engine is not None:
         stopping.append(parts.engine.close)
+    else:  # the start has failed, perhaps in the middle of attaching them
+        stopping += [relays.close for relays in (parts.datapath, parts.tcp) if relays is not None]
     stopping += [transport.close for transport in parts.transports]
     if parts.certificates is not None:
         stopping.append(parts.certificates.close)

@@ -32,7 +32,7 @@ from turnserver.config import Config
 from turnserver.core.events import Event
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses, RelayAddress
-from turnserver.core.types import ClientTransport, Counters, FiveTuple
+from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
 from turnserver.engine import Engine
 from turnserver.net import from_sockaddr
 from turnserver.relay.sockets import AsyncioDatapath
@@ -100,10 +100,14 @@ class Plan:
         return later if method.startswith("ask") else call
 
 
+_VALUES = (FiveTuple, Address, Now, Counters, a.IcmpValue)
+"""Tuples whose parts are not what a call is about: the code of an ICMP error is no relay's number."""
+
+
 def _things(arguments: tuple[object, ...]) -> Iterator[object]:
     """What the arguments of a call are about, the parts of routes and events among them."""
     for argument in arguments:
-        if isinstance(argument, FiveTuple) or not isinstance(argument, tuple):
+        if isinstance(argument, _VALUES) or not isinstance(argument, tuple):
             with suppress(TypeError):
                 hash(argument)
                 yield argument
@@ -586,7 +590,7 @@ class Victim:
         await self.ask(Method.CREATE_PERMISSION, (a.XOR_PEER_ADDRESS, address))
         await self.ask(Method.CONNECT, (a.XOR_PEER_ADDRESS, nobody))
         answer = await self.ask(Method.CONNECT, (a.XOR_PEER_ADDRESS, address))
-        await self.claim(answer, server)
+        await self.claim(answer, server, peer_ends=True)
         if self.relay is not None:
             peer = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             peer.bind((THERE, 0))
@@ -600,8 +604,11 @@ class Victim:
             attempts = [message for message in attempts if message.method == Method.CONNECTION_ATTEMPT]
             await self.claim(attempts[-1] if attempts else None, peer)
 
-    async def claim(self, told: Message | None, peer: socket.socket) -> None:
-        """A ConnectionBind for a connection that the client was told of, and some bytes through it."""
+    async def claim(self, told: Message | None, peer: socket.socket, *, peer_ends: bool = False) -> None:
+        """A ConnectionBind for a connection that the client was told of, some bytes through it, and its end.
+
+        The client ends it, and the peer as well or not.
+        """
         number = None if told is None else told.first(a.CONNECTION_ID)
         if number is None:
             return
@@ -621,6 +628,16 @@ class Victim:
             data.client.look()
         data.client.sock.close()
         await self.put()
+        if peer_ends:
+            peer.close()
+            await self.put()
+
+    async def lose_relay(self) -> None:
+        """The datapath loses an open relay."""
+        await self.allocate(17)
+        for relay in self.world.core.state.by_relay.keys() - self.world.plan.protected:
+            self.world.engine.relay_failed(relay)
+        await self.put()
 
     async def leave(self) -> None:
         """Close the connection, with all that hangs on it."""
@@ -638,6 +655,7 @@ async def everything_that_victims_do(world: FaultWorld) -> None:
         await revoked.allocate(17)
         world.engine.revoke("mallory")
         await revoked.put()
+        await Victim(world, stream=stream).lose_relay()
     for end in (Victim.delete, Victim.leave):
         victim = Victim(world, stream=True)
         await victim.relay_streams()

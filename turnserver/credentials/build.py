@@ -13,12 +13,27 @@ __all__ = ["credential_source"]
 
 
 def credential_source(
-    auth: SourcesSection, *, clock: Callable[[], float] = time.monotonic, faults: Faults | None = None
+    auth: SourcesSection,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    faults: Faults | None = None,
+    discard: Callable[[CredentialSource], None] = lambda source: None,
 ) -> CredentialSource:
     """The configured sources of ``auth.sources``, in that order, each one guarded against its own exceptions.
 
-    ``clock`` gives monotonic seconds. ``faults`` records the exceptions of sources.
+    ``clock`` gives monotonic seconds. ``faults`` records the exceptions of sources. Raises
+    `turnserver.errors.StartupError` if one cannot be made; ``discard`` is given those made before it, to be closed.
     """
     noted = Faults(clock) if faults is None else faults
-    made = [(name, SOURCES[name].make(auth, clock=clock)) for name in auth.sources]
-    return Chain([Guarded(name, source, noted) for name, source in made if source is not None])
+    made: list[CredentialSource] = []
+    try:
+        for name in auth.sources:
+            with noted.starting(f"credentials.{name}", f"The credential source {name}"):
+                source = SOURCES[name].make(auth, clock=clock)
+            if source is not None:
+                made.append(Guarded(name, source, noted))
+    except BaseException:
+        for each in made:
+            discard(each)
+        raise
+    return Chain(made)

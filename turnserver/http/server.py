@@ -152,8 +152,8 @@ class HttpServer:
     async def _set_up(self, runner: web.AppRunner) -> None:
         try:
             await runner.setup()
-        except Exception:
-            _logger.exception("the HTTP application does not start")
+        except Exception as error:
+            self._faults.note("http", error)
             self._runner = None
         self._starting = None
         early, self._early = self._early, []

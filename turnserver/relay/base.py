@@ -74,7 +74,7 @@ class Datapath(Protocol):
     name: str
 
     def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
-        """Called once, inside the running event loop, before anything else."""
+        """Called once, inside the running event loop, before anything else but `close`."""
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` on failure.
@@ -105,7 +105,7 @@ class Datapath(Protocol):
         """What the relay has carried since it was opened (zeroes for an unknown one)."""
 
     def close(self) -> None:
-        """Close every relay; nothing is delivered afterwards."""
+        """Close every relay; nothing is delivered afterwards. Allowed also before `attach`, and if that has raised."""
 
 
 class StreamRelaySink(RelaySink, Protocol):
@@ -130,7 +130,7 @@ class StreamRelays(Protocol):
     name: str
 
     def attach(self, sink: StreamRelaySink) -> None:
-        """Called once, inside the running event loop, before anything else."""
+        """Called once, inside the running event loop, before anything else but `close`."""
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Listen on exactly ``bind``; returns and raises as `Datapath.open_relay` does."""
@@ -157,4 +157,4 @@ class StreamRelays(Protocol):
         """What the relay has carried since it was opened; only bytes, since a stream has no packets."""
 
     def close(self) -> None:
-        """Close everything; nothing is reported afterwards."""
+        """Close everything; nothing is reported afterwards. Allowed also before `attach`, and if that has raised."""

@@ -33,7 +33,7 @@ class _Ledger:
     def closes(self, relay: RelayId) -> None:
         if relay in self._open:
             self._open.remove(relay)
-            self._closed = _add(self._closed, self._read(relay))
+            self._closed = self._with(self._closed, relay)
 
     def close_all(self) -> None:
         for relay in tuple(self._open):
@@ -42,16 +42,12 @@ class _Ledger:
     def totals(self) -> Counters:
         total = self._closed
         for relay in self._open:
-            total = _add(total, self._read(relay))
+            total = self._with(total, relay)
         return total
 
-    def _read(self, relay: RelayId) -> Counters:
-        """The counters of a relay; zeroes if the datapath raises."""
-        try:
-            return self._counters(relay)
-        except Exception as error:
-            self._faults.note("datapath.counters", error)
-            return Counters()
+    def _with(self, total: Counters, relay: RelayId) -> Counters:
+        """A total and the counters of a relay; without them if the datapath raises, or they are no counters."""
+        return self._faults.guarded("datapath.counters", lambda: _add(total, self._counters(relay)), total)
 
 
 class CountingDatapath(WrappingDatapath):

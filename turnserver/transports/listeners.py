@@ -1,6 +1,8 @@
 """From the configured listeners to transports: wildcards are expanded, and duplicates are removed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 
 from stun.address import Address
 from turnserver.errors import StartupError
@@ -8,7 +10,15 @@ from turnserver.net import local_addresses
 from turnserver.transports.base import ListenerContext, ListenerSection, Transport
 from turnserver.transports.registry import TRANSPORTS
 
-__all__ = ["expanded", "make_transports"]
+__all__ = ["PlannedListener", "expanded", "planned_listeners"]
+
+
+class PlannedListener(NamedTuple):
+    """One listener at one local address: its name in the configuration, and what makes its transport, not bound yet."""
+
+    name: str
+    address: Address
+    make: Callable[[], Transport]
 
 
 def expanded(section: ListenerSection) -> list[Address]:
@@ -22,8 +32,8 @@ def expanded(section: ListenerSection) -> list[Address]:
     return [Address(packed, section.port)]
 
 
-def make_transports(sections: Iterable[ListenerSection], context: ListenerContext) -> list[Transport]:
-    """One transport per listener and local address, not bound yet.
+def planned_listeners(sections: Iterable[ListenerSection], context: ListenerContext) -> list[PlannedListener]:
+    """One transport per listener and local address.
 
     Raises `turnserver.errors.StartupError` with a hint when no listener has an address here.
     """
@@ -37,6 +47,6 @@ def make_transports(sections: Iterable[ListenerSection], context: ListenerContex
             "Name an address of this machine under listeners, or bring a network interface up.",
         )
     return [
-        TRANSPORTS[name].make(section, address, index, context)
+        PlannedListener(name, address, partial(TRANSPORTS[name].make, section, address, index, context))
         for index, ((name, _, address), section) in enumerate(found.items())
     ]

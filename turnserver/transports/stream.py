@@ -307,8 +307,12 @@ class StreamTransport:
         stream.on_readable = stream.on_writable = None
         del stream.on_closed[1:]
         del self._connections[client]
-        connection.part()
-        stream.unread(connection.unread())
+        try:
+            connection.part()
+            stream.unread(connection.unread())
+        except BaseException:
+            stream.close()  # nobody else knows it any more
+            raise
         return stream
 
     # The connections, for themselves

@@ -14,6 +14,7 @@ from aiohttp import web
 from tests.support.certificates import client_context, issue
 from tests.support.stream_world import ANSWER, StreamRig, captured_log
 from tests.support.tcp_pair import eventually
+from turnserver.faults import Faults
 from turnserver.http import HttpServer
 from turnserver.http.server import IDLE_TIMEOUT
 from turnserver.transports.certificates import CertificateSource
@@ -340,21 +341,23 @@ async def test_what_comes_before_the_application_is_ready_waits_for_it() -> None
 
 
 async def test_an_application_that_does_not_start_leaves_nobody_waiting() -> None:
-    """TURN goes on without it; the log says why."""
-    http = HttpServer()
+    """TURN goes on without it; the log says why, and the fault is counted."""
+    faults = Faults()
+    http = HttpServer(faults=faults)
 
     async def start_up(app: web.Application) -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
     http.app.on_startup.append(start_up)
-    with captured_log("meshturn.http") as log:
+    with captured_log("meshturn") as log:
         async with Site(http, None) as site:
             peer = await site.rig.connect()
             await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await peer.ended()
             assert await site.rig.client()
     assert [record.levelno for record in log] == [logging.ERROR]
+    assert faults.counts == {"http": 1}
 
 
 async def test_closing_ends_every_connection(plain: Callable[..., Site]) -> None:

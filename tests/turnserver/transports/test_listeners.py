@@ -15,7 +15,7 @@ from turnserver.streams import ByteStream
 from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
-from turnserver.transports.listeners import expanded, make_transports
+from turnserver.transports.listeners import expanded, planned_listeners
 from turnserver.transports.memory import MemoryTransport
 from turnserver.transports.stream import StreamTransport
 from turnserver.transports.udp import UdpTransport
@@ -29,7 +29,7 @@ def config(**options: Any) -> Config:
 
 def made_of(chosen: Config, **context: Any) -> list[Transport]:
     found = ListenerContext(chosen.limits, ConnectionLimiter(chosen.limits), tos=chosen.relay.tos, **context)
-    return make_transports(chosen.listeners, found)
+    return [planned.make() for planned in planned_listeners(chosen.listeners, found)]
 
 
 def streams(chosen: Config, **context: Any) -> list[StreamTransport]:
