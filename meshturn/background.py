@@ -143,7 +143,7 @@ class BackgroundServer:
         return self.call(lambda _: list(self._recorder.events))
 
     def revoke(self, user: str) -> int:
-        """End the allocations of a user at once, as if it had been removed; gives their number."""
+        """End all allocations of a user at once, as for a user that has been removed. Returns their number."""
         return self.call(lambda server: server.revoke(user))
 
     def call(self, function: Callable[[Server], T]) -> T:
@@ -159,7 +159,7 @@ class BackgroundServer:
         if self._server is not None and current_thread() is self._thread:
             return function(self._server)  # called by an observer
         if self._loop is None or not self._thread.is_alive():
-            raise RuntimeError("the server does not run")
+            raise RuntimeError("the server is not running")
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_PATIENCE)
 
     # Inside

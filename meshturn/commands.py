@@ -1,4 +1,4 @@
-"""What a `meshturn.TurnCore` asks of whoever drives it, one class each; carry them out in order."""
+"""The commands of a `meshturn.TurnCore`, one class each. The program that drives the core carries them out in order."""
 
 from turnserver.core.commands import (
     AddRoute,

@@ -1,4 +1,4 @@
-"""Who may relay: where credentials come from, what they are, and how those are made that expire by themselves.
+"""Credentials: the sources that the server asks, their values, and the generation of time-limited ones.
 
 A server asks one `CredentialSource`. `StaticUsers` is a table, `TimeLimitedCredentials` takes whatever `mint` has made
 with one of its secrets, `Chain` asks several sources, and one of your own may wait for a database or another service.

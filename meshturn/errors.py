@@ -1,4 +1,4 @@
-"""Every error that a user of the public API can meet; all of them are `meshturn.root.MeshturnError`.
+"""Every error that the public API can raise; all of them are `meshturn.root.MeshturnError`.
 
 On the wire
 : `StunError` is the root of `MalformedMessage`, `EncodeError` and `InvalidUri`.

@@ -1,13 +1,14 @@
-"""What servers and clients tell: plain values, in order. Text in events of servers is hostile: clients choose it.
+"""The events of servers and clients: plain values, in order. Text in a server's events is untrusted: clients choose it.
 
 Relays
-: `Event` is any of those that observers hear about relays: `AllocationOpened`, `RequestRefused` and so on.
+: `Event` is the union of the events about relays that observers get: `AllocationOpened`, `RequestRefused` and so on.
 
 Rooms
-: `Fact` is any of those that observers hear about rooms: `PeerJoined`, `VerdictGiven` and so on.
+: `Fact` is the union of the events about rooms that observers get: `PeerJoined`, `VerdictGiven` and so on.
 
 Clients
-: `ClientEvent` is any of those that a `meshturn.ClientCore` gives, and a `meshturn.TurnClient` tells ``on_event``.
+: `ClientEvent` is the union of the events that a `meshturn.ClientCore` returns, and a `meshturn.TurnClient` passes to
+  ``on_event``.
 """
 
 from stun.client.events import (

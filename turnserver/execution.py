@@ -192,7 +192,7 @@ class Execution:
         relays = self._relays(command.protocol)
         try:
             if relays is None:
-                raise DatapathError("there are no TCP relays")
+                raise DatapathError("TCP relays are not supported")
             opened = relays.open_relay(command.relay, command.bind)
         except DatapathError:
             self._core.relay_failed(command.relay, self._clock())
@@ -234,7 +234,7 @@ class Execution:
     def _connect_peer(self, command: ConnectPeer) -> None:
         try:
             if self._tcp is None:
-                raise DatapathError("there are no TCP relays")
+                raise DatapathError("TCP relays are not supported")
             self._tcp.connect(command.connection, command.relay, command.peer)
         except DatapathError:
             self._core.peer_failed(command.connection, self._clock())
@@ -253,7 +253,7 @@ class Execution:
         stream = None if transport is None else transport.detach(command.client)
         try:
             if self._tcp is None or stream is None:
-                raise DatapathError("the client has gone")
+                raise DatapathError("the client's connection is closed")
             self._tcp.splice(command.connection, stream)
         except DatapathError:
             self._core.peer_gone(command.connection, self._clock())
@@ -273,7 +273,7 @@ class Execution:
     def _try_later(self, command: _Closing) -> None:
         if not self._retries.failed(command, self._clock().mono):
             part = self._ways[type(command)].part
-            self._note(f"{part}, for good", TimeoutError("it was tried for minutes, and is given up"), command)
+            self._note(f"{part}, for good", TimeoutError("given up: all retries failed"), command)
 
     def _note(self, part: str, error: Exception, command: _Order) -> None:
         client = getattr(command, "client", None)

@@ -76,7 +76,7 @@ class _QueueingHandler(logging.Handler):
         try:
             line = self.format(record)
         except Exception as error:  # logging's own error handling writes to standard error, and may block
-            line = self.format(_record(logging.ERROR, "a line of the log cannot be formatted", error=repr(error)))
+            line = self.format(_record(logging.ERROR, "a log line cannot be formatted", error=repr(error)))
         self._writer.put(line + "\n")
 
     def flush(self) -> None:
@@ -89,7 +89,12 @@ class _QueueingHandler(logging.Handler):
         super().close()
 
     def _lost(self, count: int) -> str:
-        return self.format(_record(logging.WARNING, "lines are missing here: nobody took them", dropped=count)) + "\n"
+        return (
+            self.format(
+                _record(logging.WARNING, "log lines dropped: standard error did not accept them", dropped=count)
+            )
+            + "\n"
+        )
 
 
 def _record(level: int, message: str, **fields: Any) -> logging.LogRecord:

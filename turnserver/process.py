@@ -69,7 +69,7 @@ def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
     if isinstance(error, Exception):
         server.fault("loop", error)
     else:
-        _lines.write(logging.ERROR, "the event loop complains", {"what": str(context.get("message"))})
+        _lines.write(logging.ERROR, "event loop error", {"what": str(context.get("message"))})
 
 
 async def _reload(server: Server, reload: Callable[[], Config]) -> None:
@@ -89,7 +89,9 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
     configure(server.config.log)
     raise_file_limit(files_needed(server.config))
     said = {"taken": list(taken), "waiting": list(waiting)}
-    message = "configuration reloaded" + ("; what waits takes a restart" if waiting else "" if taken else ": no change")
+    message = "configuration reloaded" + (
+        "; some changes need a restart" if waiting else "" if taken else ": no change"
+    )
     _logger.info(message, extra={"fields": {name: options for name, options in said.items() if options}})
 
 

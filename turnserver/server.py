@@ -170,7 +170,7 @@ class Server:
         """
         async with self._changing:
             if self._state is not _State.NEW:
-                raise RuntimeError("a server is started once; make another one")
+                raise RuntimeError("a server can be started only once; create another one")
             parts = _Parts(self._clock(), ConnectionLimiter(self._config.limits))
             try:
                 with self._faults.starting("start", "The server"):
@@ -211,7 +211,7 @@ class Server:
         wanted = _validated(config, own_credentials=self._credentials is not None)
         async with self._changing:
             if self._parts is None:
-                raise RuntimeError("the server does not run")
+                raise RuntimeError("the server is not running")
             before = self._config
             merged, taken, waiting = take_over(before, wanted)
             try:
@@ -278,7 +278,7 @@ class Server:
         Raises RuntimeError unless the server runs.
         """
         if self._parts is None or self._parts.engine is None:
-            raise RuntimeError("the server does not run")
+            raise RuntimeError("the server is not running")
         return self._parts.engine.revoke(user_id, until)
 
     # Inside

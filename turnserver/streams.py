@@ -465,7 +465,7 @@ class ByteStream:
     def _keep(self, data: bytes) -> None:
         self._outbox += data
         if len(self._outbox) > _MAX_OUTBOX:
-            raise ConnectionAbortedError(errno.ECONNABORTED, "the other side does not read")
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the other end does not read")
         self._register()
 
     def _flush(self) -> bool:

@@ -107,7 +107,7 @@ async def test_the_log_says_what_a_reload_took_and_what_waits(capfd: pytest.Capt
     lines = [line for line in capfd.readouterr().err.splitlines() if "configuration reloaded" in line]
     assert [line.partition("meshturn: ")[2] for line in lines] == [
         "configuration reloaded: no change",
-        "configuration reloaded; what waits takes a restart taken=peers.deny,log.level waiting=realm",
+        "configuration reloaded; some changes need a restart taken=peers.deny,log.level waiting=realm",
     ]
 
 
@@ -200,6 +200,6 @@ async def test_what_nobody_catches_is_counted(monkeypatch: pytest.MonkeyPatch) -
     async with asyncio.timeout(10):
         while server.snapshot().faults != {"loop": 2}:
             await asyncio.sleep(0)
-    assert logged == ["the event loop complains"]
+    assert logged == ["event loop error"]
     await running.stop()
     assert loop.get_exception_handler() is None

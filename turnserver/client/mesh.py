@@ -251,7 +251,7 @@ class MeshClient:
         """Ask the server why a pair does not work. Raises `SignalError`."""
         pair = self._pairs.get(peer)
         if pair is None:
-            raise SignalError("no_such_peer", "There is nobody of that id in the room.")
+            raise SignalError("no_such_peer", "No participant with this id is in the room.")
         ours, theirs = pair.candidate_types()
         types = CandidateTypes(local=tuple(ours), remote=tuple(theirs))
         seen = Diag(to=peer, states=(pair.state.value,), cands=types, errors=tuple(pair.failures()))

@@ -212,7 +212,7 @@ class Pair:
         if channel is None or channel.readyState != "open":
             raise SignalError("not_connected", "The data channel is not open.")
         if channel.bufferedAmount + len(data) > _MAX_CHANNEL:
-            raise SignalError("backlog", "The data channel takes less than we send.")
+            raise SignalError("backlog", "The data channel sends more slowly than it is given data.")
         channel.send(data)
 
     @property
@@ -282,7 +282,7 @@ class Pair:
         try:
             self._queue.put_nowait(item)
         except asyncio.QueueFull:
-            self._note("too much at once from the other side")
+            self._note("too many messages at once from the peer")
 
     async def _work(self) -> None:
         self._renew()
@@ -339,7 +339,7 @@ class Pair:
         if isinstance(said, PeerCand):
             await self._on_candidates(said)
         elif "\nm=" not in said.desc.sdp:
-            self._note("a description of nothing")
+            self._note("a description without media sections")
         elif said.desc.type == "offer":
             await self._on_offer(said.pc, said.desc.sdp)
         elif said.desc.type == "answer":

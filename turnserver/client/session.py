@@ -190,7 +190,7 @@ class SignalClient:
         Raises `SignalError`, without a retry, when the server cannot be reached or refuses the client.
         """
         if self.state is not ClientState.NEW:
-            raise SignalError("closed", "A client is opened once.")
+            raise SignalError("closed", "A client can be opened only once.")
         prepare()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(opened), name="signal-client")
@@ -210,7 +210,7 @@ class SignalClient:
         """
         self._insist_on_life()
         if len(self._requests) >= _MAX_PENDING:
-            raise SignalError("backlog", "Too many requests are without an answer.")
+            raise SignalError("backlog", "Too many requests are waiting for an answer.")
         self._last_id += 1
         identity = f"r{self._last_id}"
         answer: asyncio.Future[ServerMessage] = asyncio.get_running_loop().create_future()
@@ -261,7 +261,7 @@ class SignalClient:
     async def close(self) -> None:
         """Close without goodbye: to the server the connection is lost."""
         task, self._task = self._task, None
-        self._final = self._final or SignalError("closed", "We closed it.")
+        self._final = self._final or SignalError("closed", "The session was closed by this client.")
         if task is not None and task is not asyncio.current_task():
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -320,7 +320,9 @@ class SignalClient:
         while not isinstance(welcome := await self._next(socket), Welcome):
             self._refused(welcome)
         if VERSION not in welcome.v:
-            self._final = SignalError("unsupported_version", "The server speaks none of our versions.")
+            self._final = SignalError(
+                "unsupported_version", "The server supports none of this client's protocol versions."
+            )
             raise self._final
         self._cid = welcome.cid
         self.limits = welcome.limits
@@ -348,7 +350,7 @@ class SignalClient:
             if old is not None and isinstance(said, Error) and said.code is SignalCode.SESSION_GONE:
                 return None
             if isinstance(said, Unreadable) and said.re == hello.id:
-                raise SignalError("unreadable", f"The server's answer to hello is none: {said.why}.")
+                raise SignalError("unreadable", f"The server's answer to hello is not valid: {said.why}.")
             self._refused(said)
 
     def _refused(self, said: ServerMessage | Unreadable) -> None:
@@ -374,7 +376,7 @@ class SignalClient:
         self._arrived(old, answer.n)
         if next(iter(old.sent), old.n + 1) > answer.n + 1:
             self._session = None
-            raise SignalError("session_gone", "More was lost than is kept here.")
+            raise SignalError("session_gone", "More frames were lost than this client keeps.")
         self._outbox.clear()
         for message in old.sent.values():
             self._put(message)
@@ -441,8 +443,8 @@ class SignalClient:
             if seq - session.acked >= _ACK_EVERY:
                 self._put(Ping(ts=0))
         if isinstance(said, Unreadable):
-            _logger.info("the server sent what is none of our messages: %s", said.why)
-            self._failed(said.re, SignalError("unreadable", f"The server's answer is none of ours: {said.why}."))
+            _logger.info("the server sent an invalid message: %s", said.why)
+            self._failed(said.re, SignalError("unreadable", f"The server's answer is not valid: {said.why}."))
             return None
         if isinstance(said, Goodbye):
             return self._parted(said)
@@ -484,7 +486,7 @@ class SignalClient:
 
     def _put(self, message: ClientMessage) -> None:
         if len(self._outbox) >= _MAX_UNSENT:
-            raise SignalError("backlog", "The server takes less than we send.")
+            raise SignalError("backlog", "The server receives more slowly than this client sends.")
         self._outbox.append(message)
         self._filled.set()
 
@@ -498,10 +500,10 @@ class SignalClient:
             return message
         session = self._session
         if session is None:
-            raise SignalError("closed", "There is no session.")
+            raise SignalError("closed", "No session is open.")
         if len(session.sent) >= _MAX_COUNTED:
             if self.state is not ClientState.OPEN:
-                raise SignalError("backlog", "Too much waits for the connection to come back.")
+                raise SignalError("backlog", "Too many messages are waiting for the connection to come back.")
             session.sent.popitem(last=False)
         session.n += 1
         numbered = replace(message, n=session.n)

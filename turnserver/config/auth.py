@@ -107,7 +107,7 @@ def _read_hook_url(value: object, rule: Rule[str], _info: ValidationInfo) -> str
     if parts.scheme not in {"http", "https"} or port == 0:
         refuse("a URL with another scheme", rule.allowed)
     if "@" in parts.netloc or "#" in value:
-        refuse("a URL with a user, a password or a fragment in it", rule.allowed)
+        refuse("a URL with a user, a password or a fragment", rule.allowed)
     address = _address_of(host)
     if address is None and not (_HOST.fullmatch(host) and len(host) <= MAX_HOST):
         refuse("a URL without a usable host", rule.allowed)

@@ -55,9 +55,9 @@ class Lookups:
             return
         prefix = _prefix(request)
         if len(self._parked) >= self.settings.limits.pending_lookups:
-            raise SourceUnavailable("too many look-ups are under way")
+            raise SourceUnavailable("too many look-ups are pending")
         if self._per_address[prefix] >= self._bounds.lookups_per_address:
-            raise SourceUnavailable("too many look-ups are under way for this address")
+            raise SourceUnavailable("too many look-ups are pending for this address")
         self._ticket += 1
         self._parked[self._ticket] = request
         self._waiting.add(key)

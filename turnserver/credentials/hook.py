@@ -52,7 +52,7 @@ class HookSource(CredentialSource):
     ) -> None:
         secret = settings.secret
         if not settings.url or secret is None:
-            raise ValueError("a hook has a URL and a secret")
+            raise ValueError("a hook needs a URL and a secret")
         self._settings = settings
         key = signing_key(secret.get_secret_value())
         self._client = HookClient(settings.url, key, settings.connections, wall)
@@ -103,7 +103,7 @@ class HookSource(CredentialSource):
         for flight in list(self._flights.values()):
             if flight.task is not None:
                 flight.task.cancel()
-            _settle(flight, Unavailable("hook: it is not asked any more"))
+            _settle(flight, Unavailable("hook: the source is closed"))
         self._flights.clear()
         self._found.clear()
         self._unknown.clear()
@@ -161,7 +161,7 @@ class HookSource(CredentialSource):
         except TimeoutError:
             if flight.sent:
                 return Unavailable(f"hook: no answer within {timeout} seconds")
-            return Unavailable(f"hook: no turn within {timeout} seconds, too many requests are under way")
+            return Unavailable(f"hook: not sent within {timeout} seconds, too many requests are pending")
         except Unreachable as error:
             return Unavailable(f"hook: {error}")
 
@@ -190,8 +190,8 @@ def _answer(reply: HookReply, question: Question) -> Sequence[Credential] | Unav
     if reply.status == _UNKNOWN:
         return ()
     if reply.status != _FOUND:
-        return Unavailable(f"hook: it answers {reply.status}")
+        return Unavailable(f"hook: the response has status {reply.status}")
     try:
         return (read_reply(reply.body, question),)
     except InvalidReply as error:
-        return Unavailable(f"hook: its answer is not understood ({error})")
+        return Unavailable(f"hook: the response is not valid ({error})")

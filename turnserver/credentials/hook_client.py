@@ -88,7 +88,7 @@ class HookClient:
                     return HookReply(response.status, bytes(found))
                 found += chunk
             response.close()
-            raise Unreachable(f"its answer is longer than {MAX_BODY} bytes")
+            raise Unreachable(f"the response is longer than {MAX_BODY} bytes")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -119,7 +119,7 @@ class _PrivateResolver(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         private = [each for each in found if is_private(ip_address(each["host"].partition("%")[0]))]
         if not private:
-            raise OSError("http goes to private addresses only, and it has none")
+            raise OSError("http is for private addresses only, and the host has none")
         return private
 
     async def close(self) -> None:

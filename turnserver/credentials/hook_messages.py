@@ -78,7 +78,7 @@ class _Reply(_Part):
     @model_validator(mode="after")
     def _one_way_to_prove_it(self) -> Self:
         if (self.password is None) == (self.keys is None):
-            raise ValueError("a password or keys")
+            raise ValueError("password or keys is required")
         return self
 
 
@@ -126,6 +126,6 @@ def _complaint(error: ValidationError) -> str:
     """The field of the first error; ``json`` if the answer is not a JSON object."""
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if detail["type"] == "value_error":
-        return "password or keys, one of them"
+        return "exactly one of password and keys"
     path = ".".join(str(part) for part in detail["loc"])
     return path if path and all(_FIELD.fullmatch(part) for part in path.split(".")) else "json"

@@ -60,5 +60,5 @@ SOURCES: Final[Registry[SourceKind]] = Registry("credential source")
 
 SOURCES.add("users", SourceKind("users and passwords in the configuration", _users))
 SOURCES.add("shared_secrets", SourceKind("time-limited credentials", _shared_secrets))
-SOURCES.add("hook", SourceKind("a program that is asked by HTTP", _hook))
+SOURCES.add("hook", SourceKind("a program that the server asks over HTTP", _hook))
 SOURCES.add("nobody", SourceKind("knows nobody", _nobody))

@@ -26,9 +26,9 @@ def signing_key(secret: str) -> bytes:
     try:
         key = b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
-        raise ValueError("a secret that begins with whsec_ goes on in base64") from None
+        raise ValueError("after whsec_, a secret must be base64") from None
     if not key:
-        raise ValueError("there is nothing behind whsec_")
+        raise ValueError("the secret is empty after whsec_")
     return key
 
 

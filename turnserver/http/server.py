@@ -228,7 +228,7 @@ def _in_our_words(record: logging.LogRecord) -> bool:
         fields = {"client": client, "reason": type(error).__name__}
         _lines.write(logging.DEBUG, "malformed HTTP request", fields, client)
     elif not getattr(error, _NOTED, False):
-        _lines.write(record.levelno, "the HTTP server complains", {"what": record.getMessage()}, cause=error)
+        _lines.write(record.levelno, "HTTP server error", {"what": record.getMessage()}, cause=error)
     return False
 
 

@@ -188,7 +188,7 @@ class StreamAdapter(asyncio.Transport):
 
     def _stalled(self) -> None:
         self._stall = None
-        self._end(TimeoutError("the client takes nothing"))
+        self._end(TimeoutError("the client does not read"))
 
     def _stop_stall(self) -> None:
         if self._stall is not None:
@@ -241,7 +241,7 @@ class StreamAdapter(asyncio.Transport):
     @property
     def _sendfile_compatible(self) -> NoReturn:
         """Make ``loop.sendfile`` raise the error on which aiohttp reads the file instead."""
-        raise NotImplementedError("there is no sendfile here")
+        raise NotImplementedError("sendfile is not supported")
 
 
 def _facts(stream: ByteStream, client: Address) -> dict[str, Any]:

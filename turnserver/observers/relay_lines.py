@@ -63,7 +63,7 @@ def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             "direction": "in" if event.inbound else "out",
         }
     if isinstance(event, PeerConnectionEnded):
-        message = "peer connection ended" if event.bound else "peer connection never claimed"
+        message = "peer connection ended" if event.bound else "peer connection not bound in time"
         return message, fields | {"peer": str(event.peer), "seconds": round(event.duration, 1)}
     raise AssertionError(f"an event without a line: {event!r}")
 

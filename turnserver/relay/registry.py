@@ -57,7 +57,7 @@ DATAPATHS: Final[Registry[DatapathKind]] = Registry("datapath")
 """The available datapaths."""
 
 DATAPATHS.add("asyncio", DatapathKind("plain sockets, works everywhere", _asyncio, rank=1))
-DATAPATHS.add("null", DatapathKind("moves nothing, for tests", _null), embedded=True)
+DATAPATHS.add("null", DatapathKind("relays nothing, for tests", _null), embedded=True)
 
 
 def create_datapath(

@@ -193,7 +193,7 @@ class TcpRelays:
         link = self._links[connection]
         try:
             if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise ConnectionError("refused, or no way there")
+                raise ConnectionError("connection refused, or no route")
             link.stream = self._stream(sock)
         except Exception as error:
             if not isinstance(error, OSError):  # the connection may have been reset meanwhile
@@ -236,7 +236,7 @@ class TcpRelays:
 
     def _pause(self, relay: RelayId, listener: _Listener, error: OSError) -> None:
         fields = {"relay": str(listener.address), "why": os.strerror(error.errno or 0)}
-        self._lines.write(logging.WARNING, "no peers accepted for a moment", fields)
+        self._lines.write(logging.WARNING, "peer connections not accepted for a moment", fields)
         self._loop.remove_reader(listener.sock.fileno())
         listener.resuming = self._loop.call_later(ACCEPT_PAUSE, self._resume, relay, listener)
 

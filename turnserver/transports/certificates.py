@@ -244,7 +244,7 @@ class CertificateSource:
                 with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
                     context.load_cert_chain(certificate, key, password=_no_password)
             except (OSError, ValueError) as error:
-                raise CertificateError(f"OpenSSL will not have it: {error}") from error
+                raise CertificateError(f"OpenSSL does not accept it: {error}") from error
         return context
 
     def _refuse(self, pair: CertificatePair, error: CertificateError, *, quiet: bool) -> None:
@@ -316,9 +316,9 @@ def _inspect(pair: CertificatePair, wall: float) -> _Loaded:
     try:
         facts = CertificateFacts.of(leaf)
     except UnreadableCertificate as error:
-        raise CertificateError("what it says makes no sense") from error
+        raise CertificateError("its contents are not valid") from error
     if facts.kind not in _KINDS:
-        raise CertificateError("its key is of a kind that TLS has no use for")
+        raise CertificateError("its key is of a type that TLS does not support")
     return _Loaded(facts, pair, (certificate, key))
 
 
@@ -329,7 +329,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise CertificateError(f"{path} cannot be read ({error.strerror or error})") from error
     if len(data) > _MAX_FILE:
-        raise CertificateError(f"{path} is too large to be one")
+        raise CertificateError(f"{path} is too large")
     return data
 
 
@@ -338,16 +338,16 @@ def _parse_chain(data: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(data)[0]
     except ValueError as error:
-        raise CertificateError("it is no chain of certificates in PEM") from error
+        raise CertificateError("it is not a chain of certificates in PEM") from error
 
 
 def _public_key(data: bytes) -> bytes:
     try:
         key = serialization.load_pem_private_key(data, None)
     except TypeError as error:
-        raise CertificateError("the key is encrypted, and there is nobody to ask for the passphrase") from error
+        raise CertificateError("the key is encrypted; keys with a passphrase are not supported") from error
     except ValueError as error:
-        raise CertificateError("the key is no private key in PEM") from error
+        raise CertificateError("the key is not a private key in PEM") from error
     return _spki(key.public_key())
 
 

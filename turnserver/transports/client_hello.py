@@ -55,13 +55,13 @@ def read_client_hello(data: bytes) -> ClientHello | None:
         if len(message) >= 4:
             size = int.from_bytes(message[1:4], "big")
             if size > _HELLO_MAX:
-                raise NotTls("a ClientHello of unlikely length")
+                raise NotTls("a ClientHello of implausible length")
             if len(message) >= 4 + size:
                 return ClientHello(_protocols(bytes(message[4 : 4 + size])))
         at += 5 + length
         if at > len(data):
             return None
-    raise NotTls("a ClientHello in unlikely many records")
+    raise NotTls("a ClientHello in too many records")
 
 
 def _protocols(hello: bytes) -> tuple[bytes, ...] | None:

@@ -143,7 +143,7 @@ class Opening:
             return
         ours = self._transport.protocols
         if hello.protocols is not None and not any(name.encode() in hello.protocols for name in ours):
-            self._say_goodbye(NO_APPLICATION_PROTOCOL, "offers no protocol of ours")
+            self._say_goodbye(NO_APPLICATION_PROTOCOL, "ALPN offers no supported protocol")
             return
         self.stream.unread(self._buffer)
         self._buffer = b""

@@ -57,7 +57,7 @@ class ListenerKind:
         """The client transport, with TLS or without. Raises ValueError if there is none."""
         found = self.secure if tls else self.plain
         if found is None:
-            raise ValueError("this listener cannot be had " + ("with TLS" if tls else "without TLS"))
+            raise ValueError("this listener is not available " + ("with TLS" if tls else "without TLS"))
         return found
 
     @property

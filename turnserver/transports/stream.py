@@ -155,7 +155,7 @@ class StreamTransport:
     def serve(self, sink: FrameSink) -> None:
         """Begin to accept, inside the running loop. Raises RuntimeError unless the address has been bound."""
         if self._socket is None:
-            raise RuntimeError("a listener is bound first")
+            raise RuntimeError("the listener is not bound")
         self.sink = sink
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._accept)

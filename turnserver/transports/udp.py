@@ -130,7 +130,7 @@ class UdpTransport:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""
         socket = self._socket
         if socket is None:
-            raise RuntimeError("a listener is bound first")
+            raise RuntimeError("the listener is not bound")
         self._sink = sink
         self._open = True
         self._loop = asyncio.get_running_loop()

@@ -77,7 +77,7 @@ class TurnClient:
         if login is None and username is not None:
             login = Login(username, password or "")
         if opener is None and self.uri.protocol not in OPENERS:
-            raise ServerUnreachable(f"There is no way to speak {self.uri.protocol.upper()} to a server yet.")
+            raise ServerUnreachable(f"{self.uri.protocol.upper()} to a server is not supported yet.")
         self.dropped = 0
         """Number of dropped datagrams: received ones because the queue was full, sent ones because the connection was
         too slow."""
@@ -127,7 +127,7 @@ class TurnClient:
                 failure = error
                 continue
             except TimeoutError:
-                failure = ServerUnreachable(f"There is no connection to {address} after {self._timeout:g} s.")
+                failure = ServerUnreachable(f"No connection to {address} within {self._timeout:g} s.")
                 continue
             self._start(link, address)
             if link.reliable or address is addresses[-1] or await self._answers():
@@ -270,7 +270,7 @@ class TurnClient:
     async def _bind(self, number: int) -> PeerStream:
         driver = self._connected
         if self._streams is None:
-            raise NoAllocation("The way to the server is no connection, so it has no TCP relay.")
+            raise NoAllocation("TCP relaying needs TCP or TLS to the server (RFC 6062 §4.1).")
         return await self._streams.bind(number, driver.core.session)
 
     # Inside
@@ -342,7 +342,7 @@ class TurnClient:
     async def _next(self, queue: deque[T]) -> T:
         while not queue:
             if self._over is not None:
-                raise NoAllocation(f"Nothing comes any more: {self._over}") from self._over
+                raise NoAllocation(f"The session has ended: {self._over}") from self._over
             _ = self._connected
             self._news.clear()
             await self._news.wait()

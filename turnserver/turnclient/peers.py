@@ -86,9 +86,7 @@ class PeerStreams:
                     sock.close()
                     raise
         except TimeoutError:
-            raise ServerUnreachable(
-                f"There is no second connection to {self._server} after {self._patience:g} s."
-            ) from None
+            raise ServerUnreachable(f"No second connection to {self._server} within {self._patience:g} s.") from None
         except ServerUnreachable:
             raise
         except OSError as error:
@@ -115,7 +113,9 @@ class PeerStreams:
             except (OSError, EOFError) as error:
                 raise ServerUnreachable("The server closed the data connection.") from error
             except MalformedMessage as error:
-                raise ServerUnreachable("What the server sends on the data connection is no STUN message.") from error
+                raise ServerUnreachable(
+                    "What the server sends on the data connection is not a STUN message."
+                ) from error
             else:
                 requests.receive(message, clock())
         request.result()

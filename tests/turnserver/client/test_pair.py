@@ -290,7 +290,7 @@ async def test_a_flood_is_bounded(wire: Wire) -> None:
     b = wire.pair("b", Listen(), polite=False, start=False)
     for _ in range(10_000):
         b.deliver(PeerCand(from_="a", pc="x", list=(Candidate(candidate="x" * 100),)))
-    assert b.errors == ["too much at once from the other side"] * 10
+    assert b.errors == ["too many messages at once from the peer"] * 10
 
 
 async def test_three_rebuilds_and_no_more(wire: Wire) -> None:

@@ -133,7 +133,7 @@ def test_look_ups_are_bounded() -> None:
         asking(world, client)
     clients[2].challenge()
     assert code_of(clients[2].allocate()) == 500
-    assert failures(world) == [("alice", "too many look-ups are under way")]
+    assert failures(world) == [("alice", "too many look-ups are pending")]
     answer(world, 1, ())
     asking(world, clients[2])
 
@@ -333,7 +333,7 @@ def test_one_address_cannot_take_every_look_up() -> None:
     third = world.client(host="2001:db8::3", port=3)
     third.challenge()
     assert code_of(third.allocate()) == 500
-    assert failures(world) == [("alice", "too many look-ups are under way for this address")]
+    assert failures(world) == [("alice", "too many look-ups are pending for this address")]
     asking(world, world.client(host="2001:db8:0:1::1", port=4))
     answer(world, 1, ())
     asking(world, third)

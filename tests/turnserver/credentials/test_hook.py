@@ -128,7 +128,7 @@ async def answers(back: Back, response: Callable[[], web.StreamResponse]) -> Non
 async def test_every_other_status_is_an_outage(back: Back, source: HookSource, status: int) -> None:
     """RFC 8489 §14.8: 401 would have people change passwords that are right. And it is not remembered."""
     await answers(back, lambda: web.Response(status=status))
-    assert await ask(source, "alice") == Unavailable(f"hook: it answers {status}")
+    assert await ask(source, "alice") == Unavailable(f"hook: the response has status {status}")
     back.answer = back.known
     assert await ask(source, "alice") == (ALICE,)
 
@@ -136,10 +136,10 @@ async def test_every_other_status_is_an_outage(back: Back, source: HookSource, s
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not understood (json)"),
-        (b"<html>hush</html>", "not understood (json)"),
-        (b'{"password": 7}', "not understood (password)"),
-        (b'{"password": "hush", "expires": "never"}', "not understood (expires)"),
+        (b"", "not valid (json)"),
+        (b"<html>hush</html>", "not valid (json)"),
+        (b'{"password": 7}', "not valid (password)"),
+        (b'{"password": "hush", "expires": "never"}', "not valid (expires)"),
         (b'"hush"' * 10_000, "longer than 16384 bytes"),
     ],
 )
@@ -147,7 +147,7 @@ async def test_garbage_is_an_outage(back: Back, source: HookSource, body: bytes,
     await answers(back, lambda: web.Response(body=body))
     answer = await ask(source, "alice")
     assert isinstance(answer, Unavailable)
-    assert answer.reason.startswith("hook: its answer is ")
+    assert answer.reason.startswith("hook: the response is ")
     assert reason in answer.reason
     assert "hush" not in answer.reason
 
@@ -217,7 +217,7 @@ async def test_who_has_no_turn_in_time(back: Back) -> None:
     async with opened(back.config(timeout=1, connections=1)) as source:
         async with source._slots:
             answer = await ask(source, "bob")
-        assert answer == Unavailable("hook: no turn within 1 seconds, too many requests are under way")
+        assert answer == Unavailable("hook: not sent within 1 seconds, too many requests are pending")
         assert await ask(source, "alice") == (ALICE,)
     assert back.names == ["alice"]
 
@@ -387,7 +387,7 @@ async def test_closing_ends_what_waits(back: Back, source: HookSource) -> None:
     task = asyncio.create_task(ask(source, "alice"))
     await until(lambda: back.open)
     await source.close()
-    assert await task == Unavailable("hook: it is not asked any more")
+    assert await task == Unavailable("hook: the source is closed")
     await until(lambda: back.open == 0)
     assert source.find("bob", REALM, WALL) is PENDING
     await source.close()

@@ -82,9 +82,9 @@ def test_an_answer_by_hash_says_whose_it_is() -> None:
 @pytest.mark.parametrize(
     ("reply", "complaint"),
     [
-        ({}, "password or keys, one of them"),
-        ({"password": HUSH, "keys": {"md5": "0" * 32}}, "password or keys, one of them"),
-        ({"password": None, "keys": None}, "password or keys, one of them"),
+        ({}, "exactly one of password and keys"),
+        ({"password": HUSH, "keys": {"md5": "0" * 32}}, "exactly one of password and keys"),
+        ({"password": None, "keys": None}, "exactly one of password and keys"),
         ({"password": ""}, "password"),
         ({"password": 7}, "password"),
         ({"password": [HUSH]}, "password"),

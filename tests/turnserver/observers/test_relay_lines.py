@@ -53,7 +53,7 @@ WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
         (
             PeerConnectionEnded(CLIENT, "alice", Address.parse("192.0.2.7", 80), 7, False, 30.04),
             None,
-            Line(logging.DEBUG, "peer connection never claimed", WHO | {"peer": "192.0.2.7:80", "seconds": 30.0}),
+            Line(logging.DEBUG, "peer connection not bound in time", WHO | {"peer": "192.0.2.7:80", "seconds": 30.0}),
         ),
     ],
 )

@@ -139,26 +139,26 @@ def early(directory: Path) -> tuple[CertificatePair, str]:
 def no_certificate(directory: Path) -> tuple[CertificatePair, str]:
     pair = issue(directory, "new")
     pair.certificate.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
-    return pair, "no chain of certificates"
+    return pair, "not a chain of certificates"
 
 
 def empty_certificate(directory: Path) -> tuple[CertificatePair, str]:
     pair = issue(directory, "new")
     pair.certificate.write_bytes(b"")
-    return pair, "no chain of certificates"
+    return pair, "not a chain of certificates"
 
 
 def broken_chain(directory: Path) -> tuple[CertificatePair, str]:
     pair = issue(directory, "new")
     with pair.certificate.open("ab") as file:
         file.write(b"-----BEGIN CERTIFICATE-----\nMIIBIjANBgkq\n-----END CERTIFICATE-----\n")
-    return pair, "no chain of certificates"
+    return pair, "not a chain of certificates"
 
 
 def no_key(directory: Path) -> tuple[CertificatePair, str]:
     pair = issue(directory, "new")
     pair.key.write_text("secret")
-    return pair, "no private key in PEM"
+    return pair, "not a private key in PEM"
 
 
 def encrypted_key(directory: Path) -> tuple[CertificatePair, str]:

@@ -80,9 +80,9 @@ async def test_a_refusal_is_an_error() -> None:
     ("said", "words"),
     [
         (b"", "closed the data connection"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no STUN message"),
-        (b"\x01\x0b\xff\xfc" + bytes(16), "no STUN message"),
-        (b"\x01\x0b\0\0" + bytes(16), "no STUN message"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not a STUN message"),
+        (b"\x01\x0b\xff\xfc" + bytes(16), "not a STUN message"),
+        (b"\x01\x0b\0\0" + bytes(16), "not a STUN message"),
         (b"\x01", "closed the data connection"),
     ],
 )
@@ -124,5 +124,5 @@ async def test_a_connection_that_does_not_come(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
     streams = PeerStreams("127.0.0.1", Address.parse("127.0.0.1", 9), None, login=LOGIN, patience=0.01)
-    with pytest.raises(ServerUnreachable, match=r"no second connection to 127\.0\.0\.1:9 after 0\.01 s"):
+    with pytest.raises(ServerUnreachable, match=r"No second connection to 127\.0\.0\.1:9 within 0\.01 s"):
         await streams.bind(7, None)

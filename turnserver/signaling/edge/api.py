@@ -228,12 +228,12 @@ class Api:
         shown = _bearer(request)
         if shown is None:
             raise ApiError(
-                401, "unauthorized", "this takes a key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
+                401, "unauthorized", "a key is required: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )
         wait = self._guesses.wait(prefix_of(address), now.mono)
         if wait > 0:
             seconds = str(int(wait) + 1)
-            raise ApiError(429, "rate_limited", "too many wrong keys from this address", {"Retry-After": seconds})
+            raise ApiError(429, "rate_limited", "too many invalid keys from this address", {"Retry-After": seconds})
         key = self._ring.find(shown)
         if key is not None:
             return Caller(key.name, key.is_admin)
@@ -247,16 +247,18 @@ class Api:
                 raise ApiError(401, str(refusal.code), refusal.msg, refused) from None
             return Caller("", grant=grant)
         self._failed(address, now)
-        raise ApiError(401, "bad_key", "this key is not one of the server's", refused)
+        raise ApiError(401, "bad_key", "this key is not configured on this server", refused)
 
     def _failed(self, address: str, now: Now) -> None:
         self._guesses.failed(prefix_of(address), now.mono)
-        self._lines.write(logging.WARNING, "a wrong key for the API", {"client": address}, address)
+        self._lines.write(logging.WARNING, "wrong API key", {"client": address}, address)
 
     def _admin(self, request: web.Request) -> Caller:
         caller = self._caller(request)
         if not caller.is_admin:
-            raise ApiError(403, "forbidden", "this takes one of signaling.admin_keys, and this is one of api_keys")
+            raise ApiError(
+                403, "forbidden", "this needs a key of signaling.admin_keys; the key given is one of signaling.api_keys"
+            )
         return caller
 
     # TURN credentials
@@ -266,10 +268,10 @@ class Api:
         caller = self._caller(request, token=True)
         ice = self.options.ice
         if ice is None or not ice.has_credentials:
-            raise ApiError(503, "no_turn", "this server makes no TURN credentials: it has no auth.shared_secrets")
+            raise ApiError(503, "no_turn", "this server cannot make TURN credentials: auth.shared_secrets is empty")
         query = request.query
         if query.get("service", "turn") != "turn":
-            raise ApiError(400, "bad_request", "the only service is turn")
+            raise ApiError(400, "bad_request", 'the only service is "turn"')
         now = self._clock()
         ttl = _ttl(query.get("ttl"), ice.lifetime)
         if caller.grant is None:
@@ -277,7 +279,7 @@ class Api:
             ttl = min(ttl, MAX_TTL)
         else:
             if self._service.hub.is_banned(caller.grant, now):
-                raise ApiError(403, "banned", "you may not come back into this room")
+                raise ApiError(403, "banned", "you are banned from this room")
             user = _user_of(caller.grant)
             ttl = max(1, min(ttl, ice.lifetime, int(caller.grant.expires - now.wall)))
         try:
@@ -296,7 +298,7 @@ class Api:
         keys = self.options.tokens
         if keys is None or not keys.can_mint:
             raise ApiError(
-                503, "no_key", "this server signs no tokens: it has no signaling.key, no auth.shared_secrets"
+                503, "no_key", "this server cannot sign tokens: signaling.key and auth.shared_secrets are empty"
             )
         asked = await _asked(request)
         now = self._clock()
@@ -353,7 +355,7 @@ class Api:
         room, peer = request.match_info["room"], request.match_info["peer"]
         reason = request.query.get("reason", "")
         if len(reason) > MAX_REASON or not reason.isprintable():
-            raise ApiError(400, "bad_request", f"a reason is a line of at most {MAX_REASON} characters")
+            raise ApiError(400, "bad_request", f"reason must be one line of at most {MAX_REASON} characters")
         if not self._service.hub.kick(room, peer, reason, self._clock()):
             raise _no_such("room or participant")
         self._service.work()
@@ -371,7 +373,7 @@ class Api:
 def _wrong_method(allowed: Sequence[str]) -> RequestHandler:
     async def handle(request: web.Request) -> web.Response:
         methods = ", ".join(allowed)
-        raise ApiError(405, "method_not_allowed", f"this takes {methods}", {"Allow": methods})
+        raise ApiError(405, "method_not_allowed", f"allowed methods: {methods}", {"Allow": methods})
 
     return handle
 
@@ -401,14 +403,14 @@ def _ttl(text: str | None, default: int) -> int:
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) == 0:
-        raise ApiError(400, "bad_request", "ttl is a number of seconds, at least 1")
+        raise ApiError(400, "bad_request", "ttl must be a number of seconds, at least 1")
     return int(text)
 
 
 def _user_of(grant: Grant) -> str:
     """Whom a credential counts for that was asked for with a room token: whoever has the token, and no participant."""
     if grant.once:
-        raise ApiError(403, "forbidden", "this token is good for entering a room once, and for nothing else")
+        raise ApiError(403, "forbidden", "a single-use token is valid for joining a room only")
     room = "any" if grant.room is None else hashlib.sha256(grant.room.encode()).hexdigest()[:10]
     return f"{room}.token-{hashlib.sha256((grant.token_id or '').encode()).hexdigest()[:16]}"
 

@@ -187,7 +187,7 @@ class TokenKeys:
         except ValidationError as error:
             raise TokenError(f"A token cannot say that: {_complaint(error)}.") from None
         if ttl <= 0:
-            raise TokenError("A token is good for at least one second.")
+            raise TokenError("A token must be valid for at least one second.")
         token = jwt.api_jws.encode(json.dumps(claims, separators=(",", ":")).encode(), self._own[0], "HS256")
         if len(token) > MAX_TOKEN:
             raise TokenError(f"The token would be longer than {MAX_TOKEN} characters.")
@@ -200,7 +200,9 @@ class TokenKeys:
         except (PyJWTError, ValueError):
             raise Denial(SignalCode.BAD_TOKEN, "the token has no readable header") from None
         if "crit" in header or "b64" in header:
-            raise Denial(SignalCode.BAD_TOKEN, "the token asks for an extension that is not spoken here (crit)")
+            raise Denial(
+                SignalCode.BAD_TOKEN, "the token requires an extension that this server does not support (crit)"
+            )
         for key, algorithm in self._fitting(header.get("alg"), header.get("kid")):
             try:
                 payload = jwt.api_jws.decode(token, key, [algorithm])
@@ -208,7 +210,7 @@ class TokenKeys:
                 continue
             assert isinstance(payload, bytes)
             return payload
-        raise Denial(SignalCode.BAD_TOKEN, "the token was not signed with a key that counts here")
+        raise Denial(SignalCode.BAD_TOKEN, "the token is not signed with a key that this server accepts")
 
     def _fitting(self, algorithm: object, kid: object) -> Iterator[tuple[Any, str]]:
         """The keys to try: the header can exclude keys, but cannot choose the algorithm of a key."""
@@ -228,7 +230,7 @@ def _claims_of(payload: bytes) -> Claims:
     except ValidationError as error:
         raise Denial(SignalCode.BAD_TOKEN, f"the token is signed, but {_complaint(error)}") from None
     except (ValueError, RecursionError):
-        raise Denial(SignalCode.BAD_TOKEN, "the token is signed, but what it says is not JSON") from None
+        raise Denial(SignalCode.BAD_TOKEN, "the token is signed, but its payload is not JSON") from None
     if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
         raise Denial(SignalCode.BAD_TOKEN, f'the token is for something else: its claim "aud" is not "{AUDIENCE}"')
     return claims
@@ -240,7 +242,7 @@ def _complaint(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f'it has no claim "{claim}"'
     meant = _MEANT.get(str(claim), first["msg"][:_SHOWN])
-    return f'its claim "{claim}" is not what it should be ({meant})' if claim else "it says no claims"
+    return f'its claim "{claim}" is not valid ({meant})' if claim else "it has no claims"
 
 
 def _check_time(claims: Claims, wall: float) -> None:
@@ -248,7 +250,7 @@ def _check_time(claims: Claims, wall: float) -> None:
         raise Denial(SignalCode.TOKEN_EXPIRED, "the token has expired: ask for a new one")
     begins = max(claims.nbf or 0.0, claims.iat or 0.0)
     if begins - LEEWAY > wall:
-        raise Denial(SignalCode.TOKEN_NOT_YET, "the token is for later")
+        raise Denial(SignalCode.TOKEN_NOT_YET, "the token is not valid yet")
 
 
 def _fingerprint(token: str) -> str:

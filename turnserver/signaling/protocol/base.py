@@ -59,7 +59,7 @@ class Delivery(Enum):
     """How a server's frame is handled without a socket, or with a full queue."""
 
     SOCKET = "socket"
-    """Belongs to the socket: it has no number, and is lost with the socket."""
+    """Sent on the current socket only: it has no number, and is lost with the socket."""
     RELAYED = "relayed"
     """From another client: numbered, never dropped or coalesced unless the queue is full."""
     NEWS = "news"
@@ -70,11 +70,11 @@ class Delivery(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientMessage:
-    """What a client says. ``t`` is the type, ``id`` names a request, ``ack`` is the highest ``seq`` handled."""
+    """A client's message. ``t`` is its type, ``id`` identifies a request, ``ack`` is the highest ``seq`` handled."""
 
     rate: ClassVar[Rate] = Rate.FRAME
     answer: ClassVar["type[ServerMessage] | None"] = None
-    """The type that answers it when all is well; None for `ok`, which is sent only if there is an ``id``."""
+    """The type of the answer on success; None for `ok`, which is sent only if there is an ``id``."""
 
     t: str = ""  # first on the wire
     id: RequestId | None = None
@@ -83,7 +83,7 @@ class ClientMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted(ClientMessage):
-    """What is handled exactly once: `n` goes up by one with every such message of a session."""
+    """A message that is handled exactly once: `n` is incremented for every such message of a session."""
 
     n: Counter
 
@@ -94,13 +94,13 @@ class ServerMessage:
 
     delivery: ClassVar[Delivery] = Delivery.SOCKET
     replaces: ClassVar[str] = ""
-    """Frames with the same word here, about the same ``id``, replace each other in the queue; none if it is empty."""
+    """Queued frames with the same ``replaces`` and ``id`` replace each other; empty: this frame replaces none."""
 
     t: str = ""
 
     @property
     def queue_key(self) -> tuple[str, str] | None:
-        """What this frame is the latest of; None if it replaces nothing."""
+        """Frames with the same key replace each other in the queue; None if this frame replaces none."""
         return (self.replaces, getattr(self, "id", "")) if self.replaces else None
 
 
@@ -120,7 +120,7 @@ class NumberedReply(Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News(ServerMessage):
-    """What nobody asked for: numbered, so that a resume brings it."""
+    """A notification. It is numbered, so that it is sent again after a resume."""
 
     delivery = Delivery.NEWS
 
@@ -129,7 +129,7 @@ class News(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FromPeer(News):
-    """What another participant said or asks for; ``from_`` (on the wire ``from``) is written by the server."""
+    """A message relayed from another participant; the server sets ``from_`` (on the wire: ``from``)."""
 
     delivery = Delivery.RELAYED
 
@@ -138,9 +138,9 @@ class FromPeer(News):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relayed(Counted):
-    """What is passed on to one participant, or to all (``to`` is None), as a message of the class ``becomes``.
+    """A message relayed to one participant, or to all (``to`` is None), as a message of the class ``becomes``.
 
-    Every field that both classes have is copied. ``needs`` is what a token must allow.
+    Every field that both classes have is copied. ``needs`` is the capability that the token must have.
     """
 
     becomes: ClassVar[type[FromPeer]]
@@ -149,7 +149,7 @@ class Relayed(Counted):
     to: SomeId | None = None
 
     def relayed(self, sender: PeerId, receiver: PeerId | None) -> FromPeer:
-        """The message for ``receiver``, or for all; ``sender`` is who said it, whatever the message says."""
+        """The message for ``receiver``, or for all if it is None; ``from`` is always ``sender``."""
         ours = {each.name for each in fields(self)}
         common = [each.name for each in fields(self.becomes) if each.name in ours and each.name not in ("t", "to")]
         values = {name: getattr(self, name) for name in common}

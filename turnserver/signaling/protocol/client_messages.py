@@ -63,7 +63,7 @@ _Candidates = Annotated[tuple[Candidate | None, ...], Field(max_length=64)]
 
 @message
 class Hello(ClientMessage):
-    """The first message on a socket: a new session, or (with `resume`) an old one."""
+    """The first message on a socket: opens a new session, or resumes one (`resume`)."""
 
     answer = HelloOk
 
@@ -77,7 +77,7 @@ class Hello(ClientMessage):
 
 @message
 class Ping(ClientMessage):
-    """Are you there? And a way to acknowledge when there is nothing else to say."""
+    """Keepalive; also carries `ack` when the client has nothing else to send."""
 
     answer = Pong
 
@@ -94,7 +94,7 @@ class Bye(ClientMessage):
 
 @message
 class Peek(ClientMessage):
-    """How many are in that room?"""
+    """Asks how many participants a room has."""
 
     answer = RoomInfo
 
@@ -104,7 +104,7 @@ class Peek(ClientMessage):
 
 @message
 class Join(ClientMessage):
-    """Enter a room. For the room one is in already: a fresh snapshot."""
+    """Join a room. In the room that the client has joined already: get a new snapshot."""
 
     answer = Joined
 
@@ -118,14 +118,14 @@ class Join(ClientMessage):
 
 @message
 class Leave(ClientMessage):
-    """Go out of the room; the session goes on."""
+    """Leave the room; the session stays open."""
 
     t: Literal["leave"] = "leave"
 
 
 @message
 class Update(Counted):
-    """Change how the others see you; what is absent stays."""
+    """Change the own name, `meta` or media state; absent fields stay as they are."""
 
     t: Literal["update"] = "update"
     name: Name | None = None
@@ -155,7 +155,7 @@ class Desc(Relayed):
 
 @message
 class Cand(Relayed):
-    """ICE candidates for one peer; null is the end of them."""
+    """ICE candidates for one peer; null means end of candidates."""
 
     rate = Rate.BYTES
     becomes = PeerCand
@@ -169,7 +169,7 @@ class Cand(Relayed):
 
 @message
 class Reset(Relayed):
-    """ "I rebuilt my connection: drop yours"."""
+    """Tells one peer that the sender has replaced its connection: the peer drops its own."""
 
     becomes = PeerReset
 
@@ -181,7 +181,7 @@ class Reset(Relayed):
 
 @message
 class IceGet(ClientMessage):
-    """Fresh ICE servers, please."""
+    """Asks for new ICE servers."""
 
     answer = IceUpdate
 
@@ -191,7 +191,7 @@ class IceGet(ClientMessage):
 
 @message
 class Restart(Counted):
-    """Fresh ICE servers to both of us, then tell that peer that I restart ICE."""
+    """Asks for new ICE servers for both ends, then tells the peer that the sender restarts ICE."""
 
     answer = IceUpdate
 
@@ -202,7 +202,7 @@ class Restart(Counted):
 
 @message
 class Stat(ClientMessage):
-    """How the connection with one peer does, as the client measures it."""
+    """The client's measurements of its connection with one peer."""
 
     t: Literal["stat"] = "stat"
     to: SomeId
@@ -218,7 +218,7 @@ class Stat(ClientMessage):
 
 @message
 class Diag(ClientMessage):
-    """Why does this connection fail? Here is what I see."""
+    """Asks why the connection with one peer fails, with the client's observations."""
 
     answer = DiagVerdict
 
@@ -231,7 +231,7 @@ class Diag(ClientMessage):
 
 @message
 class Mod(Counted):
-    """A host's word."""
+    """A moderation action of a host."""
 
     t: Literal["mod"] = "mod"
     op: Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit"]
@@ -242,7 +242,7 @@ class Mod(Counted):
 
 @message
 class Msg(Relayed):
-    """Anything, to one peer or to all."""
+    """Application data, to one peer or to all."""
 
     rate = Rate.BYTES
     becomes = PeerMsg
@@ -255,7 +255,7 @@ class Msg(Relayed):
 
 @message
 class ModeReady(ClientMessage):
-    """Reserved for rooms that change their mode; there is only the mesh."""
+    """Reserved for rooms that change their mode; the only mode is `mesh`."""
 
     t: Literal["mode_ready"] = "mode_ready"
     epoch: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0

@@ -119,7 +119,7 @@ Caps = Annotated[tuple[Cap, ...], Field(max_length=3)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """What somebody sends: audio, video, a screen. 1 is on."""
+    """The media that a participant sends: audio (`a`), video (`v`), screen (`s`). 1 is on."""
 
     a: _Flag = 0
     v: _Flag = 0
@@ -128,7 +128,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientInfo:
-    """The program at the other end, for the log."""
+    """The name and version of the client program, for the log."""
 
     name: Annotated[str, StringConstraints(max_length=64)] = ""
     ver: Word = ""
@@ -136,7 +136,7 @@ class ClientInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """The session to go on with: its id, the key of the last `hello_ok`, and the highest `seq` handled."""
+    """The session to resume: its id, the key of the last `hello_ok`, and the highest `seq` handled."""
 
     sid: Annotated[str, StringConstraints(max_length=64)]
     key: Annotated[str, StringConstraints(max_length=128)] = field(repr=False)
@@ -163,7 +163,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateTypes:
-    """The types of candidate that one end has: its own, and those it was told of."""
+    """The candidate types that one end knows: its own, and those of the peer."""
 
     local: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     remote: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
@@ -188,7 +188,7 @@ class IceServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ice:
-    """ICE servers and until when their credentials open allocations: ``exp`` in Unix time, seconds."""
+    """ICE servers. Until `exp` (Unix time in seconds), their credentials can make allocations."""
 
     servers: Annotated[tuple[IceServer, ...], Field(max_length=16)]
     exp: Annotated[int, Field(ge=0, le=_SAFE)]
@@ -197,7 +197,11 @@ class Ice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
-    """What the server takes: bytes in a frame, messages per second and at once, characters, bytes of `meta`."""
+    """The server's limits.
+
+    `msg`: bytes of a frame. `rate`, `burst`: messages per second, and at once. `name`: characters. `meta`, `data`:
+    bytes of compact JSON. `sdp`: characters of a description.
+    """
 
     msg: int
     rate: Number
@@ -210,7 +214,7 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a session is, whatever room it is in."""
+    """The id, role and capabilities of a session, independent of its room."""
 
     id: PeerId
     role: Role
@@ -219,7 +223,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class You:
-    """Who you are in this room; `name` and `media` as the others see them."""
+    """The receiver's own entry in the room; `name` and `media` as the others see them."""
 
     id: PeerId
     role: Role
@@ -230,11 +234,11 @@ class You:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Somebody else in the room.
+    """Another participant of the room.
 
-    `polite` and `start` are *your* roles towards this peer: whether you are the polite one of the pair (you give way
-    when offers collide), and whether the first offer is yours. `since` is when the peer joined and `gap`, if there,
-    until when it may come back (its socket is lost), both Unix time in milliseconds.
+    `polite` and `start` are the client's roles towards this peer: whether it is the polite one of the pair (it gives
+    way when offers collide), and whether it sends the first offer. `since` is when the peer joined. `gap` is present
+    if the peer's socket is lost: the peer may come back until then. Both are Unix time in milliseconds.
     """
 
     id: PeerId
@@ -250,7 +254,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomState:
-    """A room. `locked` lets nobody else in; with `knock` a host may admit those who ask."""
+    """A room. `locked`: nobody else can join; with `knock`, a host can admit those who ask."""
 
     id: RoomId
     max: int
@@ -262,7 +266,7 @@ class RoomState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathEntry:
-    """What the server knows of the path to one peer: bytes that relays carried from you (`tx`) and to you (`rx`)."""
+    """What the server knows of the path to one peer: `tx`, `rx`: bytes relayed from the client and to it."""
 
     id: PeerId
     path: Literal["relay", "direct", "unknown"]
@@ -274,7 +278,7 @@ class PathEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorDetail:
-    """What an error is about: the field, our versions or modes, the room's size, the counted message refused."""
+    """What an error is about: the field, the server's versions or modes, the room's size, the refused message's `n`."""
 
     path: Annotated[str, StringConstraints(max_length=128)] | None = None
     v: tuple[int, ...] | None = None

@@ -65,7 +65,7 @@ _Candidates = Annotated[tuple[Candidate | None, ...], Field(max_length=64)]
 
 @message
 class Welcome(ServerMessage):
-    """The first frame on a socket, whose name is `cid`; times in milliseconds."""
+    """The first frame on a socket. `cid` is the socket's id; times are in milliseconds."""
 
     t: Literal["welcome"] = "welcome"
     v: tuple[int, ...]
@@ -79,7 +79,7 @@ class Welcome(ServerMessage):
 
 @message
 class HelloOk(Reply):
-    """The session: new or resumed, what the server has of the client's (`n`), and the room it is in."""
+    """The session, new or resumed: `n` is the last counted message that the server has, `room` the room it is in."""
 
     t: Literal["hello_ok"] = "hello_ok"
     v: int
@@ -115,7 +115,7 @@ class Goodbye(ServerMessage):
 
 @message
 class Error(NumberedReply):
-    """No, and why; `retry` in milliseconds."""
+    """A refusal and its reason; `retry`: when to try again, in milliseconds."""
 
     t: Literal["error"] = "error"
     code: SignalCode
@@ -126,7 +126,7 @@ class Error(NumberedReply):
 
 @message
 class Ok(NumberedReply):
-    """Done: the answer to a request that has no answer of its own."""
+    """Success: the answer to a request whose type has no other answer."""
 
     t: Literal["ok"] = "ok"
 
@@ -146,7 +146,7 @@ class RoomInfo(Reply):
 
 @message
 class Joined(NumberedReply):
-    """You are in: everything there is to know, as of the server's `at`. Numbered: a resume brings it again."""
+    """The client has joined: the room's whole state, up to the `seq` `at`. Numbered: sent again after a resume."""
 
     delivery = Delivery.NEWS
 
@@ -160,7 +160,7 @@ class Joined(NumberedReply):
 
 @message
 class Sync(ServerMessage):
-    """What `joined` says, in place of news that are lost. `lost`: messages and descriptions may be lost as well."""
+    """A snapshot like `joined`, in place of lost notifications. `lost`: messages and descriptions may be lost too."""
 
     t: Literal["sync"] = "sync"
     room: RoomState
@@ -173,7 +173,7 @@ class Sync(ServerMessage):
 
 @message
 class PeerJoin(News):
-    """Somebody has come in; of somebody known already: forget what was."""
+    """A participant has joined. If the id is known already, it replaces what is known of it."""
 
     t: Literal["peer_join"] = "peer_join"
     peer: Peer
@@ -181,7 +181,7 @@ class PeerJoin(News):
 
 @message
 class PeerLeave(News):
-    """Somebody is gone."""
+    """A participant has left."""
 
     t: Literal["peer_leave"] = "peer_leave"
     id: PeerId
@@ -190,7 +190,7 @@ class PeerLeave(News):
 
 @message
 class PeerGap(News):
-    """A peer's socket is lost, its media need not be; it is waited for until then (Unix time in milliseconds)."""
+    """A peer's socket is lost; media may still flow. The peer is kept until `until` (Unix time in milliseconds)."""
 
     delivery = Delivery.PRESENCE
     replaces = "link"
@@ -202,7 +202,7 @@ class PeerGap(News):
 
 @message
 class PeerBack(News):
-    """That peer has a socket again."""
+    """The peer has a socket again."""
 
     delivery = Delivery.PRESENCE
     replaces = "link"
@@ -213,7 +213,7 @@ class PeerBack(News):
 
 @message
 class PeerUpdate(News):
-    """How a peer looks now, the whole of it."""
+    """A peer's current name, `meta` and media state, all of it."""
 
     delivery = Delivery.PRESENCE
     replaces = "update"
@@ -240,7 +240,7 @@ class RoomUpdate(News):
 
 @message
 class Knock(News):
-    """To hosts: somebody waits to be admitted; with `gone`, waits no longer."""
+    """To hosts: a participant asks to be admitted; with `gone`, it no longer waits."""
 
     delivery = Delivery.PRESENCE
     replaces = "knock"
@@ -253,7 +253,7 @@ class Knock(News):
 
 @message
 class Mute(FromPeer):
-    """A host asks you to stop sending that."""
+    """A host asks the client to stop sending audio or video."""
 
     t: Literal["mute"] = "mute"
     what: Literal["audio", "video"]
@@ -282,7 +282,7 @@ class PeerCand(FromPeer):
 
 @message
 class PeerReset(FromPeer):
-    """A peer's connection is now `pc`: drop yours, unless `pc` is the one you have."""
+    """A peer's connection is now `pc`: the client drops its own, unless it already belongs to `pc`."""
 
     t: Literal["reset"] = "reset"
     pc: SomeId
@@ -291,7 +291,7 @@ class PeerReset(FromPeer):
 
 @message
 class PeerRestart(FromPeer):
-    """A peer restarts ICE; the fresh ICE servers for it came just before."""
+    """A peer restarts ICE; the new ICE servers for it came in the frame before."""
 
     t: Literal["restart"] = "restart"
     why: Word = "user"
@@ -299,7 +299,7 @@ class PeerRestart(FromPeer):
 
 @message
 class IceUpdate(NumberedReply):
-    """Fresh ICE servers: `setConfiguration` on every connection, now."""
+    """New ICE servers, for `setConfiguration` on every connection at once."""
 
     t: Literal["ice"] = "ice"
     ice: Ice
@@ -318,7 +318,7 @@ class DiagVerdict(Reply):
 
 @message
 class Paths(ServerMessage):
-    """What the server knows of your connections' paths, for all peers in the room."""
+    """What the server knows about the paths of the client's connections, for all peers in the room."""
 
     replaces = "paths"
 
@@ -328,7 +328,7 @@ class Paths(ServerMessage):
 
 @message
 class PeerMsg(FromPeer):
-    """A peer's message; `to` is there if it was for you alone."""
+    """A peer's message; `to` is present if it was sent to this client only."""
 
     t: Literal["msg"] = "msg"
     to: PeerId | None = None

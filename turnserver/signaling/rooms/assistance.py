@@ -38,7 +38,7 @@ def other(room: Room, member: Member, to: str) -> Member:
     """Another member of the room. Raises `Denial` (no_such_peer), also if the id exists in another room."""
     target = room.members.get(to)
     if target is None or target is member:
-        raise Denial(SignalCode.NO_SUCH_PEER, "nobody of that id is in this room", path="to")
+        raise Denial(SignalCode.NO_SUCH_PEER, "no participant with this id is in the room", path="to")
     return target
 
 

@@ -20,7 +20,7 @@ VERSIONS = (1,)
 def hello(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
     """`hello`: opens a session, or resumes one on a new socket. Raises `Denial`."""
     if message.v not in VERSIONS:
-        raise Denial(SignalCode.UNSUPPORTED_VERSION, "we do not speak that", detail={"v": VERSIONS}, fatal=True)
+        raise Denial(SignalCode.UNSUPPORTED_VERSION, "unsupported protocol version", detail={"v": VERSIONS}, fatal=True)
     if message.resume is not None:
         _resume(state, connection, message, now)
     else:
@@ -30,7 +30,7 @@ def hello(state: HubState, connection: Connection, message: Hello, now: Now) -> 
 @handles(Hello)
 def hello_again(state: HubState, session: Session, message: Hello, heard: Heard) -> None:
     """`hello` on a socket that already has a session. Raises `Denial`."""
-    raise Denial(SignalCode.BAD_MESSAGE, "hello has been said on this socket", path="t")
+    raise Denial(SignalCode.BAD_MESSAGE, "hello was already sent on this socket", path="t")
 
 
 def _resume(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
@@ -40,7 +40,7 @@ def _resume(state: HubState, connection: Connection, message: Hello, now: Now) -
     if session is None or not session.accepts(resume.key):
         if session is not None:
             _failed(state, connection, now)
-        raise Denial(SignalCode.SESSION_GONE, "there is no such session (any more): begin a new one")
+        raise Denial(SignalCode.SESSION_GONE, "the session does not exist or has ended: open a new one")
     if session.farewell is not None:
         raise Denial(*session.farewell, fatal=True)
     taken_over = attach(state, session, connection)
@@ -77,7 +77,7 @@ def _greet(state: HubState, session: Session, connection: Connection, message: H
         state.fact(PeerReturned(found[0].id, session.peer_id, shortfall is None))
     if shortfall is None:
         return
-    state.direct(connection, error(SignalCode.RESUME_LOST, "you have missed more than is kept"))
+    state.direct(connection, error(SignalCode.RESUME_LOST, "more frames were missed than the server keeps"))
     if shortfall.lost:
         session.unanswered = session.n
     sync = snapshot(state, session, shortfall.at, shortfall.lost, now)
@@ -89,10 +89,10 @@ def _greet(state: HubState, session: Session, connection: Connection, message: H
 def _begin(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
     grant = _admit(state, connection, message.token, now)
     if len(state.sessions) >= state.bounds.sessions:
-        raise Denial(SignalCode.SERVER_FULL, "the server has as many clients as it may have", retry=10_000, fatal=True)
+        raise Denial(SignalCode.SERVER_FULL, "the server has reached its limit of clients", retry=10_000, fatal=True)
     most = state.options.sockets_per_address * state.bounds.sessions_per_socket
     if state.held[connection.address_key] >= most:
-        raise Denial(SignalCode.RATE_LIMITED, "too many sessions of your address", retry=10_000, fatal=True)
+        raise Denial(SignalCode.RATE_LIMITED, "too many sessions from your address", retry=10_000, fatal=True)
     if grant.once:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
@@ -108,7 +108,7 @@ def _admit(state: HubState, connection: Connection, token: str | None, now: Now)
     wait = state.failures.wait(key, now.mono)
     if wait:
         retry = millis(wait) + 1
-        raise Denial(SignalCode.RATE_LIMITED, "too many bad tokens from your address", retry=retry, fatal=True)
+        raise Denial(SignalCode.RATE_LIMITED, "too many invalid tokens from your address", retry=retry, fatal=True)
     if state.admit is None or not token:
         if state.options.open:
             return Grant()
@@ -125,12 +125,12 @@ def _admit(state: HubState, connection: Connection, token: str | None, now: Now)
 def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:
     """Mark a single-use token as used for as long as it is valid. Raises `Denial`."""
     if not grant.token_id:
-        raise Denial(SignalCode.BAD_TOKEN, "a token for one use needs an id", fatal=True)
+        raise Denial(SignalCode.BAD_TOKEN, "a single-use token needs an id (jti)", fatal=True)
     if state.used_tokens.has(grant.token_id, now.wall):
         _take_back(state, connection, grant.token_id, now)
         return
     if state.used_tokens.is_full(now.wall):
-        raise Denial(SignalCode.SERVER_FULL, "too many tokens for one use", retry=60_000, fatal=True)
+        raise Denial(SignalCode.SERVER_FULL, "too many single-use tokens", retry=60_000, fatal=True)
     state.used_tokens.add(grant.token_id, now.wall, grant.expires)
 
 
@@ -141,7 +141,7 @@ def _take_back(state: HubState, connection: Connection, token_id: str, now: Now)
             end_session(state, session, "replaced", now)
             return
     _failed(state, connection, now)
-    raise Denial(SignalCode.BAD_TOKEN, "this token has been used", fatal=True)
+    raise Denial(SignalCode.BAD_TOKEN, "this token has already been used", fatal=True)
 
 
 def _failed(state: HubState, connection: Connection, now: Now) -> None:

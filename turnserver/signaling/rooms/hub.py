@@ -117,7 +117,9 @@ class Hub:
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is not None and not connection.closing:
-            self._refuse(connection, None, Denial(SignalCode.BAD_MESSAGE, "frames are text", path=""), now)
+            self._refuse(
+                connection, None, Denial(SignalCode.BAD_MESSAGE, "frames must be text, not binary", path=""), now
+            )
         self._settle(now)
 
     def closed(self, cid: int, now: Now) -> None:
@@ -233,7 +235,7 @@ class Hub:
         for timer in state.deadlines.due(now.mono):
             if timer.due is Due.HELLO:
                 lifecycle.close_socket(
-                    state, state.connections[int(timer.name)], SignalCode.IDLE, "nobody has said hello"
+                    state, state.connections[int(timer.name)], SignalCode.IDLE, "no hello was received in time"
                 )
             elif timer.due is Due.GAP:
                 lifecycle.gap_over(state, state.sessions[timer.name], now)
@@ -249,7 +251,7 @@ class Hub:
                 connection = session.connection
                 if connection is not None:
                     lifecycle.detach(self._state, session, now)
-                    msg = "you read more slowly than the others talk"
+                    msg = "the client reads more slowly than frames arrive for it"
                     lifecycle.close_socket(self._state, connection, SignalCode.SLOW_CONSUMER, msg)
 
     def _hear(self, connection: Connection, message: ClientMessage, heard: Heard) -> None:
@@ -270,7 +272,7 @@ class Hub:
         self._pace(session.pacer, message, heard.now)
         if repeated:
             if message.id is not None and number <= session.unanswered:
-                raise Denial(SignalCode.RESUME_LOST, "whether this was done is not known any more")
+                raise Denial(SignalCode.RESUME_LOST, "it is no longer known whether this request was carried out")
             return
         self._answer(session, message, self._handle(session, message, heard))
 
@@ -281,7 +283,7 @@ class Hub:
         elif isinstance(message, Ping):
             self._state.direct(connection, _pong(message, now))
         else:
-            raise Denial(SignalCode.BAD_MESSAGE, "say hello first", path="t")
+            raise Denial(SignalCode.BAD_MESSAGE, "the first message must be hello", path="t")
 
     @staticmethod
     def _is_repeated(session: Session, number: int) -> bool:
@@ -311,7 +313,7 @@ class Hub:
         if isinstance(message, Relayed):
             relaying.relay(self._state, session, message, heard)
             return None
-        raise Denial(SignalCode.UNKNOWN_TYPE, "this server does nothing about that", path="t")
+        raise Denial(SignalCode.UNKNOWN_TYPE, "this server does not support this message type", path="t")
 
     def _answer(self, session: Session, message: ClientMessage, answer: ServerMessage | None) -> None:
         """Number answers to counted messages, so that a resume repeats them: the message is not sent again."""

@@ -301,7 +301,7 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
     old = session.connection
     if old is not None:
         _part(session)
-        close_socket(state, old, SignalCode.REPLACED, "another socket goes on with this session")
+        close_socket(state, old, SignalCode.REPLACED, "another socket has resumed this session")
     _uncount(state, session)
     session.address, session.address_key = connection.address, connection.address_key
     session.host = connection.host
@@ -468,7 +468,7 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
         state.broadcast(room, PeerLeave(id=member.id, reason=reason))
         return
     for waiter in list(room.waiting.values()):
-        turn_away(state, waiter.session, SignalCode.NO_SUCH_ROOM, "the room is gone: everybody has left")
+        turn_away(state, waiter.session, SignalCode.NO_SUCH_ROOM, "the room no longer exists: everybody has left")
     del state.rooms[room.id]
     state.fact(RoomClosed(room.id, now.wall - room.created))
 

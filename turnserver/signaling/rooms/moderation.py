@@ -1,4 +1,4 @@
-"""A host's word, and an administrator's: kick, ban, mute, lock, cap, admit, close."""
+"""Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit, close."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -24,14 +24,14 @@ def moderate(state: HubState, session: Session, message: Mod, heard: Heard) -> N
     """`mod`: for hosts only. Raises `Denial`."""
     room, member = inside(state, session)
     if member.role != "host":
-        raise Denial(SignalCode.FORBIDDEN, "that is for hosts")
+        raise Denial(SignalCode.FORBIDDEN, "only hosts may do this")
     _OPERATIONS[message.op](state, room, member, message, heard.now)
 
 
 def expel(state: HubState, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
     """Send somebody out of a room, or from its door, for good."""
     state.fact(Kicked(room.id, target.peer_id, by, reason, banned=False))
-    dismiss(state, target, SignalCode.KICKED, reason or "you were sent out of the room", now)
+    dismiss(state, target, SignalCode.KICKED, reason or "you were removed from the room", now)
 
 
 def close_room(state: HubState, room: Room, now: Now) -> None:
@@ -52,20 +52,20 @@ def _ban(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> N
         until = now.wall + state.bounds.address_ban if kind == "address" else target.grant.expires
         state.bans.add((room.id, kind, value), now.wall, until)
     state.fact(Kicked(room.id, target.peer_id, host.id, message.reason, banned=True))
-    dismiss(state, target, SignalCode.BANNED, message.reason or "you were sent out of the room for good", now)
+    dismiss(state, target, SignalCode.BANNED, message.reason or "you were banned from the room", now)
 
 
 def _mute(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     target = other(room, host, message.to or "")
     what = "audio" if message.value is None else message.value
     if what not in ("audio", "video"):
-        raise Denial(SignalCode.BAD_MESSAGE, "audio or video", path="value")
+        raise Denial(SignalCode.BAD_MESSAGE, "must be audio or video", path="value")
     state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
 
 
 def _lock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     if message.value not in (None, "closed", "knock"):
-        raise Denial(SignalCode.BAD_MESSAGE, "closed or knock", path="value")
+        raise Denial(SignalCode.BAD_MESSAGE, "must be closed or knock", path="value")
     room.locked = True
     room.knock = message.value == "knock"
     if not room.knock:
@@ -94,7 +94,7 @@ def _cap(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> N
 
 def _admit(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     if message.to not in room.waiting:
-        raise Denial(SignalCode.NO_SUCH_PEER, "nobody of that id waits", path="to")
+        raise Denial(SignalCode.NO_SUCH_PEER, "no participant with this id is waiting", path="to")
     if room.is_full:
         raise Denial(SignalCode.ROOM_FULL, "the room is full", detail={"max": room.max})
     _open_door(state, room, message.to, now)

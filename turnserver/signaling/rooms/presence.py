@@ -51,7 +51,9 @@ def join(state: HubState, session: Session, message: Join, heard: Heard) -> None
     """
     if session.room is not None:
         if session.room != message.room:
-            raise Denial(SignalCode.ALREADY_JOINED, "one room at a time: leave the other one first")
+            raise Denial(
+                SignalCode.ALREADY_JOINED, "a session can be in one room at a time: leave the other room first"
+            )
         re, seq = session.joined_by
         if message.id is None or message.id != re or not session.outbox.holds(seq):
             _welcome(state, *inside(state, session), message.id, heard.now)
@@ -90,7 +92,7 @@ def update(state: HubState, session: Session, message: Update, heard: Heard) -> 
     room, member = inside(state, session)
     if message.media is not None:
         if message.media != _allowed(session, message.media):
-            raise Denial(SignalCode.FORBIDDEN, "your token does not let you send that", path="media")
+            raise Denial(SignalCode.FORBIDDEN, "your token does not allow you to send this", path="media")
         member.media = message.media
     if message.name is not None and session.grant.name is None:
         member.name = message.name
@@ -132,7 +134,7 @@ def size_of(state: HubState, session: Session) -> int:
 @handles(ModeReady)
 def mode_ready(state: HubState, session: Session, message: ModeReady, heard: Heard) -> None:
     """`mode_ready`: reserved for rooms that change their mode, which do not exist yet. Always raises `Denial`."""
-    raise Denial(SignalCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
+    raise Denial(SignalCode.UNSUPPORTED_MODE, "this server supports only the mode mesh", detail={"modes": MODES})
 
 
 def _check_room(session: Session, room_id: str) -> None:
@@ -142,12 +144,12 @@ def _check_room(session: Session, room_id: str) -> None:
 
 def _check_join(state: HubState, session: Session, message: Join, now: Now) -> None:
     if message.mode not in MODES:
-        raise Denial(SignalCode.UNSUPPORTED_MODE, "this server knows the mesh only", detail={"modes": MODES})
+        raise Denial(SignalCode.UNSUPPORTED_MODE, "this server supports only the mode mesh", detail={"modes": MODES})
     _check_room(session, message.room)
     if now.wall >= session.grant.expires:
         raise Denial(SignalCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
     if any(state.bans.has((message.room, *ban), now.wall) for ban in ban_keys(session)):
-        raise Denial(SignalCode.BANNED, "you may not come back into this room", fatal=True)
+        raise Denial(SignalCode.BANNED, "you are banned from this room", fatal=True)
     waits = session.waits_for == message.room
     pause = 0.0 if waits else session.pacer.joins.take(now.mono)
     if pause:
@@ -167,7 +169,7 @@ def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
 
 def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:
     if len(state.rooms) >= state.options.rooms:
-        raise Denial(SignalCode.SERVER_FULL, "the server has as many rooms as it may have", retry=10_000)
+        raise Denial(SignalCode.SERVER_FULL, "the server has reached its limit of rooms", retry=10_000)
     return open_room(state, room_id, size_of(state, session), now)
 
 
@@ -177,9 +179,9 @@ def _wait(state: HubState, room: Room, session: Session, message: Join) -> None:
         raise Denial(SignalCode.ROOM_LOCKED, "the room is locked")
     if session.waits_for != room.id and len(room.waiting) >= MAX_WAITING:
         leave_door(state, session)
-        raise Denial(SignalCode.ROOM_LOCKED, "the room is locked, and too many wait at its door")
+        raise Denial(SignalCode.ROOM_LOCKED, "the room is locked, and too many participants are waiting")
     wait_at_door(state, room, session, message)
-    raise Denial(SignalCode.WAITING, "a host has to let you in", detail={"max": room.max})
+    raise Denial(SignalCode.WAITING, "a host must admit you", detail={"max": room.max})
 
 
 def _allowed(session: Session, media: Media) -> Media:

@@ -85,7 +85,7 @@ def relay(state: HubState, session: Session, message: Relayed, heard: Heard) -> 
 
 def _need(session: Session, cap: Cap, *, path: str | None = None) -> None:
     if not session.may(cap):
-        raise Denial(SignalCode.FORBIDDEN, f"your token does not let you send {_SENDING[cap]}", path=path)
+        raise Denial(SignalCode.FORBIDDEN, f"your token does not allow you to send {_SENDING[cap]}", path=path)
 
 
 def _charge(state: HubState, session: Session, message: Relayed, heard: Heard) -> None:

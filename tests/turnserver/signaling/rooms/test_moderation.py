@@ -1,4 +1,4 @@
-"""A host's word: kick, ban, mute, lock, cap, admit; and an administrator's."""
+"""Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit."""
 
 from typing import Any
 
