@@ -3,13 +3,18 @@
 Any client can cause look-ups of any name, so everything is bounded. Concurrent look-ups of a name share one request.
 The number of concurrent requests is limited, other requests wait, and one timeout covers both the wait and the request.
 Answers are cached. Unknown names have a separate cache, so that invented names cannot displace existing users.
+
+A web server answers 404 for a path that it does not have, too, so a mistyped URL makes every user unknown. Until the
+hook has known a user, the log says so from time to time.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from cachetools import TTLCache
 
@@ -24,6 +29,11 @@ __all__ = ["HookSource"]
 
 MAX_REMEMBERED: Final = 10_000
 """Capacity of each cache, that of users and that of unknown names; the least recently used entry is dropped first."""
+
+NOBODY_KNOWN_INTERVAL: Final = 600.0
+"""Seconds between log lines about a hook that has not known any user yet."""
+
+_logger = logging.getLogger("meshturn.credentials")
 
 _FOUND: Final = 200
 _UNKNOWN: Final = 404
@@ -61,6 +71,11 @@ class HookSource(CredentialSource):
         self._found: TTLCache[Question, Credential] = TTLCache(MAX_REMEMBERED, settings.cache, clock)
         self._unknown: TTLCache[Question, None] = TTLCache(MAX_REMEMBERED, settings.cache_unknown, clock)
         self._generation = 0
+        self._clock = clock
+        self._known = False
+        """Whether the hook has known a user: then the URL is the hook's."""
+        self._speak_at = clock()
+        """When to log again (monotonic seconds) that it has known none."""
 
     @classmethod
     def from_config(cls, settings: HookSection, *, clock: Callable[[], float] = time.monotonic) -> "HookSource":
@@ -157,13 +172,29 @@ class HookSource(CredentialSource):
         try:
             async with asyncio.timeout(timeout), self._slots:
                 flight.sent = True
-                return _answer(await self._client.post(question.encode()), question)
+                reply = await self._client.post(question.encode())
+                self._judge_url(reply)
+                return _answer(reply, question)
         except TimeoutError:
             if flight.sent:
                 return Unavailable(f"hook: no answer within {timeout} seconds")
             return Unavailable(f"hook: not sent within {timeout} seconds, too many requests are pending")
         except Unreachable as error:
             return Unavailable(f"hook: {error}")
+
+    def _judge_url(self, reply: HookReply) -> None:
+        """Log a 404 while no user has ever been known: it may be that of a web server without the hook's path."""
+        self._known = self._known or reply.status == _FOUND
+        now = self._clock()
+        if self._known or reply.status != _UNKNOWN or now < self._speak_at:
+            return
+        self._speak_at = now + NOBODY_KNOWN_INTERVAL
+        fields = {
+            "status": reply.status,
+            "url": urlsplit(self._settings.url)._replace(query="").geturl(),
+            "hint": "check auth.hook.url: a web server answers 404 for a wrong path, too",
+        }
+        _logger.warning("credential hook has not known any user yet", extra={"fields": fields})
 
     def _remember(self, question: Question, answer: LateAnswer, flight: _Flight) -> None:
         """Cache the answer, unless users have been revoked since the question."""

@@ -71,6 +71,44 @@ async def test_found_and_not_found(back: Back, source: HookSource) -> None:
     assert back.asked == [{"username": "alice", "realm": REALM}, {"username": "mallory", "realm": REALM}]
 
 
+def complaints(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Fields of the lines about a hook that has known nobody; they are taken out."""
+    found = [record.__dict__["fields"] for record in caplog.records if "not known any user" in record.getMessage()]
+    caplog.clear()
+    return found
+
+
+async def test_a_mistyped_url_shows_in_the_log(back: Back, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The web server answers 404 for the path, as the hook does for a user; at most a line every ten minutes."""
+    url = f"http://127.0.0.1:{back.port}/trun"
+    async with opened(back.config(url=f"{url}?token=hush"), clock=clock) as source:
+        for name in ("alice", "bob", "carol"):
+            assert await ask(source, name) == ()
+        assert back.asked == []
+        assert SECRET not in caplog.text
+        assert "hush" not in caplog.text
+        (fields,) = complaints(caplog)
+        assert (fields["status"], fields["url"]) == (404, url)
+        assert "auth.hook.url" in fields["hint"]
+        clock.now += module.NOBODY_KNOWN_INTERVAL - 1
+        assert await ask(source, "alice") == ()
+        assert complaints(caplog) == []
+        clock.now += 1
+        assert await ask(source, "bob") == ()
+        assert len(complaints(caplog)) == 1
+
+
+async def test_a_hook_that_has_known_somebody_may_know_others_not(
+    source: HookSource, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The URL is right then, and names that are not there are everyday."""
+    assert await ask(source, "alice") == (ALICE,)
+    for name in ("mallory", "trudy"):
+        assert await ask(source, name) == ()
+        clock.now += module.NOBODY_KNOWN_INTERVAL
+    assert complaints(caplog) == []
+
+
 async def test_the_back_end_keeps_no_passwords(back: Back, source: HookSource) -> None:
     """Keys instead; a user id and an end."""
 
