@@ -37,12 +37,8 @@ class RevokedUsers:
             for each in doomed:
                 del self._until[each]
 
-    def is_revoked(self, user_id: str, wall: float) -> bool:
-        """Whether a user is revoked at ``wall`` (Unix time, seconds)."""
-        return self.until(user_id, wall) is not None
-
     def until(self, user_id: str, wall: float) -> float | None:
-        """Until when a user is revoked; None for a user that is not, or not any more."""
+        """Until when a user is revoked; None for a user that is not at ``wall`` (both Unix time, seconds)."""
         until = self._until.get(user_id)
         if until is not None and until <= wall:
             del self._until[user_id]

@@ -27,8 +27,8 @@ def stun_size(data: bytes | bytearray, at: int, length: int) -> int:
 class StreamFramer:
     """Cuts a byte stream into frames, however it is chopped up. Never holds more than one unfinished frame.
 
-    `feed` gives all frames of a piece at once. If the stream may stop being TURN after a frame (RFC 6062 §4.3), use
-    `push` and `pop`, and `take_rest` for the bytes after that frame.
+    `feed` gives all frames of a piece at once. With `push` and `pop` they come one at a time, and those before an
+    invalid one are not lost.
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
@@ -69,12 +69,6 @@ class StreamFramer:
         frame = bytes(buffer[:size])
         del buffer[:whole]
         return frame
-
-    def take_rest(self) -> bytes:
-        """Everything beyond the last frame, taken out: what follows is not TURN any more."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
-        return rest
 
     def _sizes(self, buffer: bytearray) -> tuple[int, int]:
         """Bytes of the frame that the buffer begins with, and the same with padding."""

@@ -24,10 +24,10 @@ def found(source: CredentialSource, revoked: RevokedUsers, username: str, wall: 
 def test_a_revoked_user_is_revoked_for_so_long() -> None:
     revoked = RevokedUsers()
     revoked.revoke("abc.peer", NOW + 600)
-    assert revoked.is_revoked("abc.peer", NOW)
-    assert revoked.is_revoked("abc.peer", NOW + 599.9)
-    assert not revoked.is_revoked("abc.other", NOW)
-    assert not revoked.is_revoked("abc.peer", NOW + 600)
+    assert revoked.until("abc.peer", NOW) is not None
+    assert revoked.until("abc.peer", NOW + 599.9) is not None
+    assert revoked.until("abc.other", NOW) is None
+    assert revoked.until("abc.peer", NOW + 600) is None
     assert len(revoked) == 0, "what is over is forgotten"
 
 
@@ -49,7 +49,7 @@ def test_the_table_is_bounded_and_keeps_the_longest(calls: list[tuple[int, int]]
         user, _ = max(calls, key=lambda call: call[1])
         longest = max(seconds for _, seconds in calls)
         kept = [str(each) for each, seconds in calls if seconds == longest]
-        assert any(revoked.is_revoked(each, NOW) for each in kept), user
+        assert any(revoked.until(each, NOW) for each in kept), user
 
 
 def test_the_credentials_of_a_revoked_user_do_not_count() -> None:

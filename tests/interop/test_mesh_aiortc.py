@@ -132,7 +132,7 @@ async def test_media_do_not_notice_that_signaling_is_lost(url: str, hard: bool) 
         before, pair = ann.id, ann.pairs[0]
         for number in range(3):
             bob.mesh.message(number)
-            await cut(ann) if hard else await ann.signal.drop()
+            await (cut(ann) if hard else shut(ann))
             ann.mesh.message(number)
             await ann.until(lambda number=number: ann.signal.connections == 2 + number)  # type: ignore[misc]
         await ann.until(lambda: len(said(ann)) == len(said(bob)) == 3)
@@ -238,6 +238,13 @@ async def cut(one: Member) -> None:
     transport = socket.get_extra_info("socket")
     assert transport is not None
     one.signal._socket._response.connection.transport.abort()  # type: ignore[union-attr]  no public way
+
+
+async def shut(one: Member) -> None:
+    """Lose the connection with a closing handshake, as when a proxy restarts."""
+    socket = one.signal._socket
+    assert socket is not None
+    await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
 
 
 def said(one: Member) -> list[object]:

@@ -106,8 +106,7 @@ class StreamWire:
 
     def detach(self) -> tuple[socket.socket, bytes]:
         """The socket and what has been read beyond the last frame: a stream of plain bytes from now on."""
-        self._raw.clear()
-        return self.socket, self._framer.take_rest()
+        return self.socket, bytes(self._raw)
 
     def close(self) -> None:
         """Close the socket."""

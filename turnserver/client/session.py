@@ -241,11 +241,6 @@ class SignalClient:
         """Reconnect without waiting: the network is available again."""
         self._nudge.set()
 
-    async def drop(self) -> None:
-        """Drop the connection, as a network would; the client reconnects. For tests, and for a change of network."""
-        if self._socket is not None:
-            await self._socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-
     async def bye(self) -> None:
         """End the session at once, so that the others need not wait for us, and close."""
         socket = self._socket

@@ -121,11 +121,6 @@ class StreamConnection:
         """Bytes that the queue counts against its limit."""
         return self._queued
 
-    @property
-    def unread_size(self) -> int:
-        """Bytes held of an incomplete frame."""
-        return len(self._partial)
-
     def keep(self, on: bool) -> None:
         """Whether the connection may be idle without limit."""
         self._kept = on

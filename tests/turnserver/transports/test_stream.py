@@ -377,7 +377,7 @@ async def test_part_of_a_frame_is_detached_too(rig: StreamRig) -> None:
     connection = rig.transport.path(client)
     assert connection is not None
     await peer.send(channel_data(0x4000, bytes(100))[:50])
-    await eventually(lambda: connection.unread_size == 50)
+    await eventually(lambda: len(connection._partial) == 50)
     stream = rig.transport.detach(client)
     assert stream is not None
     assert stream.recv(100) == channel_data(0x4000, bytes(100))[:50]
