@@ -30,6 +30,7 @@ __all__ = [
     "Datapath",
     "DatapathSink",
     "RelaySink",
+    "Relays",
     "StreamRelaySink",
     "StreamRelays",
 ]
@@ -66,6 +67,24 @@ class DatapathSink(RelaySink, Protocol):
 
     def peer_icmp(self, relay: RelayId, peer: Address, icmp_type: int, icmp_code: int, data: int) -> None:
         """An ICMP error came back for a datagram sent to ``peer`` (RFC 8656 §11.5); ``data`` is its 32-bit field."""
+
+
+class Relays(Protocol):
+    """What datapaths and TCP relays have in common; `Datapath` and `StreamRelays` say what each call means there."""
+
+    name: str
+
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
+        """Open a relay at exactly ``bind``."""
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay; unknown ones are ignored."""
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened."""
+
+    def close(self) -> None:
+        """Close everything."""
 
 
 class Datapath(Protocol):

@@ -4,14 +4,17 @@ Nothing is counted per packet. A relay's counters are added when it closes; thos
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
 from turnserver.faults import Faults
-from turnserver.relay.base import Datapath, StreamRelays
-from turnserver.relay.wrapping import WrappingDatapath, WrappingStreamRelays
+from turnserver.relay.base import Datapath, Relays, StreamRelays
+from turnserver.relay.wrapping import WrappingDatapath, WrappingRelays, WrappingStreamRelays
 
 __all__ = ["CountingDatapath", "CountingStreamRelays"]
+
+R = TypeVar("R", bound=Relays)
 
 
 class _Ledger:
@@ -50,10 +53,10 @@ class _Ledger:
         return self._faults.guarded("datapath.counters", lambda: _add(total, self._counters(relay)), total)
 
 
-class CountingDatapath(WrappingDatapath):
-    """A datapath with its totals; ``faults`` records the exceptions of ``inner``."""
+class _CountingRelays(WrappingRelays[R]):
+    """Relays with their totals; ``faults`` records the exceptions of ``inner``."""
 
-    def __init__(self, inner: Datapath, faults: Faults) -> None:
+    def __init__(self, inner: R, faults: Faults) -> None:
         super().__init__(inner)
         self._ledger = _Ledger(inner.counters, faults)
 
@@ -68,7 +71,7 @@ class CountingDatapath(WrappingDatapath):
         return self._ledger.totals()
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        """Open a relay at exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
         is_open = self.inner.open_relay(relay, bind)
         self._ledger.opened(relay)
         return is_open
@@ -84,38 +87,12 @@ class CountingDatapath(WrappingDatapath):
         self.inner.close()
 
 
-class CountingStreamRelays(WrappingStreamRelays):
+class CountingDatapath(_CountingRelays[Datapath], WrappingDatapath):
+    """A datapath with its totals; ``faults`` records the exceptions of ``inner``."""
+
+
+class CountingStreamRelays(_CountingRelays[StreamRelays], WrappingStreamRelays):
     """TCP relays with their totals; ``faults`` records the exceptions of ``inner``."""
-
-    def __init__(self, inner: StreamRelays, faults: Faults) -> None:
-        super().__init__(inner)
-        self._ledger = _Ledger(inner.counters, faults)
-
-    @property
-    def relays(self) -> int:
-        """Relays that are open now."""
-        return self._ledger.relays
-
-    @property
-    def totals(self) -> Counters:
-        """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
-        return self._ledger.totals()
-
-    def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        is_open = self.inner.open_relay(relay, bind)
-        self._ledger.opened(relay)
-        return is_open
-
-    def close_relay(self, relay: RelayId) -> None:
-        """Close a relay; its counters are added to those of the others that are gone."""
-        self._ledger.closes(relay)
-        self.inner.close_relay(relay)
-
-    def close(self) -> None:
-        """Close everything; the totals stay."""
-        self._ledger.close_all()
-        self.inner.close()
 
 
 def _add(one: Counters, other: Counters) -> Counters:

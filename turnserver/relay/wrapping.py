@@ -4,32 +4,48 @@ Packets that have a route do not pass here: the inner datapath exchanges them wi
 them too, a subclass wraps the `ClientSender` in `attach` and so gives the inner datapath other paths.
 """
 
+from typing import Generic, TypeVar
+
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
-from turnserver.relay.base import ClientSender, Datapath, DatapathSink, StreamRelays, StreamRelaySink
+from turnserver.relay.base import ClientSender, Datapath, DatapathSink, Relays, StreamRelays, StreamRelaySink
 from turnserver.streams import ByteStream
 
-__all__ = ["WrappingDatapath", "WrappingStreamRelays"]
+__all__ = ["WrappingDatapath", "WrappingRelays", "WrappingStreamRelays"]
+
+R = TypeVar("R", bound=Relays)
 
 
-class WrappingDatapath:
-    """A datapath that passes every call to ``inner``; see `turnserver.relay.base.Datapath`."""
+class WrappingRelays(Generic[R]):
+    """What both kinds have in common: passes every call to ``inner``."""
 
-    def __init__(self, inner: Datapath) -> None:
+    def __init__(self, inner: R) -> None:
         self.inner = inner
         self.name = inner.name
+
+    def open_relay(self, relay: RelayId, bind: Address) -> bool:
+        """Open a relay at exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
+        return self.inner.open_relay(relay, bind)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close a relay with all that belongs to it."""
+        self.inner.close_relay(relay)
+
+    def counters(self, relay: RelayId) -> Counters:
+        """What the relay has carried since it was opened."""
+        return self.inner.counters(relay)
+
+    def close(self) -> None:
+        """Close every relay."""
+        self.inner.close()
+
+
+class WrappingDatapath(WrappingRelays[Datapath]):
+    """A datapath that passes every call to ``inner``; see `turnserver.relay.base.Datapath`."""
 
     def attach(self, sink: DatapathSink, clients: ClientSender) -> None:
         """Called once, inside the running event loop, before anything else."""
         self.inner.attach(sink, clients)
-
-    def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        return self.inner.open_relay(relay, bind)
-
-    def close_relay(self, relay: RelayId) -> None:
-        """Close a relay and forget its routes and permissions."""
-        self.inner.close_relay(relay)
 
     def add_route(self, route: Route) -> None:
         """Install or refresh a route."""
@@ -51,33 +67,13 @@ class WrappingDatapath:
         """Send one datagram."""
         self.inner.send_to_peer(relay, peer, data, dont_fragment)
 
-    def counters(self, relay: RelayId) -> Counters:
-        """What the relay has carried since it was opened."""
-        return self.inner.counters(relay)
 
-    def close(self) -> None:
-        """Close every relay."""
-        self.inner.close()
-
-
-class WrappingStreamRelays:
+class WrappingStreamRelays(WrappingRelays[StreamRelays]):
     """TCP relays that pass every call to ``inner``; see `turnserver.relay.base.StreamRelays`."""
-
-    def __init__(self, inner: StreamRelays) -> None:
-        self.inner = inner
-        self.name = inner.name
 
     def attach(self, sink: StreamRelaySink) -> None:
         """Called once, inside the running event loop, before anything else."""
         self.inner.attach(sink)
-
-    def open_relay(self, relay: RelayId, bind: Address) -> bool:
-        """Listen on exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""
-        return self.inner.open_relay(relay, bind)
-
-    def close_relay(self, relay: RelayId) -> None:
-        """Stop listening and close every connection of the relay."""
-        self.inner.close_relay(relay)
 
     def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
         """Begin to connect to ``peer``. Raises `turnserver.errors.DatapathError` when that fails at once."""
@@ -90,11 +86,3 @@ class WrappingStreamRelays:
     def splice(self, connection: int, client: ByteStream) -> None:
         """Splice a connection with a client's stream. Raises `turnserver.errors.DatapathError` without a connection."""
         self.inner.splice(connection, client)
-
-    def counters(self, relay: RelayId) -> Counters:
-        """What the relay has carried since it was opened."""
-        return self.inner.counters(relay)
-
-    def close(self) -> None:
-        """Close everything."""
-        self.inner.close()
