@@ -1,7 +1,5 @@
 """A whole probe: find the server's address, then walk the steps."""
 
-import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 
 from cli.probe.conversation import Conversation
@@ -16,13 +14,9 @@ from stun.client.authentication import Login
 from stun.constants import AddressFamily
 from stun.uri import StunUri
 from turnserver.text import one_line
+from turnserver.turnclient.resolve import NameNotResolved, resolve
 
 __all__ = ["run_probe"]
-
-_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
-
-_MAX_ADDRESSES = 4
-"""Addresses of one name that are tried; a name with many more would make the probe wait for minutes."""
 
 
 async def run_probe(
@@ -71,26 +65,11 @@ async def run_probe(
 async def _resolve(uri: StunUri, patience: float, report: Report) -> list[Address]:
     """The addresses of the host, in the order the system prefers them. Raises `StepFailed`."""
     try:
-        return [Address.parse(uri.host, uri.port)]
-    except ValueError:
-        pass  # A name.
-    try:
-        async with asyncio.timeout(patience):
-            found = await asyncio.get_running_loop().getaddrinfo(uri.host, uri.port, type=_KINDS[uri.transport])
-    except TimeoutError:
-        why = f"no answer in {patience:g} s"
-    except socket.gaierror as error:
-        why = error.strerror or "unknown"
-    except (UnicodeError, OSError):
-        why = "it cannot be a host name"
-    else:
-        addresses = [Address.parse(str(where[0]).partition("%")[0], uri.port) for *_, where in found]
-        if addresses:
-            return list(dict.fromkeys(addresses))[:_MAX_ADDRESSES]
-        why = "it has no address"
-    sentence = f"The name {one_line(uri.host, 80)} cannot be resolved: {one_line(why, 80)}."
-    report.steps.append(Step("resolve", False, sentence, "Check its spelling and this machine's DNS."))
-    raise StepFailed(sentence)
+        return await resolve(uri, patience)
+    except NameNotResolved as error:
+        sentence = f"The name {one_line(uri.host, 80)} cannot be resolved: {one_line(error.why, 80)}."
+        report.steps.append(Step("resolve", False, sentence, "Check its spelling and this machine's DNS."))
+        raise StepFailed(sentence) from error
 
 
 async def _first_that_answers(

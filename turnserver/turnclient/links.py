@@ -7,8 +7,8 @@ for each kind of URI. Another transport, such as DTLS, needs a class here and an
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
@@ -251,14 +251,8 @@ async def open_tls(uri: StunUri, address: Address, tls: ssl.SSLContext | None = 
 async def _open_stream(address: Address, tls: ssl.SSLContext | None, host: str | None) -> Link:
     loop = asyncio.get_running_loop()
     sock = await connect_stream(address)
-    try:
+    with _closed_on_failure(sock):
         _, link = await loop.create_connection(StreamLink, sock=sock, ssl=tls, server_hostname=host)
-    except OSError as error:
-        sock.close()
-        raise unreachable(error) from error
-    except BaseException:
-        sock.close()
-        raise
     return link
 
 
@@ -266,17 +260,24 @@ async def connect_stream(address: Address) -> socket.socket:
     """A TCP connection with Nagle's algorithm off. Raises `ServerUnreachable`; the caller bounds the time."""
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with _closed_on_failure(sock):
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(sock, (address.host, address.port))
+    return sock
+
+
+@contextmanager
+def _closed_on_failure(sock: socket.socket) -> Iterator[None]:
+    """Close a socket that could not be connected, and raise `ServerUnreachable` for an error of the system."""
+    try:
+        yield
     except OSError as error:
         sock.close()
         raise unreachable(error) from error
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
 OPENERS: Final[Mapping[str, Opener]] = MappingProxyType({"udp": open_udp, "tcp": open_tcp, "tls": open_tls})

@@ -8,16 +8,24 @@ from stun.address import Address
 from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
 
-__all__ = ["MAX_ADDRESSES", "resolve"]
+__all__ = ["MAX_ADDRESSES", "NameNotResolved", "resolve"]
 
 MAX_ADDRESSES: Final = 4
 """Maximum number of addresses that are tried for one name, so that a client does not wait for minutes."""
 
 
+class NameNotResolved(ServerUnreachable):
+    """A host name has no address; ``why`` says why, and may contain text of the resolver."""
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"The name {host!a} cannot be resolved: {why}.")
+        self.why = why
+
+
 async def resolve(uri: StunUri, patience: float) -> list[Address]:
     """The addresses of the URI's host in the system's order of preference; at least one.
 
-    Raises `ServerUnreachable` if there is none, or if the look-up takes more than ``patience`` seconds.
+    Raises `NameNotResolved` if there is none, or if the look-up takes more than ``patience`` seconds.
     """
     try:
         return [Address.parse(uri.host, uri.port)]
@@ -38,4 +46,4 @@ async def resolve(uri: StunUri, patience: float) -> list[Address]:
         if addresses:
             return list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
         why = "it has no address"
-    raise ServerUnreachable(f"The name {uri.host!a} cannot be resolved: {why}.")
+    raise NameNotResolved(uri.host, why)

@@ -1,6 +1,7 @@
 """The addresses of a server's name."""
 
 import asyncio
+import re
 import socket
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from stun.address import Address
 from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
-from turnserver.turnclient.resolve import MAX_ADDRESSES, resolve
+from turnserver.turnclient.resolve import MAX_ADDRESSES, NameNotResolved, resolve
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> list[Any]:
@@ -55,5 +56,7 @@ async def test_each_address_once_and_not_too_many(monkeypatch: pytest.MonkeyPatc
 )
 async def test_what_does_not_resolve(monkeypatch: pytest.MonkeyPatch, outcome: Any, words: str) -> None:
     resolves_to(monkeypatch, outcome)
-    with pytest.raises(ServerUnreachable, match=f"'nowhere.example' cannot be resolved: .*{words}"):
+    with pytest.raises(ServerUnreachable, match=f"'nowhere.example' cannot be resolved: .*{words}") as caught:
         await resolve(StunUri.parse("turn:nowhere.example"), 0.01)
+    assert isinstance(caught.value, NameNotResolved)
+    assert re.search(words, caught.value.why)
