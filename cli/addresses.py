@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
-"""Addresses set aside for documentation (RFC 5737, RFC 3849): the default route leads there, and nobody is there."""
+"""Addresses set aside for documentation (RFC 5737, RFC 3849): only the default route leads there."""
 
 
 def primary_addresses() -> list[str]:
@@ -53,7 +53,7 @@ def reach(hosts: Iterable[str]) -> str:
         return "Only programs on this machine can use these addresses."
     if not any(address.is_global for address in addresses):
         return (
-            "Only machines on this network can use these addresses, for they are private. Behind a 1:1 NAT, give the "
+            "Only machines on this network can use these addresses, because they are private. Behind 1:1 NAT, give the "
             "public one as relay.external in a configuration file (meshturn serve -c FILE)."
         )
     return ""

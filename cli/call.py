@@ -31,7 +31,7 @@ _HINTS = {
     "token_expired": "`meshturn rooms token` makes another one.",
     "handshake": "Rooms need a shared listener, and signaling.enabled.",
     "unreachable": "Is it running? `meshturn up` starts one; --url names another.",
-    "untrusted": "--ca-file FILE trusts the authority; --insecure goes on without knowing who answers.",
+    "untrusted": "--ca-file FILE trusts the authority; --insecure skips the check of the certificate.",
 }
 """Hints for problems, by code."""
 
@@ -44,14 +44,16 @@ class _Where(NamedTuple):
 
 @click.command()
 @click.argument("room")
-@click.option("--url", metavar="URL", help="Where the server's pages are.  [default: what `meshturn up` left]")
+@click.option("--url", metavar="URL", help="The URL of the server's pages.  [default: that of the last `meshturn up`]")
 @click.option("--token-file", metavar="FILE", help="Read the room token from FILE, or from standard input for -.")
 @click.option(
     "--tone", "media", flag_value="tone", default="tone", help="Send a 997 Hz tone and a moving picture.  [default]"
 )
-@click.option("--echo", "media", flag_value="echo", help="Send back what comes in.")
+@click.option("--echo", "media", flag_value="echo", help="Send back the media that is received.")
 @click.option("--listen", "media", flag_value="listen", help="Send nothing.")
-@click.option("--name", default="meshturn", show_default=True, metavar="NAME", help="The name that the others see.")
+@click.option(
+    "--name", default="meshturn", show_default=True, metavar="NAME", help="The name that the other participants see."
+)
 @click.option(
     "--duration",
     type=parse_duration,
@@ -60,19 +62,19 @@ class _Where(NamedTuple):
     metavar="DURATION",
     help="Stay this long: 90s, 15m.",
 )
-@click.option("--stay", is_flag=True, help="Stay until told to stop (Ctrl-C), however long --duration is.")
-@click.option("--relay-only", is_flag=True, help="Use no path but the relay.")
+@click.option("--stay", is_flag=True, help="Stay until Ctrl-C; --duration is ignored.")
+@click.option("--relay-only", is_flag=True, help="Use relayed paths only.")
 @click.option(
-    "--via", type=click.Choice(["udp", "tcp", "tls"]), help="Reach the relay over this.  [default: udp, if offered]"
+    "--via", type=click.Choice(["udp", "tcp", "tls"]), help="The transport to the relay.  [default: udp, if offered]"
 )
-@click.option("--allow-empty", is_flag=True, help="That nobody else comes is fine.")
+@click.option("--allow-empty", is_flag=True, help="Exit with 0 even if nobody else joins.")
 @click.option(
     "--ca-file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Trust the roots in FILE (PEM) instead of the system's.",
 )
-@click.option("--insecure", is_flag=True, help="Go on with a server whose certificate cannot be trusted.")
+@click.option("--insecure", is_flag=True, help="Continue even if the server's certificate is not trusted.")
 @state_dir_option
 @json_option
 def call(  # noqa: PLR0917  click passes them by name
@@ -141,11 +143,11 @@ def call(  # noqa: PLR0917  click passes them by name
 def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, state_dir: Path | None) -> _Where:
     """The server, the room, and how to check the server's certificate. Raises `click.UsageError`."""
     if insecure and ca_file is not None:
-        raise click.UsageError("--insecure trusts everybody, so --ca-file is of no use.")
+        raise click.UsageError("--insecure and --ca-file exclude each other: --insecure trusts every certificate.")
     own: ssl.SSLContext | None = None
     if "://" in room:
         if url is not None:
-            raise click.UsageError("ROOM is a link, which has the server in it already: leave --url out.")
+            raise click.UsageError("ROOM is a link, which names the server already: leave --url out.")
         url, room = _from_link(room)
     if url is None:
         url, own = _from_state(state_dir)
@@ -159,7 +161,9 @@ def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, sta
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
     if not _is_room(room):
-        raise click.UsageError(f"{one_line(room, 80)!r} is no room: letters, digits, '.', '_' and '-', at most 64.")
+        raise click.UsageError(
+            f"{one_line(room, 80)!r} is not a room name: letters, digits, '.', '_' and '-', at most 64."
+        )
     return _Where(url, room, tls or own)
 
 
@@ -182,9 +186,7 @@ def _from_state(state_dir: Path | None) -> tuple[str, ssl.SSLContext | None]:
     state = StateDirectory(state_dir or default_state_dir(os.environ))
     url = state.url()
     if not url:
-        raise click.UsageError(
-            f"Nothing in {state.shown} says where a server is: give --url URL, or run `meshturn up`."
-        )
+        raise click.UsageError(f"Nothing in {state.shown} names a server: give --url URL, or run `meshturn up`.")
     certificate = state.certificate()
     return url, None if certificate is None else pinned([certificate[0]])
 
@@ -225,17 +227,17 @@ def _show(result: "CallResult") -> None:
         console.print()
     if result.problem is not None:
         code, text = one_line(result.problem.code, 40), one_line(result.problem.message, 200)
-        say(console, f"No: {text or 'the server refused.'} ({code})", "bold red")
+        say(console, f"Failed: {text or 'the server refused.'} ({code})", "bold red")
         if code in _HINTS:
             hint(console, _HINTS[code])
     elif not result.peers:
         style = "bold green" if result.ok else "bold red"
-        say(console, f"Nobody else was in {result.room}.", style)
+        say(console, f"Nobody else was in the room {result.room}.", style)
     elif result.ok:
         count = sum(peer.flowed for peer in result.peers)
-        say(console, f"Media came in from {count} of {len(result.peers)} in {result.room}.", "bold green")
+        say(console, f"Media was received from {count} of {len(result.peers)} in {result.room}.", "bold green")
     else:
-        say(console, f"Nothing came in from anybody in {result.room}.", "bold red")
+        say(console, f"No media was received from anybody in {result.room}.", "bold red")
 
 
 def _facts(peer: "PeerResult") -> list[tuple[str, str]]:

@@ -121,7 +121,7 @@ class CallResult:
 
     @property
     def ok(self) -> bool:
-        """Whether media arrived from a participant; or nobody else was there, and that was allowed."""
+        """Whether media arrived from a participant, or nobody else joined and that is allowed."""
         if self.problem is not None or not self.joined:
             return False
         return any(peer.flowed for peer in self.peers) if self.peers else self.allow_empty
@@ -179,7 +179,7 @@ async def _call(
     except SignalError as error:
         if error.code != "timeout" or not watch.waiting:
             raise
-        raise SignalError("waiting", "No host has let us in.") from None
+        raise SignalError("waiting", "No host has admitted this client.") from None
     finally:
         result.peers = list(watch.peers.values())
         if signaling.state is ClientState.CLOSED and not stop.is_set():
@@ -193,7 +193,7 @@ class _Watch:
     def __init__(self, mesh: MeshClient, tell: Callable[[str], None], stop: asyncio.Event) -> None:
         self.peers: dict[str, PeerResult] = {}
         self.waiting = False
-        """Whether a host was asked to let us in."""
+        """Whether a host was asked to admit this client."""
         self._mesh = mesh
         self._tell = tell
         self._stop = stop
@@ -249,7 +249,7 @@ class _Watch:
         if report.state is PairState.CONNECTED:
             how = f"relayed over {(report.proto or '').upper()} by {report.relay}" if report.relay else report.path
             words = f"connected, {'relayed by the other side' if how == 'relay' else how}"
-            words += ", media comes in" if peer.flowed else ", nothing comes in yet"
+            words += ", media is received" if peer.flowed else ", no media received yet"
         if self._told.get(report.id) != words:
             self._told[report.id] = words
             self._tell(f"{_named(report)}: {words}")
@@ -263,7 +263,7 @@ class _Watch:
             self._tell(f"in the room, with {others} other{'' if others == 1 else 's'}")
         elif event.kind == "waiting":
             self.waiting = True
-            self._tell("waiting for a host to let us in")
+            self._tell("waiting for a host to admit this client")
         elif event.kind == "signaling":
             self._tell(f"signaling: {self._mesh.signal.state.value}")
         elif event.kind == "ended":

@@ -1,4 +1,4 @@
-"""``meshturn check``: validate a configuration, and say what it would do on this machine."""
+"""``meshturn check``: validate a configuration, and show what it would do on this machine."""
 
 import os
 from pathlib import Path
@@ -24,12 +24,12 @@ _PAIR = "a chain of certificates in PEM, the server's own first, in date, with i
 @config_option
 @json_option
 def check(config_path: Path | None, as_json: bool) -> None:
-    """Validate a configuration and say what it would do on this machine.
+    """Validate a configuration and show what it would do on this machine.
 
     Nothing is bound and nothing is sent, so it can be run beside a running server. Without a file, the defaults and
     the environment are checked.
 
-    Exit code 0: it is good (there may be warnings); 2: it is not.
+    Exit code 0: it is valid (there may be warnings); 2: it is not.
     """
     from cli.failures import config_error_json  # noqa: PLC0415  keeps --help quick
     from cli.loading import load_config  # noqa: PLC0415
@@ -91,8 +91,8 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "warnings": [
             *loaded.warnings,
             *late,
-            *(f"{host} is not an address of this machine as it is now." for host in strange),
-            *([] if listeners else ["No listener has an address on this machine as it is now."]),
+            *(f"{host} is not an address of this machine at present." for host in strange),
+            *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }
 
@@ -158,13 +158,13 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
     except StartupError as error:
         allowed = "public keys in PEM or JWKS: RSA of 2048 bits or more, P-256, Ed25519"
         raise ConfigError(loaded.source, [Problem("signaling.public_keys", 0, str(error), allowed)]) from error
-    ways = ["anybody who knows a room's name"] if signaling.open else []
+    ways = ["anybody who knows the name of a room"] if signaling.open else []
     if signaling.key is not None:
-        ways.append("whoever has a token signed with signaling.key")
+        ways.append("holders of a token signed with signaling.key")
     elif config.auth.shared_secrets:
-        ways.append("whoever has a token signed with what auth.shared_secrets give")
+        ways.append("holders of a token signed with a key derived from auth.shared_secrets")
     if signaling.public_keys:
-        ways.append("whoever has a token signed with a key of signaling.public_keys")
+        ways.append("holders of a token signed with a key of signaling.public_keys")
     why = "" if config.serves_http else "there is no shared listener"
     return {
         "served": config.serves_rooms,
@@ -181,7 +181,7 @@ def _rooms_text(rooms: dict[str, Any]) -> list[tuple[str, str]]:
     """The same for people."""
     if not rooms["served"]:
         return [("rooms", f"none: {rooms['why_not']}")]
-    nobody = "nobody: signaling.open is false, and there is no key that could sign a token"
+    nobody = "nobody: signaling.open is false, and there is no key for tokens"
     rows = [("rooms", f"for {rooms['room_size']} people each"), ("who may join", "; ".join(rooms["who"]) or nobody)]
     keys = [f"{name} (admin)" for name in rooms["admin_keys"]] + rooms["api_keys"]
     return [*rows, ("API keys", ", ".join(keys) or "none")]
@@ -191,7 +191,7 @@ def _show(found: dict[str, Any]) -> None:
     from cli.console import error_console, facts, out_console, say  # noqa: PLC0415
 
     console = out_console()
-    say(console, f"{found['source']}: the configuration is good.", "bold green")
+    say(console, f"{found['source']}: the configuration is valid.", "bold green")
     rows = [("realm", found["realm"])]
     rows += [("listener", text) for text in found["listeners"]]
     rows += [("certificate", _certificate(facts)) for facts in found["certificates"]]
@@ -207,4 +207,4 @@ def _show(found: dict[str, Any]) -> None:
 def _certificate(facts: dict[str, Any]) -> str:
     names = facts["names"]
     listed = ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
-    return f"{facts['file']}: for {listed or 'no name at all'}; {facts['key']}; until {facts['not_after'][:10]}"
+    return f"{facts['file']}: for {listed or 'no name'}; {facts['key']}; until {facts['not_after'][:10]}"

@@ -56,7 +56,7 @@ class _Kept(io.StringIO):
 
 @contextlib.contextmanager
 def kept_output() -> Iterator[io.StringIO]:
-    """Collect what is written to standard output inside, so that it can be written where waiting does no harm."""
+    """Collect the output written in this context, so that it can be written later where blocking does no harm."""
     with contextlib.redirect_stdout(_Kept(sys.stdout)) as kept:
         yield kept
 
@@ -73,7 +73,7 @@ def title(console: Console, text: str) -> None:
 
 
 def hint(console: Console, text: str) -> None:
-    """Write what to do about what was just said."""
+    """Write a hint for the line before."""
     say(console, f"Hint: {text}", "cyan")
 
 

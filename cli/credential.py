@@ -47,7 +47,7 @@ class Issued:
 
 
 def issue(secret: SharedSecret, user: str, ttl: int, separator: str, uris: Sequence[StunUri]) -> Issued:
-    """Mint a credential that is good for ``ttl`` seconds from now.
+    """Mint a credential that is valid for ``ttl`` seconds from now.
 
     Raises `auth.errors.InvalidCredential` when ``user`` cannot be part of a user name.
     """

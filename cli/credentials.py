@@ -24,14 +24,16 @@ def credentials() -> None:
 
 
 @credentials.command()
-@click.option("--user", default="", metavar="NAME", help="Whom it is for; quotas count by it.")
+@click.option(
+    "--user", default="", metavar="NAME", help="The user that the credential is for; quotas apply to this name."
+)
 @click.option(
     "--ttl",
     type=parse_duration,
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long a client may begin to relay with it: 90s, 15m, 1h30m, 1d.",
+    help="The time in which a client can make allocations with it: 90s, 15m, 1h30m, 1d.",
 )
 @config_option
 @state_dir_option
@@ -68,7 +70,7 @@ def _from_config(user: str, ttl: int, path: Path) -> "Issued":
     loaded = load_config(path, os.environ)
     auth = loaded.config.auth
     if not auth.shared_secrets:
-        allowed = "at least one shared secret: time-limited credentials are made with it"
+        allowed = "at least one shared secret, to make time-limited credentials"
         raise ConfigError(loaded.source, [Problem("auth.shared_secrets", 0, "none", allowed)])
     show_warnings(loaded)
     first = auth.shared_secrets[0]

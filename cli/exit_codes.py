@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     """The exit codes of every command."""
 
     OK = 0
-    """Success; for a server: it stopped because it was told to."""
+    """Success; for a server: it was stopped by a signal."""
 
     FAILED = 1
     """The command ran, and the result is negative: a probe failed."""

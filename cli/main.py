@@ -73,14 +73,14 @@ class _Entry(NamedTuple):
 
 _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
     {
-        "up": _Entry(_up, "Serve at once, with no configuration, and print a credential."),
+        "up": _Entry(_up, "Start a server without configuration and print a credential."),
         "serve": _Entry(_serve, "Serve with a configuration file."),
-        "check": _Entry(_check, "Validate a configuration and say what it would do."),
+        "check": _Entry(_check, "Validate a configuration and show what it would do."),
         "config": _Entry(_config, "Print an example, the schema, or the configuration in force."),
         "credentials": _Entry(_credentials, "Issue time-limited credentials."),
-        "rooms": _Entry(_rooms, "Sign tokens for rooms; see, close and clear rooms."),
-        "call": _Entry(_call, "Take part in a call, to see whether a deployment works."),
-        "probe": _Entry(_probe, "Try a STUN or TURN server and say what works."),
+        "rooms": _Entry(_rooms, "Sign tokens for rooms; list and close rooms, remove participants."),
+        "call": _Entry(_call, "Take part in a call, to test a deployment."),
+        "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
     }
 )
 """The commands, the most important first."""
@@ -88,7 +88,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
 _EPILOG = """\b
 Exit codes:
   0  fine
-  1  the answer is no (a probe failed)
+  1  the result is negative (a probe failed)
   2  the command line or the configuration is wrong
   3  the server cannot start (port in use, address not local, ...)
 """
@@ -130,7 +130,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="meshturn", message="%(prog)s %(version)s")
 def meshturn() -> None:
-    """A STUN and TURN server: `meshturn up` is all it takes to try it."""
+    """A STUN and TURN server. To try it, run `meshturn up`."""
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ __all__ = ["Place", "place_of", "server_at"]
 
 
 class Place(Protocol):
-    """Where rooms are."""
+    """The server whose rooms a command manages."""
 
     def link_base(self) -> str:
         """The URL that links to rooms start with, without a slash at the end; empty if it is not known."""
@@ -92,7 +92,7 @@ class _Up:
         url = self.link_base()
         if not url:
             raise ApiFailure(
-                f"Nothing in {self._state.shown} says where a server with rooms is.",
+                f"Nothing in {self._state.shown} names a server with rooms.",
                 "`meshturn up` starts one; -c FILE or --url URL names another.",
                 "not_reached",
             )
@@ -141,7 +141,7 @@ class _Configured:
         url = self._here()
         if not url:
             allowed = "a shared listener without PROXY protocol for this machine, or --url URL"
-            raise ConfigError(self._source, [Problem("listeners", 0, "no way in for this command", allowed)])
+            raise ConfigError(self._source, [Problem("listeners", 0, "no listener that this command can use", allowed)])
         return RoomServer(url, self.key(), self._pinned(), local=True)
 
     def _shared(self, *, tls: bool) -> "list[Listener]":

@@ -44,7 +44,7 @@ def _url_option(command: _Command) -> _Command:
         "--url",
         metavar="URL",
         callback=_url,
-        help="Where the server's pages are: https://turn.example.org.  [default: what -c says, or `meshturn up` left]",
+        help="URL of the server's pages: https://turn.example.org.  [default: from -c, or of the last `meshturn up`]",
     )(command)
 
 
@@ -73,7 +73,7 @@ def _server_options(command: _Command) -> _Command:
 
 @click.group()
 def rooms() -> None:
-    """Sign tokens for rooms; see, close and clear the rooms of a running server."""
+    """Sign tokens for rooms; list and close the rooms of a running server, and remove participants."""
 
 
 @rooms.command()
@@ -87,17 +87,17 @@ def rooms() -> None:
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long one can enter with it: 90s, 15m, 1h30m, 1d.",
+    help="The time in which it can be used to enter: 90s, 15m, 1h30m, 1d.",
 )
-@click.option("--name", metavar="NAME", help="The name that the participant has, whatever is typed in the lobby.")
-@click.option("--once", is_flag=True, help="Good for one entry: the link cannot be passed on after that.")
-@click.option("--max", "maximum", type=click.IntRange(2, 8), help="People in the room at most.")
+@click.option("--name", metavar="NAME", help="The participant's name; it cannot be changed in the lobby.")
+@click.option("--once", is_flag=True, help="Valid for one entry: after that, the link cannot be used again.")
+@click.option("--max", "maximum", type=click.IntRange(2, 8), help="Maximum number of participants in the room.")
 @click.option(
     "--cap",
     "caps",
     type=click.Choice(_CAPS),
     multiple=True,
-    help="Allow only this; may be given several times.  [default: everything]",
+    help="Allow only this; can be repeated.  [default: everything]",
 )
 @_url_option
 @config_option
@@ -118,7 +118,7 @@ def token(  # noqa: PLR0917  click passes them by name
 ) -> None:
     """Sign a token for ROOM and print it with the link that it opens.
 
-    It is signed with signaling.key of the configuration, or with what its first shared secret gives; without -c, with
+    It is signed with signaling.key of the configuration, or with a key from its first shared secret; without -c, with
     the secret that `meshturn up` keeps. The server is not contacted. Anybody with the link can enter: the part after
     the # is a secret, which browsers do not send to servers as part of a URL. ROOM may be '*', for every room.
 
@@ -204,7 +204,7 @@ def close(room: str, target: Target) -> None:
 @rooms.command()
 @click.argument("room")
 @click.argument("peer")
-@click.option("--reason", default="", metavar="TEXT", help="What the participant is told.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason shown to the participant.")
 @_server_options
 def kick(room: str, peer: str, reason: str, target: Target) -> None:
     """Remove PEER from ROOM. PEER is an id as `meshturn rooms show` prints it, or a name that only one peer has.
@@ -220,7 +220,7 @@ def kick(room: str, peer: str, reason: str, target: Target) -> None:
 
 
 def _id_of(server: RoomServer, room: str, peer: str) -> str:
-    """The id of a participant, who is given by id or by name."""
+    """The id of a participant that is given by id or by name."""
     found = server.get("rooms", room)
     peers = found.get("peers", []) if isinstance(found, dict) else []
     ids = [each.get("id") for each in peers if isinstance(each, dict)]
@@ -230,8 +230,8 @@ def _id_of(server: RoomServer, room: str, peer: str) -> str:
     if len(named) == 1:
         return str(named[0])
     if named:
-        raise ApiFailure(f"{len(named)} participants are called {one_line(peer, 80)}.", "Give the id.", "ambiguous")
-    raise ApiFailure(f"There is no {one_line(peer, 80)} in {one_line(room, 80)}.", code="not_found")
+        raise ApiFailure(f"{len(named)} participants have the name {one_line(peer, 80)}.", "Give the id.", "ambiguous")
+    raise ApiFailure(f"There is no participant {one_line(peer, 80)} in {one_line(room, 80)}.", code="not_found")
 
 
 def _ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:

@@ -23,7 +23,7 @@ MAX_ANSWER: Final = 16 * 2**20
 """Bytes of the longest answer that is read: thousands of rooms are a few hundred kilobytes."""
 
 MAX_KEY: Final = 4096
-"""Bytes of a key."""
+"""Maximum length of a key in bytes."""
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 
@@ -54,9 +54,9 @@ def parse_url(text: str) -> str:
             f"{one_line(text, 80)!r} is not a URL such as https://turn.example.org or http://localhost:8080."
         )
     if parts.username is not None or parts.password is not None:
-        raise ValueError("A URL holds no user name and no password.")
+        raise ValueError("The URL must not contain a user name or a password.")
     if not _HOST.fullmatch(host) and not _is_address(host):
-        raise ValueError(f"{one_line(host, 80)!r} is not a host.")
+        raise ValueError(f"{one_line(host, 80)!r} is not a valid host.")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
 
@@ -83,7 +83,7 @@ def read_key(path: Path) -> str:
         raise ValueError(f"The key file {shown} cannot be read: {error.strerror or type(error).__name__}.") from None
     key = raw.removesuffix(b"\n").removesuffix(b"\r")
     if not key or len(raw) > MAX_KEY or not all(0x21 <= byte <= 0x7E for byte in key):
-        raise ValueError(f"There is no key in {shown}: it has to be one line of visible ASCII characters.")
+        raise ValueError(f"There is no key in {shown}: a key is one line of printable ASCII characters.")
     return key.decode("ascii")
 
 
@@ -99,7 +99,7 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
 def pinned(certificates: Iterable[bytes]) -> ssl.SSLContext | None:
     """Trust exactly these certificates of a server (PEM), whatever names they have; None without a usable one.
 
-    For a server whose files can be read here: its certificate itself proves more than a name and an authority.
+    For a server whose files can be read here: comparing the certificate itself proves more than a name and a root.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -161,7 +161,7 @@ class RoomServer:
             return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=self.tls or trusting(None))
         if not self.local and not _is_local(host):
             raise ApiFailure(
-                f"{self.url} has no TLS: everybody on the way could read the key.",
+                f"{self.url} has no TLS: the key could be read in transit.",
                 "Give the https:// URL, or run the command on the server itself.",
                 "no_tls",
             )
@@ -174,9 +174,7 @@ class RoomServer:
             return ApiFailure(f"{self.url} is not trusted: {why}.", hint, "not_trusted")
         if isinstance(error, http.client.HTTPException | ssl.SSLError):
             hint = "It may be another program's port, or http:// and https:// are mixed up."
-            return ApiFailure(
-                f"What answers at {self.url} does not speak as a server of meshturn would.", hint, "bad_answer"
-            )
+            return ApiFailure(f"The response of {self.url} is not that of a meshturn server.", hint, "bad_answer")
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
         if isinstance(error, socket.gaierror):
             reason = "there is no such host"
@@ -201,11 +199,13 @@ class RoomServer:
             return self._strange(status, hint)
         code, message = one_line(str(error.get("code", "failed")), 40), one_line(str(error.get("msg", "")), 300)
         if status == 401:
-            hint = "The server takes signaling.admin_keys; --key-file FILE names a file with one of them."
-            raise ApiFailure(f"{self.url} does not take this key: {message}.", hint, code)
+            hint = "The server accepts signaling.admin_keys; --key-file FILE names a file with one of them."
+            raise ApiFailure(f"{self.url} does not accept this key: {message}.", hint, code)
         if status == 403:
             raise ApiFailure(f"{self.url} refuses: {message}.", "--key-file FILE names a file with an admin key.", code)
         raise ApiFailure(f"{self.url} says: {message}.", code=code)
 
     def _strange(self, status: int, hint: str) -> Any:
-        raise ApiFailure(f"{self.url} answers with HTTP status {status}, and not as rooms would.", hint, "bad_answer")
+        raise ApiFailure(
+            f"{self.url} answers with HTTP status {status}, unlike a server with rooms.", hint, "bad_answer"
+        )

@@ -1,4 +1,4 @@
-"""Shared by ``serve`` and ``up``: run the server until it is told to stop, and say when it is ready."""
+"""Shared by ``serve`` and ``up``: run the server until a signal stops it, and print when it is ready."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from turnserver.writer import LineWriter
 __all__ = ["announce", "announce_json", "call_pages", "ready_json", "run_server"]
 
 _PATIENCE: Final = 2.0
-"""Seconds that standard output has to take what waits when the server has stopped."""
+"""Seconds for standard output to accept the remaining output after the server has stopped."""
 
 
 def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:

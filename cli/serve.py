@@ -16,12 +16,12 @@ __all__ = ["serve"]
 def serve(config_path: Path | None, as_json: bool) -> None:
     """Serve with a configuration file until SIGTERM or SIGINT; SIGHUP reads the file again.
 
-    Every option can be set by an environment variable too (MESHTURN_...); without a file, only they count.
+    Every option can also be set by an environment variable (MESHTURN_...); without a file, only these are used.
 
     When every listener is open it writes the addresses and a line saying `ready` to standard output; with --json, one
     line of JSON. The log goes to standard error.
 
-    Exit code 0: told to stop, and stopped; 2: the configuration is wrong; 3: the server cannot start.
+    Exit code 0: stopped by a signal; 2: the configuration is wrong; 3: the server cannot start.
     """
     from cli.loading import load_config, show_warnings  # noqa: PLC0415  keeps --help quick
     from cli.running import announce, announce_json, run_server  # noqa: PLC0415

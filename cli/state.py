@@ -112,7 +112,7 @@ class StateDirectory:
         Raises `StartupError` when they cannot be read, or the key is readable by others.
         """
         try:
-            what = f"Others may know the key: remove {one_line(str(self.key_path))} for a new one."
+            what = f"Other users may have read the key: remove {one_line(str(self.key_path))} for a new one."
             _insist_on_ours(self.key_path, 0o077, "open to others", what)
             return self._read(self.certificate_path), self._read(self.key_path)
         except FileNotFoundError:
@@ -154,7 +154,9 @@ class StateDirectory:
     def _kept(self, path: Path, what: str) -> str:
         shown = one_line(str(path))
         try:
-            _insist_on_ours(path, 0o077, "open to others", f"Others may know the {what}: remove {shown} for a new one.")
+            _insist_on_ours(
+                path, 0o077, "open to others", f"Other users may have read the {what}: remove {shown} for a new one."
+            )
             with path.open("rb") as stream:
                 text = stream.read(_LONGEST).decode("ascii", "replace").strip()
         except FileNotFoundError:

@@ -44,7 +44,7 @@ class PageAddresses(NamedTuple):
     multiple=True,
     type=parse_ip,
     metavar="ADDRESS",
-    help="Listen here; may be given several times.  [default: all local addresses]",
+    help="Listen on this address; can be repeated.  [default: all local addresses]",
 )
 @click.option(
     "--port",
@@ -60,11 +60,11 @@ class PageAddresses(NamedTuple):
     show_default=True,
     help="Listen on this TCP port for TURN over TLS and HTTPS.",
 )
-@click.option("--no-tls", is_flag=True, help="Go without TLS and HTTPS.")
+@click.option("--no-tls", is_flag=True, help="Do not serve TLS and HTTPS.")
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65535),
-    help="Serve the call page to browsers on this machine on this TCP port of localhost, without TLS; 0: not at all."
+    help="Serve the call page to browsers on this machine on this TCP port of localhost, without TLS; 0: off."
     f"  [default: {_HTTP_PORT}, or a free one]",
 )
 @click.option(
@@ -73,9 +73,9 @@ class PageAddresses(NamedTuple):
     multiple=True,
     type=parse_ip,
     metavar="ADDRESS",
-    help="Relay from here; may be given several times.  [default: the --address ones, or the machine's primary ones]",
+    help="Relay from this address; can be repeated.  [default: the --address ones, or the machine's primary ones]",
 )
-@click.option("--realm", help="The realm that clients are asked for credentials in.  [default: meshturn]")
+@click.option("--realm", help="The realm of the credentials.  [default: meshturn]")
 @state_dir_option
 @json_option
 def up(  # noqa: PLR0917  click passes them by name
@@ -89,7 +89,7 @@ def up(  # noqa: PLR0917  click passes them by name
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Serve at once, with no configuration, until SIGTERM or SIGINT (Ctrl-C).
+    """Start a server without configuration; SIGTERM or SIGINT (Ctrl-C) stops it.
 
     Prints the URL of a call first: open it in two tabs for a call between them. By default anybody who can reach this
     server can start a call; with MESHTURN_SIGNALING__OPEN=false a token is needed (meshturn rooms token).
@@ -100,7 +100,7 @@ def up(  # noqa: PLR0917  click passes them by name
     The certificate for TLS is self-signed, for this machine's addresses, and kept as well. Browsers warn of it. For a
     server in production use `meshturn serve`, with a certificate of a public authority.
 
-    Exit code 0: told to stop, and stopped; 2: the command line is wrong; 3: the server cannot start.
+    Exit code 0: stopped by a signal; 2: the command line is wrong; 3: the server cannot start.
     """
     from cli.loading import load_settings, show_warnings  # noqa: PLC0415  keeps --help quick
     from cli.running import run_server  # noqa: PLC0415
@@ -288,7 +288,7 @@ def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str
         hint(console, note)
     if any(uri.secure for uri in issued.uris):
         trust = shlex.join(["--ca-file", str(state.certificate_path)])
-        hint(console, f"The certificate is self-signed: browsers ask before they take it, a probe wants {trust}")
+        hint(console, f"The certificate is self-signed: browsers warn of it, and a probe needs {trust}")
     say(console, "Ctrl-C stops it. Another credential:", "dim")
     say(console, f"  {_line_for_more(state)}", "dim")
 

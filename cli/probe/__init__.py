@@ -1,3 +1,3 @@
-"""``meshturn probe``: the steps, asked of a server by the TURN client of `stun.client`, and how they are shown."""
+"""``meshturn probe``: tests a server with the TURN client of `stun.client`, step by step, and shows the results."""
 
 __all__: list[str] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 _MAX_PASSWORD = 4096
-"""Bytes read of a password file: a password is a line, and /dev/zero is not one."""
+"""Bytes read of a password file, because a file such as /dev/zero has no end."""
 
 _CA_FILE = "Trust the roots in FILE (PEM) instead of the system's."
 
@@ -40,7 +40,7 @@ def _from_file(source: str) -> str:
     except UnicodeDecodeError:
         raise click.UsageError("The password is not UTF-8 text.") from None
     if len(raw) > _MAX_PASSWORD:
-        raise click.UsageError(f"The first line is longer than {_MAX_PASSWORD} bytes; is it a password at all?")
+        raise click.UsageError(f"The first line is longer than {_MAX_PASSWORD} bytes, too long for a password.")
     return text
 
 
@@ -60,7 +60,7 @@ def _password(source: str | None) -> str:
 
 
 def _login(user: str, source: str | None) -> "Login":
-    """Read the password; what cannot be sent (RFC 8489 §14.3) is a usage error."""
+    """Read the password; one that cannot be used (RFC 8489 §14.3) is a usage error."""
     from stun.client.authentication import Login  # noqa: PLC0415  keeps --help and usage errors quick
     from stun.client.errors import InvalidLogin  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ def _login(user: str, source: str | None) -> "Login":
 
 
 def _trust(target: "StunUri", insecure: bool, ca_file: Path | None) -> "Trust":
-    """Whom to trust; a file of roots that cannot be used is a usage error."""
+    """The roots to trust; a file of roots that cannot be used is a usage error."""
     import ssl  # noqa: PLC0415  keeps --help and usage errors quick
 
     from cli.probe.security import Trust  # noqa: PLC0415
@@ -110,7 +110,9 @@ def _trust(target: "StunUri", insecure: bool, ca_file: Path | None) -> "Trust":
     help="Ask for an IPv4 or IPv6 relayed address.  [default: what the server gives]",
 )
 @click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help=_CA_FILE)
-@click.option("--insecure", is_flag=True, help="Go on with a server whose certificate cannot be trusted, and say so.")
+@click.option(
+    "--insecure", is_flag=True, help="Continue even if the server's certificate is not trusted, and report that."
+)
 @json_option
 def probe(  # noqa: PLR0917  click passes them by name
     uri: str,
@@ -122,7 +124,7 @@ def probe(  # noqa: PLR0917  click passes them by name
     insecure: bool,
     as_json: bool,
 ) -> None:
-    """Try the server at URI and say what works.
+    """Test the server at URI and report what works.
 
     \b
     turn:HOST[:PORT]                over UDP; the port is 3478 if there is none
@@ -132,7 +134,7 @@ def probe(  # noqa: PLR0917  click passes them by name
     stuns:HOST[:PORT]               over TLS, Binding only
 
     Without --user it asks for the reflexive address (STUN Binding). With it, it allocates two relayed addresses,
-    permits and binds each to the other, echoes data through both, and gives them back.
+    permits and binds each to the other, echoes data through both, and deletes them.
 
     Over TLS, the certificate is shown and checked as browsers do: against the system's roots and the host of the URI.
     Nothing is sent to a server that fails the check, except with --insecure.

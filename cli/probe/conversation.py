@@ -1,4 +1,4 @@
-"""One client 5-tuple of a probe: the TURN client of `stun.client` over a link, driven by hand, its errors in words."""
+"""One client 5-tuple of a probe: the TURN client of `stun.client` over a link, with its errors as sentences."""
 
 import asyncio
 import secrets
@@ -27,8 +27,8 @@ _MAX_INCOMING: Final = 64
 class Conversation:
     """A client of the server: asks requests, sends and takes relayed datagrams.
 
-    Nothing happens that was not asked for, and errors count whether they are signed or not: a probe wants to see what
-    the server does. ``patience`` is how long one transaction may take, in seconds.
+    Nothing is sent without a call, and error answers are used with or without MESSAGE-INTEGRITY, because a probe
+    reports what the server does. ``patience`` is how long one transaction may take, in seconds.
     """
 
     def __init__(self, opened: Opened, patience: float, login: Login | None = None) -> None:
@@ -45,7 +45,7 @@ class Conversation:
 
     @property
     def session(self) -> AuthSession | None:
-        """What the server's challenge told us; None before the first one."""
+        """The realm, nonce and algorithms of the server's challenge; None before the first one."""
         return self._driver.core.session
 
     async def ask(self, method: Method, *attributes: tuple[AttributeType[Any], Any]) -> FinalResponse:
@@ -57,7 +57,7 @@ class Conversation:
         return await self._answer(lambda now: self._driver.core.request(method, attributes, now))
 
     async def bind(self, number: int, peer: Address) -> FinalResponse:
-        """Bind a channel, so that what comes over it is taken. Raises as `ask` does."""
+        """Bind a channel, so that ChannelData on it is received. Raises as `ask` does."""
         return await self._answer(lambda now: self._driver.core.bind_channel(peer, now, number))
 
     def send(self, peer: Address, data: bytes) -> None:
@@ -97,7 +97,7 @@ class Conversation:
             raise silence(error, reliable=self._link.reliable) from error
 
     def _check(self) -> None:
-        """Raise what the link has told of since, once."""
+        """Raise the error that the link has reported since the last call, once."""
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise broken(trouble, self._tls) from trouble

@@ -18,7 +18,7 @@ class Advice(NamedTuple):
 
 
 _PADDING = "\x00 "
-"""Some servers count their padding into the reason phrase."""
+"""Some servers include padding in the length of the reason phrase."""
 
 _GENERAL: Mapping[int, Advice] = MappingProxyType(
     {
@@ -27,35 +27,35 @@ _GENERAL: Mapping[int, Advice] = MappingProxyType(
         ),
         ErrorCode.BAD_REQUEST: Advice(
             "The server says the request is malformed.",
-            "Is it a TURN server at all, and one of this century? Its log may say what it misses.",
+            "It may not be a TURN server, or a very old one. Its log may say what is missing.",
         ),
         ErrorCode.UNAUTHENTICATED: Advice(
             "The server does not accept the user name and password.",
             "Check both, and the realm. A time-limited credential may have expired, or been made with another secret.",
         ),
         ErrorCode.FORBIDDEN: Advice(
-            "The server forbids it.", "Look at its rules for this user, and for client and peer addresses."
+            "The server forbids the request.", "Check its rules for this user, and for client and peer addresses."
         ),
         ErrorCode.UNKNOWN_ATTRIBUTE: Advice(
             "The server does not know an attribute of the request.", "It may be an old one, or no TURN server."
         ),
         ErrorCode.ALLOCATION_MISMATCH: Advice(
             "The server says this client's allocation is not in the state the request needs.",
-            "Something between here and there may share one port among clients, or the allocation has just expired.",
+            "A device on the path may map several clients to one port, or the allocation has just expired.",
         ),
         ErrorCode.STALE_NONCE: Advice(
-            "The server calls even a fresh nonce stale.",
-            "Its nodes may not share their nonce keys, or this client's address changes on the way (a NAT with many).",
+            "The server rejects a new nonce as stale.",
+            "Its nodes may not share their nonce keys, or a NAT with several addresses changes this client's address.",
         ),
         ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED: Advice(
             "The server has no relay address of that family.", "Ask for the other one with --relay-family."
         ),
         ErrorCode.WRONG_CREDENTIALS: Advice(
             "The allocation belongs to another user.",
-            "Something between here and there may share one port among clients.",
+            "A device on the path may map several clients to one port.",
         ),
         ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL: Advice(
-            "The server does not relay UDP.", "Look at its configuration: a relay for calls has to."
+            "The server does not relay UDP.", "Check its configuration: calls need UDP relaying."
         ),
         ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH: Advice(
             "The peer's address is not of the family of the relayed address.",
@@ -68,7 +68,7 @@ _GENERAL: Mapping[int, Advice] = MappingProxyType(
         ErrorCode.SERVER_ERROR: Advice("The server failed.", "Its log should say why."),
         ErrorCode.INSUFFICIENT_CAPACITY: Advice(
             "The server has no relay port left, or cannot open one.",
-            "Look at its relay addresses, its port range and its limit of open files.",
+            "Check its relay addresses, its port range and its limit of open files.",
         ),
     }
 )
@@ -81,7 +81,7 @@ _PEER_FORBIDDEN = Advice(
 
 
 def advise(method: Method, code: int, reason: str) -> Advice:
-    """Say what an error answer means; the server's own words are quoted, made harmless."""
+    """The meaning of an error answer; the server's reason phrase is quoted without control characters."""
     if code == ErrorCode.FORBIDDEN and method in (Method.CREATE_PERMISSION, Method.CHANNEL_BIND):
         advice = _PEER_FORBIDDEN
     else:

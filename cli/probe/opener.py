@@ -1,4 +1,4 @@
-"""Which link a URI asks for."""
+"""The link that a URI asks for."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ LinkOpener = Callable[[StunUri, Address], Awaitable[Opened]]
 
 
 class Unsupported(Exception):
-    """The probe does not speak the transport; the message is one sentence."""
+    """The probe does not support the transport; the message is one sentence."""
 
 
 def check_transport(uri: StunUri) -> None:
@@ -30,7 +30,7 @@ def check_transport(uri: StunUri) -> None:
 
 
 def opener(trust: Trust, patience: float) -> LinkOpener:
-    """What opens links to servers that ``trust`` accepts; each step of that may take ``patience`` seconds."""
+    """An opener of links to servers that ``trust`` accepts; each step may take ``patience`` seconds."""
 
     async def open_link(uri: StunUri, address: Address) -> Opened:
         check_transport(uri)

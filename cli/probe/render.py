@@ -22,7 +22,7 @@ def _time(step: Step) -> str:
 def _sentence(step: Step) -> Text:
     text = Text(printable(step.sentence))
     if step.transmissions > 1:
-        text.append(f" It took {step.transmissions} transmissions: datagrams are lost on the way.", style="yellow")
+        text.append(f" It took {step.transmissions} transmissions: datagrams were lost.", style="yellow")
     if step.hint:
         text.append(f"\nHint: {printable(step.hint)}", style="cyan")
     return text
@@ -63,7 +63,7 @@ def _tls_rows(facts: TlsFacts | None) -> list[tuple[str, str]]:
         rows += [
             ("certificate of", certificate.subject),
             ("issued by", "itself" if certificate.self_signed else certificate.issuer),
-            ("for", ", ".join(certificate.names[:_NAMES]) + more or "no name at all"),
+            ("for", ", ".join(certificate.names[:_NAMES]) + more or "no name"),
             ("valid", certificate.span),
             ("key", certificate.key),
             ("SHA-256", certificate.sha256),

@@ -11,7 +11,7 @@ __all__ = ["EchoResult", "Report", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class EchoResult:
-    """Datagrams sent through the relay to ourselves; times in seconds, one for each that came back."""
+    """Datagrams echoed through the relays; times in seconds, one for each that came back."""
 
     sent: int
     times: tuple[float, ...]

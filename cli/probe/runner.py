@@ -1,4 +1,4 @@
-"""A whole probe: find the server's address, then walk the steps."""
+"""A whole probe: resolve the server's name, then run the steps."""
 
 from collections.abc import Awaitable, Callable
 
@@ -31,8 +31,8 @@ async def run_probe(
     """Probe the server that ``uri`` names and report what was found; what fails is in the report, not raised.
 
     ``patience`` is how long one transaction may take, in seconds; ``family`` that of the relayed address asked for.
-    ``trust`` says which certificates are good (None: those that the system's roots vouch for), ``opener`` how links are
-    opened. Raises `cli.probe.opener.Unsupported` for a transport that the probe does not speak.
+    ``trust`` says which certificates are accepted (None: those that lead to the system's roots), ``opener`` how links
+    are opened. Raises `cli.probe.opener.Unsupported` for a transport that the probe does not support.
     """
     check_transport(uri)
     open_link = opener or open_links(trust or Trust(), patience)

@@ -48,7 +48,7 @@ async def _connect(address: Address, patience: float) -> socket.socket:
             return await connect_stream(address)
     except TimeoutError:
         raise LinkError(
-            f"There is no TCP connection after {patience:g} s.",
+            f"No TCP connection in {patience:g} s.",
             "Nothing answers there, or a firewall drops the packets; check the address, the port, and that TCP is let "
             "through.",
         ) from None
@@ -57,7 +57,7 @@ async def _connect(address: Address, patience: float) -> socket.socket:
 
 
 class _Securing:
-    """The way to a connection with TLS; more than one connection may be needed to find out what is wrong."""
+    """Opens a connection with TLS; finding out what is wrong may take more than one connection."""
 
     def __init__(self, uri: StunUri, address: Address, trust: Trust, patience: float, connected: Step) -> None:
         self._host = uri.host
@@ -87,9 +87,9 @@ class _Securing:
         return Opened(secured.link, [self._connected, step], secured.facts)
 
     async def _without_trust(self, error: ssl.SSLCertVerificationError) -> _Secured:
-        """Look at a certificate that is not trusted, and go on with the connection only if that was asked for.
+        """Inspect a certificate that is not trusted, and continue with the connection only with --insecure.
 
-        Nothing but the handshake goes over a connection that is not trusted, unless with --insecure.
+        Without --insecure, nothing but the handshake is sent to a server that is not trusted.
         """
         try:
             secured = await self._attempt(verify=False)
@@ -115,12 +115,12 @@ class _Securing:
                     StreamLink, sock=sock, ssl=context, server_hostname=self._host
                 )
         except TimeoutError:
-            sentence = f"The TLS handshake did not end in {self._patience:g} s."
+            sentence = f"The TLS handshake did not complete in {self._patience:g} s."
             raise self._failed(TlsTrouble(sentence, "It may not speak TLS on this port.")) from None
         except ssl.SSLError:
             raise  # Some of them are ValueErrors too.
         except ValueError as error:
-            sentence = "The host of the URI cannot be asked for by TLS."
+            sentence = "The host of the URI cannot be sent in TLS (SNI)."
             raise self._failed(TlsTrouble(sentence, "Write the name in its ASCII form, or the address.")) from error
         return _Secured(link, loop.time() - started, TlsFacts.of(transport.get_extra_info("ssl_object")))
 
@@ -133,6 +133,6 @@ class _Securing:
 
     def _hint(self, facts: TlsFacts) -> str:
         if not facts.trusted:
-            return "With --insecure the probe goes on all the same; browsers would not."
+            return "With --insecure the probe continues; browsers would not."
         expiry = facts.certificate.expiry(datetime.now(UTC)) if facts.certificate is not None else ""
         return f"The certificate {expiry}; it should have been renewed by now." if expiry else ""

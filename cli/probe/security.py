@@ -1,4 +1,4 @@
-"""TLS as a probe sees it: whom to trust, what a handshake showed, and what its failures mean.
+"""TLS in a probe: which certificates to trust, the facts of a handshake, and the meaning of its failures.
 
 By default a server is trusted as a browser would: its certificate has to be in date, lead to a root of this machine's
 store, and be for the host of the URI (RFC 8489 §6.2.3, RFC 9525).
@@ -20,7 +20,7 @@ __all__ = ["ALPN_TURN", "TlsFacts", "TlsTrouble", "Trust", "alpn_was_refused", "
 ALPN_TURN = "stun.turn"
 """What a TURN client offers by ALPN (RFC 7443)."""
 
-_VOUCH = "Use a certificate of a public authority, or trust this one with --ca-file FILE; --insecure goes on unchecked."
+_VOUCH = "Use a certificate of a public authority, or trust this one with --ca-file FILE; --insecure skips the check."
 
 _SOME_NAMES = 5
 """Names of a certificate that a sentence repeats."""
@@ -46,7 +46,7 @@ class TlsFacts:
 
     @classmethod
     def of(cls, connection: ssl.SSLObject | ssl.SSLSocket, trouble: str = "") -> "TlsFacts":
-        """Ask a connection after its handshake."""
+        """The facts of a connection whose handshake is complete."""
         cipher, _, bits = connection.cipher() or ("unknown", "", 0)
         data = connection.getpeercert(binary_form=True)
         try:
@@ -82,13 +82,13 @@ class TlsFacts:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom a probe trusts: the roots in ``ca_file`` (None: the system's); anybody, if ``insecure``."""
+    """What a probe trusts: the roots in ``ca_file`` (None: the system's); any certificate, if ``insecure``."""
 
     ca_file: Path | None = None
     insecure: bool = False
 
     def context(self, *, verify: bool = True, alpn: str | None = None) -> ssl.SSLContext:
-        """What to begin a handshake with. Raises OSError when ``ca_file`` cannot be used."""
+        """The context for a handshake. Raises OSError when ``ca_file`` cannot be used."""
         context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
         if not verify:
             context.check_hostname = False
@@ -101,7 +101,7 @@ class Trust:
 _UNKNOWN_ISSUER = TlsTrouble(
     "This machine does not know who issued the server's certificate.",
     "The server has to send the intermediate certificates too (fullchain.pem). If the authority is your own, give its "
-    "root with --ca-file FILE; --insecure goes on unchecked.",
+    "root with --ca-file FILE; --insecure skips the check.",
 )
 
 # The numbers are OpenSSL's X509_V_ERR_... (x509_vfy.h), which Python passes on without their names.
@@ -111,9 +111,11 @@ _DISTRUST: Mapping[int, TlsTrouble] = MappingProxyType(
             "The server's certificate is not valid yet.", "Check the clocks of the server and of this machine."
         ),
         10: TlsTrouble(
-            "The server's certificate has expired.", "Renew it, and look why that did not happen by itself."
+            "The server's certificate has expired.", "Renew it, and check why it was not renewed automatically."
         ),
-        18: TlsTrouble("The server's certificate is self-signed: nobody this machine trusts vouches for it.", _VOUCH),
+        18: TlsTrouble(
+            "The server's certificate is self-signed: no authority that this machine trusts has signed it.", _VOUCH
+        ),
         19: TlsTrouble("The server's certificate leads to a root that this machine does not trust.", _VOUCH),
         20: _UNKNOWN_ISSUER,
         21: _UNKNOWN_ISSUER,
@@ -124,7 +126,7 @@ _WRONG_NAME = (62, 64)
 
 
 def distrust(error: ssl.SSLCertVerificationError, host: str, certificate: CertificateFacts | None) -> TlsTrouble:
-    """Why a server is not trusted; ``host`` is whom we meant, ``certificate`` what it showed."""
+    """Why a server is not trusted; ``host`` is the host of the URI, ``certificate`` the one that the server sent."""
     if error.verify_code in _WRONG_NAME:
         names = certificate.names if certificate is not None else ()
         listed = ", ".join(names[:_SOME_NAMES]) + (" and more" if len(names) > _SOME_NAMES else "")
@@ -143,11 +145,11 @@ _NOT_TLS = TlsTrouble(
 )
 _TOO_OLD = TlsTrouble(
     "The server offers no version of TLS that is still safe.",
-    "Let it speak TLS 1.2 or 1.3; browsers take nothing less.",
+    "Enable TLS 1.2 or 1.3 on it; browsers accept nothing older.",
 )
 _NOTHING_IN_COMMON = TlsTrouble(
     "The server refuses the TLS handshake.",
-    "It may have no certificate, want one of the client, or allow only ciphers that are out of use. Its log may say.",
+    "It may have no certificate, require a client certificate, or allow only obsolete ciphers. Its log may say which.",
 )
 _BROKEN_OFF = TlsTrouble(
     "The server closed the connection during the TLS handshake.",
@@ -173,17 +175,17 @@ def handshake_trouble(error: OSError) -> TlsTrouble:
     for part, trouble in _REASONS:
         if part in reason:
             return trouble
-    words = one_line(reason.replace("_", " ").lower() or "nobody says why", 80)
+    words = one_line(reason.replace("_", " ").lower() or "no reason given", 80)
     return TlsTrouble(f"The TLS handshake failed: {words}.", "The server's log may say more.")
 
 
 def alpn_was_refused(error: OSError) -> bool:
-    """True when the server wants none of the protocols that were offered by ALPN (RFC 7301 §3.2)."""
+    """True when the server supports none of the protocols that were offered by ALPN (RFC 7301 §3.2)."""
     return isinstance(error, ssl.SSLError) and "NO_APPLICATION_PROTOCOL" in _reason(error)
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's name of what happened; for those that Python has no name of, made of the message."""
+    """OpenSSL's name of the error, or one derived from the message if Python has no name for it."""
     if getattr(error, "reason", None):
         return str(error.reason)
     message = re.sub(r"^\[.*?\] | \(_ssl\.c:\d+\)$", "", str(error.args[-1]) if error.args else "")

@@ -1,7 +1,7 @@
 """The steps of a probe, in order: each adds what it found to the report, and says in a sentence how it went.
 
-The echo goes from one allocation of ours to another one on the same server, relay to relay: that is the path of a call
-between two people behind symmetric NATs, and the one that safe peer rules leave open.
+The echo goes from one allocation of the probe to another one on the same server, relay to relay: that is the path of a
+call between two clients behind symmetric NATs, and safe peer rules allow it.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _ECHO_PATIENCE = 1.0
 
 
 class StepFailed(Exception):
-    """A step failed and has been reported; what follows it makes no sense."""
+    """A step failed and has been reported; the steps after it are skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,17 @@ async def binding(client: Conversation, report: Report) -> None:
         report, "binding", answer, MAPPED_ADDRESS
     )
     if reflexive is None:
-        raise _failed(report, Step("binding", False, "The answer does not say our address.", "Is it a STUN server?"))
+        raise _failed(
+            report,
+            Step("binding", False, "The answer does not contain this machine's address.", "Is it a STUN server?"),
+        )
     report.reflexive = str(reflexive)
-    sentence = f"The server answers; it sees this machine as {reflexive}."
+    sentence = f"The server answers; this machine's reflexive address is {reflexive}."
     report.steps.append(_worked("binding", answer, sentence))
 
 
 async def relay(first: Conversation, second: Conversation, report: Report, family: AddressFamily | None) -> None:
-    """Allocate twice, and echo through both relays; whatever happens, give the allocations back."""
+    """Allocate twice, and echo through both relays; delete the allocations in any case."""
     sides: list[_Side] = []
     try:
         for client in (first, second):
@@ -119,7 +122,7 @@ async def _permissions(first: _Side, second: _Side, report: Report) -> None:
         answer = await _ask(
             side.client, report, "permission", Method.CREATE_PERMISSION, (XOR_PEER_ADDRESS, peer.relayed)
         )
-    report.steps.append(_worked("permission", answer, "Each relayed address is permitted to reach the other."))
+    report.steps.append(_worked("permission", answer, "Each relayed address may send to the other."))
 
 
 async def _channel_step(report: Report, first: _Side, second: _Side) -> bool:
@@ -130,7 +133,7 @@ async def _channel_step(report: Report, first: _Side, second: _Side) -> bool:
             bound = await _judged(side.client, report, "channel-bind", Method.CHANNEL_BIND, asked)
     except StepFailed:
         return False
-    report.steps.append(_worked("channel-bind", bound, "A channel is bound on either side."))
+    report.steps.append(_worked("channel-bind", bound, "A channel is bound on each side."))
     return await _echo_step(report, "channel", _echo_by_channel, first, second)
 
 
@@ -157,7 +160,7 @@ async def _echo_by_channel(first: _Side, second: _Side, data: bytes) -> bool:
 
 
 async def _until(client: Conversation, wanted: Callable[[PeerData], bool]) -> bool:
-    """Wait for one relayed datagram among whatever else comes; False when it did not come in time."""
+    """Wait for one relayed datagram and ignore others; False when it did not come in time."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + _ECHO_PATIENCE
     while (left := deadline - clock()) > 0:
@@ -197,13 +200,13 @@ async def _echo_step(
             "49152-65535), a NAT that does not send its own address back in, or a wrong external address."
         )
     elif len(times) < ECHOES:
-        hint = "Datagrams are lost on the way; a call would stutter."
+        hint = "Datagrams are lost; a call would have gaps."
     report.steps.append(Step(name, bool(times), sentence, hint, seconds=echo.median, echo=echo))
     return bool(times)
 
 
 async def _release(sides: list[_Side], report: Report) -> None:
-    """Give the allocations back (RFC 8656 §8.1); a failure is reported only where nothing else has failed."""
+    """Delete the allocations (RFC 8656 §8.1); a failure is reported only if nothing else has failed."""
     was_ok = report.ok
     try:
         for side in sides:
@@ -213,20 +216,20 @@ async def _release(sides: list[_Side], report: Report) -> None:
             report.steps.pop()
         return
     if sides and was_ok:
-        report.steps.append(_worked("release", answer, "The allocations were given back."))
+        report.steps.append(_worked("release", answer, "The allocations were deleted."))
 
 
 async def _ask(
     client: Conversation, report: Report, name: str, method: Method, *attributes: tuple[AttributeType[Any], Any]
 ) -> FinalResponse:
-    """Ask, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
+    """Send a request; any answer but a success is a failed step. Raises `StepFailed`."""
     return await _judged(client, report, name, method, client.ask(method, *attributes))
 
 
 async def _judged(
     client: Conversation, report: Report, name: str, method: Method, asked: Awaitable[FinalResponse]
 ) -> FinalResponse:
-    """Wait for an answer, and turn whatever is not a success into a failed step. Raises `StepFailed`."""
+    """Wait for an answer; any answer but a success is a failed step. Raises `StepFailed`."""
     try:
         answer = await asked
     except Trouble as trouble:
@@ -245,7 +248,7 @@ async def _judged(
         other = _value(report, name, answer, ALTERNATE_SERVER)
         hint = hint if other is None else f"Probe {other} instead."
     if client.session is not None and not answer.signed and error.code not in _UNSIGNED:
-        hint += " (The answer was not signed, so something on the way may have made it.)"
+        hint += " (The answer had no MESSAGE-INTEGRITY, so a device on the path may have made it.)"
     raise _failed(report, Step(name, False, advice.sentence, hint, code=error.code or None))
 
 

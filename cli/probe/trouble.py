@@ -20,7 +20,7 @@ _GREETINGS = (
 
 
 class Trouble(Exception):
-    """A request came to nothing; the message is one sentence, ``hint`` what to do about it."""
+    """A request failed; the message is one sentence, ``hint`` what to do about it."""
 
     def __init__(self, sentence: str, hint: str = "") -> None:
         self.hint = hint
@@ -28,7 +28,7 @@ class Trouble(Exception):
 
 
 class LinkError(Trouble):
-    """The way to the server is broken.
+    """The link to the server failed.
 
     ``step`` is what failed; what had been found out by then is in ``opened`` (the steps before it) and ``tls``.
     """
@@ -49,12 +49,12 @@ class LinkError(Trouble):
 
 
 def silence(error: ClientError, *, reliable: bool) -> Trouble:
-    """Why there is no answer; where nothing came at all, what may be the reason."""
+    """Why there is no answer; if nothing was received at all, the likely reason."""
     if not isinstance(error, NoAnswer) or error.ignored:
         return Trouble(str(error))
     return Trouble(
         str(error),
-        "Somebody took the connection and says nothing; it may not be a TURN server."
+        "The connection was accepted but nothing was received; it may not be a TURN server."
         if reliable
         else "Nothing listens there, or a firewall drops the packets; check the address, the port, and that UDP is let "
         "through both ways.",
@@ -69,14 +69,16 @@ def unreachable(error: ServerUnreachable) -> LinkError:
 
 
 def broken(error: ServerUnreachable, tls: TlsFacts | None) -> LinkError:
-    """Why a link has failed after it was opened; a connection may have ended, or be another service's."""
+    """Why an open link has failed: the connection may have ended, or belong to another service."""
     if not isinstance(error, LinkBroken):
         return unreachable(error)
     if isinstance(error.__cause__, ssl.SSLError):
         # In TLS 1.3 a refusal may come after our half of the handshake.
         return LinkError(*handshake_trouble(error.__cause__), step="tls", tls=tls)
     if not error.nonsense:
-        hint = "Its log may say why." if error.answered else "It may not be a TURN server, or refuse this machine."
+        hint = (
+            "Its log may say why." if error.answered else "It may not be a TURN server, or it may refuse this machine."
+        )
         return LinkError(str(error), hint)
     if error.answered:
         return LinkError(str(error), "The server does not follow RFC 8656 §12.5 on streams.")

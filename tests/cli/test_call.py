@@ -63,12 +63,12 @@ def test_two_of_them(start: Callable[..., Any], server: TurnServerProcess) -> No
     )
     secure = f"https://127.0.0.1:{server.ports['shared']}/call/tea"
     tone = start("call", secure, "--insecure", "--relay-only", "--via", "tls", "--stay", "--name", "Tone")
-    said(tone, "media comes in")
+    said(tone, "media is received")
     code, out = ended(tone)
     assert code == 0, out
     for words in ("Echo (", "connected", "relay (here relay, there relay)", "over TLS", "frames", "bytes"):
         assert words in out, out
-    assert "Media came in from 1 of 1 in tea." in out
+    assert "Media was received from 1 of 1 in tea." in out
     code, out = ended(echo)
     assert code == 0, out
     found = json.loads(out)
@@ -81,7 +81,7 @@ def test_nobody_comes(run: Run, server: TurnServerProcess) -> None:
     url = page_url(server)
     result = run("call", "empty", "--url", url, "--duration", "1")
     assert result.returncode == 1
-    assert "Nobody else was in empty." in result.stdout
+    assert "Nobody else was in the room empty." in result.stdout
     result = run("call", "empty", "--url", url, "--duration", "1", "--allow-empty", "--json")
     assert result.returncode == 0
     assert json.loads(result.stdout)["peers"] == []
@@ -112,17 +112,17 @@ def test_after_up(run: Run, start: Callable[..., Any], home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("tea",), "says where a server is"),
-        (("not a room", "--url", "http://h"), "is no room"),
+        (("tea",), "names a server"),
+        (("not a room", "--url", "http://h"), "is not a room name"),
         (("-x", "--url", "http://h"), "No such option"),
-        (("..", "--url", "http://h"), "is no room"),
-        (("", "--url", "http://h"), "is no room"),
-        (("x" * 65, "--url", "http://h"), "is no room"),
+        (("..", "--url", "http://h"), "is not a room name"),
+        (("", "--url", "http://h"), "is not a room name"),
+        (("x" * 65, "--url", "http://h"), "is not a room name"),
         (("tea", "--url", "ftp://h"), "is not a URL"),
         (("http://h/call/tea", "--url", "http://h"), "leave --url out"),
         (("http://h/", "--duration", "1"), "no room in it"),
         (("http://h/call/tea#token=secret",), "has a token in it"),
-        (("tea", "--url", "https://h", "--insecure", "--ca-file", "x"), "of no use"),
+        (("tea", "--url", "https://h", "--insecure", "--ca-file", "x"), "exclude each other"),
         (("tea", "--url", "https://h", "--ca-file", "/nowhere"), "cannot be used"),
         (("tea", "--url", "http://h", "--token-file", "/nowhere"), "cannot be read"),
         (("tea", "--url", "http://h", "--token-file", "-"), "no room token"),

@@ -52,7 +52,7 @@ async def test_somebody_is_there(url: str, media: Any) -> None:
         await bob.until(lambda: len(bob.pairs) == 1)
         await bob.until(flows(bob))
         assert bob.pairs[0].received.tone > 0.5
-        await bob.until(lambda: any("media comes in" in line for line in told))
+        await bob.until(lambda: any("media is received" in line for line in told))
         await bob.until(lambda: any(path.path == "relay" for path in bob.mesh.server_paths.values()))
         os.kill(os.getpid(), signal.SIGINT)
         result = await calling
@@ -85,7 +85,7 @@ async def test_nothing_comes_in(url: str) -> None:
     told: list[str] = []
     async with member(url, "silent", plan=Listen) as bob:
         calling = asyncio.create_task(take_part(CallOptions(url, "silent", duration=None), told.append))
-        await bob.until(lambda: any("nothing comes in yet" in line for line in told))
+        await bob.until(lambda: any("no media received yet" in line for line in told))
         os.kill(os.getpid(), signal.SIGTERM)
         result = await calling
     assert not result.ok
@@ -100,7 +100,7 @@ async def test_one_who_leaves(url: str) -> None:
     told: list[str] = []
     async with member(url, "short", name="Bob") as bob:
         calling = asyncio.create_task(take_part(CallOptions(url, "short", duration=None), told.append))
-        await bob.until(lambda: any("media comes in" in line for line in told))
+        await bob.until(lambda: any("media is received" in line for line in told))
     async with asyncio.timeout(90):
         while not any("has left" in line for line in told):
             await asyncio.sleep(0.05)
@@ -131,7 +131,7 @@ async def test_no_host_lets_us_in(url: str) -> None:
     async with member(url, "shut", token=token) as host:
         await host.mesh.moderate("lock", value="knock")
         result = await take_part(CallOptions(url, "shut", duration=0.5), told.append)
-    assert told == ["waiting for a host to let us in"]
+    assert told == ["waiting for a host to admit this client"]
     assert result.problem is not None
     assert result.problem.code == "waiting"
 

@@ -72,7 +72,7 @@ def test_up_has_never_been_here(tmp_path: Path) -> None:
         place.token_keys()
     with pytest.raises(click.UsageError, match="no admin key"):
         place.key()
-    with pytest.raises(ApiFailure, match="says where a server with rooms is"):
+    with pytest.raises(ApiFailure, match="names a server with rooms"):
         place.server()
 
 

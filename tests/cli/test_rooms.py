@@ -219,7 +219,7 @@ async def test_rooms_are_listed_shown_cleared_and_closed(server: Server) -> None
         assert (await ann.until("peer_leave"))["reason"] == "kicked"
         result = await server.rooms("kick", "demo", "Bob", "-c", server.path)
         assert result.returncode == ExitCode.FAILED
-        assert "There is no Bob in demo." in result.stderr
+        assert "There is no participant Bob in demo." in result.stderr
 
         assert await server.said("close", "demo") == {"ok": True}
         assert (await ann.until("goodbye"))["code"] == "room_closed"
@@ -234,7 +234,7 @@ async def test_two_of_one_name_are_told_apart_by_id(server: Server) -> None:
         await two.join("demo", "Ann")
         result = await server.rooms("kick", "demo", "Ann", "-c", server.path)
         assert result.returncode == ExitCode.FAILED
-        assert "2 participants are called Ann" in result.stderr
+        assert "2 participants have the name Ann" in result.stderr
         assert await server.said("kick", "demo", two.id) == {"ok": True}
         assert [peer["id"] for peer in (await server.said("show", "demo"))["peers"]] == [one.id]
 
@@ -246,7 +246,7 @@ async def test_keys_in_files(server: Server, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     result = await server.rooms("list", "--url", server.url, "--key-file", tmp_path / "wrong")
     assert result.returncode == ExitCode.FAILED
-    assert "does not take this key" in result.stderr
+    assert "does not accept this key" in result.stderr
     result = await server.rooms("list", "-c", server.path, "--key-file", tmp_path / "wrong", "--json")
     assert json.loads(result.stdout)["error"]["code"] == "bad_key"
 

@@ -155,7 +155,7 @@ def test_what_is_asked(canned: Canned) -> None:
             401,
             b'{"error": {"code": "bad_key", "msg": "not one of ours"}}',
             "bad_key",
-            "does not take this key: not one",
+            "does not accept this key: not one",
         ),
         (403, b'{"error": {"code": "forbidden", "msg": "an API key"}}', "forbidden", "refuses: an API key"),
         (404, b'{"error": {"code": "not_found", "msg": "no such room"}}', "not_found", "says: no such room"),

@@ -73,7 +73,7 @@ def test_the_admin_key_says_what_it_is(tmp_path: Path) -> None:
     state.admin_key_path.chmod(0o644)
     with pytest.raises(StartupError, match="open to others") as caught:
         state.admin_key()
-    assert "Others may know the admin key" in caught.value.hint
+    assert "Other users may have read the admin key" in caught.value.hint
 
 
 def test_where_the_pages_were(tmp_path: Path) -> None:

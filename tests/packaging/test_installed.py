@@ -185,9 +185,9 @@ auth: {{shared_secrets: [{{secret: {{file: {secret}}}}}]}}
             environment.running(*call, "--echo", "--json") as echo,
             environment.running(*call, "--name", "Tone") as tone,
         ):
-            tone.until("media comes in", tone.errors)
+            tone.until("media is received", tone.errors)
             assert tone.stop(signal.SIGINT) == 0
             assert echo.stop(signal.SIGINT) == 0
-        assert "Media came in from 1 of 1 in tea." in tone.output.read_text()
+        assert "Media was received from 1 of 1 in tea." in tone.output.read_text()
         (peer,) = json.loads(echo.output.read_text())["peers"]
         assert (peer["name"], peer["path"]) == ("Tone", "relay")

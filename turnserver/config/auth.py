@@ -143,7 +143,7 @@ def _leaves_the_host(url: str) -> bool:
 
 
 class HookConfig(Section):
-    """A program of yours that knows the users: the server asks it for their credentials over HTTP.
+    """A program of yours that looks up users: the server asks it for their credentials over HTTP.
 
     [credential-hook.md](credential-hook.md) describes the protocol, with an example.
     """
@@ -188,7 +188,7 @@ class HookConfig(Section):
     @model_validator(mode="after")
     def _usable(self, info: ValidationInfo) -> Self:
         if self.url and self.secret is None:
-            allowed = "a secret that the program knows: anybody else could ask it for passwords"
+            allowed = "a secret shared with the program; without it, anybody else could ask the program for passwords"
             report(info, "auth", Finding(("hook", "secret"), "nothing", allowed))
         if self.secret is not None:
             text = self.secret.get_secret_value()
@@ -199,7 +199,7 @@ class HookConfig(Section):
             if len(key) < SHORT_SECRET:
                 warn(info, f"auth.hook.secret is shorter than {SHORT_SECRET} characters: it can be guessed.")
             if not self.url:
-                warn(info, "There is an auth.hook.secret and no auth.hook.url: nothing is asked.")
+                warn(info, "There is an auth.hook.secret but no auth.hook.url: the hook is not used.")
         if _leaves_the_host(self.url):
             warn(
                 info,
@@ -251,7 +251,7 @@ class AuthConfig(Section):
         description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
         "with the credential of the Allocate, so this ends every call when its credential expires.",
     )
-    hook: HookConfig = Field(default_factory=HookConfig, description="A program of yours that knows the users.")
+    hook: HookConfig = Field(default_factory=HookConfig, description="A program of yours that looks up users.")
 
 
 def warn_of_credentials(auth: AuthConfig) -> Iterator[str]:
@@ -263,7 +263,7 @@ def warn_of_credentials(auth: AuthConfig) -> Iterator[str]:
         "nobody": False,
     }
     if not any(configured.get(name, True) for name in auth.sources):
-        yield "There are no auth.users, no auth.shared_secrets and no auth.hook: nobody can relay, STUN Binding is all."
+        yield "There are no auth.users, auth.shared_secrets or auth.hook: nobody can relay, only STUN Binding works."
     for name, there in configured.items():
         if there and name not in auth.sources:
             yield f"There is auth.{name}, but auth.sources does not name it: it is not used."

@@ -123,7 +123,7 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         self._values += 1
         if self._depth > MAX_DEPTH:
-            raise _RefusedError("values too deep in one another", f"at most {MAX_DEPTH} levels", event.start_mark)
+            raise _RefusedError("values that are nested too deeply", f"at most {MAX_DEPTH} levels", event.start_mark)
         if self._values > MAX_VALUES:
             raise _RefusedError("too many values", f"at most {MAX_VALUES} keys and values", event.start_mark)
         node = super().compose_node(parent, index)
@@ -155,7 +155,7 @@ class _Builder:
             place = (*path, key)
             if key in built:
                 self._problem(
-                    place, key_node, f"the key again (first on line {self._document.lines[place]})", "it once"
+                    place, key_node, f"the same key again (first on line {self._document.lines[place]})", "it once"
                 )
                 continue
             built[key] = self.build(value_node, place, _line(key_node))

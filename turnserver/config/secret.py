@@ -98,7 +98,7 @@ def _read(value: object, info: ValidationInfo) -> Secret:
             return _from_file(argument, context)
         if form == "env" and isinstance(argument, str):
             return _from_environment(argument, context)
-    kind = "a number or a switch (texts like that need quotes)" if isinstance(value, bool | int | float) else None
+    kind = "a number or a boolean (as a text it needs quotes)" if isinstance(value, bool | int | float) else None
     return refuse(kind or ("nothing" if value is None else "a list or a mapping of another form"), FORMS)
 
 
@@ -121,7 +121,7 @@ def _from_file(name: str, context: Context) -> Secret:
     if not stat.S_ISREG(mode):
         refuse(f"{describe(name)}: not a regular file", allowed)
     if mode & stat.S_IROTH:
-        context.warnings.append(f"Everybody on this host can read the secret in {_shown(path)}; chmod o-r would do.")
+        context.warnings.append(f"Everybody on this host can read the secret in {_shown(path)}: use chmod o-r.")
     return _checked(_text(data, name), f"the file {describe(name)}")
 
 
@@ -150,9 +150,9 @@ def _shown(path: Path) -> str:
 def _checked(text: str, where: str) -> Secret:
     """Refuse what could never be right; ``where`` says where the secret came from, the secret itself is not shown."""
     if not text:
-        refuse(f"{where} with nothing in it", "a secret that is not empty")
+        refuse(f"{where}, which is empty", "a secret that is not empty")
     if text == MASK:
-        refuse(f'{where} with "{MASK}" in it', "the secret itself: the mask is what is shown in its place")
+        refuse(f'{where} with "{MASK}" in it', "the secret itself, not the mask that is shown in its place")
     try:
         encoded = text.encode()
         opaque_string(text)

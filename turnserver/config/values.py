@@ -90,7 +90,7 @@ def kind_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, bool | int | float):
-        return "a number or a switch"
+        return "a number or a boolean"
     return "a text" if isinstance(value, str) else f"a value of type {type(value).__name__}"
 
 
@@ -153,7 +153,7 @@ class Sized:
             refuse(f"{len(value)} items", f"{self.least} to {self.most} items")
         items = validate_items(value)
         if len(items) != len(value):
-            refuse("two keys that are the same, spelled differently", "each key once")
+            refuse("the same key twice, spelled differently", "each key once")
         return items
 
 
@@ -517,7 +517,7 @@ def _read_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Pa
 def _read_private_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
     path, mode = _regular_file(value, rule, info)
     if mode & stat.S_IROTH:
-        warn(info, f"Everybody on this host can read the private key in {_printable(path)}; chmod o-r would do.")
+        warn(info, f"Everybody on this host can read the private key in {_printable(path)}: use chmod o-r.")
     return path
 
 

@@ -103,12 +103,12 @@ TRANSPORTS: Final[Registry[ListenerKind]] = Registry("transport")
 """The available transports, in the order of the reference page."""
 
 TRANSPORTS.add("udp", ListenerKind("datagrams", _udp, plain=ClientTransport.UDP))
-TRANSPORTS.add("tcp", ListenerKind("connections in the clear", _stream, plain=ClientTransport.TCP))
+TRANSPORTS.add("tcp", ListenerKind("TCP without TLS", _stream, plain=ClientTransport.TCP))
 TRANSPORTS.add("tls", ListenerKind("TLS over TCP", _stream, secure=ClientTransport.TLS, port=STUNS_PORT))
 TRANSPORTS.add(
     "shared",
     ListenerKind(
-        "STUN, TURN, HTTP and WebSocket by one port, told apart by their first bytes",
+        "STUN, TURN, HTTP and WebSocket on one port, told apart by their first bytes",
         _shared,
         plain=ClientTransport.TCP,
         secure=ClientTransport.TLS,
@@ -120,7 +120,7 @@ TRANSPORTS.add(
 TRANSPORTS.add(
     "memory",
     ListenerKind(
-        "no socket at all, frames are handed in and out by the program that the server is part of, a test say",
+        "no socket: the embedding program passes frames in and out, for example in a test",
         _memory,
         plain=ClientTransport.UDP,
         local=True,

@@ -174,7 +174,7 @@ async def test_a_connection_that_does_not_come(monkeypatch: pytest.MonkeyPatch) 
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
-    with pytest.raises(LinkError, match=r"no TCP connection after 0\.01 s") as caught:
+    with pytest.raises(LinkError, match=r"No TCP connection in 0\.01 s") as caught:
         await open_stream(TCP, Address.parse("127.0.0.1", 9), Trust(), 0.01)
     assert "firewall" in caught.value.hint
 
@@ -293,7 +293,7 @@ async def test_a_server_that_does_not_speak_tls() -> None:
     cases: list[tuple[Handler, float, str]] = [
         (web, PATIENCE, "does not speak TLS"),
         (gone, PATIENCE, "closed the connection during the TLS handshake"),
-        (silent, 0.3, r"did not end in 0\.3 s"),
+        (silent, 0.3, r"did not complete in 0\.3 s"),
     ]
     for handler, patience, words in cases:
         async with serving(handler) as address:
@@ -365,5 +365,5 @@ async def test_a_host_that_tls_cannot_ask_for(certify: Certify) -> None:
     """RFC 6066 §3: a name that cannot be sent is one sentence."""
     uri = StunUri("turns", "a..example", 5349, "tcp")
     async with serving(echo, server_context(certify("a.example"))) as address:
-        with pytest.raises(LinkError, match="cannot be asked for by TLS"):
+        with pytest.raises(LinkError, match="cannot be sent in TLS"):
             await open_stream(uri, address, Trust(), PATIENCE)

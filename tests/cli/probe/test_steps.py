@@ -133,7 +133,7 @@ async def test_a_wrong_password(fake_turn: Callable[..., Any]) -> None:
     [
         (Method.BINDING, 500, "binding", "The server failed"),
         (Method.ALLOCATE, 300, "allocate", "sends clients to another server"),
-        (Method.ALLOCATE, 403, "allocate", "The server forbids it"),
+        (Method.ALLOCATE, 403, "allocate", "The server forbids the request"),
         (Method.ALLOCATE, 437, "allocate", "not in the state"),
         (Method.ALLOCATE, 440, "allocate", "no relay address of that family"),
         (Method.ALLOCATE, 442, "allocate", "does not relay UDP"),
@@ -193,7 +193,7 @@ async def test_errors_that_nobody_signed(fake_turn: Callable[..., Any], sign: bo
     """RFC 8489 §9.2.5: an error after authentication that carries no integrity is shown, and said to be unsigned."""
     report = await _probe(fake_turn(sign=sign, errors={Method.ALLOCATE: (code, "no")}))
     assert report.steps[-1].code == code
-    assert ("not signed" in report.steps[-1].hint) is said
+    assert ("no MESSAGE-INTEGRITY" in report.steps[-1].hint) is said
 
 
 async def test_an_allocation_without_its_address(fake_turn: Callable[..., Any]) -> None:

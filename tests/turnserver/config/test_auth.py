@@ -159,7 +159,7 @@ def test_nothing_shows_the_secret() -> None:
         ({}, "nobody can relay"),
         ({"sources": []}, "nobody can relay"),
         ({"sources": ["nobody"]}, "nobody can relay"),
-        ({"hook": {"secret": HUSH}, "users": {"alice": HUSH}}, "no auth.hook.url: nothing is asked"),
+        ({"hook": {"secret": HUSH}, "users": {"alice": HUSH}}, "no auth.hook.url: the hook is not used"),
         ({"hook": {"url": URL, "secret": "short"}}, "can be guessed"),
         ({"hook": {"url": "http://backend/turn", "secret": HUSH}}, "auth.hook.url is http"),
         ({"hook": {"url": "http://10.0.0.1/turn", "secret": HUSH}}, "auth.hook.url is http"),

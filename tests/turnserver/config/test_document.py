@@ -90,8 +90,8 @@ def test_duplicate_keys_are_told_and_the_first_counts() -> None:
     document = parse("a: 1\nb:\n  c: 2\n  c: 3\na: 4\n")
     assert document.data == {"a": 1, "b": {"c": 2}}
     assert [(problem.key, problem.line, problem.found) for problem in document.problems] == [
-        ("b.c", 4, "the key again (first on line 3)"),
-        ("a", 5, "the key again (first on line 1)"),
+        ("b.c", 4, "the same key again (first on line 3)"),
+        ("a", 5, "the same key again (first on line 1)"),
     ]
 
 
@@ -127,7 +127,7 @@ def test_depth_is_bounded() -> None:
     fits = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert parse(fits).problems == []
     for text in ("[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, f"[{fits}]"):
-        assert one_problem(text) == (1, "values too deep in one another")
+        assert one_problem(text) == (1, "values that are nested too deeply")
 
 
 def test_number_of_values_is_bounded() -> None:

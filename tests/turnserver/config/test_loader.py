@@ -137,7 +137,7 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("- a", Problem("", 1, "a list", "a mapping of options")),
         ("\n\ntext", Problem("", 3, "a text", "a mapping of options")),
         ("a: [", Problem("", 1, "expected the node content, but found '<stream end>'", "YAML")),
-        ("realm: a\nrealm: b", Problem("realm", 2, "the key again (first on line 1)", "it once")),
+        ("realm: a\nrealm: b", Problem("realm", 2, "the same key again (first on line 1)", "it once")),
     ],
 )
 def test_what_is_said_of_one_problem(tmp_path: Path, text: str, problem: Problem) -> None:

@@ -37,7 +37,7 @@ def test_environment() -> None:
     assert secret == HUSH
     assert context.variables == {"TURN"}
     assert refusal({"env": "TURN"})[0] == "{env: 'TURN'}, which is not set"
-    assert refusal({"env": "TURN"}, environ={"TURN": ""})[0] == "the environment variable 'TURN' with nothing in it"
+    assert refusal({"env": "TURN"}, environ={"TURN": ""})[0] == "the environment variable 'TURN', which is empty"
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
@@ -75,7 +75,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         "folder": "'folder': not a regular file",
         "pipe": "'pipe': not a regular file",
         "a\0b": "'a\\x00b': not a path",
-        "nothing": "the file 'nothing' with nothing in it",
+        "nothing": "the file 'nothing', which is empty",
         "binary": "'binary', which is not UTF-8 text",
         "much": f"the file 'much' of more than {MAX_SECRET_BYTES} bytes",
         "lines": "the file 'lines' with control or invisible characters",

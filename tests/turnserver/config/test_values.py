@@ -154,13 +154,13 @@ def test_ports() -> None:
 def test_anything_is_described_in_a_few_printable_words(value: object) -> None:
     assert 0 < len(describe(value)) <= 130
     assert describe(value).isprintable()
-    assert kind_of(value) in {"nothing", "a list", "a text", "a number or a switch"}
+    assert kind_of(value) in {"nothing", "a list", "a text", "a number or a boolean"}
 
 
 def test_kind_says_nothing_of_the_value() -> None:
     assert [kind_of(value) for value in ("hush", 1234, {"hush": 1}, ["hush"], b"hush")] == [
         "a text",
-        "a number or a switch",
+        "a number or a boolean",
         "a mapping",
         "a list",
         "a value of type bytes",
