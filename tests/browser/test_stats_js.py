@@ -295,6 +295,6 @@ def test_the_example_of_the_documentation(browser: "Browser", lab: SignalLab) ->
         for page in (ann, ben):
             page.until("() => document.querySelectorAll('figure video').length === 1")
             page.until("() => document.querySelector('figure video').videoWidth > 0")
-            assert page.page.inner_text("figure figcaption").startswith("Guest: connected")
+            page.until("() => document.querySelector('figure figcaption').innerText.startsWith('Guest: connected')")
         ben.page.close()
         ann.until("() => document.querySelectorAll('figure').length === 0")
