@@ -66,6 +66,14 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.arrived: asyncio.Queue[object] = asyncio.Queue()
+        self.faults: list[str] = []
+        self.failed: list[RelayId] = []
+
+    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+        self.faults.append(f"{part}: {type(error).__name__}")
+
+    def relay_failed(self, relay: RelayId) -> None:
+        self.failed.append(relay)
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:
         self.arrived.put_nowait(PeerDatagram(relay, peer, data))

@@ -91,7 +91,11 @@ class RecordingSink:
     def __init__(self) -> None:
         self.frames: list[tuple[FiveTuple, bytes]] = []
         self.gone: list[FiveTuple] = []
+        self.faults: list[str] = []
         self.on_frame: Any = None
+
+    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+        self.faults.append(f"{part}: {type(error).__name__}")
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
         self.frames.append((client, frame))

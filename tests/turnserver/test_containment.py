@@ -5,16 +5,22 @@ table is empty.
 """
 
 import inspect
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from auth.source import CredentialSource
-from tests.support.fault_world import FaultWorld, Plan, everything_that_victims_do
+from stun import attributes as a
+from stun.constants import Method
+from tests.support.core_world import code_of
+from tests.support.fault_world import FaultWorld, Plan, Victim, everything_that_victims_do
 from tests.support.skipping_loop import SkippingLoop
+from turnserver.core.events import AllocationEnded
 from turnserver.core.server import TurnCore
 from turnserver.observers.base import Observer
 from turnserver.relay.base import Datapath, DatapathSink, StreamRelays, StreamRelaySink
+from turnserver.relay.sockets import MAX_FAULTS
 from turnserver.transports.base import ConnectedTransport, FrameSink, HttpGateway, Transport
 
 LIFECYCLE = {"attach", "bind", "close", "from_config", "serve", "use"}
@@ -102,3 +108,40 @@ def test_a_fault_stays_where_it_is(part: str, method: str, after: bool, loop: Sk
     world = run(loop, plan, lambda made: setattr(made.users, "slow", slow))
     assert plan.hits > 0
     assert sum(world.engine.faults.values()) >= 1
+
+
+def test_a_relay_that_cannot_be_read_ends_with_its_allocation(loop: SkippingLoop) -> None:
+    """After so many faults, each counted. The client learns it at its next request (437); nobody else notices."""
+
+    class Unreadable:
+        frame = memoryview(b"")
+
+        def one(self, socket: object) -> object:
+            raise ZeroDivisionError
+
+        burst = one
+
+    async def main() -> None:
+        world = FaultWorld(loop, Plan())
+        await world.open()
+        try:
+            victim = Victim(world, stream=False)
+            await victim.allocate(17)
+            assert victim.relay is not None
+            (relay,) = world.core.state.by_relay.keys() - world.plan.protected
+            world.datapath._links[relay].receiver = Unreadable()  # type: ignore[assignment]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                peer.sendto(b"x", victim.relay)
+                await loop.until(lambda: isinstance(world.watcher.events[-1], AllocationEnded), "the allocation's end")
+            assert relay not in world.datapath._links
+            assert world.engine.faults == {"datapath.read": MAX_FAULTS}
+            answer = await victim.ask(Method.REFRESH, (a.LIFETIME, 600))
+            assert answer is not None
+            assert code_of(answer) == 437
+            await world.exchange()
+            await world.end()
+            world.assert_nothing_left()
+        finally:
+            world.close()
+
+    loop.run_until_complete(main())

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from stun.address import Address
+from turnserver.errors import StartupError
 from turnserver.faults import Faults
 
 CLIENT = Address.parse("192.0.2.10", 40000)
@@ -63,3 +64,28 @@ def test_a_log_that_fails_does_not_add_to_what_is_wrong() -> None:
         assert faults.counts == {"core": 1}
     finally:
         logger.removeHandler(handler)
+
+
+def test_what_cannot_be_read_is_noted() -> None:
+    """The value that stands for it is returned."""
+    faults = Faults()
+    assert faults.guarded("transport.counters", lambda: 7, 0) == 7
+    assert faults.guarded("transport.counters", lambda: 1 // 0, 0) == 0
+    assert faults.counts == {"transport.counters": 1}
+
+
+def test_what_cannot_be_made_ready_ends_the_start_in_one_line() -> None:
+    """The server's own errors, with hints of their own, pass as they are."""
+    faults = Faults()
+    with pytest.raises(StartupError) as caught, faults.starting("datapath.attach", "The datapath new"):
+        raise KeyError("two\nlines")
+    assert str(caught.value) == r"The datapath new cannot be used: KeyError: 'two\nlines'."
+    assert "fault in datapath.attach" in caught.value.hint
+    with pytest.raises(StartupError) as caught, faults.starting("datapath.attach", "The datapath new"):
+        raise OSError
+    assert str(caught.value) == "The datapath new cannot be used: OSError."
+    own = StartupError("the port is taken", "take another")
+    with pytest.raises(StartupError) as caught, faults.starting("transport.bind", "The listener new"):
+        raise own
+    assert caught.value is own
+    assert faults.counts == {"datapath.attach": 2}

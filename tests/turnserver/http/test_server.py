@@ -405,3 +405,29 @@ async def test_the_applications_clean_up_is_run() -> None:
     async with Site(http, None) as site, site.session.get(site.url("/healthz")) as response:
         assert response.status == 200
     assert cleaned == [True]
+
+
+async def test_a_handler_that_raises_costs_its_request() -> None:
+    """It is answered with 500 without a word of what happened, and counted and logged once; the connection lives on."""
+    faults = Faults()
+    http = HttpServer(faults=faults)
+
+    async def broken(request: web.Request) -> web.Response:
+        raise ZeroDivisionError("a secret of the handler")
+
+    async def refusing(request: web.Request) -> web.Response:
+        raise web.HTTPConflict
+
+    http.app.add_routes([web.get("/broken", broken), web.get("/refusing", refusing)])
+    with captured_log("meshturn") as log:
+        async with Site(http, None) as site:
+            async with site.session.get(site.url("/broken")) as response:
+                assert response.status == 500
+                assert "secret" not in await response.text()
+            assert faults.counts == {"http": 1}
+            async with site.session.get(site.url("/refusing")) as response:
+                assert response.status == 409
+            async with site.session.get(site.url("/healthz")) as response:
+                assert response.status == 200
+    assert faults.counts == {"http": 1}
+    assert [(record.name, record.getMessage()) for record in log] == [("meshturn.faults", "fault in http")]

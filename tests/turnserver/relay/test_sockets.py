@@ -1,5 +1,6 @@
 """The default datapath, with real sockets: what goes through, what does not, and what is survived."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -21,12 +22,13 @@ from tests.support.datapath_world import (
 )
 from tests.support.netns import NetworkNamespace
 from tests.support.peer import UdpPeer, refused_address
+from tests.support.tcp_pair import eventually
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
 from turnserver.net import TosPolicy, set_tos
 from turnserver.paths import ChannelHop
 from turnserver.relay.base import Datapath
-from turnserver.relay.sockets import SOCKET_BURST, TURN_BURST, AsyncioDatapath
+from turnserver.relay.sockets import MAX_FAULTS, SOCKET_BURST, TURN_BURST, AsyncioDatapath
 
 pytestmark = pytest.mark.usefixtures("ipv6")
 
@@ -436,6 +438,42 @@ async def test_a_relay_may_close_in_the_middle_of_a_burst(world: World, end: Cal
             received.append(await world.sink.next())
     assert [r.data for r in received if isinstance(r, PeerDatagram)][:5] == [b"0", b"1", b"2", b"3", b"the end"]
     assert world.sink.arrived.empty()
+
+
+# Faults
+
+
+class BrokenPath(MemoryPath):
+    """A client's path that raises; how often is counted."""
+
+    raised = 0
+
+    def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
+        self.raised += 1
+        raise ZeroDivisionError
+
+
+async def test_a_relay_that_fails_again_and_again_is_given_up(world: World) -> None:
+    """A socket that cannot be read would stay readable for ever. It is said once; other relays go on."""
+    relay, relayed = world.open()
+    other, other_relayed = world.open()
+    broken = BrokenPath()
+    world.clients.paths[client(40000 + relay)] = broken
+    with UdpPeer() as peer:
+        world.bind(relay, peer.address)
+        path = world.bind(other, peer.address)
+        for number in range(1, MAX_FAULTS):
+            peer.send(b"x", relayed)
+            await eventually(lambda number=number: broken.raised == number)
+        assert world.sink.failed == []
+        for _ in range(2):
+            peer.send(b"x", relayed)
+            await eventually(lambda raised=broken.raised: broken.raised > raised)
+        assert world.sink.failed == [relay]
+        assert world.sink.faults == ["datapath.read: ZeroDivisionError"] * (MAX_FAULTS + 1)
+        assert world.datapath.counters(relay).dropped == MAX_FAULTS + 1
+        peer.send(b"y", other_relayed)
+        assert await asyncio.wait_for(path.frames.get(), 90) == (frame(b"y"), 0)
 
 
 # Fairness

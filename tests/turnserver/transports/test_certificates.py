@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.stream_world import captured_log
 from turnserver.errors import StartupError
+from turnserver.faults import Faults
 from turnserver.transports.certificates import CertificateError, CertificateSource, inspect_pair
 from turnserver.transports.certificates import CertificatePair as Files
 
@@ -391,3 +392,24 @@ async def test_the_files_are_watched_by_one_timer(tmp_path: Path, monkeypatch: p
     assert timers == []
     CertificateSource([files(old)], reload_interval=0).start()
     assert timers == []
+
+
+async def test_the_files_are_watched_after_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, the certificate stays in use, and the next check takes the new one."""
+    loop = asyncio.get_running_loop()
+    ticks: list[Callable[[], None]] = []
+    old, new = issue(tmp_path, "old"), issue(tmp_path, "new")
+    faults = Faults()
+    source = CertificateSource([files(old)], reload_interval=10.0, faults=faults)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_later", lambda delay, callback: ticks.append(callback))
+        source.start()
+        old.replace_by(new)
+        with monkeypatch.context() as broken:
+            broken.setattr(source, "check", lambda: 1 // 0)
+            ticks.pop()()
+        assert faults.counts == {"certificates": 1}
+        assert served(source)[0] == old.serial
+        ticks.pop()()
+        assert served(source)[0] == new.serial
+        assert len(ticks) == 1

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.errors import StartupError
 from turnserver.transports.base import ConnectedTransport
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.connection import StreamConnection
 from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.stream import StreamTransport
 
@@ -204,6 +205,25 @@ async def test_one_timer_looks_at_all_of_them(monkeypatch: pytest.MonkeyPatch) -
             tick()  # type: ignore[operator]
             assert timers == [tick, tick]
             other.close()
+
+
+async def test_the_deadlines_are_kept_after_a_fault(rig: StreamRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that raises is reported, and the next one comes all the same."""
+    transport, loop = rig.transport, asyncio.get_running_loop()
+    timers: list[Callable[[], None]] = []
+    await rig.client()
+    rig.clock.now += limits().idle_timeout + 1
+    assert transport._timer is not None
+    transport._timer.cancel()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_later", lambda delay, callback: timers.append(callback))
+        patch.setattr(transport, "sweep", lambda: 1 // 0)
+        transport._tick()
+        assert rig.sink.faults == ["transport.sweep: ZeroDivisionError"]
+    assert transport.connections == 1
+    (tick,) = timers
+    tick()
+    await eventually(lambda: transport.connections == 0)
 
 
 # How many
@@ -397,6 +417,21 @@ async def test_a_stream_cannot_be_detached_when_it_breaks(rig: StreamRig) -> Non
         sock.send(ANSWER)
     assert rig.transport.detach(client) is None
     await eventually(lambda: rig.sink.gone == [client])
+
+
+@pytest.mark.parametrize("method", ["take_queue", "part", "unread"])
+async def test_a_stream_that_nobody_was_given_is_not_left_open(
+    method: str, rig: StreamRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault while it is given away: the engine closes the client then, and the connection ends either way."""
+    peer, client = await rig.client()
+    monkeypatch.setattr(StreamConnection, method, lambda connection: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        rig.transport.detach(client)
+    monkeypatch.undo()
+    rig.transport.close_client(client)
+    assert await peer.ended()
+    assert (rig.transport.connections, rig.transport._limiter.count) == (0, 0)
 
 
 # Memory

@@ -1,5 +1,6 @@
 """The UDP listener, with real sockets: what goes to a hop, what goes to the core, and what goes nowhere."""
 
+import asyncio
 import errno
 import os
 import socket
@@ -21,12 +22,14 @@ from tests.support.datapath_world import (
     turns,
 )
 from tests.support.peer import UdpPeer, refused_address
+from tests.support.tcp_pair import eventually
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId, Route
 from turnserver.errors import StartupError
 from turnserver.net import TosPolicy, set_tos
+from turnserver.receiver import Receiver
 from turnserver.relay.sockets import AsyncioDatapath
 from turnserver.transports.base import Transport, TransportCounters
-from turnserver.transports.udp import LISTENER_BURST, UdpPath, UdpTransport
+from turnserver.transports.udp import FAULT_PAUSE, LISTENER_BURST, UdpPath, UdpTransport
 
 pytestmark = pytest.mark.usefixtures("ipv6")
 
@@ -410,6 +413,94 @@ async def test_a_listener_may_close_in_the_middle_of_a_burst(world: World, clien
         client.send(STUN, world.address)
     await turns()
     assert seen == [STUN]
+
+
+class BrokenHop(RecordingHop):
+    """A hop whose expiry cannot be read: reading a datagram for it raises in the middle of a burst."""
+
+    @property
+    def expires(self) -> float:
+        raise ZeroDivisionError
+
+    @expires.setter
+    def expires(self, value: float) -> None: ...
+
+
+async def test_a_fault_over_one_datagram_costs_only_that_one(world: World, client: UdpPeer) -> None:
+    """What came before it in the burst, and what came after it, goes on; every datagram is counted once."""
+    hop = world.bind(client)
+    world.path(client).channels[CHANNEL + 1] = BrokenHop(0)
+    before = world.listener.counters.packets_in
+    for number in range(3):
+        client.send(channel_data(b"before %d" % number), world.address)
+    for _ in range(2):
+        client.send(channel_data(b"broken", CHANNEL + 1), world.address)
+        client.send(channel_data(b"between"), world.address)
+    await world.fence(client)
+    assert [data for data, _ in hop.sent] == [b"before 0", b"before 1", b"before 2", b"between", b"between"]
+    assert world.sink.faults == ["transport.read: ZeroDivisionError"] * 2
+    assert world.listener.counters.packets_in - before == 8
+
+
+async def test_a_socket_that_cannot_be_read_is_not_read_for_a_while(
+    world: World, client: UdpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays readable, so that the loop would spin; nothing is lost, because the datagrams wait in the socket."""
+    loop = asyncio.get_running_loop()
+    readers = loop._selector.get_map()  # type: ignore[attr-defined]
+    pauses = kept_pauses(monkeypatch)
+    descriptor = world.listener._socket.fd  # type: ignore[union-attr]
+    receiver = receiver_of(loop, descriptor)
+
+    def broken(*arguments: object) -> object:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(receiver), "burst", broken)
+        client.send(STUN, world.address)
+        await eventually(lambda: pauses)
+        await turns()
+        assert world.sink.faults == ["transport.read: ZeroDivisionError"]
+        assert descriptor not in readers
+    (go_on,) = pauses
+    go_on()
+    assert await world.sink.next() == (world.five_tuple(client), STUN)
+
+
+async def test_a_listener_that_is_closed_during_the_pause_stays_closed(
+    world: World, client: UdpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, pauses = asyncio.get_running_loop(), kept_pauses(monkeypatch)
+    descriptor = world.listener._socket.fd  # type: ignore[union-attr]
+
+    def broken(*arguments: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(receiver_of(loop, descriptor)), "burst", broken)
+    client.send(STUN, world.address)
+    await eventually(lambda: pauses)
+    world.listener.close()
+    pauses[0]()
+    assert descriptor not in loop._selector.get_map()  # type: ignore[attr-defined]
+
+
+def kept_pauses(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What would be called after a pause, when the test says so."""
+    loop, pauses = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def kept(delay: float, callback: Callable[..., None], *arguments: object) -> object:
+        return pauses.append(callback) if delay == FAULT_PAUSE else call_later(delay, callback, *arguments)
+
+    monkeypatch.setattr(loop, "call_later", kept)
+    return pauses
+
+
+def receiver_of(loop: asyncio.AbstractEventLoop, descriptor: int) -> Receiver:
+    """What a listener's socket is read with."""
+    reader, _ = loop._selector.get_key(descriptor).data  # type: ignore[attr-defined]
+    receiver: Receiver = reader._args[1]
+    return receiver
 
 
 async def test_before_its_start_a_listener_has_nothing() -> None:
