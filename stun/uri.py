@@ -131,7 +131,7 @@ def _ipv6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
-        raise InvalidUri("What stands in brackets is not an IPv6 address.") from None
+        raise InvalidUri("The text in brackets is not an IPv6 address.") from None
     if address.scope_id is not None:
         raise InvalidUri("An IPv6 address in a URI cannot name a zone (%).")
     return str(address)

@@ -53,7 +53,7 @@ def read_mapped(message: Message) -> Address:
     """The server-reflexive address (RFC 8489 §6.3.3); MAPPED-ADDRESS is what servers of RFC 3489 send."""
     mapped = message.first(XOR_MAPPED_ADDRESS) or message.first(MAPPED_ADDRESS)
     if mapped is None:
-        raise InvalidAnswer("The answer to Binding does not say our address (RFC 8489 §6.3.1).")
+        raise InvalidAnswer("The answer to Binding lacks the mapped address (RFC 8489 §6.3.1).")
     return mapped
 
 

@@ -84,7 +84,7 @@ class AuthSession:
         if realm is None and before is not None:
             realm = before.realm
         if realm is None or nonce is None:
-            raise CannotAuthenticate("The server asked for credentials without saying its realm and a nonce.")
+            raise CannotAuthenticate("The server asked for credentials without a realm and a nonce.")
         offered = None if login.rfc5389 else challenge.first(PASSWORD_ALGORITHMS)
         if offered is None and not login.rfc5389 and bids_down(challenge):
             raise CannotAuthenticate("The nonce promises password algorithms but the answer lists none (a bid-down?).")

@@ -240,7 +240,7 @@ def test_a_public_key_that_is_none(run: Run, execute: Run, write: Write, tmp_pat
     result = run("check", "-c", path)
     assert result.returncode == 2
     assert "signaling.public_keys" in result.stderr
-    assert "no public key that could sign room tokens" in result.stderr
+    assert "no public key for room tokens" in result.stderr
     result = execute("serve", "-c", path)
     assert result.returncode in {2, 3}
     assert "Traceback" not in result.stderr

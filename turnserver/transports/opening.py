@@ -39,7 +39,7 @@ _HTTP_REFUSAL: Final = (
     "{}"
 )
 _NOT_HTTP: Final = "This port speaks STUN and TURN (RFC 8656), not HTTP.\n"
-_NOT_PLAIN: Final = "This port speaks TLS. Say https:// or turns: instead.\n"
+_NOT_PLAIN: Final = "This port speaks TLS. Use https:// or turns: instead.\n"
 
 _logger = logging.getLogger("meshturn.streams")
 _lines = Lines(_logger, FREQUENT)

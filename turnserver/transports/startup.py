@@ -29,7 +29,7 @@ def startup_error(protocol: str, address: Address, error: OSError) -> StartupErr
     if error.errno == errno.EADDRNOTAVAIL:
         return StartupError(
             f"{where} cannot be used: {address.host} is not an address of this machine.",
-            "Listen on one of its own addresses (ip address lists them); behind NAT, configure the external one apart.",
+            "Listen on one of its addresses (ip address lists them); behind NAT, set the public one in relay.external.",
         )
     if error.errno == errno.EAFNOSUPPORT:
         family = "IPv4" if len(address.ip) == 4 else "IPv6"

@@ -80,8 +80,8 @@ def test_the_other_kind_of_integrity_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("challenge", "words"),
     [
-        (_challenge(realm=None), "without saying its realm and a nonce"),
-        (_challenge(nonce=None), "without saying its realm and a nonce"),
+        (_challenge(realm=None), "without a realm and a nonce"),
+        (_challenge(nonce=None), "without a realm and a nonce"),
         (_challenge(nonce=COOKIE), "bid-down"),
         (_challenge(offered=(FUTURE,)), "not known here"),
         (_challenge(realm="a\x07b"), "cannot be used"),

@@ -372,8 +372,8 @@ def test_the_newest_nonce_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"realm": None}, "without saying its realm and a nonce"),
-        ({"nonce": None}, "without saying its realm and a nonce"),
+        ({"realm": None}, "without a realm and a nonce"),
+        ({"nonce": None}, "without a realm and a nonce"),
         ({"nonce": PROMISE}, "bid-down"),
         ({"offered": (AlgorithmValue(77),)}, "not known here"),
     ],

@@ -32,7 +32,7 @@ _LEAST_RSA_BITS: Final = 2048
 """RFC 7518 §3.3."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[^-]*-----END \1-----")
-_PRIVATE: Final = "a private key: whoever verifies needs the public one, and nobody else should have the private one"
+_PRIVATE: Final = "a private key: only the public key is needed here, and the private one belongs to the signer alone"
 
 _ALGORITHMS: Final[Mapping[str, str]] = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 _CURVES: Final[Mapping[str, str]] = {"ES256": "P-256", "EdDSA": "Ed25519"}
@@ -63,7 +63,7 @@ def read_public_keys(data: bytes) -> tuple[PublicKey, ...]:
         raise UnusableKey(f"more than {MAX_KEY_FILE} bytes")
     keys = _from_json(data) if data.lstrip()[:1] == b"{" else _from_pem(data)
     if not keys:
-        raise UnusableKey("no public key that could sign room tokens")
+        raise UnusableKey("no public key for room tokens")
     if len(keys) > MAX_KEYS:
         raise UnusableKey(f"more than {MAX_KEYS} keys")
     return keys
@@ -77,7 +77,7 @@ def load_public_keys(path: Path) -> tuple[PublicKey, ...]:
     except OSError as error:
         raise StartupError(f"The public key {path} cannot be read: {error.strerror}.") from error
     except UnusableKey as error:
-        raise StartupError(f"The public key {path} cannot be used: it is {error}.") from error
+        raise StartupError(f"The public key {path} cannot be used: {error}.") from error
 
 
 def _from_pem(data: bytes) -> tuple[PublicKey, ...]:
@@ -100,13 +100,13 @@ def _from_pem(data: bytes) -> tuple[PublicKey, ...]:
 def _with_algorithm(key: object, kid: str | None = None) -> PublicKey:
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _LEAST_RSA_BITS:
-            raise UnusableKey(f"an RSA key of {key.key_size} bits; it takes {_LEAST_RSA_BITS}")
+            raise UnusableKey(f"an RSA key of {key.key_size} bits; the minimum is {_LEAST_RSA_BITS}")
         return PublicKey("RS256", key, kid)
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return PublicKey("ES256", key, kid)
     if isinstance(key, ed25519.Ed25519PublicKey):
         return PublicKey("EdDSA", key, kid)
-    raise UnusableKey("a key of another kind than RSA, P-256 and Ed25519")
+    raise UnusableKey("a key that is not RSA, P-256 or Ed25519")
 
 
 def _from_json(data: bytes) -> tuple[PublicKey, ...]:
@@ -135,7 +135,7 @@ def _from_jwk(jwk: Mapping[str, Any]) -> PublicKey | None:
         return None
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise UnusableKey("a kid that is no text")
+        raise UnusableKey("a kid that is not a string")
     if jwk.get("alg", algorithm) not in (algorithm, "Ed25519" if kind == "OKP" else algorithm):
         return None  # a key for another algorithm must not be used with this one (RFC 8725 §3.1)
     if jwk.get("crv") != _CURVES.get(algorithm):
@@ -143,5 +143,5 @@ def _from_jwk(jwk: Mapping[str, Any]) -> PublicKey | None:
     try:
         key = PyJWK({name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk}, algorithm).key
     except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
-        raise UnusableKey("a JSON Web Key that is broken") from None
+        raise UnusableKey("an invalid JSON Web Key") from None
     return _with_algorithm(key, kid)

@@ -42,7 +42,7 @@ _LABEL: Final = b"meshturn room tokens"
 _SHOWN: Final = 120
 _MEANT: Final = {
     "room": "1 to 64 letters, digits, dots, hyphens and underscores, no dot or mark first; or * for every room",
-    "name": "1 to 64 characters without controls",
+    "name": "1 to 64 characters, no control characters",
 }
 
 RoomClaim = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}|\*)$")]
@@ -185,7 +185,7 @@ class TokenKeys:
         try:
             Claims.model_validate(claims)
         except ValidationError as error:
-            raise TokenError(f"A token cannot say that: {_complaint(error)}.") from None
+            raise TokenError(f"The token would not be valid: {_complaint(error)}.") from None
         if ttl <= 0:
             raise TokenError("A token must be valid for at least one second.")
         token = jwt.api_jws.encode(json.dumps(claims, separators=(",", ":")).encode(), self._own[0], "HS256")
