@@ -13,6 +13,7 @@ import click
 from cli.exit_codes import ExitCode
 from cli.options import json_option, parse_duration, state_dir_option
 from cli.roomserver import parse_url, pinned, trusting
+from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.text import one_line
 
@@ -65,7 +66,9 @@ class _Where(NamedTuple):
 @click.option("--stay", is_flag=True, help="Stay until Ctrl-C; --duration is ignored.")
 @click.option("--relay-only", is_flag=True, help="Use relayed paths only.")
 @click.option(
-    "--via", type=click.Choice(["udp", "tcp", "tls"]), help="The transport to the relay.  [default: udp, if offered]"
+    "--via",
+    type=click.Choice([kind.label for kind in ClientTransport]),
+    help="The transport to the relay.  [default: udp, if offered]",
 )
 @click.option("--allow-empty", is_flag=True, help="Exit with 0 even if nobody else joins.")
 @click.option(

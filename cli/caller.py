@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from turnserver.client import ClientState, SignalClient, SignalError
-from turnserver.client.ice import RelayTransport
 from turnserver.client.media import TONE, Echo, Listen, MediaPlan, TestMedia
 from turnserver.client.mesh import Diagnosis, MeshClient, MeshEvent, ServerPath
 from turnserver.client.pair import Pair, PairReport, PairState
+from turnserver.signaling.protocol.fields import RelayTransport
 from turnserver.text import one_line
 
 __all__ = ["CallOptions", "CallResult", "MediaKind", "PeerResult", "take_part"]

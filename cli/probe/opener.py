@@ -9,7 +9,7 @@ from cli.probe.trouble import unreachable
 from stun.address import Address
 from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
-from turnserver.turnclient.links import open_udp
+from turnserver.turnclient.links import OPENERS, open_udp
 
 __all__ = ["LinkOpener", "Unsupported", "check_transport", "opener"]
 
@@ -25,7 +25,7 @@ def check_transport(uri: StunUri) -> None:
     """Raise `Unsupported` for what is neither UDP, TCP nor TLS over TCP."""
     if uri.protocol == "dtls":
         raise Unsupported(f"Probing over DTLS is not supported; {uri.scheme}:HOST without a transport is TLS over TCP.")
-    if uri.protocol not in ("udp", "tcp", "tls"):
+    if uri.protocol not in OPENERS:
         raise Unsupported(f"Probing over {uri.transport.upper()} is not supported; transport is udp or tcp.")
 
 

@@ -21,12 +21,11 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.rtcicetransport import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 
-from turnserver.signaling.protocol.fields import Ice
+from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, Ice, RelayTransport
 
 __all__ = [
     "Chosen",
     "IceChoice",
-    "RelayTransport",
     "bundle_tag",
     "candidates_of",
     "chosen_pair",
@@ -35,10 +34,7 @@ __all__ = [
     "read_candidate",
 ]
 
-RelayTransport = Literal["udp", "tcp", "tls"]
-
 _URL: Final = re.compile(r"(turns?):([A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?(?:\?transport=(udp|tcp))?")
-_ORDER: Final[tuple[RelayTransport, ...]] = ("udp", "tcp", "tls")
 _MAX_CANDIDATE: Final = 512
 _MAX_CANDIDATES: Final = 64
 
@@ -76,7 +72,7 @@ class IceChoice:
                 transport = _transport_of(url)
                 if transport is not None and transport not in found:
                     found[transport] = cls(url, server.username, server.credential, transport, only, tls)
-        for transport in _ORDER if via is None else (via,):
+        for transport in RELAY_TRANSPORTS if via is None else (via,):
             if transport in found:
                 return found[transport]
         return cls(relay_only=only)

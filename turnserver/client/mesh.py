@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from turnserver.client.errors import SignalError
-from turnserver.client.ice import IceChoice, RelayTransport
+from turnserver.client.ice import IceChoice
 from turnserver.client.media import Listen, MediaPlan
 from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
 from turnserver.client.session import SignalClient
@@ -31,7 +31,7 @@ from turnserver.client.state import ClientState, StateChange
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
 from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart, Stat
 from turnserver.signaling.protocol.errors import SignalCode
-from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RoomState
+from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RelayTransport, RoomState
 from turnserver.signaling.protocol.server_messages import (
     DiagVerdict,
     Error,

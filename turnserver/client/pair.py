@@ -39,7 +39,7 @@ from turnserver.client.ice import (
 from turnserver.client.media import MediaPlan, Received
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage
 from turnserver.signaling.protocol.client_messages import Desc, Reset
-from turnserver.signaling.protocol.fields import Candidate, Description, IceError, Peer
+from turnserver.signaling.protocol.fields import Candidate, Description, IceError, PathKind, Peer
 from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
 
 __all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState", "PairTiming"]
@@ -114,7 +114,7 @@ class PairReport:
     """Whether the participant's signaling connection is lost."""
 
     @property
-    def path(self) -> Literal["relay", "direct", "unknown"]:
+    def path(self) -> PathKind:
         """``relay``, ``direct``, or ``unknown`` while there is none."""
         return "unknown" if self.chosen is None else self.chosen.path
 

@@ -5,7 +5,7 @@ Everything that a client can send has a bound here, so that a valid message is s
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError, to_json
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_META",
     "MAX_NAME",
     "MAX_SDP",
+    "RELAY_TRANSPORTS",
     "Candidate",
     "CandidateTypes",
     "Cap",
@@ -36,8 +37,10 @@ __all__ = [
     "Name",
     "Number",
     "PathEntry",
+    "PathKind",
     "Peer",
     "PeerId",
+    "RelayTransport",
     "RequestId",
     "Resume",
     "Role",
@@ -49,6 +52,17 @@ __all__ = [
     "You",
     "freeform",
 ]
+
+PathKind = Literal["relay", "direct", "unknown"]
+"""Whether media of two participants pass a relay."""
+
+# Written out because these are words of the protocol, whose Python clients have no server and so no `ClientTransport`.
+# The tests of `turnserver.signaling.truth.userfacts` compare the two.
+RelayTransport = Literal["udp", "tcp", "tls"]
+"""How a client reaches its relay: the transport of the 5-tuple."""
+
+RELAY_TRANSPORTS: Final[tuple[RelayTransport, ...]] = get_args(RelayTransport)
+"""By distance from plain UDP."""
 
 MAX_FRAME: Final = 65_536
 """Maximum size of one frame in bytes of UTF-8, in both directions."""
@@ -269,8 +283,8 @@ class PathEntry:
     """What the server knows of the path to one peer: `tx`, `rx`: bytes relayed from the client and to it."""
 
     id: PeerId
-    path: Literal["relay", "direct", "unknown"]
-    proto: Literal["udp", "tcp", "tls"] | None = None
+    path: PathKind
+    proto: RelayTransport | None = None
     by: Literal["you", "peer", "both"] | None = None
     tx: int = 0
     rx: int = 0

@@ -6,14 +6,14 @@ from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import Delivery
 from turnserver.signaling.protocol.client_messages import Diag, IceGet, Stat
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.fields import Ice, PathEntry
+from turnserver.signaling.protocol.fields import Ice, PathEntry, PathKind
 from turnserver.signaling.protocol.server_messages import DiagVerdict, IceUpdate, Paths
 from turnserver.signaling.rooms.facts import VerdictGiven
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import Due, HubState, Timer
-from turnserver.signaling.truth.relays import PairPath, PathKind
+from turnserver.signaling.truth.relays import PairPath
 from turnserver.signaling.truth.verdict import IceFailure, Side, judge
 
 __all__ = ["diagnose", "fresh_ice", "give_ice", "inside", "note_stat", "other", "push_ice", "report_paths"]

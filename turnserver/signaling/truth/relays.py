@@ -23,23 +23,20 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now
+from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, PathKind, RelayTransport
 from turnserver.signaling.truth.traffic import Traffic
-from turnserver.signaling.truth.userfacts import NO_FACTS, FactBook, Proto, RefusalFact, UserFacts, proto_of
+from turnserver.signaling.truth.userfacts import NO_FACTS, FactBook, RefusalFact, UserFacts, proto_of
 
 __all__ = [
     "NO_FACTS",
     "UNKNOWN_PATH",
     "NoRelays",
     "PairPath",
-    "PathKind",
-    "Proto",
     "RefusalFact",
     "RelayTable",
     "RelayView",
     "UserFacts",
 ]
-
-PathKind = Literal["relay", "direct", "unknown"]
 
 MAX_ALLOCATIONS: Final = 65_536
 """Allocations known at once; far more than the ports of one address."""
@@ -65,9 +62,6 @@ MOVED_LATELY: Final = 30.0
 SAME_TIME: Final = 1.0
 """Seconds within which times count as equal: those of one snapshot, or of a report and a measurement."""
 
-_PROTOS: Final[tuple[Proto, ...]] = ("udp", "tcp", "tls")
-"""By distance from plain UDP."""
-
 
 class PairPath(NamedTuple):
     """What the server knows of the path between two users, ``a`` and ``b`` in the order of the question.
@@ -78,7 +72,7 @@ class PairPath(NamedTuple):
     """
 
     path: PathKind = "unknown"
-    proto: Proto | None = None
+    proto: RelayTransport | None = None
     by: Literal["a", "b", "both"] | None = None
     bytes_ab: int = 0
     bytes_ba: int = 0
@@ -314,7 +308,7 @@ class RelayTable:
         by_b = any(carrier.client in far.allocations for carrier in carriers)
         return PairPath(
             path,
-            _PROTOS[max(_PROTOS.index(proto_of(carrier.client)) for carrier in carriers)],
+            RELAY_TRANSPORTS[max(RELAY_TRANSPORTS.index(proto_of(carrier.client)) for carrier in carriers)],
             "both" if by_a and by_b else "a" if by_a else "b",
             bytes_ab,
             bytes_ba,

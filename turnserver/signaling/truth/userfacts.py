@@ -5,16 +5,14 @@ with a user's name and without its password, which anybody can send; they are wo
 not push out what is known for certain.
 """
 
-from collections.abc import Callable
-from typing import Final, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, RelayTransport
 
-__all__ = ["NO_FACTS", "FactBook", "Proto", "RefusalFact", "UserFacts", "proto_of"]
-
-Proto = Literal["udp", "tcp", "tls"]
-"""How a client reaches its relay: the transport of the 5-tuple."""
+__all__ = ["NO_FACTS", "FactBook", "RefusalFact", "UserFacts", "proto_of"]
 
 MAX_USERS: Final = 16_384
 """Users with facts; the one longest without news is forgotten first."""
@@ -25,14 +23,13 @@ MAX_RUMOURS: Final = 4_096
 MAX_PER_USER: Final = 16
 """Kinds of refusals, denied peers and client addresses of one user that are remembered: the latest."""
 
-_PROTOS: Final[dict[ClientTransport, Proto]] = {
-    ClientTransport.UDP: "udp",
-    ClientTransport.TCP: "tcp",
-    ClientTransport.TLS: "tls",
+_PROTOS: Final[Mapping[ClientTransport, RelayTransport]] = {
+    kind: name for kind in ClientTransport for name in RELAY_TRANSPORTS if name == kind.label
 }
+"""The protocol's word for each client transport: its label."""
 
 
-def proto_of(client: FiveTuple) -> Proto:
+def proto_of(client: FiveTuple) -> RelayTransport:
     """How a client reaches the server."""
     return _PROTOS[client.transport]
 
@@ -42,7 +39,7 @@ class RefusalFact(NamedTuple):
 
     code: int
     reason: str
-    proto: Proto
+    proto: RelayTransport
     times: int
     at: float
     proven: bool
@@ -57,7 +54,7 @@ class UserFacts(NamedTuple):
     live: int = 0
     opened: int = 0
     ended: int = 0
-    protos: tuple[Proto, ...] = ()
+    protos: tuple[RelayTransport, ...] = ()
     """How the live allocations are reached; when there are none, how the last one was."""
     relayed: tuple[Address, ...] = ()
     """Relayed addresses of live allocations, as clients are told them."""
@@ -76,7 +73,7 @@ class UserFacts(NamedTuple):
 
 NO_FACTS: Final = UserFacts()
 
-_RefusalKey = tuple[int, str, Proto, bool]
+_RefusalKey = tuple[int, str, RelayTransport, bool]
 
 
 class _User:
@@ -98,7 +95,7 @@ class _User:
         self.live: dict[FiveTuple, tuple[Address, ...]] = {}
         self.opened = 0
         self.ended = 0
-        self.last_proto: Proto | None = None
+        self.last_proto: RelayTransport | None = None
         self.opened_at: float | None = None
         self.end_reason = ""
         self.bytes_up = 0
@@ -154,7 +151,9 @@ class FactBook:
         if user is not None:
             _remember(user.denied, peer, None)
 
-    def refused(self, user_id: str, code: int, reason: str, proto: Proto, wall: float, *, proven: bool) -> None:
+    def refused(
+        self, user_id: str, code: int, reason: str, proto: RelayTransport, wall: float, *, proven: bool
+    ) -> None:
         """A request was refused; ``proven`` if it carried the user's password."""
         book = self._user(user_id).refusals if proven else _renew(self._rumours, user_id, MAX_RUMOURS, dict)
         key = (code, reason, proto, proven)

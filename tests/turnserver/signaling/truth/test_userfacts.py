@@ -4,6 +4,7 @@ import pytest
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS
 from turnserver.signaling.truth import userfacts
 from turnserver.signaling.truth.userfacts import NO_FACTS, FactBook, RefusalFact, proto_of
 
@@ -25,6 +26,11 @@ def test_nobody_was_heard_of() -> None:
 @pytest.mark.parametrize(("transport", "name"), [*zip(ClientTransport, ("udp", "tcp", "tls"), strict=True)])
 def test_protos(transport: ClientTransport, name: str) -> None:
     assert proto_of(a_client(transport=transport)) == name
+
+
+def test_the_words_of_the_protocol_are_the_labels_of_the_transports() -> None:
+    """Written down twice, because the protocol's Python clients have no server."""
+    assert tuple(kind.label for kind in ClientTransport) == RELAY_TRANSPORTS
 
 
 def test_an_allocation_from_beginning_to_end() -> None:
