@@ -1,4 +1,4 @@
-"""The machine's clocks, for whoever is not given others."""
+"""The machine's clocks, the default where no others are given."""
 
 import time
 

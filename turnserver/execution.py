@@ -1,8 +1,8 @@
-"""Carrying out the core's commands, with the faults of datapaths and transports kept where they are.
+"""Carries out the core's commands, and contains the faults of datapaths and transports.
 
-A command that raises costs that command. What the core then hears is something that it knows: a relay that has failed,
-a peer that has failed, a client that has gone. So its tables and those outside go on saying the same. What has to be
-closed and cannot be is tried again for some minutes (`turnserver.retries`): nobody else would ever close it.
+A command that raises costs only that command. The core is told of it as an event that it knows: a failed relay, a
+failed peer connection, a closed client connection. So its tables stay equal to those of the datapath. Closing is tried
+again for some minutes (`turnserver.retries`), because no later command would close the same thing.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ __all__ = ["Execution"]
 
 
 class _Release(NamedTuple):
-    """Have a transport forget the path of a client without a channel: the datapath's wish, no command of the core's."""
+    """Have a transport forget the path of a client without a channel: requested by the datapath, not by the core."""
 
     client: FiveTuple
 
@@ -46,14 +46,14 @@ _Order = Command | _Release
 
 
 class _OfRelay(Protocol):
-    """A command, or a part of one, that says which relay it is about."""
+    """A command, or a part of one, that names a relay."""
 
     @property
     def relay(self) -> RelayId: ...
 
 
 class _Way(NamedTuple):
-    """How one kind of command is carried out, and what becomes of one that raised."""
+    """How one kind of command is carried out, and what is done if it raises."""
 
     part: str
     do: Callable[[Any], None]
@@ -61,10 +61,10 @@ class _Way(NamedTuple):
 
 
 class Execution:
-    """What carries out commands; `carry_out` never raises.
+    """Carries out commands; `carry_out` never raises.
 
-    ``more`` are kinds of commands that somebody else carries out. ``closed`` has the counters of relays that were
-    closed, until somebody clears it.
+    ``more`` are kinds of commands that the caller carries out. ``closed`` has the counters of closed relays, until the
+    caller clears it.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Execution:
         }
 
     def carry_out(self, command: _Order) -> None:
-        """Do what the core wants, or tell it in its own words that this has failed."""
+        """Carry out a command of the core, or report its failure to the core."""
         way = self._ways[type(command)]
         try:
             way.do(command)
@@ -119,7 +119,7 @@ class Execution:
                 self._retries.done(command)
 
     def next(self) -> float | None:
-        """When `try_again` is to be called, in monotonic seconds; None while there is nothing to try again."""
+        """When to call `try_again`, in monotonic seconds; None while there is nothing to try again."""
         return self._retries.next()
 
     def try_again(self) -> None:
@@ -142,7 +142,7 @@ class Execution:
         self.carry_out(_Release(client))
 
     def counters(self, relay: RelayId, protocol: TransportProtocol) -> Counters:
-        """What a relay has carried; zeroes where the datapath fails to say it."""
+        """The counters of a relay; zeros if the datapath raises."""
         try:
             relays = self._relays(protocol)
             return Counters() if relays is None else relays.counters(relay)
@@ -151,7 +151,7 @@ class Execution:
             return Counters()
 
     def connection(self, client: FiveTuple) -> ConnectedTransport | None:
-        """The transport that a client has a connection with; None for a datagram transport."""
+        """The transport of a client that has a connection; None for a datagram transport."""
         transport = self._transports.get(client.listener) if client.transport.connected else None
         return cast(ConnectedTransport | None, transport)
 
@@ -163,7 +163,7 @@ class Execution:
             transport.send(command.client, command.frame)
 
     def _sending_failed(self, command: SendToClient) -> None:
-        """A stream that has lost a frame is of no use any more; datagrams are lost all the time."""
+        """A stream that has lost a frame must be closed; lost datagrams are normal."""
         if command.client.transport.connected:
             self._core.client_gone(command.client, self._clock())
             self.carry_out(CloseClient(command.client))
@@ -202,7 +202,7 @@ class Execution:
 
     def _opening_failed(self, command: OpenRelay) -> None:
         self._core.relay_failed(command.relay, self._clock())
-        self.carry_out(CloseRelay(command.relay, command.protocol))  # it may have failed when half of it was done
+        self.carry_out(CloseRelay(command.relay, command.protocol))  # it may have been carried out in part
 
     def _close_relay(self, command: CloseRelay) -> None:
         relays = self._relays(command.protocol)
@@ -226,7 +226,7 @@ class Execution:
         self._datapath.send_to_peer(command.relay, command.peer, command.data, command.dont_fragment)
 
     def _relay_failed(self, command: _OfRelay) -> None:
-        """What the datapath has and what the core knows may differ now; the difference ends with the relay."""
+        """The tables of the datapath and the core may differ now; closing the relay ends that."""
         self._core.relay_failed(command.relay, self._clock())
 
     # Connections with peers
@@ -248,7 +248,7 @@ class Execution:
             self._tcp.close_peer(command.connection)
 
     def _splice(self, command: Splice) -> None:
-        """The client may have gone since it asked, or the peer: then there is nothing to join, and neither is kept."""
+        """The client or the peer may have closed its connection since the request: then both are closed."""
         transport = self.connection(command.client)
         stream = None if transport is None else transport.detach(command.client)
         try:
@@ -281,4 +281,4 @@ class Execution:
 
 
 def _lose(command: _Order) -> None:
-    """Nothing more is lost than the command."""
+    """Only the command is lost."""

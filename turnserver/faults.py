@@ -1,7 +1,7 @@
-"""Faults: exceptions that nobody foresaw. Each is counted, and logged with its cause; what met it is given up alone.
+"""Faults: unexpected exceptions. Each is counted, and logged with its cause; only the work that raised it is lost.
 
-A fault is a bug, of ours or of something plugged in, or a system that is at its end. What a client or a peer can do is
-none: that has a refusal, a dropped packet or a closed connection.
+A fault is a bug of the server or of a plug-in, or an exhausted system. Input of clients and peers is never one: the
+server answers it with a refusal, a dropped packet or a closed connection.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from turnserver.text import one_line
 __all__ = ["Faults"]
 
 _ALLOWANCE: Final = Allowance(burst=5, rate=0.1, total_burst=5, total_rate=0.1)
-"""Tracebacks of one place: a fault may come with every packet, and the first few say it all."""
+"""Maximum number of tracebacks per place: every packet may raise the fault, and the first few are enough."""
 
 _T = TypeVar("_T")
 
@@ -27,7 +27,7 @@ _logger = logging.getLogger("meshturn.faults")
 
 
 class Faults:
-    """The faults of one server, by the part that they were met in (``datapath.add_route``, ``http``, …).
+    """The faults of one server, by the part that raised them (``datapath.add_route``, ``http``, …).
 
     ``clock`` gives monotonic seconds.
     """
@@ -38,7 +38,7 @@ class Faults:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many there have been in each part, as of now; it does not change afterwards."""
+        """A copy of the number of faults by part."""
         return MappingProxyType(dict(self._counts))
 
     def note(self, part: str, error: BaseException, client: Address | None = None) -> None:
@@ -50,7 +50,7 @@ class Faults:
         fields = {"error": type(error).__qualname__}
         if client is not None:
             fields["client"] = str(client)
-        with contextlib.suppress(Exception):  # a handler of the log that raises must not add to what is wrong
+        with contextlib.suppress(Exception):  # a log handler that raises must not raise in the caller
             self._lines.write(logging.ERROR, f"fault in {part}", fields, client, cause=error)
 
     def guarded(self, part: str, read: Callable[[], _T], otherwise: _T) -> _T:

@@ -1,9 +1,9 @@
-"""Log lines that others can cause: some of each kind from one network, and then how many more there were.
+"""Limits log lines that clients can cause: some of each kind from one network, and then the number of further ones.
 
 A line's kind is its text. A network is the /24 (IPv4) or /48 (IPv6) that a client's address is in. Lines beyond the
-limit are not written but counted; the count is said with the next line of that kind from that network, or after ten
-seconds in a line of its own. The sources of UDP are easily forged, so each kind has a limit for all networks together,
-too.
+limit are not written but counted; the count is added to the next line of that kind from that network, or written
+after ten seconds in a line of its own. The sources of UDP are easily forged, so each kind also has a limit for all
+networks together.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from turnserver.throttle import Buckets, packed_network
 __all__ = ["FREQUENT", "RARE", "Allowance", "Lines", "say_withheld"]
 
 INTERVAL: Final = 10.0
-"""Seconds after which withheld lines are spoken of, if no other line of their kind comes before."""
+"""Seconds after which the number of withheld lines is written, if no other line of their kind comes before."""
 
 MAX_NETWORKS: Final = 4096
-"""Networks, times kinds, that are told apart; the one unused for longest is forgotten first, and may begin anew."""
+"""Maximum number of pairs of a network and a kind; the least recently used one is dropped first, with its limit."""
 
 MAX_SAID: Final = 3
-"""Networks for which the withheld lines of one kind are said each by itself; the others share a line."""
+"""Networks whose withheld lines of one kind get a line each; the others share a line."""
 
 _IPV6_BYTES: Final = 6
 _MAX_TEXT: Final = 64
-"""Characters kept of a source that is no address."""
+"""Maximum number of characters of a source that is not an address."""
 
 
 class Allowance(NamedTuple):
@@ -44,13 +44,13 @@ class Allowance(NamedTuple):
 
 
 RARE: Final = Allowance(burst=10, rate=0.2, total_burst=50, total_rate=5)
-"""For what strangers can cause."""
+"""For lines that anybody can cause."""
 
 FREQUENT: Final = Allowance(burst=500, rate=20, total_burst=5000, total_rate=200)
-"""For what takes a credential, or a room: many honest clients may come from one network."""
+"""For lines that need a credential or a room: one network may have many honest clients."""
 
 _Network = bytes | str
-"""The bytes that all addresses in a network begin with; text for a source that is no address; empty for none."""
+"""The prefix of the address's network; the text for a source that is not an address; empty without a source."""
 
 
 class _Kind(NamedTuple):
@@ -60,7 +60,7 @@ class _Kind(NamedTuple):
 
 @dataclass(slots=True)
 class _Withheld:
-    """How many lines were withheld since when (monotonic seconds), and the level that they have."""
+    """The number of withheld lines, the time of the first (monotonic seconds), and their level."""
 
     since: float
     level: int
@@ -79,12 +79,12 @@ class Lines:
         self._kinds: Buckets[str] = Buckets(allowance.total_rate, allowance.total_burst, MAX_NETWORKS)
         self._withheld: dict[_Kind, _Withheld] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop in which a timer runs for `say`."""
+        """The loop of the timer that calls `say`."""
         _all.add(self)
 
     @property
     def withheld(self) -> int:
-        """Lines that were withheld and have not been spoken of yet."""
+        """The number of withheld lines that has not been written yet."""
         return sum(entry.count for entry in self._withheld.values())
 
     def write(
@@ -96,7 +96,7 @@ class Lines:
         *,
         cause: BaseException | None = None,
     ) -> bool:
-        """Write one line, unless there are too many like it; whether it was written.
+        """Write one line, unless it is over the limit; returns whether it was written.
 
         ``message`` is the kind, so there must be few of them: what differs belongs in ``fields``. ``source`` is the
         address of the client that has caused the line; without one only the limit for all networks counts. ``cause`` is
@@ -115,7 +115,7 @@ class Lines:
         return True
 
     def say(self) -> None:
-        """Say how many lines were withheld, and forget them."""
+        """Write how many lines were withheld, and reset the counts."""
         now = self._clock()
         withheld, self._withheld = self._withheld, {}
         for message in dict.fromkeys(kind.message for kind in withheld):
@@ -146,7 +146,7 @@ class Lines:
         self._arm()
 
     def _arm(self) -> None:
-        """Have `say` called by a timer, if there is a loop for one; else the count waits for the next line."""
+        """Start a timer for `say`, if a loop is running; otherwise the count is written with the next line."""
         if self._loop is not None and not self._loop.is_closed():
             return
         try:
@@ -161,7 +161,7 @@ class Lines:
 
 
 def say_withheld() -> None:
-    """Say of everybody's lines how many were withheld; for the end of a process."""
+    """Write the numbers of all withheld lines; for the end of a process."""
     for lines in list(_all):
         lines.say()
 

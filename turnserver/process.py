@@ -1,6 +1,6 @@
-"""What a process of its own needs around a server: signals, the limit of open files, the log.
+"""The process of the command line's server: signals, the limit of open files, the log.
 
-A program that embeds a `turnserver.server.Server` has its own of all three; this is the command line's.
+A program that embeds a `turnserver.server.Server` handles these itself.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from turnserver.server import Server
 __all__ = ["files_needed", "raise_file_limit", "run"]
 
 _SPARE_FILES: Final = 256
-"""File descriptors for everything that is not a relay: listeners, log, the loop's own."""
+"""File descriptors for everything but relays and connections: listeners, log, event loop."""
 
 _logger = logging.getLogger("meshturn")
 _lines = Lines(_logger)
@@ -33,8 +33,8 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT. ``on_ready`` is called once everything is bound.
 
-    On SIGHUP, ``reload`` is asked for the configuration as it is now, and what can change while running does; a
-    configuration that cannot be used changes nothing. Raises `StartupError` when the server cannot start.
+    On SIGHUP, ``reload`` reads the configuration again, and options that can change at run time do; an invalid
+    configuration changes nothing. Raises `StartupError` when the server cannot start.
     """
     loop = asyncio.get_running_loop()
     heard: asyncio.Queue[int] = asyncio.Queue()
@@ -64,7 +64,7 @@ async def run(
 
 
 def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
-    """What the loop has to say of a callback or a task that raised, and that nobody has caught."""
+    """The event loop's handler of uncaught exceptions in callbacks and tasks."""
     error = context.get("exception")
     if isinstance(error, Exception):
         server.fault("loop", error)
@@ -83,7 +83,7 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
     except StartupError as error:
         _logger.error("configuration not reloaded", extra={"fields": {"reason": str(error)}})
         return
-    except Exception as error:  # the server goes on with the configuration that it has
+    except Exception as error:  # the server keeps its configuration
         server.fault("reload", error)
         return
     configure(server.config.log)
@@ -96,7 +96,7 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
 
 
 def files_needed(config: Config) -> int:
-    """How many file descriptors a server may come to use."""
+    """The maximum number of file descriptors that a server may use."""
     connections = config.limits.connections if config.has_streams else 0
     return config.limits.allocations + connections + _SPARE_FILES
 

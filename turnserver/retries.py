@@ -1,4 +1,4 @@
-"""What has to be done in the end, and could not be: it is tried again, less and less often, for some minutes."""
+"""Repeats failed operations that must not be lost, with growing pauses, for some minutes."""
 
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
@@ -11,24 +11,24 @@ FIRST_PAUSE: Final = 1.0
 """Seconds before the second try; each pause after that is twice as long."""
 
 TRIES: Final = 9
-"""After so many, some four minutes in all, whatever is broken is taken to be broken for good."""
+"""Tries in all, over some four minutes; after that, the failure is taken to be permanent."""
 
 _Thing = TypeVar("_Thing", bound=Hashable)
 
 
 class Retries(Generic[_Thing]):
-    """Things to try again, and when. Pure: ``mono`` is the monotonic time, in seconds."""
+    """Operations to try again, and when. Pure: ``mono`` is the monotonic time, in seconds."""
 
     def __init__(self) -> None:
         self._deadlines: Deadlines[_Thing] = Deadlines()
         self._tries: dict[_Thing, int] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of operations."""
         return len(self._tries)
 
     def failed(self, thing: _Thing, mono: float) -> bool:
-        """Count a try that failed, and put down when to try again; False when that was the last one."""
+        """Count a failed try, and schedule the next one; False if it was the last one."""
         tries = self._tries[thing] = self._tries.get(thing, 0) + 1
         if tries >= TRIES:
             self.done(thing)
@@ -37,14 +37,14 @@ class Retries(Generic[_Thing]):
         return True
 
     def done(self, thing: _Thing) -> None:
-        """It has been done, or is not wanted any more."""
+        """Remove an operation that has succeeded, or is no longer needed."""
         if self._tries.pop(thing, None) is not None:
             self._deadlines.remove(thing)
 
     def next(self) -> float | None:
-        """When the next thing is to be tried; None when there is nothing."""
+        """The time of the next try; None if there is none."""
         return self._deadlines.next()
 
     def due(self, mono: float) -> list[_Thing]:
-        """What is to be tried now; each is to be reported as failed or done."""
+        """The operations to try now; the caller reports each as failed or done."""
         return list(self._deadlines.due(mono))

@@ -1,12 +1,12 @@
-"""A whole server as one object: start it, stop it, change it, look at it, listen to it.
+"""A whole server as one object: start, stop, reload, snapshots, events.
 
 ::
 
     async with Server({"listeners": [{"address": "127.0.0.1"}], "auth": {"users": {"alice": "secret"}}}) as server:
         print(server.snapshot().listening)
 
-It lives in the event loop that it was started in. It changes nothing about the process: limits, signals and logging are
-the program's own (`turnserver.process` is the command line's).
+It belongs to the event loop that it was started in. It does not change the process: limits, signals and logging are the
+program's own (`turnserver.process` is the command line's).
 """
 
 import asyncio
@@ -57,10 +57,10 @@ _logger = logging.getLogger("meshturn")
 
 
 class Reload(NamedTuple):
-    """What became of a new configuration: the dotted paths of the options that differ from what was in force.
+    """The result of a reload: the dotted paths of the options that differ from those in force.
 
-    Those in ``taken`` are in force now. Those in ``waiting`` keep their old value until the server is started anew, and
-    are named again by the next reload if they still differ.
+    Those in ``taken`` are in force now. Those in ``waiting`` keep their old value until the server is restarted, and
+    the next reload names them again if they still differ.
     """
 
     taken: tuple[str, ...] = ()
@@ -75,13 +75,13 @@ class _State(Enum):
 
 @dataclass(slots=True)
 class _Parts:
-    """What there is while a server runs."""
+    """The parts of a running server."""
 
     started: Now
     limiter: ConnectionLimiter
     transports: list[Transport] = field(default_factory=list)
     listeners: list[ListenerView] = field(default_factory=list)
-    """What the transports said of themselves once they were bound, in the same order."""
+    """The views of the bound transports, in the same order."""
     own: OwnAddresses = _NOWHERE
     certificates: CertificateSource | None = None
     datapath: CountingDatapath | None = None
@@ -89,21 +89,21 @@ class _Parts:
     source: CredentialSource | None = None
     """The credential source, if it was made here."""
     retired: list[CredentialSource] = field(default_factory=list)
-    """Those that were made here before it, and are still to be closed."""
+    """Earlier sources that were made here, and are still to be closed."""
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
     ignore: Callable[[], None] = lambda: None
-    """Ends what the rooms are told of the relays."""
+    """Ends the rooms' subscription to the relays' events."""
 
 
 class Server:
     """A STUN and TURN server, with rooms if the configuration has a listener for them.
 
     ``config`` is a `Config`, or a mapping that is validated as a configuration file would be (every error at once, as
-    `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` are told of
-    everything that happens, after those that the configuration names. ``credentials`` is asked who may relay, instead
-    of what ``auth`` in the configuration says; whoever made it closes it. ``clock`` gives both clocks.
+    `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` get every
+    event, after those that the configuration names. ``credentials`` is the credential source in place of ``auth`` in
+    the configuration; the caller closes it. ``clock`` gives both clocks.
 
     A server is started once. A failed start leaves nothing open and may be tried again.
     """
@@ -144,7 +144,7 @@ class Server:
 
     @property
     def config(self) -> Config:
-        """The configuration that is in force: after a reload, without what waits for a restart."""
+        """The configuration that is in force: after a reload, without the options that need a restart."""
         return self._config
 
     @property
@@ -159,11 +159,11 @@ class Server:
 
     @property
     def transports(self) -> tuple[Transport, ...]:
-        """The listeners themselves, in the order of the snapshot's; of use where one has no socket (``memory``)."""
+        """The listeners' transports, in the order of the snapshot; for listeners without a socket (``memory``)."""
         return () if self._parts is None else tuple(self._parts.transports)
 
     async def start(self) -> None:
-        """Bind every listener, and serve.
+        """Bind every listener and serve.
 
         Raises `turnserver.errors.StartupError` with one sentence and a hint, and RuntimeError if the server has been
         started before. Nothing is left open then.
@@ -182,7 +182,7 @@ class Server:
             self._state = _State.SERVING
 
     async def stop(self) -> None:
-        """Stop: participants of rooms are told, requests over HTTP get a moment to finish, and all sockets are closed.
+        """Stop: notify participants of rooms, let HTTP requests finish for a moment, and close all sockets.
 
         Calling it again does nothing, and waits for the first call to be done.
         """
@@ -202,7 +202,7 @@ class Server:
                     await self._http.wait_closed()
 
     async def reload(self, config: Config | Mapping[str, object]) -> Reload:
-        """Take over what can change while running; says what that was, and what waits for a restart.
+        """Apply the options that can change at run time; returns which these are, and which need a restart.
 
         ``log`` and process limits are the program's to apply: they count as taken. Raises
         `turnserver.errors.ConfigError` or `turnserver.errors.StartupError`, with nothing changed, for a configuration,
@@ -222,10 +222,10 @@ class Server:
             return Reload(taken, waiting)
 
     def snapshot(self) -> Snapshot:
-        """The server as it is now: safe to ask at any time, from within an observer too.
+        """The present state of the server; can be called at any time, also by an observer.
 
-        It costs by the number of allocations and rooms. A transport or a datapath that raises has zeros there, and its
-        exception is counted among ``faults``.
+        The cost grows with the number of allocations and rooms. A transport or a datapath that raises has zeros, and
+        its exception is counted in ``faults``.
         """
         config, parts = self._config, self._parts
         limits = LimitsView(
@@ -264,17 +264,17 @@ class Server:
         )
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Tell ``observer`` of everything from now on; gives a function that ends it."""
+        """Pass every event from now on to ``observer``; returns a function that ends this."""
         return self._observers.add(observer)
 
     def fault(self, part: str, error: Exception) -> None:
-        """Note an exception that nobody foresaw, met in the program around the server: counted, and logged."""
+        """Count and log an unexpected exception of the program around the server."""
         self._faults.note(part, error)
 
     def revoke(self, user_id: str, until: float | None = None) -> int:
-        """End every allocation of a user at once; gives their number.
+        """End every allocation of a user at once; returns their number.
 
-        With ``until`` (Unix time, seconds) the user's credentials that expire before then are worth nothing any more.
+        With ``until`` (Unix time, seconds) the user's credentials that expire before then are refused from now on.
         Raises RuntimeError unless the server runs.
         """
         if self._parts is None or self._parts.engine is None:
@@ -360,7 +360,7 @@ class Server:
             parts.engine.replace_credentials(self._use_source(parts, source))
 
     def _use_limits(self, parts: _Parts, before: Config, config: Config) -> None:
-        """Have every listener use the limits of a configuration, or none if one of them raises."""
+        """Give every listener the limits of a configuration, or none of them if one raises."""
         for transport, view in zip(parts.transports, parts.listeners, strict=True):
             with self._restored(parts, before), self._faults.starting("transport.use", _words(view.kind, view.address)):
                 transport.use(config.limits)
@@ -379,7 +379,7 @@ class Server:
             raise
 
     def _new_observers(self, names: Sequence[str]) -> dict[str, Observer]:
-        """The observers among those that the configuration names that are not there yet. Raises `StartupError`."""
+        """The observers that the configuration names and that do not exist yet. Raises `StartupError`."""
         made = {}
         for name in names:
             if name not in self._named:
@@ -388,7 +388,7 @@ class Server:
         return made
 
     def _use_observers(self, names: Sequence[str], made: Mapping[str, Observer]) -> None:
-        """Have those told that the configuration names; who is told already stays."""
+        """Attach the observers that the configuration names; existing ones stay."""
         for name in set(self._named) - set(names):
             _, remove = self._named.pop(name)
             remove()
@@ -396,7 +396,7 @@ class Server:
             self._named[name] = observer, self._observers.add(observer)
 
     def _source(self, parts: _Parts, config: Config) -> CredentialSource:
-        """Who says which credentials there are: what the program has given, or what the configuration names."""
+        """The credential source: the program's own, or the one that the configuration names."""
         if self._credentials is not None:
             return self._credentials
         return credential_source(config.auth, clock=self._monotonic, faults=self._faults, discard=parts.retired.append)
@@ -413,7 +413,7 @@ class Server:
         return self._clock().mono
 
     def _health(self) -> Mapping[str, object]:
-        """What ``/healthz`` says beside that all is well."""
+        """The details that ``/healthz`` shows."""
         service = None if self._parts is None else self._parts.service
         return {} if service is None else service.health()
 
@@ -437,7 +437,7 @@ def _nonces(config: Config, source: CredentialSource) -> NonceIssuer:
 
 
 def _listening(parts: _Parts) -> list[tuple[ClientTransport, Address]]:
-    """What participants of rooms can be told of."""
+    """The listeners whose addresses participants of rooms can be given."""
     return [(listener.transport, listener.address) for listener in parts.listeners if not listener.local]
 
 
@@ -447,12 +447,12 @@ def _words(kind: str, address: Address) -> str:
 
 
 def _listener_view(transport: Transport) -> ListenerView:
-    """What a transport that is bound is; the rest of its view changes."""
+    """The constant part of the view of a bound transport."""
     return ListenerView(transport.name, transport.kind, transport.address, local=transport.local)
 
 
 def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:
-    """The view of a listener with its counters of now."""
+    """The view of a listener with its present counters."""
     connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
     counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
     return replace(view, connections=connections, counters=counters)
@@ -472,7 +472,7 @@ async def _close_sources(sources: list[CredentialSource]) -> None:
 
 
 async def _close(parts: _Parts, faults: Faults) -> None:
-    """Close every socket, and what the credential source has open; what raises keeps nothing else from being closed."""
+    """Close every socket and the credential source; an exception does not keep the others from being closed."""
     stopping = [parts.ignore]
     if parts.service is not None:
         stopping.append(parts.service.stop)

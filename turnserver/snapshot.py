@@ -1,6 +1,6 @@
-"""What a server is doing, as plain values of one moment; `turnserver.server.Server.snapshot` makes them.
+"""The state of a server at one moment, as plain values; `turnserver.server.Server.snapshot` makes them.
 
-Everything here is frozen and stays as it is, however the server goes on. Texts that came from clients are hostile.
+Everything here is frozen: later changes of the server do not alter it. Text from clients is untrusted.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ _NO_PACKETS = Counters()
 
 @dataclass(frozen=True, slots=True)
 class ListenerView:
-    """One socket that clients come in by.
+    """One listener.
 
-    ``kind`` is its word in the configuration (``listeners[].transport``), ``transport`` what it is to TURN clients.
+    ``kind`` is its name in the configuration (``listeners[].transport``), ``transport`` its transport for TURN clients.
     ``address`` is the one that is bound. ``connections`` are those that speak TURN now. ``local`` listeners have no
-    socket: nobody comes in there from outside the process.
+    socket: only the process itself can use them.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class DatapathView:
-    """What moves relayed packets, with the relays that it has open and what it has carried since the start.
+    """A datapath, with its open relays and its counters since the start.
 
     ``protocol`` is that between the server and peers: UDP, or TCP (RFC 6062).
     """
@@ -51,7 +51,7 @@ class DatapathView:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many of something there are now, and how many there may be."""
+    """A current number and its limit."""
 
     used: int
     allowed: int
@@ -59,9 +59,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class LimitsView:
-    """What the server's limits leave.
+    """How far the server's limits are used.
 
-    ``allocations`` counts those too that are about to open. ``connections`` are those of clients, whatever they speak.
+    ``allocations`` includes those that are being opened. ``connections`` are those of clients, with any protocol.
     ``pending_lookups`` are requests that wait for a credential. ``allocations_per_user`` is what one user may hold, and
     ``users`` what each user who holds any holds now, by user id.
     """
@@ -78,10 +78,9 @@ class LimitsView:
 class Snapshot:
     """A server at one moment.
 
-    ``running`` is false before the start and after the stop; then nothing is listened on and nothing is relayed.
+    ``running`` is false before the start and after the stop; then there are no listeners and no relays.
     ``started_at`` is Unix time, ``uptime`` in seconds. ``relays`` are the addresses that relays are bound on, and those
-    that clients are told. ``faults`` counts the exceptions that nobody foresaw, by the part of the server that
-    they came out of.
+    that clients are told. ``faults`` counts unexpected exceptions, by the part of the server that raised them.
     """
 
     running: bool
@@ -99,5 +98,5 @@ class Snapshot:
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:
-        """What can be reached from outside: transport and address of each listener, ports as bound."""
+        """Transport and bound address of each listener that has a socket."""
         return tuple((each.transport, each.address) for each in self.listeners if not each.local)

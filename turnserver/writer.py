@@ -1,8 +1,8 @@
-"""Writing lines to a stream that may not take them: in a thread of its own, from a queue with a bound.
+"""Writes lines to a stream that may block: in a thread of its own, from a bounded queue.
 
-Standard error is often a pipe, and nobody may read it; a write to a full pipe waits for ever, and the event loop with
-it. Here only the thread waits. What does not fit in the queue meanwhile is dropped and counted, and where lines are
-missing, a line says how many.
+Standard error is often a pipe, which may have no reader. A write to a full pipe blocks for ever, and would block the
+event loop. Here only the thread blocks. Lines that do not fit in the queue are dropped and counted, and a line in
+their place says how many.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ from typing import Final, NamedTuple, TextIO
 __all__ = ["QUEUE_SIZE", "LineWriter"]
 
 QUEUE_SIZE: Final = 1024 * 1024
-"""Characters that wait: some 5,000 lines of a log."""
+"""Capacity of the queue in characters: some 5,000 log lines."""
 
 _BATCH_SIZE: Final = 64 * 1024
-"""Characters written in one go, as far as there are so many."""
+"""Maximum number of characters in one write."""
 
 _LOOK_AGAIN: Final = 1.0
-"""Seconds after which a descriptor that does not block, and takes nothing, is tried again at the latest."""
+"""Maximum seconds between two tries to write to a non-blocking descriptor that is full."""
 
 
 class _Line(NamedTuple):
-    """A line to write; one that says how many others are missing has their number."""
+    """A line to write; a line about dropped lines has their number."""
 
     text: str
     missing: int = 0
 
 
 class LineWriter:
-    """Writes lines to ``stream`` in the order in which they were put; never has its caller wait.
+    """Writes lines to ``stream`` in the order in which they were put; never blocks its caller.
 
     ``lost`` makes the line that says how many are missing; without it nothing does. A stream with a file descriptor is
     written to by that: a thread that is stuck in a buffered stream would have the interpreter stuck at its end.
@@ -64,7 +64,7 @@ class LineWriter:
             return self._said + self._missing
 
     def put(self, line: str) -> bool:
-        """Have a line written, with its line feed in it; False if it was dropped."""
+        """Queue a line that ends in a line feed; False if it was dropped."""
         with self._changed:
             if self._closed or self._waiting + len(line) > self._size:
                 self._missing += 1
@@ -81,7 +81,7 @@ class LineWriter:
             return self._changed.wait_for(lambda: not self._lines and not self._writing, late - time.monotonic())
 
     def close(self, patience: float) -> bool:
-        """The same, and take no more lines. What has not been written then is lost."""
+        """The same, and accept no more lines. Lines that have not been written then are lost."""
         done = self.flush(patience)
         with self._changed:
             self._closed = True
@@ -91,14 +91,14 @@ class LineWriter:
             self._thread.join(patience)
         return done
 
-    # Inside; the lock is held by whoever calls
+    # Inside; callers hold the lock
 
     def _append(self, line: _Line) -> None:
         self._lines.append(line)
         self._waiting += len(line.text)
 
     def _say_missing(self) -> None:
-        """Where lines are missing, say so; a small line that is let in beyond the bound."""
+        """Queue the line about dropped lines; it is small, and may exceed the bound."""
         if self._missing and self._lost is not None:
             self._append(_Line(self._lost(self._missing), self._missing))
             self._said += self._missing
@@ -125,7 +125,7 @@ class LineWriter:
             try:
                 self._write("".join([line.text for line in batch]))
                 self._broken = False
-            except (OSError, ValueError):  # the reader has gone, the disk is full, or the stream has been closed
+            except (OSError, ValueError):  # the reader is gone, the disk is full, or the stream is closed
                 with self._changed:
                     self._broken = True
                     self._not_written(batch)
@@ -133,7 +133,7 @@ class LineWriter:
             os.close(self._descriptor)
 
     def _next(self) -> list[_Line]:
-        """Wait for something to write; nothing when it is over."""
+        """Wait for lines to write; empty when the writer is closed."""
         with self._changed:
             self._writing = False
             if not self._lines and not self._broken:
@@ -153,12 +153,12 @@ class LineWriter:
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # somebody who shares the descriptor does not want it to block
+            except BlockingIOError:  # another user of the descriptor has made it non-blocking
                 select.select([], [self._descriptor], [], _LOOK_AGAIN)
 
 
 def _descriptor_of(stream: TextIO) -> int | None:
-    """A descriptor of our own to write to, when what was written before has gone there; None for a stream without."""
+    """A duplicate of the stream's descriptor, after flushing the stream; None for a stream without one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         stream.flush()
         return os.dup(stream.fileno())
