@@ -108,7 +108,7 @@ def _things(arguments: tuple[object, ...]) -> Iterator[object]:
     """What the arguments of a call are about, the parts of routes and events among them."""
     for argument in arguments:
         if isinstance(argument, _VALUES) or not isinstance(argument, tuple):
-            with suppress(TypeError):
+            with suppress(TypeError, ValueError):  # a list, a writable memoryview
                 hash(argument)
                 yield argument
         else:
@@ -126,6 +126,47 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.inner, name)
         return self._plan.wrap(self._part, name, value) if callable(value) else value
+
+
+class FaultyTransport(Faulty):
+    """The same; it hands out paths, and takes hops into them, that raise as planned."""
+
+    def path(self, client: FiveTuple) -> Any:
+        """The path of a client."""
+        found = self._plan.wrap(self._part, "path", self.inner.path)(client)
+        victims = self._plan.armed and client not in self._plan.protected
+        return FaultyPath(found, self._plan, "path") if victims and found is not None else found
+
+
+class FaultyPath(Faulty):
+    """The path of a victim."""
+
+    @property
+    def channels(self) -> "Channels":
+        """The channels of the path itself."""
+        return Channels(self.inner.channels, self._plan)
+
+
+class Channels:
+    """The channels of a path as a datapath sees them; the transport finds hops there that raise as planned."""
+
+    def __init__(self, channels: dict[int, Any], plan: Plan) -> None:
+        self._channels = channels
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __setitem__(self, number: int, hop: Any) -> None:
+        self._channels[number] = Faulty(hop, self._plan, "hop")
+
+    def __delitem__(self, number: int) -> None:
+        del self._channels[number]
+
+    def get(self, number: int) -> Any:
+        """The hop itself."""
+        found = self._channels.get(number)
+        return None if found is None else found.inner
 
 
 class Users(CredentialSource):
@@ -216,7 +257,7 @@ class FaultWorld:
         )
         for transport, part in ((self.udp, "transport"), (self.streams, "connected")):
             transport.bind()
-            self.engine.add(self._faulty(transport, part))
+            self.engine.add(FaultyTransport(transport, self.plan, part))
         self.bystanders = [DatagramBystander(self, stream=stream) for stream in (False, True)]
         self.bystanders.append(StreamBystander(self))
         for bystander in self.bystanders:

@@ -19,6 +19,7 @@ from tests.support.skipping_loop import SkippingLoop
 from turnserver.core.events import AllocationEnded
 from turnserver.core.server import TurnCore
 from turnserver.observers.base import Observer
+from turnserver.paths import ChannelHop, ClientPath
 from turnserver.relay.base import Datapath, DatapathSink, StreamRelays, StreamRelaySink
 from turnserver.relay.sockets import MAX_FAULTS
 from turnserver.transports.base import ConnectedTransport, FrameSink, HttpGateway, Transport
@@ -38,6 +39,8 @@ PARTS: dict[str, list[str]] = {
     "streams": methods(StreamRelays),
     "transport": methods(Transport),
     "connected": methods(ConnectedTransport),
+    "path": methods(ClientPath),
+    "hop": methods(ChannelHop),
     "observer": methods(Observer),
     "source": methods(CredentialSource),
     "http": methods(HttpGateway),

@@ -118,8 +118,8 @@ class Hop(Destination):
         return self.link is link and self.peer == peer
 
     def unlink(self) -> None:
-        """Remove the hop from the client's channels and from the relay's routes."""
-        if self.path.channels.get(self.channel) is self:
-            del self.path.channels[self.channel]
+        """Remove the hop from the relay's routes and from the client's channels."""
         if self.link.routes.get(self.peer) is self:
             del self.link.routes[self.peer]
+        if self.path.channels.get(self.channel) is self:
+            del self.path.channels[self.channel]

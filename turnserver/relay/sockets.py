@@ -154,7 +154,8 @@ class AsyncioDatapath:
         if path is None:
             return
         hop = Hop(route, path, link)
-        self._hops[route.client, route.channel] = path.channels[route.channel] = link.routes[peer] = hop
+        self._hops[route.client, route.channel] = link.routes[peer] = hop
+        path.channels[route.channel] = hop  # last: the path is the transport's, and what raises there is closed with it
 
     def remove_route(self, client: FiveTuple, channel: int) -> None:
         """Remove one route; unknown ones are ignored."""
@@ -206,8 +207,13 @@ class AsyncioDatapath:
 
     def _forget(self, hop: Hop) -> None:
         del self._hops[hop.client, hop.channel]
-        hop.unlink()
-        if not hop.path.channels:
+        try:
+            hop.unlink()
+            unused = not hop.path.channels
+        except Exception as error:  # the path is the transport's; the other hops of the relay must end as well
+            self._sink.fault("path.channels", error)
+            unused = True
+        if unused:
             self._clients.release(hop.client)
 
     def _drain(self) -> None:

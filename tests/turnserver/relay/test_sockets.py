@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -474,6 +475,40 @@ async def test_a_relay_that_fails_again_and_again_is_given_up(world: World) -> N
         assert world.datapath.counters(relay).dropped == MAX_FAULTS + 1
         peer.send(b"y", other_relayed)
         assert await asyncio.wait_for(path.frames.get(), 90) == (frame(b"y"), 0)
+
+
+class BrokenChannels(dict[int, ChannelHop]):
+    """The channels of a path, which do not take a hop or do not give it up."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+
+    def __setitem__(self, number: int, hop: ChannelHop) -> None:
+        super().__setitem__(number, hop)
+        if self.method == "set":
+            raise ZeroDivisionError
+
+    def __delitem__(self, number: int) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("method", ["set", "delete"])
+async def test_a_path_that_raises_keeps_no_relay_open(method: str, world: World) -> None:
+    """Its hop ends with the relay, and so do those of other clients; the engine is told that nobody has a route."""
+    relay, relayed = world.open()
+    broken = MemoryPath()
+    broken.channels = BrokenChannels(method)
+    world.clients.paths[client(1)] = broken
+    with UdpPeer() as peer, UdpPeer() as other:
+        with pytest.raises(ZeroDivisionError) if method == "set" else nullcontext():
+            world.bind(relay, peer.address, who=client(1))
+        world.bind(relay, other.address, who=client(2))
+    world.datapath.close_relay(relay)
+    assert world.datapath._hops == {}
+    assert world.clients.released == [client(1), client(2)]
+    assert world.sink.faults == ["path.channels: ZeroDivisionError"]
+    UdpPeer("127.0.0.1", relayed.port).close()
 
 
 # Fairness
