@@ -1,4 +1,4 @@
-"""What a certificate says, for people and for programs; whatever it holds, reading it raises one error at most."""
+"""The facts of a certificate, for people and for programs. Reading any certificate raises one type of error at most."""
 
 import ipaddress
 import warnings
@@ -22,7 +22,7 @@ SOON = timedelta(days=14)
 """A certificate that expires within this should have been renewed by now; ACME clients do it a month ahead."""
 
 _MOST_NAMES = 100
-"""Names kept of one certificate; a certificate may hold megabytes of them."""
+"""Maximum number of names that are kept; a certificate may have megabytes of them."""
 
 _LONGEST = 255
 
@@ -32,7 +32,7 @@ _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 class UnreadableCertificate(ServerError, ValueError):
-    """What should be a certificate cannot be read as one."""
+    """The certificate cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CertificateFacts:
         """Read a certificate as a TLS server sends it. Raises `UnreadableCertificate`."""
         try:
             with warnings.catch_warnings():
-                # What is odd in somebody else's certificate is no message of ours on standard error.
+                # Warnings about a foreign certificate do not belong on standard error.
                 warnings.simplefilter("ignore", CryptographyDeprecationWarning)
                 return cls.of(x509.load_der_x509_certificate(data))
         except _UNREADABLE as error:
@@ -73,7 +73,7 @@ class CertificateFacts:
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> "CertificateFacts":
-        """Take the facts of a certificate. Raises `UnreadableCertificate` when its dates or names make no sense."""
+        """The facts of a certificate. Raises `UnreadableCertificate` for invalid dates or names."""
         try:
             kind, key = _key(certificate)
             return cls(
@@ -96,7 +96,7 @@ class CertificateFacts:
 
     @property
     def span(self) -> str:
-        """From when until when it is valid, for people."""
+        """The period of validity, for people."""
         return f"{self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d %H:%M UTC}"
 
     def expiry(self, now: datetime) -> str:
@@ -131,7 +131,7 @@ def _name(name: x509.Name) -> str:
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The subject alternative names; without them none, for nobody looks at the common name any more (RFC 9525)."""
+    """The subject alternative names; none without them, because the common name is not used any more (RFC 9525)."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):

@@ -57,11 +57,11 @@ _logger = logging.getLogger("meshturn.client")
 
 
 Negotiation: TypeAlias = PeerDesc | PeerCand | PeerReset
-"""What a participant says about its connection with us."""
+"""A participant's messages about its connection with this client."""
 
 
 class _Chore(NamedTuple):
-    """Work that no message asked for: why to restart, or which connection it is about."""
+    """Work without a message: the reason of a restart, or the connection that it is about."""
 
     what: str
     about: str

@@ -80,9 +80,9 @@ class _Resumable:
     """The highest number handled."""
     acked: int = 0
     n: int = 0
-    """The last number given to a frame of ours."""
+    """The last number given to a sent frame."""
     sent: "OrderedDict[int, Counted]" = field(default_factory=OrderedDict)
-    """Frames of ours that the server may not have."""
+    """Sent frames that the server may not have."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class SignalClient:
 
     ``url`` is any of a server's (see `turnserver.client.endpoint.SignalEndpoint`). ``token`` is the room token, for
     servers that are not open. ``tls`` is the context to check the server's certificate with; None for the system's
-    roots. ``name`` and ``version`` are what the server is told of the program. ``entropy`` (numbers from 0 to 1) and
+    roots. ``name`` and ``version`` identify the program to the server. ``entropy`` (numbers from 0 to 1) and
     ``pause`` (a sleep) are there for tests.
 
     Used as an async context manager it is open inside and has said goodbye after.
@@ -155,12 +155,12 @@ class SignalClient:
 
     @property
     def id(self) -> str:
-        """Our peer id; empty before hello."""
+        """The own peer id; empty before hello."""
         return "" if self.you is None else self.you.id
 
     @property
     def reason(self) -> SignalError | None:
-        """Why the session has ended; None before, or when we ended it."""
+        """Why the session has ended; None before, or if this client ended it."""
         return self._final
 
     def subscribe(
@@ -242,7 +242,7 @@ class SignalClient:
         self._nudge.set()
 
     async def bye(self) -> None:
-        """End the session at once, so that the others need not wait for us, and close."""
+        """End the session at once, so that the others need not wait for this participant, and close."""
         socket = self._socket
         if self.state is ClientState.OPEN and socket is not None:
             self._final = self._final or SignalError("closed", "We left.")
@@ -466,7 +466,7 @@ class SignalClient:
             question.answer.set_exception(error)
 
     def _parted(self, said: Goodbye) -> SignalError | None:
-        """A goodbye: for us, or for a socket that we no longer use."""
+        """A goodbye: for the socket in use, or for an earlier one."""
         if self._cid and said.cid != self._cid:
             return None
         reason = error_of(said)

@@ -1,4 +1,4 @@
-"""How many allocations one user and all users may hold. Taken before the socket opens, given back exactly once."""
+"""Quotas of allocations, by user and in total. Counted before the socket opens, and released exactly once."""
 
 from collections.abc import Mapping
 from enum import Enum

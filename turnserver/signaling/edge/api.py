@@ -1,7 +1,7 @@
 """The HTTP API beside the WebSocket: TURN credentials, room tokens, rooms as the server sees them, the schema.
 
-Every answer is JSON, an error too: ``{"error": {"code", "msg"}}``. Keys and tokens come in ``Authorization: Bearer``
-and nowhere else, for URLs are logged.
+Every answer is JSON, also an error: ``{"error": {"code", "msg"}}``. Keys and tokens are accepted only in
+``Authorization: Bearer``, because URLs are logged.
 """
 
 import hashlib
@@ -36,16 +36,16 @@ from turnserver.throttle import Guesses, prefix_of
 __all__ = ["Api", "ApiOptions", "RoomService"]
 
 MAX_BODY: Final = 16 * 1024
-"""Bytes of the largest request."""
+"""Maximum size of a request in bytes."""
 
 MAX_BEARER: Final = 8192
-"""Bytes of the longest key or token that is looked at."""
+"""Maximum length in bytes of a key or token; longer ones are refused unread."""
 
 MAX_TTL: Final = 86400
-"""Seconds that a credential from `/v1/turn` is good for at most, whatever is asked for."""
+"""Maximum lifetime in seconds of a credential from `/v1/turn`."""
 
 MAX_TOKEN_TTL: Final = 366 * 86400
-"""Seconds that a room token is good for at most."""
+"""Maximum lifetime in seconds of a room token."""
 
 DEFAULT_TOKEN_TTL: Final = 3600
 
@@ -58,7 +58,7 @@ WRONG_KEY_WINDOW: Final = 1800.0
 """Seconds for which a wrong key counts."""
 
 MAX_GUESSERS: Final = 4096
-"""Clients whose wrong keys are counted; the one longest without news is forgotten first."""
+"""Maximum number of clients whose wrong keys are counted; the least recently seen one is forgotten first."""
 
 _PREFIX: Final = "/v1"
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -84,7 +84,7 @@ class RoomService(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """Who may ask, and what they are given; may be replaced while the server runs."""
+    """Who may use the API, and what they get; can be replaced while the server runs."""
 
     tokens: TokenKeys | None = None
     ice: IceServers | None = None
@@ -162,7 +162,7 @@ class Api:
 
     @property
     def options(self) -> ApiOptions:
-        """Who may ask, and what they are given."""
+        """Who may use the API, and what they get."""
         return self._options
 
     @options.setter
@@ -182,7 +182,7 @@ class Api:
         }
 
     def guarded(self, handler: RequestHandler) -> RequestHandler:
-        """A handler whose errors are JSON, and whose answers are kept by nobody and readable by the right pages."""
+        """A handler with JSON errors, and answers that are not cached and that pages of allowed origins can read."""
 
         async def handle(request: web.Request) -> web.Response:
             try:
@@ -197,7 +197,7 @@ class Api:
         return handle
 
     def preflight(self, methods: Sequence[str]) -> RequestHandler:
-        """The answer to a browser that asks whether a page of another origin may ask (Fetch §3.2)."""
+        """The answer to a CORS preflight request (Fetch §3.2)."""
 
         async def handle(request: web.Request) -> web.Response:
             headers = self._cors(request)
@@ -219,10 +219,10 @@ class Api:
         allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in origins else {}
         return {"Vary": "Origin", **allowed}
 
-    # Who asks
+    # The caller
 
     def _caller(self, request: web.Request, *, token: bool = False) -> Caller:
-        """Who asks, by its key or, where that is enough, by its room token."""
+        """The caller, by its key or, where that is enough, by its room token."""
         now = self._clock()
         address = request.remote or ""
         shown = _bearer(request)
@@ -332,7 +332,7 @@ class Api:
         return _json({"rooms": [summary_json(room) for room in self._service.hub.rooms()]})
 
     async def _room(self, request: web.Request) -> web.Response:
-        """``GET /v1/rooms/{room}``: who is in it, and which way each pair talks."""
+        """``GET /v1/rooms/{room}``: its participants, and the path of each pair."""
         self._admin(request)
         room = self._service.hub.room(request.match_info["room"])
         if room is None:
@@ -408,7 +408,7 @@ def _ttl(text: str | None, default: int) -> int:
 
 
 def _user_of(grant: Grant) -> str:
-    """Whom a credential counts for that was asked for with a room token: whoever has the token, and no participant."""
+    """The user of a TURN credential requested with a room token: the token's holder, not a participant."""
     if grant.once:
         raise ApiError(403, "forbidden", "a single-use token is valid for joining a room only")
     room = "any" if grant.room is None else hashlib.sha256(grant.room.encode()).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""Rooms as the HTTP API shows them: what the server knows by itself, and what clients have reported, told apart."""
+"""Rooms in the HTTP API: what the server knows itself, kept apart from what clients have reported."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -48,7 +48,7 @@ def summary_json(room: RoomView) -> dict[str, Any]:
 
 
 def room_json(room: RoomView, relays: RelayView) -> dict[str, Any]:
-    """A room with everybody in it, and which way each two of them talk."""
+    """A room with its participants, and the path of each pair."""
     return {
         **summary_json(room),
         "peers": [_peer_json(peer, relays) for peer in room.peers],
@@ -82,7 +82,7 @@ def _peer_json(peer: PeerView, relays: RelayView) -> dict[str, Any]:
 
 
 def _pair_json(a: PeerView, b: PeerView, relays: RelayView) -> dict[str, Any]:
-    """``seen_by`` says who knows: the relay itself, or only the clients; ``relay_of`` whose relay carries."""
+    """``seen_by`` names the source: the relay, or only the clients; ``relay_of``: whose relay carries the traffic."""
     found = relays.pair(a.user_id, b.user_id)
     reports = {"a": a.stats.get(b.id), "b": b.stats.get(a.id)}
     path, seen_by = found.path, "server" if found.by is not None else None if found.path == "unknown" else "clients"

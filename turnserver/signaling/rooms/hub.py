@@ -50,7 +50,7 @@ _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
 )
 _FLOOD_PAUSE: Final = 10_000
-"""Milliseconds for which a client that has flooded the server is asked to stay away."""
+"""Milliseconds that a client which has flooded the server is asked to wait."""
 
 _BOUNDS: Final = HubBounds()
 
@@ -83,7 +83,7 @@ class Hub:
     # Inputs: sockets
 
     def opened(self, cid: int, address: str, host: str, now: Now) -> None:
-        """A socket is open: the client's ``address``, and the ``host`` by which it reached us."""
+        """A socket is open: the client's ``address``, and the ``host`` that its request names."""
         self._advance(now)
         state = self._state
         connection = Connection(cid, state.name(8), address, host, bounds=state.bounds, mono=now.mono)
@@ -99,7 +99,7 @@ class Hub:
             state.direct(connection, _welcome(state, connection, now))
 
     def text(self, cid: int, frame: str, now: Now) -> None:
-        """A text message has come in."""
+        """A text message was received."""
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is None or connection.closing:
@@ -113,7 +113,7 @@ class Hub:
         self._settle(now)
 
     def binary(self, cid: int, now: Now) -> None:
-        """A binary message has come in; the protocol has none."""
+        """A binary message was received; the protocol has none."""
         self._advance(now)
         connection = self._state.connections.get(cid)
         if connection is not None and not connection.closing:
@@ -190,7 +190,7 @@ class Hub:
         return any(self._state.bans.has((grant.room or "", *key), now.wall) for key in keys)
 
     def report_paths(self, now: Now) -> None:
-        """Tell all participants what has changed of their paths, as the relays see them."""
+        """Send all participants the changes of their paths, as the relays see them."""
         self._advance(now)
         assistance.report_paths(self._state)
         self._settle(now)
@@ -287,7 +287,7 @@ class Hub:
 
     @staticmethod
     def _is_repeated(session: Session, number: int) -> bool:
-        """Count a message. Raises `Denial` if there are some missing before it."""
+        """Count a message. Raises `Denial` if messages before it are missing."""
         if number <= session.n:
             return True
         if number != session.n + 1:

@@ -330,7 +330,7 @@ def end_session(state: HubState, session: Session, reason: LeaveReason, now: Now
 
 
 def dismiss(state: HubState, session: Session, code: SignalCode, msg: str, now: Now) -> None:
-    """Send a client away for good. If it does not receive the goodbye, it learns of it when it tries to resume."""
+    """Dismiss a client. If it does not receive the goodbye, it learns the reason when it tries to resume."""
     _allow(SESSION, session_state(state, session), "dismiss")
     connection = session.connection
     _end(state, session, "kicked", now, revoke=True)
@@ -430,7 +430,7 @@ def leave_door(state: HubState, session: Session) -> Waiter | None:
 
 
 def turn_away(state: HubState, session: Session, code: SignalCode, msg: str) -> None:
-    """Answer the join of somebody who waits: no."""
+    """Refuse the join of a client that waits for admission."""
     waiter = leave_door(state, session)
     if waiter is not None:
         state.send(session, error(code, msg, re=waiter.join.id))
@@ -439,7 +439,7 @@ def turn_away(state: HubState, session: Session, code: SignalCode, msg: str) -> 
 def take_seat(
     state: HubState, room: Room, session: Session, join: Join, *, name: str, media: Media, now: Now
 ) -> Member:
-    """Somebody is in the room, with the TURN user that it had there if it is back in time."""
+    """A session is in the room now, with the TURN user that it had there if it returned in time."""
     _allow(SEAT, seat_state(session), "take_seat")
     leave_door(state, session)
     user_id = state.user_id(session, room.hash)
@@ -451,7 +451,7 @@ def take_seat(
 
 
 def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, revoke: bool = False) -> None:
-    """Somebody is out of the room; with ``revoke``, its relays end without a grace. The last one ends the room."""
+    """A session has left the room; with ``revoke``, its relays end without a grace. The last one ends the room."""
     _allow(SEAT, seat_state(session), "vacate")
     found = state.member_of(session)
     assert found is not None
@@ -474,7 +474,7 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
 
 
 def knock(state: HubState, waiter: Waiter, host: Member, *, gone: bool = False) -> None:
-    """Tell a host who waits at the door, or does so no longer."""
+    """Tell a host which client waits for admission, or no longer does."""
     session = waiter.session
     name = session.grant.name if session.grant.name is not None else waiter.join.name
     state.send(host.session, Knock(id=session.peer_id, name=name, gone=gone or None))

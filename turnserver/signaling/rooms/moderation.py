@@ -29,13 +29,13 @@ def moderate(state: HubState, session: Session, message: Mod, heard: Heard) -> N
 
 
 def expel(state: HubState, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
-    """Send somebody out of a room, or from its door, for good."""
+    """Dismiss a participant of a room, or a client that waits for admission."""
     state.fact(Kicked(room.id, target.peer_id, by, reason, banned=False))
     dismiss(state, target, SignalCode.KICKED, reason or "you were removed from the room", now)
 
 
 def close_room(state: HubState, room: Room, now: Now) -> None:
-    """Send everybody out."""
+    """Remove all participants."""
     for waiter in list(room.waiting.values()):
         turn_away(state, waiter.session, SignalCode.ROOM_CLOSED, "the room was closed")
     for member in list(room.members.values()):
@@ -101,13 +101,13 @@ def _admit(state: HubState, room: Room, host: Member, message: Mod, now: Now) ->
 
 
 def _open_door(state: HubState, room: Room, peer_id: str, now: Now) -> None:
-    """Complete the join of somebody who waits."""
+    """Complete the join of a client that waits for admission."""
     waiter = room.waiting[peer_id]
     let_in(state, room, waiter.session, waiter.join, now)
 
 
 def _somebody(room: Room, host: Member, to: str | None) -> Session:
-    """Somebody in the room or at its door, but not the host itself. Raises `Denial`."""
+    """A participant, or a client that waits for admission, but not the host itself. Raises `Denial`."""
     waiter = room.waiting.get(to or "")
     return waiter.session if waiter is not None else other(room, host, to or "").session
 

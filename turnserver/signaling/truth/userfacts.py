@@ -1,8 +1,8 @@
-"""What the relay has seen of each user: allocations made and refused, peers denied, bytes. Bounded, whoever asks.
+"""What the relay has seen of each user: allocations made and refused, peers denied, bytes. All tables are bounded.
 
-Two books are kept. One is of users who have proven their password at least once. The other is of rumours: requests
-with a user's name and without its password, which anybody can send; they are worth telling, but a flood of them must
-not push out what is known for certain.
+There are two tables. One has users that have authenticated at least once. The other has unproven requests: those with a
+user's name and without its password, which anybody can send. They are worth reporting, but a flood of them must not
+displace the facts about authenticated users.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,18 +15,18 @@ from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, RelayTranspor
 __all__ = ["NO_FACTS", "FactBook", "RefusalFact", "UserFacts", "proto_of"]
 
 MAX_USERS: Final = 16_384
-"""Users with facts; the one longest without news is forgotten first."""
+"""Maximum number of users with facts; the least recently updated one is dropped first."""
 
 MAX_RUMOURS: Final = 4_096
-"""Users with nothing but unproven requests to their name."""
+"""Maximum number of users with unproven requests only."""
 
 MAX_PER_USER: Final = 16
-"""Kinds of refusals, denied peers and client addresses of one user that are remembered: the latest."""
+"""Kinds of refusals, denied peers and client addresses kept per user: the latest ones."""
 
 _PROTOS: Final[Mapping[ClientTransport, RelayTransport]] = {
     kind: name for kind in ClientTransport for name in RELAY_TRANSPORTS if name == kind.label
 }
-"""The protocol's word for each client transport: its label."""
+"""The name of each client transport in the protocol: its label."""
 
 
 def proto_of(client: FiveTuple) -> RelayTransport:
@@ -43,14 +43,14 @@ class RefusalFact(NamedTuple):
     times: int
     at: float
     proven: bool
-    """True if the request carried the right password; anybody can send one that does not under anybody's name."""
+    """True if the request was authenticated; others can be sent by anybody under any name."""
 
 
 class UserFacts(NamedTuple):
-    """What the relay has seen of one user id; the default is a user that was never heard of."""
+    """What the relay has seen of one user id; the default is an unknown user."""
 
     heard: bool = False
-    """Any request that named this user, whatever became of it."""
+    """Whether any request has named this user, whatever its result."""
     live: int = 0
     opened: int = 0
     ended: int = 0
@@ -106,14 +106,14 @@ class _User:
 
 
 class FactBook:
-    """Facts by user id; see the module's text."""
+    """Facts by user id; see the module docstring."""
 
     def __init__(self) -> None:
         self._users: dict[str, _User] = {}
         self._rumours: dict[str, dict[_RefusalKey, RefusalFact]] = {}
 
     def __len__(self) -> int:
-        """Users and rumours held."""
+        """Number of entries: authenticated users, and users with unproven requests only."""
         return len(self._users) + len(self._rumours)
 
     def opened(self, user_id: str, client: FiveTuple, relayed: tuple[Address, ...], wall: float) -> None:
@@ -167,7 +167,7 @@ class FactBook:
         self._rumours.pop(user_id, None)
 
     def facts(self, user_id: str) -> UserFacts:
-        """Everything about a user, as it stands."""
+        """The present facts about a user."""
         user = self._users.get(user_id)
         rumours = tuple(self._rumours.get(user_id, {}).values())
         if user is None:
@@ -200,7 +200,7 @@ _Value = TypeVar("_Value")
 
 
 def _renew(book: dict[str, _Value], user_id: str, limit: int, make: Callable[[], _Value]) -> _Value:
-    """A user's entry, made if need be and put last; the one longest without news goes when there are too many."""
+    """A user's entry, created if missing and put last. Over the limit, the least recently updated one is dropped."""
     entry = book.pop(user_id, None)
     if entry is None:
         entry = make()
@@ -211,7 +211,7 @@ def _renew(book: dict[str, _Value], user_id: str, limit: int, make: Callable[[],
 
 
 def _remember(book: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Enter as the latest; the oldest goes when there are too many."""
+    """Add as the latest; the oldest is dropped if there are too many."""
     book.pop(key, None)
     if len(book) >= MAX_PER_USER:
         del book[next(iter(book))]
