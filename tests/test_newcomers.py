@@ -22,10 +22,11 @@ from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.peer import UdpPeer
+from tests.support.relaying import relay_something
 from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, mint
 from tests.support.signal_schema import is_valid
-from tests.support.turn_client import ChannelMessage, TurnClient, TurnRefused
+from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.client.session import SignalClient
 from turnserver.config import Config, LimitsConfig, json_schema, load_mapping, reference
 from turnserver.config.values import LIVE, integer
@@ -60,18 +61,6 @@ def registered() -> Iterator[ExitStack]:
     """Takes out at the end what a test has entered in a registry."""
     with ExitStack() as stack:
         yield stack
-
-
-def relay_something(server: Address) -> None:
-    """An allocation, a packet each way, and its end."""
-    with UdpPeer() as peer, TurnClient.udp(server.host, server.port, "alice", "wonderland") as client:
-        client.allocate()
-        client.channel_bind(0x4000, peer.address)
-        client.send_channel(0x4000, b"there")
-        data, relayed = peer.receive()
-        peer.send(data[::-1], relayed)
-        assert client.receive() == ChannelMessage(0x4000, b"ereht")
-        client.refresh(0)
 
 
 # A transport

@@ -13,6 +13,7 @@ from typing import Any
 from stun.address import Address
 from stun.constants import MAGIC_COOKIE
 from tests.support.certificates import client_context
+from tests.support.clock import Clock
 from tests.support.limits import limits
 from tests.support.tcp_pair import Peer, eventually
 from turnserver.core.types import ClientTransport, FiveTuple
@@ -25,7 +26,6 @@ from turnserver.transports.stream import StreamTransport
 __all__ = [
     "ANSWER",
     "BINDING",
-    "Clock",
     "Gateway",
     "RecordingHop",
     "RecordingSink",
@@ -73,16 +73,6 @@ def captured_log(name: str) -> Iterator[list[logging.LogRecord]]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-class Clock:
-    """Monotonic seconds that move when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class RecordingSink:

@@ -8,20 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from stun.address import Address
+from tests.support.clock import Clock
 from turnserver import lines as module
 from turnserver.lines import FREQUENT, INTERVAL, MAX_NETWORKS, RARE, Allowance, Lines, say_withheld
 
 _logger = logging.getLogger("meshturn.test")
-
-
-class Clock:
-    """Turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

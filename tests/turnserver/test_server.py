@@ -16,14 +16,13 @@ import pytest
 from aiohttp import web
 
 from auth.source import StaticUsers
-from stun.address import Address
 from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.certificates import client_context, issue
-from tests.support.peer import UdpPeer
+from tests.support.relaying import relay_something
 from tests.support.signal_wire import Participant
-from tests.support.turn_client import ChannelMessage, TurnClient, TurnRefused
+from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.config import Config
 from turnserver.core.events import AllocationEnded, AllocationOpened
 from turnserver.core.server import TurnCore
@@ -385,18 +384,6 @@ async def test_a_snapshot_is_there_at_any_time() -> None:
     assert (seen[-1].limits.users, seen[-1].limits.allocations_per_user) == ({}, 64)
     after = server.snapshot()
     assert (after.running, after.listeners, after.allocations) == (False, (), ())
-
-
-def relay_something(server: Address) -> None:
-    """An allocation, a packet each way, and its end."""
-    with UdpPeer() as peer, TurnClient.udp(server.host, server.port, "alice", "wonderland") as client:
-        client.allocate()
-        client.channel_bind(0x4000, peer.address)
-        client.send_channel(0x4000, b"there")
-        data, relayed = peer.receive()
-        peer.send(data[::-1], relayed)
-        assert client.receive() == ChannelMessage(0x4000, b"ereht")
-        client.refresh(0)
 
 
 async def test_observers_hear_of_relays_and_rooms() -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ from stun.client.errors import ServerUnreachable
 from stun.constants import MessageClass, Method
 from stun.message import MessageBuilder
 from stun.uri import StunUri
+from tests.support.handler_server import Handler, echo, serving
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Certify = Callable[..., Any]
 
 TCP = StunUri.parse("turn:127.0.0.1?transport=tcp")
@@ -29,32 +28,10 @@ REQUEST = MessageBuilder(Method.BINDING, MessageClass.REQUEST, bytes(12)).build(
 PATIENCE = 90.0
 
 
-@asynccontextmanager
-async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
-    """A server on loopback that calls ``handler`` for each connection; errors in it are the client's business."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield Address.parse(*server.sockets[0].getsockname())
-
-
 def server_context(certified: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certified.certificate, certified.key)
     return context
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
 
 
 def saying(data: bytes) -> Handler:

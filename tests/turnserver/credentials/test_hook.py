@@ -11,6 +11,7 @@ from aiohttp import web
 
 from auth.keys import long_term_keys, user_hash
 from auth.types import PENDING, Credential, LateAnswer, Unavailable
+from tests.support.clock import Clock
 from tests.support.hook_server import SECRET, Back, until
 from turnserver.config import HookConfig
 from turnserver.credentials import hook as module
@@ -19,16 +20,6 @@ from turnserver.credentials.hook import HookSource
 REALM = "example.org"
 WALL = 1_700_000_000.0
 ALICE = Credential("alice", REALM, "alice", long_term_keys("alice", REALM, "wonderland"))
-
-
-class Clock:
-    """Monotonic time that the test turns."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

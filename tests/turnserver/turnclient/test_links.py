@@ -3,8 +3,6 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,12 @@ from stun.constants import MessageClass, Method
 from stun.message import MessageBuilder
 from stun.uri import StunUri
 from tests.support.certificates import client_context, issue
+from tests.support.handler_server import echo, serving
 from turnserver.turnclient.links import OPENERS, Link, LinkBroken, StreamLink, UdpLink, open_tcp, open_tls, open_udp
 
 URI = StunUri.parse("turn:127.0.0.1")
 TIMEOUT = 90.0
 ANSWER = MessageBuilder(Method.BINDING, MessageClass.SUCCESS, bytes(12)).build()
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Ear:
@@ -45,26 +42,6 @@ class Ear:
     async def next(self) -> Any:
         async with asyncio.timeout(TIMEOUT):
             return await self.heard.get()
-
-
-@asynccontextmanager
-async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield Address.parse(*server.sockets[0].getsockname())
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
 
 
 # UDP

@@ -1,7 +1,7 @@
 """Data connections of TCP relays, against servers of a few lines; real ones: `tests/interop/test_turnclient.py`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,26 +13,15 @@ from stun.client.requests import RequestOptions
 from stun.constants import Method
 from stun.message import Message
 from tests.support.client_world import LOGIN, Script
+from tests.support.handler_server import Handler, serving
 from turnserver.turnclient.peers import PeerStreams
 
 TIMEOUT = 90.0
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 
 @asynccontextmanager
-async def serving(handler: Handler, options: RequestOptions | None = None) -> AsyncIterator[PeerStreams]:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        address = Address.parse(*server.sockets[0].getsockname())
+async def streams_to(handler: Handler, options: RequestOptions | None = None) -> AsyncIterator[PeerStreams]:
+    async with serving(handler) as address:
         yield PeerStreams("127.0.0.1", address, None, login=LOGIN, patience=TIMEOUT, options=options)
 
 
@@ -52,7 +41,7 @@ async def test_the_stream_begins_behind_the_answer() -> None:
         writer.write(script.success(asked[1]) + b"SSH-2.0 of the peer")
         writer.write(await reader.readexactly(5))
 
-    async with serving(handler) as streams:
+    async with streams_to(handler) as streams:
         stream = await streams.bind(7, None)
         stream.writer.write(b"hello")
         assert await stream.reader.read(100) == b"SSH-2.0 of the peer"
@@ -71,7 +60,7 @@ async def test_a_refusal_is_an_error() -> None:
         writer.write(script.error(await request_of(reader), 400))
         await reader.read()
 
-    async with serving(handler) as streams:
+    async with streams_to(handler) as streams:
         with pytest.raises(ErrorResponse, match="400"):
             await streams.bind(7, None)
 
@@ -93,7 +82,7 @@ async def test_what_is_no_answer(said: bytes, words: str) -> None:
         await request_of(reader)
         writer.write(said)
 
-    async with serving(handler) as streams:
+    async with streams_to(handler) as streams:
         with pytest.raises(ServerUnreachable, match=words):
             await streams.bind(7, None)
 
@@ -104,7 +93,7 @@ async def test_silence_ends() -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with serving(handler, RequestOptions(ti=0.05)) as streams:
+    async with streams_to(handler, RequestOptions(ti=0.05)) as streams:
         with pytest.raises(NoAnswer):
             await streams.bind(7, None)
 
@@ -112,7 +101,7 @@ async def test_silence_ends() -> None:
 async def test_nobody_takes_the_connection() -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
-    async with serving(handler) as streams:
+    async with streams_to(handler) as streams:
         pass
     with pytest.raises(ServerUnreachable, match="Nothing listens there"):
         await streams.bind(7, None)
