@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from stun.address import Address
 from tests.support.netns import NetworkNamespace
-from turnserver.core.types import ClientTransport, FiveTuple, RelayId
+from turnserver.core.types import ClientTransport, FiveTuple, RelayId, Route
 from turnserver.net import TOS_BYTE
 from turnserver.paths import ChannelHop
+from turnserver.relay.base import Datapath
+from turnserver.relay.null import Call
 
 __all__ = [
     "LOOPBACKS",
@@ -25,6 +27,7 @@ __all__ = [
     "Sent",
     "client",
     "clogged_loopback",
+    "make_every_call",
     "receive_marked",
     "turns",
 ]
@@ -196,3 +199,30 @@ def clogged_loopback() -> Iterator[NetworkNamespace]:
     with NetworkNamespace() as inside:
         inside.tc("qdisc add dev lo root tbf rate 8kbit burst 2000 limit 100000000")
         yield inside
+
+
+def make_every_call(datapath: Datapath) -> list[Call]:
+    """Make each call that changes something, once; gives them as a `NullDatapath` keeps them."""
+    relay, bind, peer = RelayId(7), Address.parse("192.0.2.1", 50000), Address.parse("192.0.2.9", 9)
+    sink, clients = RecordingSink(), MemoryClients()
+    route = Route(client(), 0x4000, relay, peer, 5.0)
+    datapath.attach(sink, clients)
+    datapath.open_relay(relay, bind)
+    datapath.add_route(route)
+    datapath.allow_peer(relay, peer.ip, 5.0)
+    datapath.send_to_peer(relay, peer, b"x", True)
+    datapath.forbid_peer(relay, peer.ip)
+    datapath.remove_route(client(), 0x4000)
+    datapath.close_relay(relay)
+    datapath.close()
+    return [
+        Call("attach", (sink, clients)),
+        Call("open_relay", (relay, bind)),
+        Call("add_route", (route,)),
+        Call("allow_peer", (relay, peer.ip, 5.0)),
+        Call("send_to_peer", (relay, peer, b"x", True)),
+        Call("forbid_peer", (relay, peer.ip)),
+        Call("remove_route", (client(), 0x4000)),
+        Call("close_relay", (relay,)),
+        Call("close", ()),
+    ]

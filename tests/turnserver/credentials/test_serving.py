@@ -98,6 +98,21 @@ async def test_an_outage_is_no_wrong_password(back: Back, caplog: pytest.LogCapt
         assert hidden not in caplog.text
 
 
+async def test_a_mistyped_url_is_in_the_log(back: Back, caplog: pytest.LogCaptureFixture) -> None:
+    """To clients everybody is unknown; the operator is told the status and the URL, and no secret."""
+    wrong = back.url.replace("/turn", "/trun")
+    async with Server(options(back, hook={"url": wrong, "secret": SECRET})) as server:
+        assert await attempt(server, "alice", PASSWORDS["alice"]) == 401
+        assert await attempt(server, "bob", PASSWORDS["bob"]) == 401
+    lines = [record for record in caplog.records if record.message == "credential hook has not known any user yet"]
+    (line,) = lines
+    assert line.levelno == logging.WARNING
+    fields: dict[str, Any] = line.__dict__["fields"]
+    assert (fields["status"], fields["url"]) == (404, wrong)
+    for hidden in (SECRET, *PASSWORDS.values()):
+        assert hidden not in caplog.text
+
+
 async def test_a_short_outage_costs_a_strict_client_nothing(back: Back) -> None:
     """RFC 8489 §6.2.1, §9.2.5: it ignores what is not signed and asks again; each time the hook is asked anew."""
     async with Server(options(back)) as server:

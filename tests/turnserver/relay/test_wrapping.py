@@ -3,11 +3,11 @@
 import inspect
 
 from stun.address import Address
-from tests.support.datapath_world import MemoryClients, RecordingSink, client
-from turnserver.core.types import Counters, RelayId, Route
+from tests.support.datapath_world import make_every_call
+from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
 from turnserver.relay.base import Datapath, StreamRelays
-from turnserver.relay.null import Call, NullDatapath
+from turnserver.relay.null import NullDatapath
 from turnserver.relay.wrapping import WrappingDatapath, WrappingStreamRelays
 
 RELAY = RelayId(7)
@@ -18,30 +18,10 @@ PEER = Address.parse("192.0.2.9", 9)
 def test_every_call_goes_on() -> None:
     inner = NullDatapath()
     wrapped: Datapath = WrappingDatapath(WrappingDatapath(inner))
-    sink, clients = RecordingSink(), MemoryClients()
-    route = Route(client(), 0x4000, RELAY, PEER, 5.0)
-    wrapped.attach(sink, clients)
-    wrapped.open_relay(RELAY, BIND)
-    wrapped.add_route(route)
-    wrapped.allow_peer(RELAY, PEER.ip, 5.0)
-    wrapped.send_to_peer(RELAY, PEER, b"x", True)
-    wrapped.forbid_peer(RELAY, PEER.ip)
-    wrapped.remove_route(client(), 0x4000)
+    calls = make_every_call(wrapped)
     assert wrapped.counters(RELAY) == Counters()
-    wrapped.close_relay(RELAY)
-    wrapped.close()
     assert wrapped.name == "null"
-    assert inner.calls == [
-        Call("attach", (sink, clients)),
-        Call("open_relay", (RELAY, BIND)),
-        Call("add_route", (route,)),
-        Call("allow_peer", (RELAY, PEER.ip, 5.0)),
-        Call("send_to_peer", (RELAY, PEER, b"x", True)),
-        Call("forbid_peer", (RELAY, PEER.ip)),
-        Call("remove_route", (client(), 0x4000)),
-        Call("close_relay", (RELAY,)),
-        Call("close", ()),
-    ]
+    assert inner.calls == calls
 
 
 class Remembering:
