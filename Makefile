@@ -24,7 +24,7 @@ up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
 
 check: static $(VENV)/.tested
-	$(PYTEST) -q -m 'not process' $(ARGS)
+	$(PYTEST) -q -m 'not process' --hypothesis-profile fast $(ARGS)
 
 test: $(VENV)/.tested
 	$(PYTEST) $(ARGS)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from tests.support import guard
+from tests.support.examples import WHOLE
 from tests.support.reports import add_section
 from tests.support.server import TurnServerProcess, has_ipv6_loopback, loopback_config
 
@@ -40,9 +41,7 @@ FOLDERS = {
 }
 """The marks of all tests in a folder. Elsewhere whoever uses the fixture `processes` is marked ``process``."""
 
-# On a busy machine an example takes as long as it takes.
-settings.register_profile("meshturn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("meshturn")
+settings.load_profile(WHOLE)
 
 
 def pytest_configure() -> None:

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import guard
+from tests.support.examples import FAST, WHOLE, scaled
 from tests.support.reports import add_section
 from tests.support.schedule import Scopes
 
@@ -55,6 +57,13 @@ def test_every_mark_is_explained() -> None:
     assert "process" in marks
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert [mark for mark in marks if f"`{mark}`" not in text] == []
+
+
+def test_properties_have_fewer_examples_in_a_fast_run() -> None:
+    """`make check` chooses the profile by its name."""
+    assert f"--hypothesis-profile {FAST} " in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert 0 < settings.get_profile(FAST).max_examples < settings.get_profile(WHOLE).max_examples
+    assert (settings.get_profile(FAST).deadline, scaled(1)) == (None, 1)
 
 
 def test_a_description_that_fails_is_told_as_such() -> None:

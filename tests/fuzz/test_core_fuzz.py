@@ -21,6 +21,7 @@ from stun.errors import MalformedMessage
 from stun.message import Message, MessageBuilder
 from tests.support.core_tables import check_tables
 from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, SlowSource, World, code_of
+from tests.support.examples import scaled
 from tests.support.limits import limits
 from turnserver.core.reflection import MAX_PREFIXES
 from turnserver.core.types import ClientTransport, FiveTuple, PortRange, RelayId
@@ -33,7 +34,7 @@ PROFILE = settings(
     deadline=None,
     derandomize=not _THOROUGH,
     print_blob=True,
-    max_examples=5_000 if _THOROUGH else 100,
+    max_examples=5_000 if _THOROUGH else scaled(100),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 """The same examples in every run by default; new ones, each with a blob to repeat it, when thorough."""

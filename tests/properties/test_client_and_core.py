@@ -16,6 +16,7 @@ from stun.client.errors import ClientError
 from stun.client.events import AllocationLost, PeerData, RequestDone
 from stun.client.requests import ClientRequest
 from tests.support.client_world import ClientWorld, Party, Weather
+from tests.support.examples import scaled
 from turnserver.core.types import ClientTransport
 
 _THOROUGH = bool(os.environ.get("MESHTURN_THOROUGH"))
@@ -23,7 +24,7 @@ _THOROUGH = bool(os.environ.get("MESHTURN_THOROUGH"))
 
 def often(examples: int) -> settings:
     """The same examples in every run by default; new ones, and many more, when thorough."""
-    count = 20 * examples if _THOROUGH else examples
+    count = 20 * examples if _THOROUGH else scaled(examples)
     health = list(HealthCheck)
     return settings(max_examples=count, derandomize=not _THOROUGH, deadline=None, suppress_health_check=health)
 

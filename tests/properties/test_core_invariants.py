@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.core_bench import Bench
 from tests.support.core_machine import CoreMachine, Walk, some_setup
+from tests.support.examples import scaled
 
 __all__ = ["PROFILE"]
 
@@ -25,7 +26,7 @@ PROFILE = settings(
     deadline=None,
     derandomize=not _THOROUGH,
     print_blob=True,
-    max_examples=300 if _THOROUGH else 10,
+    max_examples=300 if _THOROUGH else scaled(10),
     stateful_step_count=60 if _THOROUGH else 30,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from tests.support.examples import scaled
 from tests.support.signal_hub import World, kept
 from tests.support.signal_party import Party, settle
 
@@ -234,6 +235,6 @@ def test_calls() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Calls,
         settings=settings(
-            max_examples=80, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=scaled(80), stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

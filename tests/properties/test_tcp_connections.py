@@ -12,6 +12,7 @@ from stun.address import Address
 from stun.constants import ErrorCode, Method
 from stun.message import Message
 from tests.support.core_world import code_of
+from tests.support.examples import scaled
 from tests.support.limits import limits
 from tests.support.tcp_world import TcpClient, TcpWorld
 from turnserver.core.policy import PeerPolicy
@@ -195,7 +196,7 @@ def test_no_connection_is_ever_lost_or_left_over() -> None:
     profile = settings(
         deadline=None,
         derandomize=True,
-        max_examples=60,
+        max_examples=scaled(60),
         stateful_step_count=40,
         suppress_health_check=list(HealthCheck),
     )

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import scaled
 from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, entropy, kept
 from turnserver.core.types import Now
@@ -367,7 +368,7 @@ garbage = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["text", "open", "cut", "wait", "binary", "paths"]), st.integers(0, 3), garbage),
