@@ -105,7 +105,8 @@ class Server:
     event, after those that the configuration names. ``credentials`` is the credential source in place of ``auth`` in
     the configuration; the caller closes it. ``clock`` gives both clocks.
 
-    A server is started once. A failed start leaves nothing open and may be tried again.
+    A server is started once. A failed start leaves nothing open and may be tried again. Making one raises
+    `turnserver.errors.StartupError` for a named observer that cannot be made.
     """
 
     def __init__(

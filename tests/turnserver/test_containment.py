@@ -25,7 +25,7 @@ from turnserver.relay.sockets import MAX_FAULTS
 from turnserver.transports.base import ConnectedTransport, FrameSink, HttpGateway, Transport
 
 LIFECYCLE = {"attach", "bind", "close", "from_config", "serve", "use"}
-"""What is called when a server starts, is reloaded or stops, and not under traffic."""
+"""What is called when a server starts, is reloaded or stops: `tests.turnserver.test_server_faults` has it."""
 
 
 def methods(*interfaces: type) -> list[str]:

@@ -15,6 +15,8 @@ import pytest
 
 from turnserver.config import Config
 from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
+from turnserver.observers.base import Observer
+from turnserver.observers.registry import OBSERVERS
 from turnserver.process import files_needed, raise_file_limit, run
 from turnserver.server import Server
 
@@ -133,6 +135,22 @@ async def test_a_server_that_cannot_start_leaves_no_handlers() -> None:
         with pytest.raises(StartupError):
             await run(busy, reload=config)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == handlers
+
+
+async def test_a_server_that_cannot_be_made_leaves_no_handlers() -> None:
+    """An observer that raises when it is made is met before anything is started."""
+
+    def broken() -> Observer:
+        raise ZeroDivisionError
+
+    remove = OBSERVERS.add("broken", broken)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(StartupError, match="The observer broken cannot be used: ZeroDivisionError"):
+            await run(config(observers=["broken"]))
+    finally:
+        remove()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_file_limit_is_raised_as_far_as_allowed() -> None:

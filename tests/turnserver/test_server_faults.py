@@ -16,13 +16,16 @@ from auth.source import CredentialSource, StaticUsers
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
+from tests.turnserver.test_containment import LIFECYCLE
 from turnserver.core.types import ClientTransport, Counters
 from turnserver.credentials.registry import SOURCES, SourceKind
 from turnserver.errors import StartupError
 from turnserver.observers.recorder import Recorder
 from turnserver.observers.registry import OBSERVERS
+from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.relay.registry import DATAPATHS, DatapathKind
 from turnserver.relay.sockets import AsyncioDatapath
+from turnserver.relay.tcp import TcpRelays
 from turnserver.server import Server
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerSection, Transport
@@ -97,7 +100,7 @@ class Rig:
             if self.broken == (part, "make"):
                 raise Broken("line one\nline two")
             inner = make(*arguments, **named)
-            if part not in ("transport", "datapath"):
+            if part not in ("transport", "datapath", "streams"):
                 return inner
             self.inner.append(inner)
             return Faulty(inner, self, part)
@@ -120,9 +123,10 @@ def datagrams_from(section: ListenerSection, address: Address, index: int, conte
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     made = Rig()
     undo = made.register()
+    monkeypatch.setattr("turnserver.server.TcpRelays", made.make("streams", TcpRelays))
     yield made
     for each in undo:
         each()
@@ -143,12 +147,21 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def what_is_open() -> tuple[int, int, int, int, int]:
-    """Descriptors, what the loop watches, its timers, tasks and threads."""
+def what_is_open() -> dict[str, int]:
+    """How many there are of whatever can be left behind."""
     loop: Any = asyncio.get_running_loop()
-    timers = [handle for handle in loop._scheduled if not handle.cancelled()]
-    watched = len(loop._selector.get_map())
-    return len(os.listdir("/proc/self/fd")), watched, len(timers), len(asyncio.all_tasks()), threading.active_count()
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "watched by the loop": len(loop._selector.get_map()),
+        "timers": len([handle for handle in loop._scheduled if not handle.cancelled()]),
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+    }
+
+
+def what_is_left(before: dict[str, int]) -> dict[str, int]:
+    """What there is more of than before; less there may be, if garbage of other tests has been collected."""
+    return {name: count - before[name] for name, count in what_is_open().items() if count > before[name]}
 
 
 async def answers(address: Address) -> bool:
@@ -186,6 +199,8 @@ STARTS = [
     ("datapath", "name", False, "The datapath faulty"),
     ("datapath", "attach", False, "The datapath faulty"),
     ("datapath", "attach", True, "The datapath faulty"),
+    ("streams", "attach", False, "The datapath faulty"),
+    ("streams", "attach", True, "The datapath faulty"),
     ("source", "make", False, "The credential source faulty"),
 ]
 
@@ -203,12 +218,12 @@ async def test_a_start_with_a_plug_that_raises(part: str, method: str, after: bo
     assert "\n" not in str(caught.value) + caught.value.hint
     (noted,) = server.snapshot().faults
     assert f"fault in {noted}" in caught.value.hint
-    assert what_is_open() == before
+    assert what_is_left(before) == {}
     assert all(source.closed for source in rig.sources)
     rig.broken = "", ""
     async with server:
         assert await answers(server.snapshot().listeners[2].address)
-    assert what_is_open() == before
+    assert what_is_left(before) == {}
 
 
 def test_an_observer_that_cannot_be_made(rig: Rig) -> None:
@@ -263,10 +278,19 @@ async def test_a_reload_with_a_plug_that_raises(
         assert [each.closed for each in made] == [True, True]
 
 
-CLOSES = [(part, "close", after) for part in ("transport", "datapath") for after in (False, True)]
+CLOSES = [(part, "close", after) for part in ("transport", "datapath", "streams") for after in (False, True)]
+CLOSES.append(("source", "close", True))
 
 
-@pytest.mark.parametrize(("part", "method", "after"), [*CLOSES, ("source", "close", True)])
+def test_every_method_outside_traffic_is_tried() -> None:
+    """Those that `tests.turnserver.test_containment` leaves out."""
+    tried = {(part, method) for part, method, *_ in [*STARTS, *CHANGES, *CLOSES]}
+    interfaces = {"transport": Transport, "datapath": Datapath, "streams": StreamRelays, "source": CredentialSource}
+    for part, interface in interfaces.items():
+        assert {(part, name) for name in LIFECYCLE if hasattr(interface, name)} <= tried
+
+
+@pytest.mark.parametrize(("part", "method", "after"), CLOSES)
 async def test_a_stop_with_a_plug_that_raises(part: str, method: str, after: bool, rig: Rig) -> None:
     """Everything else is closed, and the fault is counted."""
     before = what_is_open()
@@ -281,7 +305,7 @@ async def test_a_stop_with_a_plug_that_raises(part: str, method: str, after: boo
     assert [is_free(views[at]) for at in (0, 1, 3)] == [True] * 3
     for inner in rig.inner:  # what raises instead of closing leaves its own sockets open, and no others
         inner.close()
-    assert what_is_open() == before
+    assert what_is_left(before) == {}
 
 
 @pytest.mark.parametrize("name", ["counters", "connections", "name", "kind", "address", "local"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from turnserver.errors import StartupError
+from turnserver.errors import StartupError, UnknownNameError
 from turnserver.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,17 +71,28 @@ def create_datapath(
     if name == AUTO:
         name = _best()
     else:
-        reason = DATAPATHS[name].probe()
+        reason = _reason(name)
         if reason is not None:
             raise StartupError(f"The datapath {name} does not work here: {reason}.", f"relay.datapath: {AUTO} would.")
     return DATAPATHS[name].make(tos=tos, clock=clock)
+
+
+def _reason(name: str) -> str | None:
+    """Why a datapath does not work here, None if it does; one whose probe raises does not."""
+    try:
+        return DATAPATHS[name].probe()
+    except UnknownNameError:
+        raise
+    except Exception as error:
+        _logger.error("fault in datapath.probe", extra={"fields": {"datapath": name}}, exc_info=error)
+        return f"its probe raised {type(error).__qualname__}"
 
 
 def _best() -> str:
     """The name of the best datapath that works here; the log says why better ones do not."""
     reasons = {}
     for name in sorted((name for name in DATAPATHS if DATAPATHS[name].rank), key=lambda name: -DATAPATHS[name].rank):
-        reason = DATAPATHS[name].probe()
+        reason = _reason(name)
         if reason is None:
             return name
         reasons[name] = reason

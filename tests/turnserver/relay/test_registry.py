@@ -65,6 +65,18 @@ def test_auto_takes_the_best_that_works(register: Callable[[str, DatapathKind], 
     assert [record.fields for record in log] == [{"datapath": "faster", "reason": "the kernel is too old"}]
 
 
+def test_a_probe_that_raises_means_that_it_does_not_work(register: Callable[[str, DatapathKind], None]) -> None:
+    """Another one is taken; the log has the cause. Asked for by name, it is one sentence."""
+    register("fast", DatapathKind("for tests", null, probe=lambda: str(1 // 0), rank=3))
+    register("slow", DatapathKind("for tests", null, rank=2))
+    with captured_log("meshturn.relay") as log:
+        assert isinstance(create_datapath(), NullDatapath)
+    assert [record.exc_info is not None for record in log] == [True, False]
+    assert log[1].fields == {"datapath": "fast", "reason": "its probe raised ZeroDivisionError"}
+    with pytest.raises(StartupError, match="fast does not work here: its probe raised ZeroDivisionError"):
+        create_datapath("fast")
+
+
 def test_one_that_does_not_work_here_says_why(register: Callable[[str, DatapathKind], None]) -> None:
     register("fast", DatapathKind("for tests", null, probe=lambda: "the kernel is too old"))
     with pytest.raises(StartupError, match="fast does not work here: the kernel is too old") as caught:
