@@ -108,7 +108,7 @@ def test_the_example_is_a_configuration(environment: Environment, tmp_path: Path
     assert example == (ROOT / "conf" / "meshturn.yml").read_text(encoding="utf-8")
     path = tmp_path / "meshturn.yml"
     path.write_text(example)
-    assert "the configuration is good" in environment.output("meshturn", "check", "-c", path)
+    assert "the configuration is valid" in environment.output("meshturn", "check", "-c", path)
     path.write_text("listeners: [{transport: pigeon}]\n")
     wrong = environment.run("meshturn", "check", "-c", path)
     assert (wrong.returncode, "pigeon" in wrong.stderr, "Traceback" in wrong.stderr) == (2, True, False)
