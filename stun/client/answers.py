@@ -1,7 +1,7 @@
-"""What success responses say (RFC 8489 §6.3.3, RFC 8656 §7.3, §8.3, RFC 6062 §4.3).
+"""Reads success responses (RFC 8489 §6.3.3, RFC 8656 §7.3, §8.3, RFC 6062 §4.3).
 
-Each function reads one kind of response. It raises `stun.client.errors.InvalidAnswer` for what a response has to say
-and does not, and `stun.errors.MalformedMessage` for a value that cannot be read.
+Each function reads one kind of response. It raises `stun.client.errors.InvalidAnswer` for a missing attribute,
+and `stun.errors.MalformedMessage` for a value that cannot be read.
 """
 
 from typing import TypeVar
@@ -40,7 +40,7 @@ def read_message(message: Message) -> Message:
 
 
 def read_nothing(_message: Message) -> None:
-    """Nothing: that there is a success response says it all."""
+    """Nothing: the success response itself is the result."""
     return
 
 
@@ -50,7 +50,7 @@ def read_constant(value: T, _message: Message) -> T:
 
 
 def read_mapped(message: Message) -> Address:
-    """The server-reflexive address (RFC 8489 §6.3.3); MAPPED-ADDRESS is what servers of RFC 3489 send."""
+    """The server-reflexive address (RFC 8489 §6.3.3); servers of RFC 3489 send MAPPED-ADDRESS instead."""
     mapped = message.first(XOR_MAPPED_ADDRESS) or message.first(MAPPED_ADDRESS)
     if mapped is None:
         raise InvalidAnswer("The answer to Binding lacks the mapped address (RFC 8489 §6.3.1).")

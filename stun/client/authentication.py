@@ -34,10 +34,10 @@ _KEYS: Final[Mapping[int, Callable[[str, str, str], bytes]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user name and its password, prepared with OpaqueString (RFC 8489 §9.2.2); the password shows in no repr.
+    """A user name and its password, prepared with OpaqueString (RFC 8489 §9.2.2); the repr does not show the password.
 
-    ``anonymous`` is whether to send USERHASH instead of USERNAME to servers that announce username anonymity, which
-    RFC 8489 §9.2.5 wants. ``rfc5389`` makes a client of RFC 5389, as browsers are: an MD5 key, MESSAGE-INTEGRITY and
+    ``anonymous`` is whether to send USERHASH instead of USERNAME to servers that announce username anonymity, as
+    RFC 8489 §9.2.5 says. ``rfc5389`` makes a client of RFC 5389, as browsers are: an MD5 key, MESSAGE-INTEGRITY and
     USERNAME, whatever the server offers. Raises `InvalidLogin`.
     """
 
@@ -58,10 +58,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class AuthSession:
-    """What a challenge (401 or 438) told us, and the key that follows from it.
+    """The parameters of a challenge (401 or 438), and the key derived from them.
 
     ``offered`` is the server's PASSWORD-ALGORITHMS, echoed as it came (RFC 8489 §9.2.5); None means a server of
-    RFC 5389, which knows nothing but MD5 and MESSAGE-INTEGRITY.
+    RFC 5389, which supports only MD5 and MESSAGE-INTEGRITY.
     """
 
     login: Login
@@ -76,9 +76,9 @@ class AuthSession:
     def from_challenge(cls, login: Login, challenge: Message, before: "AuthSession | None" = None) -> "AuthSession":
         """Read a challenge (RFC 8489 §9.2.5).
 
-        A 438 may leave out what the session ``before`` it knows: the realm, and the algorithms, because after a list of
-        them only MESSAGE-INTEGRITY-SHA256 will do. Raises `CannotAuthenticate` when the challenge is incomplete, bids
-        the algorithm down, or offers none that we know, and `stun.errors.MalformedMessage` for a bad attribute value.
+        A 438 may omit what the session ``before`` it has: the realm, and the algorithms, because after a list of
+        them only MESSAGE-INTEGRITY-SHA256 is used. Raises `CannotAuthenticate` when the challenge is incomplete, bids
+        the algorithm down, or offers only unknown ones, and `stun.errors.MalformedMessage` for a bad attribute value.
         """
         realm, nonce = challenge.first(REALM), challenge.first(NONCE)
         if realm is None and before is not None:
@@ -104,7 +104,7 @@ class AuthSession:
 
     @property
     def name(self) -> str:
-        """How requests are authenticated, in words."""
+        """The method of authentication, for people."""
         if self.chosen is None:
             return "MESSAGE-INTEGRITY (HMAC-SHA1, MD5 key)"
         return (
@@ -124,12 +124,12 @@ class AuthSession:
         return builder.integrity_sha256(self.key)
 
     def verifies(self, answer: Message) -> bool:
-        """True when an answer carries the same kind of integrity as the requests do, and it is right."""
+        """True when an answer has the same type of integrity as the requests, and it is valid."""
         return (integrity.verify if self.offered is None else integrity.verify_sha256)(answer, self.key)
 
 
 def bids_down(answer: Message) -> bool:
-    """True when a nonce announces password algorithms and the answer lists none: somebody took them out (§9.2.5).
+    """True when a nonce announces password algorithms and the answer lists none: a bid-down attack (§9.2.5).
 
     Raises `stun.errors.MalformedMessage` for a bad attribute value.
     """

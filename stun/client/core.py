@@ -1,11 +1,11 @@
 """`ClientCore`: a TURN client, frames and the time in, frames and events out (RFC 8656, RFC 6062).
 
-Every method that takes ``now`` may have made frames to send and events to tell: ask `ClientCore.frames` and
-`ClientCore.events` after it, and `ClientCore.deadline` when to call `ClientCore.expire` if nothing else happens. What
-is asked for is a `stun.client.requests.ClientRequest`, which has its outcome once a `RequestDone` tells of it.
+Every method that takes ``now`` may produce frames and events: call `ClientCore.frames` and `ClientCore.events` after
+it. `ClientCore.deadline` is when to call `ClientCore.expire` if nothing else happens. A request is a
+`stun.client.requests.ClientRequest`, which has its outcome once there is a `RequestDone` event for it.
 
-Three files share the work: `stun.client.requests` knows requests and their authentication, `stun.client.holdings` what
-stands at the server and until when, and this one what they mean for each other.
+`stun.client.requests` has requests and their authentication, `stun.client.holdings` the state at the server and its
+expiry, and this module connects the two.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -75,11 +75,11 @@ PERMISSIONS_AT_ONCE: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(RequestOptions):
-    """How a client behaves, beyond how it makes requests.
+    """Options of a client, in addition to those of its requests.
 
-    ``automatic`` renews allocation, permissions and channels in time, and keeps NAT bindings on the way to the server
+    ``automatic`` renews allocation, permissions and channels in time, and keeps NAT bindings on the path to the server
     alive: over UDP, after ``keepalive`` seconds without anything sent, by a Binding indication (None: never).
-    ``check_permissions`` refuses to send to peers without a permission and drops what comes from them (RFC 8656 §11.4).
+    ``check_permissions`` refuses to send to peers without a permission and drops data from them (RFC 8656 §11.4).
     ``queue`` is how many datagrams are kept for `ClientCore.events`; the newest are dropped.
     """
 
@@ -93,8 +93,8 @@ class ClientCore:
     """One client 5-tuple, with at most one allocation.
 
     ``entropy(n)`` gives n random bytes; ``now`` is seconds on the caller's monotonic clock; ``reliable`` is for streams
-    (no retransmissions, ChannelData padded). ``allocation`` is what the server has granted, None while there is
-    nothing.
+    (no retransmissions, ChannelData padded). ``allocation`` is what the server has granted, None without an
+    allocation.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ClientCore:
         self.options = options or ClientOptions()
         self.reliable = reliable
         self.dropped = 0
-        """Datagrams from peers that were dropped because nobody fetched those before them."""
+        """Number of datagrams from peers that were dropped because the queue was full."""
         self._entropy = entropy
         self._requests = Requests(entropy, login=login, reliable=reliable, options=self.options)
         self._holdings = Holdings(renewing=self.options.automatic)
@@ -122,17 +122,17 @@ class ClientCore:
 
     @property
     def allocation(self) -> AllocationGrant | None:
-        """What the server has granted and not taken back; None while there is nothing."""
+        """The present allocation as the server has granted it; None without one."""
         return self._holdings.allocation
 
     @property
     def session(self) -> AuthSession | None:
-        """What the server's challenge told us; None before the first one."""
+        """The session of the server's last challenge; None before the first one."""
         return self._requests.session
 
     @property
     def transmissions(self) -> int:
-        """Requests sent in all, retransmissions included."""
+        """Number of requests sent, retransmissions included."""
         return self._requests.transmissions
 
     # Requests
@@ -140,7 +140,7 @@ class ClientCore:
     def request(
         self, method: int, attributes: Sequence[Attribute], now: float, *, authenticated: bool = True
     ) -> ClientRequest[Message]:
-        """Begin any request, and take nothing from its answer: for those who look into a server, and for tests."""
+        """Begin any request, and do not use its answer: for tools that examine a server, and for tests."""
         request = self._requests.begin(method, attributes, now, read=read_message, authenticated=authenticated)
         self._settle(now)
         return request
@@ -204,7 +204,7 @@ class ClientCore:
     def bind_channel(self, peer: Address, now: float, number: int | None = None) -> ClientRequest[int]:
         """Bind a channel to a peer, or bind it again, which permits its address, too (RFC 8656 §12); its number.
 
-        Raises ValueError for a number that is none or is another peer's, `NoAllocation` when no number is left.
+        Raises ValueError for an invalid number or one of another peer, `NoAllocation` when no number is left.
         """
         channel = self._holdings.reserve(peer, number, now)
         wanted: list[Attribute] = [(CHANNEL_NUMBER, channel.number), (XOR_PEER_ADDRESS, peer)]
@@ -219,16 +219,16 @@ class ClientCore:
         return self._begin(Method.CONNECT, [(XOR_PEER_ADDRESS, peer)], now, read_connection, self._answered)
 
     def bind_connection(self, connection: int, now: float) -> ClientRequest[None]:
-        """Make this 5-tuple, a new one, the data connection of a peer's (RFC 6062 §4.3): its frames end here."""
+        """Make this new 5-tuple the data connection of a peer connection (RFC 6062 §4.3); its frames end here."""
         return self._begin(Method.CONNECTION_BIND, [(CONNECTION_ID, connection)], now, read_nothing, self._answered)
 
     def cancel(self, request: ClientRequest[Any], now: float) -> None:
-        """Give a request up; what the server has made of it stands."""
+        """Cancel a request; its effects at the server remain."""
         self._requests.cancel(request)
         self._settle(now)
 
     def forget(self, peer: Address, now: float) -> None:
-        """Renew the channel and the permission of a peer no more; they run out, as there is no request to end them."""
+        """Stop renewing the channel and the permission of a peer; they expire, because no request deletes them."""
         self._holdings.forget(peer, now)
 
     # Data
@@ -237,7 +237,7 @@ class ClientCore:
         """Send a datagram to a peer: as ChannelData where a channel is bound, in a Send indication otherwise.
 
         Raises `NoAllocation` without an allocation, `NotPermitted` without a permission, and
-        `stun.errors.EncodeError` for what is too long.
+        `stun.errors.EncodeError` for data that is too long.
         """
         allocation = self._holdings.allocation
         if allocation is None or allocation.protocol != TransportProtocol.UDP:
@@ -264,7 +264,7 @@ class ClientCore:
     # Inputs
 
     def receive(self, frame: bytes, now: float) -> None:
-        """Take one frame from the server; whatever it holds, this raises nothing."""
+        """Process one frame from the server; never raises for its content."""
         try:
             if frame and frame[0] & KIND_BITS == CHANNEL_BITS:
                 self._channel_data(frame, now)
@@ -278,7 +278,7 @@ class ClientCore:
             self._requests.malformed(error)
 
     def expire(self, now: float) -> None:
-        """Send again, give up, end and renew what is due at ``now``."""
+        """Handle everything that is due at ``now``: retransmissions, timeouts, expiries and renewals."""
         self._requests.expire(now)
         self._settle(now)
         self._events += self._holdings.lapse(now)
@@ -288,7 +288,7 @@ class ClientCore:
                 self._send(self._indication(Method.BINDING).fingerprint().build(), now)
 
     def unreachable(self, error: ClientError, now: float) -> None:
-        """The way to the server is broken: every request under way has that outcome. What stands at the server stands.
+        """The server is unreachable: that is the outcome of every pending request. The state at the server remains.
 
         A connection that has ended is `lost`.
         """
@@ -314,7 +314,7 @@ class ClientCore:
         return events
 
     def deadline(self) -> float | None:
-        """When `expire` must be called; None while nothing can happen by itself."""
+        """When `expire` must be called; None while nothing has a deadline."""
         moments = [self._requests.deadline(), self._holdings.deadline()]
         if self.options.automatic and self._holdings.allocation is not None:
             moments.append(self._keepalive_due())
@@ -330,14 +330,14 @@ class ClientCore:
         read: Callable[[Message], T],
         purpose: Callable[[ClientRequest[T], float], object],
     ) -> ClientRequest[T]:
-        """Begin a request of the caller's; ``purpose`` is called when it is done, unless the allocation has changed."""
+        """Begin a request of the caller; ``purpose`` is called when it is done, unless the allocation has changed."""
         request = self._requests.begin(method, attributes, now, read=read)
         self._purposes[request] = partial(self._done, self._holdings.generation, purpose, request)
         self._settle(now)
         return request
 
     def _settle(self, now: float) -> None:
-        """Take what the requests have come to: frames to send, and those that are done."""
+        """Collect the requests' frames to send, and handle those that are done."""
         frames = self._requests.frames()
         if frames:
             self._frames += frames
@@ -363,7 +363,7 @@ class ClientCore:
 
     def _allocated(self, lifetime: int | None, request: ClientRequest[AllocationGrant], now: float) -> None:
         if isinstance(request.outcome, InvalidAnswer):
-            # RFC 8656 §7.3: an allocation that cannot be used is to be given back.
+            # RFC 8656 §7.3: an allocation that cannot be used has to be deleted.
             self._internally(Method.REFRESH, [(LIFETIME, 0)], now, read_nothing, self._answered)
         elif _succeeded(request):
             self._lifetime = lifetime
@@ -448,7 +448,7 @@ class ClientCore:
         read: Callable[[Message], T],
         purpose: Callable[[ClientRequest[T], float], object],
     ) -> None:
-        """Begin a request of our own, which no event tells of."""
+        """Begin a request of the client itself, without an event when it is done."""
         request = self._requests.begin(method, attributes, now, read=read)
         self._purposes[request] = partial(self._done, self._holdings.generation, purpose, request)
         self._internal.add(request)
@@ -464,7 +464,7 @@ class ClientCore:
             self._holdings.changed()
 
     def _permissions_renewed(self, ips: tuple[bytes, ...], request: ClientRequest[None], now: float) -> None:
-        """One request permits all or none (RFC 8656 §10.2): when it is refused, each is asked for by itself."""
+        """One request permits all or none (RFC 8656 §10.2): when it is refused, each is requested separately."""
         held = [ip for ip in ips if ip in self._holdings.permissions]
         if _succeeded(request):
             for ip in held:
@@ -487,7 +487,7 @@ class ClientCore:
         self._holdings.changed()
 
     def _has_room(self) -> bool:
-        """Renewals of permissions and channels leave half of the requests that may be under way to the caller."""
+        """Renewals of permissions and channels leave half of the concurrent requests to the caller."""
         return len(self._requests) < max(1, self.options.limit // 2)
 
     def _keepalive_due(self) -> float:
@@ -505,14 +505,14 @@ class ClientCore:
         self._last_sent = now
 
     def _channel_data(self, frame: bytes, now: float) -> None:
-        """RFC 8656 §12.6: what comes over a channel that is not bound is dropped."""
+        """RFC 8656 §12.6: data on a channel that is not bound is dropped."""
         number, data = channeldata.decode(frame, CHANNEL_MAX_RFC5766)
         peer = self._holdings.peer_of(number, now)
         if peer is not None:
             self._queue(PeerData(peer, bytes(data), number))
 
     def _indicated(self, message: Message, now: float) -> None:
-        """RFC 8656 §11.4, §11.6, RFC 6062 §4.4: what is incomplete, or not understood, is dropped."""
+        """RFC 8656 §11.4, §11.6, RFC 6062 §4.4: indications that are incomplete or not understood are dropped."""
         peer = message.first(XOR_PEER_ADDRESS)
         if peer is None or message.unknown_required(REGISTRY):
             return
@@ -544,7 +544,7 @@ def _succeeded(request: ClientRequest[Any]) -> bool:
 
 
 def _sent(request: ClientRequest[Any], now: float) -> float:
-    """When a request was sent that has been answered now."""
+    """When the request that is answered now was sent."""
     return now - request.outcome.seconds if isinstance(request.outcome, FinalResponse) else now
 
 

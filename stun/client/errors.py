@@ -1,4 +1,4 @@
-"""What can go wrong for a client; each message is one sentence."""
+"""The errors of a client; each message is one sentence."""
 
 from stun.address import Address
 from stun.errors import StunError
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class ClientError(StunError):
-    """The root of everything that a client raises on purpose."""
+    """The root of the errors that a client raises."""
 
 
 class InvalidLogin(ClientError, ValueError):
@@ -32,8 +32,8 @@ class InvalidLogin(ClientError, ValueError):
 class NoAnswer(ClientError, TimeoutError):
     """No usable answer came in time (RFC 8489 §6.2).
 
-    ``transmissions`` is how often the request was sent, over ``seconds``. ``ignored`` says what came instead of an
-    answer, if anything did.
+    ``transmissions`` is how often the request was sent, over ``seconds``. ``ignored`` describes a received message that
+    was not used as the answer, if there was one.
     """
 
     def __init__(self, transmissions: int, seconds: float, ignored: str = "") -> None:
@@ -45,7 +45,7 @@ class NoAnswer(ClientError, TimeoutError):
 
 
 class IntegrityViolated(ClientError):
-    """Answers came, but none whose integrity was there and right (RFC 8489 §9.2.5)."""
+    """Answers were received, but none with valid integrity (RFC 8489 §9.2.5)."""
 
 
 class CannotAuthenticate(ClientError):
@@ -62,11 +62,11 @@ class AnswerNotUnderstood(ClientError):
 
 
 class InvalidAnswer(ClientError):
-    """A success response lacks what it has to say, or says it in a way that cannot be read."""
+    """A success response lacks a required attribute, or has a malformed one."""
 
 
 class ErrorResponse(ClientError):
-    """The server refused: its error code (RFC 8489 §14.8, RFC 8656 §19) and reason phrase, which is hostile text.
+    """The server refused: its error code (RFC 8489 §14.8, RFC 8656 §19) and reason phrase, which is untrusted text.
 
     ``code`` is 0 if the response names none.
     """
@@ -80,9 +80,9 @@ class ErrorResponse(ClientError):
 class TryAlternate(ErrorResponse):
     """300: the server sends its clients elsewhere (RFC 8489 §10, RFC 8656 §7.4).
 
-    ``server`` is where, to be asked over the same transport; None if the response does not say. ``domain`` is the name
-    to check a certificate of it against. Whoever follows keeps a list of where it has been: servers can send in
-    circles.
+    ``server`` is the alternate server, for the same transport; None if the response does not name one. ``domain`` is
+    the name to check its certificate against. A client that follows must remember the servers that it has tried,
+    because servers can redirect in circles.
     """
 
     def __init__(self, reason: str, server: Address | None, domain: str | None) -> None:
@@ -92,20 +92,20 @@ class TryAlternate(ErrorResponse):
 
 
 class ServerUnreachable(ClientError, ConnectionError):
-    """The way to the server is broken: a closed port, no route, an ended connection; the message says which."""
+    """The server cannot be reached: a closed port, no route, an ended connection; the message says which."""
 
 
 class RequestCancelled(ClientError):
-    """The request was given up by whoever made it, or its client was closed."""
+    """The request was cancelled by the caller, or its client was closed."""
 
 
 class TooManyRequests(ClientError):
-    """As many requests as allowed are under way (`RequestOptions.limit`)."""
+    """The limit of pending requests is reached (`RequestOptions.limit`)."""
 
 
 class NoAllocation(ClientError):
-    """There is no allocation, or there is none any more."""
+    """There is no allocation, or it has ended."""
 
 
 class NotPermitted(ClientError):
-    """There is no permission for the peer: create one first, for the server would drop the data (RFC 8656 §9)."""
+    """There is no permission for the peer: create one first, because the server would drop the data (RFC 8656 §9)."""

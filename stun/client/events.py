@@ -1,4 +1,4 @@
-"""What a client has to tell: data from peers, what it has lost, which requests are done. Plain values, in order."""
+"""The events of a client: data from peers, losses, finished requests. Plain values, in order."""
 
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ class PeerError(NamedTuple):
 
 
 class ConnectionAttempt(NamedTuple):
-    """A peer has connected to a TCP relay: bind a connection of ours to it within 30 seconds (RFC 6062 §4.4)."""
+    """A peer has connected to a TCP relay: bind a data connection to it within 30 seconds (RFC 6062 §4.4)."""
 
     peer: Address
     connection: int
@@ -74,14 +74,14 @@ class ConnectionAttempt(NamedTuple):
 class AllocationLost(NamedTuple):
     """The allocation is gone, and permissions and channels with it.
 
-    ``error`` is what the server said, or why it could not be renewed; None if its time was simply over.
+    ``error`` is the server's refusal, or why it could not be renewed; None if it has expired.
     """
 
     error: ClientError | None
 
 
 class PermissionLost(NamedTuple):
-    """A permission is gone: nothing goes to or comes from that IP address (packed) any more; ``error`` as above."""
+    """A permission is gone: no more data to or from that IP address (packed); ``error`` as above."""
 
     ip: bytes
     error: ClientError | None
@@ -96,7 +96,7 @@ class ChannelLost(NamedTuple):
 
 
 class RequestDone(NamedTuple):
-    """A request that the caller has made is done; it has the outcome."""
+    """A request of the caller is done; it has its outcome."""
 
     request: ClientRequest[Any]
 

@@ -1,11 +1,11 @@
-"""What a client holds at its server, and until when: the allocation, permissions, channels (RFC 8656 §7–§12).
+"""The state of a client at its server, with expiry: allocation, permissions, channels (RFC 8656 §7–§12).
 
-The theory: a lifetime begins when the server has dealt with the request, which is after the request was sent. Counting
-from the moment of sending, the client never believes that it has something that the server has already let go. Each
-thing is renewed a minute before its end, which leaves room for a whole transaction with its retransmissions. A channel
-number stays with its peer for five minutes after the binding has ended, and so is not given to another (§12).
+A lifetime begins when the server processes the request, which is after the request was sent. The client counts from the
+time of sending, so it never uses something that has expired at the server. Each item is renewed a minute before its
+end, which is enough for a transaction with its retransmissions. A channel number stays reserved for its peer for five
+minutes after the binding has ended (§12).
 
-`Holdings` is a table with dates. It sends nothing; `stun.client.core` renews what `due` names.
+`Holdings` is a table with deadlines. It sends nothing; `stun.client.core` renews what `due` names.
 """
 
 from collections.abc import Iterator
@@ -35,16 +35,16 @@ CHANNEL_LIFETIME: Final = 600.0
 """Seconds (RFC 8656 §12)."""
 
 RENEW_BEFORE: Final = 60.0
-"""Seconds before its end that something is renewed; of what lives less than two minutes, half its life."""
+"""Seconds before its end at which an item is renewed; with a lifetime below two minutes, half of that."""
 
 RETRY_AFTER: Final = 5.0
-"""Seconds until a renewal that got no answer is tried again, as long as the thing is still there."""
+"""Seconds until a renewal without an answer is tried again, while the item has not expired."""
 
 REFUSED_RETRY_AFTER: Final = 20.0
-"""Likewise for one that was refused: sooner would look like somebody who tries passwords."""
+"""The same for a refused renewal: more frequent tries would look like password guessing."""
 
 TOGETHER: Final = 30.0
-"""Seconds: permissions that are due as soon as this are renewed with those that are due now, in one request."""
+"""Seconds: permissions that will be due within this time are renewed together with those that are due now."""
 
 _NUMBER_KEPT: Final = 300.0
 """Seconds after the end of a binding before its number may go to another peer, or its peer to another number (§12)."""
@@ -54,7 +54,7 @@ _NEVER: Final = float("inf")
 
 @dataclass(slots=True)
 class Holding:
-    """Something that ends at ``until`` and is to be renewed at ``renew``; ``pending`` while a renewal is under way."""
+    """An item that ends at ``until`` and is due for renewal at ``renew``; ``pending`` during a renewal."""
 
     until: float
     renew: float
@@ -62,11 +62,11 @@ class Holding:
 
     @classmethod
     def lasting(cls, since: float, lifetime: float) -> "Holding":
-        """Something that has ``lifetime`` seconds from ``since``."""
+        """An item with a lifetime of ``lifetime`` seconds from ``since``."""
         return cls(since + lifetime, since + max(lifetime - RENEW_BEFORE, lifetime / 2))
 
     def renewed(self, since: float, lifetime: float) -> None:
-        """It has ``lifetime`` seconds from ``since``."""
+        """Start a new lifetime of ``lifetime`` seconds at ``since``."""
         self.until = since + lifetime
         self.renew = since + max(lifetime - RENEW_BEFORE, lifetime / 2)
         self.pending = False
@@ -78,7 +78,7 @@ class Holding:
 
 @dataclass(slots=True, kw_only=True)
 class HeldChannel(Holding):
-    """A channel: bound while ``until`` lies ahead, and its number taken until ``free``."""
+    """A channel: bound until ``until``, and its number reserved until ``free``."""
 
     number: int
     peer: Address
@@ -88,13 +88,13 @@ class HeldChannel(Holding):
 class Holdings:
     """The allocation of one client, with its permissions by IP address and its channels by number.
 
-    ``renewing`` says whether things are renewed at all; otherwise only their ends count.
+    ``renewing`` says whether items are renewed; otherwise they only expire.
     """
 
     def __init__(self, *, renewing: bool) -> None:
         self.allocation: AllocationGrant | None = None
         self.generation = 0
-        """Counts allocations, so that what was asked for one is not taken for another."""
+        """Number of the allocation, so that answers for an earlier one are recognized."""
         self.trouble: ClientError | None = None
         """Why the last renewal of the allocation failed; None if it did not."""
         self.life = Holding(_NEVER, _NEVER)
@@ -109,7 +109,7 @@ class Holdings:
     # The allocation
 
     def opened(self, allocation: AllocationGrant, since: float) -> None:
-        """An Allocate has succeeded; whatever belonged to an earlier one is gone."""
+        """An Allocate has succeeded; the state of an earlier one is removed."""
         self.closed()
         self.allocation = allocation
         self.life = Holding.lasting(since, allocation.lifetime)
@@ -123,7 +123,7 @@ class Holdings:
             self._stale = True
 
     def closed(self) -> None:
-        """There is no allocation any more, and nothing that belonged to it."""
+        """Remove the allocation, its permissions and its channels."""
         self.allocation = None
         self.generation += 1
         self.trouble = None
@@ -135,7 +135,7 @@ class Holdings:
         self._stale = True
 
     def lost(self, error: ClientError | None) -> list[ClientEvent]:
-        """The allocation is gone without our doing; what there is to tell."""
+        """The allocation was lost; returns the events."""
         if self.allocation is None:
             return []
         self.closed()
@@ -158,7 +158,7 @@ class Holdings:
         return held is not None and held.until > now
 
     def forbidden(self, ip: bytes, error: ClientError | None) -> list[ClientEvent]:
-        """A permission is gone; what there is to tell."""
+        """A permission was lost; returns the events."""
         if self.permissions.pop(ip, None) is None:
             return []
         self._stale = True
@@ -167,9 +167,9 @@ class Holdings:
     # Channels
 
     def reserve(self, peer: Address, number: int | None, now: float) -> HeldChannel:
-        """The channel that is to be bound to a peer: the one it has, or one with a number that nobody has.
+        """The channel that is to be bound to a peer: the one that it has, or one with a free number.
 
-        Raises ValueError for a number out of range, or one that is another peer's, and `NoAllocation` when all 4,096
+        Raises ValueError for a number out of range, or one of another peer, and `NoAllocation` when all 4,096
         numbers are taken.
         """
         held = self._by_peer.get(peer)
@@ -197,7 +197,7 @@ class Holdings:
             self.permitted(channel.peer.ip, since)
 
     def unbound(self, channel: HeldChannel, now: float, error: ClientError | None, *, known: bool) -> list[ClientEvent]:
-        """A ChannelBind has failed; what there is to tell. ``known`` if the server said so: then nothing is bound."""
+        """A ChannelBind has failed; returns the events. ``known``: the server has refused it, so nothing is bound."""
         if self.channels.get(channel.number) is not channel:
             return []
         was_bound = channel.until > now
@@ -222,7 +222,7 @@ class Holdings:
         return channel.peer
 
     def forget(self, peer: Address, now: float) -> None:
-        """Let the channel and the permission of a peer run out: there is no way to give them back sooner.
+        """Let the channel and the permission of a peer expire: no request deletes them.
 
         Another peer's channel with the same IP address keeps the permission.
         """
@@ -237,7 +237,7 @@ class Holdings:
     # Time
 
     def lapse(self, now: float) -> list[ClientEvent]:
-        """End what has reached its end; what there is to tell."""
+        """Remove what has expired; returns the events."""
         if self.allocation is None:
             return []
         if self.life.until <= now:
@@ -254,7 +254,7 @@ class Holdings:
         return told
 
     def due_permissions(self, now: float) -> list[bytes]:
-        """The addresses to renew the permissions of: those that are due, and those that soon will be."""
+        """The addresses whose permissions to renew: those that are due, and those that soon will be."""
         if not any(held.is_due(now) for held in self.permissions.values()):
             return []
         return [ip for ip, held in self.permissions.items() if held.is_due(now + TOGETHER)]
@@ -264,11 +264,11 @@ class Holdings:
         return (channel for channel in list(self.channels.values()) if channel.is_due(now))
 
     def changed(self) -> None:
-        """Dates were changed from outside."""
+        """Deadlines were changed by the caller."""
         self._stale = True
 
     def deadline(self) -> float | None:
-        """When something ends or is to be renewed; None while there is nothing."""
+        """The time of the next expiry or renewal; None if there is none."""
         if self._stale:
             held = [self.life, *self.permissions.values(), *self.channels.values()]
             ends = [each.until for each in held if 0.0 < each.until < _NEVER]

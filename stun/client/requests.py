@@ -1,12 +1,12 @@
-"""Requests of one client 5-tuple, any number under way at once, without input or output (RFC 8489 §6, §9.2).
+"""Requests of one client 5-tuple, any number concurrently, without input or output (RFC 8489 §6, §9.2).
 
-The theory: a request is one thing to its maker, and one transaction or more to the server. It is sent bare, or with
-the session that a challenge began; a 401 to the bare one and one 438 are answered with a new transaction; everything
-else is its outcome: an answer, or a reason why there is none. Whose integrity is not right has not answered
-(§9.2.5): the transaction goes on, or ends at once where nothing can have been lost.
+A request of the caller is one or more transactions with the server. It is sent without credentials, or with the session
+of an earlier challenge. A 401 to a request without credentials, and one 438, lead to a new transaction. Everything else
+is the outcome: an answer, or an error. A response without valid integrity is ignored (§9.2.5): the transaction goes on,
+or ends at once over a reliable transport.
 
-    requests.begin(...)          a request, to be looked at until it is ``done``
-    requests.receive(...)        a message that has come
+    requests.begin(...)          a request; it has an outcome once it is ``done``
+    requests.receive(...)        a received message
     requests.expire(now)         when `deadline` says so
     requests.frames()            what to send, after each of them
     requests.finished()          which requests are done, likewise
@@ -65,14 +65,14 @@ _UNSIGNED: Final = "the integrity of an answer was missing or wrong, so it was i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """How requests are made and judged.
+    """Options of requests.
 
     ``rto``, ``rc``, ``rm`` and ``ti`` are the parameters of RFC 8489 §6.2 (seconds, a count, a factor, seconds);
-    ``patience`` ends a transaction sooner, in seconds. ``fingerprint`` and ``software`` say what each request carries
-    besides what it has to. ``limit`` is how many may be under way.
+    ``patience`` ends a transaction sooner, in seconds. ``fingerprint`` and ``software`` are optional attributes of
+    every request. ``limit`` is the maximum number of pending requests.
 
-    ``unsigned_errors`` takes error responses without a right integrity for answers. RFC 8489 §9.2.5 wants them
-    discarded; many servers send them all the same, and a tool that looks into a failure wants to see them.
+    ``unsigned_errors`` accepts error responses without valid integrity as answers. RFC 8489 §9.2.5 says to discard
+    them, but many servers send them, and a diagnostic tool needs to see them.
     """
 
     rto: float = RTO
@@ -90,7 +90,7 @@ class FinalResponse(NamedTuple):
     """The final answer to a request, a success or an error.
 
     ``seconds`` is from the last transaction's first transmission to its answer, ``transmissions`` how often that
-    transaction was sent; ``signed`` says that the answer's integrity was there and right.
+    transaction was sent; ``signed`` says whether the answer had valid integrity.
     """
 
     message: Message
@@ -110,9 +110,9 @@ class FinalResponse(NamedTuple):
 
 
 class ClientRequest(Generic[T]):
-    """One request on its way to its outcome; `Requests.begin` makes it.
+    """One request; `Requests.begin` makes it.
 
-    ``outcome`` is None while it is under way, then the `FinalResponse`, or the `ClientError` that says why there is no
+    ``outcome`` is None while it is pending, then the `FinalResponse`, or the `ClientError` that says why there is no
     response.
     """
 
@@ -129,7 +129,7 @@ class ClientRequest(Generic[T]):
         self._value: T
 
     def __repr__(self) -> str:
-        """Method and outcome; no values, some are secret and all are hostile."""
+        """Method and outcome; no values, because some are secret and all are untrusted."""
         return f"<Request method=0x{self.method:03x} {type(self.outcome).__name__ if self.done else 'under way'}>"
 
     @property
@@ -138,7 +138,7 @@ class ClientRequest(Generic[T]):
         return self.outcome is not None
 
     def answer(self) -> FinalResponse:
-        """The answer, a success or an error. Raises the `ClientError` that there is instead of one.
+        """The answer, a success or an error. Without an answer, raises the `ClientError` that is the outcome.
 
         Raises ValueError while the request is under way.
         """
@@ -149,7 +149,7 @@ class ClientRequest(Generic[T]):
         return self.outcome
 
     def result(self) -> T:
-        """What a success response says. Raises `ErrorResponse`, or what `answer` raises."""
+        """The value that was read from a success response. Raises `ErrorResponse`, or as `answer` does."""
         answer = self.answer()
         error = answer.error
         if error is not None:
@@ -189,8 +189,8 @@ class Requests:
     """The requests of one client, and the session that they share.
 
     ``reliable`` is for streams, where a request is sent once (RFC 8489 §6.2.2). Without a ``login`` a challenge is the
-    final answer. ``session`` carries on one that another 5-tuple of the same server has begun, so that the first
-    request need not be challenged.
+    final answer. ``session`` is that of another 5-tuple with the same server, so that the first request need not be
+    challenged.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class Requests:
     ) -> None:
         self.session = session
         self.transmissions = 0
-        """Requests sent in all, retransmissions included."""
+        """Number of requests sent, retransmissions included."""
         self._entropy = entropy
         self._login = login
         self._reliable = reliable
@@ -217,7 +217,7 @@ class Requests:
         self._adopted = 0
 
     def __len__(self) -> int:
-        """How many are under way."""
+        """Number of pending requests."""
         return len(self._attempts)
 
     # Inputs
@@ -231,10 +231,11 @@ class Requests:
         read: Callable[[Message], T],
         authenticated: bool = True,
     ) -> ClientRequest[T]:
-        """Begin a request; what authenticates it comes on top of ``attributes``, unless that is not wanted.
+        """Begin a request; authentication is added to ``attributes``, unless that is switched off.
 
-        ``read`` makes of a success response what `ClientRequest.result` gives; it may raise `InvalidAnswer` or
-        `stun.errors.MalformedMessage`. Raises `TooManyRequests`, and `stun.errors.EncodeError` for what cannot be sent.
+        ``read`` reads the value of `ClientRequest.result` from a success response; it may raise `InvalidAnswer` or
+        `stun.errors.MalformedMessage`. Raises `TooManyRequests`, and `stun.errors.EncodeError` for attributes that
+        cannot be sent.
         """
         if len(self._attempts) >= self._options.limit:
             raise TooManyRequests(f"{self._options.limit} requests are under way already.")
@@ -244,7 +245,7 @@ class Requests:
         return request
 
     def receive(self, message: Message, now: float) -> bool:
-        """Take a response from the server; False if it is none to a request that is under way.
+        """Process a response of the server; False if it belongs to no pending request.
 
         Never raises, whatever is in it.
         """
@@ -258,12 +259,12 @@ class Requests:
         return True
 
     def malformed(self, error: MalformedMessage) -> None:
-        """Something came that is no message at all: to be named if nothing better comes."""
+        """Something was received that is not a STUN message: it is named if no answer follows."""
         for attempt in self._attempts.values():
             attempt.ignored = f"an answer that is not valid STUN was ignored ({error})"
 
     def expire(self, now: float) -> None:
-        """Send again, or give up, what is due at ``now``."""
+        """Retransmit or end what is due at ``now``."""
         if self._deadline is None or now < self._deadline:
             return
         for attempt in list(self._attempts.values()):
@@ -274,13 +275,13 @@ class Requests:
         self._rearm()
 
     def cancel(self, request: ClientRequest[Any]) -> None:
-        """Give a request up; its outcome is `RequestCancelled`. What the server has made of it stands."""
+        """Cancel a request; its outcome is `RequestCancelled`. Its effects at the server remain."""
         for attempt in list(self._attempts.values()):
             if attempt.request is request:
                 self._end(attempt, RequestCancelled("The request was given up."))
 
     def fail_all(self, error: ClientError) -> None:
-        """Every request under way has this outcome: the way to the server is broken, say (RFC 8489 §6.2.1)."""
+        """End every pending request with this outcome, for example an unreachable server (RFC 8489 §6.2.1)."""
         for attempt in list(self._attempts.values()):
             self._end(attempt, error)
 
@@ -297,7 +298,7 @@ class Requests:
         return finished
 
     def deadline(self) -> float | None:
-        """When `expire` must be called; None while nothing is under way."""
+        """When `expire` must be called; None without pending requests."""
         return self._deadline
 
     # Inside
@@ -376,9 +377,9 @@ class Requests:
         self._end(attempt, FinalResponse(message, seconds, attempt.transaction.sent, signed))
 
     def _unsigned(self, attempt: _Attempt, message: Message, code: int) -> None:
-        """An answer that anybody may have made is discarded; over a stream it ends the transaction (§9.2.5).
+        """An answer without valid integrity is discarded; over a stream it ends the transaction (§9.2.5).
 
-        But for a 400 without any integrity, which is as if it had never come.
+        A 400 without any integrity does not end it.
         """
         attempt.ignored = _UNSIGNED
         attempt.violated = True
@@ -433,7 +434,7 @@ class Requests:
 
 
 def _refused(error: ErrorValue, message: Message) -> ErrorResponse:
-    """The exception for an error response; where a 300 leads to counts only if it can be read."""
+    """The exception for an error response; the alternate server of a 300 is omitted if it is malformed."""
     if error.code != ErrorCode.TRY_ALTERNATE:
         return ErrorResponse(error.code, error.reason)
     try:

@@ -11,10 +11,10 @@ RTO: Final = 0.5
 """Seconds: the initial retransmission timeout (RFC 8489 §6.2.1)."""
 
 RC: Final = 7
-"""How often a request is sent in all (RFC 8489 §6.2.1)."""
+"""Maximum number of transmissions of a request (RFC 8489 §6.2.1)."""
 
 RM: Final = 16
-"""How many initial timeouts to wait after the last (RFC 8489 §6.2.1)."""
+"""Number of initial timeouts to wait after the last transmission (RFC 8489 §6.2.1)."""
 
 TI: Final = 39.5
 """Seconds to wait on a reliable transport (RFC 8489 §6.2.2)."""
@@ -57,13 +57,13 @@ class ClientTransaction:
 
     @property
     def sent(self) -> int:
-        """How often the request has been given out."""
+        """Number of transmissions so far."""
         return self._sent
 
     def datagrams(self, now: float) -> bytes | None:
         """The request, if it is due to be sent (again) at ``now``; None otherwise.
 
-        A caller who comes late gets it once: what was missed is not made up for in a burst.
+        A late caller gets it once: missed transmissions are not made up for in a burst.
         """
         if self.timed_out(now) or not self._due(now):
             return None
@@ -77,7 +77,7 @@ class ClientTransaction:
         return self._sends[self._next] if self._next < len(self._sends) else self._failure
 
     def timed_out(self, now: float) -> bool:
-        """True once no answer can be hoped for any more."""
+        """True once the transaction has timed out."""
         return now >= self._failure
 
     def matches(self, message: Message) -> bool:
