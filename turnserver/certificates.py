@@ -91,7 +91,7 @@ class CertificateFacts:
 
     @property
     def self_signed(self) -> bool:
-        """True when nobody else vouches for it."""
+        """Whether issuer and subject are the same."""
         return self.subject == self.issuer
 
     @property

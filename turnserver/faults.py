@@ -63,9 +63,9 @@ class Faults:
 
     @contextlib.contextmanager
     def starting(self, part: str, what: str) -> Iterator[None]:
-        """Within it something is made ready for use: an exception that nobody foresaw is noted, and ends the start.
+        """Context in which a part is started: an unexpected exception is recorded, and ends the start.
 
-        Raises `turnserver.errors.StartupError`, which names ``what``. The server's own errors pass as they are.
+        Raises `turnserver.errors.StartupError`, which names ``what``. Errors of the server itself pass unchanged.
         """
         try:
             yield

@@ -188,7 +188,7 @@ class Pair:
         self._push(said)
 
     def update(self, peer: Peer) -> None:
-        """The participant's name or role has changed, or is told again."""
+        """The participant's name or role has changed, or was sent again."""
         self.name = peer.name
         self.role = peer.role
 

@@ -73,7 +73,7 @@ class Slot:
 
     @property
     def settled(self) -> bool:
-        """True once the relay has opened or failed for good."""
+        """True once the relay has opened, or has finally failed."""
         if self.failed:
             return True
         wanted = (self.relay, self.mate) if self.pair else (self.relay,)

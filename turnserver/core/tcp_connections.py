@@ -4,7 +4,7 @@ States of a connection::
 
     CONNECTING ──the peer took it──► WAITING ──ConnectionBind──► BOUND ──► gone
         └──refused, or nothing for 30 s──► gone (447)
-    a peer connects ───────────────► WAITING ──nobody came for it in 30 s──► gone
+    a peer connects ───────────────► WAITING ──no ConnectionBind in 30 s──► gone
 
 While a connection is waiting, the shell buffers what the peer sends. Once it is bound, the shell splices it with the
 client's data connection, and the core sees none of its bytes. Every end (by either side, the allocation, a timeout, the

@@ -179,7 +179,7 @@ class ConnectedTransport(Transport, Protocol):
         Every frame queued so far is sent before the bytes of the new owner, which can read the bytes that came after
         the last frame. The new owner sets its callbacks and the events that it waits for. The transport reports nothing
         about the client any more: `FrameSink.client_gone` is not called for it. A transport that raises here keeps the
-        connection or closes it, because nobody else has it.
+        connection or closes it, because it has no other owner.
         """
 
 

@@ -197,7 +197,7 @@ def _redirect(state: CoreState, request: Request) -> None:
 
 
 def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2: a RESERVATION-TOKEN is good for one allocation."""
+    """§7.2: a RESERVATION-TOKEN is valid for one allocation."""
     if plan.token is not None:
         plan.reserved = state.redeem(plan.token, request.user.user_id)
         if plan.reserved is None:

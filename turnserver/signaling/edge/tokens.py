@@ -161,7 +161,7 @@ class TokenKeys:
         maximum: int | None = None,
         once: bool = False,
     ) -> str:
-        """Sign a token for a room that is good for ``ttl`` seconds from ``wall``.
+        """Sign a room token that is valid for ``ttl`` seconds from ``wall``.
 
         ``token_id`` is unique to the token. Raises `TokenError` for claims that no token may have, or without a signing
         key.

@@ -98,7 +98,7 @@ class RelayView(Protocol):
         """``sender`` says in a `stat` which path its connection with ``receiver`` takes."""
 
     def forget(self, user_id: str) -> None:
-        """The user has left for good: drop what is known of it and of its pairs."""
+        """The user will not return: drop what is known of it and of its pairs."""
 
 
 class NoRelays:
@@ -113,10 +113,10 @@ class NoRelays:
         return NO_FACTS
 
     def candidates(self, sender: str, receiver: str, addresses: Iterable[Address]) -> None:
-        """Nobody asks later."""
+        """Ignored."""
 
     def reported(self, sender: str, receiver: str, path: PathKind, now: Now) -> None:
-        """Nobody asks later."""
+        """Ignored."""
 
     def forget(self, user_id: str) -> None:
         """Does nothing: nothing is stored."""
@@ -271,7 +271,7 @@ class RelayTable:
         self._end(self._pair(key), key, sender).report = _PathReport(path, now.mono)
 
     def forget(self, user_id: str) -> None:
-        """The user is gone for good: drop what is known of it and of its pairs.
+        """The user will not return: drop what is known of it and of its pairs.
 
         Allocations that it still has stay known until they end, and can be announced anew.
         """
