@@ -170,7 +170,8 @@ ALLOWED = {
     "turnserver.throttle": (),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.receiver": ("turnserver.net", "stun"),
-    "turnserver.streams": ("turnserver.errors", "turnserver.net", "stun"),
+    "turnserver.polling": (),
+    "turnserver.streams": ("turnserver.errors", "turnserver.net", "turnserver.polling", "stun"),
 }
 """Project modules that each part may import, by the longest prefix; parts not named here are the composition."""
 

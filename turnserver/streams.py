@@ -5,26 +5,22 @@ that have arrived, and one sends all records that are ready. A wrapped socket (`
 two system calls, and needs a third and an exception to learn that there are no more. With memory buffers, bytes that
 were read before TLS began (a ClientHello that was inspected) can be put back.
 
-All streams of a loop are in one private ``epoll``, whose descriptor is the only one that the loop watches, as with the
-relay sockets (see `turnserver.relay.sockets`): a wake-up costs the same for any number of streams. Without ``epoll``
-the loop watches each stream. One turn serves streams for a few milliseconds at most, because a TLS handshake takes one,
-and a flood of handshakes must not delay the packets of others.
+When sending fails, what has arrived before is still delivered: the other end may have sent its last words and closed
+without reading ours, which resets the connection. The stream ends for its reader only after that.
 """
 
 import asyncio
 import contextlib
 import errno
 import itertools
-import select
 import socket
 import ssl
-import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from stun.address import Address
 from turnserver.net import Sockaddr, from_sockaddr, to_sockaddr
+from turnserver.polling import READ, WRITE, poller_of
 
 __all__ = ["ByteStream", "bind_tcp"]
 
@@ -44,12 +40,6 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT"
 """A host that has vanished is detected after two minutes, even if nothing is sent to it."""
 
 _BACKLOG: Final = 1024
-_POLL_SIZE: Final = 128
-_TURN: Final = 0.005
-"""Seconds of one turn of the loop after which the remaining streams wait for the next turn."""
-
-_READ: Final = 1  # EPOLLIN
-_WRITE: Final = 4  # EPOLLOUT
 _NOTHING: Final = b""
 
 
@@ -87,6 +77,7 @@ class ByteStream:
 
     __slots__ = (
         "__weakref__",
+        "_broken",
         "_ended",
         "_incoming",
         "_loop",
@@ -95,6 +86,7 @@ class ByteStream:
         "_outgoing",
         "_poller",
         "_registered",
+        "_rest",
         "_shut",
         "_sock",
         "_unread",
@@ -116,7 +108,7 @@ class ByteStream:
         _set_options(sock)
         self._sock = sock
         self._loop = loop or asyncio.get_running_loop()
-        self._poller = _poller_of(self._loop)
+        self._poller = poller_of(self._loop)
         self.fileno = sock.fileno()
         self.local = from_sockaddr(sock.getsockname())
         self.peer = _peer_of(sock)
@@ -129,7 +121,8 @@ class ByteStream:
         self.on_fault: Callable[[Exception], None] | None = None
         self._incoming = self._outgoing = _NO_BUFFER
         self._unread = self._outbox = _NOTHING
-        self._ended = self._shut = self._nudged = False
+        self._ended = self._shut = self._nudged = self._broken = False
+        self._rest = 0
         self._wants_read = self._wants_write = False
         self._registered = 0
 
@@ -142,27 +135,38 @@ class ByteStream:
         """Up to ``size`` bytes; ``b""`` at the end of the stream, None when there is nothing now.
 
         Raises `OSError` (`ssl.SSLError` is one) when the stream has failed; a TLS stream that ends without a
-        close_notify ends like any other. One call makes at most one system call.
+        close_notify ends like any other. One call makes at most one system call. After a failure of sending, the stream
+        ends when everything that had arrived by then has been read.
         """
         if self._unread:
             return self._take(self._unread, size)
         if self.tls is not None:
             return self._recv_tls(self.tls, size)
+        if self._broken:
+            return self._recv_rest(size)
         try:
             return self._sock.recv(size)
         except BlockingIOError:
             return None
 
     def send(self, data: bytes | memoryview) -> int:
-        """Take bytes from the front of ``data``; returns how many, 0 when the stream is full. Raises `OSError`."""
-        if self._outbox and not self._flush():
-            return 0
-        if self.tls is not None:
-            return self._send_tls(self.tls, data)
+        """Take bytes from the front of ``data``; returns how many, 0 when the stream is full.
+
+        Raises `OSError` when sending has failed, now or earlier; see `recv` for what remains to be done then.
+        """
+        if self._broken:
+            raise _cannot_send()
         try:
+            if self._outbox and not self._flush():
+                return 0
+            if self.tls is not None:
+                return self._send_tls(self.tls, data)
             return self._sock.send(data)
         except BlockingIOError:
             return 0
+        except OSError:
+            self._break()
+            raise
 
     def send_each(self, frames: Sequence[bytes], start: int = 0) -> int:
         """Take whole frames from ``start`` on; returns how many, 0 when the stream is full. Raises `OSError`.
@@ -172,17 +176,23 @@ class ByteStream:
         """
         if self.tls is None:
             raise ValueError("only TLS has records")
-        if self._outbox and not self._flush():
-            return 0
+        if self._broken:
+            raise _cannot_send()
         write = self.tls.write
         taken = size = 0
-        for frame in itertools.islice(frames, start, None):
-            write(frame)
-            taken += 1
-            size += len(frame)
-            if size > _CHUNK:
-                break
-        self._send_records()
+        try:
+            if self._outbox and not self._flush():
+                return 0
+            for frame in itertools.islice(frames, start, None):
+                write(frame)
+                taken += 1
+                size += len(frame)
+                if size > _CHUNK:
+                    break
+            self._send_records()
+        except OSError:
+            self._break()
+            raise
         return taken
 
     def push(self, data: bytes) -> None:
@@ -244,7 +254,7 @@ class ByteStream:
             with contextlib.suppress(OSError):
                 self._send_outgoing()
             raise
-        self._send_outgoing()
+        self._try_to_send_outgoing()
         if self._has_unread():
             self._nudge()
         return True
@@ -271,7 +281,7 @@ class ByteStream:
         self._wants_read = self._wants_write = False
         try:
             self._poller.set(self, 0)
-            if self.tls is not None and not self._outbox and not self._shut:
+            if self.tls is not None and not self._outbox and not self._shut and not self._broken:
                 with contextlib.suppress(OSError):
                     self._say_goodbye(self.tls)
         except Exception as error:
@@ -289,9 +299,9 @@ class ByteStream:
     def ready(self, events: int) -> None:
         """Handle events of the poller; not for owners."""
         try:
-            if events & ~_WRITE and self._wants_read and self.on_readable is not None:
+            if events & ~WRITE and self._wants_read and self.on_readable is not None:
                 self.on_readable()
-            if events & ~_READ and not self.closed:
+            if events & ~READ and not self.closed:
                 self._writable()
         except Exception as error:
             self._report(error)
@@ -318,28 +328,47 @@ class ByteStream:
             self.on_writable()
 
     def _fail(self) -> None:
-        """Sending has failed outside a call of the owner: make its next call raise the error."""
-        self._outbox = _NOTHING
-        self._ended = True
+        """Sending has failed outside a call of the owner: its next call raises, or its reading ends."""
+        self._break()
         if self._wants_write and self.on_writable is not None:
             self.on_writable()
-        elif self._wants_read:
-            self._nudge()
-        else:
+        elif not self._wants_read:
             self.close()
+
+    def _break(self) -> None:
+        """Nothing can be sent any more. The receive buffer's size bounds what can have arrived and is still read."""
+        if self._broken:
+            return
+        self._broken = True
+        self._outbox = _NOTHING
+        with contextlib.suppress(OSError):
+            self._rest = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._register()
+        self._nudge()
+
+    def _recv_rest(self, size: int) -> bytes:
+        """Bytes that had arrived when sending failed; then ``b""``. An error comes after them, and is no news."""
+        data = _NOTHING
+        if self._rest > 0:
+            with contextlib.suppress(OSError):
+                data = self._sock.recv(min(size, self._rest))
+        self._rest = self._rest - len(data) if data else 0
+        if data:
+            self._nudge()
+        return data
 
     def _register(self) -> None:
         if self.closed:
             return
-        wanted = (_READ if self._wants_read else 0) | (_WRITE if self._wants_write or self._outbox else 0)
+        wanted = (READ if self._wants_read else 0) | (WRITE if self._wants_write or self._outbox else 0)
         if wanted != self._registered:
             self._poller.set(self, wanted)
             self._registered = wanted
 
     def _has_unread(self) -> bool:
-        if self._unread or self.tls is None:
-            return bool(self._unread)
-        return self._incoming.pending > 0 or self.tls.pending() > 0 or self._ended
+        if self._unread or self._broken:
+            return True
+        return self.tls is not None and (self._incoming.pending > 0 or self.tls.pending() > 0 or self._ended)
 
     def _nudge(self) -> None:
         """Call ``on_readable`` soon: the kernel does not announce bytes buffered here."""
@@ -350,7 +379,7 @@ class ByteStream:
     def _nudge_now(self) -> None:
         self._nudged = False
         if self._has_unread():
-            self.ready(_READ)
+            self.ready(READ)
 
     def _take(self, data: bytes, size: int) -> bytes:
         """Return ``size`` bytes of ``data``, keep the rest."""
@@ -368,7 +397,7 @@ class ByteStream:
         if self._ended:
             return True
         try:
-            data = self._sock.recv(size)
+            data = self._recv_rest(size) if self._broken else self._sock.recv(size)
         except BlockingIOError:
             return False
         if data:
@@ -399,8 +428,9 @@ class ByteStream:
             with contextlib.suppress(OSError):
                 self._send_outgoing()
             raise
-        if self._outgoing.pending:
-            self._send_outgoing()
+        self._try_to_send_outgoing()
+        if self._broken:
+            self._nudge()
         if not data:
             return _NOTHING if self._ended else None
         return data if len(data) <= size and not self._ended else self._take(data, size)
@@ -462,6 +492,13 @@ class ByteStream:
         else:
             self._send_records()
 
+    def _try_to_send_outgoing(self) -> None:
+        """The same where received bytes, which must not be lost, are to be returned."""
+        try:
+            self._send_outgoing()
+        except OSError:
+            self._break()
+
     def _keep(self, data: bytes) -> None:
         self._outbox += data
         if len(self._outbox) > _MAX_OUTBOX:
@@ -483,95 +520,7 @@ class ByteStream:
         return True
 
 
-class _Poller:
-    """All streams of one loop; it has an ``epoll``, watched by the loop, only while there are streams."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._streams: dict[int, ByteStream] = {}
-        self._epoll: select.epoll | None = None
-        self._waiting: list[tuple[int, int]] = []
-
-    def set(self, stream: ByteStream, events: int) -> None:
-        """Watch for these events on a stream; 0 for none at all."""
-        fd = stream.fileno
-        known = fd in self._streams
-        if not events:
-            if known:
-                self._drop(fd)
-            return
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._loop.add_reader(self._epoll.fileno(), self._dispatch)
-        if known:
-            self._epoll.modify(fd, events)
-        else:
-            self._epoll.register(fd, events)
-            self._streams[fd] = stream
-
-    def _drop(self, fd: int) -> None:
-        del self._streams[fd]
-        if self._epoll is None:
-            return
-        self._epoll.unregister(fd)
-        if not self._streams:
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-            self._epoll = None
-
-    def _dispatch(self) -> None:
-        """One turn. Streams that were not served come first in the next turn; a stale event does no harm."""
-        if self._epoll is None:
-            return
-        found = self._waiting or self._epoll.poll(0, _POLL_SIZE)
-        self._waiting = []
-        streams = self._streams
-        late = time.monotonic() + _TURN
-        for number, (fd, events) in enumerate(found, 1):
-            stream = streams.get(fd)
-            if stream is not None:
-                stream.ready(events)
-            if time.monotonic() > late:
-                self._waiting = found[number:]
-                return
-
-
-class _LoopPoller:
-    """The same without ``epoll``: the loop watches each stream."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._events: dict[int, int] = {}
-
-    def set(self, stream: ByteStream, events: int) -> None:
-        """Watch for these events on a stream; 0 for none at all."""
-        fd = stream.fileno
-        changed = self._events.pop(fd, 0) ^ events
-        if events:
-            self._events[fd] = events
-        if changed & _READ:
-            if events & _READ:
-                self._loop.add_reader(fd, stream.ready, _READ)
-            else:
-                self._loop.remove_reader(fd)
-        if changed & _WRITE:
-            if events & _WRITE:
-                self._loop.add_writer(fd, stream.ready, _WRITE)
-            else:
-                self._loop.remove_writer(fd)
-
-
-_pollers: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "_Poller | _LoopPoller"]] = (
-    weakref.WeakKeyDictionary()
-)
 _NO_BUFFER: Final = ssl.MemoryBIO()
-
-
-def _poller_of(loop: asyncio.AbstractEventLoop) -> "_Poller | _LoopPoller":
-    poller = _pollers.get(loop)
-    if poller is None:
-        poller = _pollers[loop] = _Poller(loop) if hasattr(select, "epoll") else _LoopPoller(loop)
-    return poller
 
 
 def _peer_of(sock: socket.socket) -> Address:
@@ -587,3 +536,7 @@ def _set_options(sock: socket.socket) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _cannot_send() -> OSError:
+    return ConnectionResetError(errno.ECONNRESET, "sending on this stream has failed before")

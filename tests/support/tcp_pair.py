@@ -1,13 +1,16 @@
 """Real TCP connections on loopback for tests of what joins them, and the waiting that goes with them."""
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Callable
 
 from stun.address import Address
 from turnserver.net import from_sockaddr
 
-__all__ = ["HOSTS", "Peer", "Server", "eventually", "has_ipv6", "stream_pair"]
+__all__ = ["HOSTS", "Peer", "Server", "eventually", "has_ipv6", "received", "stream_pair"]
 
 HOSTS = ("127.0.0.1", "::1")
 TIMEOUT = 90.0
@@ -28,6 +31,19 @@ async def eventually(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(TIMEOUT):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def received(fileno: int, size: int) -> None:
+    """Wait until the kernel has so many unread bytes for a socket: a reset would discard what is still under way."""
+    waiting = bytearray(4)
+
+    def arrived() -> bool:
+        fcntl.ioctl(fileno, termios.FIONREAD, waiting)
+        return int.from_bytes(waiting, sys.byteorder) >= size
+
+    async with asyncio.timeout(TIMEOUT):
+        while not arrived():
+            await asyncio.sleep(0)
 
 
 class Peer:

@@ -13,8 +13,8 @@ import pytest
 from stun.address import Address
 from tests.support.certificates import client_context, issue
 from tests.support.stream_world import TlsPeer
-from tests.support.tcp_pair import Peer, eventually, has_ipv6, stream_pair
-from turnserver import streams
+from tests.support.tcp_pair import Peer, eventually, has_ipv6, received, stream_pair
+from turnserver import polling
 from turnserver.streams import ByteStream, bind_tcp
 from turnserver.transports.certificates import CIPHERS
 
@@ -238,7 +238,7 @@ async def test_a_callback_that_fails_closes_its_stream_and_no_other(pair: Pair) 
 
 async def test_streams_that_take_long_do_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of handshakes must not stop the media: after a share of the turn, the rest waits for the next one."""
-    monkeypatch.setattr(streams, "_TURN", -1.0)  # every stream takes too long
+    monkeypatch.setattr(polling, "_TURN", -1.0)  # every stream takes too long
     pairs = [await stream_pair() for _ in range(3)]
     readers = [Reader(ByteStream(sock)) for sock, _ in pairs]
     for _, peer in pairs:
@@ -289,6 +289,63 @@ async def test_a_write_error_closes_a_stream_that_nobody_watches(pair: Pair) -> 
     stream.push(b"x" * 1000)
     peer.reset()
     await eventually(lambda: stream.closed)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_what_arrived_is_read_to_its_end_when_sending_fails_first(
+    pair: Pair, server_context: ssl.SSLContext, encrypted: bool
+) -> None:
+    """Last words: the other end has spoken, and closed without reading ours. It takes several reads."""
+    stream, peer = pair
+    words = bytes(range(256)) * 120
+    if encrypted:
+        tls = await secured(pair, server_context)
+        await tls.send(words)
+    else:
+        await peer.send(words)
+    await received(stream.fileno, len(words))
+    peer.reset()
+    with pytest.raises(OSError):  # noqa: PT011 - the kernel says one of two things
+        stream.send(b"x")
+    with pytest.raises(ConnectionResetError):
+        stream.send(b"x")
+    reader = Reader(stream, 4096)
+    await eventually(lambda: reader.ended)
+    assert reader.data == words
+    assert stream.flushed
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_what_arrived_is_read_when_the_rest_of_an_earlier_write_fails(
+    pair: Pair, server_context: ssl.SSLContext, encrypted: bool
+) -> None:
+    """The same where the stream itself finds out, while it sends what it had kept."""
+    stream, peer = pair
+    tls = await secured(pair, server_context) if encrypted else None
+    fill(stream)
+    stream.push(b"x" * 1000)
+    words = b"bye" * 10_000
+    stream.want_read(False)
+    await (peer if tls is None else tls).send(words)
+    await received(stream.fileno, len(words))
+    peer.reset()
+    reader = Reader(stream)
+    await eventually(lambda: reader.ended or reader.error)
+    assert reader.data == words
+
+
+async def test_a_live_sender_cannot_be_read_from_for_ever_after_a_failure(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what the receive buffer can hold has arrived before; whoever goes on sending is not listened to."""
+    stream, peer = pair
+    stream._break()
+    bound = stream._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    reader = Reader(stream, 4096)
+    while not reader.ended:
+        peer.stuff(65536)
+        await asyncio.sleep(0)
+    assert len(reader.data) <= bound
 
 
 # TLS

@@ -41,6 +41,7 @@ class StreamAdapter(asyncio.Transport):
         self._closing = False
         self._ended = False
         self._eof = False
+        self._broken: OSError | None = None
         stream.on_closed.append(self._stream_closed)
 
     def start(self, first: bytes = b"") -> None:
@@ -89,6 +90,8 @@ class StreamAdapter(asyncio.Transport):
             return
         if data:
             self._protocol.data_received(data)
+        elif self._broken is not None and data is not None:
+            self._end(self._broken)
         elif data is not None:
             self._stream.want_read(False)
             if not self._protocol.eof_received():
@@ -97,13 +100,17 @@ class StreamAdapter(asyncio.Transport):
     # Writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, or keep until it can be sent; nothing is sent after `close`."""
-        if self._closing or self._eof or not data:
+        """Send, or keep until it can be sent; nothing is sent after `close`.
+
+        When sending fails, data is discarded from then on. What has arrived still goes to the protocol before
+        ``connection_lost``: a client may have sent its last message and closed without reading ours.
+        """
+        if self._closing or self._eof or self._broken is not None or not data:
             return
         at = 0
         if not self._buffer:
             at = self._send(memoryview(data).cast("B"))
-        if at < len(data) and not self._ended:
+        if at < len(data) and self._broken is None:
             self._buffer += memoryview(data).cast("B")[at:]
             self._wait_for_room()
 
@@ -149,8 +156,20 @@ class StreamAdapter(asyncio.Transport):
             while at < len(data) and (taken := self._stream.send(data[at:])):
                 at += taken
         except OSError as error:
-            self._end(error)
+            self._fall_silent(error)
         return at
+
+    def _fall_silent(self, error: OSError) -> None:
+        """Sending has failed: only read, until the stream ends or the protocol has not read for too long."""
+        self._broken = error
+        if self._closing:
+            self._end(error)
+            return
+        self._buffer.clear()
+        self._stop_stall()
+        self._stall = self._loop.call_later(self._stall_timeout, self._stalled)
+        self._stream.want_write(False)
+        self._mind_the_marks()
 
     def _wait_for_room(self) -> None:
         self._stream.want_write(True)
@@ -161,7 +180,7 @@ class StreamAdapter(asyncio.Transport):
     def _writable(self) -> None:
         if self._buffer:
             sent = self._send(memoryview(bytes(self._buffer)))
-            if self._ended:
+            if self._broken is not None:
                 return
             del self._buffer[:sent]
             if sent and self._stall is not None:
@@ -188,7 +207,7 @@ class StreamAdapter(asyncio.Transport):
 
     def _stalled(self) -> None:
         self._stall = None
-        self._end(TimeoutError("the client does not read"))
+        self._end(self._broken or TimeoutError("the client does not read"))
 
     def _stop_stall(self) -> None:
         if self._stall is not None:

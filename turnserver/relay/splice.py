@@ -2,7 +2,8 @@
 
 Each direction holds at most one chunk that its target has not taken. Until then its source is not read, so the kernel's
 receive window makes the sender wait. The end of one direction (a FIN) ends only that direction: a peer that has sent
-everything may still receive. When both directions have ended, or either stream fails, both are closed.
+everything may still receive. When sending to one stream fails, what it has sent before still goes to the other. When
+both directions have ended, both streams are closed.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class _Direction:
         self._pending = memoryview(b"")
 
     def move(self) -> bool:
-        """Move what can be moved now; True if there may be more. Raises OSError when either stream has failed."""
+        """Move what can be moved now; True if there may be more. Raises OSError when the source has failed."""
         for _ in range(BURST):
             if self._pending and not self._flush():
                 return False
@@ -51,13 +52,24 @@ class _Direction:
             if not data:
                 self.ended = True
                 self.source.want_read(False)
-            self._pending = memoryview(data)
+            elif not self.done:
+                self._pending = memoryview(data)
         return True
+
+    def give_up(self) -> None:
+        """Nothing more can be sent to the target; what the source sends is discarded."""
+        self.done = True
+        self._pending = memoryview(b"")
+        self._wait(False)
 
     def _flush(self) -> bool:
         """Send the pending bytes to the target; False if it must become writable first."""
         while self._pending:
-            taken = self.target.send(self._pending)
+            try:
+                taken = self.target.send(self._pending)
+            except OSError:
+                self.give_up()
+                return True
             if not taken:
                 self._wait(True)
                 return False
@@ -138,9 +150,11 @@ class StreamSplice:
             return
         try:
             more = way.move()
+        except OSError:
+            more = False
+            self._source_failed(way)
         except Exception as error:
-            if not isinstance(error, OSError):
-                self._on_fault(error)
+            self._on_fault(error)
             self._end()
             return
         if self._up.done and self._down.done:
@@ -148,6 +162,15 @@ class StreamSplice:
         elif more and not way.scheduled:
             way.scheduled = True
             self._loop.call_soon(self._again, way)
+
+    def _source_failed(self, way: _Direction) -> None:
+        """A stream was reset; all that it had sent has been passed on, and nothing can be sent to it."""
+        way.done = way.ended = True
+        way.source.want_read(False)
+        way.target.shutdown_write()
+        for direction in (self._up, self._down):
+            if direction is not way:
+                direction.give_up()
 
     def _again(self, way: _Direction) -> None:
         way.scheduled = False

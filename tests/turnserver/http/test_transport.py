@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stun.address import Address
-from tests.support.tcp_pair import Peer, eventually, stream_pair
+from tests.support.tcp_pair import Peer, eventually, received, stream_pair
 from turnserver.http.transport import HIGH_WATER, StreamAdapter
 from turnserver.streams import ByteStream
 
@@ -199,6 +199,52 @@ async def test_a_reset_while_writing_is_told_once(joined: Joined) -> None:
     adapter.write(b"x")
     await asyncio.sleep(0)
     assert len(protocol.lost) == 1
+
+
+async def test_what_has_arrived_goes_to_the_protocol_before_a_failed_write_ends_it(joined: Joined) -> None:
+    """A client's last message counts also when our write to it fails before it is read."""
+    adapter, protocol, peer = joined
+    adapter.pause_reading()
+    await peer.send(b"last words " * 3_000)
+    await received(adapter._stream.fileno, 33_000)
+    peer.reset()
+    adapter.resume_reading()
+    adapter.write(b"answer")
+    assert protocol.lost == []
+    adapter.write(b"another")
+    assert adapter.get_write_buffer_size() == 0
+    await eventually(lambda: protocol.lost)
+    assert protocol.data == b"what was read before " + b"last words " * 3_000
+    assert isinstance(protocol.lost[0], OSError)
+
+
+async def test_a_protocol_that_waits_for_room_is_let_go_when_writing_fails(joined: Joined) -> None:
+    """Its writer must not hold up its reader."""
+    adapter, protocol, peer = joined
+    adapter.pause_reading()
+    stuff(adapter)
+    await peer.send(b"last words")
+    await received(adapter._stream.fileno, 10)
+    peer.reset()
+    await eventually(lambda: protocol.calls[-1] == "resume")
+    assert protocol.lost == []
+    adapter.resume_reading()
+    await eventually(lambda: protocol.lost)
+    assert protocol.data.endswith(b"last words")
+
+
+async def test_a_protocol_that_does_not_read_on_after_a_failed_write_is_not_waited_for() -> None:
+    sock, peer = await stream_pair()
+    protocol = Recorder()
+    adapter = StreamAdapter(ByteStream(sock), protocol, CLIENT, stall_timeout=0.01)
+    adapter.start()
+    adapter.pause_reading()
+    await peer.send(b"last words")
+    await received(adapter._stream.fileno, 10)
+    peer.reset()
+    adapter.write(b"x")
+    await eventually(lambda: protocol.lost)
+    assert isinstance(protocol.lost[0], OSError)
 
 
 async def test_a_protocol_that_fails_is_told_that_its_connection_is_lost(joined: Joined) -> None:

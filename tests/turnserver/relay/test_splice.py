@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import client_context, issue
-from tests.support.tcp_pair import HOSTS, Peer, eventually, has_ipv6, stream_pair
+from tests.support.tcp_pair import HOSTS, Peer, eventually, has_ipv6, received, stream_pair
 from turnserver.relay.splice import CHUNK, StreamSplice
 from turnserver.streams import ByteStream
 
@@ -120,6 +120,40 @@ async def test_writing_to_who_has_gone_closes_both(side: str) -> None:
             await asyncio.sleep(0.001)
     await eventually(joined.closed)
     assert joined.over == 1
+    joined.close()
+
+
+@pytest.mark.parametrize("side", ["client", "peer"])
+async def test_what_was_sent_before_a_failed_write_still_reaches_the_other(side: str) -> None:
+    """The last words of one side come through, although sending to it fails before they are read."""
+    joined = await Joined.make(start=False)
+    gone, other = (joined.client, joined.peer) if side == "client" else (joined.peer, joined.client)
+    words = b"last words " * 3_000
+    await gone.send(words)
+    await received(joined.streams[side == "peer"].fileno, len(words))
+    await other.send(b"never read")
+    gone.reset()
+    joined.splice.start()
+    assert await other.read(len(words)) == words
+    assert await other.ended()
+    await eventually(joined.closed)
+    assert joined.over == 1
+    assert joined.faults == []
+    joined.close()
+
+
+async def test_what_is_still_to_be_sent_survives_a_reset_of_its_source() -> None:
+    """A chunk that the slow side has not taken is sent, although the side that it comes from has been reset."""
+    joined = await Joined.make()
+    words = 0
+    for _ in range(50):
+        words += joined.peer.stuff(2**22 - words)
+        await asyncio.sleep(0.001)
+    joined.peer.reset()
+    await asyncio.sleep(0)
+    assert len(await joined.client.read(words)) == joined.splice.octets_to_client
+    assert await joined.client.ended()
+    await eventually(joined.closed)
     joined.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stun.address import Address
 from stun.framing import StreamFramer
+from tests.support.certificates import issue
 from tests.support.stream_world import (
     ANSWER,
     BINDING,
@@ -16,11 +18,13 @@ from tests.support.stream_world import (
     RecordingHop,
     RecordingSink,
     StreamRig,
+    TlsPeer,
     channel_data,
     stun,
 )
-from tests.support.tcp_pair import Peer, eventually
+from tests.support.tcp_pair import Peer, eventually, received
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.connection import StreamConnection
 
 DATA = stun(0x0017, bytes(100))
@@ -353,3 +357,35 @@ async def test_a_client_that_goes_while_we_send_is_gone_once(rig: StreamRig) -> 
     connection.read()
     assert rig.sink.gone == [client]
     assert rig.transport.path(client) is None
+
+
+# The end
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_frames_that_have_arrived_count_when_a_write_fails_first(tmp_path: Path, encrypted: bool) -> None:
+    """The last frames of a client (a Refresh with lifetime 0, media) are handled, and only then it is gone."""
+    pair = issue(tmp_path)
+    tls = CertificateSource([(pair.certificate, pair.key)]) if encrypted else None
+    async with StreamRig(tls=tls) as rig:
+        peer = await rig.connect()
+        client = await TlsPeer(peer).handshake() if encrypted else peer
+        connection = rig.transport.path(await rig.introduce(client))
+        assert connection is not None
+        hop = connection.channels[CHANNEL] = RecordingHop()
+        frames = [channel_data(CHANNEL, bytes(1000)) for _ in range(30)]
+        assert connection.stream is not None
+        connection.stream.want_read(False)
+        await client.send(b"".join(frames) + stun(0x0004, number=9))
+        await received(connection.stream.fileno, 30_000)
+        peer.reset()
+        connection.stream.want_read(True)
+        for _ in range(3):
+            connection.send(ANSWER)
+            connection.flush()
+        assert rig.sink.gone == []
+        assert not connection.send(ANSWER), "nothing is queued for who cannot be reached"
+        await eventually(lambda: rig.sink.gone)
+        assert len(hop.payloads) == 30
+        assert rig.sink.bodies[-1] == stun(0x0004, number=9)
+        assert rig.sink.faults == []

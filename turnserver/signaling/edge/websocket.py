@@ -2,13 +2,16 @@
 
 Each socket has one reader, which passes every text frame to the `Inlet`, and one writer, which takes the next frame
 only when the connection has accepted the previous one. Frames for a participant that does not read therefore wait in
-the hub's queue, where they are bounded and coalesced, and not in a buffer of the transport.
+the hub's queue, where they are bounded and coalesced, and not in a buffer of the transport. The reader goes on when the
+writer has failed, and until the client has answered our Close: a ``bye`` that has arrived counts.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
+import struct
 from collections.abc import Collection
 from typing import Final, Protocol
 
@@ -46,6 +49,10 @@ TURN: Final = 32
 """Messages read from one socket before the other sockets are served."""
 
 _RATE_LIMITED: Final = 4429
+
+_CLOSE_CODE: Final = struct.Struct("!H")
+_MAX_REASON: Final = 123
+"""Bytes of the reason in a Close (RFC 6455 §5.5)."""
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
@@ -128,6 +135,7 @@ class WebSockets:
             autoping=False,
             heartbeat=self.heartbeat,
             protocols=(PROTOCOL,),
+            autoclose=False,
             compress=False,
             max_msg_size=MAX_FRAME,
             writer_limit=1,  # sending a frame waits until the transport's buffer is below its limit
@@ -185,6 +193,8 @@ class _Socket:
         self._woken = asyncio.Event()
         self._ending: tuple[int, str] | None = None
         self._cut: asyncio.TimerHandle | None = None
+        self._lost = False
+        """Whether the connection has ended: what is left to read has been received already."""
         self._frames = Bucket(FRAME_RATE, FRAME_BURST, self._loop.time())
         self._control = Bucket(CONTROL_RATE, CONTROL_BURST, self._loop.time())
 
@@ -195,17 +205,26 @@ class _Socket:
         reading.add_done_callback(self._has_read)
         try:
             await self._write(reading)
-            reading.cancel()
-            await asyncio.wait((reading,))
-            code, reason = self._ending or (1000, "")
-            await self._websocket.close(code=code, message=reason.encode()[:123])
-        except (ConnectionError, RuntimeError):
-            pass  # it is closed already
+            await self._close(reading)
+        except (ConnectionError, RuntimeError):  # the connection is closed already
+            self._lost = True
+            await asyncio.wait((reading,), timeout=CLOSE_TIMEOUT)
         finally:
             reading.cancel()
             self._inlet.closed(self.cid)
             if self._cut is not None:
                 self._cut.cancel()
+
+    async def _close(self, reading: "asyncio.Task[None]") -> None:
+        """Send a Close, and read what the client sends before it answers (RFC 6455 §5.5.1)."""
+        code, reason = self._ending or (1000, "")
+        message = reason.encode()[:_MAX_REASON]
+        if not reading.done():
+            await self._websocket.send_frame(_CLOSE_CODE.pack(code) + message, WSMsgType.CLOSE)
+            await asyncio.wait((reading,), timeout=CLOSE_TIMEOUT)
+            self._transport.close()
+        reading.cancel()
+        await self._websocket.close(code=code, message=message)
 
     def wake(self) -> None:
         """Look for frames to send."""
@@ -239,7 +258,7 @@ class _Socket:
         while not self._websocket.closed:
             message = await self._websocket.receive()
             pause = self._frames.spend(self._loop.time())
-            if pause > 0:
+            if pause > 0 and not self._lost:
                 await asyncio.sleep(pause)
             if message.type is WSMsgType.TEXT:
                 self._inlet.text(self.cid, message.data)
@@ -250,7 +269,8 @@ class _Socket:
                     self.end(_RATE_LIMITED, "too many pings")
                     return
                 if message.type is WSMsgType.PING:
-                    await self._websocket.pong(message.data)
+                    with contextlib.suppress(ConnectionError):
+                        await self._websocket.pong(message.data)
             else:
                 return
             count += 1

@@ -5,6 +5,7 @@ is live. Afterwards the shell carries out `commands`, takes frames for the socke
 `deadline`. No frame of a client makes an input raise.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from turnserver.core.types import Now
@@ -102,7 +103,13 @@ class Hub:
         """A text message was received."""
         self._advance(now)
         connection = self._state.connections.get(cid)
-        if connection is None or connection.closing:
+        if connection is None or (connection.closing and connection.left is None):
+            return
+        if connection.closing:
+            with suppress(Denial):
+                if isinstance(parse(frame), Bye):
+                    lifecycle.hear_late_bye(self._state, connection, now)
+            self._settle(now)
             return
         message: ClientMessage | None = None
         try:

@@ -69,6 +69,7 @@ __all__ = [
     "end_socket",
     "gap_over",
     "grace_over",
+    "hear_late_bye",
     "knock",
     "leave_door",
     "open_room",
@@ -281,6 +282,14 @@ def socket_lost(state: HubState, connection: Connection, now: Now) -> None:
     state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
 
 
+def hear_late_bye(state: HubState, connection: Connection, now: Now) -> None:
+    """A `bye` on a socket that is about to close ends the session that was detached from it and still waits."""
+    session = connection.left
+    if session is None or session.last is not connection or session_state(state, session) is not SessionState.WAITING:
+        return
+    end_session(state, session, "left", now)
+
+
 # Sessions
 
 
@@ -313,6 +322,7 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
 def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) -> None:
     """A session has lost its socket, and waits for its client. With ``tell``, the others in its room are told."""
     _allow(SESSION, session_state(state, session), "detach")
+    session.last.left = session
     _part(session)
     session.gap_until = now.wall + state.options.resume
     state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
@@ -370,7 +380,7 @@ def _end(state: HubState, session: Session, reason: LeaveReason, now: Now, *, re
 
 
 def _join(state: HubState, session: Session, connection: Connection) -> None:
-    session.connection = connection
+    session.connection = session.last = connection
     connection.session = session
     state.deadlines.remove(Timer(Due.GAP, session.sid))
     state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))

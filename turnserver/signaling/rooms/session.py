@@ -39,6 +39,8 @@ class Connection:
         """Malformed frames that are still answered; the next one ends the connection."""
         self.direct: deque[str] = deque()
         self.session: Session | None = None
+        self.left: Session | None = None
+        """The session that was detached from it: a late `bye` still ends it, unless another socket has resumed it."""
         self.closing = False
 
 
@@ -58,6 +60,8 @@ class Session:
         self.pacer = connection.pacer
         self.outbox = Outbox(bounds.queue_bytes, bounds.replay_messages)
         self.connection: Connection | None = None
+        self.last = connection
+        """The socket that it has, or had last."""
         self.n = 0
         """The number of the last counted message that was handled."""
         self.unanswered = 0

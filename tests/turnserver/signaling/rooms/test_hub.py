@@ -212,6 +212,40 @@ class TestSlowClients:
         assert dan.resume()["resumed"] is True
         assert dan.types() == ["welcome"] + ["msg"] * sent
 
+    def test_a_bye_that_comes_after_we_began_to_close_ends_the_session(self) -> None:
+        """It was sent before the client could know, and its seat must not stay for a minute."""
+        world, ann, bob = self.parted()
+        assert ann.types()[-1] == "peer_gap"
+        world.hub.text(bob, '{"t":"bye"}', world.now)
+        world.work()
+        assert [(frame["t"], frame["reason"]) for frame in ann.drain()] == [("peer_leave", "left")]
+
+    def test_a_late_bye_does_not_end_a_session_that_went_on_elsewhere(self) -> None:
+        world, ann, old = self.parted()
+        bob = world.client("bob")
+        bob.session, bob.seq, bob.n = self.session, 1, 0
+        bob.open()
+        assert bob.resume()["resumed"] is True
+        bob.cut()
+        ann.drain()
+        for frame in ('{"t":"bye"}', '{"t":"ping"}', "{"):
+            world.hub.text(old, frame, world.now)
+        world.work()
+        assert ann.types() == []
+
+    def parted(self) -> tuple[World, Any, int]:
+        """Two in a room; the socket of the second, who reads nothing, is about to be closed."""
+        world = World(burst=10_000, relay_burst=10**9)
+        ann, bob = world.enter("ann", "bob")
+        self.session = bob.session
+        bob.stall()
+        cid = bob.cid
+        del world.clients[cid]  # the edge still has frames to send there
+        ann.drain()
+        while "peer_gap" not in [frame["t"] for frame in ann.heard]:
+            ann.say("msg", data="x" * 4000)
+        return world, ann, cid
+
     def test_who_asks_and_does_not_read_the_answers(self) -> None:
         world = World(burst=100_000)
         ann = world.enter("ann")[0]
