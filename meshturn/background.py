@@ -47,7 +47,8 @@ class BackgroundServer:
 
     ``config`` replaces options: it is a mapping as in a configuration file, whose sections are merged with the
     defaults here and whose other values replace them. ``uris`` follows the listeners that it configures. Any thread
-    may call any method. A server that has been stopped cannot be started again.
+    may call any method. What names ports raises RuntimeError before the start. A server that has been stopped cannot be
+    started again.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -101,12 +102,12 @@ class BackgroundServer:
     @property
     def address(self) -> Address:
         """The transport address of the first listener."""
-        return self._listening[0][1]
+        return self._bound()[0][1]
 
     @property
     def uris(self) -> list[str]:
         """The TURN URIs of all listeners (RFC 7065), UDP first unless the configuration says otherwise."""
-        return [_uri(kind, address) for kind, address in self._listening]
+        return [_uri(kind, address) for kind, address in self._bound()]
 
     @property
     def uri(self) -> str:
@@ -116,7 +117,7 @@ class BackgroundServer:
     @property
     def stun_uri(self) -> str:
         """The STUN URI of the first listener (RFC 7064)."""
-        kind, address = self._listening[0]
+        kind, address = self._bound()[0]
         return f"{'stuns' if kind.secure else 'stun'}:{address}"
 
     @property
@@ -163,6 +164,11 @@ class BackgroundServer:
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_PATIENCE)
 
     # Inside
+
+    def _bound(self) -> tuple[tuple[ClientTransport, Address], ...]:
+        if not self._listening:
+            raise RuntimeError("the server has not been started: its ports are not known yet")
+        return self._listening
 
     def _defaults(self) -> dict[str, Any]:
         return {

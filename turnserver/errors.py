@@ -19,14 +19,21 @@ class Problem(NamedTuple):
     found: str
     allowed: str
 
+    def __str__(self) -> str:
+        """All of it in one line."""
+        where = [f"line {self.line}"] if self.line else []
+        what = [f"found {self.found}"] if self.found else []
+        what += [f"allowed: {self.allowed}"] if self.allowed else []
+        return ": ".join([*where, *([self.key] if self.key else []), "; ".join(what)])
+
 
 class ConfigError(ServerError):
-    """The configuration cannot be used; carries every problem found, not just the first."""
+    """The configuration cannot be used; carries every problem found, not just the first, and has a line for each."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
         self.problems = problems
-        super().__init__(f"{source}: {len(problems)} problem(s)")
+        super().__init__("\n  ".join([f"{source}: {len(problems)} problem(s)", *map(str, problems)]))
 
 
 class StartupError(ServerError):

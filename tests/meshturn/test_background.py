@@ -53,6 +53,12 @@ def test_the_uris_name_two_transports_of_one_address() -> None:
             assert stranger.binding().host == "127.0.0.1"
 
 
+@pytest.mark.parametrize("name", ["address", "uri", "uris", "stun_uri", "ice_servers"])
+def test_before_the_start_there_are_no_ports_to_name(name: str) -> None:
+    with pytest.raises(RuntimeError, match="has not been started"):
+        getattr(BackgroundServer(), name)
+
+
 def test_ice_servers_are_what_a_browser_takes() -> None:
     with BackgroundServer() as server:
         (entry,) = json.loads(json.dumps(server.ice_servers))

@@ -123,7 +123,7 @@ def test_a_configuration_that_is_wrong_is_the_tests_error(suite: pytest.Pytester
     )
     result = suite.runpytest_subprocess()
     assert result.parseoutcomes() == {"errors": 1}
-    result.stdout.fnmatch_lines(["*ConfigError: configuration: 1 problem(s)*"])
+    result.stdout.fnmatch_lines(["*ConfigError: configuration: 1 problem(s)*", "E *limits.allocatoins: found *"])
 
 
 def test_a_server_that_several_tests_share(suite: pytest.Pytester) -> None:

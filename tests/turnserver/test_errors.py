@@ -12,7 +12,16 @@ def test_a_configuration_error_carries_every_problem() -> None:
     error = ConfigError("meshturn.yml", problems)
     assert error.problems == problems
     assert error.source == "meshturn.yml"
-    assert str(error) == "meshturn.yml: 2 problem(s)"
+    assert str(error).splitlines() == [
+        "meshturn.yml: 2 problem(s)",
+        "  line 3: realm: found 7; allowed: a text",
+        "  line 9: relay.ports: found 'x'; allowed: FIRST-LAST",
+    ]
+
+
+def test_a_problem_without_a_line_or_a_key() -> None:
+    assert str(Problem("realm", 0, "7", "a text")) == "realm: found 7; allowed: a text"
+    assert str(Problem("", 0, "a list", "")) == "found a list"
 
 
 def test_a_startup_error_has_a_hint() -> None:

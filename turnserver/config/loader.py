@@ -114,9 +114,9 @@ def load_mapping(options: Mapping[str, Any], source: str = "configuration", *, o
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences as a file would give them; single values stay what they are."""
+    """Mappings with texts as keys, and lists, as a file would give them; single values stay what they are."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list) or type(value) is tuple:
         return [_plain(item) for item in value]
     return value

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from auth.source import CredentialSource
-from auth.types import Answer, LateAnswer, Pending, Unavailable
+from auth.types import Answer, Credential, LateAnswer, Pending, Unavailable
 from turnserver.faults import Faults
 
 __all__ = ["Guarded"]
@@ -76,20 +76,31 @@ class Guarded(CredentialSource):
         try:
             answer = find()
             return answer if isinstance(answer, Pending) else _settled(answer)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             return self._note(error)
 
     async def _asked(self, ask: Callable[[], Awaitable[LateAnswer]]) -> LateAnswer:
         try:
             return _settled(await ask())
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the answer is not wanted any more
+            return self._note(error)  # what the source waited for was cancelled
         except Exception as error:
             return self._note(error)
 
-    def _note(self, error: Exception) -> Unavailable:
+    def _note(self, error: BaseException) -> Unavailable:
         self._faults.note(f"credentials.{self._name}", error)
         return Unavailable(f"{self._name}: {type(error).__qualname__}")
 
 
 def _settled(answer: LateAnswer) -> LateAnswer:
     """An answer that can be iterated more than once; raises TypeError for other values."""
-    return answer if isinstance(answer, Unavailable) else tuple(answer)
+    if isinstance(answer, Unavailable):
+        return answer
+    found = tuple(answer)
+    for each in found:
+        if not isinstance(each, Credential):
+            raise TypeError(f"a credential source answers with credentials, not with {type(each).__name__}")
+    return found

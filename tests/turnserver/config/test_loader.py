@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from turnserver.config import MAX_FILE_BYTES, Config, load
+from turnserver.config import MAX_FILE_BYTES, Config, load, load_mapping
 from turnserver.config.environment import variables
 from turnserver.config.loader import MAX_PROBLEMS
 from turnserver.errors import ConfigError, Problem
@@ -349,3 +349,11 @@ def test_any_environment_loads_or_is_refused(environ: dict[str, str]) -> None:
 def test_bombs_are_refused(tmp_path: Path, text: str) -> None:
     """Bounded work: the timeout of the test suite is the only clock here."""
     assert len(problems_of(write(tmp_path, text))) <= MAX_PROBLEMS + 1
+
+
+def test_keys_of_a_mapping_are_read_as_a_file_has_them() -> None:
+    """Without quotes, a number is a key in YAML, too, and its text is the name."""
+    with pytest.raises(ConfigError) as caught:
+        load_mapping({1: 2, "limits": {None: 3}})  # type: ignore[dict-item]
+    assert [problem.key for problem in caught.value.problems] == ["1", "limits.None"]
+    assert list(load_mapping({"auth": {"users": {7: "wonderland"}}}).config.auth.users) == ["7"]

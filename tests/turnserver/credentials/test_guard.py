@@ -82,7 +82,11 @@ async def test_every_call_that_raises_is_unavailable(caplog: pytest.LogCaptureFi
     assert caplog.records[0].exc_info is not None
 
 
-@pytest.mark.parametrize("nonsense", [None, 7, object()], ids=["None", "number", "object"])
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, 7, object(), "alice", {"alice": "wonderland"}, (*FOUND, None)],
+    ids=["None", "number", "object", "text", "mapping", "no credential"],
+)
 async def test_what_is_no_answer_is_a_fault(nonsense: object) -> None:
     faults = Faults()
     guarded = Guarded("ldap", Doing(lambda: nonsense), faults)
@@ -112,6 +116,21 @@ async def test_who_is_not_waited_for_any_more_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert faults.counts == {}
+
+
+async def test_a_cancelled_future_of_the_source_itself_is_a_fault() -> None:
+    """Nobody has cancelled the look-up: without an answer, its client would wait until the deadline."""
+
+    def result_of_a_cancelled_future() -> Any:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return future.result()
+
+    faults = Faults()
+    guarded = Guarded("ldap", Doing(result_of_a_cancelled_future), faults)
+    assert guarded.find("alice", REALM, 0.0) == Unavailable("ldap: CancelledError")
+    assert await guarded.ask("alice", REALM, 0.0) == Unavailable("ldap: CancelledError")
+    assert faults.counts == {"credentials.ldap": 2}
 
 
 async def test_closing_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
