@@ -294,7 +294,7 @@ def test_the_server_says_goodbye_until_later(ann: LabPage, lab: SignalLab) -> No
         lab.service.hub.drain(0.2, lab.service._clock())
 
     lab.do(drain)
-    ann.until("() => lab.runs.ann.signal.state === 'reconnecting'")
+    ann.until("() => lab.runs.ann.states.includes('reconnecting')")
     lab.lose_everything()
     ann.until("(before) => lab.runs.ann.mesh.room && lab.runs.ann.mesh.you.id !== before", before)
     assert ann.run("() => lab.runs.ann.gone") == []

@@ -169,7 +169,7 @@ async def test_a_restart(url: str) -> None:
         await ann.until(lambda: any(frame.t == "restart" for frame in bob.frames))
         assert [frame.why for frame in bob.frames if isinstance(frame, IceUpdate)] == ["restart"]
         assert [frame.why for frame in ann.frames if isinstance(frame, IceUpdate)] == ["restart"]
-        await ann.until(lambda: ann.pairs[0].state is PairState.RECONNECTING)
+        await ann.until(lambda: (bob.id, PairState.RECONNECTING) in ann.states)
         await ann.until(connected(ann, bob, others=1))
         await ann.until(flows(ann, bob))
         found = await room_as_the_server_sees_it(url, "restart")

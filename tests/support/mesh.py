@@ -31,7 +31,9 @@ class Member:
         self.mesh = mesh
         self.events: list[MeshEvent] = []
         self.frames: list[ServerMessage] = []
-        mesh.subscribe(self.events.append)
+        self.states: list[tuple[str, PairState]] = []
+        """Every state of a connection with another participant, with its id: one that passes quickly is here, too."""
+        mesh.subscribe(self._heard)
         signal.subscribe(self.frames.append)
 
     @property
@@ -45,6 +47,11 @@ class Member:
     def data(self) -> list[str | bytes]:
         """What came over data channels."""
         return [event.data for event in self.events if event.kind == "data"]
+
+    def _heard(self, event: MeshEvent) -> None:
+        self.events.append(event)
+        if event.kind == "peer" and (pair := self.mesh.pairs.get(event.peer)) is not None:
+            self.states.append((event.peer, pair.state))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):

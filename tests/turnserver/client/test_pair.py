@@ -32,6 +32,7 @@ class End:
         self.sent: list[Desc | Reset] = []
         self.data: list[str | bytes] = []
         self.asked: list[str] = []
+        self.states: list[PairState] = []
         self.online = True
         self.ids = (f"{name}{number:07}" for number in itertools.count())
 
@@ -55,6 +56,7 @@ class End:
         return self.online
 
     def changed(self, pair: Pair) -> None:
+        self.states.append(pair.state)
         self.wire.moved.set()
 
     def message(self, pair: Pair, data: str | bytes) -> None:
@@ -197,7 +199,7 @@ async def test_a_restart_is_a_rebuild(wire: Wire) -> None:
     b = wire.pair("b", TestMedia(), polite=False, start=False)
     await wire.until(connected(a, b))
     a.restart()
-    await wire.until(lambda: a.state is PairState.RECONNECTING)
+    await wire.until(lambda: PairState.RECONNECTING in wire.ends["a"].states)
     await wire.until(connected(a, b))
     await wire.until(flows(a, b))
     assert wire.ends["a"].asked == ["user"]
