@@ -6,7 +6,7 @@ completion of a shell do not wait for the whole server to load.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,7 +15,10 @@ from cli.failures import exit_code_of, show_failure
 from turnserver import __version__
 from turnserver.errors import ServerError
 
-__all__ = ["LazyGroup", "main", "meshturn"]
+if TYPE_CHECKING:
+    from turnserver.signals import Signals
+
+__all__ = ["LazyGroup", "meshturn", "run"]
 
 
 def _up() -> click.Command:
@@ -133,6 +136,6 @@ def meshturn() -> None:
     """A STUN and TURN server. To try it, run `meshturn up`."""
 
 
-def main() -> None:
-    """The entry point: run the command that ``sys.argv`` names and exit with its code."""
-    meshturn.main(prog_name="meshturn")
+def run(signals: "Signals | None" = None) -> None:
+    """Run the command that ``sys.argv`` names and exit with its code; ``signals`` are those that a server takes."""
+    meshturn.main(prog_name="meshturn", obj=signals)

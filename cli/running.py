@@ -5,11 +5,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+import click
+
 from cli.addresses import client_uris, page_urls, relay_text
 from cli.console import emit_json, kept_output
 from turnserver.config import Config
 from turnserver.process import run
 from turnserver.server import Server
+from turnserver.signals import Signals
 from turnserver.writer import LineWriter
 
 __all__ = ["announce", "announce_json", "call_pages", "ready_json", "run_server"]
@@ -19,12 +22,14 @@ _PATIENCE: Final = 2.0
 
 
 def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; ``on_ready`` is called once, when every listener is open.
+    """Serve until a signal ends it; ``on_ready`` is called once, when every listener is open.
 
     A thread writes the output of ``on_ready`` to standard output, so that the server neither waits for the reader nor
-    ends with it. ``reload`` reads the configuration again on SIGHUP. Raises `turnserver.errors.StartupError`
-    when the server cannot start.
+    ends with it. ``reload`` reads the configuration again on SIGHUP. Signals that have come since the start of the
+    process are answered now (`cli.entry`). Raises `turnserver.errors.StartupError` when the server cannot start.
     """
+    context = click.get_current_context(silent=True)
+    signals = None if context is None else context.find_object(Signals)
     writer = LineWriter(sys.stdout)
 
     def ready(server: Server) -> None:
@@ -33,7 +38,7 @@ def run_server(config: Config, on_ready: Callable[[Server], None], reload: Calla
         writer.put(said.getvalue())
 
     try:
-        asyncio.run(run(config, on_ready=ready, reload=reload))
+        asyncio.run(run(config, on_ready=ready, reload=reload, signals=signals))
     finally:
         writer.close(_PATIENCE)
 

@@ -1,6 +1,6 @@
 """``python -m meshturn`` is the command ``meshturn``."""
 
-from cli.main import main
+from cli.entry import main
 
 __all__ = ["main"]
 

@@ -166,6 +166,7 @@ ALLOWED = {
     "turnserver.paths": (),
     "turnserver.registry": ("turnserver.errors",),
     "turnserver.retries": ("turnserver.deadlines",),
+    "turnserver.signals": (),
     "turnserver.text": (),
     "turnserver.throttle": (),
     "turnserver.net": ("turnserver.errors", "stun"),

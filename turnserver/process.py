@@ -6,7 +6,6 @@ A program that embeds a `turnserver.server.Server` handles these itself.
 import asyncio
 import logging
 import resource
-import signal
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -15,6 +14,7 @@ from turnserver.errors import ConfigError, StartupError
 from turnserver.lines import Lines
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
+from turnserver.signals import RELOAD, RELOAD_CERTIFICATES, Signals
 
 __all__ = ["files_needed", "raise_file_limit", "run"]
 
@@ -30,37 +30,79 @@ async def run(
     *,
     on_ready: Callable[[Server], None] | None = None,
     reload: Callable[[], Config] | None = None,
+    signals: Signals | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``on_ready`` is called once everything is bound.
+    """Serve until a signal ends it. ``on_ready`` is called once everything is bound.
 
-    On SIGHUP, ``reload`` reads the configuration again, and options that can change at run time do; an invalid
-    configuration changes nothing. Raises `StartupError` when the server cannot start.
+    SIGTERM and SIGINT end the server. On SIGHUP, ``reload`` reads the configuration again, and options that can change
+    at run time do; an invalid configuration changes nothing. SIGUSR2 reads the certificates again. ``signals`` has
+    those that came before this call: they are answered once the server is ready, but one that ends the process does so
+    before anything is bound. Without it, the process's signals are held during this call only.
+
+    Raises `StartupError` when the server cannot start.
     """
-    loop = asyncio.get_running_loop()
-    heard: asyncio.Queue[int] = asyncio.Queue()
-    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload is not None else [])]
-    for number in numbers:
-        loop.add_signal_handler(number, heard.put_nowait, number)
+    held = Signals() if signals is None else signals
+    held.hold()
     configure(config.log)
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    held.listen(lambda: loop.call_soon_threadsafe(heard.set))
     try:
+        if held.ends:
+            _logger.info("stopping before the start")
+            return
         raise_file_limit(files_needed(config))
         server = Server(config)
         loop.set_exception_handler(lambda _, context: _unforeseen(server, context))
         async with server:
-            for listener in server.snapshot().listeners:
-                fields = {"transport": listener.transport.label, "address": str(listener.address)}
-                _logger.info("listening", extra={"fields": fields})
+            _say_listeners(server)
             if on_ready is not None:
                 on_ready(server)
-            while await heard.get() == signal.SIGHUP:
-                if reload is not None:
-                    await _reload(server, reload)
+            await _answer_signals(server, held, heard, reload)
             _logger.info("stopping")
+        _logger.info("stopped")
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        held.listen(None)
+        if signals is None:
+            held.release()
         loop.set_exception_handler(None)
         shutdown()
+
+
+def _say_listeners(server: Server) -> None:
+    for listener in server.snapshot().listeners:
+        fields = {"transport": listener.transport.label, "address": str(listener.address)}
+        _logger.info("listening", extra={"fields": fields})
+
+
+async def _answer_signals(
+    server: Server, signals: Signals, heard: asyncio.Event, reload: Callable[[], Config] | None
+) -> None:
+    """Answer signals, one after the other, until one ends the server."""
+    while True:
+        number = signals.take()
+        if number is None:
+            heard.clear()
+            await heard.wait()
+        elif number == RELOAD and reload is not None:
+            await _reload(server, reload)
+        elif number == RELOAD and signals.hung_up:
+            _logger.info("the terminal was closed")
+            return
+        elif number in {RELOAD, RELOAD_CERTIFICATES}:
+            _reload_certificates(server)
+        else:
+            return
+
+
+def _reload_certificates(server: Server) -> None:
+    """Read the certificates again; each that is replaced or refused has a line of its own in the log."""
+    try:
+        changed = server.reload_certificates()
+    except Exception as error:  # the old ones stay in use
+        server.fault("certificates", error)
+        return
+    _logger.info("certificates reloaded" if changed else "certificates reloaded: no change")
 
 
 def _unforeseen(server: Server, context: Mapping[str, object]) -> None:

@@ -222,6 +222,16 @@ class Server:
                 await _close_sources(self._parts.retired)
             return Reload(taken, waiting)
 
+    def reload_certificates(self) -> bool:
+        """Read the certificate files again, without waiting for `tls.reload_interval`; True if any was replaced.
+
+        One that cannot be used is refused in the log, and the old one stays in use. Nothing else is reloaded. Raises
+        RuntimeError unless the server runs.
+        """
+        if self._parts is None:
+            raise RuntimeError("the server is not running")
+        return self._parts.certificates is not None and self._parts.certificates.check(force=True)
+
     def snapshot(self) -> Snapshot:
         """The present state of the server; can be called at any time, also by an observer.
 

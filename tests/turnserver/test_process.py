@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import issue
 from turnserver.config import Config
 from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
 from turnserver.observers.base import Observer
 from turnserver.observers.registry import OBSERVERS
 from turnserver.process import files_needed, raise_file_limit, run
 from turnserver.server import Server
+from turnserver.signals import Signals
 
 LISTENERS = [{"address": "127.0.0.1", "port": 0}]
 
@@ -125,6 +127,73 @@ async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, capfd:
     await running.stop()
     assert server.config.peers.deny == ()
     assert "key.pem" in capfd.readouterr().err
+
+
+async def test_usr2_reads_the_certificates_again_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a renewal hook of certbot sends: new handshakes have the new pair, and no option is looked at."""
+    pair = issue(tmp_path)
+    tls = {"certificates": [pair.config], "reload_interval": 86400}
+    listeners = [{"transport": "tls", "address": "127.0.0.1", "port": 0}]
+    running = Running(first=config(listeners=listeners, tls=tls, log={"level": "info"}))
+    server = await running.server()
+    pair.replace_by(issue(tmp_path, "newer"))
+    logged = ""
+    os.kill(os.getpid(), signal.SIGUSR2)
+    async with asyncio.timeout(90):
+        while "certificates reloaded" not in logged:
+            await asyncio.sleep(0)
+            logged += capfd.readouterr().err
+    assert "certificate replaced" in logged
+    pair.certificate.write_text("nothing")
+    os.kill(os.getpid(), signal.SIGUSR2)
+    async with asyncio.timeout(90):
+        while "certificates reloaded: no change" not in logged:
+            await asyncio.sleep(0)
+            logged += capfd.readouterr().err
+    assert "certificate refused, the old one stays in use" in logged
+    assert "configuration" not in logged
+    assert server.snapshot().running
+    await running.stop()
+
+
+async def test_hup_without_anything_to_read_again_ends_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    ready: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(run(config(log={"level": "info"}), on_ready=ready.set_result))
+    server = await asyncio.wait_for(ready, 90)
+    logged = ""
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(90):
+        while "certificates reloaded: no change" not in logged:
+            await asyncio.sleep(0)
+            logged += capfd.readouterr().err
+    assert server.snapshot().running
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 90)
+
+
+async def test_signals_that_came_before_are_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    signals = Signals()
+    signals.hold()
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        found: list[int] = []
+
+        def reload() -> Config:
+            found.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return config()
+
+        await asyncio.wait_for(run(config(), reload=reload, signals=signals), 90)
+        assert found == [1]
+        signal.raise_signal(signal.SIGTERM)
+        never: list[Server] = []
+        await asyncio.wait_for(run(config(log={"level": "info"}), on_ready=never.append, signals=signals), 90)
+    finally:
+        signals.release()
+    assert never == []
+    assert "stopping before the start" in capfd.readouterr().err
 
 
 async def test_a_server_that_cannot_start_leaves_no_handlers() -> None:

@@ -185,12 +185,15 @@ class CertificateSource:
             context = self._contexts[key] = self._build(self._loaded, key)
         return context
 
-    def check(self) -> bool:
-        """Check the files once and use valid new ones; True if any was taken."""
+    def check(self, *, force: bool = False) -> bool:
+        """Check the files once and use valid new ones; True if any was taken.
+
+        With ``force`` they are read even if they look unchanged, and one that cannot be used is said to be so again.
+        """
         stamps = self._look()
-        if stamps == self._stamps and not self._early:
+        if stamps == self._stamps and not self._early and not force:
             return False
-        known = stamps == self._stamps
+        known = stamps == self._stamps and not force
         self._stamps = stamps
         self._early = False
         fresh = []
