@@ -10,7 +10,7 @@ with its cause (`turnserver.faults`).
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 from auth.source import CredentialSource
 from auth.types import LateAnswer, Unavailable
@@ -30,6 +30,12 @@ from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.transports.base import Transport
 
 __all__ = ["Engine", "EventListener"]
+
+SLICE: Final = 32
+"""Allocations that are ended in one turn of the loop: two or three milliseconds of work."""
+
+PAUSE: Final = 0.001
+"""Seconds between two slices, in which the thread that writes the log gets its turn."""
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
@@ -187,8 +193,28 @@ class Engine:
         """
         self._feed(self._core.replace_credentials, credentials)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no allocation."""
+        return self._core.is_empty
+
+    def drain(self) -> None:
+        """Refuse new allocations from now on; existing ones go on."""
+        self._feed(self._core.drain)
+
+    async def end_allocations(self) -> None:
+        """End every allocation, and report each with its counters; new ones are refused from now on.
+
+        It is done in short slices, between which other clients are served and the log is written.
+        """
+        self.drain()
+        clients = self._core.clients
+        for first in range(0, len(clients), SLICE):
+            self._feed(self._core.shut_down, clients[first : first + SLICE])
+            await asyncio.sleep(PAUSE)
+
     def close(self) -> None:
-        """Stop: close timer, look-ups and sockets. The clients' allocations end without notice."""
+        """Stop: close timer, look-ups and sockets. What `end_allocations` has not ended ends without notice."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -183,9 +183,10 @@ class Server:
             self._state = _State.SERVING
 
     async def stop(self) -> None:
-        """Stop: notify participants of rooms, let HTTP requests finish for a moment, and close all sockets.
+        """Stop: notify participants of rooms, end the allocations, and close all sockets.
 
-        Calling it again does nothing, and waits for the first call to be done.
+        Observers get an `AllocationEnded` for every live allocation, with its counters and the reason ``shutdown``.
+        HTTP requests may finish for a moment. Calling it again does nothing, and waits for the first call to be done.
         """
         async with self._changing:
             parts = self._parts
@@ -194,8 +195,12 @@ class Server:
             try:
                 if self._http is not None:
                     self._http.drain()
+                if parts.engine is not None:
+                    parts.engine.drain()
                 if parts.service is not None:
                     await parts.service.close()
+                if parts.engine is not None:
+                    await parts.engine.end_allocations()
             finally:
                 self._state, self._parts = _State.STOPPED, None
                 await _close(parts, self._faults)

@@ -18,7 +18,7 @@ from stun.message import Message
 from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, SlowSource, World, code_of
 from turnserver.clock import system_clock
-from turnserver.core.events import AllocationEnded, AllocationOpened, Event, LookupFailed, RequestRefused
+from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, Event, LookupFailed, RequestRefused
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
@@ -341,6 +341,35 @@ async def test_new_credentials_hold_for_new_allocations() -> None:
     rig.engine.replace_credentials(StaticUsers({"alice": "changed"}))
     assert code_of(rig.ask(Method.REFRESH, (a.LIFETIME, 0))) == 0
     assert code_of(rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))) == 401
+    rig.engine.close()
+
+
+async def test_the_end_of_the_server_is_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each allocation with what it has carried; in one turn of the loop no more than a slice of them."""
+    rig = Rig()
+    monkeypatch.setattr("turnserver.engine.SLICE", 4)
+    monkeypatch.setattr(rig.datapath, "counters", lambda relay: Counters(1, 100, 2, 200))
+    many = 13
+    for port in range(40000, 40000 + many):
+        client = CLIENT._replace(address=Address.parse("192.0.2.10", port))
+        script = ScriptedClient(World(), client.address)
+        for signed in (False, True):
+            rig.engine.client_frame(client, script.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], signed=signed))
+            script.nonce = script.nonce or Message.decode(rig.transport.sent[-1][1]).first(a.NONCE)
+    assert len(rig.core.clients) == many
+    rig.events.clear()
+    turns: list[int] = []
+    ending = asyncio.create_task(rig.engine.end_allocations())
+    while not ending.done():
+        before = len(rig.events)
+        await asyncio.sleep(0)
+        turns.append(len(rig.events) - before)
+    ended = [(event, counters) for event, counters in rig.events if isinstance(event, AllocationEnded)]
+    assert len(ended) == many
+    assert {event.reason for event, _ in ended} == {EndReason.SHUTDOWN}
+    assert {counters for _, counters in ended} == {Counters(1, 100, 2, 200)}
+    assert max(turns) == 4
+    assert rig.engine.is_empty
     rig.engine.close()
 
 

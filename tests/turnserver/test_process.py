@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import issue
+from tests.support.turn_client import TurnClient
 from turnserver.config import Config
 from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
 from turnserver.observers.base import Observer
@@ -127,6 +128,33 @@ async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, capfd:
     await running.stop()
     assert server.config.peers.deny == ()
     assert "key.pem" in capfd.readouterr().err
+
+
+async def test_the_log_has_the_usage_of_what_the_end_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    """A line for each live allocation, before the last line, however many there are."""
+    many = 550  # more lines of a kind than clients can cause at once
+    options = {"auth": {"users": {"alice": "wonderland"}}, "limits": {"allocations_per_user": many}}
+    running = Running(first=config(log={"level": "info"}, **options))
+    server = await running.server()
+    ((_, address),) = server.snapshot().listening
+
+    def hold() -> list[TurnClient]:
+        held = [TurnClient.udp(address.host, address.port, "alice", "wonderland") for _ in range(many)]
+        for client in held:
+            client.allocate()
+        return held
+
+    clients = await asyncio.to_thread(hold)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running.task, 90)
+    for client in clients:
+        client.close()
+    lines = capfd.readouterr().err.splitlines()
+    ended = [line for line in lines if "allocation ended" in line]
+    assert len({line.split("client=")[1].split()[0] for line in ended}) == many
+    assert all("reason=shutdown" in line and "bytes_" in line for line in ended)
+    assert lines[-1].endswith("stopped")
+    assert lines.index(ended[0]) > next(at for at, line in enumerate(lines) if line.endswith("stopping"))
 
 
 async def test_usr2_reads_the_certificates_again_and_nothing_else(

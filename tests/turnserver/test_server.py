@@ -20,11 +20,12 @@ from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.certificates import client_context, issue
+from tests.support.peer import UdpPeer
 from tests.support.relaying import relay_something
 from tests.support.signal_wire import Participant
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.config import Config
-from turnserver.core.events import AllocationEnded, AllocationOpened
+from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason
 from turnserver.core.server import TurnCore
 from turnserver.core.types import ClientTransport, Counters
 from turnserver.errors import ConfigError, StartupError
@@ -405,6 +406,38 @@ async def test_observers_hear_of_relays_and_rooms() -> None:
     assert carried[:4] == (1, 5, 1, 5)
     assert [recorded.event.room for recorded in second.events if isinstance(recorded.event, RoomOpened)] == ["x"]
     assert [recorded.event.room for recorded in first.events if isinstance(recorded.event, RoomOpened)] == ["x", "y"]
+
+
+async def test_stopping_tells_of_every_allocation() -> None:
+    """With what it has carried: usage that is accounted for by these events is not lost at a restart."""
+    heard = Recorder()
+    options = {
+        "listeners": [{"address": "127.0.0.1", "port": 0}, {"transport": "tcp", "address": "127.0.0.1", "port": 0}],
+        "auth": {"users": {"alice": "wonderland"}},
+        "peers": {"allow": ["127.0.0.0/8"]},
+    }
+    async with Server(options, observers=[heard]) as server:
+        (_, udp), (_, tcp) = server.snapshot().listening
+
+        def hold() -> list[TurnClient]:
+            held = [TurnClient.udp(udp.host, udp.port, "alice", "wonderland") for _ in range(40)]
+            held.append(TurnClient.tcp(tcp.host, tcp.port, "alice", "wonderland"))
+            with UdpPeer() as peer:
+                for client in held:
+                    client.allocate()
+                    client.channel_bind(0x4000, peer.address)
+                    client.send_channel(0x4000, b"there")
+                    peer.receive()
+            return held
+
+        clients = await asyncio.to_thread(hold)
+        assert len(server.snapshot().allocations) == 41
+    ended = [each for each in heard.events if isinstance(each.event, AllocationEnded)]
+    assert len({each.event.client for each in ended if isinstance(each.event, AllocationEnded)}) == 41
+    assert {each.event.reason for each in ended if isinstance(each.event, AllocationEnded)} == {EndReason.SHUTDOWN}
+    assert {each.counters[:2] for each in ended if each.counters is not None} == {(1, 5)}
+    for client in clients:
+        client.close()
 
 
 async def test_observers_that_the_configuration_names() -> None:

@@ -30,6 +30,8 @@ class EndReason(StrEnum):
     DELETED = "deleted"
     CLIENT_GONE = "client-gone"
     REVOKED = "revoked"
+    SHUTDOWN = "shutdown"
+    """The server was stopped."""
     RELAY_FAILED = "relay-failed"
     """Its relays could not be kept open: a fault of the server or of the system."""
 

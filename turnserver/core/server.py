@@ -8,7 +8,7 @@ is no other input.
 Rules: docs/conformance.md.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer, SecurityFeatures
@@ -210,6 +210,23 @@ class TurnCore:
                 self.state.command(CloseClient(allocation.client))
         return len(allocations)
 
+    def drain(self, now: Now) -> None:
+        """Refuse new allocations from now on: 300 where an alternate server is known for the client's family, else 508.
+
+        Existing ones go on, with all that belongs to them.
+        """
+        self.expire(now)
+        self.state.draining = True
+
+    def shut_down(self, clients: Sequence[FiveTuple], now: Now) -> None:
+        """End the allocations of these clients, because the server stops; a client without one is ignored."""
+        self.expire(now)
+        for client in clients:
+            try:
+                self._shut_down(client, now)
+            except Exception as error:  # the others end, too
+                self._faults.append(error)
+
     def use(self, settings: CoreSettings, now: Now) -> None:
         """Use other settings from now on, and end what exists and is forbidden by them.
 
@@ -273,6 +290,16 @@ class TurnCore:
         queue, self._faults = self._faults, []
         return queue
 
+    @property
+    def clients(self) -> list[FiveTuple]:
+        """All clients with an allocation, also one that is being opened."""
+        return list(self.state.allocations)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no allocation, not even one that is being opened."""
+        return not self.state.allocations
+
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
         """The live allocations of these users, or all; without counters, which only the shell has.
 
@@ -305,6 +332,15 @@ class TurnCore:
                 self._faults.append(error)
 
     # Inside
+
+    def _shut_down(self, client: FiveTuple, now: Now) -> None:
+        allocation = self.state.allocation(client)
+        if allocation is None:
+            return
+        opening = self.state.openings.get(allocation.serial)
+        self.state.end_allocation(allocation, EndReason.SHUTDOWN, now)
+        if opening is not None:
+            refuse(self.state, opening.request, Refusal(ErrorCode.INSUFFICIENT_CAPACITY, allocate.DRAINING))
 
     def _message(self, client: FiveTuple, message: Message, size: int, now: Now) -> None:
         """RFC 8489 §6.3: by class. Responses, and methods not allowed for their class, are dropped."""

@@ -107,6 +107,8 @@ class CoreState:
     ) -> None:
         limits, ports = settings.limits, settings.relay.ports
         self.settings = settings
+        self.draining = False
+        """Whether new allocations are refused because the server is about to stop."""
         self.own = own
         self.bounds = bounds
         self.policy = PeerPolicy.of(settings, own)

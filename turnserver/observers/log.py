@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, cast, get_args
 
-from turnserver.core.events import AnswerWithheld, Event, LookupFailed, RequestRefused
+from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event, LookupFailed, RequestRefused
 from turnserver.core.types import Counters
 from turnserver.lines import FREQUENT, RARE, Lines
 from turnserver.observers import relay_lines
@@ -26,7 +26,8 @@ class LogObserver:
     """Writes to the loggers ``meshturn.turn`` and ``meshturn.signaling``; ``clock`` gives monotonic seconds.
 
     The number of lines is limited: to a few for clients without a credential, and to some hundreds in a burst for
-    others. Suppressed lines are counted, and the count is logged (`turnserver.lines`).
+    others. Suppressed lines are counted, and the count is logged (`turnserver.lines`). Allocations that the end of the
+    server ends have a line each, because it is the only record of their use, and no client can cause it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,6 +42,9 @@ class LogObserver:
         if type(event) in _RELAY_EVENTS:
             happened = cast(Event, event)
             level, message, fields = relay_lines.line_of(happened, counters)
+            if type(event) is AllocationEnded and event.reason is EndReason.SHUTDOWN:
+                _relay_logger.log(level, message, extra={"fields": fields})
+                return
             rare = type(event) in _OF_STRANGERS and level > logging.DEBUG
             lines = self._strangers if rare else self._clients
             lines.write(level, message, fields, happened.client.address)

@@ -370,6 +370,69 @@ def test_revocation_while_the_relay_opens() -> None:
     world.assert_nothing_left()
 
 
+def test_the_end_of_the_server_is_the_end_of_every_allocation() -> None:
+    """Each with its event, as for any other end; nobody gets a new one meanwhile."""
+    world = World()
+    first, second = allocated(world), allocated(world, port=40001)
+    stranger = world.client(port=40002)
+    stranger.challenge()
+    relays = [first.relay, second.relay]
+    assert not world.core.is_empty
+    clients = world.core.clients
+    assert clients == [first.path, second.path]
+    world.advance(10)
+    world.take_events()
+    world.core.drain(world.now)
+    world.core.shut_down(clients[:1], world.now)
+    world.run()
+    assert code_of(stranger.allocate()) == 508
+    world.core.shut_down([*clients, stranger.path], world.now)
+    world.run()
+    ended = [event for event in world.take_events() if isinstance(event, AllocationEnded)]
+    assert ended == [
+        AllocationEnded(client.path, "alice", "alice", (relay,), EndReason.SHUTDOWN, 10.0)
+        for client, relay in zip((first, second), relays, strict=True)
+    ]
+    assert world.core.is_empty
+    world.assert_nothing_left()
+
+
+def test_an_allocate_that_waits_for_its_relay_is_refused_at_the_end() -> None:
+    world = World(automatic=False)
+    client = world.client()
+    client.challenge()
+    world.feed(client.path, client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    world.take()
+    assert not world.core.is_empty
+    world.core.shut_down(world.core.clients, world.now)
+    world.run()
+    closed, sent = world.take()
+    assert closed == CloseRelay(RelayId(1))
+    assert isinstance(sent, SendToClient)
+    assert code_of(Message.decode(sent.frame)) == 508
+    assert not [event for event in world.events if isinstance(event, AllocationEnded)], "it never opened"
+    world.settle()
+    world.assert_nothing_left()
+
+
+def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    first, second = allocated(world), allocated(world, port=40001)
+    end = world.core.state.end_allocation
+
+    def broken(allocation: Allocation, reason: EndReason, now: Now) -> None:
+        if allocation.client == first.path:
+            raise ZeroDivisionError
+        end(allocation, reason, now)
+
+    monkeypatch.setattr(world.core.state, "end_allocation", broken)
+    world.core.shut_down(world.core.clients, world.now)
+    assert world.core.clients == [first.path]
+    assert [type(error) for error in world.core.faults()] == [ZeroDivisionError]
+    monkeypatch.undo()
+    assert code_of(second.refresh()) == 437
+
+
 @pytest.mark.parametrize("transport", [ClientTransport.TCP, ClientTransport.TLS])
 def test_an_allocation_ends_with_its_connection(transport: ClientTransport) -> None:
     """Rule 22, RFC 8656 §3.1: the connection is the 5-tuple; a new one from the old address starts with nothing."""

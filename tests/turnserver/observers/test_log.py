@@ -6,8 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from stun.address import Address
-from turnserver.core.events import AllocationOpened, AllocationRefreshed, LookupFailed, RequestRefused
-from turnserver.core.types import ClientTransport, FiveTuple, RelayId
+from turnserver.core.events import (
+    AllocationEnded,
+    AllocationOpened,
+    AllocationRefreshed,
+    EndReason,
+    LookupFailed,
+    RequestRefused,
+)
+from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
 from turnserver.observers.log import LogObserver
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.facts import ClientRefused, RoomOpened
@@ -90,6 +97,19 @@ def test_a_stranger_cannot_fill_the_log_and_whoever_has_a_credential_is_heard(
     now = 10.0
     observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
     assert (caplog.records[-1].fields["withheld"], caplog.records[-1].fields["within"]) == (990, 10.0)
+
+
+def test_the_end_of_the_server_has_a_line_for_each_allocation(records: list[logging.LogRecord]) -> None:
+    """However many: without it their usage would be lost, and no client can cause it."""
+    observer = LogObserver(lambda: 0.0)
+    for number in range(6000):
+        ended = AllocationEnded(CLIENT, "alice", "alice", (RelayId(number),), EndReason.SHUTDOWN, 9.04)
+        observer.on_event(ended, Counters(1, number, 2, 20))
+    assert [record.getMessage() for record in records] == ["allocation ended"] * 6000
+    assert records[-1].fields["reason"] == "shutdown"
+    assert (records[-1].fields["user"], records[-1].fields["seconds"]) == ("alice", 9.0)
+    counted = {name: records[-1].fields[name] for name in Counters._fields[:4]}
+    assert list(counted.values()) == [1, 5999, 2, 20]
 
 
 def test_an_outage_of_a_credential_source_does_not_fill_the_log(records: list[logging.LogRecord]) -> None:

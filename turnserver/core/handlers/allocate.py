@@ -32,7 +32,10 @@ from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState, RelayOpening, Slot
 from turnserver.core.types import Now, RelayId
 
-__all__ = ["expired", "handle", "relay_failed", "relay_opened"]
+__all__ = ["DRAINING", "expired", "handle", "relay_failed", "relay_opened"]
+
+DRAINING = "Insufficient Capacity: the server is about to stop"
+"""The reason phrase of 508 for an Allocate while the server drains."""
 
 
 @dataclass(slots=True)
@@ -162,6 +165,16 @@ def _lifetime(state: CoreState, request: Request, plan: _Plan) -> None:
     plan.lifetime = granted_lifetime(state, request)
 
 
+def _not_draining(state: CoreState, request: Request, plan: _Plan) -> None:
+    """A server that is about to stop: 300 where another one is known, else 508. Before the quota, which is no matter.
+
+    A retransmission of an Allocate that has been answered gets its answer before any check.
+    """
+    if state.draining:
+        _redirect(state, request)
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, DRAINING)
+
+
 _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
     _no_allocation_yet,
     _credential_not_expired,
@@ -170,6 +183,7 @@ _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
     _families,
     _even_port,
     _lifetime,
+    _not_draining,
 )
 
 

@@ -930,6 +930,53 @@ def test_what_is_here_stays_when_others_are_redirected() -> None:
     assert code_of(stranger.challenge()) == 401
 
 
+@pytest.mark.parametrize("family", ["192.0.2.10", "2a00::10"])
+def test_a_draining_server_takes_no_allocations(family: str) -> None:
+    """508 says why; what stands goes on in every respect, and the quota is that of those who stand."""
+    world = World()
+    client = challenged(world)
+    client.allocate()
+    waiting = challenged(world, port=40001, host=family)
+    world.core.drain(world.now)
+    answer = waiting.allocate()
+    assert code_of(answer) == 508
+    refusal = answer.first(a.ERROR_CODE)
+    assert refusal is not None
+    assert refusal.reason == "Insufficient Capacity: the server is about to stop"
+    assert code_of(client.permit(PEER)) == 0
+    assert code_of(client.bind(0x4000, PEER)) == 0
+    assert code_of(client.refresh()) == 0
+    assert world.core.state.quota.total == 1
+    assert code_of(client.refresh(0)) == 0
+    assert code_of(client.allocate()) == 508
+    assert world.core.is_empty
+
+
+def test_a_draining_server_sends_clients_to_another_one() -> None:
+    """Where one of the client's family is known; a retransmission of an answered Allocate is still answered."""
+    world = World()
+    client = challenged(world)
+    frame = client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
+    (opened,) = world.feed(client.path, frame)
+    elsewhere = (Address.parse("198.51.100.2", 3478),)
+    world.core.state.settings = world.core.state.settings.model_copy(update={"alternate_servers": elsewhere})
+    other, sixth = challenged(world, port=40001), challenged(world, host="2a00::10")
+    world.core.drain(world.now)
+    answer = other.allocate()
+    assert (code_of(answer), answer.first(a.ALTERNATE_SERVER)) == (300, elsewhere[0])
+    assert code_of(sixth.allocate()) == 508
+    assert world.feed(client.path, frame) == [opened]
+    assert code_of(Message.decode(opened)) == 0
+
+
+def test_a_full_quota_does_not_hide_that_the_server_drains() -> None:
+    world = World(settings={"limits": limits(allocations_per_user=1)})
+    client, other = challenged(world), challenged(world, port=40001)
+    assert code_of(client.allocate()) == 0
+    world.core.drain(world.now)
+    assert code_of(other.allocate()) == 508
+
+
 # Credentials that expire
 
 
