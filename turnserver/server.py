@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from auth.nonce import NonceIssuer, SecurityFeatures
-from auth.revocation import RevokedUsers
+from auth.revocation import RevokedUsers, revocations_needed
 from auth.source import CredentialSource
 from stun.address import Address
 from stun.constants import TransportProtocol
@@ -35,6 +35,7 @@ from turnserver.credentials.guard import Guarded
 from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.http import HttpServer
+from turnserver.lines import Allowance, Lines
 from turnserver.observers.base import Observer, Observers
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
@@ -52,6 +53,8 @@ __all__ = ["Reload", "Server"]
 _NONCE_KEY_SIZE: Final = 32
 
 _NOWHERE: Final = OwnAddresses(())
+
+_ONCE_A_MINUTE: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1 / 60)
 
 _logger = logging.getLogger("meshturn")
 
@@ -124,7 +127,10 @@ class Server:
         self._observers = Observers(faults=self._faults)
         self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
         self._use_observers(self._config.observers, self._new_observers(self._config.observers))
-        self._revoked = RevokedUsers()
+        self._lines = Lines(_logger, _ONCE_A_MINUTE, self._monotonic)
+        self._revoked = RevokedUsers(
+            revocations_needed(self._config.signaling.credential_lifetime), self._revocation_forgotten
+        )
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: _Parts | None = None
@@ -250,6 +256,7 @@ class Server:
             connections=Usage(0, config.limits.connections),
             rooms=Usage(0, config.signaling.rooms),
             allocations_per_user=config.limits.allocations_per_user,
+            revocations=Usage(len(self._revoked), self._revoked.limit),
         )
         if parts is None or parts.core is None or parts.engine is None:
             return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
@@ -269,6 +276,7 @@ class Server:
                 rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
                 allocations_per_user=config.limits.allocations_per_user,
                 users=totals.users,
+                revocations=Usage(len(self._revoked), self._revoked.limit),
             ),
             listeners=tuple(listeners),
             relays=parts.own.relays,
@@ -369,6 +377,7 @@ class Server:
             if source is not self._credentials:
                 parts.retired.append(source)
             raise
+        self._revoked.grow(revocations_needed(config.signaling.credential_lifetime))
         parts.limiter.limits = config.limits
         self._use_observers(config.observers, observers)
         if parts.engine is not None:
@@ -427,6 +436,13 @@ class Server:
 
     def _monotonic(self) -> float:
         return self._clock().mono
+
+    def _revocation_forgotten(self, kicked: bool) -> None:
+        """The table of revoked users is full: say whose revocation is lost, and what a reader can do about it."""
+        who = "somebody who was sent away" if kicked else "somebody who left"
+        hint = "a shorter signaling.credential_lifetime needs fewer revocations"
+        fields = {"of": who, "allowed": self._revoked.limit, "hint": hint}
+        self._lines.write(logging.WARNING, "revocation forgotten: too many at once", fields)
 
     def _health(self) -> Mapping[str, object]:
         """The details that ``/healthz`` shows."""

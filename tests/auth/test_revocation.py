@@ -1,10 +1,11 @@
 """Those who were asked to leave do not come back with what they had."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
-from auth.revocation import RevokedUsers
+from auth.revocation import MAX_REVOKED, MIN_REVOKED, RevokedUsers, revocations_needed
 from auth.source import CredentialSource, StaticUsers
 from auth.types import Credential, Pending, Unavailable
 
@@ -81,3 +82,89 @@ def test_a_user_with_a_password_comes_back_when_it_is_over() -> None:
     revoked.revoke("alice", NOW + 60)
     assert found(source, revoked, "alice") == []
     assert len(found(source, revoked, "alice", NOW + 60)) == 1
+
+
+def test_leaves_make_room_for_kicks_and_not_the_other_way_round() -> None:
+    """A kick is a decision of somebody; a leave costs nothing."""
+    forgotten: list[bool] = []
+    revoked = RevokedUsers(3, forgotten.append)
+    revoked.revoke("kicked", NOW + 10, NOW)
+    for user in range(100):
+        revoked.revoke(str(user), NOW + 600 + user, NOW, kicked=False)
+    assert revoked.until("kicked", NOW) == NOW + 10, "although it ends first"
+    assert (len(revoked), len(forgotten), any(forgotten)) == (3, 98, False)
+    for user in range(3):
+        revoked.revoke(f"kicked {user}", NOW + 20, NOW)
+    assert [revoked.until(f"kicked {user}", NOW) is not None for user in range(3)] == [True] * 3
+    assert forgotten[-1], "a table full of kicks forgets one, and says so"
+
+
+def test_what_has_ended_makes_room_without_a_word() -> None:
+    forgotten: list[bool] = []
+    revoked = RevokedUsers(50, forgotten.append)
+    for second in range(1000):
+        revoked.revoke(str(second), NOW + second + 20, NOW + second, kicked=second % 2 == 0)
+        assert len(revoked) <= 21
+    assert forgotten == []
+
+
+def test_one_user_again_and_again_takes_the_room_of_one() -> None:
+    """Also inside, where each end is noted."""
+    revoked = RevokedUsers()
+    for second in range(10_000):
+        revoked.revoke("a", NOW + second, NOW, kicked=second % 2 == 0)
+    assert len(revoked) == 1
+    assert sum(map(len, revoked._ends)) <= 200
+    assert revoked.until("a", NOW) == NOW + 9999
+
+
+def test_a_kick_of_somebody_who_has_left_counts_and_a_leave_takes_nothing_back() -> None:
+    forgotten: list[bool] = []
+    revoked = RevokedUsers(1, forgotten.append)
+    revoked.revoke("a", NOW + 600, NOW, kicked=False)
+    revoked.revoke("a", NOW + 60, NOW)
+    revoked.revoke("a", NOW + 700, NOW, kicked=False)
+    revoked.revoke("b", NOW + 900, NOW, kicked=False)
+    assert (revoked.until("a", NOW), revoked.until("b", NOW)) == (NOW + 700, None)
+    assert forgotten == [False]
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "users"), [(10, MIN_REVOKED), (600, MIN_REVOKED), (3600, 360_000), (86400, MAX_REVOKED)]
+)
+def test_the_table_is_made_for_the_lifetime_of_the_credentials(lifetime: int, users: int) -> None:
+    assert revocations_needed(lifetime) == users
+
+
+def test_a_table_grows_and_never_shrinks() -> None:
+    revoked = RevokedUsers(2)
+    revoked.grow(3)
+    revoked.grow(1)
+    for user in range(9):
+        revoked.revoke(str(user), NOW + user, NOW - 1)
+    assert (len(revoked), revoked.limit) == (3, 3)
+
+
+def test_a_full_table_costs_the_same_as_an_empty_one() -> None:
+    """Measured in comparisons of ends: those of one heap, not a look at every user."""
+    revoked = RevokedUsers(5000)
+    for user in range(5000):
+        revoked.revoke(str(user), NOW + 600, NOW, kicked=False)
+    before = Counting.compared
+    for user in range(100):
+        revoked.revoke(f"more {user}", Counting(NOW + 600 + user), NOW, kicked=False)
+    assert Counting.compared - before < 100 * 60
+
+
+class Counting(float):
+    """A number that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        Counting.compared += 1
+        return float.__lt__(self, other)
+
+    def __gt__(self, other: float) -> bool:
+        Counting.compared += 1
+        return float.__gt__(self, other)

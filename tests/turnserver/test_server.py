@@ -527,6 +527,21 @@ async def test_a_user_is_revoked() -> None:
             await asyncio.to_thread(relay_something, address)
 
 
+async def test_a_full_table_of_revocations_is_seen_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """The table is made for the lifetime of the rooms' credentials; an operator learns when that is not enough."""
+    async with Server(config(auth={"users": {"alice": "secret"}}, signaling={"credential_lifetime": 3600})) as server:
+        assert server.snapshot().limits.revocations == Usage(0, 360_000)
+        await server.reload(config(auth={"users": {"alice": "secret"}}, signaling={"credential_lifetime": 4000}))
+        assert server.snapshot().limits.revocations == Usage(0, 400_000)
+        server._revoked._limit = 2
+        for user in range(20):
+            server.revoke(str(user), time.time() + 60)
+        assert server.snapshot().limits.revocations == Usage(2, 2)
+    lines = [record for record in caplog.records if "revocation forgotten" in record.getMessage()]
+    assert len(lines) == 1, "once a minute"
+    assert (lines[0].levelname, lines[0].fields["of"]) == ("WARNING", "somebody who was sent away")  # type: ignore[attr-defined]
+
+
 async def test_nothing_of_the_process_is_touched() -> None:
     """No limit is raised, no signal is handled, no log is configured: those are the program's."""
     limit, handlers = resource.getrlimit(resource.RLIMIT_NOFILE), logging.getLogger("meshturn").handlers[:]

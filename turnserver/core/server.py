@@ -198,7 +198,7 @@ class TurnCore:
         """
         self.expire(now)
         if until is not None:
-            self.state.revoked.revoke(user_id, until)
+            self.state.revoked.revoke(user_id, until, now.wall)
         allocations = list(self.state.by_user.get(user_id, ()))
         for allocation in allocations:
             opening = self.state.openings.get(allocation.serial)

@@ -292,7 +292,7 @@ class Service:
         self._tell(fact)
 
     def _revoke(self, command: Revoke) -> None:
-        self._revoked.revoke(command.user_id, command.until)
+        self._revoked.revoke(command.user_id, command.until, self._clock().wall, kicked=command.kicked)
         if self._engine is not None:
             ended = self._engine.revoke(command.user_id)
             _logger.debug("revoked", extra={"fields": {"user": command.user_id, "allocations": ended}})

@@ -44,10 +44,14 @@ class Close(NamedTuple):
 
 
 class Revoke(NamedTuple):
-    """End that user's allocations, and refuse new ones with its credentials until the given Unix time."""
+    """End that user's allocations, and refuse new ones with its credentials until the given Unix time.
+
+    ``kicked`` if it was sent away; otherwise it has left.
+    """
 
     user_id: str
     until: float
+    kicked: bool = False
 
 
 HubCommand: TypeAlias = Wake | Close | Revoke

@@ -367,7 +367,7 @@ def _end(state: HubState, session: Session, reason: LeaveReason, now: Now, *, re
         vacate(state, session, reason, now, revoke=revoke)
     for user_id, expires in session.lobby.items():
         if revoke:
-            revoke_user(state, user_id, session.peer_id, expires)
+            revoke_user(state, user_id, session.peer_id, expires, kicked=True)
         else:
             revoke_later(state, user_id, session.peer_id, expires, now)
     if session.connection is not None:
@@ -471,7 +471,7 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
     state.deadlines.remove(Timer(Due.ICE, member.id))
     state.fact(PeerLeft(room.id, member.id, member.user_id, reason))
     if revoke:
-        revoke_user(state, member.user_id, member.id, member.expires)
+        revoke_user(state, member.user_id, member.id, member.expires, kicked=True)
     else:
         revoke_later(state, member.user_id, member.id, member.expires, now)
     if room.members:
@@ -493,11 +493,11 @@ def knock(state: HubState, waiter: Waiter, host: Member, *, gone: bool = False) 
 # TURN users
 
 
-def revoke_user(state: HubState, user_id: str, peer_id: str, until: float) -> None:
+def revoke_user(state: HubState, user_id: str, peer_id: str, until: float, *, kicked: bool) -> None:
     """End a TURN user's allocations now; its session, if it lives on, gets another user id from now on."""
     state.leaving.pop(user_id, None)
     state.deadlines.remove(Timer(Due.REVOKE, user_id))
-    state.command(Revoke(user_id, until))
+    state.command(Revoke(user_id, until, kicked))
     state.relays.forget(user_id)
     if (session := state.peers.get(peer_id)) is not None:
         session.generation += 1
@@ -512,4 +512,4 @@ def revoke_later(state: HubState, user_id: str, peer_id: str, until: float, now:
 def grace_over(state: HubState, user_id: str) -> None:
     """The grace of `revoke_later` is over."""
     peer_id, until = state.leaving[user_id]
-    revoke_user(state, user_id, peer_id, until)
+    revoke_user(state, user_id, peer_id, until, kicked=False)

@@ -272,7 +272,7 @@ def test_a_user_is_revoked_once() -> None:
     world = World()
     state = world.hub._state
     lifecycle.revoke_later(state, "u.p", "p", 50.0, world.now)
-    lifecycle.revoke_user(state, "u.p", "p", 50.0)
+    lifecycle.revoke_user(state, "u.p", "p", 50.0, kicked=False)
     world.pass_time(10.0)
     world.work()
     assert world.revoked() == ["u.p"]
