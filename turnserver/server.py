@@ -284,6 +284,7 @@ class Server:
             allocations=tuple(allocations),
             rooms=() if service is None else tuple(service.hub.rooms()),
             failed_lookups=totals.failed_lookups,
+            evicted_connections=parts.limiter.evicted,
             faults=self._faults.counts,
         )
 

@@ -97,6 +97,8 @@ class Snapshot:
     faults: Mapping[str, int] = field(default_factory=dict)
     failed_lookups: int = 0
     """Requests that got 500 since the start, because no credential source could answer."""
+    evicted_connections: int = 0
+    """Idle connections of clients that were closed since the start to make room for others."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

@@ -73,6 +73,7 @@ class ByteStream:
     The owner sets ``on_readable`` and ``on_writable`` and enables them with `want_read` and `want_write`; both are
     level-triggered, also for bytes buffered here. Everything in ``on_closed`` is called once, by `close`. An exception
     from a callback is passed to ``on_fault`` (without it, to the loop's exception handler), and closes the stream.
+    ``on_use`` is the listener's: an owner tells it whether the connection is in use, or may make room for another.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class ByteStream:
         "on_closed",
         "on_fault",
         "on_readable",
+        "on_use",
         "on_writable",
         "peer",
         "tls",
@@ -119,12 +121,18 @@ class ByteStream:
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: list[Callable[[], None]] = []
         self.on_fault: Callable[[Exception], None] | None = None
+        self.on_use: Callable[[bool], None] | None = None
         self._incoming = self._outgoing = _NO_BUFFER
         self._unread = self._outbox = _NOTHING
         self._ended = self._shut = self._nudged = self._broken = False
         self._rest = 0
         self._wants_read = self._wants_write = False
         self._registered = 0
+
+    def in_use(self, on: bool) -> None:
+        """Tell the listener that accepted the stream, if one did, whether the connection must be kept."""
+        if self.on_use is not None:
+            self.on_use(on)
 
     @property
     def flushed(self) -> bool:

@@ -363,7 +363,9 @@ class LimitsConfig(Section):
     connections: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=10_000,
         description="Connections (TCP and TLS) held at once, by all listeners together. Each takes a file descriptor "
-        "and a few kilobytes, with TLS some tens. Further connections are closed at once.",
+        "and a few kilobytes, with TLS some tens. When all are taken, the connection that has been idle longest is "
+        "closed to make room: never one with an allocation, a data connection, a participant of a room, or a request "
+        "that the server works on. The network (IPv4 /24, IPv6 /48) with the most idle connections gives first.",
     )
     connections_per_address: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=200,

@@ -78,7 +78,7 @@ class HttpServer:
         body_timeout: float = BODY_TIMEOUT,
         faults: Faults | None = None,
     ) -> None:
-        self.app = web.Application(middlewares=[self._limit_body, self._keep_faults], client_max_size=MAX_BODY)
+        self.app = web.Application(middlewares=[_in_use, self._limit_body, self._keep_faults], client_max_size=MAX_BODY)
         self.app.on_response_prepare.append(_add_headers)
         self._health = health
         self._body_timeout = body_timeout
@@ -204,6 +204,21 @@ class HttpServer:
             self._faults.note("http", error, _client_of(request))
             setattr(error, _NOTED, True)
             raise
+
+
+@web.middleware
+async def _in_use(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep the connection while the server works on a request: not while it waits for the rest of its body."""
+    transport = request.transport
+    if not isinstance(transport, StreamAdapter):
+        return await handler(request)
+    working = True
+    request.content.on_eof(lambda: transport.work(working))
+    try:
+        return await handler(request)
+    finally:
+        working = False
+        transport.work(False)
 
 
 def _client_of(request: web.BaseRequest) -> Address | None:

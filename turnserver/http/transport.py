@@ -42,6 +42,7 @@ class StreamAdapter(asyncio.Transport):
         self._ended = False
         self._eof = False
         self._broken: OSError | None = None
+        self._working = self._held = self._used = False
         stream.on_closed.append(self._stream_closed)
 
     def start(self, first: bytes = b"") -> None:
@@ -53,6 +54,29 @@ class StreamAdapter(asyncio.Transport):
             self._protocol.data_received(first)
         if not self._closing:
             self._stream.want_read(self._reading)
+
+    # Whether the connection may be closed to make room for another
+
+    def work(self, on: bool) -> None:
+        """Whether the application works on a request. It is the client that is waited for while it does not read."""
+        self._working = on
+        self._mind_use()
+
+    def hold(self, on: bool) -> None:
+        """The application itself says from now on whether the connection is in use; the request does not count."""
+        self._working = False
+        self._held = on
+        self._mind_use()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What asyncio's transports know, and ``hold``: the method of this name."""
+        return self.hold if name == "hold" else super().get_extra_info(name, default)
+
+    def _mind_use(self) -> None:
+        used = self._held or (self._working and not self._paused_writing)
+        if used != self._used:
+            self._used = used
+            self._stream.in_use(used)
 
     # Reading
 
@@ -200,9 +224,11 @@ class StreamAdapter(asyncio.Transport):
         size = len(self._buffer)
         if size > self._high and not self._paused_writing:
             self._paused_writing = True
+            self._mind_use()
             self._protocol.pause_writing()
         elif size <= self._low and self._paused_writing:
             self._paused_writing = False
+            self._mind_use()
             self._protocol.resume_writing()
 
     def _stalled(self) -> None:

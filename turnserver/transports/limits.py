@@ -1,10 +1,21 @@
-"""Limits on connections, in total and from one address (docs/conformance.md, rule 3)."""
+"""Limits on connections, in total and from one client (docs/conformance.md, rule 3).
 
-from typing import Protocol
+When all connections are taken, one that is not in use makes room for the next (`turnserver.transports.idle`). In use
+are: the connection of a client with an allocation, a data connection (RFC 6062), a participant of rooms, and an HTTP
+connection while the server works on its request. Nothing else that a stranger may send counts, so a Binding request
+once a minute keeps no place.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from turnserver.throttle import packed_prefix
+from turnserver.transports.idle import IdleConnections
 
 __all__ = ["ConnectionLimiter", "ConnectionLimits", "ConnectionSlot"]
+
+_MOST_EVICTED: Final = 2
+"""Connections closed for one new one: with two, the number shrinks to a limit that was lowered, without a stall."""
 
 
 class ConnectionLimits(Protocol):
@@ -24,32 +35,51 @@ class ConnectionLimiter:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        self.evicted = 0
+        """Connections that were closed to make room for others."""
         self._count = 0
         self._addresses: dict[bytes, int] = {}
+        self._idle: IdleConnections[ConnectionSlot] = IdleConnections()
 
     @property
     def count(self) -> int:
         """The current number of connections."""
         return self._count
 
+    def has_room(self, ip: bytes) -> bool:
+        """Whether a client (packed address) may have one more connection; to be asked before another makes room."""
+        return self._addresses.get(packed_prefix(ip), 0) < self.limits.connections_per_address
+
     def admit(self) -> "ConnectionSlot | None":
-        """A slot for one more connection, from any address; None when all are taken."""
-        if self._count >= self.limits.connections:
+        """A slot for one more connection, from any client; None when all are taken and none can make room."""
+        evicted = 0
+        while self._count >= self.limits.connections and evicted < _MOST_EVICTED and self._evict():
+            evicted += 1
+        if self._count >= self.limits.connections and not evicted:
             return None
         self._count += 1
         return ConnectionSlot(self)
 
     def claim(self, key: bytes) -> bool:
-        """Count a connection for an address; `ConnectionSlot` calls it."""
+        """Count a connection for a client; `ConnectionSlot` calls it."""
         count = self._addresses.get(key, 0)
         if count >= self.limits.connections_per_address:
             return False
         self._addresses[key] = count + 1
         return True
 
-    def leave(self, key: bytes) -> None:
-        """Free a slot; `ConnectionSlot` calls it. ``key`` is empty if no address was counted."""
+    def idle(self, slot: "ConnectionSlot", ip: bytes) -> None:
+        """A connection may make room from now on; `ConnectionSlot` calls it."""
+        self._idle.add(slot, ip)
+
+    def busy(self, slot: "ConnectionSlot") -> None:
+        """A connection must not make room; `ConnectionSlot` calls it."""
+        self._idle.remove(slot)
+
+    def leave(self, slot: "ConnectionSlot", key: bytes) -> None:
+        """Free a slot; `ConnectionSlot` calls it. ``key`` is empty if no client was counted."""
         self._count -= 1
+        self._idle.remove(slot)
         if not key:
             return
         count = self._addresses[key] - 1
@@ -58,15 +88,27 @@ class ConnectionLimiter:
         else:
             del self._addresses[key]
 
+    def _evict(self) -> bool:
+        """Close the connection that is to make room; False if there is none."""
+        slot = self._idle.first()
+        if slot is None:
+            return False
+        self.evicted += 1
+        slot.evict()
+        return True
+
 
 class ConnectionSlot:
     """The slot of one connection; freed once."""
 
-    __slots__ = ("_key", "_limiter")
+    __slots__ = ("_close", "_ip", "_key", "_limiter", "_used")
 
     def __init__(self, limiter: ConnectionLimiter) -> None:
         self._limiter: ConnectionLimiter | None = limiter
         self._key = b""
+        self._ip = b""
+        self._close: Callable[[], None] | None = None
+        self._used = False
 
     def claim(self, ip: bytes) -> bool:
         """Count the connection for a client's address (packed), once it is known; False if it has too many."""
@@ -76,10 +118,38 @@ class ConnectionSlot:
         if not self._limiter.claim(key):
             return False
         self._key = key
+        if self._close is not None:
+            self.offer(self._close, ip)
         return True
+
+    def offer(self, close: Callable[[], None], ip: bytes) -> None:
+        """The connection may make room from now on, unless it is in use: ``close`` ends it, and so frees the slot.
+
+        Until `claim`, it counts among the connections of ``ip`` (packed): those of a proxy, before their header.
+        """
+        self._close = close
+        self._ip = ip
+        if not self._used and self._limiter is not None:
+            self._limiter.idle(self, ip)
+
+    def use(self, on: bool) -> None:
+        """Whether the connection is in use and must be kept; if not, it is idle from now on."""
+        self._used = on
+        if self._limiter is None or self._close is None:
+            return
+        if on:
+            self._limiter.busy(self)
+        else:
+            self._limiter.idle(self, self._ip)
+
+    def evict(self) -> None:
+        """Close the connection, to make room; `ConnectionLimiter` calls it."""
+        if self._close is not None:
+            self._close()
+        self.release()
 
     def release(self) -> None:
         """Free the slot; calling it again does nothing."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
-            limiter.leave(self._key)
+            limiter.leave(self, self._key)

@@ -235,18 +235,28 @@ class StreamTransport:
             stream.close()
 
     def _admit(self, stream: ByteStream) -> None:
+        proxied = self._is_proxy(stream.peer)
+        if not proxied and not self._limiter.has_room(stream.peer.ip):
+            self._turn_away(stream, "too many connections from one address", "connections_per_address")
+            return
+        evicted = self._limiter.evicted
         slot = self._limiter.admit()
         if slot is None:
-            self.turned_away("too many connections", stream.peer)
-            stream.close()
+            self._turn_away(stream, "too many connections", "connections")
             return
+        if self._limiter.evicted > evicted:
+            self.complain("idle connection closed to make room", {"for": str(stream.peer), **_limit("connections")})
         stream.on_closed.append(slot.release)  # called first, and kept when the stream gets a new owner
-        proxied = self._is_proxy(stream.peer)
-        if not proxied and not slot.claim(stream.peer.ip):
-            self.turned_away("too many connections from one address", stream.peer)
-            stream.close()
-            return
+        stream.on_use = slot.use
+        if not proxied:
+            slot.claim(stream.peer.ip)
+        slot.offer(stream.close, stream.peer.ip)
         self._open(stream, slot, proxied)
+
+    def _turn_away(self, stream: ByteStream, reason: str, limit: str) -> None:
+        self._dropped += 1
+        self.complain(reason, {"client": str(stream.peer), **_limit(limit)})
+        stream.close()
 
     def _open(self, stream: ByteStream, slot: ConnectionSlot, proxied: bool) -> None:
         patience = self._limits.handshake_timeout if proxied or self.tls else self._limits.first_message_timeout
@@ -283,6 +293,8 @@ class StreamTransport:
         connection = self._connections.get(client)
         if connection is not None:
             connection.keep(on)
+            if connection.stream is not None:
+                connection.stream.in_use(on)
 
     def close_client(self, client: FiveTuple) -> None:
         """Close a client's connection; queued bytes are sent first if the socket takes them at once."""
@@ -300,6 +312,7 @@ class StreamTransport:
         stream = connection.stream
         with contextlib.suppress(OSError):  # what the client has sent for its peer is delivered all the same
             stream.push(connection.take_queue())
+        stream.in_use(True)
         stream.want_read(False)
         stream.want_write(False)
         stream.on_readable = stream.on_writable = None
@@ -358,9 +371,9 @@ class StreamTransport:
         self._dropped += 1
 
     def turned_away(self, reason: str, client: Address) -> None:
-        """Count a connection refused by a limit, and log such refusals at a limited rate."""
+        """Count a connection refused by the limit per client, and log such refusals at a limited rate."""
         self._dropped += 1
-        self.complain(reason, {"client": str(client)})
+        self.complain(reason, {"client": str(client), **_limit("connections_per_address")})
 
     def complain(self, message: str, fields: dict[str, str]) -> None:
         """Log a warning at a limited rate per kind, because strangers can cause it at will."""
@@ -386,3 +399,8 @@ class StreamTransport:
         connection.part()
         if connection.known:
             self._loop.call_soon(self.sink.client_gone, connection.client)
+
+
+def _limit(name: str) -> dict[str, str]:
+    """Which option an operator may change."""
+    return {"limit": f"limits.{name}"}

@@ -431,3 +431,36 @@ async def test_a_handler_that_raises_costs_its_request() -> None:
                 assert response.status == 200
     assert faults.counts == {"http": 1}
     assert [(record.name, record.getMessage()) for record in log] == [("meshturn.faults", "fault in http")]
+
+
+async def test_who_makes_room_for_a_newcomer(tmp_path: Path) -> None:
+    """Not a request that the server works on, nor a WebSocket; a client that is waited for does."""
+    http, going_on, begun = HttpServer(), asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        await request.read()
+        begun.set()
+        await going_on.wait()
+        return web.Response(text="done")
+
+    http.app.router.add_route("*", "/slow", slow)
+    application(http, tmp_path)
+    async with Site(http, None, connections=3) as site:
+        socket = await site.session.ws_connect(site.url("/socket", "ws"))
+        working = asyncio.create_task(site.session.post(site.url("/slow"), data=b"all of it"))
+        await begun.wait()
+        half = await site.rig.connect()
+        await half.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        await eventually(lambda: http.connections == 3)
+        quiet = await site.rig.connect()
+        assert await half.ended()
+        await quiet.send(b"GET /who HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await quiet.read(15) == b"HTTP/1.1 200 OK"
+        assert await site.rig.introduce(await site.rig.connect())
+        assert (await quiet.read(65536)).endswith(b"}")
+        await socket.send_bytes(b"still here")
+        assert await socket.receive_bytes() == b"still here"
+        going_on.set()
+        async with await working as response:
+            assert await response.text() == "done"
+        await socket.close()

@@ -313,3 +313,25 @@ async def test_sendfile_is_refused_as_aiohttp_understands(joined: Joined, tmp_pa
     path.write_bytes(b"content")
     with path.open("rb") as file, pytest.raises(NotImplementedError):
         await asyncio.get_running_loop().sendfile(adapter, file)
+
+
+async def test_the_listener_knows_when_the_connection_is_in_use(joined: Joined) -> None:
+    """While a request is worked on and the client reads, or for as long as the application holds it."""
+    adapter, _, peer = joined
+    told: list[bool] = []
+    adapter._stream.on_use = told.append
+    adapter.work(True)
+    adapter.work(False)
+    assert told == [True, False]
+    adapter.work(True)
+    adapter.write(bytes(HIGH_WATER * 100))
+    assert told[2:] == [True, False], "it is the client that is waited for"
+    await peer.read(HIGH_WATER * 100)
+    await eventually(lambda: told[4:] == [True])
+    adapter.get_extra_info("hold")(False)
+    adapter.get_extra_info("hold")(True)
+    adapter.work(False)
+    assert told[5:] == [False, True]
+    adapter.hold(False)
+    assert told[7:] == [False]
+    assert adapter.get_extra_info("peername") == (CLIENT.host, CLIENT.port)

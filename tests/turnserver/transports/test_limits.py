@@ -2,7 +2,7 @@
 
 from stun.address import Address
 from tests.support.limits import limits
-from turnserver.transports.limits import ConnectionLimiter
+from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 
 ONE = Address.parse("192.0.2.1", 0).ip
 OTHER = Address.parse("192.0.2.2", 0).ip
@@ -72,3 +72,88 @@ def test_other_limits_hold_for_who_comes_later() -> None:
         assert slot is not None
         slot.release()
     assert limiter.admit() is not None
+
+
+def connected(limiter: ConnectionLimiter, ip: bytes, ended: list[str], name: str) -> ConnectionSlot:
+    """A connection that another may replace; its name is in ``ended`` then."""
+    slot = limiter.admit()
+    assert slot is not None
+    assert slot.claim(ip)
+    slot.offer(lambda: ended.append(name), ip)
+    return slot
+
+
+def test_when_all_are_taken_the_one_idle_longest_makes_room() -> None:
+    """And each is counted."""
+    ended: list[str] = []
+    limiter = ConnectionLimiter(limits(connections=2, connections_per_address=10))
+    first = connected(limiter, ONE, ended, "first")
+    connected(limiter, ONE, ended, "second")
+    first.use(True)
+    first.use(False)
+    connected(limiter, ONE, ended, "third")
+    assert ended == ["second"]
+    connected(limiter, ONE, ended, "fourth")
+    assert ended == ["second", "first"]
+    assert (limiter.count, limiter.evicted) == (2, 2)
+
+
+def test_a_connection_in_use_is_never_closed_for_another() -> None:
+    """What stands goes on, and the newcomer is refused."""
+    ended: list[str] = []
+    limiter = ConnectionLimiter(limits(connections=2, connections_per_address=10))
+    slots = [connected(limiter, ONE, ended, str(number)) for number in range(2)]
+    for slot in slots:
+        slot.use(True)
+    assert limiter.admit() is None
+    slots[0].use(False)
+    assert limiter.admit() is not None
+    assert (ended, limiter.evicted) == (["0"], 1)
+
+
+def test_use_before_the_offer_counts() -> None:
+    limiter = ConnectionLimiter(limits(connections=1, connections_per_address=10))
+    slot = limiter.admit()
+    assert slot is not None
+    slot.use(True)
+    slot.offer(lambda: None, ONE)
+    assert limiter.admit() is None
+
+
+def test_behind_a_proxy_it_is_the_client_that_counts() -> None:
+    """Before the PROXY header all are the proxy's; then each is its client's."""
+    ended: list[str] = []
+    limiter = ConnectionLimiter(limits(connections=4, connections_per_address=10))
+    proxied = []
+    for name in ("a", "b", "c"):
+        slot = limiter.admit()
+        assert slot is not None
+        slot.offer(lambda name=name: ended.append(name), OTHER)  # type: ignore[misc]
+        proxied.append(slot)
+    far = Address.parse("198.51.100.1", 0).ip
+    assert proxied[0].claim(far)
+    connected(limiter, far, ended, "d")
+    assert proxied[1].claim(far)
+    assert limiter.admit() is not None
+    assert ended == ["a"]
+
+
+def test_a_lowered_limit_is_reached_step_by_step() -> None:
+    """Each newcomer takes the places of two, so that nothing stalls."""
+    ended: list[str] = []
+    limiter = ConnectionLimiter(limits(connections=5, connections_per_address=10))
+    for number in range(5):
+        connected(limiter, ONE, ended, str(number))
+    limiter.limits = limits(connections=3, connections_per_address=10)
+    for number in range(5, 8):
+        connected(limiter, ONE, ended, str(number))
+    assert limiter.count == 3
+    assert ended == ["0", "1", "2", "3", "4"]
+
+
+def test_a_client_at_its_limit_replaces_nobody() -> None:
+    """The limit per client is asked first."""
+    limiter = ConnectionLimiter(limits(connections=9, connections_per_address=1))
+    connected(limiter, ONE, [], "one")
+    assert not limiter.has_room(ONE)
+    assert limiter.has_room(OTHER)

@@ -247,11 +247,63 @@ async def test_so_many_in_all() -> None:
     limiter = ConnectionLimiter(limits(connections=3, connections_per_address=100))
     async with StreamRig(limiter=limiter) as one, StreamRig(limiter=limiter, http=Gateway()) as other:
         for rig in (one, other, one):
-            await rig.introduce(await rig.connect())
+            rig.transport.keep(await rig.introduce(await rig.connect()), True)
         late = await other.connect()
         assert await late.ended()
         assert limiter.count == 3
     assert limiter.count == 0
+
+
+async def test_when_all_are_taken_an_idle_one_makes_room() -> None:
+    """Over all listeners, whatever it sends short of an allocation; the engine is told of its end."""
+    limiter = ConnectionLimiter(limits(connections=4, connections_per_address=100))
+    with captured_log("meshturn.streams") as log:
+        async with StreamRig(limiter=limiter) as one, StreamRig(limiter=limiter, http=Gateway()) as other:
+            kept, client = await one.client()
+            one.transport.keep(client, True)
+            idle, stranger = await other.client()
+            opening = await one.connect()
+            _, former = await other.client()
+            other.transport.keep(former, True)
+            await eventually(lambda: limiter.count == 4)
+            await other.introduce(idle)
+            assert await other.introduce(await other.connect())
+            assert await idle.ended()
+            await eventually(lambda: other.sink.gone == [stranger])
+            assert await one.introduce(await one.connect())
+            assert await opening.ended()
+            other.transport.keep(former, False)
+            for _ in range(2):
+                assert await one.introduce(await one.connect())
+            assert one.transport.path(client) is not None
+            assert await one.introduce(kept) == client
+        assert [record.getMessage() for record in log] == ["idle connection closed to make room"] * 2
+        assert limiter.evicted == 4
+
+
+async def test_data_connections_make_no_room() -> None:
+    """RFC 6062 §5.4: a client's stream with a new owner is in use until it ends."""
+    limiter = ConnectionLimiter(limits(connections=1, connections_per_address=10))
+    async with StreamRig(limiter=limiter) as rig:
+        _, client = await rig.client()
+        data = rig.transport.detach(client)
+        assert data is not None
+        assert await (await rig.connect()).ended()
+        assert not data.closed
+        data.close()
+        assert await rig.client()
+
+
+async def test_a_client_beyond_its_limit_takes_no_place() -> None:
+    """It is refused before anybody makes room."""
+    async with StreamRig(connections=3, connections_per_address=2) as rig:
+        elsewhere = await rig.connect(Address.parse("127.0.0.2", 0))
+        await rig.introduce(elsewhere)
+        for _ in range(2):
+            await rig.client()
+        for _ in range(3):
+            assert await (await rig.connect()).ended()
+        assert await rig.introduce(elsewhere)
 
 
 async def test_connections_that_were_given_away_count_until_they_end() -> None:

@@ -231,6 +231,7 @@ class Service:
     def text(self, cid: int, frame: str) -> None:
         """One text message."""
         self._feed(cid, lambda now: self.hub.text(cid, frame, now))
+        self.edge.keep(cid, self.hub.seated(cid))
 
     def binary(self, cid: int) -> None:
         """One binary message."""

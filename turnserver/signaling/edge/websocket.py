@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from aiohttp import WSMsgType, web
@@ -117,6 +117,11 @@ class WebSockets:
         if (socket := self._sockets.get(cid)) is not None:
             socket.end(code, reason)
 
+    def keep(self, cid: int, on: bool) -> None:
+        """Whether that socket must be kept when connections are closed to make room for others."""
+        if (socket := self._sockets.get(cid)) is not None:
+            socket.keep(on)
+
     async def wait_closed(self, patience: float) -> None:
         """Wait until all sockets are closed; abort those that are still open after ``patience`` seconds."""
         try:
@@ -197,6 +202,9 @@ class _Socket:
         """Whether the connection has ended: what is left to read has been received already."""
         self._frames = Bucket(FRAME_RATE, FRAME_BURST, self._loop.time())
         self._control = Bucket(CONTROL_RATE, CONTROL_BURST, self._loop.time())
+        self._hold: Callable[[bool], None] | None = transport.get_extra_info("hold")
+        self._kept: bool | None = None
+        self.keep(False)
 
     async def serve(self, address: str, host: str) -> None:
         """Read and write until either side ends."""
@@ -229,6 +237,12 @@ class _Socket:
     def wake(self) -> None:
         """Look for frames to send."""
         self._woken.set()
+
+    def keep(self, on: bool) -> None:
+        """Whether the connection must be kept when others need its place."""
+        if on != self._kept and self._hold is not None:
+            self._kept = on
+            self._hold(on)
 
     def end(self, code: int, reason: str) -> None:
         """Send the waiting frames, then a Close, within `CLOSE_TIMEOUT`."""

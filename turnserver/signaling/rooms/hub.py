@@ -137,6 +137,12 @@ class Hub:
             lifecycle.socket_lost(self._state, connection, now)
             self._settle(now)
 
+    def seated(self, cid: int) -> bool:
+        """Whether the client of that socket is in a room, or waits at the door of one."""
+        connection = self._state.connections.get(cid)
+        session = None if connection is None else connection.session
+        return session is not None and (session.room is not None or session.waits_for is not None)
+
     def take(self, cid: int) -> str | None:
         """The next frame for that socket; None when there is none now."""
         connection = self._state.connections.get(cid)

@@ -148,6 +148,19 @@ async def test_a_kick_is_at_once(make: Callable[..., Service], engine: Engine) -
     assert engine.revoked == [user_of(joined)]
 
 
+async def test_the_socket_of_a_participant_is_kept(make: Callable[..., Service]) -> None:
+    """When connections make room for others: while its client has a seat, and not before or after."""
+    kept: list[tuple[int, bool]] = []
+    service = make()
+    service.edge.keep = lambda *what: kept.append(what)  # type: ignore[method-assign]
+    client = Direct(service, 1)
+    client.say(t="hello", id="h", v=1)
+    client.say(t="join", id="j", room="x", name="Ann")
+    client.say(t="leave", id="l")
+    assert kept == [(1, False), (1, True), (1, False)]
+    assert not service.hub.seated(2)
+
+
 async def test_time_passes(make: Callable[..., Service]) -> None:
     """Who says nothing is sent away when its time is up, without anybody touching the hub."""
     closed: list[tuple[int, int, str]] = []
