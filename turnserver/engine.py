@@ -22,7 +22,7 @@ from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, Find
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings
-from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayId
+from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.execution import Execution
 from turnserver.faults import Faults
 from turnserver.paths import ClientPath
@@ -108,9 +108,10 @@ class Engine:
         if self._feed(self._core.relay_opened, relay) is False:
             self._close_relay(relay)
 
-    def relay_failed(self, relay: RelayId) -> None:
-        """A relay could not be opened, or an open one was lost."""
-        self._feed(self._core.relay_failed, relay)
+    def relay_failed(self, relay: RelayId, error: Exception | None = None) -> None:
+        """A relay could not be opened, for ``error`` if it is known, or an open one was lost."""
+        failure = RelayFailure.PORT if error is None else self._execution.judged(error)
+        self._feed(lambda now: self._core.relay_failed(relay, now, failure))
         self._close_relay(relay)
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:

@@ -5,9 +5,12 @@ failed peer connection, a closed client connection. So its tables stay equal to 
 again for some minutes (`turnserver.retries`), because no later command would close the same thing.
 """
 
+import errno
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
+from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.commands import (
     AddRoute,
@@ -25,14 +28,33 @@ from turnserver.core.commands import (
     Splice,
 )
 from turnserver.core.server import TurnCore
-from turnserver.core.types import Counters, FiveTuple, Now, RelayId
+from turnserver.core.types import Counters, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.errors import DatapathError
 from turnserver.faults import Faults
+from turnserver.lines import Lines
 from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.retries import Retries
 from turnserver.transports.base import ConnectedTransport, Transport
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "failure_of"]
+
+_PORT_ERRORS: Final = frozenset({errno.EADDRINUSE})
+_SYSTEM_ERRORS: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENOSPC}
+)
+
+_logger = logging.getLogger("meshturn.relay")
+
+
+def failure_of(error: BaseException) -> RelayFailure:
+    """What a datapath's failure to open a relay is about, by the system's error that it was raised from.
+
+    Without such an error it is the port: a datapath may have its own reasons against one.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError) or cause.errno is None or cause.errno in _PORT_ERRORS:
+        return RelayFailure.PORT
+    return RelayFailure.SYSTEM if cause.errno in _SYSTEM_ERRORS else RelayFailure.ADDRESS
 
 
 class _Release(NamedTuple):
@@ -85,6 +107,7 @@ class Execution:
         self._clock = clock
         self._faults = faults
         self._retries: Retries[_Closing] = Retries()
+        self._lines = Lines(_logger)
         self.closed: dict[RelayId, Counters] = {}
         self._ways: dict[type[_Order], _Way] = {
             SendToClient: _Way("transport.send", self._send_to_client, self._sending_failed),
@@ -155,6 +178,14 @@ class Execution:
         transport = self._transports.get(client.listener) if client.transport.connected else None
         return cast(ConnectedTransport | None, transport)
 
+    def judged(self, error: Exception, bind: Address | None = None) -> RelayFailure:
+        """What an error in opening a relay, at ``bind`` if that is known, is about; logged unless it is the port."""
+        failure = failure_of(error)
+        if failure is not RelayFailure.PORT:
+            fields = {"why": str(error)} if bind is None else {"address": bind.host, "why": str(error)}
+            self._lines.write(logging.WARNING, "no relay can be opened", fields, bind)
+        return failure
+
     # Clients
 
     def _send_to_client(self, command: SendToClient) -> None:
@@ -190,12 +221,13 @@ class Execution:
 
     def _open_relay(self, command: OpenRelay) -> None:
         relays = self._relays(command.protocol)
+        if relays is None:  # TCP relays are not offered
+            self._core.relay_failed(command.relay, self._clock(), RelayFailure.SYSTEM)
+            return
         try:
-            if relays is None:
-                raise DatapathError("TCP relays are not supported")
             opened = relays.open_relay(command.relay, command.bind)
-        except DatapathError:
-            self._core.relay_failed(command.relay, self._clock())
+        except DatapathError as error:
+            self._core.relay_failed(command.relay, self._clock(), self.judged(error, command.bind))
             return
         if opened:
             self._core.relay_opened(command.relay, self._clock())

@@ -10,6 +10,7 @@ from tests.support.core_oracle import Oracle, Told
 from tests.support.core_world import World
 from turnserver.core.allocation import Allocation, AllocationState, Relay, RelayState
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
+from turnserver.core.ports import RelayPorts
 from turnserver.core.reflection import MAX_PREFIXES
 from turnserver.core.state import CoreState
 from turnserver.core.types import RelayId, Route
@@ -73,9 +74,25 @@ def _check_relays(state: CoreState, world: World) -> None:
         owned = [relay.bound.port for relay in relays if (relay.bound.ip, relay.protocol) == (bound, protocol)]
         assert len(set(owned)) == len(owned) == ports.used
         assert ports._used == set(owned)
-        assert not ports._used & ports._freed.keys()
-        assert len(ports._freed) <= state.settings.relay.ports.last - state.settings.relay.ports.first + 1
+        _check_ports(ports)
     assert world.bound == {relay.id: relay.bound for relay in relays}, "sockets that nobody owns, or the other way"
+
+
+def _check_ports(ports: RelayPorts) -> None:
+    """Every port, or pair, that is not used is either ready or cooling, in each of the pools that it belongs to."""
+    used = ports._used
+    for pool, taken in (
+        (ports._any, used),
+        (ports._even, used),
+        (ports._pairs, {port & ~1 for port in used}),
+    ):
+        absent = taken.intersection(pool._ports)
+        assert pool._ready + len(pool._cooling) + len(absent) == len(pool._ports)
+        assert absent.isdisjoint(pool._cooling)
+        for port in absent | pool._cooling.keys():
+            index = pool._ports.index(port)
+            assert pool._place.get(index, index) >= pool._ready
+        assert {index: place for place, index in pool._at.items()} == pool._place
 
 
 def _check_quota(state: CoreState) -> None:

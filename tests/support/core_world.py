@@ -26,7 +26,7 @@ from turnserver.core.events import Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreBounds, OwnAddresses, RelayAddress
-from turnserver.core.types import ClientTransport, FiveTuple, Now, PortRange, RelayId, Route
+from turnserver.core.types import ClientTransport, FiveTuple, Now, PortRange, RelayFailure, RelayId, Route
 
 __all__ = [
     "PEER",
@@ -103,6 +103,8 @@ class World:
         self.now = Now(1000.0, 1_700_000_000.0)
         self.bound: dict[RelayId, Address] = {}
         self.unbindable: set[int | bytes] = set()
+        self.failing: dict[bytes, RelayFailure] = {}
+        """IPs on which no relay opens, and why."""
         self.waiting: list[RelayId] = []
         self.routes: dict[tuple[FiveTuple, int], Route] = {}
         self.allowed: dict[tuple[RelayId, bytes], float] = {}
@@ -161,7 +163,11 @@ class World:
             self.waiting.append(relay)
 
     def _settle(self, relay: RelayId) -> None:
-        if relay in self.bound and not self.unbindable.isdisjoint(self.bound[relay]):
+        bound = self.bound.get(relay)
+        if bound is not None and bound.ip in self.failing:
+            del self.bound[relay]
+            self.core.relay_failed(relay, self.now, self.failing[bound.ip])
+        elif relay in self.bound and not self.unbindable.isdisjoint(self.bound[relay]):
             del self.bound[relay]
             self.core.relay_failed(relay, self.now)
         else:

@@ -1,6 +1,7 @@
 """The engine, with a real core, the null datapath and a transport in memory: what goes in comes out in order."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
@@ -551,6 +552,19 @@ async def test_a_relay_may_open_later_or_not_at_all(monkeypatch: pytest.MonkeyPa
     rig.engine.relay_failed(asked[1])
     assert isinstance(rig.events[-1][0], AllocationEnded)
     assert rig.core.state.allocations == {}
+    rig.engine.close()
+
+
+async def test_a_late_failure_may_say_that_no_other_port_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 13: the same for a datapath that reports later."""
+    rig = Rig()
+    asked: list[RelayId] = []
+    monkeypatch.setattr(rig.datapath, "open_relay", lambda relay, bind: asked.append(relay) or False)
+    rig.script.nonce = rig.ask(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), signed=False).first(a.NONCE)
+    rig.engine.client_frame(CLIENT, rig.script.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)]))
+    rig.engine.relay_failed(asked[0], OSError(errno.EMFILE, "Too many open files"))
+    assert len(asked) == 1
+    assert code_of(rig.last()) == 508
     rig.engine.close()
 
 

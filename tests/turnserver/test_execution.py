@@ -1,6 +1,8 @@
 """Commands that raise: each costs itself, and the core hears of it in its own words. In memory, in virtual time."""
 
+import errno
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ from stun.constants import Method
 from tests.support.core_world import PEER, ScriptedClient, World, code_of
 from turnserver.core import commands as c
 from turnserver.core.events import AllocationEnded, EndReason
-from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId, Route
+from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayFailure, RelayId, Route
 from turnserver.errors import DatapathError
-from turnserver.execution import Execution
+from turnserver.execution import Execution, failure_of
 from turnserver.faults import Faults
 from turnserver.retries import TRIES
 from turnserver.streams import ByteStream
@@ -213,6 +215,56 @@ def test_an_opening_that_raises_is_a_port_that_cannot_be_had(
     opened = outside.called("open_relay")
     assert outside.called("close_relay") == opened
     assert world.faults.counts == {"datapath.open_relay": len(opened)}
+    world.assert_nothing_left()
+
+
+def caused(number: int) -> DatapathError:
+    """What a datapath raises for an error of the system."""
+    error = DatapathError(f"cannot bind: {os.strerror(number)}")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("number", "failure"),
+    [
+        (errno.EADDRINUSE, RelayFailure.PORT),
+        (errno.EADDRNOTAVAIL, RelayFailure.ADDRESS),
+        (errno.EAFNOSUPPORT, RelayFailure.ADDRESS),
+        (errno.ENETDOWN, RelayFailure.ADDRESS),
+        (errno.EMFILE, RelayFailure.SYSTEM),
+        (errno.ENFILE, RelayFailure.SYSTEM),
+        (errno.ENOBUFS, RelayFailure.SYSTEM),
+        (errno.ENOMEM, RelayFailure.SYSTEM),
+        (errno.EACCES, RelayFailure.SYSTEM),
+        (errno.EPERM, RelayFailure.SYSTEM),
+    ],
+)
+def test_what_an_error_of_the_system_is_about(number: int, failure: RelayFailure) -> None:
+    """Rule 13: only a port that somebody else has is a reason to try another one."""
+    assert failure_of(caused(number)) is failure
+    assert failure_of(OSError(number, "raised as it is")) is failure
+
+
+@pytest.mark.parametrize("error", [DatapathError("no odd ports here"), ValueError("broken"), OSError("without number")])
+def test_without_an_error_of_the_system_it_is_the_port(error: Exception) -> None:
+    assert failure_of(error) is RelayFailure.PORT
+
+
+@pytest.mark.parametrize("protocol", [17, 6])
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EMFILE])
+def test_an_error_that_is_not_about_the_port_is_said_and_ends_the_attempts(
+    number: int, protocol: int, world: ExecutedWorld, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rule 13: one attempt, one line with the cause, no fault."""
+    client = world.client(transport=ClientTransport.TCP, serial=1)
+    client.challenge()
+    outside.failing["open_relay"] = caused(number)
+    assert code_of(client.request(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, protocol))) == 508
+    assert len(outside.called("open_relay")) == 1
+    (line,) = [record for record in caplog.records if record.getMessage() == "no relay can be opened"]
+    assert os.strerror(number) in line.fields["why"]  # type: ignore[attr-defined]
+    assert world.faults.counts == {}
     world.assert_nothing_left()
 
 

@@ -8,10 +8,14 @@ arrives from the private address, and the client must be given the public one.
 from collections.abc import Iterable
 
 from stun.address import Address
+from stun.constants import AddressFamily
 from turnserver.core.settings import RelayAddress
-from turnserver.core.types import PortRange
+from turnserver.core.types import Now, PortRange
 
-__all__ = ["RelayAddresses"]
+__all__ = ["ABSENCE", "AddressChoice", "RelayAddresses"]
+
+ABSENCE = 10.0
+"""Seconds for which other addresses are preferred to one that could not be bound; then it is tried first again."""
 
 
 class RelayAddresses:
@@ -41,3 +45,26 @@ class RelayAddresses:
     def wire_ip(self, ip: bytes) -> bytes:
         """The source address of the datagrams that a permission for ``ip`` lets in."""
         return self._to_wire.get(ip, ip)
+
+
+class AddressChoice:
+    """Which relay addresses an Allocate tries, and in which order."""
+
+    def __init__(self, relays: Iterable[RelayAddress]) -> None:
+        self._relays = tuple(relays)
+        self._absent: dict[bytes, float] = {}
+
+    def of(self, family: AddressFamily, preferred: bytes = b"", now: Now | None = None) -> list[RelayAddress]:
+        """The addresses of a family, ``preferred`` (packed) first. At ``now``, those that are absent come last."""
+        size = 4 if family is AddressFamily.IPV4 else 16
+        found = [relay for relay in self._relays if len(relay.bound) == size]
+        absent = set() if now is None else {ip for ip, until in self._absent.items() if until > now.mono}
+        return sorted(found, key=lambda relay: (relay.bound in absent, relay.bound != preferred))
+
+    def absent(self, bound: bytes, now: Now) -> None:
+        """The system does not have an address (packed): an interface is down, or a virtual IP has moved."""
+        self._absent[bound] = now.mono + ABSENCE
+
+    def present(self, bound: bytes) -> None:
+        """A relay has been bound to an address."""
+        self._absent.pop(bound, None)

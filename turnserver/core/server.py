@@ -36,7 +36,7 @@ from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
-from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayId
+from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayFailure, RelayId
 
 __all__ = ["UNDERSTOOD", "TurnCore"]
 
@@ -153,10 +153,13 @@ class TurnCore:
         allocate.relay_opened(self.state, relay, now)
         return self.state.has_relay(relay)
 
-    def relay_failed(self, relay: RelayId, now: Now) -> None:
-        """`OpenRelay` failed, or an open relay was lost, which ends everything that depends on it."""
+    def relay_failed(self, relay: RelayId, now: Now, failure: RelayFailure = RelayFailure.PORT) -> None:
+        """`OpenRelay` failed, or an open relay was lost, which ends everything that depends on it.
+
+        ``failure`` says whether another port or another address is worth trying.
+        """
         self.expire(now)
-        allocate.relay_failed(self.state, relay, now)
+        allocate.relay_failed(self.state, relay, failure, now)
 
     def peer_connected(self, connection: int, now: Now) -> None:
         """`ConnectPeer` succeeded."""

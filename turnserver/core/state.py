@@ -17,7 +17,7 @@ from auth.types import Credential
 from stun.address import Address
 from stun.attributes import AddressErrorValue
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766, AddressFamily, TransportProtocol
-from turnserver.core.addresses import RelayAddresses
+from turnserver.core.addresses import AddressChoice, RelayAddresses
 from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState
 from turnserver.core.commands import (
     AddRoute,
@@ -40,7 +40,7 @@ from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
 from turnserver.core.tcp_connections import TcpConnections
-from turnserver.core.types import FiveTuple, Now, RelayId, Route
+from turnserver.core.types import FiveTuple, Now, RelayFailure, RelayId, Route
 from turnserver.deadlines import Deadlines
 
 __all__ = ["CoreState", "RelayOpening", "Reservation", "Slot", "last_channel"]
@@ -70,6 +70,8 @@ class Slot:
     relay: Relay | None = None
     mate: Relay | None = None
     failed: bool = False
+    failure: RelayFailure = RelayFailure.PORT
+    """Why the last attempt failed."""
 
     @property
     def settled(self) -> bool:
@@ -118,6 +120,7 @@ class CoreState:
         self.nonces = nonces
         self.entropy = entropy
         self.addresses = RelayAddresses(own.relays, ports)
+        self.choice = AddressChoice(own.relays)
         self.ports = {
             (relay.bound, protocol): RelayPorts(ports, entropy)
             for relay in own.relays
@@ -132,6 +135,7 @@ class CoreState:
         self.by_serial: dict[int, Allocation] = {}
         self.by_user: dict[str, set[Allocation]] = {}
         self.reservations: dict[bytes, Reservation] = {}
+        self._by_reserved: dict[RelayId, Reservation] = {}
         self._reserved: dict[str, int] = {}
         self.openings: dict[int, RelayOpening] = {}
         self.opening_relays: dict[RelayId, tuple[RelayOpening, Slot]] = {}
@@ -239,12 +243,6 @@ class CoreState:
 
     # Relays
 
-    def relay_address(self, family: AddressFamily, preferred: bytes) -> list[RelayAddress]:
-        """The relay addresses of a family, the one that the client has reached first."""
-        size = 4 if family is AddressFamily.IPV4 else 16
-        found = [relay for relay in self.own.relays if len(relay.bound) == size]
-        return sorted(found, key=lambda relay: relay.bound != preferred)
-
     def new_relay(self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP) -> Relay:
         """Open a relay on a port that has been taken for it."""
         self._relay_serial += 1
@@ -291,17 +289,17 @@ class CoreState:
             self.end_allocation(allocation, EndReason.RELAY_FAILED, now)
             if allocation.client.transport.connected:
                 self.command(CloseClient(allocation.client))
-        for reservation in [held for held in self.reservations.values() if held.relay.id == relay_id]:
+        reservation = self._by_reserved.get(relay_id)
+        if reservation is not None:
             self.redeem(reservation.token, reservation.user_id)
             self.close_relay(reservation.relay, now)
 
     def has_relay(self, relay_id: RelayId) -> bool:
         """Whether a relay is still needed by an allocation, a reservation or an opening."""
-        if relay_id in self.by_relay or relay_id in self.opening_relays:
+        if relay_id in self.by_relay or relay_id in self.opening_relays or relay_id in self._by_reserved:
             return True
-        held = [reservation.relay for reservation in self.reservations.values()]
-        held += [slot.mate for opening in self.openings.values() for slot in opening.slots if slot.mate is not None]
-        return any(relay.id == relay_id for relay in held)
+        mates = [slot.mate for opening in self.openings.values() for slot in opening.slots if slot.mate is not None]
+        return any(relay.id == relay_id for relay in mates)
 
     def drop_mate(self, slot: Slot, now: Now) -> None:
         """Close the relay that a slot was to reserve, if it has one."""
@@ -323,7 +321,7 @@ class CoreState:
         token = self.entropy(8)
         while token in self.reservations:
             token = self.entropy(8)
-        self.reservations[token] = Reservation(token, relay, user_id)
+        self.reservations[token] = self._by_reserved[relay.id] = Reservation(token, relay, user_id)
         self._reserved[user_id] = self.reserved_by(user_id) + 1
         until = now.mono + self.bounds.reservation_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RESERVATION, 0, token), until)
@@ -350,6 +348,7 @@ class CoreState:
 
     def _forget_reservation(self, reservation: Reservation) -> None:
         del self.reservations[reservation.token]
+        del self._by_reserved[reservation.relay.id]
         left = self._reserved.pop(reservation.user_id) - 1
         if left:
             self._reserved[reservation.user_id] = left

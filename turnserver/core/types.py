@@ -23,6 +23,7 @@ __all__ = [
     "IpNetwork",
     "Now",
     "PortRange",
+    "RelayFailure",
     "RelayId",
     "Route",
     "TransportTraits",
@@ -80,6 +81,17 @@ class ClientTransport(Enum):
 
     # A 5-tuple is a dictionary key on the packet path, and Enum's own hash is a Python function.
     __hash__ = object.__hash__
+
+
+class RelayFailure(Enum):
+    """Why a relay socket could not be opened, which says what else is worth trying. The value is for the answer."""
+
+    PORT = "Insufficient Capacity"
+    """Only the port is unusable (somebody else has it): another one is tried."""
+    ADDRESS = "Relay address not available"
+    """No port of the address can be bound, because the system does not have it (any more): another address is tried."""
+    SYSTEM = "No socket available"
+    """The system has no descriptor or no memory left, or forbids it: nothing else is tried."""
 
 
 class Now(NamedTuple):

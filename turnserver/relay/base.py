@@ -52,8 +52,11 @@ class RelaySink(Protocol):
     def relay_opened(self, relay: RelayId) -> None:
         """A relay for which `Datapath.open_relay` returned False is open now."""
 
-    def relay_failed(self, relay: RelayId) -> None:
-        """A relay could not be opened, or an open one was lost; the engine must still close the latter."""
+    def relay_failed(self, relay: RelayId, error: Exception | None = None) -> None:
+        """A relay could not be opened, or an open one was lost; the engine must still close the latter.
+
+        ``error`` is what `Datapath.open_relay` would have raised: it decides whether another port is tried.
+        """
 
     def fault(self, part: str, error: Exception) -> None:
         """An unexpected exception was caught and its effect contained; ``part`` is one of a few names."""
@@ -97,6 +100,9 @@ class Datapath(Protocol):
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Bind a relay socket to exactly ``bind``. Raises `turnserver.errors.DatapathError` on failure.
+
+        Raise it ``from`` the system's error: for anything but EADDRINUSE no other port is tried, since that would fail
+        in the same way; without such an error others are.
 
         True when it is open. False while that is not known: `RelaySink.relay_opened` or ``relay_failed`` follows. After
         an earlier `close_relay` nothing of the relay may remain. The core waits for ten seconds.

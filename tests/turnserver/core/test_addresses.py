@@ -3,9 +3,10 @@
 import pytest
 
 from stun.address import Address
-from turnserver.core.addresses import RelayAddresses
+from stun.constants import AddressFamily
+from turnserver.core.addresses import ABSENCE, AddressChoice, RelayAddresses
 from turnserver.core.settings import RelayAddress
-from turnserver.core.types import PortRange
+from turnserver.core.types import Now, PortRange
 
 PRIVATE = Address.parse("10.0.0.5", 50000)
 PUBLIC = Address.parse("8.8.4.4", 50000)
@@ -50,3 +51,30 @@ def test_both_names_of_one_place(name: bytes) -> None:
 def test_one_name_of_another() -> None:
     """Rule 23: everybody else has one."""
     assert set(MAPPED.aliases(OTHER.ip)) == {OTHER.ip}
+
+
+IPV6 = Address.parse("2001:db8::5", 0).ip
+
+
+def chosen(choice: AddressChoice, family: AddressFamily, seconds: float, preferred: bytes = b"") -> list[bytes]:
+    return [relay.bound for relay in choice.of(family, preferred, Now(seconds, 0.0))]
+
+
+def test_an_absent_address_comes_last_for_a_while() -> None:
+    """Rule 13: others are tried first, until it is time to look whether it has come back."""
+    choice = AddressChoice([RelayAddress(ip, ip) for ip in (PRIVATE.ip, OTHER.ip, IPV6)])
+    assert chosen(choice, AddressFamily.IPV4, 0, PRIVATE.ip) == [PRIVATE.ip, OTHER.ip]
+    choice.absent(PRIVATE.ip, Now(0.0, 0.0))
+    assert chosen(choice, AddressFamily.IPV4, ABSENCE - 1, PRIVATE.ip) == [OTHER.ip, PRIVATE.ip]
+    assert chosen(choice, AddressFamily.IPV6, ABSENCE - 1) == [IPV6]
+    assert chosen(choice, AddressFamily.IPV4, ABSENCE, PRIVATE.ip) == [PRIVATE.ip, OTHER.ip]
+    choice.absent(PRIVATE.ip, Now(ABSENCE, 0.0))
+    choice.present(PRIVATE.ip)
+    assert chosen(choice, AddressFamily.IPV4, ABSENCE, PRIVATE.ip) == [PRIVATE.ip, OTHER.ip]
+
+
+def test_the_preferred_address_is_first() -> None:
+    """Rule 23: the one that the client has reached."""
+    choice = AddressChoice([RelayAddress(ip, ip) for ip in (PRIVATE.ip, OTHER.ip)])
+    assert [relay.bound for relay in choice.of(AddressFamily.IPV4, OTHER.ip)] == [OTHER.ip, PRIVATE.ip]
+    assert choice.of(AddressFamily.IPV6) == []

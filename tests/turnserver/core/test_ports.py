@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.core_world import deterministic_entropy
+from tests.support.steps import steps_of
 from turnserver.core.ports import COOL_DOWN, RelayPorts
 from turnserver.core.types import Now, PortRange
 
@@ -125,3 +126,69 @@ def test_giving_back_what_was_not_taken_is_a_bug() -> None:
     pool.give_back(port, T0)
     with pytest.raises(KeyError):
         pool.give_back(port, T0)
+
+
+def test_of_the_ports_that_cool_down_the_longest_freed_is_taken() -> None:
+    """Rule 13: if it must be one of them, then the one for which the fewest late packets come."""
+    pool = ports(50000, 50003)
+    assert {pool.take(T0) for _ in range(4)} == {50000, 50001, 50002, 50003}
+    for second, port in enumerate((50002, 50000, 50003, 50001)):
+        pool.give_back(port, later(second))
+    assert [pool.take(later(10), even=True), pool.take(later(10)), pool.take(later(10))] == [50002, 50000, 50003]
+
+
+def test_a_pair_cools_down_with_the_later_of_its_ports() -> None:
+    """Rule 13: for pairs as for single ports."""
+    pool = ports(50000, 50003)
+    assert {pool.take(T0, pair=True), pool.take(T0, pair=True)} == {50000, 50002}
+    for second, port in enumerate((50000, 50002, 50003, 50001)):
+        pool.give_back(port, later(second))
+    assert pool.take(later(10), pair=True) == 50002
+    assert pool.take(later(10), pair=True) == 50000
+
+
+KINDS: dict[str, dict[str, bool]] = {"any": {}, "even": {"even": True}, "pair": {"pair": True}}
+BOUND = 400
+"""Lines for one take and one give_back, whatever has happened before; a scan of the range would take 16,000."""
+
+
+@pytest.mark.parametrize("waited", [1.0, COOL_DOWN - 1, COOL_DOWN + 1, 10 * COOL_DOWN])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("past", [10, 1_000, 100_000])
+def test_a_port_costs_the_same_whatever_has_happened_before(past: int, kind: str, waited: float) -> None:
+    """Rule 13: a user who allocates and deletes all day does not make the Allocate of others dear."""
+    pool = ports()
+    for number in range(past):
+        port = pool.take(later(number / 1000))
+        assert port is not None
+        pool.give_back(port, later(number / 1000))
+    now = later(past / 1000 + waited)
+    steps = steps_of(lambda: pool.give_back(pool.take(now, **KINDS[kind]) or 0, now))
+    assert steps < BOUND
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_port_of_an_almost_full_range_costs_the_same(kind: str) -> None:
+    """Rule 13: when only the last ports of 16,384 are free, or none, nobody looks for them one by one."""
+    pool = ports()
+    held = {pool.take(T0) for _ in range(16384)}
+    assert held == set(range(49152, 65536))
+    assert steps_of(lambda: pool.take(T0, **KINDS[kind])) < BOUND
+    assert pool.take(T0, **KINDS[kind]) is None
+    for port in (60001, 60003, 60004, 60005):
+        pool.give_back(port, T0)
+    found: list[int | None] = []
+    assert steps_of(lambda: found.append(pool.take(T0, **KINDS[kind]))) < BOUND
+    assert found == [60001 if kind == "any" else 60004]
+
+
+def test_all_ports_come_back_although_few_at_a_time() -> None:
+    """Rule 13: putting cooled ports back in small numbers loses none, and draws are random again soon."""
+    pool = ports(50000, 50999)
+    for port in [pool.take(T0) for _ in range(1000)]:
+        assert port is not None
+        pool.give_back(port, T0)
+    now = later(COOL_DOWN + 1)
+    taken = [pool.take(now) for _ in range(1000)]
+    assert set(taken) == set(range(50000, 51000))
+    assert taken[500:] != sorted(taken[500:], key=lambda port: port or 0)

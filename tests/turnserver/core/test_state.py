@@ -127,8 +127,8 @@ def test_the_address_that_the_client_came_in_by_is_preferred() -> None:
     client.allocate()
     assert world.bound[client.relay].ip == RELAY
     state = world.core.state
-    assert [relay.bound for relay in state.relay_address(AddressFamily.IPV4, other)] == [other, RELAY]
-    assert [relay.bound for relay in state.relay_address(AddressFamily.IPV6, other)] == [RELAY6]
+    assert [relay.bound for relay in state.choice.of(AddressFamily.IPV4, other)] == [other, RELAY]
+    assert [relay.bound for relay in state.choice.of(AddressFamily.IPV6, other)] == [RELAY6]
 
 
 def test_when_one_address_is_full_another_serves() -> None:

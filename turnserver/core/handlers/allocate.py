@@ -1,7 +1,9 @@
 """Allocate (RFC 8656 §7.2): the RFC's numbered checks in order, then relays are opened, then the answer.
 
-The success answer is built only when the shell has reported that the relay sockets are open. A port that cannot be
-bound is an ordinary input: another port is tried, and 508 is answered when every attempt has failed.
+The success answer is built only when the shell has reported that the relay sockets are open. A port that somebody else
+has is an ordinary input: another port is tried, and 508 is answered when every attempt has failed. An error that is not
+about the port would be the same for every port, so that it ends the attempts at once: those on this address if the
+system does not have it, all of them if the system has no socket left.
 """
 
 from collections.abc import Callable
@@ -30,7 +32,7 @@ from turnserver.core.quota import QuotaVerdict
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState, RelayOpening, Slot
-from turnserver.core.types import Now, RelayId
+from turnserver.core.types import Now, RelayFailure, RelayId
 
 __all__ = ["DRAINING", "expired", "handle", "relay_failed", "relay_opened"]
 
@@ -131,7 +133,7 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
     families = [AddressFamily.IPV4, AddressFamily.IPV6] if additional is not None else [wanted or AddressFamily.IPV4]
     code = ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED
     for family in families:
-        if state.relay_address(family, b""):
+        if state.choice.of(family):
             plan.families.append(family)
         else:
             plan.errors.append(AddressErrorValue(family, code, code.reason))
@@ -228,7 +230,7 @@ def _open(state: CoreState, request: Request, plan: _Plan) -> None:
         return
     server = request.client.server.ip
     for family in plan.families:
-        addresses = state.relay_address(family, server)
+        addresses = state.choice.of(family, server, request.now)
         slot = Slot(family, addresses, even=plan.even, pair=plan.reserve)
         opening.slots.append(slot)
     for slot in opening.slots:
@@ -261,8 +263,8 @@ def relay_opened(state: CoreState, relay_id: RelayId, now: Now) -> None:
         _settle(state, found[0], now)
 
 
-def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
-    """The shell could not bind a relay's socket: give up the port and its pair, and try others.
+def relay_failed(state: CoreState, relay_id: RelayId, failure: RelayFailure, now: Now) -> None:
+    """The shell could not bind a relay's socket: give up the port and its pair, and try others if that may help.
 
     A relay that fails after the Allocate has been answered is lost.
     """
@@ -271,7 +273,15 @@ def relay_failed(state: CoreState, relay_id: RelayId, now: Now) -> None:
         state.lose_relay(relay_id, now)
         return
     opening, slot = found
+    tried = [relay.bound.ip for relay in (slot.relay, slot.mate) if relay is not None]
     _give_up_port(state, opening, slot, now)
+    slot.failure = failure
+    if failure is RelayFailure.ADDRESS:
+        for ip in tried:
+            state.choice.absent(ip, now)
+        slot.addresses = [address for address in slot.addresses if address.bound not in tried]
+    elif failure is RelayFailure.SYSTEM:
+        slot.addresses = []
     _try_next_port(state, opening, slot, now)
     _settle(state, opening, now)
 
@@ -302,6 +312,8 @@ def _outcome(state: CoreState, relay_id: RelayId, outcome: RelayState) -> tuple[
         for relay in (found[1].relay, found[1].mate):
             if relay is not None and relay.id == relay_id:
                 relay.state = outcome
+                if outcome is RelayState.OPEN:
+                    state.choice.present(relay.bound.ip)
     return found
 
 
@@ -318,12 +330,14 @@ def _settle(state: CoreState, opening: RelayOpening, now: Now) -> None:
     """Answer as soon as every relay asked for has opened or failed."""
     if opening.allocation.serial not in state.openings or not all(slot.settled for slot in opening.slots):
         return
+    code = ErrorCode.INSUFFICIENT_CAPACITY
     if not opening.allocation.relays:
         state.end_allocation(opening.allocation, EndReason.DELETED, now)
-        refuse(state, opening.request, Refusal(ErrorCode.INSUFFICIENT_CAPACITY))
+        refuse(state, opening.request, Refusal(code, opening.slots[0].failure.value))
         return
-    code = ErrorCode.INSUFFICIENT_CAPACITY
-    opening.errors += [AddressErrorValue(slot.family, code, code.reason) for slot in opening.slots if slot.failed]
+    opening.errors += [
+        AddressErrorValue(slot.family, code, slot.failure.value) for slot in opening.slots if slot.failed
+    ]
     _finish(state, opening, now)
 
 

@@ -8,7 +8,7 @@ import pytest
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
 from stun import attributes as a
 from stun.address import Address
-from stun.attributes import AddressErrorValue, AttributeType
+from stun.attributes import AddressErrorValue, AttributeType, ErrorValue
 from stun.constants import AddressFamily, ErrorCode, Method, TransportProtocol
 from stun.message import Message
 from tests.support.core_world import (
@@ -22,11 +22,12 @@ from tests.support.core_world import (
     names_of,
 )
 from tests.support.limits import limits
+from turnserver.core.addresses import ABSENCE
 from turnserver.core.commands import CloseClient, CloseRelay, OpenRelay, SendToClient
 from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, RequestRefused
 from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
-from turnserver.core.types import ClientTransport, PortRange, RelayId
+from turnserver.core.types import ClientTransport, PortRange, RelayFailure, RelayId
 
 ONLY_IPV4 = (RelayAddress(RELAY, RELAY),)
 ONLY_IPV6 = (RelayAddress(RELAY6, RELAY6),)
@@ -684,6 +685,72 @@ def test_when_no_port_opens_it_is_508_and_all_is_given_back() -> None:
     world.assert_nothing_left()
     world.unbindable.clear()
     assert code_of(client.allocate()) == 0
+
+
+# Errors that are not about the port (rule 13)
+
+OTHER_RELAY = Address.parse("198.51.100.9", 0).ip
+TWO = (RelayAddress(RELAY, RELAY), RelayAddress(OTHER_RELAY, OTHER_RELAY))
+
+
+def opened_on(world: World) -> list[bytes]:
+    """The addresses that relays were to be opened on since the last look."""
+    return [command.bind.ip for command in world.take() if isinstance(command, OpenRelay)]
+
+
+@pytest.mark.parametrize("failure", [RelayFailure.ADDRESS, RelayFailure.SYSTEM])
+@pytest.mark.parametrize("attributes", [[], [(a.EVEN_PORT, True)]], ids=["one", "pair"])
+def test_an_error_that_is_not_about_the_port_ends_the_attempt(failure: RelayFailure, attributes: list[Any]) -> None:
+    """Rule 13: one port (or pair) is tried and no other; 508 says why; all is given back."""
+    world = World(relays=(RelayAddress(RELAY, RELAY),))
+    world.failing[RELAY] = failure
+    client = challenged(world)
+    for _ in range(3):
+        world.take()
+        answer = client.allocate(*attributes)
+        assert answer.first(a.ERROR_CODE) == ErrorValue(508, failure.value)
+        assert len(opened_on(world)) == 1 + len(attributes)
+        world.assert_nothing_left()
+    world.failing.clear()
+    assert code_of(client.allocate(*attributes)) == 0
+
+
+def test_when_the_system_has_no_socket_left_the_other_address_is_not_tried() -> None:
+    """Rule 13: no descriptor here means none there."""
+    world = World(relays=TWO)
+    world.failing[RELAY] = world.failing[OTHER_RELAY] = RelayFailure.SYSTEM
+    client = challenged(world)
+    assert code_of(client.allocate()) == 508
+    assert opened_on(world) == [RELAY]
+
+
+def test_of_two_addresses_the_one_that_is_there_is_used() -> None:
+    """Rule 13: the absent one costs one attempt, then none for a while, then one again; when it is back it is used."""
+    world = World(relays=TWO)
+    world.failing[RELAY] = RelayFailure.ADDRESS
+    seen = []
+    for port in range(4):
+        client = world.client(port=40000 + port)
+        assert code_of(client.allocate()) == 0
+        seen.append(opened_on(world))
+        if port == 1:
+            world.advance(ABSENCE)
+    assert seen == [[RELAY, OTHER_RELAY], [OTHER_RELAY], [RELAY, OTHER_RELAY], [OTHER_RELAY]]
+    world.failing.clear()
+    world.advance(ABSENCE)
+    assert code_of(world.client(port=40009).allocate()) == 0
+    assert opened_on(world) == [RELAY]
+
+
+def test_half_of_a_dual_allocation_on_an_absent_address() -> None:
+    """RFC 8656 §7.2 step 9: the other half is granted, and ADDRESS-ERROR-CODE says what is wrong with this one."""
+    world = World()
+    world.failing[RELAY6] = RelayFailure.ADDRESS
+    client = challenged(world)
+    answer = client.allocate(DUAL)
+    assert code_of(answer) == 0
+    assert answer.all(a.ADDRESS_ERROR_CODE) == [AddressErrorValue(IPV6, 508, RelayFailure.ADDRESS.value)]
+    assert sorted(opened_on(world)) == [RELAY6, RELAY]
 
 
 # Sockets of which nothing is heard
