@@ -5,7 +5,7 @@ corrects it when it comes up. Removing one costs one dictionary delete.
 """
 
 from collections.abc import Hashable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
 __all__ = ["Deadlines"]
@@ -75,7 +75,10 @@ class Deadlines(Generic[_Key]):
         self._heap.clear()
         self._scheduled.clear()
         for key, when in self._when.items():
-            self._push(key, when)
+            self._serial += 1
+            self._heap.append((when, self._serial, key))
+        heapify(self._heap)
+        self._scheduled.update(self._when)
 
     def _settle(self) -> None:
         """Correct the top of the heap: drop removed entries, and put back those moved later."""

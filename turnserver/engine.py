@@ -18,6 +18,7 @@ from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
 from turnserver.clock import system_clock
+from turnserver.core.backlog import SLICE as STEPS
 from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.server import TurnCore
@@ -73,6 +74,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._working = False
         self._closed = False
+        self._caught_up = asyncio.Event()
         self._pathless: set[FiveTuple] = set()
         """Clients with an allocation whose transport raised when it was asked for their path: it may have made one."""
         self._execution = Execution(
@@ -187,6 +189,12 @@ class Engine:
         """Use other settings from now on, also for existing allocations."""
         self._feed(self._core.use, settings)
 
+    async def catch_up(self) -> None:
+        """Wait until the core has done what it does in slices, for example to permissions that `use` has forbidden."""
+        if self._core.is_behind and not self._closed:
+            self._caught_up.clear()
+            await self._caught_up.wait()
+
     def replace_credentials(self, credentials: CredentialSource) -> None:
         """Use another credential source from now on; late answers of the old one are ignored.
 
@@ -217,6 +225,7 @@ class Engine:
     def close(self) -> None:
         """Stop: close timer, look-ups and sockets. What `end_allocations` has not ended ends without notice."""
         self._closed = True
+        self._caught_up.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -326,9 +335,11 @@ class Engine:
         self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
+        """One slice. While there is more to do the timer goes off at once, after whatever else is ready then."""
         self._timer = None
         self._execution.try_again()
-        self._feed(self._core.expire)
+        if not self._feed(lambda now: self._core.expire(now, STEPS)):
+            self._caught_up.set()
 
     def _find_credential(self, command: FindCredential) -> None:
         """Ask the source. The core bounds the number of look-ups and gives each a deadline; see `CancelLookup`."""

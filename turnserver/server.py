@@ -229,6 +229,8 @@ class Server:
             try:
                 self._apply(self._parts, before, merged)
                 self._config = merged
+                if self._parts.engine is not None:
+                    await self._parts.engine.catch_up()
             finally:
                 await _close_sources(self._parts.retired)
             return Reload(taken, waiting)

@@ -19,6 +19,7 @@ from stun.message import Message
 from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, SlowSource, World, code_of
 from turnserver.clock import system_clock
+from turnserver.core.backlog import SLICE
 from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, Event, LookupFailed, RequestRefused
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses, RelayAddress
@@ -638,3 +639,36 @@ async def test_faults_of_transports_and_datapaths_are_reported_to_the_engine() -
     rig.engine.fault("datapath.read", OSError("x"))
     assert rig.engine.faults == {"transport.read": 1, "datapath.read": 1}
     rig.engine.close()
+
+
+async def test_a_crowd_that_expires_together_leaves_others_their_turn() -> None:
+    """Between two slices the loop serves whatever else is ready; the work of one turn is bounded, in steps."""
+    number = 300
+    rig = Rig(StaticUsers({f"user{at}": "secret" for at in range(number)}))
+    for at in range(number):
+        script = ScriptedClient(World(), Address.parse("192.0.2.11", 1000 + at), user=f"user{at}")
+        for signed in (False, True):
+            frame = script.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], signed=signed)
+            rig.engine.client_frame(script.path, frame)
+            script.nonce = script.nonce or Message.decode(rig.transport.sent[-1][1]).first(a.NONCE)
+    rig.events.clear()
+    rig.later = 601.0
+    rig.engine.client_frame(CLIENT, b"")  # any input: the clock has been turned
+    per_turn: list[int] = []
+    while rig.core.is_behind:
+        before = len(rig.events)
+        await asyncio.sleep(0)
+        per_turn.append(len(rig.events) - before)
+    assert max(per_turn) <= SLICE / 2
+    assert len([count for count in per_turn if count]) >= number // SLICE
+    assert len(rig.events) == number
+    assert rig.core.deadline() is None
+    rig.engine.close()
+
+
+async def test_catching_up_ends_with_the_engine() -> None:
+    """Nobody waits for slices that will not come."""
+    rig = Rig()
+    rig.core._backlog.behind = True
+    rig.engine.close()
+    await rig.engine.catch_up()

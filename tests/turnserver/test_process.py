@@ -278,6 +278,15 @@ async def test_the_process_has_the_files_that_its_server_may_need() -> None:
     await running.stop()
 
 
+async def test_garbage_collections_do_not_scan_what_the_start_made() -> None:
+    """A full collection serves nobody; it must cost what clients have made since, not all imported modules."""
+    running = Running()
+    await running.server()
+    assert gc.get_freeze_count() > 10_000
+    await running.stop()
+    assert gc.get_freeze_count() == 0
+
+
 async def test_a_reload_that_raises_is_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever it was: the server goes on with the configuration that it has, and the fault is counted."""
 

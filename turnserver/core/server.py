@@ -1,14 +1,15 @@
 """`TurnCore`: inputs in, commands and events out (RFC 8656; `docs/architecture.md` has the picture).
 
-Every input first expires what is due at its ``now``, so no handler ever sees an expired permission or channel. Then the
-message is dispatched by class and method, and its answer, if any, and the commands for the shell are queued.
-``commands()`` and ``events()`` hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called if there
-is no other input.
+Every input first expires what is due at its ``now`` or, if that is too much for one input, what the input concerns
+(`turnserver.core.backlog`), so no handler ever sees an expired permission or channel. Then the message is dispatched by
+class and method, and its answer, if any, and the commands for the shell are queued. ``commands()`` and ``events()``
+hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called if there is no other input.
 
 Rules: docs/conformance.md.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer, SecurityFeatures
@@ -22,15 +23,15 @@ from stun.constants import ErrorCode, MessageClass, Method
 from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message
-from turnserver.core.allocation import view_of
+from turnserver.core.allocation import Allocation, view_of
 from turnserver.core.answers import refuse
 from turnserver.core.authenticate import authenticate
+from turnserver.core.backlog import Backlog
 from turnserver.core.commands import CloseClient, Command
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import LookupPending, Refusal, Silence, SourceUnavailable
 from turnserver.core.events import EndReason, Event, LookupFailed
 from turnserver.core.handlers import allocate, binding, channel, indication, permission, refresh, tcp
-from turnserver.core.handlers.common import refusal_of
 from turnserver.core.lookups import Lookups
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
@@ -114,12 +115,13 @@ class TurnCore:
         self._lookups = Lookups(settings, bounds, self.state.deadlines, self.state.command)
         self._failed_lookups = 0
         self._faults: list[Exception] = []
+        self._backlog = Backlog(self.state, self._expired, self._faulted)
 
     # Inputs
 
     def client_frame(self, client: FiveTuple, frame: bytes, now: Now) -> None:
         """One whole frame from a client: STUN, or ChannelData without a route (RFC 7983 demultiplexing)."""
-        self.expire(now)
+        self._begin(now, client)
         try:
             if is_stun(frame):
                 self._message(client, Message.decode(frame), len(frame), now)
@@ -130,17 +132,17 @@ class TurnCore:
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes, now: Now) -> None:
         """A datagram without a route came to a relay from ``peer`` (its address on the wire)."""
-        self.expire(now)
+        self._begin(now, relay=relay)
         indication.peer_datagram(self.state, relay, peer, data)
 
     def peer_icmp(self, relay: RelayId, peer: Address, value: IcmpValue, now: Now) -> None:
         """An ICMP error came back for something that a relay sent to ``peer``."""
-        self.expire(now)
+        self._begin(now, relay=relay)
         indication.peer_icmp(self.state, relay, peer, value)
 
     def client_gone(self, client: FiveTuple, now: Now) -> None:
         """A client's connection has ended, and its allocation with it (RFC 8656 §3.1)."""
-        self.expire(now)
+        self._begin(now, client)
         self._lookups.cancel_client(client)
         allocation = self.state.allocation(client)
         self.state.tcp.client_gone(client, allocation, now)
@@ -149,7 +151,7 @@ class TurnCore:
 
     def relay_opened(self, relay: RelayId, now: Now) -> bool:
         """`OpenRelay` succeeded. False if that was too late; the caller then closes the relay."""
-        self.expire(now)
+        self._begin(now, relay=relay)
         allocate.relay_opened(self.state, relay, now)
         return self.state.has_relay(relay)
 
@@ -158,27 +160,27 @@ class TurnCore:
 
         ``failure`` says whether another port or another address is worth trying.
         """
-        self.expire(now)
+        self._begin(now, relay=relay)
         allocate.relay_failed(self.state, relay, failure, now)
 
     def peer_connected(self, connection: int, now: Now) -> None:
         """`ConnectPeer` succeeded."""
-        self.expire(now)
+        self._begin(now, connection=connection)
         tcp.peer_connected(self.state, connection, now)
 
     def peer_failed(self, connection: int, now: Now) -> None:
         """`ConnectPeer` failed."""
-        self.expire(now)
+        self._begin(now, connection=connection)
         tcp.peer_failed(self.state, connection, now)
 
     def peer_accepted(self, relay: RelayId, peer: Address, now: Now) -> int | None:
         """A peer has connected to a TCP relay; returns the connection's number, or None: then the caller closes it."""
-        self.expire(now)
+        self._begin(now, relay=relay)
         return tcp.peer_accepted(self.state, relay, peer, now)
 
     def peer_gone(self, connection: int, now: Now) -> None:
         """A connection has ended, and both of its ends are closed. An unknown number is ignored."""
-        self.expire(now)
+        self._begin(now, connection=connection)
         tcp.peer_gone(self.state, connection, now)
 
     def credential_found(self, ticket: int, answer: LateAnswer, now: Now) -> None:
@@ -187,30 +189,25 @@ class TurnCore:
         The answer is judged at ``now``: credentials that have expired or been revoked meanwhile do not count. An answer
         after the deadline, or for a ticket that is not open any more, is ignored.
         """
-        self.expire(now)
+        self._begin(now, ticket=ticket)
         request = self._lookups.answered(ticket)
         if request is not None:
             request.now = now
             self._request(request, answer)
 
     def revoke(self, user_id: str, now: Now, until: float | None = None) -> int:
-        """End every allocation of a user at once; returns their number. Stream connections are closed too.
+        """End every allocation of a user; returns their number. Stream connections are closed too.
+
+        If they are very many, the last ones are ended in later slices, but count as gone at once.
 
         With ``until`` (Unix time, seconds), only credentials of the user that expire later count from now on
         (`auth.revocation.RevokedUsers`). Without it, the user may come back at once.
         """
-        self.expire(now)
+        self._begin(now)
         if until is not None:
             self.state.revoked.revoke(user_id, until, now.wall)
-        allocations = list(self.state.by_user.get(user_id, ()))
-        for allocation in allocations:
-            opening = self.state.openings.get(allocation.serial)
-            self.state.end_allocation(allocation, EndReason.REVOKED, now)
-            if opening is not None:
-                opening.request.now = now
-                refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
-            if allocation.client.transport.connected:
-                self.state.command(CloseClient(allocation.client))
+        allocations = [each for each in self.state.by_user.get(user_id, ()) if not self._backlog.is_ending(each)]
+        self._backlog.end(allocations, self._revoke, now)
         return len(allocations)
 
     def drain(self, now: Now) -> None:
@@ -218,14 +215,16 @@ class TurnCore:
 
         Existing ones go on, with all that belongs to them.
         """
-        self.expire(now)
+        self._begin(now)
         self.state.draining = True
 
     def shut_down(self, clients: Sequence[FiveTuple], now: Now) -> None:
         """End the allocations of these clients, because the server stops; a client without one is ignored."""
-        self.expire(now)
+        self._begin(now)
         for client in clients:
             try:
+                if self._backlog.behind:
+                    self._backlog.settle(now, client)
                 self._shut_down(client, now)
             except Exception as error:  # the others end, too
                 self._faults.append(error)
@@ -240,18 +239,14 @@ class TurnCore:
         self.replace_policy(PeerPolicy.of(settings, self.state.own), now)
 
     def replace_policy(self, policy: PeerPolicy, now: Now) -> None:
-        """Use another peer ACL, and end the permissions and connections that it forbids (rule 16)."""
-        self.expire(now)
-        state = self.state
-        state.policy = policy
-        for allocation in list(state.allocations.values()):
-            for ip in list(allocation.permissions):
-                if refusal_of(state, Address(ip, 0), with_port=False) is not None:
-                    state.forbid(allocation, ip)
-            for bound in list(allocation.channels.values()):
-                if refusal_of(state, bound.peer, with_port=True) is not None:
-                    state.unbind_channel(allocation, bound.number)
-            state.tcp.close_where(allocation, lambda peer: refusal_of(state, peer, with_port=True) is not None, now)
+        """Use another peer ACL, and end the permissions and connections that it forbids (rule 16).
+
+        If they are many, this takes several slices. Until it is done, data in the core is checked one by one.
+        """
+        self._begin(now)
+        if policy != self.state.policy:
+            self.state.policy = policy
+            self._backlog.recheck(now)
 
     def replace_credentials(self, credentials: CredentialSource, now: Now) -> None:
         """Use another credential source from now on, also for the requests that wait for the old one.
@@ -259,7 +254,7 @@ class TurnCore:
         Existing allocations keep the credential that created them. New nonces announce username anonymity (RFC 8489
         §9.2.1) exactly if the new source can be searched by hash.
         """
-        self.expire(now)
+        self._begin(now)
         before, self.state.credentials = self.state.credentials, credentials
         if credentials is before:
             return
@@ -308,7 +303,8 @@ class TurnCore:
 
         The cost is proportional to the allocations of these users, not to all allocations.
         """
-        return [view_of(allocation) for allocation in self.state.live_allocations(user_ids)]
+        live = self.state.live_allocations(user_ids)
+        return [view_of(allocation) for allocation in live if not self._backlog.is_ending(allocation)]
 
     def totals(self) -> CoreTotals:
         """The current number of everything that has a limit."""
@@ -323,16 +319,24 @@ class TurnCore:
     # Time
 
     def deadline(self) -> float | None:
-        """The monotonic time, in seconds, at which `expire` must be called; None while nothing can expire."""
-        return self.state.deadlines.next()
+        """The monotonic time, in seconds, at which `expire` must be called; None while nothing can expire.
 
-    def expire(self, now: Now) -> None:
-        """End everything due at ``now``. A fault while doing so is recorded and does not fail the next input."""
-        for key in self.state.deadlines.due(now.mono):
-            try:
-                self._expired(key, now)
-            except Exception as error:
-                self._faults.append(error)
+        It is 0, and `is_behind` is true, while there is more to do than the last slice could.
+        """
+        return self._backlog.deadline()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that should have been done by now waits for its slice."""
+        return self._backlog.behind
+
+    def expire(self, now: Now, budget: int | None = None) -> bool:
+        """End what is due at ``now``: everything, or one slice of ``budget`` steps; returns whether there is more.
+
+        A step is one deadline, or one command. What is due counts as gone for every look-up, although it still waits
+        for its slice. A fault is recorded, and costs only its own step.
+        """
+        return self._backlog.run(now, budget)
 
     # Inside
 
@@ -344,6 +348,46 @@ class TurnCore:
         self.state.end_allocation(allocation, EndReason.SHUTDOWN, now)
         if opening is not None:
             refuse(self.state, opening.request, Refusal(ErrorCode.INSUFFICIENT_CAPACITY, allocate.DRAINING))
+
+    def _begin(
+        self,
+        now: Now,
+        client: FiveTuple | None = None,
+        *,
+        relay: RelayId | None = None,
+        connection: int | None = None,
+        ticket: int | None = None,
+    ) -> None:
+        """Begin to handle an input: end what is due or, if that is too much, what concerns this input."""
+        backlog = self._backlog
+        if not backlog.advance(now):
+            return
+        backlog.settle(now, client, relay)
+        if connection is not None:
+            backlog.settle_key(DeadlineKind.CONNECTION, connection, now)
+        if ticket is not None:
+            backlog.settle_key(DeadlineKind.LOOKUP, ticket, now)
+
+    def _settle_request(self, request: Request) -> None:
+        """While there is a backlog: end what a request may name or need, and should not find any more."""
+        backlog, message, now = self._backlog, request.message, request.now
+        backlog.settle_key(DeadlineKind.RETRANSMISSION, request.transaction, now)
+        if message.method == Method.ALLOCATE:
+            backlog.make_room(now)
+            token: bytes | None = message.first(attributes.RESERVATION_TOKEN)
+            backlog.settle_key(DeadlineKind.RESERVATION, token, now)
+        elif message.method == Method.CONNECTION_BIND:
+            number: int | None = message.first(attributes.CONNECTION_ID)
+            backlog.settle_key(DeadlineKind.CONNECTION, number, now)
+
+    def _revoke(self, allocation: Allocation, now: Now) -> None:
+        opening = self.state.openings.get(allocation.serial)
+        self.state.end_allocation(allocation, EndReason.REVOKED, now)
+        if opening is not None:
+            opening.request.now = now
+            refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
+        if allocation.client.transport.connected:
+            self.state.command(CloseClient(allocation.client))
 
     def _message(self, client: FiveTuple, message: Message, size: int, now: Now) -> None:
         """RFC 8489 §6.3: by class. Responses, and methods not allowed for their class, are dropped."""
@@ -357,6 +401,9 @@ class TurnCore:
         handler = _HANDLERS.get(request.message.method)
         if handler is None:
             return
+        if self._backlog.behind:
+            with suppress(MalformedMessage):  # refused below, where it can be answered
+                self._settle_request(request)
         kept = self.state.retransmissions.find(request.transaction)
         if kept is not None:
             self.state.send(request.client, kept)
@@ -395,9 +442,18 @@ class TurnCore:
         unknown = request.message.unknown_required(UNDERSTOOD)
         if unknown:
             raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
-        handler.run(self.state, request)
+        try:
+            handler.run(self.state, request)
+        except Refusal as refusal:
+            if not self._backlog.behind or refusal.code != ErrorCode.ALLOCATION_QUOTA_REACHED:
+                raise
+            self._backlog.settle_user(request.user.user_id, request.now)
+            handler.run(self.state, request)
         if request.client in self.state.tcp.by_client:
             self._lookups.cancel_client(request.client)  # the connection does not carry STUN any more
+
+    def _faulted(self, error: Exception) -> None:
+        self._faults.append(error)
 
     def _expired(self, key: DeadlineKey, now: Now) -> None:
         state, item = self.state, key.item

@@ -134,6 +134,8 @@ class CoreState:
         self.by_relay: dict[RelayId, tuple[Allocation, Relay]] = {}
         self.by_serial: dict[int, Allocation] = {}
         self.by_user: dict[str, set[Allocation]] = {}
+        self.unchecked: dict[int, None] = {}
+        """The allocations, by serial number, about which the present peer ACL is still to be asked."""
         self.reservations: dict[bytes, Reservation] = {}
         self._by_reserved: dict[RelayId, Reservation] = {}
         self._reserved: dict[str, int] = {}

@@ -6,7 +6,7 @@ from stun.constants import CHANNEL_MIN, ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
 from turnserver.core.errors import Refusal
-from turnserver.core.handlers.common import check_peer, own_allocation, relay_towards
+from turnserver.core.handlers.common import check_peer, is_refused_now, own_allocation, relay_towards
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -62,5 +62,5 @@ def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
     if channel is None or channel.peer.ip not in allocation.permissions:
         return
     relay = allocation.relay_for(channel.peer.family)
-    if relay is not None:
+    if relay is not None and not is_refused_now(state, allocation, channel.peer):
         state.command(SendToPeer(relay.id, state.addresses.to_wire(channel.peer), bytes(payload)))

@@ -9,7 +9,7 @@ from turnserver.core.events import PeerRefused
 from turnserver.core.request import Request
 from turnserver.core.state import CoreState
 
-__all__ = ["check_peer", "granted_lifetime", "own_allocation", "refusal_of", "relay_towards"]
+__all__ = ["check_peer", "granted_lifetime", "is_refused_now", "own_allocation", "refusal_of", "relay_towards"]
 
 _MAX_REFUSED_REMEMBERED = 64
 """Refused peers remembered per allocation, so that each is reported once; no more than this number is reported."""
@@ -51,6 +51,13 @@ def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_
         allocation.refused.add(peer.ip)
         state.event(PeerRefused(allocation.client, peer, rule))
     raise Refusal(ErrorCode.FORBIDDEN)
+
+
+def is_refused_now(state: CoreState, allocation: Allocation, peer: Address) -> bool:
+    """Whether a peer with a permission is refused: by its port, or by a new ACL that is still being applied."""
+    if not state.policy.depends_on_port(peer.ip) and allocation.serial not in state.unchecked:
+        return False
+    return refusal_of(state, peer, with_port=True) is not None
 
 
 def refusal_of(state: CoreState, peer: Address, *, with_port: bool) -> str | None:

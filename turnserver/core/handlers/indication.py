@@ -8,7 +8,7 @@ from stun.errors import EncodeError
 from stun.message import Message, MessageBuilder
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
-from turnserver.core.handlers.common import refusal_of
+from turnserver.core.handlers.common import is_refused_now
 from turnserver.core.state import CoreState
 from turnserver.core.types import FiveTuple, RelayId
 
@@ -31,7 +31,7 @@ def send(state: CoreState, client: FiveTuple, message: Message) -> None:
     if peer is None or data is None or peer.ip not in allocation.permissions:
         return
     relay = allocation.relay_for(peer.family)
-    if relay is None or (state.policy.depends_on_port(peer.ip) and refusal_of(state, peer, with_port=True) is not None):
+    if relay is None or is_refused_now(state, allocation, peer):
         return
     dont_fragment = message.has(DONT_FRAGMENT)
     state.command(SendToPeer(relay.id, state.addresses.to_wire(peer), data, dont_fragment))
@@ -45,7 +45,7 @@ def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: byte
     peer = state.addresses.to_client(wire)
     if peer.ip not in allocation.permissions:
         return
-    if state.policy.depends_on_port(peer.ip) and refusal_of(state, peer, with_port=True) is not None:
+    if is_refused_now(state, allocation, peer):
         return
     client = allocation.client
     channel = allocation.peers.get(peer)
