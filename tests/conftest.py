@@ -1,6 +1,7 @@
 """What all tests share: their marks, the order in which workers get them, and the real server on loopback."""
 
 import gc
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,8 +46,10 @@ settings.load_profile(WHOLE)
 
 
 def pytest_configure() -> None:
-    """Before anything is collected."""
+    """Before anything is collected. A shell ignores SIGINT for what it runs in the background; programs inherit that."""
     guard.install()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
