@@ -46,7 +46,7 @@ settings.load_profile(WHOLE)
 
 
 def pytest_configure() -> None:
-    """Before anything is collected. A shell ignores SIGINT for what it runs in the background; programs inherit that."""
+    """Before anything is collected. A shell ignores SIGINT for what it runs in the background; they inherit that."""
     guard.install()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
