@@ -20,38 +20,46 @@ from turnserver.text import printable
 __all__ = ["emit_json", "error_console", "facts", "hint", "kept_output", "out_console", "say", "title"]
 
 
-def _console(*, stderr: bool) -> Console:
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+class _ErrorConsole(Console):
+    """Loses what standard error does not accept: a reader that is gone, or a full disk, must not end a server."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Do nothing; Rich ends the process here."""
 
 
 def out_console() -> Console:
     """A console on standard output as it is now (tests and callers may have replaced it)."""
-    return _console(stderr=False)
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def error_console() -> Console:
-    """The same on standard error."""
-    return _console(stderr=True)
+    """The same on standard error; text that cannot be written there is lost."""
+    return _ErrorConsole(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def emit_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:
     """Write one JSON document; ASCII only, so that nothing in it can control a terminal."""
-    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=True) + "\n")
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it is None if the descriptor was closed at the start
+        sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=True) + "\n")
+        sys.stdout.flush()
 
 
 class _Kept(io.StringIO):
     """Text formatted for ``stream``: in colour if that is a terminal, and so on."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        return self._stream.fileno()
+        return super().fileno() if self._stream is None else self._stream.fileno()
 
 
 @contextlib.contextmanager

@@ -36,11 +36,14 @@ class _Line(NamedTuple):
 class LineWriter:
     """Writes lines to ``stream`` in the order in which they were put; never blocks its caller.
 
+    Without a stream every line counts as dropped: Python has none for a descriptor that was closed at its start.
     ``lost`` makes the line that says how many are missing; without it nothing does. A stream with a file descriptor is
     written to by that: a thread that is stuck in a buffered stream would have the interpreter stuck at its end.
     """
 
-    def __init__(self, stream: TextIO, lost: Callable[[int], str] | None = None, *, size: int = QUEUE_SIZE) -> None:
+    def __init__(
+        self, stream: TextIO | None, lost: Callable[[int], str] | None = None, *, size: int = QUEUE_SIZE
+    ) -> None:
         self._stream = stream
         self._descriptor = _descriptor_of(stream)
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -125,7 +128,7 @@ class LineWriter:
             try:
                 self._write("".join([line.text for line in batch]))
                 self._broken = False
-            except (OSError, ValueError):  # the reader is gone, the disk is full, or the stream is closed
+            except Exception:  # the reader is gone, the disk is full, the stream is closed, or a program's stream fails
                 with self._changed:
                     self._broken = True
                     self._not_written(batch)
@@ -146,6 +149,8 @@ class LineWriter:
 
     def _write(self, text: str) -> None:
         if self._descriptor is None:
+            if self._stream is None:
+                raise ValueError("there is no stream")
             self._stream.write(text)
             self._stream.flush()
             return
@@ -157,9 +162,10 @@ class LineWriter:
                 select.select([], [self._descriptor], [], _LOOK_AGAIN)
 
 
-def _descriptor_of(stream: TextIO) -> int | None:
+def _descriptor_of(stream: TextIO | None) -> int | None:
     """A duplicate of the stream's descriptor, after flushing the stream; None for a stream without one."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        stream.flush()
-        return os.dup(stream.fileno())
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+            return os.dup(stream.fileno())
     return None

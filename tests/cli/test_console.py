@@ -1,5 +1,6 @@
 """What is written, and where."""
 
+import errno
 import io
 import json
 
@@ -75,3 +76,32 @@ def test_kept_output_looks_as_it_would(capsys: pytest.CaptureFixture[str], monke
     assert coloured.getvalue().endswith("}\n")
     assert terminal.getvalue() == ""
     assert capsys.readouterr().out == ""
+
+
+class Gone(io.StringIO):
+    """A stream that takes nothing."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "no space")], ids=["no reader", "full"])
+def test_an_error_that_cannot_be_written_is_lost(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command goes on, and its exit code says what there is to say."""
+    monkeypatch.setattr("sys.stderr", Gone(error))
+    say(error_console(), "Warning: nobody hears this.")
+    hint(error_console(), "Nor this.")
+
+
+def test_without_a_standard_output_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``>&-``."""
+    monkeypatch.setattr("sys.stdout", None)
+    emit_json({"a": 1})
+    with kept_output() as kept:
+        say(out_console(), "Ready.")
+        emit_json({"a": 1}, indent=None)
+    assert kept.getvalue() == 'Ready.\n{"a": 1}\n'

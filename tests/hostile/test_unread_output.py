@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from stun.address import Address
 from tests.support.server import PASSWORD, ROOT, USERNAME, TurnServerProcess, loopback_config
 from tests.support.turn_client import ChannelMessage, TurnClient
+from turnserver.config import load_mapping
 
 PIPE_SIZE = 4096
 REQUESTS = 1000
@@ -48,6 +50,29 @@ class UnreadServer(TurnServerProcess):
         thread = threading.Thread(target=copy)
         thread.start()
         return thread
+
+
+REDIRECTIONS = {
+    "closed": ">&- 2>&-",
+    "full": ">/dev/full 2>/dev/full",
+    "without a reader": "",
+}
+
+
+class MuteServer(TurnServerProcess):
+    """A server whose standard output and error take nothing from the start."""
+
+    def __init__(self, redirections: str, config: dict[str, Any], directory: Path) -> None:
+        super().__init__(config, directory)
+        self.redirections = redirections
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = ["/bin/sh", "-c", f'exec "$@" {self.redirections}', "sh", *self.command, str(self._config_file)]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+        os.close(writer)
+        return process
 
 
 def config(**log: str) -> dict[str, Any]:
@@ -119,3 +144,18 @@ def test_with_all_that_can_be_said_clients_are_served(
         refreshed = [entry["lifetime"] for entry in entries if entry["message"] == "allocation refreshed"]
         assert refreshed == list(range(600, 800))
         assert entries[-1]["message"] == "stopping"
+
+
+@pytest.mark.parametrize("name", REDIRECTIONS)
+def test_output_that_cannot_be_written_does_not_end_the_server(
+    name: str, tmp_path: Path, stranger: socket.socket, peer: socket.socket
+) -> None:
+    """Neither the warnings of the configuration before the start, nor ``ready``, nor a line of the log."""
+    warned_of = {**config(), "auth": {"users": {USERNAME: PASSWORD}, "shared_secrets": ["short"]}}
+    assert load_mapping(warned_of).warnings
+    with MuteServer(REDIRECTIONS[name], warned_of, tmp_path) as server:
+        stranger.connect(("127.0.0.1", server.port))
+        assert ask(stranger)[:2] == b"\x01\x11"
+        with TurnClient.udp("127.0.0.1", server.port, USERNAME, PASSWORD) as client:
+            relay(client, peer, 10)
+        server.stop()

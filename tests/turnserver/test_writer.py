@@ -222,3 +222,21 @@ def test_the_interpreter_ends_though_a_thread_is_stuck() -> None:
         assert process.stdout is not None
         assert process.stdout.read() == b"the end\n"
         assert process.wait(PATIENCE) == 0
+
+
+class Strange(io.StringIO):
+    """A stream of a program's own, with a fault of its own."""
+
+    def write(self, text: str) -> int:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("stream", [None, Strange()], ids=["no stream", "a stream with a fault"])
+def test_a_stream_that_takes_nothing_delays_nobody(stream: TextIO | None) -> None:
+    """Nothing waits for a thread that has died of it."""
+    writer = LineWriter(stream, lost)
+    assert writer.put("one\n")
+    assert writer.flush(PATIENCE)
+    assert writer.put("two\n")
+    assert writer.close(PATIENCE)
+    assert writer.dropped == 2
