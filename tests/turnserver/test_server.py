@@ -458,11 +458,15 @@ async def test_observers_that_the_configuration_names() -> None:
 
 async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
     """For who comes then; who is there stays."""
-    options = {"listeners": [{"transport": "tcp", "address": "127.0.0.1", "port": 0}]}
+    options = {
+        "listeners": [{"transport": "tcp", "address": "127.0.0.1", "port": 0}],
+        "auth": {"users": {"alice": "secret"}},
+    }
     async with Server(options) as server:
         _, address = server.snapshot().listening[0]
         where = address.host, address.port
-        _, first = await asyncio.open_connection(*where)
+        first = await asyncio.to_thread(TurnClient.tcp, *where, "alice", "secret")
+        await asyncio.to_thread(first.allocate)
         await binding_over(where)
         limits = {"connections": 1, "idle_timeout": 7}
         assert (await server.reload({**options, "limits": limits})).taken == (
