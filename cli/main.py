@@ -57,6 +57,12 @@ def _rooms() -> click.Command:
     return rooms
 
 
+def _drain() -> click.Command:
+    from cli.drain import drain  # noqa: PLC0415
+
+    return drain
+
+
 def _call() -> click.Command:
     from cli.call import call  # noqa: PLC0415
 
@@ -82,6 +88,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "config": _Entry(_config, "Print an example, the schema, or the configuration in force."),
         "credentials": _Entry(_credentials, "Issue time-limited credentials."),
         "rooms": _Entry(_rooms, "Sign tokens for rooms; list and close rooms, remove participants."),
+        "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
     }

@@ -13,7 +13,7 @@ from cli.options import config_option, json_option, parse_duration, state_dir_op
 from cli.roomserver import ApiFailure, RoomServer, parse_url, read_key
 from turnserver.text import one_line
 
-__all__ = ["close", "kick", "list_rooms", "rooms", "show", "token"]
+__all__ = ["Target", "ask", "close", "kick", "list_rooms", "rooms", "server_options", "show", "token"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Answer = TypeVar("_Answer")
@@ -48,7 +48,7 @@ def _url_option(command: _Command) -> _Command:
     )(command)
 
 
-def _server_options(command: _Command) -> _Command:
+def server_options(command: _Command) -> _Command:
     """The options that name the server and the key."""
     key_file = click.option(
         "--key-file",
@@ -161,14 +161,14 @@ def token(  # noqa: PLR0917  click passes them by name
 
 
 @rooms.command("list")
-@_server_options
+@server_options
 def list_rooms(target: Target) -> None:
     """List the rooms of a running server.
 
     Exit code 0: listed, even if there are none; 1: the server cannot be reached, or refuses the key; 2: the command
     line is wrong.
     """
-    found = _ask(target, lambda server: server.get("rooms"))
+    found = ask(target, lambda server: server.get("rooms"))
     from cli.roomview import show_rooms  # noqa: PLC0415
 
     _put(found, target.as_json, show_rooms)
@@ -176,14 +176,14 @@ def list_rooms(target: Target) -> None:
 
 @rooms.command()
 @click.argument("room")
-@_server_options
+@server_options
 def show(room: str, target: Target) -> None:
     """Show who is in ROOM, and the path of each pair: direct or relayed, the transport, and the traffic.
 
     Exit code 0: shown; 1: there is no such room, the server cannot be reached, or it refuses the key; 2: the command
     line is wrong.
     """
-    found = _ask(target, lambda server: server.get("rooms", room))
+    found = ask(target, lambda server: server.get("rooms", room))
     from cli.roomview import show_room  # noqa: PLC0415
 
     _put(found, target.as_json, show_room)
@@ -191,13 +191,13 @@ def show(room: str, target: Target) -> None:
 
 @rooms.command()
 @click.argument("room")
-@_server_options
+@server_options
 def close(room: str, target: Target) -> None:
     """Close ROOM: all participants are removed, and their relay allocations end.
 
     Exit code as for show.
     """
-    _ask(target, lambda server: server.delete("rooms", room))
+    ask(target, lambda server: server.delete("rooms", room))
     _done(f"The room {room} is closed.", target.as_json)
 
 
@@ -205,7 +205,7 @@ def close(room: str, target: Target) -> None:
 @click.argument("room")
 @click.argument("peer")
 @click.option("--reason", default="", metavar="TEXT", help="The reason shown to the participant.")
-@_server_options
+@server_options
 def kick(room: str, peer: str, reason: str, target: Target) -> None:
     """Remove PEER from ROOM. PEER is an id as `meshturn rooms show` prints it, or a name that only one peer has.
 
@@ -215,7 +215,7 @@ def kick(room: str, peer: str, reason: str, target: Target) -> None:
     def remove(server: RoomServer) -> None:
         server.delete("rooms", room, "peers", _id_of(server, room, peer), query={"reason": reason} if reason else None)
 
-    _ask(target, remove)
+    ask(target, remove)
     _done(f"{peer} is out of {room}.", target.as_json)
 
 
@@ -234,7 +234,7 @@ def _id_of(server: RoomServer, room: str, peer: str) -> str:
     raise ApiFailure(f"There is no participant {one_line(peer, 80)} in {one_line(room, 80)}.", code="not_found")
 
 
-def _ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:
+def ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:
     """Send a request to the server of ``target``; a failure is printed, and ends the command."""
     try:
         return question(_server(target))

@@ -132,6 +132,10 @@ class RoomServer:
         """The JSON at the path ``/v1/`` and these names. Raises `ApiFailure`."""
         return self._ask("GET", path)
 
+    def post(self, *path: str) -> Any:
+        """The JSON of the answer to a POST without a body. Raises `ApiFailure`."""
+        return self._ask("POST", path)
+
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> None:
         """Delete the resource at that path. Raises `ApiFailure`."""
         self._ask("DELETE", path, query or {})

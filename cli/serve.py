@@ -1,6 +1,8 @@
 """``meshturn serve``: the server, with a configuration file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,9 +14,18 @@ __all__ = ["serve"]
 
 @click.command()
 @config_option
+@click.option(
+    "--pid-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the process id to FILE while the server runs.",
+)
 @json_option
-def serve(config_path: Path | None, as_json: bool) -> None:
+def serve(config_path: Path | None, pid_file: Path | None, as_json: bool) -> None:
     """Serve with a configuration file until SIGTERM or SIGINT; SIGHUP reads the file again.
+
+    SIGUSR2 reads the certificates again. SIGUSR1 drains the server: it takes nothing new, and ends with the last call
+    (see meshturn drain).
 
     Every option can also be set by an environment variable (MESHTURN_...); without a file, only these are used.
 
@@ -28,8 +39,30 @@ def serve(config_path: Path | None, as_json: bool) -> None:
 
     loaded = load_config(config_path, os.environ)
     show_warnings(loaded)
-    run_server(
-        loaded.config,
-        announce_json if as_json else announce,
-        reload=lambda: load_config(config_path, os.environ).config,
-    )
+    with _written(pid_file):
+        run_server(
+            loaded.config,
+            announce_json if as_json else announce,
+            reload=lambda: load_config(config_path, os.environ).config,
+        )
+
+
+@contextmanager
+def _written(pid_file: Path | None) -> Iterator[None]:
+    """A file with the id of this process. Raises `turnserver.errors.StartupError` if it cannot be written."""
+    if pid_file is None:
+        yield
+        return
+    from turnserver.errors import StartupError  # noqa: PLC0415
+
+    try:
+        pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StartupError(
+            f"The PID file {pid_file} cannot be written: {reason}.", "Give another --pid-file."
+        ) from None
+    try:
+        yield
+    finally:
+        pid_file.unlink(missing_ok=True)

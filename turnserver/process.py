@@ -15,7 +15,7 @@ from turnserver.errors import ConfigError, StartupError
 from turnserver.lines import Lines
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
-from turnserver.signals import RELOAD, RELOAD_CERTIFICATES, Signals
+from turnserver.signals import DRAIN, RELOAD, RELOAD_CERTIFICATES, Signals
 
 __all__ = ["files_needed", "raise_file_limit", "run"]
 
@@ -36,9 +36,11 @@ async def run(
     """Serve until a signal ends it. ``on_ready`` is called once everything is bound.
 
     SIGTERM and SIGINT end the server. On SIGHUP, ``reload`` reads the configuration again, and options that can change
-    at run time do; an invalid configuration changes nothing. SIGUSR2 reads the certificates again. ``signals`` has
-    those that came before this call: they are answered once the server is ready, but one that ends the process does so
-    before anything is bound. Without it, the process's signals are held during this call only.
+    at run time do; an invalid configuration changes nothing. SIGUSR2 reads the certificates again. SIGUSR1 drains the
+    server: it ends when nothing is left of it, after `drain_timeout`, or at the second SIGUSR1.
+
+    ``signals`` has those that came before this call: they are answered once the server is ready, but one that ends the
+    process does so before anything is bound. Without it, the process's signals are held during this call only.
 
     Raises `StartupError` when the server cannot start.
     """
@@ -81,21 +83,52 @@ def _say_listeners(server: Server) -> None:
 async def _answer_signals(
     server: Server, signals: Signals, heard: asyncio.Event, reload: Callable[[], Config] | None
 ) -> None:
-    """Answer signals, one after the other, until one ends the server."""
-    while True:
-        number = signals.take()
-        if number is None:
-            heard.clear()
-            await heard.wait()
-        elif number == RELOAD and reload is not None:
-            await _reload(server, reload)
-        elif number == RELOAD and signals.hung_up:
-            _logger.info("the terminal was closed")
-            return
-        elif number in {RELOAD, RELOAD_CERTIFICATES}:
-            _reload_certificates(server)
-        else:
-            return
+    """Answer signals, one after the other, until one ends the server, or a drain is over, whoever has begun it."""
+    drained = asyncio.ensure_future(server.drained())
+    try:
+        while not drained.done():
+            number = signals.take()
+            if number is None:
+                heard.clear()
+                await _either(drained, heard)
+            elif not await _goes_on(server, number, signals, reload):
+                return
+        _say_drained(server, drained.result())
+    finally:
+        drained.cancel()
+
+
+async def _either(drained: "asyncio.Future[bool]", heard: asyncio.Event) -> None:
+    waiting = asyncio.ensure_future(heard.wait())
+    try:
+        await asyncio.wait((drained, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+def _say_drained(server: Server, empty: bool) -> None:
+    if empty:
+        _logger.info("drained")
+        return
+    now = server.snapshot()
+    fields = {"allocations": now.limits.allocations.used, "rooms": now.limits.rooms.used}
+    _logger.warning("drain_timeout is over: what is left ends now", extra={"fields": fields})
+
+
+async def _goes_on(server: Server, number: int, signals: Signals, reload: Callable[[], Config] | None) -> bool:
+    """Answer one signal; False if it ends the server."""
+    if number == DRAIN and not server.draining:
+        server.begin_drain()
+    elif number == RELOAD and reload is not None:
+        await _reload(server, reload)
+    elif number == RELOAD and signals.hung_up:
+        _logger.info("the terminal was closed")
+        return False
+    elif number in {RELOAD, RELOAD_CERTIFICATES}:
+        _reload_certificates(server)
+    else:
+        return False
+    return True
 
 
 def _reload_certificates(server: Server) -> None:

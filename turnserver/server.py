@@ -32,6 +32,7 @@ from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import AllocationView, ClientTransport, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
+from turnserver.drain import Drain
 from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.http import HttpServer
@@ -134,6 +135,7 @@ class Server:
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: _Parts | None = None
+        self._drain = Drain(clock)
         self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
         for observer in observers:
             self._observers.add(observer)
@@ -235,6 +237,47 @@ class Server:
                 await _close_sources(self._parts.retired)
             return Reload(taken, waiting)
 
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun, by whomever."""
+        return self._drain.begun
+
+    def begin_drain(self, timeout: float | None = None) -> None:
+        """Take nothing new from now on: new allocations get 300 (`alternate_servers`) or 508, new rooms are refused.
+
+        Whatever exists goes on, ``/readyz`` answers 503, and participants of rooms are told. `drained` waits for the
+        end, at most ``timeout`` seconds from now (`drain_timeout` in the configuration if not given). It is begun once:
+        calling it again does nothing. Raises RuntimeError unless the server runs.
+        """
+        parts = self._parts
+        if parts is None or parts.engine is None:
+            raise RuntimeError("the server is not running")
+        if self._drain.begun:
+            return
+        self._drain.begin(float(self._config.drain_timeout if timeout is None else timeout))
+        self._observers.add(self._drain)
+        if self._http is not None:
+            self._http.drain()
+        parts.engine.drain()
+        if parts.service is not None and self._drain.until is not None:
+            parts.service.wind_down(self._drain.until)
+        _logger.info("draining", extra={"fields": self._remaining()})
+
+    async def drained(self) -> bool:
+        """Wait until a drain has begun, and until nothing is left: True. False if its time was over before that.
+
+        The server still runs then, so that the program may stop it.
+        """
+        return await self._drain.over(self._is_empty)
+
+    async def drain(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109  it has a default
+        """`begin_drain` and `drained` in one call: True once no allocation and no participant of a room is left.
+
+        ``async with Server(...)`` or `stop` ends the server afterwards. Raises RuntimeError unless the server runs.
+        """
+        self.begin_drain(timeout)
+        return await self.drained()
+
     def reload_certificates(self) -> bool:
         """Read the certificate files again, without waiting for `tls.reload_interval`; True if any was replaced.
 
@@ -288,6 +331,7 @@ class Server:
             failed_lookups=totals.failed_lookups,
             evicted_connections=parts.limiter.evicted,
             faults=self._faults.counts,
+            draining=self._drain.begun,
         )
 
     def observe(self, observer: Observer) -> Callable[[], None]:
@@ -320,7 +364,13 @@ class Server:
         if config.serves_rooms:
             listening = _listening(parts)
             parts.service = Service.from_config(
-                config, listening, self._revoked, tell=tell, clock=self._clock, faults=self._faults
+                config,
+                listening,
+                self._revoked,
+                tell=tell,
+                drain=self._drain_by_api,
+                clock=self._clock,
+                faults=self._faults,
             )
         source = self._use_source(parts, self._source(parts, config))
         nonces = _nonces(config, source)
@@ -436,6 +486,23 @@ class Server:
                 parts.retired.append(parts.source)
             parts.source = source
         return source
+
+    def _is_empty(self) -> bool:
+        parts = self._parts
+        if parts is None or parts.engine is None:
+            return True
+        return parts.engine.is_empty and (parts.service is None or parts.service.hub.room_count == 0)
+
+    def _remaining(self) -> dict[str, object]:
+        """The numbers of allocations and rooms that are left, and when the drain ends at the latest (Unix time)."""
+        parts = self._parts
+        allocations = 0 if parts is None or parts.core is None else parts.core.totals().allocations
+        rooms = 0 if parts is None or parts.service is None else parts.service.hub.room_count
+        return {"allocations": allocations, "rooms": rooms, "until": int(self._drain.until or 0)}
+
+    def _drain_by_api(self) -> Mapping[str, object]:
+        self.begin_drain()
+        return {"draining": True, **self._remaining()}
 
     def _monotonic(self) -> float:
         return self._clock().mono

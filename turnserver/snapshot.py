@@ -95,6 +95,8 @@ class Snapshot:
     allocations: tuple[AllocationView, ...] = field(default=(), repr=False)
     rooms: tuple[RoomView, ...] = field(default=(), repr=False)
     faults: Mapping[str, int] = field(default_factory=dict)
+    draining: bool = False
+    """Whether nothing new is taken, because the server is about to stop (`turnserver.server.Server.drain`)."""
     failed_lookups: int = 0
     """Requests that got 500 since the start, because no credential source could answer."""
     evicted_connections: int = 0

@@ -115,6 +115,21 @@ def test_a_signal_that_comes_while_it_loads_is_answered_when_it_is_ready(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("module", MODULES)
+def test_a_drain_that_is_asked_for_while_it_loads(
+    environment: dict[str, str], write: Callable[[str], Path], module: str
+) -> None:
+    """It becomes ready, and ends, since there is nothing to wait for."""
+    server = HeldBack(module, write(LOOPBACK), environment)
+    server.process.send_signal(signal.SIGUSR1)
+    server.go_on()
+    server.until(b"ready\n")
+    code, log = server.end()
+    assert code == 0, log
+    assert [word in log for word in ("draining", "drained", "stopped")] == [True] * 3
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_can_be_stopped_while_it_loads(
     environment: dict[str, str], write: Callable[[str], Path], number: signal.Signals

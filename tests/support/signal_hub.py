@@ -132,6 +132,8 @@ class World:
             self.log.append({"from": "operator", "at": self.time, "do": what, **more})
         if what == "drain":
             self.hub.drain(more["after"], self.now)
+        elif what == "wind_down":
+            self.hub.wind_down(self.now.wall + more["within"], self.now)
         elif what == "close_room":
             assert self.hub.close_room(more["room"], self.now)
         elif what == "kick":

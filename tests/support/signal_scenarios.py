@@ -334,6 +334,21 @@ def drain(world: World) -> None:
 
 
 @scenario()
+def winding_down(world: World) -> None:
+    """The server takes nothing new: rooms go on and can be joined, new ones are refused; then it stops."""
+    _ann, bob = come(world, "ann", "bob")
+    world.operate("wind_down", within=600.0)
+    late = come(world, "late")[0]
+    other = world.client("other")
+    other.open()
+    other.hello()
+    other.say("join", id="j1", room="red", name="other")
+    bob.say("msg", data="we can go on")
+    late.say("leave", id="l1")
+    world.operate("drain", after=2.0)
+
+
+@scenario()
 def help_wanted(world: World) -> None:
     """Paths as the server sees them, reports of clients, and a verdict."""
     ann, bob = come(world, "ann", "bob")

@@ -153,8 +153,68 @@ async def test_the_log_has_the_usage_of_what_the_end_ends(capfd: pytest.CaptureF
     ended = [line for line in lines if "allocation ended" in line]
     assert len({line.split("client=")[1].split()[0] for line in ended}) == many
     assert all("reason=shutdown" in line and "bytes_" in line for line in ended)
-    assert lines[-1].endswith("stopped")
-    assert lines.index(ended[0]) > next(at for at, line in enumerate(lines) if line.endswith("stopping"))
+    stopping, stopped = (
+        next(at for at, line in enumerate(lines) if line.endswith(f"meshturn: {word}"))
+        for word in ("stopping", "stopped")
+    )
+    assert stopping < lines.index(ended[0]) < lines.index(ended[-1]) < stopped
+
+
+async def lines_with(capfd: pytest.CaptureFixture[str], word: str) -> list[str]:
+    """The log, as far as it goes when the word is in it."""
+    logged = ""
+    async with asyncio.timeout(90):
+        while word not in logged:
+            await asyncio.sleep(0)
+            logged += capfd.readouterr().err
+    return logged.splitlines()
+
+
+async def test_usr1_drains(capfd: pytest.CaptureFixture[str]) -> None:
+    """It ends with the last allocation."""
+    running = Running(first=config(log={"level": "info"}, auth={"users": {"alice": "wonderland"}}))
+    server = await running.server()
+    ((_, address),) = server.snapshot().listening
+    with TurnClient.udp(address.host, address.port, "alice", "wonderland") as client:
+        await asyncio.to_thread(client.allocate)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        lines = await lines_with(capfd, "draining")
+        assert "allocations=1 rooms=0 until=" in lines[-1]
+        await asyncio.to_thread(client.refresh, 600)
+        assert not running.task.done()
+        await asyncio.to_thread(client.refresh, 0)
+    await asyncio.wait_for(running.task, 90)
+    said = [line.partition("meshturn: ")[2] for line in capfd.readouterr().err.splitlines() if "meshturn: " in line]
+    assert said == ["drained", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_a_drain_now(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    running = Running(config(), first=config(log={"level": "info"}, auth={"users": {"alice": "wonderland"}}))
+    server = await running.server()
+    ((_, address),) = server.snapshot().listening
+    with TurnClient.udp(address.host, address.port, "alice", "wonderland") as client:
+        await asyncio.to_thread(client.allocate)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await lines_with(capfd, "draining")
+        await running.hangup(lambda: not running.found)
+        assert not running.task.done()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(running.task, 90)
+
+
+async def test_a_drain_ends_after_its_time(capfd: pytest.CaptureFixture[str]) -> None:
+    options: dict[str, Any] = {"log": {"level": "info"}, "auth": {"users": {"alice": "wonderland"}}, "drain_timeout": 1}
+    running = Running(first=config(**options))
+    server = await running.server()
+    ((_, address),) = server.snapshot().listening
+    with TurnClient.udp(address.host, address.port, "alice", "wonderland") as client:
+        await asyncio.to_thread(client.allocate)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(running.task, 90)
+    log = capfd.readouterr().err
+    assert "drain_timeout is over: what is left ends now allocations=1 rooms=0" in log
+    assert "reason=shutdown" in log
 
 
 async def test_usr2_reads_the_certificates_again_and_nothing_else(

@@ -408,6 +408,56 @@ async def test_observers_hear_of_relays_and_rooms() -> None:
     assert [recorded.event.room for recorded in first.events if isinstance(recorded.event, RoomOpened)] == ["x", "y"]
 
 
+async def test_draining_waits_for_relays_and_rooms() -> None:
+    """Nothing new; what stands goes on, is told, and is waited for. The server still runs when it is over."""
+    options = {**ROOMS, "auth": {"users": {"alice": "wonderland"}}, "peers": {"allow": ["127.0.0.0/8"]}}
+    async with Server(options) as server:
+        assert not server.draining
+        ((_, turn), *_) = server.snapshot().listening
+        held = TurnClient.udp(turn.host, turn.port, "alice", "wonderland")
+        await asyncio.to_thread(held.allocate)
+        async with Participant(f"{url_of(server)}/v1/ws") as ann, Participant(f"{url_of(server)}/v1/ws") as bob:
+            await ann.join("x")
+            drained = asyncio.create_task(server.drain())
+            told = await ann.until("draining")
+            assert told["until"] / 1000 == pytest.approx(time.time() + 3600, abs=600)
+            assert server.draining
+            assert server.snapshot().draining
+            async with aiohttp.ClientSession() as http, http.get(f"{url_of(server)}/readyz") as answer:
+                assert (answer.status, (await answer.json())["status"]) == (503, "draining")
+            other = TurnClient.udp(turn.host, turn.port, "alice", "wonderland")
+            with pytest.raises(TurnRefused) as caught:
+                await asyncio.to_thread(other.allocate)
+            assert caught.value.code == 508
+            other.close()
+            await asyncio.to_thread(held.refresh, 600)
+            assert (await bob.join("x"))["t"] == "joined"
+            await ann.send(t="bye")
+            await asyncio.to_thread(held.refresh, 0)
+            held.close()
+            assert not drained.done()
+            await server.reload({**options, "peers": {"deny": ["8.8.8.8/32"]}})
+            server.begin_drain(0.0)
+            await bob.send(t="bye")
+            assert await asyncio.wait_for(drained, 90) is True
+        assert server.snapshot().running
+
+
+async def test_a_drain_has_its_time() -> None:
+    options = {**ROOMS, "auth": {"users": {"alice": "wonderland"}}}
+    heard = Recorder()
+    async with Server(options, observers=[heard]) as server:
+        ((_, turn), *_) = server.snapshot().listening
+        with TurnClient.udp(turn.host, turn.port, "alice", "wonderland") as held:
+            await asyncio.to_thread(held.allocate)
+            assert await asyncio.wait_for(server.drain(0.0), 90) is False
+            assert len(server.snapshot().allocations) == 1
+    with pytest.raises(RuntimeError):
+        await server.drain()
+    reasons = [each.event.reason for each in heard.events if isinstance(each.event, AllocationEnded)]
+    assert reasons == [EndReason.SHUTDOWN]
+
+
 async def test_stopping_tells_of_every_allocation() -> None:
     """With what it has carried: usage that is accounted for by these events is not lost at a restart."""
     heard = Recorder()

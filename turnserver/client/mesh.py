@@ -34,6 +34,7 @@ from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RelayTransport, RoomState
 from turnserver.signaling.protocol.server_messages import (
     DiagVerdict,
+    Draining,
     Error,
     IceUpdate,
     Joined,
@@ -108,6 +109,7 @@ class MeshEvent:
     - ``paths``: the server reports changed paths; ``room``: the room's lock or size changed;
     - ``mute``: a host asks to mute; ``waiting``: a host has to admit this client; ``knock``: this client is a host, and
       a participant waits to be admitted;
+    - ``draining``: the server is about to stop (`MeshClient.closes_at`); the room goes on until then;
     - ``signaling``: the connection with the server was lost or resumed; ``ended``: the session is over.
     """
 
@@ -143,6 +145,8 @@ class MeshClient:
         self.signal = signal
         self.room: RoomState | None = None
         """The room as described by the server; None outside a room."""
+        self.closes_at: float | None = None
+        """When the server stops at the latest (Unix time), once it has said that it is about to; it opens no rooms."""
         self.server_paths: dict[str, ServerPath] = {}
         """The path to each peer, according to the server."""
         self._plan = plan
@@ -268,6 +272,8 @@ class MeshClient:
             self._spawn(self._end())
             self._tell(MeshEvent("ended"))
             return
+        if change.state is ClientState.OPEN and change.fresh:
+            self.closes_at = None  # another server, or the same one again
         if change.state is ClientState.OPEN and change.fresh and self._wanted is not None:
             self._spawn(self._rejoin(self._wanted))
         elif change.state is ClientState.OPEN:
@@ -350,6 +356,9 @@ class MeshClient:
     def _on_room_update(self, said: RoomUpdate) -> None:
         if self.room is not None:
             self.room = replace(self.room, locked=said.locked, knock=said.knock, max=said.max)
+
+    def _on_draining(self, said: Draining) -> None:
+        self.closes_at = said.until / 1000
 
     # The room.
 
@@ -463,6 +472,7 @@ _HANDLERS: Final[Mapping[type[ServerMessage], Callable[[MeshClient, Any], None]]
         PeerReset: MeshClient._on_negotiation,
         Paths: MeshClient._on_paths,
         RoomUpdate: MeshClient._on_room_update,
+        Draining: MeshClient._on_draining,
     }
 )
 
@@ -476,6 +486,7 @@ _TOLD: Final[Mapping[type[ServerMessage], str]] = MappingProxyType(
         PeerMsg: "message",
         Paths: "paths",
         RoomUpdate: "room",
+        Draining: "draining",
         Mute: "mute",
         Knock: "knock",
     }

@@ -452,6 +452,11 @@ class Config(Section):
         description="Redirect every Allocate to another server (300 Try Alternate, RFC 8489 §10), one for IPv4 clients "
         "and one for IPv6 clients, to take this server out of service. Existing allocations continue.",
     )
+    drain_timeout: Annotated[int, duration(1, 604_800), LIVE] = Field(
+        default=3600,
+        description="Longest time, in seconds, for which a drain (`SIGUSR1`, `meshturn drain`) waits for calls to end "
+        "before the server stops. A change counts for the next drain.",
+    )
     relay: RelayConfig = Field(default_factory=RelayConfig, description="Addresses and ports towards peers.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")

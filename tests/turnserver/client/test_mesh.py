@@ -306,6 +306,16 @@ async def test_messages_and_moderation(room: Room) -> None:
     assert room.mesh.broadcast("nobody is connected") == 0
 
 
+async def test_a_server_that_is_about_to_stop(room: Room) -> None:
+    """The room goes on; programs learn until when."""
+    await room.join(peer(BOB))
+    assert room.mesh.closes_at is None
+    room.session.hear(t="draining", seq=3, until=1_700_000_600_500)
+    assert room.kinds[-1] == "draining"
+    assert room.mesh.closes_at == 1_700_000_600.5
+    assert list(room.mesh.pairs) == [BOB]
+
+
 async def test_diagnose(room: Room) -> None:
     """``diag`` says what we see, and gives back what the server makes of it."""
     await room.join(peer(BOB))

@@ -81,6 +81,9 @@ class RoomService(Protocol):
     def work(self) -> None:
         """Carry out the hub's commands."""
 
+    def drain(self) -> Mapping[str, object]:
+        """Begin to drain the whole server; what is left of it. Raises RuntimeError if it cannot."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
@@ -176,6 +179,7 @@ class Api:
             "/turn": {"GET": self._turn},
             "/tokens": {"POST": self._tokens},
             "/schema.json": {"GET": self._schema},
+            "/drain": {"POST": self._drain},
             "/rooms": {"GET": self._rooms},
             "/rooms/{room}": {"GET": self._room, "DELETE": self._close_room},
             "/rooms/{room}/peers/{peer}": {"DELETE": self._remove_peer},
@@ -361,6 +365,18 @@ class Api:
         self._service.work()
         _logger.info("participant removed", extra={"fields": {"key": caller.name, "room": room, "peer": peer}})
         return web.Response(status=204)
+
+    # The server
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        """``POST /v1/drain``: take nothing new, and stop when nothing is left. Asking again changes nothing."""
+        caller = self._admin(request)
+        try:
+            left = self._service.drain()
+        except RuntimeError as error:
+            raise ApiError(503, "no_drain", str(error)) from None
+        _logger.info("drain requested", extra={"fields": {"key": caller.name}})
+        return _json(left, 202)
 
     async def _schema(self, request: web.Request) -> web.Response:
         """``GET /v1/schema.json``: the messages of the protocol, for everybody."""

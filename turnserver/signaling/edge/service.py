@@ -95,8 +95,8 @@ class Service:
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`). Users in
     ``revoked`` get no new allocations: the core uses the same table. ``origins`` are web origins that may connect in
     addition to the server's own. Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs
-    participants get after `use`. ``tell`` is called with every fact about the rooms. ``faults`` records unexpected
-    exceptions.
+    participants get after `use`. ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the
+    server, and returns what the API answers then. ``faults`` records unexpected exceptions.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Service:
         api: ApiOptions | None = None,
         listening: Sequence[tuple[ClientTransport, Address]] = (),
         tell: Callable[[Fact], None] = lambda fact: None,
+        drain: Callable[[], Mapping[str, object]] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], Now] = system_clock,
         bounds: HubBounds | None = None,
@@ -126,6 +127,7 @@ class Service:
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
         self._tell = tell
+        self._drain = drain
         self._listening = listening
         self.relays = RelayTable(separator)
         self.hub = Hub(options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds())
@@ -141,6 +143,7 @@ class Service:
         revoked: RevokedUsers,
         *,
         tell: Callable[[Fact], None],
+        drain: Callable[[], Mapping[str, object]] | None = None,
         clock: Callable[[], Now] = system_clock,
         faults: Faults | None = None,
     ) -> "Service":
@@ -159,6 +162,7 @@ class Service:
             api=means.api,
             listening=listening,
             tell=tell,
+            drain=drain,
             clock=clock,
             faults=faults,
         )
@@ -182,6 +186,20 @@ class Service:
         if rotate:
             self._guarded(self.hub.rotate, self._clock())
             self.work()
+
+    def wind_down(self, until: float) -> None:
+        """Tell all participants that the server stops at ``until`` (Unix time) at the latest; no room is opened then.
+
+        Rooms that exist go on, until `close`.
+        """
+        self._guarded(lambda now: self.hub.wind_down(until, now), self._clock())
+        self.work()
+
+    def drain(self) -> Mapping[str, object]:
+        """Begin to drain the server, as the API asks for; what is left of it. Raises RuntimeError if it cannot."""
+        if self._drain is None:
+            raise RuntimeError("this server cannot be drained from here")
+        return self._drain()
 
     def mount(self, app: web.Application) -> None:
         """Add the routes of the WebSocket, the pages and the API, before the application starts."""

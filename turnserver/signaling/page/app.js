@@ -87,7 +87,7 @@ async function join(name) {
       lobby.waiting();
       return;
     }
-    if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_expired'].includes(error.code)) {
+    if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_expired', 'draining'].includes(error.code)) {
       signal.bye();
       end(error.code, error.message);
       return;
@@ -116,6 +116,13 @@ signal.addEventListener('state', ({detail}) => {
   log('signaling', {state: detail.state, code: detail.code});
   call.signaling(detail.state);
 });
+signal.addEventListener('draining', ({detail}) => {
+  if (over) return;
+  log('draining', {until: detail.until});
+  call.draining(detail.until);
+  if (!call.active) lobby.draining();
+});
+signal.addEventListener('restarted', () => call.draining(null));
 for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
 addEventListener('pagehide', (event) => {
   if (!event.persisted && !over) devices.close();

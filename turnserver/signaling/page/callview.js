@@ -5,6 +5,7 @@ import {Drawer} from './drawer.js';
 import {Pickers} from './lobby.js';
 import {Grid, knockCard} from './tiles.js';
 
+const NOTICE = 30_000; // ms for which the notice of a server's end covers a part of the page
 const SPEAKING = 0.03; // audio level of getStats, 0 to 1
 const STATES = {
   connecting: ['Connecting…', true],
@@ -24,6 +25,8 @@ export class CallView {
     this.verdicts = new Map();
     this.known = new Map();
     this.active = false;
+    this.away = false;
+    this.notice = '';
     this.shortcuts = memory.get('shortcuts') !== 'off';
     this.grid = new Grid(element('grid'), element('tile-template'), {
       retry: (id) => this.#retry(id),
@@ -51,6 +54,7 @@ export class CallView {
     this.known = new Map([...this.mesh.peers.keys()].map((id) => [id, this.#nameOf(id)]));
     showView('call');
     document.title = this.room;
+    if (this.notice) this.#showNotice();
     this.pickers.fill();
     this.stats.start();
     this.show();
@@ -65,8 +69,9 @@ export class CallView {
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     element('tap-to-hear').hidden = true;
     element('knocks').replaceChildren();
-    note(element('banner-text'), '');
-    element('banner').hidden = true;
+    this.away = false;
+    this.notice = '';
+    this.#showBanner();
   }
 
   /** Bring everything up to date; it may be called at any time. */
@@ -91,11 +96,38 @@ export class CallView {
   signaling(state) {
     if (!this.active) return;
     const away = state === 'reconnecting' || state === 'connecting';
-    const banner = element('banner');
-    if (away === !banner.hidden) return;
-    banner.hidden = !away;
-    element('banner-text').textContent = away ? 'The server is out of reach. The call goes on; reconnecting…' : '';
+    if (away === this.away) return;
+    this.away = away;
+    this.#showBanner();
     announce(away ? 'The server is out of reach. The call goes on.' : 'The server is back.');
+  }
+
+  /** The server is about to stop, and has said when at the latest. @param {number | null} until Unix time in ms; null: it is not */
+  draining(until) {
+    if (until === null) this.notice = '';
+    else {
+      const time = new Date(until).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'});
+      this.notice = `The server is about to stop. This call goes on until ${time} at the latest; new calls cannot be started here.`;
+    }
+    if (this.active) this.#showNotice();
+  }
+
+  #showNotice() {
+    this.#showBanner();
+    if (!this.notice) return;
+    announce(this.notice);
+    const shown = this.notice;
+    setTimeout(() => {
+      if (this.notice === shown) this.notice = '';
+      this.#showBanner();
+    }, NOTICE);
+  }
+
+  #showBanner() {
+    const text = this.away ? 'The server is out of reach. The call goes on; reconnecting…' : this.notice;
+    element('banner-spinner').hidden = !this.away;
+    element('banner-text').textContent = text;
+    element('banner').hidden = text === '';
   }
 
   #views(host) {

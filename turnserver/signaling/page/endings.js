@@ -16,6 +16,7 @@ const ENDINGS = {
   token_not_yet: ['The invitation is not valid yet', 'The link is for a later time.', 'Come back then.'],
   forbidden: ['You may not join this room', 'Your invitation does not allow it.', 'Ask for a link for this room.'],
   unsupported_version: ['This page is out of date', 'The server speaks a newer protocol than the page.', 'Load the page again.'],
+  draining: ['No new calls here at the moment', 'The server is about to stop, so no call can be started on it.', 'Try again in a few minutes.'],
   rate_limited: ['Too many attempts', 'The server takes no more from here for a while.', 'Wait a few minutes and join again.'],
   unreachable: ['The server cannot be reached', 'The network is down, or it does not let the connection through.', 'Check the network, and join again.'],
 };

@@ -134,6 +134,11 @@ export class Lobby {
     element('join').disabled = true;
   }
 
+  /** The server is about to stop: a call that is going on can still be joined. */
+  draining() {
+    note(element('join-problem'), 'The server is about to stop. You can join a call that is going on, but not start a new one.');
+  }
+
   #showDevices() {
     const {devices} = this;
     setPressed(element('lobby-mic'), devices.microphoneOn, devices.microphoneOn ? 'mic' : 'mic-off');

@@ -179,6 +179,7 @@ export class Mesh extends EventTarget {
     on('msg', ({from, data, to}) => this.#emit('message', {from, data, to}));
     on('mute', ({from, what}) => this.#emit('mute', {from, what}));
     on('knock', ({id, name, gone}) => this.#emit('knock', {id, name, gone}));
+    on('draining', ({until}) => this.#emit('draining', {until}));
     on('network', () => this.restart(undefined, 'online'));
     on('restarted', () => this.#anew());
     on('resumed', () => this.#resumed());

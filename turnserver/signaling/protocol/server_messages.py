@@ -33,6 +33,7 @@ from turnserver.signaling.protocol.fields import (
 
 __all__ = [
     "DiagVerdict",
+    "Draining",
     "Error",
     "Goodbye",
     "HelloOk",
@@ -236,6 +237,17 @@ class RoomUpdate(News):
     locked: bool
     knock: bool = False
     max: int
+
+
+@message
+class Draining(News):
+    """The server is about to stop, at `until` (Unix time in milliseconds) at the latest. Rooms go on until then.
+
+    No new room can be opened any more (the error `draining`); rooms that exist can be joined.
+    """
+
+    t: Literal["draining"] = "draining"
+    until: Millis
 
 
 @message

@@ -3,7 +3,7 @@
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Hello
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.server_messages import HelloOk, PeerBack
+from turnserver.signaling.protocol.server_messages import Draining, HelloOk, PeerBack
 from turnserver.signaling.rooms.facts import PeerReturned, SessionOpened
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import attach, begin_session, end_session
@@ -12,7 +12,7 @@ from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.rooms.state import HubState, error, millis
 
-__all__ = ["VERSIONS", "hello", "hello_again"]
+__all__ = ["VERSIONS", "hello", "hello_again", "tell_of_end"]
 
 VERSIONS = (1,)
 
@@ -84,6 +84,13 @@ def _greet(state: HubState, session: Session, connection: Connection, message: H
     if sync is not None:
         state.direct(connection, sync)
         restate(state, session)
+    tell_of_end(state, session)
+
+
+def tell_of_end(state: HubState, session: Session) -> None:
+    """`draining`, if the server is about to stop."""
+    if state.closes_at is not None:
+        state.send(session, Draining(until=millis(state.closes_at)))
 
 
 def _begin(state: HubState, connection: Connection, message: Hello, now: Now) -> None:
@@ -100,6 +107,7 @@ def _begin(state: HubState, connection: Connection, message: Hello, now: Now) ->
     begin_session(state, session, connection)
     state.fact(SessionOpened(session.peer_id, session.address, grant.subject, client))
     _greet(state, session, connection, message, now)
+    tell_of_end(state, session)
 
 
 def _admit(state: HubState, connection: Connection, token: str | None, now: Now) -> Grant:

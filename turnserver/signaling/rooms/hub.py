@@ -159,6 +159,18 @@ class Hub:
         self._advance(now)
         self._settle(now)
 
+    def wind_down(self, until: float, now: Now) -> None:
+        """Tell all clients that the server stops at ``until`` (Unix time) at the latest, and open no rooms any more.
+
+        Rooms that exist go on, and can be joined.
+        """
+        self._advance(now)
+        self._state.closes_at = until
+        for session in self._state.sessions.values():
+            if session.farewell is None:
+                entrance.tell_of_end(self._state, session)
+        self._settle(now)
+
     def drain(self, after: float, now: Now) -> None:
         """Send goodbye to all clients, to come back within ``after`` seconds; admit no client from now on."""
         self._advance(now)

@@ -168,6 +168,8 @@ def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
 
 
 def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:
+    if state.closes_at is not None:
+        raise Denial(SignalCode.DRAINING, "the server is about to stop: it opens no new rooms")
     if len(state.rooms) >= state.options.rooms:
         raise Denial(SignalCode.SERVER_FULL, "the server has reached its limit of rooms", retry=10_000)
     return open_room(state, room_id, size_of(state, session), now)

@@ -85,6 +85,9 @@ class HubState:
         self.admit = admit
         self.relays = relays
         self.draining = False
+        """Whether all clients have been sent away."""
+        self.closes_at: float | None = None
+        """When the server stops at the latest (Unix time), once it drains: no room is opened any more."""
         self.connections: dict[int, Connection] = {}
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Session] = {}

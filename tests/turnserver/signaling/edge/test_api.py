@@ -47,9 +47,16 @@ class Rooms:
         self.relays: RelayView = NoRelays()
         self.found = {"demo": RoomView("demo", NOW.wall, False, False, 4, "mesh", (PEER,), 0)}
         self.done: list[tuple[str, ...]] = []
+        self.drains = True
 
     def work(self) -> None:
         self.done.append(("work",))
+
+    def drain(self) -> dict[str, object]:
+        self.done.append(("drain",))
+        if not self.drains:
+            raise RuntimeError("this server cannot be drained from here")
+        return {"draining": True, "allocations": 3, "rooms": 1, "until": 1_700_003_600}
 
     def rooms(self) -> list[RoomView]:
         return list(self.found.values())
@@ -390,6 +397,19 @@ async def test_a_participant_is_removed(world: World) -> None:
 @pytest.mark.parametrize("room", ["%2e%2e%2fv1", "%00", "a%2fb", "%F0%9F%98%80", "x" * 1000, "%ff"])
 async def test_strange_names_name_no_room(world: World, room: str) -> None:
     assert await world.refused(f"/v1/rooms/{room}", ADMIN_KEY) == (404, "not_found")
+
+
+async def test_draining_is_for_admin_keys(world: World) -> None:
+    """The answer says what is left, and when it ends at the latest."""
+    assert await world.refused("/v1/drain", method="POST") == (401, "unauthorized")
+    assert await world.refused("/v1/drain", API_KEY, method="POST") == (403, "forbidden")
+    assert await world.refused("/v1/drain", ADMIN_KEY) == (405, "method_not_allowed")
+    assert world.rooms.done == []
+    answer = await world.ask("/v1/drain", ADMIN_KEY, method="POST")
+    said = {"draining": True, "allocations": 3, "rooms": 1, "until": 1_700_003_600}
+    assert (answer.status, await answer.json()) == (202, said)
+    world.rooms.drains = False
+    assert await world.refused("/v1/drain", ADMIN_KEY, method="POST") == (503, "no_drain")
 
 
 async def test_the_schema_is_for_everybody(world: World) -> None:
