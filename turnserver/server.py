@@ -330,6 +330,8 @@ class Server:
             rooms=() if service is None else tuple(service.hub.rooms()),
             failed_lookups=totals.failed_lookups,
             evicted_connections=parts.limiter.evicted,
+            failed_logins=totals.failed_logins,
+            unanswered_logins=totals.unanswered_logins,
             faults=self._faults.counts,
             draining=self._drain.begun,
         )

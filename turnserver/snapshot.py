@@ -101,6 +101,10 @@ class Snapshot:
     """Requests that got 500 since the start, because no credential source could answer."""
     evicted_connections: int = 0
     """Idle connections of clients that were closed since the start to make room for others."""
+    failed_logins: int = 0
+    """Wrong credentials since the start, from addresses that are not forged."""
+    unanswered_logins: int = 0
+    """Those of them that got no answer, because there were too many."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

@@ -2,10 +2,13 @@
 
 The first check that fails decides the answer. When all have passed, ``request`` has its credential, key and kind of
 integrity, and every later answer to it is protected with them.
+
+A wrong credential is 401, unless its source or its user has had too many of them (`turnserver.core.logins`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from auth.nonce import NonceStatus, SecurityFeatures, nonce_features
 from auth.types import Credential, LateAnswer, Pending, Unavailable
@@ -23,7 +26,9 @@ from stun.attributes import (
 from stun.constants import ErrorCode, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from turnserver.core.allocation import Allocation
-from turnserver.core.errors import LookupPending, Refusal, SourceUnavailable
+from turnserver.core.commands import CloseClient
+from turnserver.core.errors import LookupPending, Refusal, Silence, SourceUnavailable
+from turnserver.core.events import LoginFailed, LoginsFailing
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS
 from turnserver.core.state import CoreState
@@ -43,16 +48,18 @@ class _Claim:
     nonce: bytes = b""
     algorithm: int = PasswordAlgorithm.MD5
     candidates: Sequence[Credential] = field(default_factory=tuple)
+    revoked: bool = False
 
 
 def authenticate(state: CoreState, request: Request, found: LateAnswer | None) -> None:
     """Check a request and fill in its credential.
 
     ``found`` is the answer to an earlier look-up for the same request, or None. Raises `Refusal` when the request
-    is refused, `LookupPending` when the source has to be asked first, and `SourceUnavailable` when it fails.
+    is refused, `Silence` when it is not even answered, `LookupPending` when the source has to be asked first, and
+    `SourceUnavailable` when it fails.
     """
     claim = _Claim()
-    for check in (_integrity_present, _complete, _no_bid_down):
+    for check in (_integrity_present, _complete, _no_bid_down, _not_suspect):
         check(state, request, claim)
     if found is None:
         _look_up(state, request, claim)
@@ -101,6 +108,14 @@ def _no_bid_down(state: CoreState, request: Request, claim: _Claim) -> None:
     claim.algorithm = chosen.number
 
 
+def _not_suspect(state: CoreState, request: Request, claim: _Claim) -> None:
+    """After many foreign nonces with wrong passwords → 438 unseen, so that 401 or 438 does not tell which is right."""
+    if request.client.transport.proven or not state.logins.must_prove(request.client.address.ip, request.now.mono):
+        return
+    if not _address_proven(state, request, claim):
+        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+
+
 def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     """Find the credentials of the username.
 
@@ -132,6 +147,7 @@ def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer)
         raise SourceUnavailable(answer.reason)
     wall = request.now.wall
     claim.candidates = [credential for credential in answer if not state.revoked.revokes(credential, wall)]
+    claim.revoked = bool(answer) and not claim.candidates
 
 
 def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
@@ -163,7 +179,7 @@ def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
     """§9.2.4: an unknown user → 401 with a challenge, as for a wrong password."""
     if not claim.candidates:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+        _fail(state, request, claim, "revoked" if claim.revoked else "unknown user")
 
 
 def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -176,7 +192,37 @@ def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
             request.key = key
             request.credential = credential
             return
-    raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+    realm = request.message.first(REALM)
+    if realm != state.settings.realm:
+        _fail(state, request, claim, f"wrong realm or password; the realm here is {state.settings.realm}")
+    limited = any(credential.expires_at is not None for credential in claim.candidates)
+    _fail(state, request, claim, "wrong password or secret" if limited else "wrong password")
+
+
+def _address_proven(state: CoreState, request: Request, claim: _Claim) -> bool:
+    """Whether the request comes from where it says: by a connection, or a nonce that was ever made for this client."""
+    if request.client.transport.proven:
+        return True
+    return state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall) is not NonceStatus.FOREIGN
+
+
+def _fail(state: CoreState, request: Request, claim: _Claim, why: str) -> NoReturn:
+    """A wrong credential: 401 with a challenge, or no answer if there were too many (`turnserver.core.logins`)."""
+    client, mono = request.client, request.now.mono
+    if not _address_proven(state, request, claim):
+        state.logins.failed_unproven(client.address.ip, mono)
+        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+    failure = state.logins.failed(client.address.ip, claim.username or claim.userhash or b"", mono)
+    if failure.first:
+        state.event(LoginFailed(client, request.username, why))
+    for run, of_user in ((failure.guessing, False), (failure.attacked, True)):
+        if run is not None:
+            state.event(LoginsFailing(client, request.username, why, *run, of_user))
+    if failure.answered:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+    if client.transport.connected and state.allocation(client) is None:
+        state.command(CloseClient(client))  # who goes on needs another connection; others have their own
+    raise Silence("too many failed logins")
 
 
 def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:

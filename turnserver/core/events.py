@@ -13,6 +13,8 @@ __all__ = [
     "AnswerWithheld",
     "EndReason",
     "Event",
+    "LoginFailed",
+    "LoginsFailing",
     "LookupFailed",
     "PeerConnectionEnded",
     "PeerConnectionOpened",
@@ -81,6 +83,34 @@ class RequestRefused(NamedTuple):
     user_id: str = ""
 
 
+class LoginFailed(NamedTuple):
+    """A credential was refused, the first one of that name from that source in ten minutes; ``why`` is for operators.
+
+    ``username`` is the claim of the request; empty if it carried USERHASH. ``client`` is not forged: it has a
+    connection or has returned a nonce. Every refusal is also a `RequestRefused`, unless it was not answered.
+    """
+
+    client: FiveTuple
+    username: str
+    why: str
+
+
+class LoginsFailing(NamedTuple):
+    """Many credentials were refused within ``seconds``: somebody guesses, or a program has an old password.
+
+    Once in ten minutes for a source, with the name and the reason of its latest failure; ``of_user`` once for a user
+    who is refused to several ``sources`` (at most 16 are counted), the latest of which is ``client``.
+    """
+
+    client: FiveTuple
+    username: str
+    why: str
+    failures: int
+    seconds: float
+    sources: int
+    of_user: bool
+
+
 class LookupFailed(NamedTuple):
     """The credential source failed, so a request was answered with 500; ``reason`` says what is wrong with the source.
 
@@ -132,6 +162,8 @@ Event = (
     | AllocationRefreshed
     | AllocationEnded
     | RequestRefused
+    | LoginFailed
+    | LoginsFailing
     | LookupFailed
     | PeerRefused
     | AnswerWithheld

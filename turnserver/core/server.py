@@ -309,7 +309,14 @@ class TurnCore:
     def totals(self) -> CoreTotals:
         """The current number of everything that has a limit."""
         state = self.state
-        return CoreTotals(state.quota.total, len(self._lookups), self._failed_lookups, state.quota.users)
+        return CoreTotals(
+            state.quota.total,
+            len(self._lookups),
+            self._failed_lookups,
+            state.quota.users,
+            failed_logins=state.logins.total,
+            unanswered_logins=state.logins.unanswered,
+        )
 
     def has_channels(self, client: FiveTuple) -> bool:
         """Whether a client has channels bound."""

@@ -32,6 +32,7 @@ from turnserver.core.commands import (
 )
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
+from turnserver.core.logins import FailedLogins
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.ports import RelayPorts
 from turnserver.core.quota import Quota
@@ -127,6 +128,7 @@ class CoreState:
             for protocol in (TransportProtocol.UDP, TransportProtocol.TCP)
         }
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
+        self.logins = FailedLogins()
         self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
         self.deadlines: Deadlines[DeadlineKey] = Deadlines()
         self.retransmissions = Retransmissions()

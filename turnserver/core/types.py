@@ -164,13 +164,16 @@ class CoreTotals(NamedTuple):
     """How much the core holds now; ``allocations`` includes those that are about to open.
 
     ``users`` are the allocations held by each user. ``failed_lookups`` is a sum since the start: requests that got 500
-    because no credential source could answer.
+    because no credential source could answer. So are ``failed_logins``, wrong credentials from proven addresses, and
+    ``unanswered_logins``, those of them that got no answer because there were too many.
     """
 
     allocations: int = 0
     pending_lookups: int = 0
     failed_lookups: int = 0
     users: Mapping[str, int] = MappingProxyType({})
+    failed_logins: int = 0
+    unanswered_logins: int = 0
 
 
 class AllocationView(NamedTuple):

@@ -5,7 +5,16 @@ import time
 from collections.abc import Callable
 from typing import Final, cast, get_args
 
-from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event, LookupFailed, RequestRefused
+from turnserver.core.events import (
+    AllocationEnded,
+    AnswerWithheld,
+    EndReason,
+    Event,
+    LoginFailed,
+    LoginsFailing,
+    LookupFailed,
+    RequestRefused,
+)
 from turnserver.core.types import Counters
 from turnserver.lines import FREQUENT, RARE, Lines
 from turnserver.observers import relay_lines
@@ -15,7 +24,7 @@ from turnserver.observers.room_lines import Journal
 __all__ = ["LogObserver"]
 
 _RELAY_EVENTS: Final = frozenset(get_args(Event))
-_OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld, LookupFailed})
+_OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld, LookupFailed, LoginFailed, LoginsFailing})
 """Events that clients can cause without a credential."""
 
 _relay_logger = logging.getLogger("meshturn.turn")

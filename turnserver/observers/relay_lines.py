@@ -14,6 +14,8 @@ from turnserver.core.events import (
     AllocationRefreshed,
     AnswerWithheld,
     Event,
+    LoginFailed,
+    LoginsFailing,
     LookupFailed,
     PeerConnectionEnded,
     PeerConnectionOpened,
@@ -45,10 +47,24 @@ def line_of(event: Event, counters: Counters | None) -> Line:
         fields |= {"method": _method(event.method), "code": event.code, "why": event.reason}
         level = logging.DEBUG if event.code in _EXPECTED_CODES else logging.INFO
         return Line(level, "request refused", fields | ({"user": event.username} if event.username else {}))
-    if isinstance(event, LookupFailed):
-        fields |= {"user": event.username} if event.username else {}
-        return Line(logging.WARNING, "credentials unavailable", fields | {"why": event.reason})
+    if isinstance(event, LookupFailed | LoginFailed | LoginsFailing):
+        return _credentials(event, fields)
     return Line(logging.DEBUG, *_detail(event, fields))
+
+
+def _credentials(event: LookupFailed | LoginFailed | LoginsFailing, fields: dict[str, Any]) -> Line:
+    """The line of a credential that was not accepted. The address comes first: no text of the client precedes it."""
+    user = {"user": event.username} if event.username else {}
+    if isinstance(event, LookupFailed):
+        return Line(logging.WARNING, "credentials unavailable", fields | user | {"why": event.reason})
+    if isinstance(event, LoginFailed):
+        fields = {"address": event.client.address.host} | fields | user
+        return Line(logging.INFO, "login failed", fields | {"why": event.why})
+    counts = {"failures": event.failures, "seconds": round(event.seconds, 1)}
+    if event.of_user:
+        return Line(logging.INFO, "many failed logins of one user", user | counts | {"sources": event.sources})
+    fields = {"address": event.client.address.host} | fields | user
+    return Line(logging.INFO, "many failed logins", fields | {"why": event.why} | counts)
 
 
 def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:

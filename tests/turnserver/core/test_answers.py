@@ -9,7 +9,7 @@ from tests.support.limits import limits
 from turnserver.core.answers import refuse
 from turnserver.core.commands import SendToClient
 from turnserver.core.errors import Refusal
-from turnserver.core.events import AnswerWithheld, RequestRefused
+from turnserver.core.events import AnswerWithheld, LoginFailed, RequestRefused
 from turnserver.core.request import Integrity, Request
 
 
@@ -68,7 +68,10 @@ def test_only_a_proven_user_is_named_as_one() -> None:
     ]
     client.password = "wrong"
     client.allocate()
-    assert world.take_events() == [RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", "alice", "")]
+    assert world.take_events() == [
+        LoginFailed(client.path, "alice", "wrong password"),
+        RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", "alice", ""),
+    ]
 
 
 def test_an_expired_credential_is_a_proven_one() -> None:

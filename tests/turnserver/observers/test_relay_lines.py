@@ -7,7 +7,16 @@ import pytest
 
 from stun.address import Address
 from stun.constants import Method
-from turnserver.core.events import AllocationEnded, EndReason, Event, LookupFailed, PeerConnectionEnded, RequestRefused
+from turnserver.core.events import (
+    AllocationEnded,
+    EndReason,
+    Event,
+    LoginFailed,
+    LoginsFailing,
+    LookupFailed,
+    PeerConnectionEnded,
+    RequestRefused,
+)
 from turnserver.core.types import ClientTransport, Counters, FiveTuple
 from turnserver.observers.relay_lines import line_of
 from turnserver.observers.room_lines import Line
@@ -51,6 +60,35 @@ WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
             Line(logging.WARNING, "credentials unavailable", WHO | {"user": "alice", "why": "the database is down"}),
         ),
         (
+            LoginFailed(CLIENT, "alice", "wrong password"),
+            None,
+            Line(
+                logging.INFO,
+                "login failed",
+                {"address": "192.0.2.10"} | WHO | {"user": "alice", "why": "wrong password"},
+            ),
+        ),
+        (
+            LoginsFailing(CLIENT, "alice", "wrong password", 10, 3.21, 1, of_user=False),
+            None,
+            Line(
+                logging.INFO,
+                "many failed logins",
+                {"address": "192.0.2.10"}
+                | WHO
+                | {"user": "alice", "why": "wrong password", "failures": 10, "seconds": 3.2},
+            ),
+        ),
+        (
+            LoginsFailing(CLIENT, "alice", "wrong password", 100, 3.21, 7, of_user=True),
+            None,
+            Line(
+                logging.INFO,
+                "many failed logins of one user",
+                {"user": "alice", "failures": 100, "seconds": 3.2, "sources": 7},
+            ),
+        ),
+        (
             PeerConnectionEnded(CLIENT, "alice", Address.parse("192.0.2.7", 80), 7, False, 30.04),
             None,
             Line(logging.DEBUG, "peer connection not bound in time", WHO | {"peer": "192.0.2.7:80", "seconds": 30.0}),
@@ -66,5 +104,6 @@ def test_every_event_has_a_line() -> None:
     """None is forgotten."""
     for kind in get_args(Event):
         fields = {"client": CLIENT, "duration": 0.0, "relayed": (), "relays": (), "method": 1, "code": 400}
+        fields |= {"failures": 1, "seconds": 0.0, "sources": 1}
         made = kind(*(fields.get(name, "") for name in kind._fields))
         assert line_of(made, None).message

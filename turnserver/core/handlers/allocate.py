@@ -27,7 +27,7 @@ from turnserver.core.allocation import AllocationState, Relay, RelayState
 from turnserver.core.answers import refuse
 from turnserver.core.errors import Refusal, Silence
 from turnserver.core.events import AllocationOpened, EndReason
-from turnserver.core.handlers.common import granted_lifetime
+from turnserver.core.handlers.common import granted_lifetime, refuse_expired
 from turnserver.core.quota import QuotaVerdict
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
@@ -84,7 +84,7 @@ def _credential_not_expired(state: CoreState, request: Request, plan: _Plan) -> 
     """docs/conformance.md, rule 24: the expiry of a time-limited credential is checked here and nowhere else."""
     expires = request.user.expires_at
     if expires is not None and expires <= request.now.wall:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+        refuse_expired(state, request, expires)
 
 
 def _transport(state: CoreState, request: Request, plan: _Plan) -> None:

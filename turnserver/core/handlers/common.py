@@ -1,15 +1,25 @@
 """Steps that several methods share: the request's allocation, and the peers it may reach."""
 
+from typing import NoReturn
+
 from stun.address import Address
 from stun.attributes import LIFETIME
 from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, AllocationState, Relay
 from turnserver.core.errors import Refusal
-from turnserver.core.events import PeerRefused
+from turnserver.core.events import LoginFailed, PeerRefused
 from turnserver.core.request import Request
 from turnserver.core.state import CoreState
 
-__all__ = ["check_peer", "granted_lifetime", "is_refused_now", "own_allocation", "refusal_of", "relay_towards"]
+__all__ = [
+    "check_peer",
+    "granted_lifetime",
+    "is_refused_now",
+    "own_allocation",
+    "refusal_of",
+    "refuse_expired",
+    "relay_towards",
+]
 
 _MAX_REFUSED_REMEMBERED = 64
 """Refused peers remembered per allocation, so that each is reported once; no more than this number is reported."""
@@ -23,6 +33,14 @@ def own_allocation(state: CoreState, request: Request) -> Allocation:
     if allocation.credential.username != request.user.username:
         raise Refusal(ErrorCode.WRONG_CREDENTIALS)
     return allocation
+
+
+def refuse_expired(state: CoreState, request: Request, expires: float) -> NoReturn:
+    """A right credential that has expired → 401. No guess, so nothing is counted; the operator is told once."""
+    client, now = request.client, request.now
+    if state.logins.is_first(client.address.ip, request.username, now.mono):
+        state.event(LoginFailed(client, request.username, f"expired {round(now.wall - expires)} s ago"))
+    raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
 
 
 def granted_lifetime(state: CoreState, request: Request) -> int:

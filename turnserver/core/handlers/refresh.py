@@ -5,7 +5,7 @@ from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import AllocationRefreshed, EndReason
-from turnserver.core.handlers.common import granted_lifetime, own_allocation
+from turnserver.core.handlers.common import granted_lifetime, own_allocation, refuse_expired
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -41,7 +41,7 @@ def _credential_may_refresh(state: CoreState, request: Request) -> None:
     """The strict switch of rule 24: an expired credential may delete, but not refresh."""
     expires = request.user.expires_at
     if state.settings.auth.strict_expiry and expires is not None and expires <= request.now.wall:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+        refuse_expired(state, request, expires)
 
 
 def _delete(state: CoreState, request: Request, allocation: Allocation, relays: list[Relay]) -> None:

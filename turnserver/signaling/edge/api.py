@@ -234,10 +234,6 @@ class Api:
             raise ApiError(
                 401, "unauthorized", "a key is required: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )
-        wait = self._guesses.wait(prefix_of(address), now.mono)
-        if wait > 0:
-            seconds = str(int(wait) + 1)
-            raise ApiError(429, "rate_limited", "too many invalid keys from this address", {"Retry-After": seconds})
         key = self._ring.find(shown)
         if key is not None:
             return Caller(key.name, key.is_admin)
@@ -247,13 +243,22 @@ class Api:
                 grant = self.options.tokens.admit(shown.decode("ascii", "replace"), now.wall)
             except Denial as refusal:
                 if refusal.code is SignalCode.BAD_TOKEN:
-                    self._failed(address, now)
+                    self._count_wrong(address, now)
                 raise ApiError(401, str(refusal.code), refusal.msg, refused) from None
             return Caller("", grant=grant)
-        self._failed(address, now)
+        self._count_wrong(address, now)
         raise ApiError(401, "bad_key", "this key is not configured on this server", refused)
 
-    def _failed(self, address: str, now: Now) -> None:
+    def _count_wrong(self, address: str, now: Now) -> None:
+        """Count a wrong key or token; after too many from one address, 429.
+
+        A right one is never refused because of the wrong ones of others behind the same address, so it is looked up
+        first, in constant time.
+        """
+        wait = self._guesses.wait(prefix_of(address), now.mono)
+        if wait > 0:
+            seconds = str(int(wait) + 1)
+            raise ApiError(429, "rate_limited", "too many invalid keys from this address", {"Retry-After": seconds})
         self._guesses.failed(prefix_of(address), now.mono)
         self._lines.write(logging.WARNING, "wrong API key", {"client": address}, address)
 

@@ -111,12 +111,10 @@ def _begin(state: HubState, connection: Connection, message: Hello, now: Now) ->
 
 
 def _admit(state: HubState, connection: Connection, token: str | None, now: Now) -> Grant:
-    """What the client is allowed to do. Raises `Denial`, which is always fatal."""
-    key = connection.address_key
-    wait = state.failures.wait(key, now.mono)
-    if wait:
-        retry = millis(wait) + 1
-        raise Denial(SignalCode.RATE_LIMITED, "too many invalid tokens from your address", retry=retry, fatal=True)
+    """What the client is allowed to do. Raises `Denial`, which is always fatal.
+
+    The token is looked at first: a right one is never refused because of wrong ones of others behind the same address.
+    """
     if state.admit is None or not token:
         if state.options.open:
             return Grant()
@@ -124,10 +122,16 @@ def _admit(state: HubState, connection: Connection, token: str | None, now: Now)
     try:
         return state.admit(token, now.wall)
     except Denial as refusal:
-        if refusal.code is SignalCode.BAD_TOKEN:
-            _failed(state, connection, now)
         refusal.fatal = True
-        raise
+        if refusal.code is not SignalCode.BAD_TOKEN:
+            raise
+        wait = state.failures.wait(connection.address_key, now.mono)
+        if not wait:
+            _failed(state, connection, now)
+            raise
+        retry = millis(wait) + 1
+        text = "too many invalid tokens from your address"
+        raise Denial(SignalCode.RATE_LIMITED, text, retry=retry, fatal=True) from None
 
 
 def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:

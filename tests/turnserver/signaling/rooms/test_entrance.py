@@ -352,7 +352,7 @@ def test_a_token_that_is_no_good(refusal: Denial, reconnect: str) -> None:
 
 
 def test_ten_bad_tokens_and_the_address_has_to_wait() -> None:
-    """Half an hour, for that address only; an IPv6 site is one address; sessions that exist may be resumed."""
+    """Half an hour, with wrong tokens, for that address only; an IPv6 site is one; who has a session may resume it."""
     world = World(open=False, grants={"good": {}}, sockets_per_address=99)
     friend = world.client("friend", address="2001:db8:0:1::1")
     friend.open()
@@ -363,9 +363,11 @@ def test_ten_bad_tokens_and_the_address_has_to_wait() -> None:
         assert ann.hello(token="bad")["code"] == "bad_token"
     ann = world.client("ann", address="2001:db8:0:1:ffff::")
     ann.open()
-    answer = ann.hello(token="good")
+    answer = ann.hello(token="bad")
     assert (answer["code"], ann.closed_with) == ("rate_limited", 4429)
     assert 0 < answer["retry"] <= 1_800_001
+    ann.open()
+    assert ann.hello(token="good")["t"] == "hello_ok", "a right token is never refused because of others' wrong ones"
     friend.cut()
     friend.open()
     assert friend.resume()["t"] == "hello_ok"
@@ -373,8 +375,9 @@ def test_ten_bad_tokens_and_the_address_has_to_wait() -> None:
     elsewhere.open()
     assert elsewhere.hello(token="good")["t"] == "hello_ok"
     world.pass_time(1800.0)
-    ann.open()
-    assert ann.hello(token="good")["t"] == "hello_ok"
+    late = world.client("late", address="2001:db8:0:1::1")
+    late.open()
+    assert late.hello(token="bad")["code"] == "bad_token"
 
 
 def test_a_token_for_one_use_opens_one_session() -> None:
