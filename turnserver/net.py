@@ -33,6 +33,7 @@ __all__ = [
     "bind_udp",
     "from_sockaddr",
     "local_addresses",
+    "receive_buffer_of",
     "set_tos",
     "to_sockaddr",
 ]
@@ -55,6 +56,23 @@ _IP_PMTUDISC_DONT: Final = 0
 _IP_PMTUDISC_DO: Final = 2
 
 _BUFFER_FULL: Final = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
+
+_NOT_SENT_HERE: Final = frozenset(
+    (
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.EPERM,
+        errno.EACCES,
+        errno.EADDRNOTAVAIL,
+        errno.EINVAL,
+    )
+)
+"""Errors of this host, not of the network beyond it: no route, a local firewall, an address that has gone."""
+
+_SO_MEMINFO: Final = 55  # asm-generic/socket.h, Linux 4.12; Python does not name it
+_MEMINFO: Final = struct.Struct("=32xI")
+"""``SK_MEMINFO_DROPS`` is the last of nine numbers: datagrams dropped because the receive buffer was full."""
 
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103  # linux/udp.h; Python does not name it
@@ -128,10 +146,25 @@ class UdpSocket:
 
     It is read by a `turnserver.receiver.Receiver` and written through a `Destination`. ``fd`` is -1 once it is closed.
     ``mode`` is the TOS byte in force, or-ed with `DONT_FRAGMENT`; options are changed only when the next datagram needs
-    others. ``packets_out`` and ``bytes_out`` (payload) count what was sent, ``dropped`` what could not be sent.
+    others. ``packets_out`` and ``bytes_out`` (payload) count what was sent, ``dropped`` what could not be sent. Of the
+    latter, ``failed`` is what this host refused to send, and ``failure`` the last error with its destination.
     """
 
-    __slots__ = ("bytes_out", "dropped", "fd", "mode", "packets_out", "segments", "sendto", "sock")
+    __slots__ = (
+        "_lost",
+        "_told_failed",
+        "_told_lost",
+        "bytes_out",
+        "dropped",
+        "failed",
+        "failure",
+        "fd",
+        "mode",
+        "packets_out",
+        "segments",
+        "sendto",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -142,6 +175,23 @@ class UdpSocket:
         self.packets_out = 0
         self.bytes_out = 0
         self.dropped = 0
+        self.failed = 0
+        self.failure: tuple[int, Sockaddr] = (0, ("0.0.0.0", 0))
+        self._lost = self._told_lost = self._told_failed = 0
+
+    @property
+    def lost(self) -> int:
+        """Datagrams that the kernel has dropped because the receive buffer was full; 0 where it does not tell."""
+        if self.fd >= 0:
+            self._lost = _kernel_drops(self.sock)
+        return self._lost
+
+    def news(self) -> tuple[int, int]:
+        """How many more are lost, and how many more have failed, than at the previous call."""
+        lost, failed = self.lost, self.failed
+        told = lost - self._told_lost, failed - self._told_failed
+        self._told_lost, self._told_failed = lost, failed
+        return told
 
     def to(self, sockaddr: Sockaddr) -> "Destination":
         """The destination for that address."""
@@ -161,6 +211,8 @@ class UdpSocket:
 
     def close(self) -> None:
         """Close the socket; datagrams sent afterwards are counted as dropped."""
+        if self.fd >= 0:
+            self._lost = _kernel_drops(self.sock)
         self.fd = -1
         self.sock.close()
 
@@ -217,9 +269,28 @@ class Destination:
     def _sent(self, data: bytes | memoryview) -> bool:
         try:
             self._socket.sendto(data, self.sockaddr)
-        except OSError:
+        except OSError as error:
+            number = error.errno or 0
+            if number in _NOT_SENT_HERE and self.sockaddr[1]:  # to port 0 nobody can send
+                self._socket.failed += 1
+                self._socket.failure = number, self.sockaddr
             return False
         return True
+
+
+def receive_buffer_of(sock: socket.socket) -> int:
+    """The bytes of payload and overhead that the system has granted for receiving, in the unit of the request."""
+    size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return size // 2 if _LINUX else size  # Linux doubles the request, for its own overhead
+
+
+def _kernel_drops(sock: socket.socket) -> int:
+    if not _LINUX:
+        return 0
+    try:
+        return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[0])
+    except (OSError, struct.error):
+        return 0
 
 
 def set_tos(sock: socket.socket, tos: int) -> None:

@@ -552,7 +552,8 @@ def _words(kind: str, address: Address) -> str:
 
 def _listener_view(transport: Transport) -> ListenerView:
     """The constant part of the view of a bound transport."""
-    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local)
+    buffer: int = getattr(transport, "receive_buffer", 0)  # only datagram sockets have one of their own
+    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local, receive_buffer=buffer)
 
 
 def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:

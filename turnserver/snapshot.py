@@ -25,7 +25,8 @@ class ListenerView:
 
     ``kind`` is its name in the configuration (``listeners[].transport``), ``transport`` its transport for TURN clients.
     ``address`` is the one that is bound. ``connections`` are those that speak TURN now. ``local`` listeners have no
-    socket: only the process itself can use them.
+    socket: only the process itself can use them. ``receive_buffer`` are the bytes that the system has granted for
+    datagrams that wait; 0 if the listener has no such buffer.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class ListenerView:
     connections: int = 0
     counters: TransportCounters = _NO_FRAMES
     local: bool = False
+    receive_buffer: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class RecordingSink:
     def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
         self.faults.append(f"{part}: {type(error).__name__}")
 
-    def relay_failed(self, relay: RelayId) -> None:
+    def relay_failed(self, relay: RelayId, error: Exception | None = None) -> None:
         self.failed.append(relay)
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes) -> None:

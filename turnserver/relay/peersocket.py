@@ -9,7 +9,7 @@ from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId, Route
-from turnserver.net import Destination, UdpSocket, to_sockaddr
+from turnserver.net import Destination, UdpSocket, from_sockaddr, to_sockaddr
 from turnserver.paths import ClientPath
 from turnserver.receiver import Receiver, Source, from_source, to_source
 
@@ -32,6 +32,7 @@ class PeerSocket:
         "_ip_size",
         "_permitted",
         "_sweep_at",
+        "address",
         "bytes_to_client",
         "dropped",
         "faults",
@@ -47,6 +48,7 @@ class PeerSocket:
     def __init__(self, relay: RelayId, udp: UdpSocket, receiver: Receiver) -> None:
         self.relay = relay
         self.udp = udp
+        self.address = from_sockaddr(udp.sock.getsockname())
         self.receiver = receiver
         self.routes: dict[Source, Hop] = {}
         self.quota = 1
@@ -63,7 +65,8 @@ class PeerSocket:
         """What has been carried so far."""
         udp = self.udp
         dropped = self.dropped + udp.dropped
-        return Counters(udp.packets_out, udp.bytes_out, self.packets_to_client, self.bytes_to_client, dropped)
+        sent = udp.packets_out, udp.bytes_out
+        return Counters(*sent, self.packets_to_client, self.bytes_to_client, dropped, udp.lost, udp.failed)
 
     def reaches(self, peer: Address) -> bool:
         """Whether ``peer`` is of the relay's family. (The core answers 443 before a wrong one gets here.)"""

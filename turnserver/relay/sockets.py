@@ -14,15 +14,18 @@ A run of datagrams of one size from one peer to one client is sent with one syst
 """
 
 import asyncio
+import logging
 import select
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
+from turnserver.losses import LOOK_INTERVAL, LossLines
 from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.relay.base import ClientSender, DatapathSink
@@ -46,11 +49,16 @@ POLL_SIZE: Final = 128
 ERROR_BURST: Final = 16
 """ICMP errors taken from one socket per turn; the rest wait."""
 
+LOOK_AT: Final = 256
+"""Relays of which the losses are looked at every second, in turn."""
+
 MAX_FAULTS: Final = 100
 """Faults of one relay after which it is closed: a socket that cannot be read would stay readable for ever."""
 
 _READABLE: Final = 1
 """EPOLLIN; any other bit in an event means that the socket has an error."""
+
+_logger = logging.getLogger("meshturn.relay")
 
 _PADDING: Final = (b"", bytes(3), bytes(2), bytes(1))
 _put_header: Final = struct.Struct("!HH").pack_into
@@ -81,6 +89,10 @@ class AsyncioDatapath:
         self._epoll: select.epoll | None = None
         self._round = 0
         self._receivers: dict[int, Receiver] = {}
+        self._losses = LossLines(_logger, clock)
+        self._looking: asyncio.TimerHandle | None = None
+        self._to_look_at: deque[RelayId] = deque()
+        self._buffer_checked = False
         self._sink: DatapathSink
         self._clients: ClientSender
         self._loop: asyncio.AbstractEventLoop
@@ -113,6 +125,11 @@ class AsyncioDatapath:
             sock.close()
             raise DatapathError(f"cannot use a relay at {bind}: {error.strerror or error}") from error
         self._links[relay] = self._by_fd[sock.fileno()] = link
+        if not self._buffer_checked:
+            self._buffer_checked = True
+            self._losses.small_buffer(bind, link.udp, RELAY_BUFFER)
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_INTERVAL, self._look)
         return True
 
     def close_relay(self, relay: RelayId) -> None:
@@ -192,12 +209,29 @@ class AsyncioDatapath:
 
     def close(self) -> None:
         """Close every relay; nothing is delivered afterwards."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         for relay in list(self._links):
             self.close_relay(relay)
         if self._epoll is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
+
+    def _look(self) -> None:
+        """Say what some of the relays have lost; the others have their turn in the next seconds."""
+        self._looking = self._loop.call_later(LOOK_INTERVAL, self._look) if self._links else None
+        if not self._to_look_at:
+            self._to_look_at.extend(self._links)
+        for _ in range(min(LOOK_AT, len(self._to_look_at))):
+            link = self._links.get(self._to_look_at.popleft())
+            if link is None:
+                continue
+            try:
+                self._losses.look(link.address, link.udp, RELAY_BUFFER)
+            except Exception as error:
+                self._sink.fault("datapath.look", error)
 
     def _receiver(self, family: int) -> Receiver:
         receiver = self._receivers.get(family)

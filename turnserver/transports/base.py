@@ -96,13 +96,19 @@ class ListenerContext:
 
 
 class TransportCounters(NamedTuple):
-    """What one listener has carried, in whole frames and their bytes; dropped counts both directions."""
+    """What one listener has carried, in whole frames and their bytes; ``dropped`` counts both directions.
+
+    ``lost`` are datagrams that the kernel dropped because the receive buffer was full; they are in no other count.
+    ``failed`` are those of ``dropped`` that this host refused to send: no route, a local firewall.
+    """
 
     packets_in: int = 0
     bytes_in: int = 0
     packets_out: int = 0
     bytes_out: int = 0
     dropped: int = 0
+    lost: int = 0
+    failed: int = 0
 
 
 class FrameSink(Protocol):

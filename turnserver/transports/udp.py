@@ -9,6 +9,7 @@ can segment it (`turnserver.net.Destination.send_run`), and likewise for frames 
 """
 
 import asyncio
+import logging
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,17 @@ from typing import Final
 from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
-from turnserver.net import Destination, Sockaddr, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
+from turnserver.losses import LOOK_INTERVAL, LossLines, Sources
+from turnserver.net import (
+    Destination,
+    Sockaddr,
+    TosPolicy,
+    UdpSocket,
+    bind_udp,
+    from_sockaddr,
+    receive_buffer_of,
+    to_sockaddr,
+)
 from turnserver.paths import ChannelHop
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
@@ -34,8 +45,13 @@ SEND_BUFFER: Final = 1024 * 1024
 LISTENER_BURST: Final = 64
 """Datagrams read per turn of the loop (about half a millisecond), so that relays and timers get their turn."""
 
+SAMPLED_BURST: Final = 64
+"""Of so many full bursts, the sources of one are remembered, to name the source of a flood."""
+
 FAULT_PAUSE: Final = 1.0
 """Seconds for which a socket that could not be read is not read again."""
+
+_logger = logging.getLogger("meshturn.udp")
 
 _HEADER_SIZE: Final = 4
 _KIND_BITS: Final = KIND_BITS << 8
@@ -87,6 +103,11 @@ class UdpTransport:
         self._packets_in = 0
         self._bytes_in = 0
         self._dropped = 0
+        self._full_bursts = self._lost_seen = 0
+        self._postponed = False
+        self._sources = Sources()
+        self._losses = LossLines(_logger, clock)
+        self._looking: asyncio.TimerHandle | None = None
         self._sink: FrameSink
         self._loop: asyncio.AbstractEventLoop
 
@@ -104,8 +125,19 @@ class UdpTransport:
         if out is None:
             return TransportCounters()
         return TransportCounters(
-            self._packets_in, self._bytes_in, out.packets_out, out.bytes_out, self._dropped + out.dropped
+            self._packets_in,
+            self._bytes_in,
+            out.packets_out,
+            out.bytes_out,
+            self._dropped + out.dropped,
+            out.lost,
+            out.failed,
         )
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes granted by the system for datagrams that wait; 0 without a socket."""
+        return 0 if self._socket is None or self._socket.fd < 0 else receive_buffer_of(self._socket.sock)
 
     @property
     def connections(self) -> int:
@@ -125,6 +157,7 @@ class UdpTransport:
             raise startup_error("UDP", self.address, error) from error
         self._socket = UdpSocket(sock)
         self.address = from_sockaddr(sock.getsockname())
+        self._losses.small_buffer(self.address, self._socket, RECEIVE_BUFFER)
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""
@@ -136,6 +169,7 @@ class UdpTransport:
         self._loop = asyncio.get_running_loop()
         receiver = open_receiver(socket.sock.family, LISTENER_BURST)
         self._loop.add_reader(socket.fd, self._drain, socket, receiver)
+        self._looking = self._loop.call_later(LOOK_INTERVAL, self._look, socket)
 
     def use(self, limits: ListenerLimits) -> None:
         """Does nothing: the limits are for connections."""
@@ -170,6 +204,8 @@ class UdpTransport:
             self._open = False
             self._paths.clear()
             self._loop.remove_reader(socket.fd)
+            if self._looking is not None:
+                self._looking.cancel()
         socket.close()
 
     def _drain(self, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None = None) -> None:
@@ -223,8 +259,44 @@ class UdpTransport:
             self._flush(run_hop, run, run_tos)
         self._packets_in += count
         self._bytes_in += octets
+        if fault is not None or count == LISTENER_BURST:
+            self._after_burst(fault, socket, receiver, rest)
+
+    def _after_burst(
+        self, fault: Exception | None, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None
+    ) -> None:
+        """After a fault, go on. After a full burst, now and then have the sources of the next one remembered."""
         if fault is not None:
             self._failed(fault, socket, receiver, rest)
+            return
+        if self._full_bursts % SAMPLED_BURST == 0 and self._open:
+            self._loop.add_reader(socket.fd, self._sample, socket, receiver)
+        self._full_bursts += 1
+
+    def _sample(self, socket: UdpSocket, receiver: Receiver) -> None:
+        """One turn of the loop in which the sources are remembered: one of them may be most of a flood."""
+        self._loop.add_reader(socket.fd, self._drain, socket, receiver)
+        try:
+            burst = list(receiver.burst(socket, LISTENER_BURST))
+        except Exception as error:
+            self._failed(error, socket, receiver, None)
+            return
+        self._sources.add(source for _, _, (source, _) in burst)
+        self._drain(socket, receiver, iter(burst))
+
+    def _look(self, socket: UdpSocket) -> None:
+        """Say what has been lost since the last look; if there is no sample yet, one look later."""
+        self._looking = self._loop.call_later(LOOK_INTERVAL, self._look, socket)
+        try:
+            lost = socket.lost
+            self._postponed = lost != self._lost_seen and self._sources.empty and not self._postponed
+            if self._postponed:
+                self._full_bursts = 0  # the next full one is followed by a sample
+                return
+            self._lost_seen = lost
+            self._losses.look(self.address, socket, RECEIVE_BUFFER, self._sources)
+        except Exception as error:
+            self._sink.fault("transport.look", error)
 
     def _failed(self, error: Exception, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None) -> None:
         """Go on with the rest of a burst. A socket that cannot be read stays readable, so it is paused for a while."""
