@@ -141,3 +141,7 @@ class TimeLimitedCredentials(CredentialSource):
             )
         except (InvalidCredential, InvalidString):
             return ()
+
+    def holds(self, credential: Credential, wall: float) -> bool:
+        """Whether it was minted with one of the secrets; expired or not."""
+        return any(credential.equals(each) for each in self.find(credential.username, credential.realm, wall))

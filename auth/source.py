@@ -49,6 +49,13 @@ class CredentialSource(Protocol):
         """Wait for the answer for which `find_by_hash` returned ``PENDING``."""
         return _at_once(self.find_by_hash(userhash, realm, wall))
 
+    def holds(self, credential: Credential, wall: float) -> bool | None:
+        """Whether this source would accept a credential now; None if it cannot say so without asking elsewhere.
+
+        The server asks after a change of the configuration, to find allocations of users who are not known any more.
+        """
+        return None
+
     def forget(self, user_id: str) -> None:
         """Forget what is cached for a user who has just been revoked."""
         return
@@ -70,6 +77,10 @@ class Nobody(CredentialSource):
     def find(self, username: str, realm: str, wall: float) -> Sequence[Credential]:
         """Return nothing."""
         return ()
+
+    def holds(self, credential: Credential, wall: float) -> bool:
+        """False."""
+        return False
 
 
 class StaticUsers(CredentialSource):
@@ -127,6 +138,10 @@ class StaticUsers(CredentialSource):
         name = self._hashes.get(bytes(userhash))
         return () if name is None else self.find(name, realm, wall)
 
+    def holds(self, credential: Credential, wall: float) -> bool:
+        """Whether the table has the user, with the same password."""
+        return any(credential.equals(each) for each in self.find(credential.username, credential.realm, wall))
+
 
 class Chain(CredentialSource):
     """Several sources as one: they are asked in order, and the first that knows the user answers.
@@ -170,6 +185,11 @@ class Chain(CredentialSource):
             lambda source: source.find_by_hash(userhash, realm, wall),
             lambda source: source.ask_by_hash(userhash, realm, wall),
         )
+
+    def holds(self, credential: Credential, wall: float) -> bool | None:
+        """True if one source accepts it; None if none does and one cannot say."""
+        answers = [source.holds(credential, wall) for source in self._sources]
+        return True if True in answers else None if None in answers else False
 
     def forget(self, user_id: str) -> None:
         """Tell every source."""

@@ -1,5 +1,6 @@
 """The answers of a credential source: credentials, pending, or unavailable."""
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -44,6 +45,14 @@ class Credential:
     user_id: str
     keys: Mapping[int, bytes] = field(repr=False, hash=False)
     expires_at: float | None = None
+
+    def equals(self, other: "Credential") -> bool:
+        """Whether both have the same name, realm and keys; keys are compared in constant time."""
+        return (
+            (self.username, self.realm) == (other.username, other.realm)
+            and self.keys.keys() == other.keys.keys()
+            and all(hmac.compare_digest(key, other.keys[algorithm]) for algorithm, key in self.keys.items())
+        )
 
 
 LateAnswer: TypeAlias = Sequence[Credential] | Unavailable

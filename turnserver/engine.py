@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar, TypeVarTuple
 
 from auth.source import CredentialSource
-from auth.types import LateAnswer, Unavailable
+from auth.types import Credential, LateAnswer, Unavailable
 from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
@@ -22,7 +22,7 @@ from turnserver.core.backlog import SLICE as STEPS
 from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential
 from turnserver.core.events import AllocationEnded, AllocationOpened, Event
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import CoreSettings
+from turnserver.core.settings import CoreSettings, OwnAddresses
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.execution import Execution
 from turnserver.faults import Faults
@@ -165,6 +165,12 @@ class Engine:
         self._transports[transport.listener] = transport
         transport.serve(self)
 
+    def remove(self, transport: Transport) -> None:
+        """End the allocations and connections of a transport's clients, and close it."""
+        self._feed(self._core.listener_gone, transport.listener)
+        self._transports.pop(transport.listener, None)
+        self._guarded("transport.close", transport.close)
+
     def revoke(self, user_id: str, until: float | None = None) -> int:
         """End every allocation of a user at once; returns their number.
 
@@ -173,6 +179,18 @@ class Engine:
         """
         self._guarded("credentials", lambda: self._core.credentials.forget(user_id))
         return self._feed(lambda now: self._core.revoke(user_id, now, until)) or 0
+
+    def credentials_in_use(self) -> Mapping[Credential, bool]:
+        """Every credential that an allocation was created with, and whether it has been removed since."""
+        return self._core.credentials_in_use()
+
+    def credential_removed(self, credential: Credential) -> int:
+        """The configuration does not have a credential any more; returns the number of its live allocations."""
+        return self._feed(self._core.credential_removed, credential) or 0
+
+    def credential_restored(self, credential: Credential) -> None:
+        """The configuration has a credential again."""
+        self._feed(self._core.credential_restored, credential)
 
     def allocations(self, user_ids: Collection[str] | None = None) -> list[AllocationView]:
         """The live allocations of these users (all if None), with their current counters.
@@ -194,6 +212,10 @@ class Engine:
         if self._core.is_behind and not self._closed:
             self._caught_up.clear()
             await self._caught_up.wait()
+
+    def use_own(self, own: OwnAddresses) -> None:
+        """Use other addresses of the server from now on; relays that are open stay."""
+        self._feed(self._core.use_own, own)
 
     def replace_credentials(self, credentials: CredentialSource) -> None:
         """Use another credential source from now on; late answers of the old one are ignored.

@@ -172,6 +172,8 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
         return
     configure(server.config.log)
     raise_file_limit(files_needed(server.config))
+    for option in waiting:
+        _logger.warning("option not in force before a restart", extra={"fields": {"option": option}})
     said = {"taken": list(taken), "waiting": list(waiting)}
     message = "configuration reloaded" + (
         "; some changes need a restart" if waiting else "" if taken else ": no change"

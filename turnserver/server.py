@@ -15,7 +15,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -23,13 +22,10 @@ from typing import Final, NamedTuple, Self
 from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.revocation import RevokedUsers, revocations_needed
 from auth.source import CredentialSource
-from stun.address import Address
-from stun.constants import TransportProtocol
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import OwnAddresses
-from turnserver.core.types import AllocationView, ClientTransport, Now
+from turnserver.core.types import AllocationView, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
 from turnserver.drain import Drain
@@ -37,23 +33,23 @@ from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.http import HttpServer
 from turnserver.lines import Allowance, Lines
+from turnserver.listening import Listening
 from turnserver.observers.base import Observer, Observers
 from turnserver.observers.registry import OBSERVERS
+from turnserver.parts import Parts
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
+from turnserver.removal import remove_withdrawn
 from turnserver.signaling.edge.service import Service
-from turnserver.snapshot import DatapathView, LimitsView, ListenerView, Snapshot, Usage
-from turnserver.transports.base import ListenerContext, Transport, TransportCounters
+from turnserver.snapshot import LimitsView, Snapshot, Usage
+from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
-from turnserver.transports.listeners import planned_listeners
 
 __all__ = ["Reload", "Server"]
 
 _NONCE_KEY_SIZE: Final = 32
-
-_NOWHERE: Final = OwnAddresses(())
 
 _ONCE_A_MINUTE: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1 / 60)
 
@@ -75,30 +71,6 @@ class _State(Enum):
     NEW = "new"
     SERVING = "serving"
     STOPPED = "stopped"
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The parts of a running server."""
-
-    started: Now
-    limiter: ConnectionLimiter
-    transports: list[Transport] = field(default_factory=list)
-    listeners: list[ListenerView] = field(default_factory=list)
-    """The views of the bound transports, in the same order."""
-    own: OwnAddresses = _NOWHERE
-    certificates: CertificateSource | None = None
-    datapath: CountingDatapath | None = None
-    tcp: CountingStreamRelays | None = None
-    source: CredentialSource | None = None
-    """The credential source, if it was made here."""
-    retired: list[CredentialSource] = field(default_factory=list)
-    """Earlier sources that were made here, and are still to be closed."""
-    core: TurnCore | None = None
-    engine: Engine | None = None
-    service: Service | None = None
-    ignore: Callable[[], None] = lambda: None
-    """Ends the rooms' subscription to the relays' events."""
 
 
 class Server:
@@ -134,7 +106,7 @@ class Server:
         )
         self._state = _State.NEW
         self._changing = asyncio.Lock()
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._drain = Drain(clock)
         self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
         for observer in observers:
@@ -169,7 +141,8 @@ class Server:
     @property
     def transports(self) -> tuple[Transport, ...]:
         """The listeners' transports, in the order of the snapshot; for listeners without a socket (``memory``)."""
-        return () if self._parts is None else tuple(self._parts.transports)
+        listening = None if self._parts is None else self._parts.listening
+        return () if listening is None else tuple(listening.transports)
 
     async def start(self) -> None:
         """Bind every listener and serve.
@@ -180,12 +153,12 @@ class Server:
         async with self._changing:
             if self._state is not _State.NEW:
                 raise RuntimeError("a server can be started only once; create another one")
-            parts = _Parts(self._clock(), ConnectionLimiter(self._config.limits))
+            parts = Parts(self._clock(), ConnectionLimiter(self._config.limits))
             try:
                 with self._faults.starting("start", "The server"):
                     self._open(parts)
             except BaseException:
-                await _close(parts, self._faults)
+                await parts.close(self._faults)
                 raise
             self._parts = parts
             self._state = _State.SERVING
@@ -211,7 +184,7 @@ class Server:
                     await parts.engine.end_allocations()
             finally:
                 self._state, self._parts = _State.STOPPED, None
-                await _close(parts, self._faults)
+                await parts.close(self._faults)
                 if self._http is not None:
                     await self._http.wait_closed()
 
@@ -228,13 +201,18 @@ class Server:
                 raise RuntimeError("the server is not running")
             before = self._config
             merged, taken, waiting = take_over(before, wanted)
+            held = None if self._parts.core is None else self._parts.core.credentials
             try:
                 self._apply(self._parts, before, merged)
                 self._config = merged
+                if held is not None and before.auth != merged.auth:
+                    await self._remove_withdrawn(self._parts, (before, held), merged)
                 if self._parts.engine is not None:
                     await self._parts.engine.catch_up()
             finally:
-                await _close_sources(self._parts.retired)
+                await self._parts.close_retired()
+            if self._parts.certificates is not None:
+                self._faults.guarded("certificates", self._parts.certificates.check, False)
             return Reload(taken, waiting)
 
     @property
@@ -306,8 +284,7 @@ class Server:
         if parts is None or parts.core is None or parts.engine is None:
             return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
         now, totals, service = self._clock(), parts.core.totals(), parts.service
-        listeners = [_carried(view, parts.transports[at], self._faults) for at, view in enumerate(parts.listeners)]
-        datapaths = _datapath_views(parts)
+        datapaths = parts.datapath_views()
         nothing: list[AllocationView] = []
         allocations = self._faults.guarded("engine.allocations", parts.engine.allocations, nothing)
         return Snapshot(
@@ -323,7 +300,7 @@ class Server:
                 users=totals.users,
                 revocations=Usage(len(self._revoked), self._revoked.limit),
             ),
-            listeners=tuple(listeners),
+            listeners=() if parts.listening is None else parts.listening.carried(),
             relays=parts.own.relays,
             datapaths=datapaths,
             allocations=tuple(allocations),
@@ -356,18 +333,15 @@ class Server:
 
     # Inside
 
-    def _open(self, parts: _Parts) -> None:
+    def _open(self, parts: Parts) -> None:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
         config, tell = self._config, self._observers.tell
-        self._bind(parts)
-        listeners = [listener.address for listener in parts.listeners]
-        reachable = [listener.address for listener in parts.listeners if not listener.local]
-        parts.own = OwnAddresses.of(config.relay, listeners, reachable)
+        listening = self._bind(parts)
+        parts.own = listening.own(config.relay)
         if config.serves_rooms:
-            listening = _listening(parts)
             parts.service = Service.from_config(
                 config,
-                listening,
+                listening.reachable,
                 self._revoked,
                 tell=tell,
                 drain=self._drain_by_api,
@@ -384,9 +358,7 @@ class Server:
             parts.engine = Engine(
                 parts.core, parts.datapath, [tell], clock=self._clock, tcp=parts.tcp, faults=self._faults
             )
-        for transport, view in zip(parts.transports, parts.listeners, strict=True):
-            with self._faults.starting("transport.serve", _words(view.kind, view.address)):
-                parts.engine.add(transport)
+        listening.serve(parts.engine)
         # From here on nothing is plugged in: routes are mounted once, so a start that fails before may be tried again.
         if parts.service is not None and self._http is not None:
             parts.service.mount(self._http.app)
@@ -395,7 +367,7 @@ class Server:
         if self._http is not None:
             self._http.start()
 
-    def _bind(self, parts: _Parts) -> None:
+    def _bind(self, parts: Parts) -> Listening:
         """Make the listeners and take their addresses."""
         config = self._config
         if any(listener.tls for listener in config.listeners):
@@ -408,14 +380,30 @@ class Server:
             http=self._http,
             clock=self._monotonic,
         )
-        for planned in planned_listeners(config.listeners, context):
-            with self._faults.starting("transport.bind", _words(planned.name, planned.address)):
-                transport = planned.make()
-                parts.transports.append(transport)
-                transport.bind()
-                parts.listeners.append(_listener_view(transport))
+        parts.listening = Listening(
+            config.listeners, context, faults=self._faults, changed=lambda: self._listeners_changed(parts)
+        )
+        parts.listening.open()
+        return parts.listening
 
-    def _apply(self, parts: _Parts, before: Config, config: Config) -> None:
+    def _listeners_changed(self, parts: Parts) -> None:
+        """Listeners have come or gone: relays, the peer ACL and the URLs for participants of rooms follow."""
+        if parts.listening is None:
+            return
+        self._use_own(parts, self._config)
+        if parts.service is not None:
+            parts.service.listen(self._config, parts.listening.reachable)
+
+    def _use_own(self, parts: Parts, config: Config) -> None:
+        """Relay from the addresses that a configuration gives with the present listeners."""
+        if parts.listening is None or parts.engine is None:
+            return
+        own = parts.listening.own(config.relay)
+        if own != parts.own:
+            parts.own = own
+            parts.engine.use_own(own)
+
+    def _apply(self, parts: Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on.
 
         What may raise comes first. Raises `StartupError`, with nothing changed, for unusable files and plug-ins.
@@ -425,8 +413,10 @@ class Server:
             observers = self._new_observers(config.observers)
             self._use_limits(parts, before, config)
             if parts.service is not None:
-                rotate = before.auth != config.auth or before.signaling != config.signaling
-                with self._restored(parts, before), self._faults.starting("reload", "The configuration of rooms"):
+                rotate = any(
+                    getattr(before, section) != getattr(config, section) for section in ("auth", "signaling", "relay")
+                )
+                with self._restored(before), self._faults.starting("reload", "The configuration of rooms"):
                     parts.service.use(config, rotate=rotate)
         except BaseException:
             if source is not self._credentials:
@@ -437,21 +427,38 @@ class Server:
         self._use_observers(config.observers, observers)
         if parts.engine is not None:
             parts.engine.use(config)
+            self._use_own(parts, config)
             parts.engine.replace_credentials(self._use_source(parts, source))
 
-    def _use_limits(self, parts: _Parts, before: Config, config: Config) -> None:
+    async def _remove_withdrawn(self, parts: Parts, before: tuple[Config, CredentialSource], config: Config) -> None:
+        """Find the allocations whose credential the new configuration does not have any more."""
+        if parts.engine is None or parts.core is None:
+            return
+        rooms = () if parts.service is None else parts.service.hub.rooms()
+        await remove_withdrawn(
+            parts.engine,
+            before,
+            (config, parts.core.credentials),
+            kept={peer.user_id for room in rooms for peer in room.peers},
+            wall=lambda: self._clock().wall,
+        )
+
+    def _use_limits(self, parts: Parts, before: Config, config: Config) -> None:
         """Give every listener the limits of a configuration, or none of them if one raises."""
-        for transport, view in zip(parts.transports, parts.listeners, strict=True):
-            with self._restored(parts, before), self._faults.starting("transport.use", _words(view.kind, view.address)):
+        for transport in self.transports:
+            words = f"The listener {transport.name} {transport.address}"
+            with self._restored(before), self._faults.starting("transport.use", words):
                 transport.use(config.limits)
+        if parts.listening is not None:
+            parts.listening.use(config.limits)
 
     @contextmanager
-    def _restored(self, parts: _Parts, before: Config) -> Iterator[None]:
+    def _restored(self, before: Config) -> Iterator[None]:
         """An exception within gives every listener its old limits back."""
         try:
             yield
         except BaseException:
-            for transport in parts.transports:
+            for transport in self.transports:
                 try:
                     transport.use(before.limits)
                 except Exception as error:
@@ -475,13 +482,13 @@ class Server:
         for name, observer in made.items():
             self._named[name] = observer, self._observers.add(observer)
 
-    def _source(self, parts: _Parts, config: Config) -> CredentialSource:
+    def _source(self, parts: Parts, config: Config) -> CredentialSource:
         """The credential source: the program's own, or the one that the configuration names."""
         if self._credentials is not None:
             return self._credentials
         return credential_source(config.auth, clock=self._monotonic, faults=self._faults, discard=parts.retired.append)
 
-    def _use_source(self, parts: _Parts, source: CredentialSource) -> CredentialSource:
+    def _use_source(self, parts: Parts, source: CredentialSource) -> CredentialSource:
         """Remember what was made here, because it is closed here, too."""
         if source is not self._credentials:
             if parts.source is not None:
@@ -538,62 +545,3 @@ def _nonces(config: Config, source: CredentialSource) -> NonceIssuer:
     if source.anonymous:
         features |= SecurityFeatures.USERNAME_ANONYMITY
     return NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)
-
-
-def _listening(parts: _Parts) -> list[tuple[ClientTransport, Address]]:
-    """The listeners whose addresses participants of rooms can be given."""
-    return [(listener.transport, listener.address) for listener in parts.listeners if not listener.local]
-
-
-def _words(kind: str, address: Address) -> str:
-    """A listener, for errors."""
-    return f"The listener {kind} {address}"
-
-
-def _listener_view(transport: Transport) -> ListenerView:
-    """The constant part of the view of a bound transport."""
-    buffer: int = getattr(transport, "receive_buffer", 0)  # only datagram sockets have one of their own
-    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local, receive_buffer=buffer)
-
-
-def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:
-    """The view of a listener with its present counters."""
-    connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
-    counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
-    return replace(view, connections=connections, counters=counters)
-
-
-def _datapath_views(parts: _Parts) -> tuple[DatapathView, ...]:
-    views = []
-    for datapath, protocol in ((parts.datapath, TransportProtocol.UDP), (parts.tcp, TransportProtocol.TCP)):
-        if datapath is not None:
-            views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals))
-    return tuple(views)
-
-
-async def _close_sources(sources: list[CredentialSource]) -> None:
-    while sources:
-        await sources.pop().close()
-
-
-async def _close(parts: _Parts, faults: Faults) -> None:
-    """Close every socket and the credential source; an exception does not keep the others from being closed."""
-    stopping = [parts.ignore]
-    if parts.service is not None:
-        stopping.append(parts.service.stop)
-    if parts.engine is not None:
-        stopping.append(parts.engine.close)
-    else:  # the start has failed, perhaps in the middle of attaching them
-        stopping += [relays.close for relays in (parts.datapath, parts.tcp) if relays is not None]
-    stopping += [transport.close for transport in parts.transports]
-    if parts.certificates is not None:
-        stopping.append(parts.certificates.close)
-    for stop in stopping:
-        try:
-            stop()
-        except Exception as error:
-            faults.note("stop", error)
-    if parts.source is not None:
-        parts.retired.append(parts.source)
-        parts.source = None
-    await _close_sources(parts.retired)

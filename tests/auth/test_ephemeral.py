@@ -213,3 +213,12 @@ def test_cannot_be_searched_by_hash() -> None:
     store = TimeLimitedCredentials([NORTH])
     assert store.anonymous is False
     assert store.find_by_hash(bytes(32), REALM, 0.0) == ()
+
+
+def test_a_credential_of_a_secret_that_is_left_is_held_and_another_is_not() -> None:
+    """Whether it has expired is another question."""
+    old, new = SharedSecret(b"the old one"), SharedSecret(b"the new one")
+    (credential,) = TimeLimitedCredentials([old]).find("1000:alice", "example.org", 0.0)
+    assert TimeLimitedCredentials([new, old]).holds(credential, 2000.0)
+    assert not TimeLimitedCredentials([new]).holds(credential, 0.0)
+    assert not TimeLimitedCredentials([SharedSecret(b"the old one", "sha256")]).holds(credential, 0.0)

@@ -274,3 +274,24 @@ def test_nobody_knows_nobody() -> None:
     """The source of a server that has none."""
     assert Nobody().find("alice", REALM, 0.0) == ()
     assert not Nobody().anonymous
+
+
+def test_which_credentials_a_source_holds() -> None:
+    """By name, realm and keys; a source that would have to ask elsewhere does not say."""
+    users, others = StaticUsers({"alice": "secret"}), StaticUsers({"alice": "another"})
+    (credential,) = users.find("alice", "r", 0.0)
+    assert users.holds(credential, 0.0) is True
+    assert others.holds(credential, 0.0) is False
+    assert StaticUsers({}).holds(credential, 0.0) is False
+    assert Nobody().holds(credential, 0.0) is False
+    assert Chain([others, users]).holds(credential, 0.0) is True
+    assert Chain([others]).holds(credential, 0.0) is False
+    assert Chain([]).holds(credential, 0.0) is False
+
+    class Elsewhere(CredentialSource):
+        def find(self, username: str, realm: str, wall: float) -> Answer:
+            return PENDING
+
+    assert Elsewhere().holds(credential, 0.0) is None
+    assert Chain([Elsewhere(), others]).holds(credential, 0.0) is None
+    assert Chain([Elsewhere(), users]).holds(credential, 0.0) is True

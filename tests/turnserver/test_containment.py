@@ -49,6 +49,7 @@ PARTS: dict[str, list[str]] = {
 
 SILENT = {
     ("transport", "close_client"): "the core closes only clients that have a connection",
+    ("source", "holds"): "a reload asks; `tests.turnserver.test_removal` shows what one that raises costs",
 }
 """Methods that no traffic comes to."""
 

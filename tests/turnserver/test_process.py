@@ -109,7 +109,10 @@ async def test_the_log_says_what_a_reload_took_and_what_waits(capfd: pytest.Capt
     await running.hangup(lambda: len(running.found) == 1)
     await running.hangup(lambda: not running.found)
     await running.stop()
-    lines = [line for line in capfd.readouterr().err.splitlines() if "configuration reloaded" in line]
+    said = capfd.readouterr().err.splitlines()
+    (waiting,) = [line for line in said if "before a restart" in line]
+    assert waiting.partition("Z ")[2] == "warning meshturn: option not in force before a restart option=realm"
+    lines = [line for line in said if "configuration reloaded" in line]
     assert [line.partition("meshturn: ")[2] for line in lines] == [
         "configuration reloaded: no change",
         "configuration reloaded; some changes need a restart taken=peers.deny,log.level waiting=realm",

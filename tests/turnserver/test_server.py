@@ -193,9 +193,9 @@ def open_files() -> int:
 
 
 async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
-    """One sentence and a hint; what was open before it is closed again."""
+    """Nothing can be served without it: one sentence and a hint, and nothing stays open."""
     pair, other = issue(tmp_path), issue(tmp_path, "other")
-    listeners = [{"address": "127.0.0.1", "port": 0}, {"transport": "shared", "address": "127.0.0.1", "port": 0}]
+    listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in ("tls", "shared")]
     mixed = {"certificate": str(pair.certificate), "key": str(other.key)}
     before = open_files()
     with pytest.raises(StartupError) as caught:

@@ -27,7 +27,7 @@ from turnserver.config.values import (
     integer,
     kind_of,
 )
-from turnserver.core.types import IpAddress
+from turnserver.core.types import IpAddress, OnRemoval
 from turnserver.credentials.private import is_private
 from turnserver.credentials.registry import SOURCES
 from turnserver.credentials.signature import signing_key
@@ -250,6 +250,13 @@ class AuthConfig(Section):
         default=False,
         description="Refuse to refresh an allocation with a time-limited credential that has expired. Browsers refresh "
         "with the credential of the Allocate, so this ends every call when its credential expires.",
+    )
+    on_removal: Annotated[OnRemoval, choice(OnRemoval), LIVE] = Field(
+        default="expire",
+        description="What becomes of allocations when a reload removes their user or their shared secret, or changes "
+        "the password: `end` ends them at once; `expire` lets them live until their present lifetime is over, without "
+        "a refresh and without new permissions, channels and connections; `keep` lets them go on. The log says how "
+        "many there are. Of participants of rooms, who get new credentials at once, only `end` ends allocations.",
     )
     hook: HookConfig = Field(default_factory=HookConfig, description="A program of yours that looks up users.")
 

@@ -91,7 +91,8 @@ class Listener(Section):
     )
     address: AddressOption = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
-        "each gets its own socket, so that answers are sent from the address that the client used.",
+        "each gets its own socket, so that answers are sent from the address that the client used. Addresses that the "
+        "host gets later are served, too; one that cannot be bound is a warning, and is tried again.",
     )
     port: Annotated[int, integer(0, 65535), Varies("by transport")] = Field(
         default_factory=lambda: TRANSPORTS["udp"].port,  # not a default of the schema: it depends
@@ -223,7 +224,8 @@ class TlsConfig(Section):
     reload_interval: Annotated[int, duration(1, 86400)] = Field(
         default=10,
         description="How often, in seconds, the files are checked for a change. A renewed certificate is in use after "
-        "this time at the latest, without a signal and without dropping connections.",
+        "this time at the latest, without a signal and without dropping connections. If there is no certificate that "
+        "can be used at the start, listeners with TLS are opened when there is one; the others do not wait.",
     )
 
 
@@ -235,7 +237,7 @@ class RelayConfig(Section):
         description="The host's addresses to relay from. Without any, the addresses of the listeners. Allocations of "
         "an address family need an address of that family.",
     )
-    external: Annotated[Mapping[UnicastAddress, UnicastAddress], Sized(MAX_LISTENERS, mapping=True)] = Field(
+    external: Annotated[Mapping[UnicastAddress, UnicastAddress], Sized(MAX_LISTENERS, mapping=True), LIVE] = Field(
         default={},
         description="For a server behind 1:1 NAT (most clouds): its own, private address → the public address that "
         "the NAT maps to it. Sockets are bound to the private address, clients get the public one. Without it, "

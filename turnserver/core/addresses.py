@@ -3,9 +3,12 @@
 A relay is bound to a private address and advertised under a public one. Clients name a peer that is itself one of our
 relays by its public address. It must be reached at its private address, since few NATs hairpin. A datagram from it
 arrives from the private address, and the client must be given the public one.
+
+The addresses can change while the server runs. Clients then go on to use the names that they have for relays which were
+open before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from stun.address import Address
 from stun.constants import AddressFamily
@@ -19,12 +22,20 @@ ABSENCE = 10.0
 
 
 class RelayAddresses:
-    """The mapping in both directions; it changes only the addresses of the server's own relays."""
+    """The mapping in both directions; it changes only the addresses of the server's own relays.
 
-    def __init__(self, relays: Iterable[RelayAddress], ports: PortRange) -> None:
-        mapped = [relay for relay in relays if relay.bound != relay.external]
-        self._to_wire = {relay.external: relay.bound for relay in mapped}
-        self._to_client = {relay.bound: relay.external for relay in mapped}
+    ``former`` are pairs that are not advertised any more, with relays that are still open.
+    """
+
+    def __init__(self, relays: Iterable[RelayAddress], ports: PortRange, former: Iterable[RelayAddress] = ()) -> None:
+        current, earlier = tuple(relays), tuple(former)
+        self._to_wire = {relay.external: relay.bound for relay in (*earlier, *current) if relay.bound != relay.external}
+        self._names: dict[bytes, tuple[bytes, ...]] = {}
+        for relay in (*current, *earlier):
+            self._names[relay.bound] = (*self._names.get(relay.bound, ()), relay.external)
+        self._names = {
+            bound: tuple(dict.fromkeys(names)) for bound, names in self._names.items() if {*names} != {bound}
+        }
         self._ports = ports
 
     def to_wire(self, peer: Address) -> Address:
@@ -32,15 +43,20 @@ class RelayAddresses:
         bound = self._to_wire.get(peer.ip)
         return peer if bound is None or peer.port not in self._ports else Address(bound, peer.port)
 
-    def to_client(self, peer: Address) -> Address:
-        """The address that clients use for the peer whose datagrams come from ``peer``."""
-        external = self._to_client.get(peer.ip)
-        return peer if external is None or peer.port not in self._ports else Address(external, peer.port)
+    def to_client(self, peer: Address, known: Container[bytes] = ()) -> Address:
+        """The address that a client uses for the peer whose datagrams come from ``peer``.
 
-    def aliases(self, ip: bytes) -> tuple[bytes, bytes]:
-        """Both addresses by which clients may name ``ip``; the same one twice if there is only one."""
+        That is the first of its names which is in ``known``, else the one that is advertised now.
+        """
+        names = self._names.get(peer.ip)
+        if names is None or peer.port not in self._ports:
+            return peer
+        return Address(next((name for name in names if name in known), names[0]), peer.port)
+
+    def aliases(self, ip: bytes) -> tuple[bytes, ...]:
+        """All addresses by which clients may name ``ip``."""
         wire = self.wire_ip(ip)
-        return wire, self._to_client.get(wire, wire)
+        return wire, *self._names.get(wire, ())
 
     def wire_ip(self, ip: bytes) -> bytes:
         """The source address of the datagrams that a permission for ``ip`` lets in."""

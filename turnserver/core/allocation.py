@@ -87,6 +87,8 @@ class Allocation:
     refused: set[bytes] = field(default_factory=set)
     protocol: TransportProtocol = TransportProtocol.UDP
     """Between server and peers; for TCP (RFC 6062), `turnserver.core.tcp_connections` holds the connections."""
+    credential_removed: bool = False
+    """The configuration does not have its credential any more; what follows from that is ``auth.on_removal``."""
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relay of one family, if the allocation has it."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from auth.errors import InvalidString
+from auth.keys import user_hash
 from auth.nonce import NonceStatus, SecurityFeatures, nonce_features
 from auth.types import Credential, LateAnswer, Pending, Unavailable
 from stun.attributes import (
@@ -124,7 +126,7 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     revocation ends the allocation.
     """
     allocation = _allocation_meant(state, request)
-    if allocation is not None and claim.username == allocation.credential.username:
+    if allocation is not None and _is_meant(claim, allocation):
         claim.candidates = (allocation.credential,)
         return
     realm, wall = state.settings.realm, request.now.wall
@@ -139,6 +141,20 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     if isinstance(answer, Pending):
         raise LookupPending(claim.username or "", claim.userhash or b"")
     _take(state, request, claim, answer)
+
+
+def _is_meant(claim: _Claim, allocation: Allocation) -> bool:
+    """Whether a request names the user of an allocation.
+
+    By USERHASH (RFC 8489 §14.4) the source finds the user, unless it has been removed.
+    """
+    credential = allocation.credential
+    if claim.username is not None or not allocation.credential_removed:
+        return claim.username == credential.username
+    try:
+        return claim.userhash == user_hash(credential.username, credential.realm)
+    except InvalidString:
+        return False
 
 
 def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer) -> None:
@@ -177,7 +193,15 @@ def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
 
 
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
-    """§9.2.4: an unknown user → 401 with a challenge, as for a wrong password."""
+    """§9.2.4: an unknown user → 401 with a challenge, as for a wrong password.
+
+    A hash may be unknown because users cannot be found by hash any more: a nonce of ours that still announces that they
+    can is stale (§9.2.1) → 438, and the client comes back with a USERNAME.
+    """
+    if not claim.candidates and claim.username is None and not state.credentials.anonymous:
+        wall = request.now.wall
+        if state.nonces.check(claim.nonce, request.nonce_scope, wall) is NonceStatus.EXPIRED:
+            raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     if not claim.candidates:
         _fail(state, request, claim, "revoked" if claim.revoked else "unknown user")
 

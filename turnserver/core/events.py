@@ -34,6 +34,10 @@ class EndReason(StrEnum):
     REVOKED = "revoked"
     SHUTDOWN = "shutdown"
     """The server was stopped."""
+    LISTENER_CLOSED = "listener-closed"
+    """The address of the listener that the client uses has gone from this machine."""
+    CREDENTIAL_REMOVED = "credential-removed"
+    """The configuration does not know the user any more, and says that this ends allocations."""
     RELAY_FAILED = "relay-failed"
     """Its relays could not be kept open: a fault of the server or of the system."""
 

@@ -86,6 +86,11 @@ class Lookups:
         for ticket in [ticket for ticket, request in self._parked.items() if request.client == client]:
             self.cancel(ticket)
 
+    def cancel_listener(self, listener: int) -> None:
+        """Forget the requests of all clients of a listener, which cannot be answered any more."""
+        for ticket in [ticket for ticket, request in self._parked.items() if request.client.listener == listener]:
+            self.cancel(ticket)
+
     def cancel_all(self) -> list[Request]:
         """Release every request, the oldest first."""
         tickets = list(self._parked)

@@ -111,7 +111,7 @@ class PeerPolicy:
             allow=settings.peers.allow,
             deny=settings.peers.deny,
             listeners=own.listeners,
-            relays=[ip for relay in own.relays for ip in (relay.bound, relay.external)],
+            relays=[ip for relay in (*own.relays, *own.former) for ip in (relay.bound, relay.external)],
             ports=settings.relay.ports,
         )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
-from auth.types import LateAnswer
+from auth.types import Credential, LateAnswer
 from stun import attributes
 from stun.address import Address
 from stun.attributes import IcmpValue
@@ -23,7 +23,7 @@ from stun.constants import ErrorCode, MessageClass, Method
 from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message
-from turnserver.core.allocation import Allocation, view_of
+from turnserver.core.allocation import Allocation, AllocationState, view_of
 from turnserver.core.answers import refuse
 from turnserver.core.authenticate import authenticate
 from turnserver.core.backlog import Backlog
@@ -229,6 +229,30 @@ class TurnCore:
             except Exception as error:  # the others end, too
                 self._faults.append(error)
 
+    def credentials_in_use(self) -> dict[Credential, bool]:
+        """Every credential that an allocation was created with, and whether it has been removed since."""
+        return {each.credential: each.credential_removed for each in self.state.allocations.values()}
+
+    def credential_removed(self, credential: Credential, now: Now) -> int:
+        """The configuration does not have this credential any more; returns the number of its live allocations.
+
+        They end at once, run out, or go on (``auth.on_removal``).
+        """
+        self._begin(now)
+        found = self._allocations_of(credential)
+        live = sum(allocation.state is AllocationState.LIVE for allocation in found)
+        for allocation in found:
+            allocation.credential_removed = True
+        if self.state.settings.auth.on_removal == "end":
+            self._backlog.end(found, self._remove, now)
+        return live
+
+    def credential_restored(self, credential: Credential, now: Now) -> None:
+        """The configuration has this credential again."""
+        self._begin(now)
+        for allocation in self._allocations_of(credential):
+            allocation.credential_removed = False
+
     def use(self, settings: CoreSettings, now: Now) -> None:
         """Use other settings from now on, and end what exists and is forbidden by them.
 
@@ -237,6 +261,25 @@ class TurnCore:
         self.state.use(settings)
         self._lookups.settings = settings
         self.replace_policy(PeerPolicy.of(settings, self.state.own), now)
+
+    def use_own(self, own: OwnAddresses, now: Now) -> None:
+        """Use other addresses of the server from now on, and end what the peer ACL forbids with them (rule 16).
+
+        Relays that are open stay, under the addresses that their clients have been given.
+        """
+        self._begin(now)
+        self.state.use_own(own)
+        self.replace_policy(PeerPolicy.of(self.state.settings, self.state.own), now)
+
+    def listener_gone(self, listener: int, now: Now) -> None:
+        """A listener is closed: its clients cannot come back to their allocations, so these end."""
+        self._begin(now)
+        state = self.state
+        self._lookups.cancel_listener(listener)
+        for client in [client for client in state.tcp.by_client if client.listener == listener]:
+            state.tcp.client_gone(client, None, now)
+        stranded = [each for each in state.allocations.values() if each.client.listener == listener]
+        self._backlog.end([each for each in stranded if not self._backlog.is_ending(each)], self._strand, now)
 
     def replace_policy(self, policy: PeerPolicy, now: Now) -> None:
         """Use another peer ACL, and end the permissions and connections that it forbids (rule 16).
@@ -387,9 +430,26 @@ class TurnCore:
             number: int | None = message.first(attributes.CONNECTION_ID)
             backlog.settle_key(DeadlineKind.CONNECTION, number, now)
 
+    def _allocations_of(self, credential: Credential) -> list[Allocation]:
+        """Those that were created with a credential and do not wait to be ended, the oldest first."""
+        mates = self.state.by_user.get(credential.user_id, ())
+        found = [each for each in mates if each.credential == credential and not self._backlog.is_ending(each)]
+        return sorted(found, key=lambda each: each.serial)
+
     def _revoke(self, allocation: Allocation, now: Now) -> None:
+        self._dismiss(allocation, EndReason.REVOKED, now)
+
+    def _remove(self, allocation: Allocation, now: Now) -> None:
+        self._dismiss(allocation, EndReason.CREDENTIAL_REMOVED, now)
+
+    def _strand(self, allocation: Allocation, now: Now) -> None:
+        self.state.tcp.client_gone(allocation.client, allocation, now)
+        self.state.end_allocation(allocation, EndReason.LISTENER_CLOSED, now)
+
+    def _dismiss(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
+        """End an allocation against its client's will; a waiting Allocate gets 401, a stream is closed."""
         opening = self.state.openings.get(allocation.serial)
-        self.state.end_allocation(allocation, EndReason.REVOKED, now)
+        self.state.end_allocation(allocation, reason, now)
         if opening is not None:
             opening.request.now = now
             refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stun.address import Address
-from turnserver.core.types import IpAddress, IpNetwork, PortRange
+from turnserver.core.types import IpAddress, IpNetwork, OnRemoval, PortRange
 
 __all__ = [
     "AuthOptions",
@@ -109,6 +109,10 @@ class AuthOptions(Protocol):
     def strict_expiry(self) -> bool:
         """Refuse to Refresh with a credential that has expired."""
 
+    @property
+    def on_removal(self) -> OnRemoval:
+        """What becomes of allocations whose credential has been removed from the configuration."""
+
 
 class CoreSettings(Protocol):
     """The part of the configuration that the core reads."""
@@ -177,10 +181,14 @@ class RelayAddress:
 
 @dataclass(frozen=True, slots=True)
 class OwnAddresses:
-    """The server's real addresses: those that relays are bound on, and those of the listeners."""
+    """The server's real addresses: those that relays are bound on, and those of the listeners.
+
+    ``former`` are pairs that are not in ``relays`` any more, but have relays that are still open.
+    """
 
     relays: tuple[RelayAddress, ...]
     listeners: tuple[Address, ...] = ()
+    former: tuple[RelayAddress, ...] = ()
 
     @classmethod
     def of(

@@ -7,8 +7,8 @@ that is never given back.
 Rules: docs/conformance.md.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 from auth.nonce import NonceIssuer
 from auth.revocation import RevokedUsers
@@ -108,7 +108,7 @@ class CoreState:
         revoked: RevokedUsers,
         bounds: CoreBounds,
     ) -> None:
-        limits, ports = settings.limits, settings.relay.ports
+        limits = settings.limits
         self.settings = settings
         self.draining = False
         """Whether new allocations are refused because the server is about to stop."""
@@ -120,13 +120,10 @@ class CoreState:
         self.revoked = revoked
         self.nonces = nonces
         self.entropy = entropy
-        self.addresses = RelayAddresses(own.relays, ports)
+        self.addresses = RelayAddresses(own.relays, settings.relay.ports)
         self.choice = AddressChoice(own.relays)
-        self.ports = {
-            (relay.bound, protocol): RelayPorts(ports, entropy)
-            for relay in own.relays
-            for protocol in (TransportProtocol.UDP, TransportProtocol.TCP)
-        }
+        self.ports: dict[tuple[bytes, TransportProtocol], RelayPorts] = {}
+        self._add_ports()
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
         self.logins = FailedLogins()
         self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
@@ -156,6 +153,37 @@ class CoreState:
         self.last_channel = last_channel(settings)
         self.quota.limit(limits.allocations_per_user, limits.allocations)
         self.reflection.limit(limits.reflection_burst, limits.reflection_rate)
+
+    def use_own(self, own: OwnAddresses) -> None:
+        """Use other addresses of the server from now on; relays that are open stay, and keep the names that they have.
+
+        The ports of an address that has gone are kept for the relays that still have some.
+        """
+        held = {RelayAddress(relay.bound.ip, relay.advertised.ip) for relay in self._open_relays()}
+        former = sorted(held - set(own.relays), key=lambda relay: (relay.bound, relay.external))
+        self.own = replace(own, former=tuple(former))
+        self.addresses = RelayAddresses(own.relays, self.settings.relay.ports, former)
+        self.choice = AddressChoice(own.relays)
+        used = {relay.bound for relay in (*own.relays, *former)}
+        used.update(
+            relay.bound for opening in self.openings.values() for slot in opening.slots for relay in slot.addresses
+        )
+        self.ports = {key: ports for key, ports in self.ports.items() if key[0] in used}
+        self._add_ports()
+
+    def _open_relays(self) -> Iterator[Relay]:
+        """Every relay that has a port."""
+        yield from (relay for _, relay in self.by_relay.values())
+        yield from (reservation.relay for reservation in self.reservations.values())
+        for opening in self.openings.values():
+            for slot in opening.slots:
+                yield from (relay for relay in (slot.relay, slot.mate) if relay is not None)
+
+    def _add_ports(self) -> None:
+        for relay in self.own.relays:
+            for protocol in (TransportProtocol.UDP, TransportProtocol.TCP):
+                if (relay.bound, protocol) not in self.ports:
+                    self.ports[relay.bound, protocol] = RelayPorts(self.settings.relay.ports, self.entropy)
 
     # Output
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
-from typing import NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType
 
 from stun.address import Address
 from stun.constants import TransportProtocol
@@ -22,6 +22,7 @@ __all__ = [
     "IpAddress",
     "IpNetwork",
     "Now",
+    "OnRemoval",
     "PortRange",
     "RelayFailure",
     "RelayId",
@@ -34,6 +35,10 @@ RelayId = NewType("RelayId", int)
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
+
+OnRemoval = Literal["end", "expire", "keep"]
+"""What becomes of an allocation whose credential has been removed from the configuration: it ends at once, lives until
+its present expiry with nothing new, or goes on as if nothing had happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,15 @@ class Guarded(CredentialSource):
         """What the source says."""
         return await self._asked(lambda: self._source.ask_by_hash(userhash, realm, wall))
 
+    def holds(self, credential: Credential, wall: float) -> bool | None:
+        """What the source says; None if it raises, or says something else."""
+        try:
+            found = self._source.holds(credential, wall)
+            return found if found is None else bool(found)
+        except Exception as error:
+            self._note(error)
+            return None
+
     def forget(self, user_id: str) -> None:
         """Tell the source."""
         try:

@@ -2,8 +2,8 @@
 
 The files are checked every few seconds. A pair that has changed is verified in full and then used for new handshakes;
 existing connections keep the pair that they began with. A pair that cannot be used is refused with one line in the
-log, and the old one stays in use. One certificate of each kind of key may be served: OpenSSL chooses one that the
-client can verify.
+log, and the old one stays in use. Without an old one the pair is left out, and used as soon as its files are good. One
+certificate of each kind of key may be served: OpenSSL chooses one that the client can verify.
 """
 
 import asyncio
@@ -122,9 +122,12 @@ class CertificateSource:
         self._interval = reload_interval
         self._wall = wall
         self._faults = Faults() if faults is None else faults
-        self._loaded: list[_Loaded] = []
+        self._loaded: list[_Loaded | None] = [None] * len(self._pairs)
+        """What each pair has in use; None for one that has never been usable."""
         self._stamps: list[tuple[_Stamp, _Stamp]] = []
         self._early = False
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after other certificates have been taken into use."""
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -137,32 +140,51 @@ class CertificateSource:
     @property
     def facts(self) -> tuple[CertificateFacts, ...]:
         """The certificates in use, in the order of the pairs."""
-        return tuple(loaded.facts for loaded in self._loaded)
+        return tuple(loaded.facts for loaded in self._loaded if loaded is not None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a certificate for handshakes."""
+        return any(loaded is not None for loaded in self._loaded)
 
     def load(self) -> None:
-        """Read every pair. Raises `StartupError` with a hint when one cannot be used."""
+        """Read every pair, and use those that are good; the others are an error in the log.
+
+        Raises `StartupError` with a hint when there is none to use. `check` finds one that comes later.
+        """
         if not self._pairs:
             hint = "Name the files under tls.certificates, or remove the listener."
             raise StartupError("TLS needs a certificate and there is none.", hint)
-        stamps = self._look()
-        loaded = []
+        self._stamps = self._look()
+        loaded: list[_Loaded | None] = []
+        refused: list[tuple[CertificatePair, CertificateError]] = []
         for pair in self._pairs:
             try:
                 loaded.append(_inspect(pair, self._wall()))
             except CertificateError as error:
-                raise StartupError(f"The certificate {pair.certificate} cannot be used: {error}.", _HINT) from error
+                loaded.append(None)
+                refused.append((pair, error))
+        if len(refused) == len(self._pairs):
+            pair, reason = refused[0]
+            raise StartupError(f"The certificate {pair.certificate} cannot be used: {reason}.", _HINT) from reason
         try:
             self._adopt(loaded)
         except CertificateError as error:
             raise StartupError(f"The certificates cannot be used: {error}.", _HINT) from error
-        self._stamps = stamps
+        for pair, reason in refused:
+            self._refuse(pair, reason, old=None)
         for entry in loaded:
-            self._log(entry, "certificate loaded")
+            if entry is not None:
+                self._log(entry, "certificate loaded")
 
     def start(self) -> None:
         """Watch the files, inside the running loop; loads them first if necessary. Raises `StartupError`."""
-        if not self._loaded:
+        if not self.ready:
             self.load()
+        self.watch()
+
+    def watch(self) -> None:
+        """Watch the files, inside the running loop, whether or not there is a certificate yet."""
         if self._interval and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
 
@@ -180,7 +202,7 @@ class CertificateSource:
         key = tuple(protocols)
         context = self._contexts.get(key)
         if context is None:
-            if not self._loaded:
+            if not self.ready:
                 raise RuntimeError("the certificates have not been loaded")
             context = self._contexts[key] = self._build(self._loaded, key)
         return context
@@ -191,28 +213,36 @@ class CertificateSource:
         With ``force`` they are read even if they look unchanged, and one that cannot be used is said to be so again.
         """
         stamps = self._look()
-        if stamps == self._stamps and not self._early and not force:
+        if stamps == self._stamps and not self._early and None not in self._loaded and not force:
             return False
         known = stamps == self._stamps and not force
         self._stamps = stamps
         self._early = False
-        fresh = []
+        fresh: list[_Loaded | None] = []
         for pair, old in zip(self._pairs, self._loaded, strict=True):
             try:
                 fresh.append(_inspect(pair, self._wall()))
             except CertificateError as error:
-                self._refuse(pair, error, quiet=known)
+                self._early = self._early or error.early
+                if not known:
+                    self._refuse(pair, error, old=old)
                 fresh.append(old)
-        changed = [new for new, old in zip(fresh, self._loaded, strict=True) if new.content != old.content]
+        changed = [
+            (new, old)
+            for new, old in zip(fresh, self._loaded, strict=True)
+            if new is not None and (old is None or new.content != old.content)
+        ]
         if not changed:
             return False
         try:
             self._adopt(fresh)
         except CertificateError as error:
-            self._refuse(changed[0].pair, error, quiet=known)
+            if not known:
+                self._refuse(changed[0][0].pair, error, old=changed[0][1])
             return False
-        for entry in changed:
-            self._log(entry, "certificate replaced")
+        for new, old in changed:
+            self._log(new, "certificate loaded" if old is None else "certificate replaced")
+        self.on_change()
         return True
 
     def _tick(self) -> None:
@@ -225,9 +255,9 @@ class CertificateSource:
     def _look(self) -> list[tuple[_Stamp, _Stamp]]:
         return [(_stamp(pair.certificate), _stamp(pair.key)) for pair in self._pairs]
 
-    def _adopt(self, loaded: list[_Loaded]) -> None:
+    def _adopt(self, loaded: list[_Loaded | None]) -> None:
         """Use these from now on, if they can be used together. Raises `CertificateError` and changes nothing if not."""
-        kinds = [entry.facts.kind for entry in loaded]
+        kinds = [entry.facts.kind for entry in loaded if entry is not None]
         for kind in kinds:
             if kinds.count(kind) > 1:
                 raise CertificateError(f"there are two with {kind} keys, and only one of each kind can be served")
@@ -235,7 +265,7 @@ class CertificateSource:
         self._contexts = contexts
         self._loaded = loaded
 
-    def _build(self, loaded: Sequence[_Loaded], protocols: tuple[str, ...]) -> ssl.SSLContext:
+    def _build(self, loaded: Sequence[_Loaded | None], protocols: tuple[str, ...]) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
@@ -243,6 +273,8 @@ class CertificateSource:
         if protocols:
             context.set_alpn_protocols(list(protocols))
         for entry in loaded:
+            if entry is None:
+                continue
             try:
                 with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
                     context.load_cert_chain(certificate, key, password=_no_password)
@@ -250,11 +282,10 @@ class CertificateSource:
                 raise CertificateError(f"OpenSSL does not accept it: {error}") from error
         return context
 
-    def _refuse(self, pair: CertificatePair, error: CertificateError, *, quiet: bool) -> None:
-        self._early = self._early or error.early
-        if not quiet:
-            fields = {"certificate": str(pair.certificate), "key": str(pair.key), "reason": str(error)}
-            _logger.error("certificate refused, the old one stays in use", extra={"fields": fields})
+    def _refuse(self, pair: CertificatePair, error: CertificateError, *, old: _Loaded | None) -> None:
+        fields = {"certificate": str(pair.certificate), "key": str(pair.key), "reason": str(error)}
+        message = "certificate refused, the old one stays in use" if old is not None else "certificate refused"
+        _logger.error(message, extra={"fields": fields})
 
     def _log(self, entry: _Loaded, message: str) -> None:
         facts = entry.facts

@@ -14,11 +14,28 @@ __all__ = ["PlannedListener", "expanded", "planned_listeners"]
 
 
 class PlannedListener(NamedTuple):
-    """One listener at one local address: its name in the configuration, and what makes its transport, not bound yet."""
+    """One listener at one local address: its name in the configuration, and what makes its transport, not bound yet.
+
+    ``number`` becomes `Transport.listener`. ``section`` is the index of the listener in the configuration, and
+    ``wildcard`` says that its address there is one: there may be others of the same section.
+    """
 
     name: str
     address: Address
+    tls: bool
+    section: int
+    wildcard: bool
+    number: int
     make: Callable[[], Transport]
+
+    @property
+    def key(self) -> tuple[str, bool, Address]:
+        """What tells it from every other listener."""
+        return self.name, self.tls, self.address
+
+    def __str__(self) -> str:
+        """In words, for errors."""
+        return f"The listener {self.name} {self.address}"
 
 
 def expanded(section: ListenerSection) -> list[Address]:
@@ -32,21 +49,31 @@ def expanded(section: ListenerSection) -> list[Address]:
     return [Address(packed, section.port)]
 
 
-def planned_listeners(sections: Iterable[ListenerSection], context: ListenerContext) -> list[PlannedListener]:
-    """One transport per listener and local address.
+def planned_listeners(
+    sections: Iterable[ListenerSection], context: ListenerContext, first: int = 0
+) -> list[PlannedListener]:
+    """One transport per listener and local address, numbered from ``first``.
 
     Raises `turnserver.errors.StartupError` with a hint when no listener has an address here.
     """
-    found: dict[tuple[str, bool, Address], ListenerSection] = {}
-    for section in sections:
+    found: dict[tuple[str, bool, Address], tuple[int, ListenerSection]] = {}
+    for index, section in enumerate(sections):
         for address in expanded(section):
-            found.setdefault((section.transport, section.tls, address), section)
+            found.setdefault((section.transport, section.tls, address), (index, section))
     if not found:
         raise StartupError(
             "no listener has an address on this machine",
             "Name an address of this machine under listeners, or bring a network interface up.",
         )
     return [
-        PlannedListener(name, address, partial(TRANSPORTS[name].make, section, address, index, context))
-        for index, ((name, _, address), section) in enumerate(found.items())
+        PlannedListener(
+            name,
+            address,
+            tls,
+            index,
+            section.address.is_unspecified,
+            number,
+            partial(TRANSPORTS[name].make, section, address, number, context),
+        )
+        for number, ((name, tls, address), (index, section)) in enumerate(found.items(), first)
     ]

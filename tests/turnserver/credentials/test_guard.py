@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auth.source import CredentialSource, StaticUsers
-from auth.types import PENDING, Answer, LateAnswer, Unavailable
+from auth.types import PENDING, Answer, Credential, LateAnswer, Unavailable
 from turnserver.credentials import guard
 from turnserver.credentials.guard import Guarded
 from turnserver.faults import Faults
@@ -148,3 +148,17 @@ async def test_closing_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_names_the_source() -> None:
     assert repr(Guarded("users", USERS, Faults())) == "Guarded(users, StaticUsers(1 users))"
+
+
+@pytest.mark.parametrize(("says", "is_held"), [(True, True), (False, False), (None, None), (fail, None)])
+def test_whether_a_source_holds_a_credential(says: Any, is_held: bool | None) -> None:
+    """One that raises does not say, so no allocation is taken for that of a removed user."""
+
+    class Holding(Doing):
+        def holds(self, credential: Credential, wall: float) -> bool | None:
+            return self.does()
+
+    faults = Faults()
+    guarded = Guarded("broken", Holding(says if callable(says) else lambda: says), faults)
+    assert guarded.holds(FOUND[0], 0.0) is is_held
+    assert dict(faults.counts) == ({"credentials.broken": 1} if says is fail else {})

@@ -6,7 +6,13 @@ from stun.constants import CHANNEL_MIN, ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
 from turnserver.core.errors import Refusal
-from turnserver.core.handlers.common import check_peer, is_refused_now, own_allocation, relay_towards
+from turnserver.core.handlers.common import (
+    check_credential,
+    check_peer,
+    is_refused_now,
+    own_allocation,
+    relay_towards,
+)
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -29,6 +35,7 @@ def handle(state: CoreState, request: Request) -> None:
     bound, bound_to = allocation.channels.get(number), allocation.peers.get(peer)
     if bound is not bound_to:
         raise Refusal(ErrorCode.BAD_REQUEST, "Bound to another")
+    check_credential(state, allocation, new=bound is None)
     relay = relay_towards(allocation, peer)
     check_peer(state, allocation, peer, with_port=True)
     _room_for_one_more(state, allocation, peer.ip, new=bound is None)

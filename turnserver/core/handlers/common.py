@@ -12,9 +12,11 @@ from turnserver.core.request import Request
 from turnserver.core.state import CoreState
 
 __all__ = [
+    "check_credential",
     "check_peer",
     "granted_lifetime",
     "is_refused_now",
+    "is_running_out",
     "own_allocation",
     "refusal_of",
     "refuse_expired",
@@ -41,6 +43,17 @@ def refuse_expired(state: CoreState, request: Request, expires: float) -> NoRetu
     if state.logins.is_first(client.address.ip, request.username, now.mono):
         state.event(LoginFailed(client, request.username, f"expired {round(now.wall - expires)} s ago"))
     raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+
+
+def is_running_out(state: CoreState, allocation: Allocation) -> bool:
+    """Whether an allocation is only to live until its present expiry, because its credential has been removed."""
+    return allocation.credential_removed and state.settings.auth.on_removal != "keep"
+
+
+def check_credential(state: CoreState, allocation: Allocation, *, new: bool = True) -> None:
+    """Nothing ``new`` for an allocation whose credential has been removed from the configuration → 403."""
+    if new and is_running_out(state, allocation):
+        raise Refusal(ErrorCode.FORBIDDEN, "Credential removed")
 
 
 def granted_lifetime(state: CoreState, request: Request) -> int:

@@ -42,7 +42,7 @@ def peer_datagram(state: CoreState, relay_id: RelayId, wire: Address, data: byte
     allocation = _owner(state, relay_id)
     if allocation is None:
         return
-    peer = state.addresses.to_client(wire)
+    peer = state.addresses.to_client(wire, allocation.permissions)
     if peer.ip not in allocation.permissions:
         return
     if is_refused_now(state, allocation, peer):
@@ -67,7 +67,7 @@ def peer_icmp(state: CoreState, relay_id: RelayId, wire: Address, value: IcmpVal
     allocation = _owner(state, relay_id)
     if allocation is None or value.type not in _RELAYED_ICMP[len(wire.ip)]:
         return
-    peer = state.addresses.to_client(wire)
+    peer = state.addresses.to_client(wire, allocation.permissions)
     if peer.ip not in allocation.permissions:
         return
     builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, state.entropy(12))

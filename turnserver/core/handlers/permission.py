@@ -3,7 +3,7 @@
 from stun.attributes import XOR_PEER_ADDRESS
 from stun.constants import ErrorCode
 from turnserver.core.errors import Refusal
-from turnserver.core.handlers.common import check_peer, own_allocation, relay_towards
+from turnserver.core.handlers.common import check_credential, check_peer, own_allocation, relay_towards
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -17,6 +17,7 @@ def handle(state: CoreState, request: Request) -> None:
     peers = request.message.all(XOR_PEER_ADDRESS)
     if not peers:
         raise Refusal(ErrorCode.BAD_REQUEST)
+    check_credential(state, allocation, new=any(peer.ip not in allocation.permissions for peer in peers))
     for peer in peers:
         relay_towards(allocation, peer)
     for peer in peers:

@@ -5,7 +5,7 @@ from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import AllocationRefreshed, EndReason
-from turnserver.core.handlers.common import granted_lifetime, own_allocation, refuse_expired
+from turnserver.core.handlers.common import granted_lifetime, is_running_out, own_allocation, refuse_expired
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -20,7 +20,7 @@ def handle(state: CoreState, request: Request) -> None:
     if request.message.first(LIFETIME) == 0:
         _delete(state, request, allocation, relays)
         return
-    _credential_may_refresh(state, request)
+    _credential_may_refresh(state, request, allocation)
     lifetime = granted_lifetime(state, request)
     for relay in relays:
         state.set_relay_expiry(allocation, relay, request.now.mono + lifetime)
@@ -37,8 +37,12 @@ def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
     return relays
 
 
-def _credential_may_refresh(state: CoreState, request: Request) -> None:
-    """The strict switch of rule 24: an expired credential may delete, but not refresh."""
+def _credential_may_refresh(state: CoreState, request: Request, allocation: Allocation) -> None:
+    """A credential that has been removed may delete, but not refresh; nor, by rule 24's strict switch, may an expired
+    one.
+    """
+    if is_running_out(state, allocation):
+        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential removed", challenge=True)
     expires = request.user.expires_at
     if state.settings.auth.strict_expiry and expires is not None and expires <= request.now.wall:
         refuse_expired(state, request, expires)

@@ -9,7 +9,7 @@ from stun.constants import ErrorCode, MessageClass, Method, TransportProtocol
 from stun.message import MessageBuilder
 from turnserver.core.allocation import Allocation
 from turnserver.core.errors import Refusal, Silence
-from turnserver.core.handlers.common import check_peer, own_allocation, refusal_of, relay_towards
+from turnserver.core.handlers.common import check_credential, check_peer, own_allocation, refusal_of, relay_towards
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
@@ -28,6 +28,7 @@ def connect(state: CoreState, request: Request) -> None:
     if peer is None:
         raise Refusal(ErrorCode.BAD_REQUEST)
     _not_connected_yet(state, request, allocation, peer)
+    check_credential(state, allocation)
     relay = relay_towards(allocation, peer)
     check_peer(state, allocation, peer, with_port=True)
     if state.tcp.full(allocation):
@@ -79,7 +80,7 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
     allocation, relay = state.by_relay.get(relay_id, (None, None))
     if allocation is None or relay is None or state.live(allocation.client) is not allocation:
         return None
-    peer = state.addresses.to_client(wire)
+    peer = state.addresses.to_client(wire, allocation.permissions)
     if peer.ip not in allocation.permissions or refusal_of(state, peer, with_port=True) is not None:
         return None
     stale = state.tcp.towards(allocation, peer)

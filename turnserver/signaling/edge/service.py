@@ -201,6 +201,15 @@ class Service:
             raise RuntimeError("this server cannot be drained from here")
         return self._drain()
 
+    def listen(self, config: Configuration, listening: Sequence[tuple[ClientTransport, Address]]) -> None:
+        """Give the URLs of other listeners from now on. Raises what `use` raises, with nothing changed."""
+        before, self._listening = self._listening, listening
+        try:
+            self.use(config)
+        except BaseException:
+            self._listening = before
+            raise
+
     def mount(self, app: web.Application) -> None:
         """Add the routes of the WebSocket, the pages and the API, before the application starts."""
         app.router.add_get("/v1/ws", self.edge.handle)

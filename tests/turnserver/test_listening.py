@@ -1,0 +1,269 @@
+"""One listener that cannot be open does not take the others along; addresses and certificates may come later.
+
+The addresses are those of a network namespace, changed with ip(8) while the server runs.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stun.address import Address
+from stun.constants import MessageClass, Method
+from stun.message import Message, MessageBuilder
+from tests.support.certificates import client_context, issue
+from tests.support.netns import NetworkNamespace
+from tests.support.turn_client import TurnClient, TurnRefused
+from turnserver import addresses
+from turnserver.core.events import AllocationEnded, EndReason
+from turnserver.core.server import TurnCore
+from turnserver.errors import StartupError
+from turnserver.observers.recorder import Recorder
+from turnserver.server import Server
+
+LIMIT = 60.0
+PORT = 3478
+USERS = {"users": {"alice": "correct horse"}}
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+@pytest.fixture
+def inside() -> Iterator[NetworkNamespace]:
+    """The test is inside a namespace of its own, with loopback only."""
+    with NetworkNamespace() as namespace, namespace.entered():
+        yield namespace
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def serving(server: Server) -> list[str]:
+    return [f"{each.kind} {each.address}" for each in server.snapshot().listeners]
+
+
+def core_of(server: Server) -> TurnCore:
+    assert server._parts is not None
+    assert server._parts.core is not None
+    return server._parts.core
+
+
+def client_of(host: str) -> TurnClient:
+    return TurnClient.udp(host, PORT, "alice", "correct horse")
+
+
+async def answers(host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
+    """Whether a Binding request over TCP or TLS gets its answer."""
+    name = None if context is None else "localhost"
+    reader, writer = await asyncio.wait_for(
+        asyncio.open_connection(host, port, ssl=context, server_hostname=name), LIMIT
+    )
+    writer.write(MessageBuilder(Method.BINDING, MessageClass.REQUEST, os.urandom(12)).build())
+    head = await asyncio.wait_for(reader.readexactly(20), LIMIT)
+    answer = Message.decode(head + await reader.readexactly(head[2] << 8 | head[3]))
+    writer.close()
+    return answer.message_class == MessageClass.SUCCESS
+
+
+# Certificates
+
+
+def spoil_nothing(_: Path) -> None:
+    """The pair has expired, and otherwise fits."""
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwrite(path: Path) -> None:
+    path.write_text("nonsense")
+
+
+@pytest.mark.parametrize("spoil", [spoil_nothing, empty, overwrite], ids=lambda function: function.__name__)
+async def test_a_bad_certificate_at_the_start_keeps_only_tls_back(
+    spoil: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """UDP and TCP are served, the log has an error, and TLS comes up when the files have been replaced."""
+    bad = issue(tmp_path, "bad", ends=YESTERDAY + timedelta(hours=1), begins=YESTERDAY)
+    spoil(bad.certificate)
+    kinds = ("udp", "tcp", "tls", "shared")
+    listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in kinds]
+    tls = {"certificates": [bad.config], "reload_interval": 1}
+    caplog.set_level(logging.INFO)
+    async with Server({"listeners": listeners, "auth": USERS, "tls": tls}) as server:
+        assert [each.kind for each in server.snapshot().listeners] == ["udp", "tcp"]
+        (record,) = [record for record in caplog.records if "TLS are not open" in record.getMessage()]
+        assert record.levelno == logging.ERROR
+        assert str(bad.certificate) in str(record.__dict__["fields"])
+        assert await answers("127.0.0.1", server.snapshot().listeners[1].address.port)
+        good = issue(tmp_path, "good")
+        context = client_context(good)
+        bad.replace_by(good)
+        await until(lambda: len(server.snapshot().listeners) == len(kinds))
+        assert [each.kind for each in server.snapshot().listeners] == list(kinds)
+        policy = core_of(server).state.policy
+        for each in server.snapshot().listeners:
+            assert policy.refusal(each.address.ip, each.address.port) == "own listener"
+        for each in server.snapshot().listeners[2:]:
+            assert await answers("127.0.0.1", each.address.port, context)
+
+
+async def test_a_reload_looks_at_the_certificates_at_once(tmp_path: Path) -> None:
+    bad = issue(tmp_path, "bad", ends=YESTERDAY + timedelta(hours=1), begins=YESTERDAY)
+    listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in ("udp", "tls")]
+    tls = {"certificates": [bad.config], "reload_interval": 86400}
+    async with Server({"listeners": listeners, "auth": USERS, "tls": tls}) as server:
+        assert len(server.snapshot().listeners) == 1
+        bad.replace_by(issue(tmp_path, "good"))
+        await server.reload(server.config)
+        await until(lambda: len(server.snapshot().listeners) == 2)
+
+
+async def test_one_good_certificate_of_two_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = issue(tmp_path, "good")
+    bad = issue(tmp_path, "bad", "rsa", ends=YESTERDAY + timedelta(hours=1), begins=YESTERDAY)
+    listeners = [{"transport": "tls", "address": "127.0.0.1", "port": 0}]
+    tls = {"certificates": [bad.config, good.config]}
+    async with Server({"listeners": listeners, "auth": USERS, "tls": tls}) as server:
+        (view,) = server.snapshot().listeners
+        assert await answers("127.0.0.1", view.address.port, client_context(good))
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+        "certificate refused"
+    ]
+
+
+# Addresses
+
+
+@pytest.mark.process
+async def test_an_address_that_comes_is_served_and_one_that_goes_is_closed(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wildcard listener follows the addresses; allocations on the others do not notice."""
+    caplog.set_level(logging.INFO)
+    recorder = Recorder()
+    inside.ip("address add 10.7.0.1/32 dev lo")
+    listeners = [{"transport": kind, "address": address} for kind in ("udp", "tcp") for address in ("0.0.0.0", "::")]
+    config = {"listeners": listeners, "auth": USERS, "peers": {"allow": ["0.0.0.0/0", "::/0"]}}
+    async with Server(config, observers=[recorder]) as server:
+        before = serving(server)
+        assert f"udp 10.7.0.1:{PORT}" in before
+        with client_of("10.7.0.1") as stays:
+            allocation = await asyncio.to_thread(stays.allocate)
+            assert allocation.relayed[0].host == "10.7.0.1"
+            inside.ip("address add 10.7.0.2/32 dev lo")
+            inside.ip("address add fd00::2/128 dev lo")
+            await until(lambda: len(serving(server)) == len(before) + 4)
+            assert {f"udp 10.7.0.2:{PORT}", f"tcp [fd00::2]:{PORT}"} < set(serving(server))
+            assert await answers("10.7.0.2", PORT)
+            for host in ("10.7.0.2", "fd00::2"):
+                own = Address(ip_address(host).packed, PORT)
+                assert core_of(server).state.policy.refusal(own.ip, own.port) == "own listener"
+                with client_of(host) as client:
+                    relayed = (await asyncio.to_thread(client.allocate, family=own.family)).relayed[0]
+                    assert relayed.host == host
+                    with pytest.raises(TurnRefused) as refused:
+                        await asyncio.to_thread(client.channel_bind, 0x4000, own)
+                    assert refused.value.code == 403
+            inside.ip("address del 10.7.0.2/32 dev lo")
+            inside.ip("address del fd00::2/128 dev lo")
+            await until(lambda: serving(server) == before)
+            ended = [each.event for each in recorder.events if isinstance(each.event, AllocationEnded)]
+            assert [event.reason for event in ended] == [EndReason.LISTENER_CLOSED] * 2
+            assert await asyncio.to_thread(stays.refresh) > 0
+    said = [
+        (record.getMessage(), record.__dict__["fields"]["address"])
+        for record in caplog.records
+        if "listen" in record.msg
+    ]
+    assert ("listening", f"10.7.0.2:{PORT}") in said
+    assert ("listener closed", f"10.7.0.2:{PORT}") in said
+
+
+@pytest.mark.process
+async def test_without_events_addresses_are_found_too(
+    inside: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_events", lambda: None)
+    monkeypatch.setattr(addresses, "LOOK_INTERVAL", 0.05)
+    async with Server({"listeners": [{"address": "0.0.0.0"}], "auth": USERS}) as server:
+        inside.ip("address add 10.7.0.3/32 dev lo")
+        await until(lambda: f"udp 10.7.0.3:{PORT}" in serving(server))
+
+
+@pytest.mark.process
+async def test_a_server_that_starts_before_its_network(inside: NetworkNamespace) -> None:
+    """Boot order: at first there is only loopback; then relays are on the real address, and loopback is none."""
+    async with Server({"listeners": [{"address": "0.0.0.0"}], "auth": USERS}) as server:
+        assert serving(server) == [f"udp 127.0.0.1:{PORT}"]
+        inside.ip("address add 10.7.0.4/32 dev lo")
+        await until(lambda: len(serving(server)) == 2)
+        assert [relay.bound for relay in server.snapshot().relays] == [ip_address("10.7.0.4").packed]
+        with client_of("10.7.0.4") as client:
+            assert (await asyncio.to_thread(client.allocate)).relayed[0].host == "10.7.0.4"
+
+
+@pytest.mark.process
+async def test_an_ipv6_address_that_fails_its_check_is_a_warning(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 4862 §5.4: somebody else has it, so it cannot be bound. The rest is served; it is, too, once it is good."""
+    monkeypatch.setattr(addresses, "LOOK_INTERVAL", 0.2)
+    with NetworkNamespace() as other:
+        inside.ip(f"link add name left type veth peer name right netns {other.name}")
+        other.ip("link set right up")
+        other.ip("address add fd00:7::1/64 dev right nodad")
+        inside.ip("link set left up")
+        inside.ip("address add fd00:7::1/64 dev left")
+        listeners = [{"address": "0.0.0.0"}, {"address": "::"}, {"address": "fd00:7::1", "port": PORT + 1}]
+        async with Server({"listeners": listeners, "auth": USERS}) as server:
+            assert serving(server) == [f"udp 127.0.0.1:{PORT}", f"udp [::1]:{PORT}"]
+            warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+            told = [record.__dict__["fields"]["address"] for record in warned if "not open" in record.getMessage()]
+            assert told == [f"[fd00:7::1]:{PORT}", f"[fd00:7::1]:{PORT + 1}"]
+            inside.ip("address del fd00:7::1/64 dev left")
+            inside.ip("address add fd00:7::1/64 dev left nodad")
+            await until(lambda: len(serving(server)) == 4)
+            assert {f"udp [fd00:7::1]:{PORT}", f"udp [fd00:7::1]:{PORT + 1}"} < set(serving(server))
+
+
+@pytest.mark.process
+async def test_one_address_of_a_wildcard_that_is_in_use(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are served, and that one as soon as it is free; if all are in use, that is the start's error."""
+    monkeypatch.setattr(addresses, "LOOK_INTERVAL", 0.05)
+    inside.ip("address add 10.7.0.5/32 dev lo")
+    config = {"listeners": [{"address": "0.0.0.0"}], "auth": USERS}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("10.7.0.5", PORT))
+        async with Server(config) as server:
+            assert serving(server) == [f"udp 127.0.0.1:{PORT}"]
+            assert "already in use" in str([record.__dict__.get("fields") for record in caplog.records])
+            taken.close()
+            await until(lambda: len(serving(server)) == 2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", PORT))
+        with pytest.raises(StartupError, match="already in use"):
+            await Server(config).start()
+
+
+@pytest.mark.process
+async def test_reloaded_limits_count_for_listeners_that_come_later(inside: NetworkNamespace) -> None:
+    config: dict[str, Any] = {"listeners": [{"transport": "tcp", "address": "0.0.0.0"}], "auth": USERS}
+    async with Server(config) as server:
+        await server.reload({**config, "limits": {"idle_timeout": 7}})
+        inside.ip("address add 10.7.0.6/32 dev lo")
+        await until(lambda: len(serving(server)) == 2)
+        assert [transport._limits.idle_timeout for transport in server.transports] == [7, 7]  # type: ignore[attr-defined]

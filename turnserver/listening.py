@@ -1,0 +1,285 @@
+"""The listeners of a running server: each that can be open is open, whatever becomes of the others.
+
+A wildcard listener has one socket per local address (`turnserver.transports.listeners`). Addresses come and go: by
+DHCP, with a virtual IP, late in the boot. `Listening.look` opens the sockets that are missing and closes those whose
+address has gone. An address that cannot be bound now, such as an IPv6 address that is still being checked for
+duplicates, is a warning and is tried again. Listeners with TLS wait for a certificate that can be used.
+"""
+
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from stun.address import Address
+from turnserver.addresses import AddressWatch
+from turnserver.core.settings import OwnAddresses, RelayOptions
+from turnserver.core.types import ClientTransport
+from turnserver.errors import StartupError
+from turnserver.faults import Faults
+from turnserver.snapshot import ListenerView
+from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
+from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.listeners import PlannedListener, planned_listeners
+
+__all__ = ["Listening", "TransportHost"]
+
+_Key = tuple[str, bool, Address]
+
+_NO_CERTIFICATE: Final = "there is no certificate that can be used"
+
+_logger = logging.getLogger("meshturn")
+
+
+class TransportHost(Protocol):
+    """What serves the clients of transports: `turnserver.engine.Engine`."""
+
+    def add(self, transport: Transport) -> None:
+        """Serve the clients of a transport that has been bound."""
+
+    def remove(self, transport: Transport) -> None:
+        """End what the clients of a transport have, and close it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    transport: Transport
+    view: ListenerView
+    planned: PlannedListener
+
+
+class Listening:
+    """The listeners of one server; use it inside the running loop.
+
+    ``changed`` is called after listeners have been opened or closed while the server runs.
+    """
+
+    def __init__(
+        self,
+        sections: Sequence[ListenerSection],
+        context: ListenerContext,
+        *,
+        faults: Faults,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._sections = tuple(sections)
+        self._context = context
+        self._faults = faults
+        self._changed = changed
+        self._bound: dict[_Key, _Bound] = {}
+        self._failed: dict[_Key, str] = {}
+        """Why a planned listener is not open; logged when that changes."""
+        self._number = 0
+        self._host: TransportHost | None = None
+        self._watch = AddressWatch(self.look, lambda error: faults.note("listeners", error))
+
+    @property
+    def transports(self) -> list[Transport]:
+        """The open listeners' transports, in the order of the configuration."""
+        return [bound.transport for bound in self._bound.values()]
+
+    @property
+    def views(self) -> list[ListenerView]:
+        """The constant part of their views, in the same order."""
+        return [bound.view for bound in self._bound.values()]
+
+    @property
+    def reachable(self) -> list[tuple[ClientTransport, Address]]:
+        """Transport and address of those that have a socket."""
+        return [(view.transport, view.address) for view in self.views if not view.local]
+
+    @property
+    def addresses(self) -> list[Address]:
+        """All addresses that are bound."""
+        return [view.address for view in self.views]
+
+    def own(self, relay: RelayOptions) -> OwnAddresses:
+        """The server's addresses, with relays as the configuration says."""
+        return OwnAddresses.of(relay, self.addresses, [address for _, address in self.reachable])
+
+    def carried(self) -> tuple[ListenerView, ...]:
+        """The views with their present counters; zeros for a transport that raises."""
+        return tuple(_carried(bound.view, bound.transport, self._faults) for bound in self._bound.values())
+
+    # The start and the end
+
+    def open(self) -> None:
+        """Bind what can be bound.
+
+        Raises `StartupError` if that is nothing, if a named address cannot be used for another reason than that it is
+        not there, or if no address of a wildcard can. Closing the transports is the caller's then, too.
+        """
+        refused = self._load_certificates()
+        errors: list[tuple[PlannedListener, StartupError]] = []
+        plan = self._plan()
+        for planned in plan:
+            if planned.tls and not _ready(self._context.certificates):
+                self._failed[planned.key] = _NO_CERTIFICATE
+                continue
+            try:
+                self._bind(planned)
+            except StartupError as error:
+                if _errno(error) is None or (not planned.wildcard and _errno(error) != errno.EADDRNOTAVAIL):
+                    raise
+                errors.append((planned, error))
+        served = {bound.planned.section for bound in self._bound.values()}
+        for planned, failed in errors:
+            if planned.section not in served and (not served or _errno(failed) != errno.EADDRNOTAVAIL):
+                raise failed
+        if refused is not None and not served:
+            raise refused
+        if refused is not None:
+            _say_waiting(refused, [planned for planned in plan if planned.tls])
+        for planned, failed in errors:
+            self._note(planned, str(failed))
+
+    def _load_certificates(self) -> StartupError | None:
+        """Why there is no certificate; None if there is one, or none is needed."""
+        try:
+            if self._context.certificates is not None:
+                self._context.certificates.load()
+        except StartupError as error:
+            return error
+        return None
+
+    def serve(self, host: TransportHost) -> None:
+        """Begin to serve what is open. Raises `StartupError` for a transport that raises."""
+        for bound in self._bound.values():
+            with self._faults.starting("transport.serve", _words(bound.view)):
+                host.add(bound.transport)
+        self._host = host
+        certificates = self._context.certificates
+        if certificates is not None:
+            certificates.on_change = self._watch.soon
+            certificates.watch()
+        if self._failed or any(section.address.is_unspecified for section in self._sections):
+            self._watch.start(again=bool(self._failed))
+
+    def close(self) -> None:
+        """Look for addresses no more; the transports are the caller's to close."""
+        self._host = None
+        if self._context.certificates is not None:
+            self._context.certificates.on_change = lambda: None
+        self._watch.close()
+
+    # While it runs
+
+    def use(self, limits: ListenerLimits) -> None:
+        """Make listeners that come later with these limits; those that are open have their own `Transport.use`."""
+        self._context = replace(self._context, limits=limits)
+
+    def look(self) -> bool:
+        """Open what is missing and can be open now, and close what has lost its address; True if some could not be."""
+        if self._host is None:
+            return False
+        plan = self._plan_again()
+        wanted = {planned.key: planned for planned in plan}
+        gone = [key for key, bound in self._bound.items() if bound.planned.wildcard and key not in wanted]
+        for key in gone:
+            self._drop(key, self._host)
+        came = [planned for planned in plan if planned.key not in self._bound and self._try(planned, self._host)]
+        self._failed = {key: reason for key, reason in self._failed.items() if key in wanted}
+        if came or gone:
+            self._bound = {key: self._bound[key] for key in (*wanted, *self._bound) if key in self._bound}
+            self._changed()
+        return any(reason is not _NO_CERTIFICATE for reason in self._failed.values())
+
+    def _plan(self) -> list[PlannedListener]:
+        plan = planned_listeners(self._sections, self._context, self._number)
+        self._number += len(plan)
+        return plan
+
+    def _plan_again(self) -> list[PlannedListener]:
+        try:
+            return self._plan()
+        except StartupError:  # every address has gone
+            return []
+
+    def _bind(self, planned: PlannedListener) -> _Bound:
+        """Bind one. Raises `StartupError`, with nothing left open."""
+        with self._faults.starting("transport.bind", str(planned)):
+            transport = planned.make()
+            try:
+                transport.bind()
+                view = _view(transport)
+            except BaseException:
+                try:
+                    transport.close()
+                except Exception as error:
+                    self._faults.note("transport.close", error)
+                raise
+        bound = self._bound[planned.key] = _Bound(transport, view, planned)
+        return bound
+
+    def _try(self, planned: PlannedListener, host: TransportHost) -> bool:
+        """Open a listener while the server runs; False, and said, if that cannot be."""
+        if planned.tls and not _ready(self._context.certificates):
+            self._failed[planned.key] = _NO_CERTIFICATE
+            return False
+        try:
+            bound = self._bind(planned)
+            with self._faults.starting("transport.serve", str(planned)):
+                host.add(bound.transport)
+        except StartupError as error:
+            left = self._bound.pop(planned.key, None)
+            if left is not None:
+                host.remove(left.transport)
+            self._note(planned, str(error))
+            return False
+        self._failed.pop(planned.key, None)
+        _say("listening", bound.view)
+        return True
+
+    def _drop(self, key: _Key, host: TransportHost) -> None:
+        bound = self._bound.pop(key)
+        host.remove(bound.transport)
+        _say("listener closed", bound.view, reason="its address has gone")
+
+    def _note(self, planned: PlannedListener, reason: str) -> None:
+        if self._failed.get(planned.key) == reason:
+            return
+        self._failed[planned.key] = reason
+        fields = {"transport": planned.name, "address": str(planned.address), "reason": reason}
+        _logger.warning("listener not open, it is tried again", extra={"fields": fields})
+
+
+def _ready(certificates: CertificateSource | None) -> bool:
+    return certificates is not None and certificates.ready
+
+
+def _errno(error: StartupError) -> int | None:
+    """The number of the system's error behind it, None if there is none."""
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
+def _words(view: ListenerView) -> str:
+    """A listener, for errors."""
+    return f"The listener {view.kind} {view.address}"
+
+
+def _say(message: str, view: ListenerView, **more: str) -> None:
+    fields = {"transport": view.transport.label, "address": str(view.address), **more}
+    _logger.info(message, extra={"fields": fields})
+
+
+def _say_waiting(refused: StartupError, waiting: Sequence[PlannedListener]) -> None:
+    """Listeners with TLS that are not open because of the certificates: an error, since clients count on them."""
+    fields = {
+        "listeners": ", ".join(f"{planned.name} {planned.address}" for planned in waiting),
+        "reason": str(refused),
+        "hint": "they are opened as soon as the files are replaced by good ones",
+    }
+    _logger.error("listeners with TLS are not open", extra={"fields": fields})
+
+
+def _view(transport: Transport) -> ListenerView:
+    """The constant part of the view of a bound transport."""
+    buffer: int = getattr(transport, "receive_buffer", 0)  # only datagram sockets have one of their own
+    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local, receive_buffer=buffer)
+
+
+def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:
+    connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
+    counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
+    return replace(view, connections=connections, counters=counters)

@@ -1,0 +1,81 @@
+"""The parts of a running server: made one after the other by the start, and closed together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from auth.source import CredentialSource
+from stun.constants import TransportProtocol
+from turnserver.core.server import TurnCore
+from turnserver.core.settings import OwnAddresses
+from turnserver.core.types import Now
+from turnserver.engine import Engine
+from turnserver.faults import Faults
+from turnserver.listening import Listening
+from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
+from turnserver.signaling.edge.service import Service
+from turnserver.snapshot import DatapathView
+from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.limits import ConnectionLimiter
+
+__all__ = ["Parts"]
+
+_NOWHERE: Final = OwnAddresses(())
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of one server; those that a start has not made yet are None."""
+
+    started: Now
+    limiter: ConnectionLimiter
+    listening: Listening | None = None
+    own: OwnAddresses = _NOWHERE
+    certificates: CertificateSource | None = None
+    datapath: CountingDatapath | None = None
+    tcp: CountingStreamRelays | None = None
+    source: CredentialSource | None = None
+    """The credential source, if it was made by the server."""
+    retired: list[CredentialSource] = field(default_factory=list)
+    """Earlier sources that were made by the server, and are still to be closed."""
+    core: TurnCore | None = None
+    engine: Engine | None = None
+    service: Service | None = None
+    ignore: Callable[[], None] = lambda: None
+    """Ends the rooms' subscription to the relays' events."""
+
+    def datapath_views(self) -> tuple[DatapathView, ...]:
+        """The datapaths with their counters."""
+        views = []
+        for datapath, protocol in ((self.datapath, TransportProtocol.UDP), (self.tcp, TransportProtocol.TCP)):
+            if datapath is not None:
+                views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals))
+        return tuple(views)
+
+    async def close_retired(self) -> None:
+        """Close the credential sources that are not used any more."""
+        while self.retired:
+            await self.retired.pop().close()
+
+    async def close(self, faults: Faults) -> None:
+        """Close every socket and the credential source; an exception does not keep the others from being closed."""
+        stopping = [self.ignore]
+        if self.service is not None:
+            stopping.append(self.service.stop)
+        if self.engine is not None:
+            stopping.append(self.engine.close)
+        else:  # the start has failed, perhaps in the middle of attaching them
+            stopping += [relays.close for relays in (self.datapath, self.tcp) if relays is not None]
+        if self.listening is not None:
+            stopping += [self.listening.close, *(transport.close for transport in self.listening.transports)]
+        if self.certificates is not None:
+            stopping.append(self.certificates.close)
+        for stop in stopping:
+            try:
+                stop()
+            except Exception as error:
+                faults.note("stop", error)
+        if self.source is not None:
+            self.retired.append(self.source)
+            self.source = None
+        await self.close_retired()
