@@ -28,6 +28,8 @@ __all__ = ["Listening", "TransportHost"]
 _Key = tuple[str, bool, Address]
 
 _NO_CERTIFICATE: Final = "there is no certificate that can be used"
+_NOT_READY: Final = "the address cannot be bound yet; if it is IPv6, its duplicate check is under way or has failed"
+"""An address that this machine says it has (RFC 4862 §5.4)."""
 
 _logger = logging.getLogger("meshturn")
 
@@ -132,7 +134,7 @@ class Listening:
         if refused is not None:
             _say_waiting(refused, [planned for planned in plan if planned.tls])
         for planned, failed in errors:
-            self._note(planned, str(failed))
+            self._note(planned, failed)
 
     def _load_certificates(self) -> StartupError | None:
         """Why there is no certificate; None if there is one, or none is needed."""
@@ -225,7 +227,7 @@ class Listening:
             left = self._bound.pop(planned.key, None)
             if left is not None:
                 host.remove(left.transport)
-            self._note(planned, str(error))
+            self._note(planned, error)
             return False
         self._failed.pop(planned.key, None)
         _say("listening", bound.view)
@@ -236,7 +238,9 @@ class Listening:
         host.remove(bound.transport)
         _say("listener closed", bound.view, reason="its address has gone")
 
-    def _note(self, planned: PlannedListener, reason: str) -> None:
+    def _note(self, planned: PlannedListener, error: StartupError) -> None:
+        unready = planned.wildcard and _errno(error) == errno.EADDRNOTAVAIL
+        reason = _NOT_READY if unready else str(error)
         if self._failed.get(planned.key) == reason:
             return
         self._failed[planned.key] = reason

@@ -232,6 +232,7 @@ async def test_an_ipv6_address_that_fails_its_check_is_a_warning(
             warned = [record for record in caplog.records if record.levelno == logging.WARNING]
             told = [record.__dict__["fields"]["address"] for record in warned if "not open" in record.getMessage()]
             assert told == [f"[fd00:7::1]:{PORT}", f"[fd00:7::1]:{PORT + 1}"]
+            assert "duplicate check" in warned[-2].__dict__["fields"]["reason"]
             inside.ip("address del fd00:7::1/64 dev left")
             inside.ip("address add fd00:7::1/64 dev left nodad")
             await until(lambda: len(serving(server)) == 4)

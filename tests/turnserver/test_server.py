@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from auth.source import StaticUsers
+from stun.address import Address
 from stun.attributes import XOR_MAPPED_ADDRESS
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
@@ -518,6 +519,9 @@ async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
         first = await asyncio.to_thread(TurnClient.tcp, *where, "alice", "secret")
         await asyncio.to_thread(first.allocate)
         await binding_over(where)
+        async with asyncio.timeout(90):
+            while server.snapshot().limits.connections.used != 1:  # the end of the other has not been seen yet
+                await asyncio.sleep(0)
         limits = {"connections": 1, "idle_timeout": 7}
         assert (await server.reload({**options, "limits": limits})).taken == (
             "limits.connections",
@@ -530,6 +534,37 @@ async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
                 await asyncio.sleep(0)
         first.close()
         second.close()
+
+
+async def test_what_a_reload_changes_for_the_next_allocation() -> None:
+    """The external address, the limits and the alternate servers are in force at once; what exists goes on."""
+    listeners = [{"address": "127.0.0.1", "port": 0}]
+    options: dict[str, Any] = {"listeners": listeners, "auth": {"users": {"alice": "wonderland"}}}
+    async with Server(options) as server:
+        where = server.snapshot().listening[0][1]
+
+        def client() -> TurnClient:
+            return TurnClient.udp(where.host, where.port, "alice", "wonderland")
+
+        with client() as first, client() as second, client() as third, client() as fourth:
+            assert (await asyncio.to_thread(first.allocate)).relayed[0].host == "127.0.0.1"
+            changed = {**options, "relay": {"external": {"127.0.0.1": "9.9.9.9"}}}
+            assert await server.reload(changed) == Reload(taken=("relay.external",))
+            assert server.snapshot().relays[0].external == Address.parse("9.9.9.9", 0).ip
+            assert (await asyncio.to_thread(second.allocate)).relayed[0].host == "9.9.9.9"
+            changed["limits"] = {"allocations_per_user": 2}
+            assert await server.reload(changed) == Reload(taken=("limits.allocations_per_user",))
+            with pytest.raises(TurnRefused) as refused:
+                await asyncio.to_thread(third.allocate)
+            assert refused.value.code == 486
+            changed |= {"limits": {}, "alternate_servers": ["9.9.9.10:3478"]}
+            taken = (await server.reload(changed)).taken
+            assert taken == ("alternate_servers", "limits.allocations_per_user")
+            with pytest.raises(TurnRefused) as refused:
+                await asyncio.to_thread(fourth.allocate)
+            assert refused.value.code == 300
+            assert await asyncio.to_thread(first.refresh) > 0
+            assert await asyncio.to_thread(second.refresh) > 0
 
 
 async def test_rooms_are_in_the_snapshot() -> None:
