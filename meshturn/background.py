@@ -4,7 +4,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from threading import Event, Thread, current_thread
+from concurrent.futures import Future
+from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict, TypeVar
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 _LOOPBACK: Final = "127.0.0.1"
 
 _USER: Final = "tester"
+
+_NOT_RUNNING: Final = "the server is not running"
 
 _PATIENCE: Final = 60.0
 """Seconds to wait for the server's thread; it needs milliseconds, but the machine may be busy."""
@@ -66,6 +69,9 @@ class BackgroundServer:
         self._stopping: asyncio.Event | None = None
         self._failure: BaseException | None = None
         self._ready = Event()
+        self._calls: set[Future[Any]] | None = None
+        """Calls that wait for the server's thread; None if it takes none, before the start and at the end."""
+        self._calling = Lock()
         self._thread = Thread(target=self._run, name="meshturn", daemon=True)
 
     def __enter__(self) -> Self:
@@ -92,9 +98,18 @@ class BackgroundServer:
             raise self._failure
 
     def stop(self) -> None:
-        """End every allocation, close every socket, and wait until that is done. Calling it again does nothing."""
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        """End every allocation, close every socket, and wait until that is done. Calling it again does nothing.
+
+        An observer, which runs in the server's thread, does not wait.
+        """
+        if current_thread() is self._thread:
+            if self._stopping is not None:
+                self._stopping.set()
+            return
+        with self._calling:
+            if self._calls is not None and self._loop is not None and self._stopping is not None:
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread.is_alive():
             self._thread.join(_PATIENCE)
 
     # What a client needs
@@ -152,16 +167,15 @@ class BackgroundServer:
 
         Raises RuntimeError if the server does not run.
         """
-
-        async def called() -> T:
-            assert self._server is not None, "set before the loop is known"
-            return function(self._server)
-
         if self._server is not None and current_thread() is self._thread:
             return function(self._server)  # called by an observer
-        if self._loop is None or not self._thread.is_alive():
-            raise RuntimeError("the server is not running")
-        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_PATIENCE)
+        outcome: Future[T] = Future()
+        with self._calling:
+            if self._calls is None or self._loop is None:
+                raise RuntimeError(_NOT_RUNNING)
+            self._calls.add(outcome)
+            self._loop.call_soon_threadsafe(self._answer, function, outcome)
+        return outcome.result(_PATIENCE)
 
     # Inside
 
@@ -192,8 +206,30 @@ class BackgroundServer:
             self._server = server
             self._stopping = asyncio.Event()
             self._loop = asyncio.get_running_loop()
+            with self._calling:
+                self._calls = set()
             self._ready.set()
-            await self._stopping.wait()
+            try:
+                await self._stopping.wait()
+            finally:
+                self._end_calls()
+
+    def _answer(self, function: Callable[[Server], T], outcome: Future[T]) -> None:
+        """Make a call of another thread, in the event loop."""
+        if self._calls is None or self._server is None:
+            return  # `_end_calls` has answered it
+        self._calls.discard(outcome)
+        try:
+            outcome.set_result(function(self._server))
+        except BaseException as error:  # the caller's
+            outcome.set_exception(error)
+
+    def _end_calls(self) -> None:
+        """Take no more calls, and end those that wait: the event loop does not come to them any more."""
+        with self._calling:
+            waiting, self._calls = self._calls or set(), None
+        for outcome in waiting:
+            outcome.set_exception(RuntimeError(_NOT_RUNNING))
 
 
 def _uri(kind: ClientTransport, address: Address) -> str:

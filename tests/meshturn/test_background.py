@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Mapping
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -228,3 +229,39 @@ async def test_it_does_not_need_the_loop_of_a_test() -> None:
         )
         transport.close()
         assert server.snapshot().running
+
+
+def test_a_call_that_meets_the_stop_has_an_answer() -> None:
+    """Each of the threads that ask all the time hears soon that the server is not running."""
+    server = BackgroundServer()
+    server.start()
+    heard: list[str] = []
+    asked = Barrier(5)
+
+    def ask() -> None:
+        server.snapshot()
+        asked.wait()
+        try:
+            while True:
+                server.snapshot()
+        except RuntimeError as error:
+            heard.append(str(error))
+
+    threads = [Thread(target=ask, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    asked.wait()
+    server.stop()
+    for thread in threads:
+        thread.join(30)
+    assert heard == ["the server is not running"] * 4
+
+
+def test_it_can_be_stopped_in_its_own_thread() -> None:
+    """By an observer, for example, which must not wait for itself."""
+    server = BackgroundServer()
+    server.start()
+    server.call(lambda _: server.stop())
+    server.stop()
+    with pytest.raises(RuntimeError, match="not running"):
+        server.snapshot()
