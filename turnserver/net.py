@@ -186,6 +186,16 @@ class UdpSocket:
             self._lost = _kernel_drops(self.sock)
         return self._lost
 
+    def has_datagram(self) -> bool:
+        """Whether a datagram waits; costs a system call of its own."""
+        try:
+            self.sock.recv(0, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # an error that was reported by this call; a datagram may wait behind it
+        return True
+
     def news(self) -> tuple[int, int]:
         """How many more are lost, and how many more have failed, than at the previous call."""
         lost, failed = self.lost, self.failed

@@ -5,9 +5,9 @@ route, and the transport gives ChannelData of that channel to the hop. Neither k
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-__all__ = ["ChannelHop", "ClientPath"]
+__all__ = ["ChannelHop", "ClientPath", "Pausable"]
 
 
 class ChannelHop(Protocol):
@@ -40,3 +40,11 @@ class ClientPath(Protocol):
 
     def send_run(self, datagrams: Sequence[bytes | memoryview], tos: int = 0) -> bool:
         """Send frames of one size in one go; False if *none* was sent, and the caller may try them one by one."""
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A transport or a datapath that drops media which has waited while the server did not run."""
+
+    def paused(self, on: bool) -> None:
+        """The server runs again after a pause: drop the media that waits now (``on``); or stop doing so."""

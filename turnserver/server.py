@@ -37,6 +37,7 @@ from turnserver.listening import Listening
 from turnserver.observers.base import Observer, Observers
 from turnserver.observers.registry import OBSERVERS
 from turnserver.parts import Parts
+from turnserver.pauses import PatientClock, Pauses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
@@ -94,13 +95,14 @@ class Server:
         clock: Callable[[], Now] = system_clock,
     ) -> None:
         self._config = _validated(config, own_credentials=credentials is not None)
-        self._clock = clock
-        self._faults = Faults(self._monotonic)
+        self._clock = PatientClock(clock)
+        self._faults = Faults(self._clock.mono)
+        self._pauses = Pauses(self._clock, self._faults)
         self._credentials = None if credentials is None else Guarded("program", credentials, self._faults)
         self._observers = Observers(faults=self._faults)
         self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
         self._use_observers(self._config.observers, self._new_observers(self._config.observers))
-        self._lines = Lines(_logger, _ONCE_A_MINUTE, self._monotonic)
+        self._lines = Lines(_logger, _ONCE_A_MINUTE, self._clock.mono)
         self._revoked = RevokedUsers(
             revocations_needed(self._config.signaling.credential_lifetime), self._revocation_forgotten
         )
@@ -162,6 +164,7 @@ class Server:
                 raise
             self._parts = parts
             self._state = _State.SERVING
+            self._pauses.start(lambda: self.transports, parts.datapath, parts.service)
 
     async def stop(self) -> None:
         """Stop: notify participants of rooms, end the allocations, and close all sockets.
@@ -184,6 +187,7 @@ class Server:
                     await parts.engine.end_allocations()
             finally:
                 self._state, self._parts = _State.STOPPED, None
+                self._pauses.stop()
                 await parts.close(self._faults)
                 if self._http is not None:
                     await self._http.wait_closed()
@@ -352,7 +356,7 @@ class Server:
         nonces = _nonces(config, source)
         parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
         with self._faults.starting("datapath.attach", f"The datapath {config.relay.datapath}"):
-            datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._monotonic)
+            datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._clock.mono)
             parts.datapath = CountingDatapath(datapath, self._faults)
             parts.tcp = CountingStreamRelays(TcpRelays(), self._faults)
             parts.engine = Engine(
@@ -378,7 +382,7 @@ class Server:
             tos=config.relay.tos,
             certificates=parts.certificates,
             http=self._http,
-            clock=self._monotonic,
+            clock=self._clock.mono,
         )
         parts.listening = Listening(
             config.listeners, context, faults=self._faults, changed=lambda: self._listeners_changed(parts)
@@ -486,7 +490,7 @@ class Server:
         """The credential source: the program's own, or the one that the configuration names."""
         if self._credentials is not None:
             return self._credentials
-        return credential_source(config.auth, clock=self._monotonic, faults=self._faults, discard=parts.retired.append)
+        return credential_source(config.auth, clock=self._clock.mono, faults=self._faults, discard=parts.retired.append)
 
     def _use_source(self, parts: Parts, source: CredentialSource) -> CredentialSource:
         """Remember what was made here, because it is closed here, too."""
@@ -512,9 +516,6 @@ class Server:
     def _drain_by_api(self) -> Mapping[str, object]:
         self.begin_drain()
         return {"draining": True, **self._remaining()}
-
-    def _monotonic(self) -> float:
-        return self._clock().mono
 
     def _revocation_forgotten(self, kicked: bool) -> None:
         """The table of revoked users is full: say whose revocation is lost, and what a reader can do about it."""

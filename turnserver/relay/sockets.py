@@ -19,7 +19,8 @@ import select
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from stun.address import Address
@@ -27,7 +28,7 @@ from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
 from turnserver.losses import LOOK_INTERVAL, LossLines
 from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
-from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver, to_source
+from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.relay.base import ClientSender, DatapathSink
 from turnserver.relay.icmp import enable_errors, read_errors
 from turnserver.relay.peersocket import Hop, PeerSocket
@@ -93,6 +94,7 @@ class AsyncioDatapath:
         self._looking: asyncio.TimerHandle | None = None
         self._to_look_at: deque[RelayId] = deque()
         self._buffer_checked = False
+        self._stale: set[int] = set()
         self._sink: DatapathSink
         self._clients: ClientSender
         self._loop: asyncio.AbstractEventLoop
@@ -218,6 +220,44 @@ class AsyncioDatapath:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
+
+    def paused(self, on: bool) -> None:
+        """Drop what waits in the sockets now (``on``): media that is too old, and checks that are repeated anyway.
+
+        The reading is replaced and not the drain loop, so that the loop costs nothing more when there was no pause.
+        """
+        if not on:
+            self._stale.clear()
+        elif self._epoll is not None and self._links:
+            self._stale = {fd for fd, _ in self._epoll.poll(0, len(self._links))}
+        else:
+            self._stale = set(self._by_fd)
+        for receiver in self._receivers.values():
+            for name, discard in (("one", self._discard_one), ("burst", self._discard)):
+                if self._stale:
+                    setattr(receiver, name, partial(discard, receiver))
+                else:
+                    vars(receiver).pop(name, None)
+
+    def _discard_one(self, receiver: Receiver, udp: UdpSocket) -> tuple[int, Source, int] | None:
+        if udp.fd not in self._stale:
+            return type(receiver).one(receiver, udp)
+        self._discard(receiver, udp, 1)
+        return None
+
+    def _discard(self, receiver: Receiver, udp: UdpSocket, limit: int) -> Iterable[Datagram]:
+        """Read a socket and drop what it has, if it waited during the pause."""
+        burst = type(receiver).burst(receiver, udp, limit)
+        if udp.fd not in self._stale:
+            return burst
+        count = sum(1 for _ in burst)
+        if udp.fd in self._by_fd:
+            self._by_fd[udp.fd].dropped += count
+        if count < limit or not udp.has_datagram():
+            self._stale.discard(udp.fd)
+            if not self._stale:
+                self.paused(False)
+        return ()
 
     def _look(self) -> None:
         """Say what some of the relays have lost; the others have their turn in the next seconds."""

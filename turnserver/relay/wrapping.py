@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+from turnserver.paths import Pausable
 from turnserver.relay.base import ClientSender, Datapath, DatapathSink, Relays, StreamRelays, StreamRelaySink
 from turnserver.streams import ByteStream
 
@@ -58,6 +59,11 @@ class WrappingDatapath(WrappingRelays[Datapath]):
     def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
         """Pass datagrams from ``ip`` to the sink until ``until`` (monotonic seconds)."""
         self.inner.allow_peer(relay, ip, until)
+
+    def paused(self, on: bool) -> None:
+        """The server runs again after a pause; see `turnserver.paths.Pausable`."""
+        if isinstance(self.inner, Pausable):
+            self.inner.paused(on)
 
     def forbid_peer(self, relay: RelayId, ip: bytes) -> None:
         """Drop datagrams from ``ip`` again."""

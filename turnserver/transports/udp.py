@@ -56,6 +56,7 @@ _logger = logging.getLogger("meshturn.udp")
 _HEADER_SIZE: Final = 4
 _KIND_BITS: Final = KIND_BITS << 8
 _CHANNEL_BITS: Final = CHANNEL_BITS << 8
+_SEND_INDICATION: Final = 0x0016
 _LAST_STUN: Final = LAST_STUN_BYTE << 8 | 0xFF
 _PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
 _read_header: Final = struct.Struct("!HH").unpack_from
@@ -105,6 +106,7 @@ class UdpTransport:
         self._dropped = 0
         self._full_bursts = self._lost_seen = 0
         self._postponed = False
+        self._receiver: Receiver | None = None
         self._sources = Sources()
         self._losses = LossLines(_logger, clock)
         self._looking: asyncio.TimerHandle | None = None
@@ -167,7 +169,7 @@ class UdpTransport:
         self._sink = sink
         self._open = True
         self._loop = asyncio.get_running_loop()
-        receiver = open_receiver(socket.sock.family, LISTENER_BURST)
+        receiver = self._receiver = open_receiver(socket.sock.family, LISTENER_BURST)
         self._loop.add_reader(socket.fd, self._drain, socket, receiver)
         self._looking = self._loop.call_later(LOOK_INTERVAL, self._look, socket)
 
@@ -207,6 +209,29 @@ class UdpTransport:
             if self._looking is not None:
                 self._looking.cancel()
         socket.close()
+
+    def paused(self, on: bool) -> None:
+        """Read only requests, and drop media, until the socket is empty (``on``); or read everything again.
+
+        The reading is replaced and not the drain loop, so that the loop costs nothing more when there was no pause.
+        """
+        if self._receiver is None:
+            return
+        if on:
+            self._receiver.burst = self._requests  # type: ignore[method-assign,assignment]
+        else:
+            vars(self._receiver).pop("burst", None)
+
+    def _requests(self, socket: UdpSocket, limit: int) -> list[Datagram]:
+        """What waits in the socket, without ChannelData and Send indications."""
+        receiver = self._receiver
+        burst = [] if receiver is None else list(type(receiver).burst(receiver, socket, limit))
+        kept = [each for each in burst if not _is_media(each[0])]
+        self._packets_in += len(burst) - len(kept)
+        self._dropped += len(burst) - len(kept)
+        if len(burst) < limit:
+            self.paused(False)
+        return kept
 
     def _drain(self, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None = None) -> None:
         """One turn of the loop: ChannelData with a live hop goes directly to its peer, the rest to the sink.
@@ -333,3 +358,9 @@ class UdpTransport:
                 hop.send(payload, tos)
         except Exception as error:
             self._sink.fault("hop.send", error)
+
+
+def _is_media(frame: memoryview) -> bool:
+    """Whether a datagram is ChannelData or a Send indication."""
+    number, _ = _read_header(frame, HEADROOM)
+    return bool(number & _KIND_BITS == _CHANNEL_BITS or number == _SEND_INDICATION)

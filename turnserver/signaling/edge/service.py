@@ -184,8 +184,12 @@ class Service:
         if self._api is not None:
             self._api.options = means.api
         if rotate:
-            self._guarded(self.hub.rotate, self._clock())
-            self.work()
+            self.renew_credentials()
+
+    def renew_credentials(self) -> None:
+        """Send all participants new ICE servers at once."""
+        self._guarded(self.hub.rotate, self._clock())
+        self.work()
 
     def wind_down(self, until: float) -> None:
         """Tell all participants that the server stops at ``until`` (Unix time) at the latest; no room is opened then.
