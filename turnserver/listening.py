@@ -153,7 +153,7 @@ class Listening:
         self._host = host
         certificates = self._context.certificates
         if certificates is not None:
-            certificates.on_change = self._watch.soon
+            certificates.on_change = self.soon
             certificates.watch()
         if self._failed or any(section.address.is_unspecified for section in self._sections):
             self._watch.start(again=bool(self._failed))
@@ -170,6 +170,11 @@ class Listening:
     def use(self, limits: ListenerLimits) -> None:
         """Make listeners that come later with these limits; those that are open have their own `Transport.use`."""
         self._context = replace(self._context, limits=limits)
+
+    def soon(self) -> None:
+        """`look` in the next turn of the loop, without waiting for an event."""
+        if self._host is not None:
+            self._watch.soon()
 
     def look(self) -> bool:
         """Open what is missing and can be open now, and close what has lost its address; True if some could not be."""

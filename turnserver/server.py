@@ -217,6 +217,8 @@ class Server:
                 await self._parts.close_retired()
             if self._parts.certificates is not None:
                 self._faults.guarded("certificates", self._parts.certificates.check, False)
+            if self._parts.listening is not None:
+                self._parts.listening.soon()
             return Reload(taken, waiting)
 
     @property

@@ -203,6 +203,17 @@ async def test_without_events_addresses_are_found_too(
 
 
 @pytest.mark.process
+async def test_a_reload_looks_for_addresses_at_once(inside: NetworkNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system tells of no changes, SIGHUP does."""
+    monkeypatch.setattr(addresses, "_events", lambda: None)
+    monkeypatch.setattr(addresses, "LOOK_INTERVAL", 86400.0)
+    async with Server({"listeners": [{"address": "0.0.0.0"}], "auth": USERS}) as server:
+        inside.ip("address add 10.7.0.8/32 dev lo")
+        await server.reload(server.config)
+        await until(lambda: f"udp 10.7.0.8:{PORT}" in serving(server))
+
+
+@pytest.mark.process
 async def test_a_server_that_starts_before_its_network(inside: NetworkNamespace) -> None:
     """Boot order: at first there is only loopback; then relays are on the real address, and loopback is none."""
     async with Server({"listeners": [{"address": "0.0.0.0"}], "auth": USERS}) as server:
