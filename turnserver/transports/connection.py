@@ -32,6 +32,7 @@ _ANSWER_ROOM: Final = 64 * 1024
 """Bytes beyond the limit of the queue that are reserved for answers. A client that fills them does not read."""
 
 _DATA_INDICATION: Final = b"\x00\x17"
+_SEND_INDICATION: Final = b"\x00\x16"
 
 
 class ConnectionOwner(Protocol):
@@ -258,6 +259,47 @@ class StreamConnection:
                 self._consume(data)
         elif data is not None:
             stream.close()
+
+    def paused(self, on: bool) -> None:
+        """Drop the media that has waited (``on``), until there was nothing more to read; or read as usual again."""
+        if self.stream is not None:
+            self.stream.on_readable = self._read_requests if on else self.read
+
+    def _read_requests(self) -> None:
+        """`read` after a pause: without media."""
+        stream = self.stream
+        if stream is None:
+            return
+        try:
+            data = stream.recv(READ_SIZE)
+        except OSError:
+            stream.close()
+            return
+        if data is None or len(data) < READ_SIZE:
+            self.paused(False)
+        if data:
+            whole = bytes(self._partial) + data
+            self._partial.clear()
+            self.feed(self._without_media(whole))
+        elif data is not None:
+            stream.close()
+
+    def _without_media(self, data: bytes) -> bytes:
+        """The frames that are not media, and the beginning of the one that is still incomplete."""
+        kept = bytearray()
+        at, end = 0, len(data)
+        while end - at >= _HEADER_SIZE:
+            length = data[at + 2] << 8 | data[at + 3]
+            is_channel_data = data[at] & KIND_BITS == CHANNEL_BITS
+            size = length + 7 & ~3 if is_channel_data else stun_size(data, at, length)
+            if not size or at + size > end:
+                break
+            if is_channel_data or data[at : at + 2] == _SEND_INDICATION:
+                self._transport.count_dropped()
+            else:
+                kept += data[at : at + size]
+            at += size
+        return bytes(kept) + data[at:]
 
     def feed(self, data: bytes) -> None:
         """Process bytes that have been read already."""

@@ -276,6 +276,11 @@ class StreamTransport:
         """Use other limits from now on, for connections that come later."""
         self._limits = limits
 
+    def paused(self, on: bool) -> None:
+        """The server runs again after a pause; see `turnserver.paths.Pausable`."""
+        for connection in self._connections.values():
+            connection.paused(on)
+
     def path(self, client: FiveTuple) -> StreamConnection | None:
         """The path of a client; None when its connection has ended."""
         return self._connections.get(client)

@@ -389,3 +389,36 @@ async def test_frames_that_have_arrived_count_when_a_write_fails_first(tmp_path:
         assert len(hop.payloads) == 30
         assert rig.sink.bodies[-1] == stun(0x0004, number=9)
         assert rig.sink.faults == []
+
+
+# A pause
+
+
+@pytest.mark.parametrize("split", [1, 2, 5, 1030, 1050])
+async def test_media_that_waited_in_a_stream_is_dropped_and_requests_are_not(rig: StreamRig, split: int) -> None:
+    """Wherever a frame has been cut by the read before; what comes after the stream was empty is media again."""
+    peer, _, connection = await joined(rig)
+    assert connection.stream is not None
+    hop = connection.channels[CHANNEL] = RecordingHop()
+    data = channel_data(CHANNEL, bytes(1023)) + stun(0x0016, bytes(8)) + stun(0x0004) + channel_data(CHANNEL, b"old")
+    await peer.send(data[:split])
+    await eventually(lambda: len(connection._partial) == split or rig.sink.frames or hop.payloads)
+    seen = len(hop.payloads)
+    connection.stream.want_read(False)
+    await peer.send(data[split:])
+    await received(connection.stream.fileno, len(data) - split)
+    rig.transport.paused(True)
+    connection.stream.want_read(True)
+    await eventually(lambda: rig.sink.frames)
+    assert rig.sink.bodies == [stun(0x0004)]
+    await peer.send(channel_data(CHANNEL, b"new"))
+    await eventually(lambda: hop.payloads[-1:] == [b"new"])
+    assert hop.payloads[seen:] == [b"new"]
+    assert rig.transport.counters.dropped == 3 - seen
+    rig.transport.paused(True)
+    rig.transport.paused(False)
+    await peer.send(channel_data(CHANNEL, b"newer"))
+    await eventually(lambda: hop.payloads[-1:] == [b"newer"])
+    peer.finish()
+    await eventually(lambda: rig.sink.gone)
+    rig.transport.paused(True)
