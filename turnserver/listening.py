@@ -18,6 +18,7 @@ from turnserver.core.settings import OwnAddresses, RelayOptions
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
+from turnserver.losses import Losses
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
@@ -291,4 +292,5 @@ def _view(transport: Transport) -> ListenerView:
 def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:
     connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
     counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
-    return replace(view, connections=connections, counters=counters)
+    losses: Losses = faults.guarded("transport.losses", lambda: getattr(transport, "losses", Losses()), Losses())
+    return replace(view, connections=connections, counters=counters, losses=losses)

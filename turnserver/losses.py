@@ -1,8 +1,8 @@
 """What this host loses is counted and said: full receive buffers, refused sends, buffers smaller than asked for.
 
-The counts are in the counters of listeners and relays (`turnserver.transports.base.TransportCounters`,
-`turnserver.core.types.Counters`). Their owners look every second for what is new, never per packet. Each kind of loss
-has at most one line a minute, with what can be done about it.
+The counts are part of ``dropped`` in the counters of listeners and relays, and shown by themselves in a snapshot.
+Sockets are looked at every second for what is new, never per packet. Each kind of loss has at most one line a minute,
+with what can be done about it.
 """
 
 import errno
@@ -10,14 +10,14 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from stun.address import Address
 from turnserver.lines import Allowance, Lines
 from turnserver.net import UdpSocket, from_sockaddr, receive_buffer_of
 from turnserver.receiver import Source, from_source
 
-__all__ = ["LOOK_INTERVAL", "LossLines", "Sources"]
+__all__ = ["LOOK_INTERVAL", "LossLines", "Losses", "Sources"]
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds between looks at the counts of a socket."""
@@ -39,6 +39,17 @@ _HINTS: Final = {
     errno.EADDRNOTAVAIL: "the address of this socket has gone from this host",
     errno.EINVAL: "the address of this socket has gone from this host",
 }
+
+
+class Losses(NamedTuple):
+    """Of what was dropped: datagrams that the kernel dropped at a full receive buffer, and sends that it refused."""
+
+    lost: int = 0
+    failed: int = 0
+
+    def plus(self, other: "Losses") -> "Losses":
+        """Both together."""
+        return Losses(self.lost + other.lost, self.failed + other.failed)
 
 
 class Sources:
@@ -83,8 +94,8 @@ class LossLines:
             fields = {"address": str(where), "asked": asked, "granted": granted, "hint": _more_room(asked)}
             self._lines.write(logging.WARNING, "receive buffer smaller than asked for", fields)
 
-    def look(self, where: Address, udp: UdpSocket, asked: int, sources: Sources | None = None) -> None:
-        """Say what the socket bound to ``where`` has lost since the last look."""
+    def look(self, where: Address, udp: UdpSocket, asked: int, sources: Sources | None = None) -> Losses:
+        """Say, and return, what the socket bound to ``where`` has lost since the last look."""
         lost, failed = udp.news()
         if lost:
             found = None if sources is None else sources.most()
@@ -99,6 +110,7 @@ class LossLines:
             fields = {"address": str(where), "failed": failed, "in_all": udp.failed, "why": os.strerror(number)}
             fields |= {"to": str(from_sockaddr(sockaddr)), "hint": _HINTS.get(number, "")}
             self._lines.write(logging.WARNING, "datagrams could not be sent from this host", fields)
+        return Losses(lost, failed)
 
 
 _LESS_WORK: Final = "more arrives than the server can read: see the load of its processor, or block the source"

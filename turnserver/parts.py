@@ -12,6 +12,7 @@ from turnserver.core.types import Now
 from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.listening import Listening
+from turnserver.losses import Losses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import DatapathView
@@ -49,7 +50,8 @@ class Parts:
         views = []
         for datapath, protocol in ((self.datapath, TransportProtocol.UDP), (self.tcp, TransportProtocol.TCP)):
             if datapath is not None:
-                views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals))
+                losses = datapath.losses if isinstance(datapath, CountingDatapath) else Losses()
+                views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals, losses))
         return tuple(views)
 
     async def close_retired(self) -> None:

@@ -10,6 +10,7 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import AllocationView, ClientTransport, Counters
+from turnserver.losses import Losses
 from turnserver.signaling.rooms.views import RoomView
 from turnserver.transports.base import TransportCounters
 
@@ -17,6 +18,7 @@ __all__ = ["DatapathView", "LimitsView", "ListenerView", "Snapshot", "Usage"]
 
 _NO_FRAMES = TransportCounters()
 _NO_PACKETS = Counters()
+_NO_LOSSES = Losses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class ListenerView:
     ``kind`` is its name in the configuration (``listeners[].transport``), ``transport`` its transport for TURN clients.
     ``address`` is the one that is bound. ``connections`` are those that speak TURN now. ``local`` listeners have no
     socket: only the process itself can use them. ``receive_buffer`` are the bytes that the system has granted for
-    datagrams that wait; 0 if the listener has no such buffer.
+    datagrams that wait; 0 if the listener has no such buffer. ``losses`` says what this host has lost: a part of what
+    the counters have as dropped.
     """
 
     kind: str
@@ -36,19 +39,22 @@ class ListenerView:
     counters: TransportCounters = _NO_FRAMES
     local: bool = False
     receive_buffer: int = 0
+    losses: Losses = _NO_LOSSES
 
 
 @dataclass(frozen=True, slots=True)
 class DatapathView:
     """A datapath, with its open relays and its counters since the start.
 
-    ``protocol`` is that between the server and peers: UDP, or TCP (RFC 6062).
+    ``protocol`` is that between the server and peers: UDP, or TCP (RFC 6062). ``losses`` says what this host has lost,
+    some seconds ago: a part of what the counters have as dropped.
     """
 
     name: str
     protocol: TransportProtocol
     relays: int = 0
     counters: Counters = _NO_PACKETS
+    losses: Losses = _NO_LOSSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,10 +156,9 @@ class Route(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """What one relay has carried, in whole packets and payload bytes; ``dropped`` counts both directions.
+    """What one relay has carried, in whole packets and payload bytes.
 
-    ``lost`` are datagrams of peers that the kernel dropped because the receive buffer was full; they are in no other
-    count. ``failed`` are those of ``dropped`` that this host refused to send: no route, a local firewall.
+    ``dropped`` counts both directions, and what the kernel dropped because the receive buffer was full.
     """
 
     packets_to_peers: int = 0
@@ -167,8 +166,6 @@ class Counters(NamedTuple):
     packets_to_client: int = 0
     bytes_to_client: int = 0
     dropped: int = 0
-    lost: int = 0
-    failed: int = 0
 
 
 class CoreTotals(NamedTuple):

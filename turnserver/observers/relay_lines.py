@@ -30,9 +30,6 @@ __all__ = ["line_of"]
 _EXPECTED_CODES = frozenset({401, 438})
 """Part of every normal start of a client, so the level is debug."""
 
-_RARE = frozenset({"lost", "failed"})
-"""Counters that are in a line only where there is something to count."""
-
 
 def line_of(event: Event, counters: Counters | None) -> Line:
     """The line of an event; ``counters`` are those of the relays of an allocation that has ended."""
@@ -42,10 +39,7 @@ def line_of(event: Event, counters: Counters | None) -> Line:
         return Line(logging.INFO, "allocation opened", fields | {"lifetime": event.lifetime})
     if isinstance(event, AllocationEnded):
         fields |= {"user": event.username, "reason": str(event.reason), "seconds": round(event.duration, 1)}
-        carried = (counters or Counters())._asdict()
-        return Line(
-            logging.INFO, "allocation ended", fields | {k: n for k, n in carried.items() if n or k not in _RARE}
-        )
+        return Line(logging.INFO, "allocation ended", fields | (counters or Counters())._asdict())
     if isinstance(event, AllocationRefreshed):
         fields |= {"user": event.user_id, "lifetime": event.lifetime}
         return Line(logging.DEBUG, "allocation refreshed", fields)

@@ -64,9 +64,9 @@ class PeerSocket:
     def counters(self) -> Counters:
         """What has been carried so far."""
         udp = self.udp
-        dropped = self.dropped + udp.dropped
+        dropped = self.dropped + udp.dropped + udp.lost
         sent = udp.packets_out, udp.bytes_out
-        return Counters(*sent, self.packets_to_client, self.bytes_to_client, dropped, udp.lost, udp.failed)
+        return Counters(*sent, self.packets_to_client, self.bytes_to_client, dropped)
 
     def reaches(self, peer: Address) -> bool:
         """Whether ``peer`` is of the relay's family. (The core answers 443 before a wrong one gets here.)"""

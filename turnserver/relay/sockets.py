@@ -26,7 +26,7 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
-from turnserver.losses import LOOK_INTERVAL, LossLines
+from turnserver.losses import LOOK_INTERVAL, Losses, LossLines
 from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.relay.base import ClientSender, DatapathSink
@@ -90,7 +90,8 @@ class AsyncioDatapath:
         self._epoll: select.epoll | None = None
         self._round = 0
         self._receivers: dict[int, Receiver] = {}
-        self._losses = LossLines(_logger, clock)
+        self._lines = LossLines(_logger, clock)
+        self._lost = Losses()
         self._looking: asyncio.TimerHandle | None = None
         self._to_look_at: deque[RelayId] = deque()
         self._buffer_checked = False
@@ -129,7 +130,7 @@ class AsyncioDatapath:
         self._links[relay] = self._by_fd[sock.fileno()] = link
         if not self._buffer_checked:
             self._buffer_checked = True
-            self._losses.small_buffer(bind, link.udp, RELAY_BUFFER)
+            self._lines.small_buffer(bind, link.udp, RELAY_BUFFER)
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_INTERVAL, self._look)
         return True
@@ -149,6 +150,7 @@ class AsyncioDatapath:
             if self._epoll is not None:
                 self._epoll.unregister(fd)
         finally:
+            self._lost = self._lost.plus(Losses(*link.udp.news()))
             link.close()
 
     def add_route(self, route: Route) -> None:
@@ -221,6 +223,11 @@ class AsyncioDatapath:
             self._epoll.close()
             self._epoll = None
 
+    @property
+    def losses(self) -> Losses:
+        """What this host has lost for all relays together since the start, as far as it has been looked at."""
+        return self._lost
+
     def paused(self, on: bool) -> None:
         """Drop what waits in the sockets now (``on``): media that is too old, and checks that are repeated anyway.
 
@@ -269,7 +276,7 @@ class AsyncioDatapath:
             if link is None:
                 continue
             try:
-                self._losses.look(link.address, link.udp, RELAY_BUFFER)
+                self._lost = self._lost.plus(self._lines.look(link.address, link.udp, RELAY_BUFFER))
             except Exception as error:
                 self._sink.fault("datapath.look", error)
 

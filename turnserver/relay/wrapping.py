@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
+from turnserver.losses import Losses
 from turnserver.paths import Pausable
 from turnserver.relay.base import ClientSender, Datapath, DatapathSink, Relays, StreamRelays, StreamRelaySink
 from turnserver.streams import ByteStream
@@ -59,6 +60,11 @@ class WrappingDatapath(WrappingRelays[Datapath]):
     def allow_peer(self, relay: RelayId, ip: bytes, until: float) -> None:
         """Pass datagrams from ``ip`` to the sink until ``until`` (monotonic seconds)."""
         self.inner.allow_peer(relay, ip, until)
+
+    @property
+    def losses(self) -> Losses:
+        """What this host has lost for all relays, if ``inner`` counts it."""
+        return getattr(self.inner, "losses", Losses())
 
     def paused(self, on: bool) -> None:
         """The server runs again after a pause; see `turnserver.paths.Pausable`."""

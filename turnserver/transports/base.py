@@ -96,10 +96,9 @@ class ListenerContext:
 
 
 class TransportCounters(NamedTuple):
-    """What one listener has carried, in whole frames and their bytes; ``dropped`` counts both directions.
+    """What one listener has carried, in whole frames and their bytes.
 
-    ``lost`` are datagrams that the kernel dropped because the receive buffer was full; they are in no other count.
-    ``failed`` are those of ``dropped`` that this host refused to send: no route, a local firewall.
+    ``dropped`` counts both directions, and what the kernel dropped because the receive buffer was full.
     """
 
     packets_in: int = 0
@@ -107,8 +106,6 @@ class TransportCounters(NamedTuple):
     packets_out: int = 0
     bytes_out: int = 0
     dropped: int = 0
-    lost: int = 0
-    failed: int = 0
 
 
 class FrameSink(Protocol):

@@ -118,6 +118,11 @@ class StreamConnection:
         self._waiting = False
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing can be sent any more: sending has failed, or the stream has a new owner or is closed."""
+        return self._limit < 0
+
+    @property
     def queued(self) -> int:
         """Bytes that the queue counts against its limit."""
         return self._queued

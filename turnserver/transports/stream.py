@@ -312,7 +312,7 @@ class StreamTransport:
     def detach(self, client: FiveTuple) -> ByteStream | None:
         """Hand a client's connection to a new owner (RFC 6062 §5.4); None when it has ended."""
         connection = self._connections.get(client)
-        if connection is None or connection.stream is None:
+        if connection is None or connection.stream is None or connection.silent:
             return None
         stream = connection.stream
         with contextlib.suppress(OSError):  # what the client has sent for its peer is delivered all the same

@@ -18,7 +18,7 @@ from typing import Final
 from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
 from turnserver.core.types import ClientTransport, FiveTuple
-from turnserver.losses import LOOK_INTERVAL, LossLines, Sources
+from turnserver.losses import LOOK_INTERVAL, Losses, LossLines, Sources
 from turnserver.net import (
     Destination,
     Sockaddr,
@@ -131,10 +131,13 @@ class UdpTransport:
             self._bytes_in,
             out.packets_out,
             out.bytes_out,
-            self._dropped + out.dropped,
-            out.lost,
-            out.failed,
+            self._dropped + out.dropped + out.lost,
         )
+
+    @property
+    def losses(self) -> Losses:
+        """What this host has lost of it since the listener was started."""
+        return Losses() if self._socket is None else Losses(self._socket.lost, self._socket.failed)
 
     @property
     def receive_buffer(self) -> int:
