@@ -19,6 +19,7 @@ from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.losses import Losses
+from turnserver.net import local_addresses
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
@@ -110,8 +111,8 @@ class Listening:
     def open(self) -> None:
         """Bind what can be bound.
 
-        Raises `StartupError` if that is nothing, if a named address cannot be used for another reason than that it is
-        not there, or if no address of a wildcard can. Closing the transports is the caller's then, too.
+        Raises `StartupError` if that is nothing, if a named address cannot be used (unless it is this machine's, and
+        only not ready yet), or if no address of a wildcard can. Closing the transports is the caller's then, too.
         """
         refused = self._load_certificates()
         errors: list[tuple[PlannedListener, StartupError]] = []
@@ -123,12 +124,12 @@ class Listening:
             try:
                 self._bind(planned)
             except StartupError as error:
-                if _errno(error) is None or (not planned.wildcard and _errno(error) != errno.EADDRNOTAVAIL):
+                if _errno(error) is None or not (planned.wildcard or _is_unready(planned, error)):
                     raise
                 errors.append((planned, error))
         served = {bound.planned.section for bound in self._bound.values()}
         for planned, failed in errors:
-            if planned.section not in served and (not served or _errno(failed) != errno.EADDRNOTAVAIL):
+            if planned.section not in served and (not served or not _is_unready(planned, failed)):
                 raise failed
         if refused is not None and not served:
             raise refused
@@ -245,8 +246,7 @@ class Listening:
         _say("listener closed", bound.view, reason="its address has gone")
 
     def _note(self, planned: PlannedListener, error: StartupError) -> None:
-        unready = planned.wildcard and _errno(error) == errno.EADDRNOTAVAIL
-        reason = _NOT_READY if unready else str(error)
+        reason = _NOT_READY if _is_unready(planned, error) else str(error)
         if self._failed.get(planned.key) == reason:
             return
         self._failed[planned.key] = reason
@@ -261,6 +261,11 @@ def _ready(certificates: CertificateSource | None) -> bool:
 def _errno(error: StartupError) -> int | None:
     """The number of the system's error behind it, None if there is none."""
     return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
+def _is_unready(planned: PlannedListener, error: StartupError) -> bool:
+    """Whether it is an address that this machine has and cannot bind (RFC 4862 §5.4)."""
+    return _errno(error) == errno.EADDRNOTAVAIL and (planned.wildcard or planned.address.ip in local_addresses())
 
 
 def _words(view: ListenerView) -> str:

@@ -271,6 +271,13 @@ async def test_one_address_of_a_wildcard_that_is_in_use(
             await Server(config).start()
 
 
+async def test_a_named_address_of_somebody_else_is_an_error() -> None:
+    """Probably a mistake, so it is said at the start, although others could be served."""
+    listeners = [{"address": "127.0.0.1", "port": 0}, {"address": "203.0.113.77", "port": 0}]
+    with pytest.raises(StartupError, match=r"203\.0\.113\.77 is not an address of this machine"):
+        await Server({"listeners": listeners, "auth": USERS}).start()
+
+
 @pytest.mark.process
 async def test_reloaded_limits_count_for_listeners_that_come_later(inside: NetworkNamespace) -> None:
     config: dict[str, Any] = {"listeners": [{"transport": "tcp", "address": "0.0.0.0"}], "auth": USERS}
