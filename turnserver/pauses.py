@@ -39,8 +39,10 @@ STEP: Final = 2.0
 CATCH_UP: Final = 1.0
 """Seconds at most for reading what has waited: more keeps coming from clients that do not stop."""
 
-QUIET_TURNS: Final = 3
-"""Turns of the loop in which nothing was read, after which everything that waited has been read."""
+QUIET_TURNS: Final = 20
+"""Turns of the loop in which no frame was read, after which everything that waited has been read.
+
+Some more than sockets need by themselves: a turn reads at most 128 streams, and WebSockets have no count of frames."""
 
 _logger = logging.getLogger("meshturn")
 
