@@ -25,6 +25,9 @@ __all__ = ["call"]
 _MAX_TOKEN = 8192
 """In bytes, as in the protocol."""
 
+_OWN_TOKEN = 86400
+"""Lifetime in seconds of a token that the command signs for itself."""
+
 
 _HINTS = {
     "auth_required": "`meshturn rooms token` makes a token; give it with --token-file FILE.",
@@ -101,8 +104,9 @@ def call(  # noqa: PLR0917  click passes them by name
     Sends a 997 Hz tone and a moving picture, or echoes what it receives. Reports the participants, the path of each
     one's media as seen from here and by the server, and how much was received. If nothing was, it asks the server why.
 
-    Without --url it uses the server of the last `meshturn up` on this machine, whose certificate it knows. A room
-    token comes from --token-file or from MESHTURN_TOKEN, because all users of a machine can read its command lines.
+    Without --url it uses the server of the last `meshturn up` on this machine, whose certificate it knows, and signs a
+    token for ROOM with its secret. Otherwise a room token comes from --token-file or from MESHTURN_TOKEN, because all
+    users of a machine can read its command lines.
 
     Needs aiortc: pip install 'meshturn[call]'.
 
@@ -111,6 +115,8 @@ def call(  # noqa: PLR0917  click passes them by name
     """
     where = _where(room, url, ca_file, insecure, state_dir)
     token = _token(token_file)
+    if token is None and url is None and "://" not in room:
+        token = _token_of_up(where.room, state_dir)
     if importlib.util.find_spec("aiortc") is None:
         raise StartupError("A call needs aiortc, which is not installed.", "pip install 'meshturn[call]'")
     from cli.caller import CallOptions, take_part  # noqa: PLC0415  needs aiortc, and takes a second
@@ -192,6 +198,17 @@ def _from_state(state_dir: Path | None) -> tuple[str, ssl.SSLContext | None]:
         raise click.UsageError(f"Nothing in {state.shown} names a server: give --url URL, or run `meshturn up`.")
     certificate = state.certificate()
     return url, None if certificate is None else pinned([certificate[0]])
+
+
+def _token_of_up(room: str, state_dir: Path | None) -> str:
+    """A token for the server of the last `meshturn up`. Raises `click.UsageError`."""
+    import secrets  # noqa: PLC0415  keeps --help quick
+    import time  # noqa: PLC0415
+
+    from cli.roomplace import place_of  # noqa: PLC0415
+
+    keys = place_of(None, state_dir).token_keys()
+    return keys.mint(room, "member", _OWN_TOKEN, time.time(), token_id=secrets.token_urlsafe(9))
 
 
 def _is_room(text: str) -> bool:

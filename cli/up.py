@@ -29,6 +29,11 @@ _USER = "try"
 _HTTP_PORT = 8080
 _WILDCARDS = ("0.0.0.0", "::")
 
+_OPEN = (
+    "rooms are open. Everybody who can reach this server can start calls and relay through it. Without --open, only "
+    "holders of a link can."
+)
+
 
 class PageAddresses(NamedTuple):
     """URLs for browsers: the roots, the one for this machine first, and one call on each of them."""
@@ -75,6 +80,12 @@ class PageAddresses(NamedTuple):
     metavar="ADDRESS",
     help="Relay from this address; can be repeated.  [default: the --address ones, or the machine's primary ones]",
 )
+@click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="Let everybody who can reach this server start calls and relay through it, without a link: for a classroom.",
+)
 @click.option("--realm", help="The realm of the credentials.  [default: meshturn]")
 @state_dir_option
 @json_option
@@ -85,14 +96,16 @@ def up(  # noqa: PLR0917  click passes them by name
     no_tls: bool,
     http_port: int | None,
     relay_addresses: tuple[str, ...],
+    is_open: bool,
     realm: str | None,
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Start a server without configuration; SIGTERM or SIGINT (Ctrl-C) stops it.
 
-    Prints the URL of a call first: open it in two tabs for a call between them. By default anybody who can reach this
-    server can start a call; with MESHTURN_SIGNALING__OPEN=false a token is needed (meshturn rooms token).
+    Prints the URL of a call first: open it in two tabs for a call between them. Everybody with that link can enter that
+    call for a day; meshturn rooms token makes links for other rooms. Without a link nobody can enter a room or relay,
+    unless --open is given.
 
     Makes a secret on the first run and keeps it. Prints the URLs, a credential that is valid for a day, a command that
     tries it in a second terminal, and a line of JavaScript. With --json, the same as one line of JSON.
@@ -109,13 +122,17 @@ def up(  # noqa: PLR0917  click passes them by name
     state = StateDirectory(state_dir or default_state_dir(os.environ))
     state.prepare()
     state.secret()
-    settings = _settings(state, addresses, relay_addresses, realm)
+    settings = _settings(state, addresses, relay_addresses, realm, is_open=is_open)
     page_port, note = _page_port(http_port, {port} if no_tls else {port, tls_port})
     listeners = _listeners(state, addresses, port, None if no_tls else tls_port, page_port)
     loaded = load_settings([*settings, *listeners], os.environ)
     if not no_tls:
         _certify(state, map(str, loaded.config.relay.external.values()))
     show_warnings(loaded)
+    if loaded.config.serves_rooms and loaded.config.signaling.open:
+        from cli.console import error_console, say  # noqa: PLC0415
+
+        say(error_console(), f"Warning: {_OPEN}", "yellow")
     if note:
         from cli.console import error_console, hint  # noqa: PLC0415
 
@@ -124,7 +141,12 @@ def up(  # noqa: PLR0917  click passes them by name
 
 
 def _settings(
-    state: "StateDirectory", addresses: Sequence[str], relay_addresses: Sequence[str], realm: str | None
+    state: "StateDirectory",
+    addresses: Sequence[str],
+    relay_addresses: Sequence[str],
+    realm: str | None,
+    *,
+    is_open: bool,
 ) -> "list[Setting]":
     """The options as settings of the configuration; options that were not given do not override the environment."""
     from cli.addresses import primary_addresses  # noqa: PLC0415
@@ -138,8 +160,8 @@ def _settings(
         ("MESHTURN_SIGNALING__ADMIN_KEYS", "the state directory", {"up": {"file": str(state.admin_key_path)}}),
         ("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays),
     ]
-    if "MESHTURN_SIGNALING__OPEN" not in os.environ:
-        settings.append(("MESHTURN_SIGNALING__OPEN", "meshturn up", True))
+    if is_open:
+        settings.append(("MESHTURN_SIGNALING__OPEN", "--open", True))
     if realm is not None:
         settings.append(("MESHTURN_REALM", "--realm", realm))
     return settings
@@ -215,10 +237,27 @@ def _welcome(
         pages = page_urls(config, uris)
         state.keep(issued.password, uris, pages[0] if pages else "")
         room = new_room()
-        calls = [f"{page}call/{room}" for page in pages] if config.serves_rooms else []
+        link = f"call/{room}{_fragment(config, room)}"
+        calls = [f"{page}{link}" for page in pages] if config.serves_rooms else []
         show(server, state, issued, _line_to_try(issued, state), PageAddresses(pages, calls))
 
     return ready
+
+
+def _fragment(config: "Config", room: str) -> str:
+    """The token for a room as the fragment of its link, which browsers send to no server; empty if rooms are open.
+
+    Everybody who has the link can enter, and several may do so at once. The token is of no use for another room.
+    """
+    import secrets  # noqa: PLC0415  keeps --help quick
+    import time  # noqa: PLC0415
+
+    from turnserver.signaling.edge.tokens import TokenKeys  # noqa: PLC0415
+
+    if config.signaling.open:
+        return ""
+    keys = TokenKeys.from_config(config.signaling, config.auth.shared_secrets)
+    return "#token=" + keys.mint(room, "member", _TTL, time.time(), token_id=secrets.token_urlsafe(9))
 
 
 def _line_to_try(issued: "Issued", state: "StateDirectory") -> str:
@@ -267,6 +306,8 @@ def _show(server: "Server", state: "StateDirectory", issued: "Issued", line: str
         title(console, "Open this in two tabs for a call:" if here.startswith("http:") else "Open this for a call:")
         say(console, f"  {here}")
         facts(console, [("from elsewhere", url) for url in elsewhere])
+        if "#" in here:
+            say(console, "  Whoever has the whole link can enter this call for a day; nobody can without it.", "dim")
         title(console, "The server:")
     rows = [("URL", str(uri)) for uri in issued.uris]
     # A stun: URI cannot name TCP (RFC 7064), so that of the TCP listener would equal that of the UDP one.

@@ -263,7 +263,7 @@ async def test_the_server_of_up(
 ) -> None:
     """With nothing said at all, it is the one that was started with nothing said at all."""
     ports = ["--port", free_tcp_port(), "--http-port", free_tcp_port(), "--no-tls", "--address", "127.0.0.1"]
-    process = start("up", "--json", *ports)
+    process = start("up", "--json", "--open", *ports)
     said = json.loads(await asyncio.to_thread(process.until, "\n"))
     url = said["pages"][0].rstrip("/")
     async with Participant(url.replace("http:", "ws:") + "/v1/ws") as ann:

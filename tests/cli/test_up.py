@@ -1,5 +1,6 @@
 """``meshturn up``: zero configuration, and everything it prints works as printed."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -10,6 +11,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ import pytest
 from cli import up
 from cli.state import StateDirectory
 from cli.up import invocation
+from tests.support.signal_wire import Participant
 from turnserver.certificates import CertificateFacts
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -123,7 +126,9 @@ def test_a_call(start: Start, home: Path, free_tcp_port: Callable[[], int]) -> N
     lines = [line.strip() for line in shown.splitlines() if line.strip()]
     url = lines[lines.index("Open this in two tabs for a call:") + 1]
     assert next(line for line in lines if "://" in line) == url
-    assert re.fullmatch(rf"http://localhost:{port}/call/[a-z]{{4}}-[a-z]{{4}}-[a-z]{{4}}", url)
+    link, _, token = url.partition("#token=")
+    assert re.fullmatch(rf"http://localhost:{port}/call/[a-z]{{4}}-[a-z]{{4}}-[a-z]{{4}}", link)
+    assert token
     status, text = _get(url)
     assert status == 200
     assert "<script" in text
@@ -139,6 +144,7 @@ def test_a_call_for_programs(start: Start, free_tcp_port: Callable[[], int]) -> 
     found = json.loads(start(*LOCAL[:-1], port, "--json").until("\n"))
     tls_port = next(item["port"] for item in found["listening"] if item["transport"] == "tls")
     room = found["calls"][0].rpartition("/")[2]
+    assert "#token=" in room
     assert found["calls"] == [f"http://localhost:{port}/call/{room}", f"https://127.0.0.1:{tls_port}/call/{room}"]
     assert found["pages"] == [f"http://localhost:{port}/", f"https://127.0.0.1:{tls_port}/"]
     assert not [uri for uri in found["credential"]["uris"] if f":{port}" in uri]
@@ -160,12 +166,66 @@ def test_the_usual_port_is_taken(start: Start) -> None:
     assert url.split("/")[2].partition(":")[2] in log
 
 
-def test_only_with_a_token(start: Start, free_tcp_port: Callable[[], int]) -> None:
-    """The environment has the last word on who may join."""
+async def test_a_stranger_gets_no_relay(start: Start, free_tcp_port: Callable[[], int]) -> None:
+    """Whoever reaches the port, but has no link: no room of any name, no credential, and the start page says so."""
     port = free_tcp_port()
-    server = start(*LOCAL[:-1], port, "--json", env={"MESHTURN_SIGNALING__OPEN": "false"})
+    server = start(*LOCAL[:-1], port, "--json")
+    found = json.loads(await asyncio.to_thread(server.until, "\n"))
+    link, _, token = found["calls"][0].partition("#token=")
+    room = link.rpartition("/")[2]
+    url = f"ws://localhost:{port}/v1/ws"
+    bad = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+    for given, code in ((None, "auth_required"), ("", "auth_required"), (bad, "bad_token")):
+        async with Participant(url) as stranger:
+            assert (await stranger.until("welcome"))["t"] == "welcome"
+            await stranger.send(t="hello", id="h", v=1, **({} if given is None else {"token": given}))
+            assert (await stranger.until("error"))["code"] == code
+    async with Participant(url) as guest:
+        await guest.hello(token)
+        refusal = await guest.request(t="join", room="another-room", name="x")
+        assert (refusal["t"], refusal["code"]) == ("error", "forbidden")
+    assert (await asyncio.to_thread(_status, f"http://localhost:{port}/v1/turn")) == 401
+    assert "by invitation" in (await asyncio.to_thread(_get, found["pages"][0]))[1]
+    # The link is for as many as the room takes, at once.
+    async with Participant(url) as first, Participant(url) as second:
+        for participant in (first, second):
+            await participant.hello(token)
+            joined = await participant.join(room)
+            assert (joined["t"], joined["you"]["role"]) == ("joined", "member")
+            assert joined["ice"]["servers"][-1]["credential"]
+        assert len(joined["peers"]) == 1
+    _, log = await asyncio.to_thread(server.stop)
+    assert token not in log
+    assert "Warning: rooms are open" not in log
+
+
+def _status(url: str) -> int:
+    try:
+        return _get(url)[0]
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(("options", "env"), [(["--open"], {}), ([], {"MESHTURN_SIGNALING__OPEN": "true"})])
+async def test_for_a_classroom(
+    start: Start, free_tcp_port: Callable[[], int], options: list[str], env: dict[str, str]
+) -> None:
+    """Any room name, without a token; and a warning that says what that means."""
+    port = free_tcp_port()
+    server = start(*LOCAL[:-1], port, "--json", *options, env=env)
+    found = json.loads(await asyncio.to_thread(server.until, "\n"))
+    assert "#" not in found["calls"][0]
+    async with Participant(f"ws://localhost:{port}/v1/ws") as anybody:
+        assert (await anybody.join("any-room"))["t"] == "joined"
+    _, log = await asyncio.to_thread(server.stop)
+    assert "Warning: rooms are open. Everybody who can reach this server can start calls and relay through it" in log
+
+
+def test_the_environment_may_close_it(start: Start, free_tcp_port: Callable[[], int]) -> None:
+    """As before there was --open."""
+    server = start(*LOCAL[:-1], free_tcp_port(), "--json", env={"MESHTURN_SIGNALING__OPEN": "false"})
     found = json.loads(server.until("\n"))
-    assert found["calls"]
+    assert "#token=" in found["calls"][0]
     assert "by invitation" in _get(found["pages"][0])[1]
 
 

@@ -30,6 +30,17 @@ function takeToken() {
   }
 }
 
+/** What a copied link needs besides the room: a token for everybody who has it. One for a host, or for one person or one entry, is not passed on. */
+function invitation(token) {
+  try {
+    const text = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
+    const {role = 'member', once = false, name, sub} = JSON.parse(text);
+    return role === 'member' && !once && name === undefined && sub === undefined ? `#token=${token}` : '';
+  } catch {
+    return '';
+  }
+}
+
 function number(name, least, most, usual) {
   const value = Number.parseInt(query.get(name) ?? '', 10);
   return Number.isInteger(value) ? Math.min(most, Math.max(least, value)) : usual;
@@ -46,8 +57,9 @@ function sessionStore() {
 const diagnostics = new Diagnostics();
 const log = (what, detail) => diagnostics.add(what, detail);
 const devices = new Devices({width: number('width', 160, 1920, 1280), height: number('height', 90, 1080, 720), fps: number('fps', 5, 60, 30)});
+const token = takeToken();
 const signal = new Signal(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/ws`, {
-  token: takeToken(),
+  token,
   client: {name: 'meshturn call page', ver: VERSION},
   storage: sessionStore(),
 });
@@ -96,7 +108,7 @@ async function join(name) {
   }
 }
 
-const call = new CallView({mesh, signal, devices, stats, room, link: location.origin + location.pathname, log, leave});
+const call = new CallView({mesh, signal, devices, stats, room, link: location.origin + location.pathname + invitation(token), log, leave});
 const lobby = new Lobby({devices, signal, room, join, checked: (result) => { diagnostics.network = result; }});
 
 devices.addEventListener('track', ({detail}) => {
