@@ -1,7 +1,9 @@
 """The call page, looked at and used as people do: lobby, call, controls, drawer, endings; in real Chromium."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched
 from tests.support.call_page import SMALL, CallPage, call_page, picture
 from tests.support.certificates import CertificatePair, issue
 from tests.support.netns import NetworkNamespace
+from tests.support.process import wait_until
 from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
 
 if TYPE_CHECKING:
@@ -398,3 +401,57 @@ def test_the_page_needs_nothing_from_anywhere_else(browser: "Browser") -> None:
         assert all(each.startswith((f"{ORIGIN}/", "blob:", f"wss://{ADDRESS}/")) for each in asked), asked
     html = (ROOT / "turnserver" / "signaling" / "page" / "call.html").read_text(encoding="utf-8")
     assert not re.search(r"\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|<style", html)
+
+
+@pytest.fixture
+def closing(inside: NetworkNamespace, certificate: CertificatePair, tmp_path: Path) -> Iterator[TurnServerProcess]:
+    """Another server, by invitation only, which a test may drain."""
+    config = {
+        "realm": REALM,
+        "listeners": [
+            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3480), ("shared", 8443))
+        ],
+        "auth": {"shared_secrets": [SHARED_SECRET]},
+        "tls": {"certificates": [certificate.config]},
+    }
+    with inside.entered():
+        process = TurnServerProcess(config, tmp_path)
+        process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def test_invitations_and_the_end_of_a_server(browser: "Browser", closing: TurnServerProcess, tmp_path: Path) -> None:
+    """One link opens in two tabs and is passed on; without it a sentence says so; a drain is announced, and ends."""
+    link = f"https://{ADDRESS}:8443/call/tea{SMALL}#token={invitation(tmp_path, 'tea')}"
+    token = link.partition("#token=")[2]
+    other = f"https://{ADDRESS}:8443/call/other{SMALL}#token={invitation(tmp_path, 'other')}"
+    with call_page(browser) as ann, call_page(browser) as bob, call_page(browser) as eve:
+        eve.page.goto(link.partition("#")[0])
+        eve.see("error-page", code="auth_required")
+        assert "You need an invitation" in eve.text("error-page")
+        for page, name in ((ann, "Ann"), (bob, "Bob")):
+            page.open(link)
+            assert token not in page.page.url
+            page.join(name)
+        ann.connected()
+        ann.page.evaluate("navigator.clipboard.writeText = async (text) => { globalThis.copied = text; }")
+        ann.click("copy-link")
+        ann.until("globalThis.copied !== undefined")
+        assert ann.page.evaluate("globalThis.copied") == link.replace(SMALL, "")
+        eve.open(other)
+        os.kill(closing.pid, signal.SIGUSR1)
+        for page in (ann, bob):
+            page.see("banner")
+            assert "The server is about to stop. This call goes on until" in page.text("banner")
+        eve.until("document.getElementById('join-problem').textContent.includes('about to stop')")
+        eve.page.press("[data-testid=join-button]", "Enter")
+        eve.see("error-page", code="draining")
+        ann.connected()
+        ann.click("leave-button")
+        bob.click("leave-button")
+        wait_until(lambda: not closing.is_running, "the server ends with the last call")
+    assert "drained" in closing.log
+    assert token not in closing.log
