@@ -99,8 +99,15 @@ class Listening:
         return [view.address for view in self.views]
 
     def own(self, relay: RelayOptions) -> OwnAddresses:
-        """The server's addresses, with relays as the configuration says."""
-        return OwnAddresses.of(relay, self.addresses, [address for _, address in self.reachable])
+        """The server's addresses, with relays as the configuration says.
+
+        A wildcard listener is one of them: it means also an address for which it has no socket yet.
+        """
+        own = OwnAddresses.of(relay, self.addresses, [address for _, address in self.reachable])
+        wildcards = [Address(one.address.packed, one.port) for one in self._sections if one.address.is_unspecified]
+        if not wildcards:
+            return own
+        return replace(own, listeners=(*own.listeners, *wildcards), local=tuple(local_addresses()))
 
     def carried(self) -> tuple[ListenerView, ...]:
         """The views with their present counters; zeros for a transport that raises."""

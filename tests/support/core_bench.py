@@ -113,7 +113,7 @@ class Bench:
 
     def _policy(self, name: str) -> PeerPolicy:
         ips = {ip for relay in self._relays for ip in (relay.bound, relay.external)}
-        return PeerPolicy.build(listeners=[SERVER], relays=ips, ports=self.setup.ports, **POLICIES[name])
+        return PeerPolicy.build(listeners=[SERVER], relays=ips, **POLICIES[name])
 
     # Making requests
 
@@ -250,6 +250,7 @@ class Bench:
             told.drop_family(len(bound.ip))
             if not told.relays:
                 del self.oracle.allocations[owner]
+            self.oracle.end_ways()
         ends = owner is not None and owner not in self.oracle.allocations
         self.world.core.relay_failed(relay, self.world.now)
         self._settle(self._drain([]))

@@ -124,6 +124,7 @@ class Oracle:
                 del self.allocations[client]
             told.permissions = {ip: until for ip, until in told.permissions.items() if until > now.mono}
             told.channels = {number: bound for number, bound in told.channels.items() if bound[1] > now.mono}
+        self.end_ways()
 
     # Addresses
 
@@ -156,8 +157,22 @@ class Oracle:
             if ip != BOUND or not self.setup.mapped:
                 return True
         if self.is_own(ip):
-            return with_port and peer.port not in self.setup.ports
+            return with_port and not self.is_relay(peer)
         return ip in NEVER_IPS or (self.policy == "deny" and ip in DENIED_IPS)
+
+    def is_relay(self, peer: Address) -> bool:
+        """True where a live relay of somebody's stands."""
+        name = self.to_client(peer)
+        return any(name == relayed for told in self.allocations.values() for relayed, _ in told.relays.values())
+
+    def end_ways(self) -> None:
+        """A relay that has ended takes the channels to it along, unless the ACL allows its address and every port."""
+        for told in self.allocations.values():
+            told.channels = {
+                number: bound
+                for number, bound in told.channels.items()
+                if not (self.is_own(bound[0].ip) and self.forbidden(bound[0], with_port=True))
+            }
 
     def may_send(self, told: Told, peer: Address) -> bool:
         """True if a live permission, and the ACL where it depends on the port, let a datagram through."""
@@ -381,6 +396,7 @@ class Oracle:
                 told.relays[size] = (told.relays[size][0], now.mono + lifetime)
         if not told.relays:
             del self.allocations[client]
+        self.end_ways()
 
     def is_kept(self, request: Message, answer: Message) -> bool:
         """True for answers that a retransmission must get again: an Allocate, and a Refresh that deleted (rule 10)."""
@@ -394,6 +410,7 @@ class Oracle:
         """A connection has ended."""
         self.allocations.pop(client, None)
         self.opening.pop(client, None)
+        self.end_ways()
 
     def revoked(self, user_id: str, *, for_good: bool) -> set[FiveTuple]:
         """A user's allocations have ended; gives their clients. ``for_good`` if the user cannot come back."""

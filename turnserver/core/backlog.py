@@ -14,6 +14,7 @@ from math import inf
 from typing import Final, TypeVarTuple
 
 from stun.address import Address
+from stun.constants import TransportProtocol
 from turnserver.core.allocation import Allocation, Channel
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.handlers.common import refusal_of
@@ -197,7 +198,7 @@ class Backlog:
         for bound in list(allocation.channels.values()):
             yield partial(self._check_channel, allocation, bound)
         yield lambda: state.tcp.close_where(
-            allocation, lambda peer: refusal_of(state, peer, with_port=True) is not None, now
+            allocation, lambda peer: state.refusal(peer, TransportProtocol.TCP) is not None, now
         )
 
     def _check_permission(self, allocation: Allocation, ip: bytes) -> None:

@@ -3,61 +3,36 @@
 There is one function, `PeerPolicy.refusal`, for every way to a peer: CreatePermission, ChannelBind, Send, TCP
 connections in both directions, and everything that exists when the list is replaced. In this order:
 
-1. an address and port that this server itself listens on is refused in any case;
+1. an address and port that this server itself listens on is refused in any case, however the address is written;
 2. a network in ``deny`` is refused;
-3. a network in ``allow`` is allowed, even if it is refused by default;
-4. the server's own relay addresses are allowed on relay ports (two clients behind symmetric NATs meet relay to relay),
-   and refused on any other port;
-5. networks that are not public are refused, all others are allowed.
+3. the unspecified address is refused in any case: it is no destination (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2), and the
+   system takes it for this host;
+4. a network in ``allow`` is allowed, even if it is refused by default;
+5. the server's own relay addresses are allowed where a live relay stands (two clients behind symmetric NATs meet relay
+   to relay), and refused on any other port: it belongs to something else on this host;
+6. networks that are not public are refused (`turnserver.core.special_purpose`), all others are allowed.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from stun.address import Address
 from turnserver.core.settings import CoreSettings, OwnAddresses
-from turnserver.core.types import IpNetwork, PortRange
+from turnserver.core.special_purpose import special_purpose
+from turnserver.core.types import IpAddress, IpNetwork
 
-__all__ = ["DEFAULT_DENY", "PeerPolicy", "canonical"]
-
-DEFAULT_DENY: tuple[IpNetwork, ...] = tuple(
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8",  # this network, RFC 791
-        "10.0.0.0/8",  # private, RFC 1918
-        "100.64.0.0/10",  # carrier-grade NAT, RFC 6598
-        "127.0.0.0/8",  # loopback, RFC 1122
-        "169.254.0.0/16",  # link-local and cloud metadata, RFC 3927
-        "172.16.0.0/12",  # private, RFC 1918
-        "192.0.0.0/24",  # protocol assignments, RFC 6890
-        "192.0.2.0/24",  # documentation, RFC 5737
-        "192.168.0.0/16",  # private, RFC 1918
-        "198.18.0.0/15",  # benchmarking, RFC 2544
-        "198.51.100.0/24",  # documentation, RFC 5737
-        "203.0.113.0/24",  # documentation, RFC 5737
-        "224.0.0.0/4",  # multicast, RFC 5771
-        "240.0.0.0/4",  # reserved and broadcast, RFC 1112
-        "::/128",  # unspecified, RFC 4291
-        "::1/128",  # loopback, RFC 4291
-        "64:ff9b:1::/48",  # local-use translation, RFC 8215
-        "2001::/32",  # Teredo, RFC 4380: wraps an IPv4 address of the client's choice
-        "2002::/16",  # 6to4, RFC 3056: the same
-        "fc00::/7",  # unique local, RFC 4193
-        "fe80::/10",  # link-local, RFC 4291
-        "fec0::/10",  # site-local, RFC 3879
-        "ff00::/8",  # multicast, RFC 4291
-    )
-)
-
-_EVERY_PORT = PortRange(0, 65535)
+__all__ = ["PeerPolicy", "canonical"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _COMPATIBLE = bytes(12)
 _NOT_COMPATIBLE = (bytes(16), bytes(15) + b"\x01")
 """``::`` and ``::1`` look like IPv4-compatible addresses and are not."""
 _NAT64 = b"\x00\x64\xff\x9b" + bytes(8)
+_LOCAL_NAT64 = b"\x00\x64\xff\x9b\x00\x01"
+_SIIT = bytes(8) + b"\xff\xff\x00\x00"
+_6TO4 = b"\x20\x02"
 
 
 @lru_cache(maxsize=4096)
@@ -68,16 +43,33 @@ def canonical(ip: bytes) -> IPv4Address | IPv6Address:
     return ip_address(ip)
 
 
+@lru_cache(maxsize=4096)
+def _spellings(ip: bytes) -> tuple[IpAddress, ...]:
+    """The addresses that packets to ``ip`` (packed) may reach: the canonical one, and IPv4 ones behind a translator.
+
+    These are SIIT (RFC 2765), 6to4 (RFC 3056) and local NAT64 (RFC 8215). They are refused by default, but a network
+    that is allowed may contain them.
+    """
+    address = canonical(ip)
+    if len(ip) == 16:
+        if ip[:12] == _SIIT or ip[:6] == _LOCAL_NAT64:
+            return address, IPv4Address(ip[12:])
+        if ip[:2] == _6TO4:
+            return address, IPv4Address(ip[2:6])
+    return (address,)
+
+
 @dataclass(frozen=True, slots=True)
 class PeerPolicy:
     """The peer ACL as values. Build it with `PeerPolicy.build`; an empty ACL refuses what is not public."""
 
     allow: tuple[IpNetwork, ...] = ()
     deny: tuple[IpNetwork, ...] = ()
-    listeners: frozenset[tuple[IPv4Address | IPv6Address, int]] = frozenset()
-    relays: frozenset[IPv4Address | IPv6Address] = frozenset()
-    own: frozenset[IPv4Address | IPv6Address] = frozenset()
-    ports: PortRange = _EVERY_PORT
+    listeners: frozenset[tuple[IpAddress, int]] = frozenset()
+    wildcards: frozenset[tuple[int, int]] = frozenset()
+    """Listeners on the unspecified address, by IP version and port: they listen on every local address."""
+    relays: frozenset[IpAddress] = frozenset()
+    own: frozenset[IpAddress] = frozenset()
 
     @classmethod
     def build(
@@ -87,55 +79,75 @@ class PeerPolicy:
         deny: Iterable[IpNetwork] = (),
         listeners: Iterable[Address] = (),
         relays: Iterable[bytes] = (),
-        ports: PortRange = _EVERY_PORT,
+        local: Iterable[bytes] = (),
     ) -> "PeerPolicy":
         """Make a policy; ``listeners`` are the server's own addresses, ``relays`` its relay addresses (packed).
 
-        Relay addresses are allowed on ``ports``, by default on all.
+        ``local`` are all addresses of this host (packed): a listener on the unspecified address is reached by each.
         """
         listening = frozenset((canonical(address.ip), address.port) for address in listeners)
         relaying = frozenset(canonical(ip) for ip in relays)
+        everywhere = [(address, port) for address, port in listening if address.is_unspecified]
+        wildcards = {(address.version, port) for address, port in everywhere}
+        wildcards |= {(4, port) for address, port in everywhere if address.version == 6}  # unless IPV6_V6ONLY is set
         return cls(
             allow=tuple(allow),
             deny=tuple(deny),
             listeners=listening,
+            wildcards=frozenset(wildcards),
             relays=relaying,
-            own=relaying | {address for address, _ in listening},
-            ports=ports,
+            own=relaying | {address for address, _ in listening} | {canonical(ip) for ip in local},
         )
 
     @classmethod
     def of(cls, settings: CoreSettings, own: OwnAddresses) -> "PeerPolicy":
-        """The policy of a configuration, with the server's real own addresses."""
+        """The policy of a configuration, with the server's real own addresses.
+
+        Behind 1:1 NAT, a listener is also reached by the public address of the address that it listens on.
+        """
+        public = {canonical(private.packed): shown.packed for private, shown in settings.relay.external.items()}
+        public |= {canonical(relay.bound): relay.external for relay in (*own.former, *own.relays)}
+        mapped = [(public.get(canonical(listener.ip)), listener.port) for listener in own.listeners]
         return cls.build(
             allow=settings.peers.allow,
             deny=settings.peers.deny,
-            listeners=own.listeners,
+            listeners=[*own.listeners, *(Address(ip, port) for ip, port in mapped if ip is not None)],
             relays=[ip for relay in (*own.relays, *own.former) for ip in (relay.bound, relay.external)],
-            ports=settings.relay.ports,
+            local=own.local,
         )
 
-    def refusal(self, ip: bytes, port: int | None = None) -> str | None:
+    def refusal(self, ip: bytes, port: int | None = None, *, relayed: bool = False) -> str | None:
         """Why the peer ``ip`` (packed) is refused, naming the rule; None if it is allowed.
 
-        Without ``port`` (a permission is for an address and all its ports) only rules for every port count.
+        Without ``port`` (a permission is for an address and all its ports) only rules for every port count. ``relayed``
+        says that a live relay of this server stands at that address and port.
         """
         address = canonical(ip)
-        if port is not None and (address, port) in self.listeners:
+        if port is not None and any(self._listens(spelled, port) for spelled in _spellings(ip)):
             return "own listener"
         network = _match(address, self.deny)
         if network is not None:
             return f"deny {network}"
+        if address.is_unspecified:
+            return f"default deny {'0.0.0.0/8' if address.version == 4 else '::/128'}"
         if _match(address, self.allow) is not None:
             return None
         if address in self.relays:
-            return None if port is None or port in self.ports else "own address, not a relay port"
-        network = _match(address, DEFAULT_DENY)
-        return None if network is None else f"default deny {network}"
+            return None if port is None or relayed else "own address, not a relay port"
+        special = special_purpose(address)
+        return None if special is None or special.reachable else f"default deny {special.network}"
 
     def depends_on_port(self, ip: bytes) -> bool:
         """True if `refusal` may differ by port: the server's own addresses."""
-        return canonical(ip) in self.own
+        spellings = _spellings(ip)
+        return any(address in self.own or (bool(self.wildcards) and address.is_loopback) for address in spellings)
+
+    def _listens(self, address: IpAddress, port: int) -> bool:
+        """Whether a listener of this server is reached at an address and port."""
+        if (address, port) in self.listeners:
+            return True
+        local = address in self.own or address.is_loopback or address.is_unspecified
+        return local and (address.version, port) in self.wildcards
 
 
 def _match(address: IPv4Address | IPv6Address, networks: Iterable[IpNetwork]) -> IpNetwork | None:

@@ -256,7 +256,8 @@ class TurnCore:
     def use(self, settings: CoreSettings, now: Now) -> None:
         """Use other settings from now on, and end what exists and is forbidden by them.
 
-        The realm, and the addresses and ports of relays, must not change.
+        The realm and the relay addresses must not change. Other relay ports are ignored: those that relays have taken
+        from the first range stay theirs.
         """
         self.state.use(settings)
         self._lookups.settings = settings

@@ -184,11 +184,13 @@ class OwnAddresses:
     """The server's real addresses: those that relays are bound on, and those of the listeners.
 
     ``former`` are pairs that are not in ``relays`` any more, but have relays that are still open.
+    ``local`` are all addresses of the host (packed); needed only if a listener is on the unspecified address.
     """
 
     relays: tuple[RelayAddress, ...]
     listeners: tuple[Address, ...] = ()
     former: tuple[RelayAddress, ...] = ()
+    local: tuple[bytes, ...] = ()
 
     @classmethod
     def of(

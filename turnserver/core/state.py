@@ -33,6 +33,7 @@ from turnserver.core.commands import (
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
 from turnserver.core.logins import FailedLogins
+from turnserver.core.own_relays import OwnRelays, Ways
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.ports import RelayPorts
 from turnserver.core.quota import Quota
@@ -131,6 +132,9 @@ class CoreState:
         self.retransmissions = Retransmissions()
         self.allocations: dict[FiveTuple, Allocation] = {}
         self.by_relay: dict[RelayId, tuple[Allocation, Relay]] = {}
+        self.own_relays = OwnRelays()
+        self._channels_to: Ways[tuple[int, int]] = Ways(TransportProtocol.UDP)
+        """The channels bound to the server's own addresses, by the allocation's serial and the channel's number."""
         self.by_serial: dict[int, Allocation] = {}
         self.by_user: dict[str, set[Allocation]] = {}
         self.unchecked: dict[int, None] = {}
@@ -288,6 +292,12 @@ class CoreState:
         allocation.relays.append(relay)
         self.by_relay[relay.id] = (allocation, relay)
 
+    def go_live(self, allocation: Allocation) -> None:
+        """An allocation can carry data, and its relays are peers that others may have (rule 16)."""
+        allocation.state = AllocationState.LIVE
+        for relay in allocation.relays:
+            self.own_relays.add(relay)
+
     def set_relay_expiry(self, allocation: Allocation, relay: Relay, expires: float) -> None:
         """Set the expiry of a relay (RFC 8656 §8.2)."""
         relay.expires = expires
@@ -307,6 +317,17 @@ class CoreState:
         self.close_relay(relay, now)  # before its connections, so that no peer connects while they are closed
         for connection in self.tcp.of(allocation, relay):
             self.tcp.close(connection, now)
+        self._end_ways_to(relay, now)
+
+    def _end_ways_to(self, relay: Relay, now: Now) -> None:
+        """A relay has ended: whatever else gets its port must not be reached by those who were allowed to reach it."""
+        self.own_relays.remove(relay)
+        for serial, number in self._channels_to.to(relay):
+            allocation = self.by_serial.get(serial)
+            channel = None if allocation is None else allocation.channels.get(number)
+            if allocation is not None and channel is not None and self.refusal(channel.peer, relay.protocol):
+                self.unbind_channel(allocation, number)
+        self.tcp.close_ways_to(relay, now)
 
     def lose_relay(self, relay_id: RelayId, now: Now) -> None:
         """An open relay has failed: an allocation ends with its last relay, a reservation with its only one.
@@ -387,6 +408,21 @@ class CoreState:
 
     # Permissions and channels
 
+    def refusal(self, peer: Address, protocol: TransportProtocol | None) -> str | None:
+        """Why the peer ACL refuses a peer, naming the rule; None if it may be reached with ``protocol``.
+
+        Without a protocol only the address counts, as for a permission. Behind 1:1 NAT, both the address that the
+        client uses and that on the wire must be allowed.
+        """
+        wire = self.addresses.to_wire(peer)
+        for address in (peer,) if wire == peer else (peer, wire):
+            port = None if protocol is None else address.port
+            relayed = protocol is not None and self.own_relays.stands(address, protocol)
+            refusal = self.policy.refusal(address.ip, port, relayed=relayed)
+            if refusal is not None:
+                return refusal
+        return None
+
     def permit(self, allocation: Allocation, relay: Relay, ip: bytes, until: float) -> None:
         """Install or refresh a permission (RFC 8656 §9); a refresh never shortens one."""
         until = max(until, allocation.permissions.get(ip, 0.0))
@@ -422,6 +458,8 @@ class CoreState:
         if channel is None:
             channel = Channel(number, peer, expires)
             allocation.bind(channel)
+            if self.policy.depends_on_port(peer.ip):
+                self._channels_to.add(peer, (allocation.serial, number))
         channel.expires = expires
         self.deadlines.set(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number), expires)
         if self.settings.peers.strict_permissions:
@@ -435,6 +473,7 @@ class CoreState:
         channel = allocation.unbind(number)
         if channel is None:
             return
+        self._channels_to.remove(channel.peer, (allocation.serial, number))
         self.deadlines.remove(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number))
         relay = self._relay_of(allocation, channel.peer.ip)
         if relay is not None:

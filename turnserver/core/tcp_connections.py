@@ -17,13 +17,14 @@ from enum import Enum
 from typing import Protocol
 
 from stun.address import Address
-from stun.constants import ErrorCode
+from stun.constants import ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.answers import Answering, refuse
 from turnserver.core.commands import ClosePeer, Command, ConnectPeer, Splice
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import Refusal
 from turnserver.core.events import PeerConnectionEnded, PeerConnectionOpened
+from turnserver.core.own_relays import OwnRelays, Ways
 from turnserver.core.request import Request
 from turnserver.core.types import FiveTuple, Now
 from turnserver.deadlines import Deadlines
@@ -60,6 +61,7 @@ class ConnectionHost(Answering, Protocol):
     """What the connections need from the rest of the state; `turnserver.core.state.CoreState` has it."""
 
     deadlines: Deadlines[DeadlineKey]
+    own_relays: OwnRelays
 
     def command(self, command: Command) -> None:
         """Queue something for the shell to do."""
@@ -73,6 +75,7 @@ class TcpConnections:
         self.by_id: dict[int, PeerConnection] = {}
         self.by_client: dict[FiveTuple, PeerConnection] = {}
         self.by_allocation: dict[int, dict[Address, PeerConnection]] = {}
+        self._to: Ways[int] = Ways(TransportProtocol.TCP)
 
     def towards(self, allocation: Allocation, peer: Address) -> PeerConnection | None:
         """The connection of an allocation with a peer: there is never more than one (RFC 6062 §5.2)."""
@@ -118,6 +121,7 @@ class TcpConnections:
     def close(self, connection: PeerConnection, now: Now, *, gone: bool = False) -> None:
         """End a connection; a waiting Connect gets 447. ``gone`` if the shell has closed the connection already."""
         del self.by_id[connection.id]
+        self._to.remove(connection.peer, connection.id)
         held = self.by_allocation[connection.allocation.serial]
         del held[connection.peer]
         if not held:
@@ -137,6 +141,16 @@ class TcpConnections:
         """End the connections of an allocation with peers for which ``unwanted`` is true."""
         for connection in self.of(allocation):
             if unwanted(connection.peer):
+                self.close(connection, now)
+
+    def close_ways_to(self, own: Relay, now: Now) -> None:
+        """A relay of this server has ended: what is still connecting to it must not reach what gets its port.
+
+        Connections that are established end with the other end's, after the last bytes that it has sent.
+        """
+        for number in self._to.to(own):
+            connection = self.by_id.get(number)
+            if connection is not None and connection.state is ConnectionState.CONNECTING:
                 self.close(connection, now)
 
     def expired(self, number: int, now: Now) -> None:
@@ -161,6 +175,8 @@ class TcpConnections:
         connection = PeerConnection(number, allocation, relay, peer, now.mono, state)
         self.by_id[number] = connection
         self.by_allocation.setdefault(allocation.serial, {})[peer] = connection
+        if self._host.own_relays.stands(peer, TransportProtocol.TCP):
+            self._to.add(peer, number)
         return connection
 
     def _new_id(self) -> int:

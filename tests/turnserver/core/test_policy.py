@@ -6,9 +6,10 @@ import pytest
 
 from stun.address import Address
 from turnserver.config import load_mapping
-from turnserver.core.policy import DEFAULT_DENY, PeerPolicy, canonical
+from turnserver.core.policy import PeerPolicy, canonical
 from turnserver.core.settings import OwnAddresses, RelayAddress
-from turnserver.core.types import IpNetwork, PortRange
+from turnserver.core.special_purpose import DEFAULT_DENY
+from turnserver.core.types import IpNetwork
 
 # Written out again on purpose: the rule, not the code, says what is in it.
 DENIED = [
@@ -35,6 +36,16 @@ DENIED = [
     "2002::/16",
     "2001::/32",
     "64:ff9b:1::/48",
+    "2001:db8::/32",
+    "3fff::/20",
+    "2001::/23",
+    "2001:2::/48",
+    "2001:10::/28",
+    "100::/64",
+    "100:0:0:1::/64",
+    "5f00::/16",
+    "::ffff:0:0:0/96",
+    "192.88.99.0/24",
 ]
 DENIED_IPV4 = [text for text in DENIED if "." in text]
 
@@ -50,6 +61,11 @@ def packed(text: str) -> bytes:
 
 def wrapped(prefix: str, address: IPv4Address) -> bytes:
     return packed(prefix)[:12] + address.packed
+
+
+def inside(address: IPv4Address | IPv6Address, text: str) -> bool:
+    network = ip_network(text)
+    return network.version == address.version and address in network
 
 
 def just_outside(network: IpNetwork) -> list[IPv4Address | IPv6Address]:
@@ -69,12 +85,15 @@ def test_the_default_list_is_the_rules() -> None:
 
 @pytest.mark.parametrize("text", DENIED)
 def test_every_default_network_is_denied_from_end_to_end(text: str) -> None:
-    """Rule 16, RFC 8656 §21.2.2: first, last and middle address of each network; the reason names the network."""
+    """Rule 16, RFC 8656 §21.2.2: first, last and middle address of each network; the reason names the smallest one."""
     network = ip_network(text)
     middle = network.network_address + network.num_addresses // 2
     for address in (network.network_address, middle, network.broadcast_address):
         for port in (None, 1, 443, 50000):
-            assert OPEN.refusal(address.packed, port) == f"default deny {text}"
+            smallest = max(
+                (other for other in DENIED if inside(address, other)), key=lambda other: ip_network(other).prefixlen
+            )
+            assert OPEN.refusal(address.packed, port) == f"default deny {smallest}"
 
 
 def test_next_to_a_denied_network_is_allowed() -> None:
@@ -145,18 +164,62 @@ def test_own_listeners_are_refused_whatever_else_is_said() -> None:
     assert policy.refusal(listener.ip) is None, "a permission is for an address; the port is asked for when it is known"
 
 
-def test_own_relays_are_allowed_on_relay_ports_only() -> None:
+def test_own_relays_are_allowed_where_a_live_one_stands() -> None:
     """Rule 16: relay to relay is how a mesh behind two symmetric NATs works; nothing else of the server is a peer."""
     relay = packed("10.0.0.5")
-    policy = PeerPolicy.build(relays=[relay], ports=PortRange(50000, 50009))
+    policy = PeerPolicy.build(relays=[relay])
     assert policy.refusal(relay) is None
-    allowed = [
-        port for port in (1, 22, 3478, 49999, 50000, 50005, 50009, 50010, 65535) if not policy.refusal(relay, port)
-    ]
-    assert allowed == [50000, 50005, 50009]
-    assert policy.refusal(relay, 22) == "own address, not a relay port"
-    assert policy.refusal(wrapped("::ffff:0:0", IPv4Address("10.0.0.5")), 22) == "own address, not a relay port"
+    for port in (1, 22, 3478, 49152, 50000, 65535):
+        for ip in (relay, wrapped("::ffff:0:0", IPv4Address("10.0.0.5"))):
+            assert policy.refusal(ip, port) == "own address, not a relay port"
+            assert policy.refusal(ip, port, relayed=True) is None
     assert policy.refusal(packed("10.0.0.6"), 50000) == "default deny 10.0.0.0/8"
+
+
+EVERYTHING = [IPv4Network("0.0.0.0/0"), IPv6Network("::/0")]
+
+
+@pytest.mark.parametrize("spelling", ["0.0.0.0", "::", "::ffff:0.0.0.0", "64:ff9b::0.0.0.0"])
+def test_the_unspecified_address_is_no_peer_whatever_is_allowed(spelling: str) -> None:
+    """Rule 16: the system would take it for this host, and every service of it."""
+    policy = PeerPolicy.build(allow=EVERYTHING, listeners=[Address.parse("192.0.2.1", 3478)])
+    for port in (None, 22, 3478):
+        assert policy.refusal(packed(spelling), port) is not None
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "192.0.2.1",
+        "::ffff:192.0.2.1",
+        "::192.0.2.1",
+        "64:ff9b::192.0.2.1",
+        "::ffff:0:192.0.2.1",
+        "64:ff9b:1::192.0.2.1",
+        "2002:c000:201::1",
+    ],
+)
+def test_own_listeners_are_refused_in_every_spelling(spelling: str) -> None:
+    """Rule 16: mapped, compatible, NAT64, SIIT and 6to4; under an allow for everything."""
+    policy = PeerPolicy.build(allow=EVERYTHING, listeners=[Address.parse("192.0.2.1", 3478)])
+    assert policy.refusal(packed(spelling), 3478) == "own listener"
+    assert policy.depends_on_port(packed(spelling))
+    assert policy.refusal(packed(spelling), 3479) is None
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_a_listener_on_every_address_is_refused_on_every_local_one(wildcard: str) -> None:
+    """Rule 16: loopback, the addresses of relays and all others of the host."""
+    relay, local, elsewhere = packed("192.0.2.1"), packed("192.0.2.2"), packed("192.0.2.3")
+    policy = PeerPolicy.build(
+        allow=EVERYTHING, listeners=[Address.parse(wildcard, 3478)], relays=[relay], local=[local]
+    )
+    for ip in (relay, local, packed("127.0.0.1"), packed("127.9.9.9"), packed("::ffff:127.0.0.1")):
+        assert policy.refusal(ip, 3478) == "own listener"
+        assert policy.depends_on_port(ip)
+    assert policy.refusal(elsewhere, 3478) is None
+    assert policy.refusal(local, 3479) is None
+    assert policy.refusal(packed("::1"), 3478) == ("own listener" if wildcard == "::" else None)
 
 
 def test_deny_comes_before_allow() -> None:
@@ -191,7 +254,7 @@ def test_which_addresses_depend_on_the_port() -> None:
 
 
 def test_the_policy_of_a_configuration() -> None:
-    """Rule 16: own listeners refused, own relays (bound and external) allowed on relay ports only."""
+    """Rule 16: own listeners refused, own relays (bound and external) allowed where a live relay stands."""
     chosen = load_mapping(
         {"relay": {"ports": "50000-50100"}, "peers": {"allow": ["10.0.0.0/8"], "deny": ["8.8.8.0/24"]}}
     )
@@ -201,7 +264,15 @@ def test_the_policy_of_a_configuration() -> None:
     assert policy.refusal(packed("10.1.1.1"), 3478) == "own listener"
     assert policy.refusal(packed("10.1.1.1"), 3479) is None
     for relay in (loopback, public):
-        assert policy.refusal(relay, 50050) is None
-        assert policy.refusal(relay, 50101) is not None
+        assert policy.refusal(relay, 50050, relayed=True) is None
+        assert policy.refusal(relay, 50050) is not None
     assert policy.refusal(packed("8.8.8.8")) == "deny 8.8.8.0/24"
     assert policy.refusal(packed("9.9.9.9")) is None
+
+
+def test_a_listener_behind_nat_is_refused_by_its_public_address() -> None:
+    """Rules 16 and 23: 1:1 NAT keeps ports, so it is the same listener."""
+    chosen = load_mapping({"relay": {"external": {"10.1.1.1": "203.0.113.9"}}, "peers": {"allow": ["0.0.0.0/0"]}})
+    policy = PeerPolicy.of(chosen.config, OwnAddresses((), (Address.parse("10.1.1.1", 3478),)))
+    for text in ("10.1.1.1", "203.0.113.9", "::ffff:203.0.113.9"):
+        assert policy.refusal(packed(text), 3478) == "own listener"

@@ -22,6 +22,7 @@ from tests.support.core_world import (
     REALM,
     RELAY,
     SERVER,
+    SOFTWARE,
     ScriptedClient,
     World,
     appended,
@@ -51,7 +52,7 @@ from turnserver.core.events import (
 from turnserver.core.handlers import allocate
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreBounds, RelayAddress
-from turnserver.core.types import AllocationView, ClientTransport, Counters, Now, RelayId
+from turnserver.core.types import AllocationView, ClientTransport, Counters, Now, PortRange, RelayId
 
 OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
 REQUIRED: AttributeType[bytes] = AttributeType(0x7F01, "REQUIRED", "-", lambda v, t: v, lambda v, t: v)
@@ -532,6 +533,28 @@ def test_a_reloaded_acl_ends_a_channel_to_what_has_become_a_listener() -> None:
     assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")) == []
     other = Address(PEER.ip, PEER.port + 1)
     assert client.indicate((a.XOR_PEER_ADDRESS, other), (a.DATA, b"x")) == [SendToPeer(client.relay, other, b"x")]
+
+
+@pytest.mark.parametrize("nat", [False, True])
+def test_other_relay_ports_do_not_cut_calls_from_relay_to_relay(nat: bool) -> None:
+    """Rule 16: what a relay has from the former range stays its own, and reachable; also behind 1:1 NAT."""
+    inside = Address.parse("10.0.0.5", 0).ip if nat else RELAY
+    world = World(relays=(RelayAddress(inside, RELAY),), ports=PortRange(50000, 50009))
+    one, other = world.client(port=40000), world.client(port=40001, user="bob", password="hunter2")
+    for client in (one, other):
+        client.allocate()
+    here, there = (Address(RELAY, world.bound[client.relay].port) for client in (one, other))
+    assert [code_of(one.bind(0x4000, there)), code_of(other.permit(here))] == [0, 0]
+    changed = core_settings(realm=REALM, software=SOFTWARE, ports=PortRange(60000, 60009))
+    world.core.use(changed, world.now)
+    world.run()
+    wire = Address(inside, there.port)
+    assert world.routes[one.path, 0x4000].peer == wire
+    assert code_of(one.bind(0x4000, there)) == 0
+    assert other.indicate((a.XOR_PEER_ADDRESS, here), (a.DATA, b"x"))
+    world.peer_sends(other.relay, Address(inside, here.port), b"x")
+    (heard,) = other.hears()
+    assert Message.decode(heard).first(a.XOR_PEER_ADDRESS) == here
 
 
 def test_a_reloaded_acl_can_allow_more() -> None:

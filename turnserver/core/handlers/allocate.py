@@ -23,7 +23,7 @@ from stun.attributes import (
     AddressErrorValue,
 )
 from stun.constants import AddressFamily, ErrorCode, TransportProtocol
-from turnserver.core.allocation import AllocationState, Relay, RelayState
+from turnserver.core.allocation import Relay, RelayState
 from turnserver.core.answers import refuse
 from turnserver.core.errors import Refusal, Silence
 from turnserver.core.events import AllocationOpened, EndReason
@@ -345,7 +345,7 @@ def _finish(state: CoreState, opening: RelayOpening, now: Now) -> None:
     """§7.2: the success answer, kept for retransmissions for as long as the client may ask again."""
     allocation, request = opening.allocation, opening.request
     state.end_opening(allocation)
-    allocation.state = AllocationState.LIVE
+    state.go_live(allocation)
     allocation.relays.sort(key=lambda relay: relay.family)
     builder = begin_success(request)
     for relay in allocation.relays:

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 from stun.address import Address
 from stun.attributes import LIFETIME
-from stun.constants import ErrorCode
+from stun.constants import ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation, AllocationState, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import LoginFailed, PeerRefused
@@ -75,7 +75,7 @@ def relay_towards(allocation: Allocation, peer: Address) -> Relay:
 
 def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_port: bool) -> None:
     """The peer ACL (RFC 8656 §10.2, rule 16): a refused peer → 403, reported once per allocation and address."""
-    rule = refusal_of(state, peer, with_port=with_port)
+    rule = refusal_of(state, peer, with_port=with_port, protocol=allocation.protocol)
     if rule is None:
         return
     if peer.ip not in allocation.refused and len(allocation.refused) < _MAX_REFUSED_REMEMBERED:
@@ -91,11 +91,8 @@ def is_refused_now(state: CoreState, allocation: Allocation, peer: Address) -> b
     return refusal_of(state, peer, with_port=True) is not None
 
 
-def refusal_of(state: CoreState, peer: Address, *, with_port: bool) -> str | None:
-    """Why the peer ACL refuses a peer, by its address for the client or on the wire behind 1:1 NAT; None if it may."""
-    port = peer.port if with_port else None
-    refusal = state.policy.refusal(peer.ip, port)
-    wire = state.addresses.to_wire(peer)
-    if refusal is None and wire != peer:
-        return state.policy.refusal(wire.ip, port)
-    return refusal
+def refusal_of(
+    state: CoreState, peer: Address, *, with_port: bool, protocol: TransportProtocol = TransportProtocol.UDP
+) -> str | None:
+    """Why the peer ACL refuses a peer, with or without its port; None if it may be reached with ``protocol``."""
+    return state.refusal(peer, protocol if with_port else None)

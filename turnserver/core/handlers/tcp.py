@@ -81,7 +81,9 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
     if allocation is None or relay is None or state.live(allocation.client) is not allocation:
         return None
     peer = state.addresses.to_client(wire, allocation.permissions)
-    if peer.ip not in allocation.permissions or refusal_of(state, peer, with_port=True) is not None:
+    if peer.ip not in allocation.permissions:
+        return None
+    if refusal_of(state, peer, with_port=True, protocol=TransportProtocol.TCP) is not None:
         return None
     stale = state.tcp.towards(allocation, peer)
     if stale is not None:

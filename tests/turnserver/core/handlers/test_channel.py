@@ -1,5 +1,6 @@
 """ChannelBind (RFC 8656 §12.2) and ChannelData (§12.4–12.7)."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from stun.attributes import AttributeType
 from stun.channeldata import encode, encode_padded
 from stun.constants import Method
 from stun.message import Message
-from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, World, code_of, names_of
+from tests.support.core_world import PEER, PEER6, RELAY, SERVER, ScriptedClient, World, code_of, names_of
 from tests.support.limits import limits
 from turnserver.core.commands import AddRoute, AllowPeer, ForbidPeer, RemoveRoute, SendToClient, SendToPeer
 from turnserver.core.events import PeerRefused
@@ -223,11 +224,65 @@ def test_forbidden_peers_are_403(host: str) -> None:
     assert [event.peer for event in world.take_events() if isinstance(event, PeerRefused)] == [peer]
 
 
-@pytest.mark.parametrize(("port", "code"), [(3478, 403), (22, 403), (49151, 403), (50000, 0)])
-def test_the_servers_own_addresses(port: int, code: int) -> None:
-    """Rule 16: its listener and whatever else runs there are no peers; its relay ports are."""
-    client = allocated(World())
-    assert code_of(client.bind(0x4000, Address(SERVER.ip, port))) == code
+@pytest.mark.parametrize("port", [3478, 22, 49151, 50000, 65535])
+def test_the_servers_own_addresses(port: int) -> None:
+    """Rule 16: its listener and whatever else runs there are no peers, also on ports that a relay might have."""
+    world = World()
+    client, other = allocated(world), allocated(world, port=40001)
+    assert refused(client, *number_and(Address(SERVER.ip, port))) == 403
+    assert code_of(client.bind(0x4000, world.bound[other.relay])) == 0
+
+
+ENDS = {
+    "deleted": lambda world, other: other.refresh(0),
+    "expired": lambda world, other: world.advance(201),
+    "revoked": lambda world, other: world.core.revoke("bob", world.now),
+    "lost": lambda world, other: world.core.relay_failed(other.relay, world.now),
+    "gone": lambda world, other: world.core.client_gone(other.path, world.now),
+}
+
+
+@pytest.mark.parametrize("nat", [False, True])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_channel_to_a_relay_ends_with_it(end: str, nat: bool) -> None:
+    """Rule 16: whatever gets the port next is no peer; other channels, and the permission, stand."""
+    inside = Address.parse("10.0.0.5", 0).ip if nat else RELAY
+    world = World(relays=(RelayAddress(inside, RELAY),))
+    client = allocated(world)
+    other = allocated(world, port=40001, user="bob", password="hunter2")
+    peer = Address(RELAY, world.bound[other.relay].port)
+    client.refresh(3600)
+    assert code_of(client.bind(0x4000, peer)) == code_of(client.bind(0x4001, PEER)) == 0
+    assert code_of(client.bind(0x4002, Address(RELAY, world.bound[client.relay].port))) == 0
+    assert client.indicate_raw(encode(0x4000, b"x")) == [SendToPeer(client.relay, Address(inside, peer.port), b"x")]
+    for _ in range(2 if end == "expired" else 0):
+        world.advance(200)
+        assert [code_of(client.bind(*bound)) for bound in ((0x4000, peer), (0x4001, PEER))] == [0, 0]
+        assert code_of(client.bind(0x4002, Address(RELAY, world.bound[client.relay].port))) == 0
+    world.take()
+    ENDS[end](world, other)
+    world.run()
+    assert RemoveRoute(client.path, 0x4000, client.relay) in world.take()
+    assert sorted(channel for _, channel in world.routes) == [0x4001, 0x4002]
+    assert client.indicate_raw(encode(0x4000, b"x")) == []
+    assert client.indicate((a.XOR_PEER_ADDRESS, peer), (a.DATA, b"x")) == []
+    world.peer_sends(client.relay, Address(inside, peer.port), b"from whatever has the port now")
+    assert client.hears() == []
+    client.challenge()
+    assert refused(client, *number_and(peer)) == 403
+    assert code_of(client.permit(peer)) == 0, "a permission is for the address, where others may stand"
+    client.refresh(0)
+    assert world.core.state._channels_to._to == {}
+
+
+def test_a_channel_to_an_allowed_address_does_not_depend_on_a_relay() -> None:
+    """Rule 16: what the operator allows by name stays allowed."""
+    world = World(settings={"allow": [ip_network("198.51.100.0/24")]})
+    client, other = allocated(world), allocated(world, port=40001)
+    peer = world.bound[other.relay]
+    assert code_of(client.bind(0x4000, peer)) == 0
+    other.refresh(0)
+    assert (client.path, 0x4000) in world.routes
 
 
 def test_checks_in_order() -> None:

@@ -68,6 +68,9 @@ def test_the_acl_judges_the_wire_address_too() -> None:
     listener = Address(private, 50_000)
     world = World(relays=(RelayAddress(private, public),))
     state = world.core.state
+    for port in (50_000, 50_001):
+        relay = state.new_relay(RelayAddress(private, public), port)
+        state.own_relays.add(relay)
     assert refusal_of(state, Address(public, 50_000), with_port=True) is None
     state.policy = type(state.policy).build(listeners=[listener], relays=[private, public])
     assert refusal_of(state, Address(public, 50_000), with_port=True) == "own listener"

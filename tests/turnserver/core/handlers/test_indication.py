@@ -108,10 +108,13 @@ def test_behind_nat_send_reaches_own_relays() -> None:
     world = World(relays=(RelayAddress(private, public),))
     client = world.client()
     client.allocate()
-    other = Address(public, 60_000)
+    second = world.client(port=40001)
+    second.allocate()
+    other = Address(public, world.bound[second.relay].port)
     assert code_of(client.permit(other)) == 0
     sent = client.indicate((a.XOR_PEER_ADDRESS, other), (a.DATA, b"x"))
-    assert sent == [SendToPeer(client.relay, Address(private, 60_000), b"x")]
+    assert sent == [SendToPeer(client.relay, Address(private, other.port), b"x")]
+    assert client.indicate((a.XOR_PEER_ADDRESS, Address(public, other.port ^ 1)), (a.DATA, b"x")) == []
     assert client.indicate((a.XOR_PEER_ADDRESS, Address(public, 22)), (a.DATA, b"x")) == []
     assert client.indicate((a.XOR_PEER_ADDRESS, Address(private, 22)), (a.DATA, b"x")) == []
 

@@ -242,14 +242,14 @@ def test_connect_behind_nat_goes_to_the_private_address() -> None:
     """Rule 23: a relay of ours is named by its public address and reached at its private one; and shown as public."""
     private = Address.parse("192.168.7.1", 0).ip
     world = TcpWorld(relays=(RelayAddress(private, RELAY),), policy=PeerPolicy.build(relays=[private, RELAY]))
-    client = allocated(world)
-    named = Address(RELAY, 50000)
-    assert client.connect(named) == []
-    assert world.connects[-1].peer == Address(private, 50000)
-    client.permit(Address(RELAY, 50002))
-    number = world.peer_connects(client.relay, Address(private, 50002))
+    client, second, third = (allocated(world) for _ in range(3))
+    port, other = (world.bound[held.relay].port for held in (second, third))
+    assert client.connect(Address(RELAY, port)) == []
+    assert world.connects[-1].peer == Address(private, port)
+    client.permit(Address(RELAY, other))
+    number = world.peer_connects(client.relay, Address(private, other))
     (indication,) = client.heard()
-    assert indication.first(a.XOR_PEER_ADDRESS) == Address(RELAY, 50002)
+    assert indication.first(a.XOR_PEER_ADDRESS) == Address(RELAY, other)
     assert indication.first(a.CONNECTION_ID) == number
 
 
@@ -387,11 +387,37 @@ def test_a_permission_ends() -> None:
 
 
 def test_a_permission_does_not_open_the_servers_own_ports() -> None:
-    """Rule 16: asked again at inbound accept, with the port: the server's own address only from relay ports."""
+    """Rule 16: asked again at inbound accept, with the port: the server's own address only where a TCP relay stands."""
     world = TcpWorld()
-    client = permitted(world, Address(RELAY, 50000))
-    assert world.peer_connects(client.relay, Address(RELAY, 22)) is None
-    assert world.peer_connects(client.relay, Address(RELAY, 50000)) is not None
+    client, second = permitted(world, Address(RELAY, 0)), allocated(world)
+    datagrams = world.client(port=50)
+    datagrams.allocate()
+    for port in (22, 3478, 50000, world.bound[datagrams.relay].port):
+        assert world.peer_connects(client.relay, Address(RELAY, port)) is None
+        assert [code_of(answer) for answer in client.connect(Address(RELAY, port))] == [403]
+    assert world.peer_connects(client.relay, world.bound[second.relay]) is not None
+
+
+def test_connecting_to_a_relay_that_ends() -> None:
+    """Rule 16: 447; whatever gets the port next is not reached. What is connected has its last bytes."""
+    world = TcpWorld()
+    client, second = allocated(world), allocated(world)
+    peer = world.bound[second.relay]
+    assert client.connect(peer) == []
+    second.refresh(0)
+    (answer,) = client.heard()
+    assert code_of(answer) == 447
+    assert world.connections == {}
+    assert [code_of(answer) for answer in client.connect(peer)] == [403]
+
+    third = allocated(world)
+    assert client.connect(world.bound[third.relay]) == []
+    (number,) = world.connections
+    world.peer_takes(number)
+    third.refresh(0)
+    assert world.connections == {number: ConnectionState.WAITING}
+    client.refresh(0)
+    assert world.core.state.tcp._to._to == {}
 
 
 def test_a_relay_that_nobody_has() -> None:
