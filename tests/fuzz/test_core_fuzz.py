@@ -288,7 +288,7 @@ def test_churn_is_bounded() -> None:
     deadlines = world.core.state.deadlines
     assert len(deadlines._heap) <= 2 * len(deadlines) + 1_100
     assert len(deadlines._scheduled) <= len(deadlines._heap)
-    assert len(world.core.state.ports[world.relays[0].bound, TransportProtocol.UDP]._freed) <= 10
+    assert len(world.core.state.ports[world.relays[0].bound, TransportProtocol.UDP]._any._cooling) <= 10
 
 
 def test_refreshes_are_bounded() -> None:

@@ -72,6 +72,7 @@ def slices(world: World) -> list[int]:
 
 
 def test_a_crowd_that_expires_together_is_ended_in_slices() -> None:
+    """RFC 8656 §7.1: each once, with its event, and no call does more than a slice."""
     world = many()
     crowd(world)
     past(world)
@@ -114,6 +115,7 @@ class TestGoneForEveryLookUp:
     """What is due and waits for its slice is treated as gone."""
 
     def test_a_refresh_gets_437(self, behind: Callable[[World], None]) -> None:
+        """RFC 8656 §8: an allocation that is due does not exist, before its slice comes, too."""
         world = many()
         client, other = crowd(world, 2)
         past(world)
@@ -124,6 +126,7 @@ class TestGoneForEveryLookUp:
         assert world.core.state.allocation(other.path) is not None, "its slice comes later"
 
     def test_nothing_is_relayed(self, behind: Callable[[World], None]) -> None:
+        """RFC 8656 §10.3, §11.4: in neither direction."""
         world = many()
         (client,) = crowd(world, 1)
         relay = client.relay
@@ -134,6 +137,7 @@ class TestGoneForEveryLookUp:
         assert client.indicate((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"late")) == []
 
     def test_a_permission_and_a_channel(self, behind: Callable[[World], None]) -> None:
+        """RFC 8656 §9, §12: neither lets anything through once it is due."""
         world = many(settings={"strict_permissions": True})
         (client,) = crowd(world, 1)
         world._turn_to(world.now.mono + 300)
@@ -145,6 +149,7 @@ class TestGoneForEveryLookUp:
         assert code_of(client.bind(0x4000, Address.parse("8.8.4.4", 1))) == 0, "the number is free"
 
     def test_the_quota_of_a_user(self, behind: Callable[[World], None]) -> None:
+        """An allocation that is due does not count against its user."""
         world = World(limits=LimitsConfig(allocations_per_user=2))
         crowd(world, 2)
         past(world)
@@ -152,6 +157,7 @@ class TestGoneForEveryLookUp:
         assert code_of(world.client(port=1).allocate()) == 0
 
     def test_the_capacity_and_the_ports_of_the_server(self) -> None:
+        """Nor against the server, and its port can be had."""
         for world in (many(allocations=300), many(ports=PortRange(50_000, 50_299))):
             crowd(world, 300)
             past(world)
@@ -159,6 +165,7 @@ class TestGoneForEveryLookUp:
             assert code_of(world.client("203.0.113.5", user="bob", password="hunter2").allocate()) == 0
 
     def test_a_reservation(self, behind: Callable[[World], None]) -> None:
+        """RFC 8656 §7.2: 30 seconds, and not until the slice."""
         world = many()
         client = world.client()
         token = client.allocate((a.EVEN_PORT, True)).first(a.RESERVATION_TOKEN)
@@ -167,6 +174,7 @@ class TestGoneForEveryLookUp:
         assert code_of(world.client(port=2).allocate((a.RESERVATION_TOKEN, token))) == 508
 
     def test_a_kept_answer(self, behind: Callable[[World], None]) -> None:
+        """RFC 8489 §6.3.1: 40 seconds, and not until the slice."""
         world = many()
         client = world.client()
         client.challenge()
@@ -177,6 +185,7 @@ class TestGoneForEveryLookUp:
         assert code_of(client.send(frame)) == 437
 
     def test_a_connection_of_a_peer(self, behind: Callable[[World], None]) -> None:
+        """RFC 6062 §5.3: 30 seconds to bind it, and not until the slice."""
         world = TcpWorld()
         client = world.control()
         client.allocate()
@@ -191,6 +200,7 @@ class TestGoneForEveryLookUp:
         assert code_of(answer) == 400
 
     def test_a_relay_that_opens_too_late(self, behind: Callable[[World], None]) -> None:
+        """The client has its answer, and only one."""
         world = World(automatic=False)
         client = world.client()
         client.challenge()
@@ -233,6 +243,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
 
 
 def test_a_reload_that_does_not_change_the_peer_acl_asks_about_nobody(asked: list[Address]) -> None:
+    """An unchanged policy costs nothing, however many permissions there are."""
     world = many(settings={"deny": ELSEWHERE})
     permitted(world, 100)
     world.core.use(core_settings(realm=REALM, deny=ELSEWHERE), world.now)
@@ -266,6 +277,7 @@ def test_a_reload_that_forbids_much_is_applied_in_slices(asked: list[Address]) -
 
 
 def test_a_second_change_of_the_acl_begins_anew() -> None:
+    """What the first change had not come to is judged by the second one."""
     world = many()
     clients = permitted(world, 500)
     world.core.replace_policy(PeerPolicy.build(), world.now)
@@ -303,6 +315,7 @@ def test_a_user_with_a_crowd_of_allocations_is_revoked_in_slices() -> None:
 
 
 def test_a_fault_in_one_step_costs_that_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permissions after it are judged all the same."""
     world = many()
     permitted(world, 10)
     calls = 0

@@ -399,6 +399,7 @@ def test_the_end_of_the_server_is_the_end_of_every_allocation() -> None:
 
 
 def test_an_allocate_that_waits_for_its_relay_is_refused_at_the_end() -> None:
+    """A request is answered, and there is no end of what never began."""
     world = World(automatic=False)
     client = world.client()
     client.challenge()
@@ -417,6 +418,7 @@ def test_an_allocate_that_waits_for_its_relay_is_refused_at_the_end() -> None:
 
 
 def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception is a fault, and stays where it is."""
     world = World()
     first, second = allocated(world), allocated(world, port=40001)
     end = world.core.state.end_allocation

@@ -1037,6 +1037,7 @@ def test_a_draining_server_sends_clients_to_another_one() -> None:
 
 
 def test_a_full_quota_does_not_hide_that_the_server_drains() -> None:
+    """508, and not 486: another attempt at this server is no use."""
     world = World(settings={"limits": limits(allocations_per_user=1)})
     client, other = challenged(world), challenged(world, port=40001)
     assert code_of(client.allocate()) == 0
