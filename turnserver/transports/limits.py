@@ -14,8 +14,8 @@ from turnserver.transports.idle import IdleConnections
 
 __all__ = ["ConnectionLimiter", "ConnectionLimits", "ConnectionSlot"]
 
-_MOST_EVICTED: Final = 2
-"""Connections closed for one new one: with two, the number shrinks to a limit that was lowered, without a stall."""
+_MOST_EVICTED: Final = 16
+"""Connections closed for one new one: more than one only after a limit was lowered, and never so many as to stall."""
 
 
 class ConnectionLimits(Protocol):
@@ -55,7 +55,7 @@ class ConnectionLimiter:
         evicted = 0
         while self._count >= self.limits.connections and evicted < _MOST_EVICTED and self._evict():
             evicted += 1
-        if self._count >= self.limits.connections and not evicted:
+        if self._count >= self.limits.connections:
             return None
         self._count += 1
         return ConnectionSlot(self)

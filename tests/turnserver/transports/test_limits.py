@@ -139,16 +139,18 @@ def test_behind_a_proxy_it_is_the_client_that_counts() -> None:
 
 
 def test_a_lowered_limit_is_reached_step_by_step() -> None:
-    """Each newcomer takes the places of two, so that nothing stalls."""
+    """Newcomers are refused until it is, and none closes so many that the server stalls."""
     ended: list[str] = []
-    limiter = ConnectionLimiter(limits(connections=5, connections_per_address=10))
-    for number in range(5):
+    limiter = ConnectionLimiter(limits(connections=50, connections_per_address=50))
+    for number in range(50):
         connected(limiter, ONE, ended, str(number))
-    limiter.limits = limits(connections=3, connections_per_address=10)
-    for number in range(5, 8):
-        connected(limiter, ONE, ended, str(number))
-    assert limiter.count == 3
-    assert ended == ["0", "1", "2", "3", "4"]
+    limiter.limits = limits(connections=10, connections_per_address=50)
+    assert limiter.admit() is None
+    assert limiter.count == 34
+    assert limiter.admit() is None
+    assert limiter.admit() is not None
+    assert limiter.count == 10
+    assert ended == [str(number) for number in range(41)]
 
 
 def test_a_client_at_its_limit_replaces_nobody() -> None:
