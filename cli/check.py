@@ -10,7 +10,7 @@ from cli.exit_codes import ExitCode
 from cli.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from turnserver.config import Listener, Loaded
+    from turnserver.config import Config, Listener, Loaded
 
 __all__ = ["check"]
 
@@ -88,6 +88,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "users": len(config.auth.users),
         "shared_secrets": len(config.auth.shared_secrets),
         "rooms": rooms,
+        "open_files": _files(config),
         "warnings": [
             *loaded.warnings,
             *late,
@@ -95,6 +96,23 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }
+
+
+def _files(config: "Config") -> dict[str, int]:
+    """How many open files this process can have, and how many the options under ``limits`` may need."""
+    from turnserver.files import attainable_files, files_needed  # noqa: PLC0415
+
+    return {"allowed": attainable_files(), "needed": files_needed(config)}
+
+
+def _files_text(files: dict[str, int]) -> str:
+    """The same for people."""
+    if files["allowed"] >= files["needed"]:
+        return f"enough for all limits ({files['needed']})"
+    return (
+        f"{files['allowed']} at most, and the limits on allocations and connections may need {files['needed']}: "
+        "beyond that, 508 (raise it with LimitNOFILE= of systemd or ulimit -n, or lower the limits)"
+    )
 
 
 def _kind(listener: "Listener") -> str:
@@ -198,6 +216,7 @@ def _show(found: dict[str, Any]) -> None:
     rows += [("relay", f"{text}, ports {found['relay_ports']}") for text in found["relays"]]
     rows += [("URL", text) for text in found["uris"]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
+    rows += [("open files", _files_text(found["open_files"]))]
     rows += _rooms_text(found["rooms"])
     facts(console, rows)
     for warning in found["warnings"]:

@@ -28,6 +28,7 @@ PURE = (
     "auth",
     "turnserver.core",
     "turnserver.deadlines",
+    "turnserver.descriptors",
     "turnserver.durations",
     "turnserver.retries",
     "turnserver.throttle",
@@ -46,7 +47,14 @@ ALLOWED = {
     "stun": ("stun",),
     "stun.client": ("stun", "auth"),
     "auth": ("auth",),
-    "turnserver.core": ("turnserver.core", "turnserver.deadlines", "turnserver.throttle", "stun", "auth"),
+    "turnserver.core": (
+        "turnserver.core",
+        "turnserver.deadlines",
+        "turnserver.descriptors",
+        "turnserver.throttle",
+        "stun",
+        "auth",
+    ),
     "turnserver.relay": (
         "turnserver.relay",
         "turnserver.paths",
@@ -64,6 +72,7 @@ ALLOWED = {
     "turnserver.transports": (
         "turnserver.transports",
         "turnserver.certificates",
+        "turnserver.descriptors",
         "turnserver.paths",
         "turnserver.core.types",
         "turnserver.errors",
@@ -140,6 +149,7 @@ ALLOWED = {
     ),
     "turnserver.observers": (
         "turnserver.observers",
+        "turnserver.descriptors",
         "turnserver.faults",
         "turnserver.core.types",
         "turnserver.core.events",
@@ -161,6 +171,7 @@ ALLOWED = {
     "turnserver.clock": ("turnserver.core.types",),
     "turnserver.client": ("turnserver.client", "turnserver.signaling.protocol", "turnserver.errors", "stun"),
     "turnserver.deadlines": (),
+    "turnserver.descriptors": (),
     "turnserver.durations": (),
     "turnserver.errors": (),
     "turnserver.faults": ("turnserver.lines", "turnserver.errors", "turnserver.text", "stun"),

@@ -9,6 +9,7 @@ from stun.constants import TransportProtocol
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import Now
+from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
 from turnserver.faults import Faults
 from turnserver.listening import Listening
@@ -30,6 +31,9 @@ class Parts:
 
     started: Now
     limiter: ConnectionLimiter
+    descriptors: Descriptors = field(default_factory=Descriptors)
+    opened: int = 0
+    """Files that were open when the listeners had been bound: none of them is a client's."""
     listening: Listening | None = None
     own: OwnAddresses = _NOWHERE
     certificates: CertificateSource | None = None

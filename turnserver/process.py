@@ -8,19 +8,16 @@ import gc
 import logging
 import resource
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from turnserver.config import Config
 from turnserver.errors import ConfigError, StartupError
+from turnserver.files import file_limit, files_needed
 from turnserver.lines import Lines
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
 from turnserver.signals import DRAIN, RELOAD, RELOAD_CERTIFICATES, Signals
 
-__all__ = ["files_needed", "raise_file_limit", "run"]
-
-_SPARE_FILES: Final = 256
-"""File descriptors for everything but relays and connections: listeners, log, event loop."""
+__all__ = ["raise_file_limit", "run"]
 
 _logger = logging.getLogger("meshturn")
 _lines = Lines(_logger)
@@ -158,7 +155,9 @@ def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
 
 async def _reload(server: Server, reload: Callable[[], Config]) -> None:
     try:
-        taken, waiting = await server.reload(reload())
+        wanted = reload()
+        raise_file_limit(files_needed(wanted))  # the server takes what the process has
+        taken, waiting = await server.reload(wanted)
     except ConfigError as error:
         for key, line, found, allowed in error.problems:
             fields = {"key": key, "line": line, "found": found, "allowed": allowed}
@@ -171,7 +170,6 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
         server.fault("reload", error)
         return
     configure(server.config.log)
-    raise_file_limit(files_needed(server.config))
     for option in waiting:
         _logger.warning("option not in force before a restart", extra={"fields": {"option": option}})
     said = {"taken": list(taken), "waiting": list(waiting)}
@@ -179,12 +177,6 @@ async def _reload(server: Server, reload: Callable[[], Config]) -> None:
         "; some changes need a restart" if waiting else "" if taken else ": no change"
     )
     _logger.info(message, extra={"fields": {name: options for name, options in said.items() if options}})
-
-
-def files_needed(config: Config) -> int:
-    """The maximum number of file descriptors that a server may use."""
-    connections = config.limits.connections if config.has_streams else 0
-    return config.limits.allocations + connections + _SPARE_FILES
 
 
 def raise_file_limit(wanted: int) -> None:
@@ -198,9 +190,9 @@ def raise_file_limit(wanted: int) -> None:
         except (OSError, ValueError):
             continue
         break
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    have = file_limit()
+    if have < wanted:
         _logger.warning(
             "fewer open files than limits.allocations and limits.connections need",
-            extra={"fields": {"have": soft, "want": wanted}},
+            extra={"fields": {"have": have, "want": wanted}},
         )

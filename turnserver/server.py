@@ -28,9 +28,11 @@ from turnserver.core.server import TurnCore
 from turnserver.core.types import AllocationView, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
+from turnserver.descriptors import Descriptors
 from turnserver.drain import Drain
 from turnserver.engine import Engine
 from turnserver.faults import Faults
+from turnserver.files import client_files, file_limit, open_files
 from turnserver.http import HttpServer
 from turnserver.lines import Allowance, Lines
 from turnserver.listening import Listening
@@ -80,7 +82,9 @@ class Server:
     ``config`` is a `Config`, or a mapping that is validated as a configuration file would be (every error at once, as
     `turnserver.errors.ConfigError`; the environment is not read), or None for the defaults. ``observers`` get every
     event, after those that the configuration names. ``credentials`` is the credential source in place of ``auth`` in
-    the configuration; the caller closes it. ``clock`` gives both clocks.
+    the configuration; the caller closes it. ``clock`` gives both clocks. ``files`` is how many files the server may
+    count on having open, together with the rest of the program; None is the process's limit (the soft RLIMIT_NOFILE),
+    as it is at the start and at each reload.
 
     A server is started once. A failed start leaves nothing open and may be tried again. Making one raises
     `turnserver.errors.StartupError` for a named observer that cannot be made.
@@ -93,7 +97,9 @@ class Server:
         observers: Sequence[Observer] = (),
         credentials: CredentialSource | None = None,
         clock: Callable[[], Now] = system_clock,
+        files: int | None = None,
     ) -> None:
+        self._files = files
         self._config = _validated(config, own_credentials=credentials is not None)
         self._clock = PatientClock(clock)
         self._faults = Faults(self._clock.mono)
@@ -155,7 +161,8 @@ class Server:
         async with self._changing:
             if self._state is not _State.NEW:
                 raise RuntimeError("a server can be started only once; create another one")
-            parts = Parts(self._clock(), ConnectionLimiter(self._config.limits))
+            descriptors = Descriptors()
+            parts = Parts(self._clock(), ConnectionLimiter(self._config.limits, descriptors), descriptors)
             try:
                 with self._faults.starting("start", "The server"):
                     self._open(parts)
@@ -304,6 +311,7 @@ class Server:
                 rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
                 allocations_per_user=config.limits.allocations_per_user,
                 users=totals.users,
+                descriptors=Usage(parts.descriptors.used, parts.descriptors.total),
                 revocations=Usage(len(self._revoked), self._revoked.limit),
             ),
             listeners=() if parts.listening is None else parts.listening.carried(),
@@ -343,6 +351,8 @@ class Server:
         """Bind the listeners, and build everything else once, with the addresses that they have."""
         config, tell = self._config, self._observers.tell
         listening = self._bind(parts)
+        parts.opened = open_files()
+        self._use_files(parts)
         parts.own = listening.own(config.relay)
         if config.serves_rooms:
             parts.service = Service.from_config(
@@ -356,7 +366,9 @@ class Server:
             )
         source = self._use_source(parts, self._source(parts, config))
         nonces = _nonces(config, source)
-        parts.core = TurnCore(config, parts.own, source, nonces, os.urandom, revoked=self._revoked)
+        parts.core = TurnCore(
+            config, parts.own, source, nonces, os.urandom, revoked=self._revoked, descriptors=parts.descriptors
+        )
         with self._faults.starting("datapath.attach", f"The datapath {config.relay.datapath}"):
             datapath = create_datapath(config.relay.datapath, tos=config.relay.tos, clock=self._clock.mono)
             parts.datapath = CountingDatapath(datapath, self._faults)
@@ -430,6 +442,7 @@ class Server:
             raise
         self._revoked.grow(revocations_needed(config.signaling.credential_lifetime))
         parts.limiter.limits = config.limits
+        self._use_files(parts)
         self._use_observers(config.observers, observers)
         if parts.engine is not None:
             parts.engine.use(config)
@@ -448,6 +461,11 @@ class Server:
             kept={peer.user_id for room in rooms for peer in room.peers},
             wall=lambda: self._clock().wall,
         )
+
+    def _use_files(self, parts: Parts) -> None:
+        """Take what the process's limit of open files leaves for clients."""
+        limit = file_limit() if self._files is None else self._files
+        parts.descriptors.total = client_files(limit, parts.opened)
 
     def _use_limits(self, parts: Parts, before: Config, config: Config) -> None:
         """Give every listener the limits of a configuration, or none of them if one raises."""

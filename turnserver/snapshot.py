@@ -72,7 +72,8 @@ class LimitsView:
     ``allocations`` includes those that are being opened. ``connections`` are those of clients, with any protocol.
     ``pending_lookups`` are requests that wait for a credential. ``allocations_per_user`` is what one user may hold, and
     ``users`` what each user who holds any holds now, by user id. ``revocations`` are the users whose credentials are
-    refused, most of them because they have left a room.
+    refused, most of them because they have left a room. ``descriptors`` are the file descriptors of relays, connections
+    with peers and connections of clients: what the process's limit of open files leaves for these.
     """
 
     allocations: Usage
@@ -81,6 +82,7 @@ class LimitsView:
     rooms: Usage
     allocations_per_user: int = 0
     users: Mapping[str, int] = field(default_factory=dict, repr=False)
+    descriptors: Usage = Usage(0, 0)
     revocations: Usage = Usage(0, 0)
 
 

@@ -70,6 +70,12 @@ def _check_relays(state: CoreState, world: World) -> None:
     assert state._reserved == Counter(held.user_id for held in state.reservations.values())
     relays: list[Relay] = [relay for _, relay in state.by_relay.values()] + mates + reserved
     assert len({relay.id for relay in relays}) == len(relays)
+    held = Counter(connection.allocation.credential.user_id for connection in state.tcp.by_id.values())
+    held += Counter(allocation.credential.user_id for allocation, _ in state.by_relay.values())
+    held += Counter(reservation.user_id for reservation in state.reservations.values())
+    waiting = [(entry, slot) for entry in state.openings.values() for slot in entry.slots if slot.mate is not None]
+    held += Counter(entry.allocation.credential.user_id for entry, _ in waiting)
+    assert (state.descriptors.used, state.descriptors.users) == (held.total(), held)
     for (bound, protocol), ports in state.ports.items():
         owned = [relay.bound.port for relay in relays if (relay.bound.ip, relay.protocol) == (bound, protocol)]
         assert len(set(owned)) == len(owned) == ports.used

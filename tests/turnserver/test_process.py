@@ -17,9 +17,10 @@ from tests.support.certificates import issue
 from tests.support.turn_client import TurnClient
 from turnserver.config import Config
 from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
+from turnserver.files import files_needed
 from turnserver.observers.base import Observer
 from turnserver.observers.registry import OBSERVERS
-from turnserver.process import files_needed, raise_file_limit, run
+from turnserver.process import raise_file_limit, run
 from turnserver.server import Server
 from turnserver.signals import Signals
 

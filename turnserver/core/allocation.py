@@ -55,6 +55,8 @@ class Relay:
     expires: float = 0.0
     state: RelayState = RelayState.OPENING
     protocol: TransportProtocol = TransportProtocol.UDP
+    holder: str = ""
+    """The id of the user whose descriptor it is."""
 
     @property
     def family(self) -> AddressFamily:

@@ -38,6 +38,7 @@ from turnserver.core.request import Request
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
 from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayFailure, RelayId
+from turnserver.descriptors import Descriptors
 
 __all__ = ["UNDERSTOOD", "TurnCore"]
 
@@ -95,7 +96,8 @@ class TurnCore:
     """A TURN server without sockets, clocks or randomness of its own.
 
     ``credentials`` is the source that decides who may relay. ``revoked`` are users whose credentials do not count,
-    whatever source has them; `revoke` adds to them.
+    whatever source has them; `revoke` adds to them. ``descriptors`` is the budget for the sockets of relays
+    and of connections with peers; without it there is no limit.
     """
 
     def __init__(
@@ -108,10 +110,14 @@ class TurnCore:
         *,
         revoked: RevokedUsers | None = None,
         bounds: CoreBounds | None = None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         bounds = bounds or CoreBounds()
         revoked = RevokedUsers() if revoked is None else revoked
-        self.state = CoreState(settings, own, credentials, nonces, entropy, revoked=revoked, bounds=bounds)
+        descriptors = Descriptors() if descriptors is None else descriptors
+        self.state = CoreState(
+            settings, own, credentials, nonces, entropy, revoked=revoked, bounds=bounds, descriptors=descriptors
+        )
         self._lookups = Lookups(settings, bounds, self.state.deadlines, self.state.command)
         self._failed_lookups = 0
         self._faults: list[Exception] = []

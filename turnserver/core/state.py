@@ -44,6 +44,7 @@ from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, Rel
 from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.types import FiveTuple, Now, RelayFailure, RelayId, Route
 from turnserver.deadlines import Deadlines
+from turnserver.descriptors import Descriptors
 
 __all__ = ["CoreState", "RelayOpening", "Reservation", "Slot", "last_channel"]
 
@@ -108,6 +109,7 @@ class CoreState:
         *,
         revoked: RevokedUsers,
         bounds: CoreBounds,
+        descriptors: Descriptors,
     ) -> None:
         limits = settings.limits
         self.settings = settings
@@ -115,6 +117,7 @@ class CoreState:
         """Whether new allocations are refused because the server is about to stop."""
         self.own = own
         self.bounds = bounds
+        self.descriptors = descriptors
         self.policy = PeerPolicy.of(settings, own)
         self.last_channel = last_channel(settings)
         self.credentials = credentials
@@ -279,11 +282,14 @@ class CoreState:
 
     # Relays
 
-    def new_relay(self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP) -> Relay:
-        """Open a relay on a port that has been taken for it."""
+    def new_relay(
+        self, address: RelayAddress, port: int, protocol: TransportProtocol = TransportProtocol.UDP, *, holder: str = ""
+    ) -> Relay:
+        """Open a relay of a user on a port that has been taken for it; there is a descriptor for it."""
         self._relay_serial += 1
         bound, advertised = Address(address.bound, port), Address(address.external, port)
-        relay = Relay(RelayId(self._relay_serial), bound, advertised, protocol=protocol)
+        relay = Relay(RelayId(self._relay_serial), bound, advertised, protocol=protocol, holder=holder)
+        self.descriptors.take(holder)
         self.command(OpenRelay(relay.id, relay.bound, protocol))
         return relay
 
@@ -366,6 +372,7 @@ class CoreState:
         if relay.state is not RelayState.FAILED:
             self.command(CloseRelay(relay.id, relay.protocol))
         self.ports[relay.bound.ip, relay.protocol].give_back(relay.bound.port, now)
+        self.descriptors.give_back(relay.holder)
 
     # Reservations
 

@@ -28,6 +28,7 @@ from turnserver.core.own_relays import OwnRelays, Ways
 from turnserver.core.request import Request
 from turnserver.core.types import FiveTuple, Now
 from turnserver.deadlines import Deadlines
+from turnserver.descriptors import Descriptors
 
 __all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnections"]
 
@@ -61,6 +62,7 @@ class ConnectionHost(Answering, Protocol):
     """What the connections need from the rest of the state; `turnserver.core.state.CoreState` has it."""
 
     deadlines: Deadlines[DeadlineKey]
+    descriptors: Descriptors
     own_relays: OwnRelays
 
     def command(self, command: Command) -> None:
@@ -129,6 +131,7 @@ class TcpConnections:
         if connection.client is not None:
             del self.by_client[connection.client]
         self._host.deadlines.remove(_deadline(connection))
+        self._host.descriptors.give_back(connection.allocation.credential.user_id)
         if not gone:
             self._host.command(ClosePeer(connection.id))
         if connection.state is not ConnectionState.CONNECTING:
@@ -174,6 +177,7 @@ class TcpConnections:
         number = self._new_id()
         connection = PeerConnection(number, allocation, relay, peer, now.mono, state)
         self.by_id[number] = connection
+        self._host.descriptors.take(allocation.credential.user_id)
         self.by_allocation.setdefault(allocation.serial, {})[peer] = connection
         if self._host.own_relays.stands(peer, TransportProtocol.TCP):
             self._to.add(peer, number)

@@ -23,6 +23,7 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import Counters, FiveTuple
+from turnserver.descriptors import NO_DESCRIPTORS
 from turnserver.observers.room_lines import Line
 
 __all__ = ["line_of"]
@@ -46,6 +47,8 @@ def line_of(event: Event, counters: Counters | None) -> Line:
     if isinstance(event, RequestRefused):
         fields |= {"method": _method(event.method), "code": event.code, "why": event.reason}
         level = logging.DEBUG if event.code in _EXPECTED_CODES else logging.INFO
+        if event.reason == NO_DESCRIPTORS:  # the operator's to mend, for all users
+            level = logging.WARNING
         return Line(level, "request refused", fields | ({"user": event.username} if event.username else {}))
     if isinstance(event, LookupFailed | LoginFailed | LoginsFailing):
         return _credentials(event, fields)

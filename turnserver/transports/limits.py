@@ -9,6 +9,7 @@ once a minute keeps no place.
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from turnserver.descriptors import Descriptors
 from turnserver.throttle import packed_prefix
 from turnserver.transports.idle import IdleConnections
 
@@ -31,10 +32,14 @@ class ConnectionLimits(Protocol):
 
 
 class ConnectionLimiter:
-    """Counts the connections of all listeners of a server; replaced ``limits`` apply to later connections."""
+    """Counts the connections of all listeners of a server; replaced ``limits`` apply to later connections.
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    Each takes one of ``descriptors``, of which connections may be half.
+    """
+
+    def __init__(self, limits: ConnectionLimits, descriptors: Descriptors | None = None) -> None:
         self.limits = limits
+        self._descriptors = Descriptors() if descriptors is None else descriptors
         self.evicted = 0
         """Connections that were closed to make room for others."""
         self._count = 0
@@ -46,6 +51,15 @@ class ConnectionLimiter:
         """The current number of connections."""
         return self._count
 
+    @property
+    def full(self) -> str | None:
+        """What there is no more room by: an option, or the system's limit of open files; None while there is room."""
+        if self._count >= self.limits.connections:
+            return "limits.connections"
+        if self._count >= self._descriptors.most_connections or not self._descriptors.free:
+            return "RLIMIT_NOFILE"
+        return None
+
     def has_room(self, ip: bytes) -> bool:
         """Whether a client (packed address) may have one more connection; to be asked before another makes room."""
         return self._addresses.get(packed_prefix(ip), 0) < self.limits.connections_per_address
@@ -53,11 +67,12 @@ class ConnectionLimiter:
     def admit(self) -> "ConnectionSlot | None":
         """A slot for one more connection, from any client; None when all are taken and none can make room."""
         evicted = 0
-        while self._count >= self.limits.connections and evicted < _MOST_EVICTED and self._evict():
+        while self.full and evicted < _MOST_EVICTED and self._evict():
             evicted += 1
-        if self._count >= self.limits.connections:
+        if self.full:
             return None
         self._count += 1
+        self._descriptors.take()
         return ConnectionSlot(self)
 
     def claim(self, key: bytes) -> bool:
@@ -79,6 +94,7 @@ class ConnectionLimiter:
     def leave(self, slot: "ConnectionSlot", key: bytes) -> None:
         """Free a slot; `ConnectionSlot` calls it. ``key`` is empty if no client was counted."""
         self._count -= 1
+        self._descriptors.give_back()
         self._idle.remove(slot)
         if not key:
             return

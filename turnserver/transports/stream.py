@@ -44,6 +44,9 @@ ACCEPT_BURST: Final = 64
 _COMPLAINTS: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1 / 60)
 """Lines of one kind about connections turned away: one a minute, and how many more there were."""
 
+_PER_ADDRESS: Final = "limits.connections_per_address"
+"""The option, for the log."""
+
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 _logger = logging.getLogger("meshturn.streams")
@@ -237,15 +240,15 @@ class StreamTransport:
     def _admit(self, stream: ByteStream) -> None:
         proxied = self._is_proxy(stream.peer)
         if not proxied and not self._limiter.has_room(stream.peer.ip):
-            self._turn_away(stream, "too many connections from one address", "connections_per_address")
+            self._turn_away(stream, "too many connections from one address", _PER_ADDRESS)
             return
-        evicted = self._limiter.evicted
+        evicted, full = self._limiter.evicted, self._limiter.full
         slot = self._limiter.admit()
         if slot is None:
-            self._turn_away(stream, "too many connections", "connections")
+            self._turn_away(stream, "too many connections", full)
             return
         if self._limiter.evicted > evicted:
-            self.complain("idle connection closed to make room", {"for": str(stream.peer), **_limit("connections")})
+            self.complain("idle connection closed to make room", {"for": str(stream.peer), "limit": full})
         stream.on_closed.append(slot.release)  # called first, and kept when the stream gets a new owner
         stream.on_use = slot.use
         if not proxied:
@@ -253,9 +256,9 @@ class StreamTransport:
         slot.offer(stream.close, stream.peer.ip)
         self._open(stream, slot, proxied)
 
-    def _turn_away(self, stream: ByteStream, reason: str, limit: str) -> None:
+    def _turn_away(self, stream: ByteStream, reason: str, limit: str | None) -> None:
         self._dropped += 1
-        self.complain(reason, {"client": str(stream.peer), **_limit(limit)})
+        self.complain(reason, {"client": str(stream.peer), "limit": limit})
         stream.close()
 
     def _open(self, stream: ByteStream, slot: ConnectionSlot, proxied: bool) -> None:
@@ -378,9 +381,9 @@ class StreamTransport:
     def turned_away(self, reason: str, client: Address) -> None:
         """Count a connection refused by the limit per client, and log such refusals at a limited rate."""
         self._dropped += 1
-        self.complain(reason, {"client": str(client), **_limit("connections_per_address")})
+        self.complain(reason, {"client": str(client), "limit": _PER_ADDRESS})
 
-    def complain(self, message: str, fields: dict[str, str]) -> None:
+    def complain(self, message: str, fields: dict[str, str | None]) -> None:
         """Log a warning at a limited rate per kind, because strangers can cause it at will."""
         self._lines.write(logging.WARNING, message, {"listener": str(self.address), **fields})
 
@@ -404,8 +407,3 @@ class StreamTransport:
         connection.part()
         if connection.known:
             self._loop.call_soon(self.sink.client_gone, connection.client)
-
-
-def _limit(name: str) -> dict[str, str]:
-    """Which option an operator may change."""
-    return {"limit": f"limits.{name}"}

@@ -18,6 +18,7 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple
+from turnserver.descriptors import NO_DESCRIPTORS
 from turnserver.observers.relay_lines import line_of
 from turnserver.observers.room_lines import Line
 
@@ -52,6 +53,15 @@ WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
                 logging.INFO,
                 "request refused",
                 WHO | {"method": "0xabc", "code": 400, "why": "Bad Request", "user": "bob"},
+            ),
+        ),
+        (
+            RequestRefused(CLIENT, Method.ALLOCATE, 508, NO_DESCRIPTORS, "bob", "bob"),
+            None,
+            Line(
+                logging.WARNING,
+                "request refused",
+                WHO | {"method": "allocate", "code": 508, "why": "No file descriptors left", "user": "bob"},
             ),
         ),
         (

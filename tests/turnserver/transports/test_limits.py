@@ -2,6 +2,7 @@
 
 from stun.address import Address
 from tests.support.limits import limits
+from turnserver.descriptors import Descriptors
 from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 
 ONE = Address.parse("192.0.2.1", 0).ip
@@ -159,3 +160,31 @@ def test_a_client_at_its_limit_replaces_nobody() -> None:
     connected(limiter, ONE, [], "one")
     assert not limiter.has_room(ONE)
     assert limiter.has_room(OTHER)
+
+
+def test_connections_take_descriptors_and_no_more_than_half() -> None:
+    """Strangers can make them: the other half is for relays. Here, too, an idle one makes room."""
+    ended: list[str] = []
+    budget = Descriptors(8)
+    limiter = ConnectionLimiter(limits(connections=100, connections_per_address=100), budget)
+    slots = [connected(limiter, ONE, ended, str(number)) for number in range(4)]
+    assert (budget.used, limiter.full) == (4, "RLIMIT_NOFILE")
+    connected(limiter, ONE, ended, "4")
+    assert (budget.used, ended) == (4, ["0"])
+    slots[1].release()
+    assert (budget.used, limiter.full) == (3, None)
+
+
+def test_without_a_descriptor_an_idle_connection_makes_room_or_the_newcomer_is_refused() -> None:
+    """Relays may have taken all."""
+    ended: list[str] = []
+    budget = Descriptors(8)
+    limiter = ConnectionLimiter(limits(connections=100, connections_per_address=100), budget)
+    slot = connected(limiter, ONE, ended, "idle")
+    for _ in range(7):
+        budget.take("alice")
+    assert connected(limiter, ONE, ended, "next") is not slot
+    assert ended == ["idle"]
+    budget.total = 0
+    assert limiter.admit() is None
+    assert limiter.full == "RLIMIT_NOFILE"

@@ -195,6 +195,7 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
     Reserved relays belong to no allocation yet, so they have a separate limit of the same size.
     """
     user_id = request.user.user_id
+    shortage = state.descriptors.shortage(user_id, len(plan.families) * (2 if plan.reserve else 1))
     if plan.reserve and state.reserved_by(user_id) >= state.settings.limits.allocations_per_user:
         raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
     verdict = state.quota.take(user_id)
@@ -202,6 +203,9 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
         raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
     if verdict is QuotaVerdict.SERVER_FULL:
         raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    if shortage is not None:
+        state.quota.give_back(user_id)
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, shortage)
 
 
 def _redirect(state: CoreState, request: Request) -> None:
@@ -240,17 +244,17 @@ def _open(state: CoreState, request: Request, plan: _Plan) -> None:
 
 def _try_next_port(state: CoreState, opening: RelayOpening, slot: Slot, now: Now) -> None:
     """Open the slot's relay on another random port (rule 13), or on another address if this one has no free port."""
+    protocol, holder = opening.allocation.protocol, opening.allocation.credential.user_id
     for address in slot.addresses if slot.attempts > 0 else ():
-        protocol = opening.allocation.protocol
         port = state.ports[address.bound, protocol].take(now, even=slot.even, pair=slot.pair)
         if port is None:
             continue
         slot.attempts -= 1
-        slot.relay = state.new_relay(address, port, protocol)
+        slot.relay = state.new_relay(address, port, protocol, holder=holder)
         state.attach_relay(opening.allocation, slot.relay)
         state.opening_relays[slot.relay.id] = (opening, slot)
         if slot.pair:
-            slot.mate = state.new_relay(address, port + 1)
+            slot.mate = state.new_relay(address, port + 1, holder=holder)
             state.opening_relays[slot.mate.id] = (opening, slot)
         return
     slot.failed = True

@@ -33,6 +33,9 @@ def connect(state: CoreState, request: Request) -> None:
     check_peer(state, allocation, peer, with_port=True)
     if state.tcp.full(allocation):
         raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+    shortage = state.descriptors.shortage(allocation.credential.user_id)
+    if shortage is not None:
+        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, shortage)
     state.tcp.connect(allocation, relay, peer, state.addresses.to_wire(peer), request)
 
 
@@ -74,8 +77,8 @@ def peer_failed(state: CoreState, number: int, now: Now) -> None:
 def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) -> int | None:
     """§5.3: a peer has connected to a relay: announce the connection to the client.
 
-    Returns None if the peer has no permission, if the peer ACL refuses it, or if the allocation has as many connections
-    as it may have. The caller then closes the connection.
+    Returns None if the peer has no permission, if the peer ACL refuses it, if the allocation has as many connections
+    as it may have, or if there is no descriptor for another one. The caller then closes the connection.
     """
     allocation, relay = state.by_relay.get(relay_id, (None, None))
     if allocation is None or relay is None or state.live(allocation.client) is not allocation:
@@ -91,7 +94,7 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
             return None
         # Two connections between the same two addresses cannot exist: the system has closed the former one.
         state.tcp.close(stale, now)
-    if state.tcp.full(allocation):
+    if state.tcp.full(allocation) or state.descriptors.shortage(allocation.credential.user_id) is not None:
         return None
     connection = state.tcp.accepted(allocation, relay, peer, now)
     builder = MessageBuilder(Method.CONNECTION_ATTEMPT, MessageClass.INDICATION, state.entropy(12))

@@ -28,6 +28,7 @@ from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason,
 from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, PortRange, RelayFailure, RelayId
+from turnserver.descriptors import NO_DESCRIPTORS
 
 ONLY_IPV4 = (RelayAddress(RELAY, RELAY),)
 ONLY_IPV6 = (RelayAddress(RELAY6, RELAY6),)
@@ -601,6 +602,29 @@ def test_a_reservation_outlives_the_allocation_that_made_it() -> None:
     _, token = reserved(world, client)
     client.refresh(0)
     assert code_of(redeem(client, token)) == 0
+
+
+def test_without_descriptors_508_says_so_and_takes_nothing() -> None:
+    """Rule 25: a relay each, and two for a pair or both families; a reserved relay has its descriptor already."""
+    world = World(limits=limits(allocations_per_user=9))
+    client = challenged(world)
+    _, token = reserved(world, client)
+    budget = world.core.state.descriptors
+    assert budget.users == {"alice": 2}
+    budget.total = 3
+    other = challenged(world, port=40001, user="bob", password="hunter2")
+    for attribute in ((a.EVEN_PORT, True), (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6)):
+        answer = other.allocate(attribute)
+        error = answer.first(a.ERROR_CODE)
+        assert error is not None
+        assert (error.code, error.reason) == (508, NO_DESCRIPTORS)
+    assert world.core.state.quota.users == {"alice": 1}
+    assert code_of(other.allocate()) == 0
+    assert budget.free == 0
+    assert code_of(redeem(challenged(world, port=40002), token)) == 0
+    assert budget.users == {"alice": 2, "bob": 1}
+    other.refresh(0)
+    assert budget.users == {"alice": 2}
 
 
 def test_a_token_that_is_refused_for_quota_stays_good() -> None:

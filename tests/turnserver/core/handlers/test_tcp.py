@@ -25,11 +25,18 @@ from turnserver.core.commands import (
     SendToPeer,
     Splice,
 )
-from turnserver.core.events import AllocationOpened, PeerConnectionEnded, PeerConnectionOpened, PeerRefused
+from turnserver.core.events import (
+    AllocationOpened,
+    PeerConnectionEnded,
+    PeerConnectionOpened,
+    PeerRefused,
+    RequestRefused,
+)
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import RelayAddress
 from turnserver.core.tcp_connections import ConnectionState
 from turnserver.core.types import ClientTransport, PortRange
+from turnserver.descriptors import NO_DESCRIPTORS, TOO_MANY_DESCRIPTORS
 
 OTHER = Address.parse("8.8.4.4", 6000)
 PRIVATE = Address.parse("10.0.0.1", 80)
@@ -292,6 +299,40 @@ def test_as_many_connections_as_the_limit_says() -> None:
     world.peer_leaves(number)
     assert client.connect(OTHER) == []
     assert allocated(world).connect(OTHER) == [], "the limit is each allocation's own"
+
+
+def test_no_connection_without_a_descriptor() -> None:
+    """RFC 6062 §5.2, §5.3: 508 that says why, an incoming one is closed, and what stands goes on."""
+    world = TcpWorld(limits=limits(tcp_connections_per_allocation=100))
+    client = permitted(world, PEER)
+    number = client.connected(PEER)
+    budget = world.core.state.descriptors
+    budget.total = budget.used
+    (answer,) = client.connect(OTHER)
+    assert code_of(answer) == 508
+    error = answer.first(a.ERROR_CODE)
+    assert error is not None
+    assert error.reason == NO_DESCRIPTORS
+    assert world.peer_connects(client.relay, PEER._replace(port=1)) is None
+    assert client.heard() == []
+    assert number in world.core.state.tcp.by_id
+    world.peer_leaves(number)
+    assert client.connect(OTHER) == []
+
+
+def test_one_user_leaves_descriptors_to_the_others() -> None:
+    """However many connections its allocations may have: another user's Allocate and Connect succeed."""
+    world = TcpWorld(limits=limits(tcp_connections_per_allocation=100))
+    world.core.state.descriptors.total = 60
+    client = allocated(world)
+    codes = [code_of(answer) for port in range(1, 99) for answer in client.connect(PEER._replace(port=port))]
+    assert codes == [508] * len(codes)
+    assert world.core.state.descriptors.users == {"alice": 40}
+    assert world.peer_connects(client.relay, PEER) is None
+    reasons = {event.reason for event in world.events if isinstance(event, RequestRefused) and event.code == 508}
+    assert reasons == {TOO_MANY_DESCRIPTORS}
+    other = allocated(world, host="192.0.2.77", user="bob", password="hunter2")
+    assert other.connect(PEER) == []
 
 
 def test_the_peer_refuses() -> None:

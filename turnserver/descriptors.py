@@ -1,0 +1,82 @@
+"""The budget of file descriptors: how many the clients of a process may take, in total and one user. Pure.
+
+Counted are the sockets of relays (TCP relays included), connections with peers (RFC 6062) and the connections of
+clients. At the edge new work is refused, and what stands goes on: a process without descriptors could not even accept
+the connections that it has to close.
+
+One user may hold at most twice as many as are still free: two thirds, if nobody else has any, and less the fewer are
+left. So no number of greedy users takes the last one from a user who has none. (Shared buffers of switches are divided
+like this: Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998.) Connections of clients, which strangers can
+make, are half of the budget at most.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["NO_DESCRIPTORS", "TOO_MANY_DESCRIPTORS", "UNLIMITED", "Descriptors"]
+
+UNLIMITED: Final = sys.maxsize
+"""The total of a process without a limit."""
+
+NO_DESCRIPTORS: Final = "No file descriptors left"
+TOO_MANY_DESCRIPTORS: Final = "Too many file descriptors of one user"
+"""Reason phrases of 508: which limit it was."""
+
+_GREED: Final = 2
+"""How many times what is still free one user may hold."""
+
+
+class Descriptors:
+    """Counts descriptors; ``total`` may be replaced, and what exceeds it then is kept until it is given back."""
+
+    def __init__(self, total: int = UNLIMITED) -> None:
+        self.total = total
+        self._used = 0
+        self._users: dict[str, int] = {}
+
+    @property
+    def used(self) -> int:
+        """Descriptors taken now."""
+        return self._used
+
+    @property
+    def free(self) -> int:
+        """Descriptors that can be taken now."""
+        return max(self.total - self._used, 0)
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections clients may have."""
+        return self.total // 2
+
+    @property
+    def users(self) -> Mapping[str, int]:
+        """What each user holds now, connections of clients apart; users without any are not in it. A copy."""
+        return dict(self._users)
+
+    def shortage(self, user_id: str, count: int = 1) -> str | None:
+        """Why a user cannot have ``count`` more, as the reason phrase of a 508; None if the user can."""
+        if not count:
+            return None
+        if count > self.free:
+            return NO_DESCRIPTORS
+        if self._users.get(user_id, 0) + count > _GREED * self.free:
+            return TOO_MANY_DESCRIPTORS
+        return None
+
+    def take(self, user_id: str | None = None) -> None:
+        """Count one more, for a user or (None) for the connection of a client; the caller has asked for room before."""
+        self._used += 1
+        if user_id is not None:
+            self._users[user_id] = self._users.get(user_id, 0) + 1
+
+    def give_back(self, user_id: str | None = None) -> None:
+        """Count one less. Raises KeyError when the user has none, which is a bug in the caller."""
+        if user_id is not None:
+            held = self._users[user_id] - 1
+            if held:
+                self._users[user_id] = held
+            else:
+                del self._users[user_id]
+        self._used -= 1
