@@ -323,6 +323,7 @@ class Server:
             evicted_connections=parts.limiter.evicted,
             failed_logins=totals.failed_logins,
             unanswered_logins=totals.unanswered_logins,
+            withheld_answers=totals.withheld_answers,
             faults=self._faults.counts,
             draining=self._drain.begun,
         )

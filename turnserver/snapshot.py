@@ -115,6 +115,8 @@ class Snapshot:
     """Wrong credentials since the start, from addresses that are not forged."""
     unanswered_logins: int = 0
     """Those of them that got no answer, because there were too many."""
+    withheld_answers: int = 0
+    """Answers without a credential, over UDP, that were withheld: their sources had no reflection budget left."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

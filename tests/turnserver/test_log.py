@@ -40,7 +40,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (RequestRefused(CLIENT, Method.ALLOCATE, 486, "Allocation Quota Reached", "bob"), "info", "request refused"),
     (RequestRefused(CLIENT, 0xABC, 400, "Bad Request", ""), "info", "request refused"),
     (PeerRefused(CLIENT, Address.parse("10.0.0.1", 1), "default deny 10.0.0.0/8"), "debug", "peer refused"),
-    (AnswerWithheld(CLIENT), "debug", "answer withheld"),
+    (AnswerWithheld(CLIENT), "info", "answer withheld"),
     (PeerConnectionOpened(CLIENT, "alice", RELAYED, 7, True), "debug", "peer connection opened"),
     (PeerConnectionEnded(CLIENT, "alice", RELAYED, 7, True, 1.25), "debug", "peer connection ended"),
     (PeerConnectionEnded(CLIENT, "alice", RELAYED, 7, False, 30.0), "debug", "peer connection not bound in time"),

@@ -38,7 +38,7 @@ from turnserver.core.state import CoreState
 __all__ = ["authenticate"]
 
 CHALLENGE_REFUND = 128
-"""Bytes given back to the reflection budget when a nonce returns: about the excess of the 401 that carried it."""
+"""Bytes given back to the reflection budget when a nonce returns: about the excess of the answer that carried it."""
 
 
 @dataclass(slots=True)
@@ -224,10 +224,16 @@ def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
 
 
 def _address_proven(state: CoreState, request: Request, claim: _Claim) -> bool:
-    """Whether the request comes from where it says: by a connection, or a nonce that was ever made for this client."""
+    """Whether the request comes from where it says: by a connection, or a nonce that was ever made for this client.
+
+    A nonce that comes home has a budget of answers for its address from now on (`turnserver.core.reflection`).
+    """
     if request.client.transport.proven:
         return True
-    return state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall) is not NonceStatus.FOREIGN
+    if state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall) is NonceStatus.FOREIGN:
+        return False
+    state.reflection.prove(request.client.address.ip, CHALLENGE_REFUND, request.now)
+    return True
 
 
 def _fail(state: CoreState, request: Request, claim: _Claim, why: str) -> NoReturn:
@@ -253,6 +259,7 @@ def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
     """§9.2.4: only now a stale nonce → 438 with a new one, without integrity as RFC 5389 clients expect."""
     if not _nonce_valid(state, request, claim):
         request.credential = None
+        _address_proven(state, request, claim)
         raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
     if not request.client.transport.proven:
-        state.reflection.refund(request.client.address.ip, CHALLENGE_REFUND, request.now)
+        state.reflection.prove(request.client.address.ip, CHALLENGE_REFUND, request.now)

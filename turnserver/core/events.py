@@ -135,7 +135,7 @@ class PeerRefused(NamedTuple):
 
 
 class AnswerWithheld(NamedTuple):
-    """An unauthenticated answer was not sent, because its source prefix has used up its reflection budget."""
+    """An unauthenticated answer was not sent, because its source has used up its reflection budget."""
 
     client: FiveTuple
 

@@ -366,6 +366,7 @@ class TurnCore:
             state.quota.users,
             failed_logins=state.logins.total,
             unanswered_logins=state.logins.unanswered,
+            withheld_answers=state.reflection.withheld,
         )
 
     def has_channels(self, client: FiveTuple) -> bool:

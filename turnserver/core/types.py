@@ -173,7 +173,8 @@ class CoreTotals(NamedTuple):
 
     ``users`` are the allocations held by each user. ``failed_lookups`` is a sum since the start: requests that got 500
     because no credential source could answer. So are ``failed_logins``, wrong credentials from proven addresses, and
-    ``unanswered_logins``, those of them that got no answer because there were too many.
+    ``unanswered_logins``, those of them that got no answer because there were too many, and ``withheld_answers``, for
+    which a source had no reflection budget.
     """
 
     allocations: int = 0
@@ -182,6 +183,7 @@ class CoreTotals(NamedTuple):
     users: Mapping[str, int] = MappingProxyType({})
     failed_logins: int = 0
     unanswered_logins: int = 0
+    withheld_answers: int = 0
 
 
 class AllocationView(NamedTuple):

@@ -16,7 +16,7 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import Counters
-from turnserver.lines import FREQUENT, RARE, Lines
+from turnserver.lines import FREQUENT, RARE, Allowance, Lines
 from turnserver.observers import relay_lines
 from turnserver.observers.base import RoomFact
 from turnserver.observers.room_lines import Journal
@@ -26,6 +26,9 @@ __all__ = ["LogObserver"]
 _RELAY_EVENTS: Final = frozenset(get_args(Event))
 _OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld, LookupFailed, LoginFailed, LoginsFailing})
 """Events that clients can cause without a credential."""
+
+_FLOODS: Final = Allowance(burst=1, rate=0.1, total_burst=20, total_rate=1)
+"""For lines about floods from forged sources: a line for each network, and the number of withheld answers after it."""
 
 _relay_logger = logging.getLogger("meshturn.turn")
 _rooms_logger = logging.getLogger("meshturn.signaling")
@@ -43,6 +46,7 @@ class LogObserver:
         self._clock = clock
         self._journal = Journal()
         self._strangers = Lines(_relay_logger, RARE, clock)
+        self._withheld = Lines(_relay_logger, _FLOODS, clock)
         self._clients = Lines(_relay_logger, FREQUENT, clock)
         self._rooms = Lines(_rooms_logger, FREQUENT, clock)
 
@@ -56,6 +60,8 @@ class LogObserver:
                 return
             rare = type(event) in _OF_STRANGERS and level > logging.DEBUG
             lines = self._strangers if rare else self._clients
+            if type(event) is AnswerWithheld:
+                lines = self._withheld
             lines.write(level, message, fields, happened.client.address)
             return
         line = self._journal.line(cast(RoomFact, event), self._clock())

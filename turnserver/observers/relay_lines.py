@@ -5,6 +5,7 @@ call repeats have debug lines. Secrets, keys and nonces never appear here.
 """
 
 import logging
+from ipaddress import ip_network
 from typing import Any
 
 from stun.constants import Method
@@ -52,7 +53,18 @@ def line_of(event: Event, counters: Counters | None) -> Line:
         return Line(level, "request refused", fields | ({"user": event.username} if event.username else {}))
     if isinstance(event, LookupFailed | LoginFailed | LoginsFailing):
         return _credentials(event, fields)
+    return _withheld(event, fields) if isinstance(event, AnswerWithheld) else _debug(event, fields)
+
+
+def _debug(event: Event, fields: dict[str, Any]) -> Line:
     return Line(logging.DEBUG, *_detail(event, fields))
+
+
+def _withheld(event: AnswerWithheld, fields: dict[str, Any]) -> Line:
+    """The line of an answer that a source without budget did not get; the network first, since sources are forged."""
+    ip = event.client.address.ip
+    network = ip_network((ip, 24 if len(ip) == 4 else 48), strict=False)
+    return Line(logging.INFO, "answer withheld: reflection budget used up", {"network": str(network)} | fields)
 
 
 def _credentials(event: LookupFailed | LoginFailed | LoginsFailing, fields: dict[str, Any]) -> Line:
@@ -74,8 +86,6 @@ def _detail(event: Event, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The line of a frequent event, at level debug."""
     if isinstance(event, PeerRefused):
         return "peer refused", fields | {"peer": str(event.peer), "rule": event.rule}
-    if isinstance(event, AnswerWithheld):
-        return "answer withheld: reflection budget used up", fields
     if isinstance(event, PeerConnectionOpened):
         return "peer connection opened", fields | {
             "peer": str(event.peer),

@@ -10,7 +10,7 @@ from tests.support.core_world import World, code_of
 from tests.support.limits import limits
 from turnserver.core.commands import SendToClient
 from turnserver.core.events import AnswerWithheld
-from turnserver.core.reflection import MAX_PREFIXES, ReflectionBudget
+from turnserver.core.reflection import MAX_PREFIXES, MAX_PROVEN, PROVEN_FOR, PROVEN_PER_PREFIX, ReflectionBudget
 from turnserver.core.types import ClientTransport, Now
 
 T0 = Now(0.0, 0.0)
@@ -220,3 +220,72 @@ def test_another_budget_holds_at_once() -> None:
     budget.limit(50, 0)
     assert budget.spend(ip, 0, 50, now)
     assert not budget.spend(ip, 0, 1, now)
+
+
+# Kind: forged neighbours silence a network
+
+
+def silence(world: World, seconds: int, bytes_per_second: int = 5000) -> int:
+    """Forged Allocates from most of a /24; gives the bytes sent to them."""
+    out, frame = 0, world.client().build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], signed=False)
+    for second in range(seconds):
+        for number in range(bytes_per_second // len(frame)):
+            forged = world.client(f"192.0.2.{1 + (second * 7 + number) % 200}", port=1024 + number)
+            out += sum(map(len, world.feed(forged.path, frame)))
+        world.advance(1.0)
+        world.take()
+    return out
+
+
+def test_forged_neighbours_do_not_silence_a_source_that_has_returned_a_nonce() -> None:
+    """Rule 4: it has a budget of its own; among those that the flood claims to come from, too."""
+    world = World()
+    known = world.client("192.0.2.77")
+    assert code_of(known.allocate()) == 0
+    silence(world, 20)
+    assert world.core.totals().withheld_answers > 0
+    for port in range(20):
+        assert code_of(world.client("192.0.2.77", port=2000 + port).allocate()) == 0
+        silence(world, 1)
+
+
+def test_forged_neighbours_do_not_silence_a_stranger() -> None:
+    """Rule 4: each address has a share that the others cannot use."""
+    world = World()
+    silence(world, 20)
+    for host in range(201, 255):
+        assert code_of(world.client(f"192.0.2.{host}").challenge()) == 401
+
+
+def test_a_flood_from_a_whole_network_gets_no_more_than_the_budget() -> None:
+    """Rule 4: shares are part of the budget, not more of it."""
+    world = World()
+    assert silence(world, 30) <= 30 * 5000 + 65_536 + 30 * 4096
+
+
+def test_an_old_nonce_of_ours_proves_its_address() -> None:
+    """Rule 4: its 438 is no reflection."""
+    world = World()
+    client = world.client("192.0.2.77")
+    client.challenge()
+    silence(world, 20)
+    world.advance(3000)
+    silence(world, 20)
+    assert code_of(client.refresh()) == 438
+
+
+def test_proven_addresses_are_bounded_and_not_for_ever() -> None:
+    """Rules 3 and 4: in total, in one IPv6 site, and in time."""
+    budget = ReflectionBudget(burst=100, rate=0)
+    for number in range(3 * PROVEN_PER_PREFIX):
+        budget.prove(ip(f"2a00:1:2::{number:x}"), 0, T0)
+    assert budget.proven == PROVEN_PER_PREFIX
+    for number in range(MAX_PROVEN + 10):
+        budget.prove(bytes((10, number >> 16, number >> 8 & 255, number & 255)), 0, T0)
+    assert budget.proven == MAX_PROVEN
+    one, other = bytes((10, 0, 100, 1)), bytes((10, 0, 100, 2))
+    assert budget.spend(one, 0, 100, T0)
+    assert budget.spend(other, 0, 100, T0), "each its own"
+    assert not budget.spend(other, 0, 1, T0)
+    assert budget.spend(one, 0, 100, later(PROVEN_FOR)), "a stranger again, with the budget of strangers"
+    assert not budget.spend(other, 0, 1, later(PROVEN_FOR))
