@@ -230,6 +230,21 @@ class Calls(RuleBasedStateMachine):
         assert sum(state.held.values()) == len(state.peers)
 
 
+def test_a_join_repeated_after_a_resume_has_one_answer() -> None:
+    """Even if so many frames follow the first answer on the new socket that it is not kept any more."""
+    calls = Calls()
+    calls.begin(rooms=("blue",) * 4)
+    calls.leave(pick=0)
+    calls.stall(pick=0)
+    calls.join(pick=0, room="blue")
+    calls.miss_much(back=False, count=10, cut=1, speaker=1)
+    calls.miss_much(back=True, count=8, cut=1, speaker=0)
+    calls.drop(pick=2)
+    calls.miss_much(back=True, count=8, cut=0, speaker=0)
+    calls.tables_agree()
+    calls.teardown()
+
+
 def test_calls() -> None:
     """Signaling §1: counted both ways, resumable at any frame; queues with bounds; rooms that hold together."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]

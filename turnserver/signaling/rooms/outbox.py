@@ -13,6 +13,7 @@ too many, they are dropped as well, and `Shortfall.lost` says so at the resume.
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from turnserver.signaling.protocol.base import Delivery, ServerMessage
@@ -59,6 +60,8 @@ class Outbox:
         self._attached = False
         self._allowed = count
         self._taken = 0
+        self._first_here = inf
+        """The first number taken for the present socket."""
         self._missing = 0
         self._missing_relayed = 0
         self.seq = 0
@@ -99,6 +102,7 @@ class Outbox:
             del self._keys[entry.key]
         if entry.seq:
             self._taken = entry.seq
+            self._first_here = min(self._first_here, entry.seq)
             self._sent.append(entry)
             self._sent_bytes += entry.size
             self._trim_sent()
@@ -110,13 +114,16 @@ class Outbox:
         while self._sent and self._sent[0].seq <= self.acked:
             self._sent_bytes -= self._sent.popleft().size
 
-    def holds(self, seq: int) -> bool:
-        """True if that frame is still kept: it waits, or was sent and is not acknowledged."""
-        return any(entry.seq == seq for entry in (*self._sent, *self._waiting.values()))
+    def delivers(self, seq: int) -> bool:
+        """True if that frame is not acknowledged, and waits or was sent on this socket, even if it is not kept now."""
+        if seq <= self.acked:
+            return False
+        return self._first_here <= seq <= self._taken or any(entry.seq == seq for entry in self._waiting.values())
 
     def detach(self) -> None:
         """Note that the socket is lost: unacknowledged frames wait again."""
         self._attached = False
+        self._first_here = inf
         self._allowed = max(self._count, len(self._waiting))
         self._refill([entry for entry in (*self._sent, *self._waiting.values()) if entry.seq])
         self._trim_waiting()
@@ -128,6 +135,7 @@ class Outbox:
         none of them, because otherwise its ``seq`` would be higher.
         """
         self._attached = True
+        self._first_here = inf
         self.acked = max(self.acked, min(seq, self.seq))
         left = [entry for entry in self._waiting.values() if entry.seq > seq]
         if seq >= self._missing:

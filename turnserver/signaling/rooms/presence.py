@@ -47,7 +47,7 @@ def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> Room
 def join(state: HubState, session: Session, message: Join, heard: Heard) -> None:
     """`join`: enter the room, or get a new snapshot if the session is in it already. Raises `Denial` if refused.
 
-    A join that is repeated after a resume gets no second answer while the first one is being sent again.
+    A join that is repeated after a resume gets no second answer if the socket of the resume brings the first one.
     """
     if session.room is not None:
         if session.room != message.room:
@@ -55,7 +55,7 @@ def join(state: HubState, session: Session, message: Join, heard: Heard) -> None
                 SignalCode.ALREADY_JOINED, "a session can be in one room at a time: leave the other room first"
             )
         re, seq = session.joined_by
-        if message.id is None or message.id != re or not session.outbox.holds(seq):
+        if message.id is None or message.id != re or not session.outbox.delivers(seq):
             _welcome(state, *inside(state, session), message.id, heard.now)
         return
     _check_join(state, session, message, heard.now)

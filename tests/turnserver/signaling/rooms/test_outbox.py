@@ -153,14 +153,25 @@ def test_passing_frames_have_no_number_and_no_second_chance() -> None:
     assert taken(outbox) == []
 
 
-def test_it_knows_what_it_holds() -> None:
-    outbox = box()
+def test_it_knows_what_it_delivers() -> None:
+    """A frame is on its way until it is acknowledged, unless it went to a socket that was lost, and is not kept."""
+    outbox = box(count=2)
     seq = outbox.put(msg(1))
-    assert outbox.holds(seq)
-    outbox.take()
-    assert outbox.holds(seq)
-    outbox.ack(seq)
-    assert not outbox.holds(seq)
+    assert outbox.delivers(seq)
+    for number in range(2, 6):
+        outbox.put(msg(number))
+    assert len(taken(outbox)) == 5
+    assert outbox.delivers(seq), "it is not kept, and the socket brings it"
+    outbox.detach()
+    assert not outbox.delivers(seq)
+    assert outbox.delivers(seq + 4)
+    assert outbox.attach(0) == Shortfall(seq + 4, lost=True)
+    assert not outbox.delivers(seq)
+    again = outbox.put(msg(6))
+    assert len(taken(outbox)) == 3
+    assert outbox.delivers(again)
+    outbox.ack(again)
+    assert not outbox.delivers(again)
 
 
 steps = st.lists(
