@@ -261,7 +261,7 @@ def test_amplification_is_bounded(requests: list[tuple[Method, int, list[tuple[i
 
 def test_strangers_leave_nothing_behind() -> None:
     """Rule 3: no table entry and no timer for whoever has not proven anything, and a bounded memory of prefixes."""
-    world = World()
+    world = World(limits=limits(reflection_burst=500))  # too small to be divided into shares
     for number in range(MAX_PREFIXES + 100):
         address = Address(bytes((1 + number // 65_536, number // 256 % 256, number % 256, 9)), 4_000)
         client = world.client(address.host, 4_000)

@@ -28,6 +28,7 @@ from tests.support.core_world import REALM, RELAY, RELAY6, SERVER, Attribute, Wo
 from turnserver.core import commands as c
 from turnserver.core.events import AnswerWithheld
 from turnserver.core.policy import PeerPolicy
+from turnserver.core.retransmissions import transaction_key
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId
 
@@ -166,7 +167,7 @@ class Bench:
         actor.sent = [*actor.sent[-7:], frame]
         data, fresh = self._expected_data(client, frame), None
         request = _request(frame)
-        kept = self.oracle.kept.get((client, request.transaction_id)) if request is not None else None
+        kept = self.oracle.kept.get(transaction_key(client, request)) if request is not None else None
         if request is not None and kept is None:
             fresh = self._owe(client, request)
         self.world.core.client_frame(client, frame, self.world.now)
@@ -319,11 +320,11 @@ class Bench:
         verdict = self.oracle.judge(client, request, self.world.now)
         key = client, request.transaction_id
         waiting = self.owed.get(key, [])
-        if verdict.lookup and any(entry.until is not None for entry in waiting):
+        if verdict.lookup and any(entry.until is not None and entry.request.raw == request.raw for entry in waiting):
             return None
         opening = self.oracle.opening.get(client)
         if verdict.account is not None and request.method == Method.ALLOCATE and opening is not None:
-            if opening[0] == request.transaction_id and verdict.codes == {ErrorCode.ALLOCATION_MISMATCH}:
+            if opening[0] == request.raw and verdict.codes == {ErrorCode.ALLOCATION_MISMATCH}:
                 return None
         owed = _Owed(request, verdict)
         if verdict.lookup:
@@ -341,7 +342,7 @@ class Bench:
         if owed.request.method == Method.ALLOCATE and account is not None and SUCCESS in owed.verdict.codes:
             owed.opens = True
             owed.gives_up = self.world.now.mono + self.world.core.state.bounds.opening_timeout
-            self.oracle.opening[client] = owed.request.transaction_id, account
+            self.oracle.opening[client] = owed.request.raw, account
             if self.setup.tight or not self.setup.automatic:
                 owed.verdict = replace(owed.verdict, codes=frozenset({SUCCESS, ErrorCode.INSUFFICIENT_CAPACITY}))
 
@@ -430,7 +431,7 @@ class Bench:
                 answer = Message.decode(frame)
                 owed = self.owed.get((client, answer.transaction_id))
                 assert owed, f"an answer to nobody's request: {answer}"
-                self._check_answer(client, owed.pop(), answer)
+                self._check_answer(client, _answered(owed, answer), answer)
         self._take_withheld(fresh)
         for key, owed in list(self.owed.items()):
             if not owed:
@@ -454,7 +455,8 @@ class Bench:
     def _waits(self, key: Key, entry: _Owed) -> bool:
         """True if the core holds the request for good reason: an open look-up, or relays that are being opened."""
         if entry.until is not None and entry.until > self.world.now.mono:
-            return key in self.world.core._lookups._waiting and bool(self.world.lookups)
+            parked = transaction_key(key[0], entry.request) in self.world.core._lookups._waiting
+            return parked and bool(self.world.lookups)
         return entry.opens and bool(self.world.waiting) and entry.gives_up > self.world.now.mono
 
     def _check_answer(self, client: FiveTuple, owed: _Owed, answer: Message) -> None:
@@ -481,7 +483,7 @@ class Bench:
             assert self.setup.tight or self.failures or late, "relays could not be opened, says the core"
             del self.oracle.opening[client]
         if self.oracle.is_kept(request, answer):
-            self.oracle.kept[client, answer.transaction_id] = answer.encode(), now.mono + 40
+            self.oracle.kept[transaction_key(client, request)] = answer.encode(), now.mono + 40
 
     def _check_integrity(self, client: FiveTuple, verdict: Verdict, code: int, answer: Message) -> None:
         """Rule 1: the kind that the request had, unless the answer is a challenge or the request was not genuine."""
@@ -533,3 +535,13 @@ def _request(frame: bytes) -> Message | None:
     except MalformedMessage:
         return None
     return message if message.message_class == MessageClass.REQUEST and message.method in METHODS else None
+
+
+def _answered(owed: list[_Owed], answer: Message) -> _Owed:
+    """The request that an answer is for: of those with its transaction id the last one that may have such an answer."""
+    error = answer.first(a.ERROR_CODE)
+    code = SUCCESS if error is None else error.code
+    fitting = [entry for entry in owed if code in entry.verdict.codes and entry.request.method == answer.method]
+    found = fitting[-1] if fitting else owed[-1]
+    owed.remove(found)
+    return found

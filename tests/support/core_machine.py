@@ -6,6 +6,7 @@ hypothesis choose instead, which walks less far but comes back with the shortest
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from random import Random
 from typing import Any, TypeVar
 
@@ -291,8 +292,12 @@ class Walk:
         everything = [(actor, frame) for actor in self.bench.actors for frame in actor.sent]
         if not everything:
             return
-        known = self.oracle.kept.keys() | self.bench.owed.keys()
-        remembered = [(actor, frame) for actor, frame in everything if (actor.path, frame[8:20]) in known]
+        kept, owed = self.oracle.kept, self.bench.owed
+        remembered = [
+            (actor, frame)
+            for actor, frame in everything
+            if (actor.path, frame[8:20]) in owed or (actor.path, blake2b(frame, digest_size=16).digest()) in kept
+        ]
         actor, sent = self.random.choice(remembered if remembered and self.one_in(2) else everything)
         frame = bytearray(sent)
         if self.one_in(2) and frame:

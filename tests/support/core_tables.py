@@ -164,7 +164,7 @@ def _check_lookups(world: World) -> None:
     """Every request that waits is asked for once, within the limits, and the shell was told of those that do not."""
     lookups, limits = world.core._lookups, world.core.state.settings.limits
     parked = lookups._parked
-    assert lookups._waiting == {(r.client, r.message.transaction_id) for r in parked.values()}
+    assert lookups._waiting == {r.transaction for r in parked.values()}
     assert len(lookups._waiting) == len(parked) == world.core.totals().pending_lookups <= limits.pending_lookups
     assert lookups._per_address == Counter(packed_prefix(r.client.address.ip) for r in parked.values())
     assert not lookups._per_address or max(lookups._per_address.values()) <= world.core.state.bounds.lookups_per_address

@@ -72,7 +72,7 @@ class Backlog:
         self.run(now, SLICE)
 
     def recheck(self, now: Now) -> None:
-        """Ask the peer ACL again about everything that exists (rule 16): one slice now, the rest with `run`."""
+        """Ask the peer ACL again about all: one slice now, the rest with `run` (docs/conformance.md, rule 16)."""
         self._state.unchecked = dict.fromkeys(self._state.by_serial)
         self._checking = None
         self.run(now, SLICE)

@@ -5,7 +5,7 @@ from enum import Enum
 
 from auth.types import Credential
 from stun.message import Message
-from turnserver.core.retransmissions import TransactionKey
+from turnserver.core.retransmissions import TransactionKey, transaction_key
 from turnserver.core.types import FiveTuple, Now
 
 __all__ = ["Integrity", "Request"]
@@ -31,6 +31,7 @@ class Request:
     key: bytes = b""
     integrity: Integrity = Integrity.NONE
     username: str = ""
+    _transaction: TransactionKey | None = None
 
     @property
     def nonce_scope(self) -> bytes:
@@ -39,8 +40,10 @@ class Request:
 
     @property
     def transaction(self) -> TransactionKey:
-        """The key that a request and its retransmissions share."""
-        return (self.client, self.message.transaction_id)
+        """The key that a request and its retransmissions share, and no other request (RFC 8489 §6.3.1)."""
+        if self._transaction is None:
+            self._transaction = transaction_key(self.client, self.message)
+        return self._transaction
 
     @property
     def user(self) -> Credential:

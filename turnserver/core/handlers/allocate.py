@@ -75,7 +75,7 @@ def _no_allocation_yet(state: CoreState, request: Request, plan: _Plan) -> None:
     if allocation is None:
         return
     opening = state.openings.get(allocation.serial)
-    if opening is not None and opening.request.message.transaction_id == request.message.transaction_id:
+    if opening is not None and opening.request.transaction == request.transaction:
         raise Silence("retransmission of an Allocate that is being answered")
     raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
 

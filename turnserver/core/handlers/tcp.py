@@ -47,7 +47,7 @@ def _not_connected_yet(state: CoreState, request: Request, allocation: Allocatio
     if existing is None:
         return
     asked = existing.request
-    if asked is not None and asked.message.transaction_id == request.message.transaction_id:
+    if asked is not None and asked.transaction == request.transaction:
         raise Silence("retransmission of a Connect that is being answered")
     raise Refusal(ErrorCode.CONNECTION_ALREADY_EXISTS)
 
