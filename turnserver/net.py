@@ -281,7 +281,7 @@ class Destination:
             self._socket.sendto(data, self.sockaddr)
         except OSError as error:
             number = error.errno or 0
-            if number in _NOT_SENT_HERE and self.sockaddr[1]:  # to port 0 nobody can send
+            if number in _NOT_SENT_HERE and self.sockaddr[1]:  # no host can send to port 0: an error of the request
                 self._socket.failed += 1
                 self._socket.failure = number, self.sockaddr
             return False

@@ -47,6 +47,16 @@ def config(**options: Any) -> Config:
     return Config.model_validate({"listeners": LISTENERS, "log": {"level": "error"}, **options})
 
 
+async def logged_until(text: str, capfd: pytest.CaptureFixture[str]) -> str:
+    """What is written to the log until ``text`` is in it."""
+    logged = ""
+    async with asyncio.timeout(90):
+        while text not in logged:
+            await asyncio.sleep(0)
+            logged += capfd.readouterr().err
+    return logged
+
+
 class Running:
     """`run` in a task, with the configurations, or errors, that SIGHUP finds one after the other."""
 
@@ -231,19 +241,12 @@ async def test_usr2_reads_the_certificates_again_and_nothing_else(
     running = Running(first=config(listeners=listeners, tls=tls, log={"level": "info"}))
     server = await running.server()
     pair.replace_by(issue(tmp_path, "newer"))
-    logged = ""
     os.kill(os.getpid(), signal.SIGUSR2)
-    async with asyncio.timeout(90):
-        while "certificates reloaded" not in logged:
-            await asyncio.sleep(0)
-            logged += capfd.readouterr().err
+    logged = await logged_until("certificates reloaded", capfd)
     assert "certificate replaced" in logged
     pair.certificate.write_text("nothing")
     os.kill(os.getpid(), signal.SIGUSR2)
-    async with asyncio.timeout(90):
-        while "certificates reloaded: no change" not in logged:
-            await asyncio.sleep(0)
-            logged += capfd.readouterr().err
+    logged += await logged_until("certificates reloaded: no change", capfd)
     assert "certificate refused, the old one stays in use" in logged
     assert "configuration" not in logged
     assert server.snapshot().running
@@ -254,12 +257,8 @@ async def test_hup_without_anything_to_read_again_ends_nothing(capfd: pytest.Cap
     ready: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run(config(log={"level": "info"}), on_ready=ready.set_result))
     server = await asyncio.wait_for(ready, 90)
-    logged = ""
     os.kill(os.getpid(), signal.SIGHUP)
-    async with asyncio.timeout(90):
-        while "certificates reloaded: no change" not in logged:
-            await asyncio.sleep(0)
-            logged += capfd.readouterr().err
+    await logged_until("certificates reloaded: no change", capfd)
     assert server.snapshot().running
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 90)

@@ -251,7 +251,7 @@ def _fail(state: CoreState, request: Request, claim: _Claim, why: str) -> NoRetu
     if failure.answered:
         raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
     if client.transport.connected and state.allocation(client) is None:
-        state.command(CloseClient(client))  # who goes on needs another connection; others have their own
+        state.command(CloseClient(client))  # a further guess needs another connection
     raise Silence("too many failed logins")
 
 

@@ -4,10 +4,11 @@ An unauthenticated answer over UDP goes to an address that has not been proven. 
 it exceeds its request. Each source prefix has a budget of such excess bytes, which refills slowly. Under a sustained
 flood the bytes out therefore approach the bytes in.
 
-Sources can be forged, so whoever uses up the budget of a prefix would silence its other addresses. Two things keep
-the honest from that. A source that has returned a nonce, which was made for its address, is *proven*: it has a budget
-of its own, which its neighbours cannot use. And half of the prefix's budget is divided: each of 256 shares (an IPv4
-address, or one of 256 parts of an IPv6 /48) is used by its own addresses alone, and the other half is for all.
+Sources can be forged, so a flood that uses up the budget of a prefix could silence the other addresses of the prefix.
+Two rules prevent this. A source that has returned a nonce, which was made for its address, is *proven*: it has a budget
+of its own, which its neighbours cannot use. And half of the prefix's budget is divided into 256 shares, one for each
+IPv4 address or for each of 256 parts of an IPv6 /48. A share is used by its own addresses alone; the other half is for
+all.
 """
 
 from typing import Final
@@ -25,7 +26,7 @@ SHARES: Final = 256
 """Shares of a prefix: one for each address of an IPv4 /24."""
 
 MAX_SHARES: Final = 65_536
-"""Shares remembered at once, likewise."""
+"""Shares remembered at once, the least recently used forgotten first."""
 
 MAX_PROVEN: Final = 32_768
 """Proven addresses remembered at once, those of the least recently used prefix forgotten first."""
@@ -100,7 +101,7 @@ class ReflectionBudget:
     def prove(self, ip: bytes, amount: int, now: Now) -> None:
         """``ip`` has returned a nonce: it has a budget of its own from now on.
 
-        ``amount`` bytes, which the answer with the nonce has cost, are given back to whom they were taken from.
+        ``amount`` bytes, the cost of the answer with the nonce, are given back to the budget that paid for it.
         """
         entry = self._entry(ip, now)
         if entry is not None:
