@@ -215,6 +215,9 @@ def _integer(size: int, reserved: int = 0) -> _Codec[int]:
     return _Codec(decode, encode)
 
 
+_SHORT: Final = _integer(2)
+
+
 def _decode_flag(value: bytes, transaction_id: bytes) -> bool:
     if value:
         raise MalformedMessage("a flag with a value")
@@ -280,7 +283,7 @@ def _decode_numbers(value: bytes, transaction_id: bytes) -> tuple[int, ...]:
 
 
 def _encode_numbers(value: tuple[int, ...], transaction_id: bytes) -> bytes:
-    return b"".join(_integer(2).encode(number, transaction_id) for number in value)
+    return b"".join(_SHORT.encode(number, transaction_id) for number in value)
 
 
 def _decode_algorithms(value: bytes, transaction_id: bytes) -> tuple[AlgorithmValue, ...]:
@@ -306,7 +309,7 @@ def _encode_algorithms(value: tuple[AlgorithmValue, ...], transaction_id: bytes)
         raise EncodeError("no password algorithm")
     parts = []
     for number, parameters in value:
-        head = _integer(2).encode(number, transaction_id) + _integer(2).encode(len(parameters), transaction_id)
+        head = _SHORT.encode(number, transaction_id) + _SHORT.encode(len(parameters), transaction_id)
         parts.append(head + parameters + bytes(-len(parameters) % 4))
     return b"".join(parts)
 

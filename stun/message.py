@@ -201,6 +201,14 @@ class MessageBuilder:
         self._append(spec.number, spec.encode(value, self._transaction_id))
         return self
 
+    def extend(self, encoded: bytes) -> Self:
+        """Append attributes as an earlier message had them on the wire, such as those of every challenge."""
+        self._advance(0)
+        if len(self._body) + len(encoded) > MAX_LENGTH:
+            raise EncodeError("a message of more than 65,552 bytes")
+        self._body += encoded
+        return self
+
     def integrity(self, key: bytes) -> Self:
         """Append MESSAGE-INTEGRITY (RFC 8489 §14.5)."""
         self._advance(1)

@@ -5,7 +5,7 @@ import zlib
 import pytest
 
 from stun import attributes as a
-from stun.constants import MAGIC_COOKIE, MessageClass, Method
+from stun.constants import MAGIC_COOKIE, MAX_LENGTH, MessageClass, Method
 from stun.errors import EncodeError, MalformedMessage
 from stun.integrity import verify
 from stun.message import Message, MessageBuilder, RawAttribute
@@ -214,6 +214,7 @@ def test_the_builder_insists_on_the_order() -> None:
         lambda: builder().integrity_sha256(KEY).integrity(KEY),
         lambda: builder().integrity(KEY).integrity(KEY),
         lambda: builder().integrity(KEY).add(a.SOFTWARE, "x"),
+        lambda: builder().integrity(KEY).extend(bytes(4)),
         lambda: builder().add(a.MESSAGE_INTEGRITY, bytes(20)),
         lambda: builder().add(a.MESSAGE_INTEGRITY_SHA256, bytes(32)),
         lambda: builder().add(a.FINGERPRINT, 0),
@@ -223,6 +224,16 @@ def test_the_builder_insists_on_the_order() -> None:
     ):
         with pytest.raises(EncodeError):
             step()
+
+
+def test_attributes_of_an_earlier_message() -> None:
+    """What is sent again and again is encoded once; the longest message is the longest by this way, too."""
+    earlier = builder().add(a.REALM, "example.org").build()[20:]
+    again = builder().extend(earlier).add(a.SOFTWARE, "x").build()
+    assert again == builder().add(a.REALM, "example.org").add(a.SOFTWARE, "x").build()
+    builder().extend(bytes(MAX_LENGTH))
+    with pytest.raises(EncodeError):
+        builder().extend(bytes(MAX_LENGTH)).extend(bytes(4))
 
 
 def test_everything_at_once_decodes() -> None:

@@ -97,8 +97,8 @@ def _check_ports(ports: RelayPorts) -> None:
         assert absent.isdisjoint(pool._cooling)
         for port in absent | pool._cooling.keys():
             index = pool._ports.index(port)
-            assert pool._place.get(index, index) >= pool._ready
-        assert {index: place for place, index in pool._at.items()} == pool._place
+            assert pool._place[index] >= pool._ready
+            assert pool._at[pool._place[index]] == index
 
 
 def _check_quota(state: CoreState) -> None:

@@ -67,15 +67,18 @@ class AddressChoice:
     """Which relay addresses an Allocate tries, and in which order."""
 
     def __init__(self, relays: Iterable[RelayAddress]) -> None:
-        self._relays = tuple(relays)
+        self._relays: dict[AddressFamily, list[RelayAddress]] = {family: [] for family in AddressFamily}
+        for relay in relays:
+            self._relays[Address(relay.bound, 0).family].append(relay)
         self._absent: dict[bytes, float] = {}
 
     def of(self, family: AddressFamily, preferred: bytes = b"", now: Now | None = None) -> list[RelayAddress]:
         """The addresses of a family, ``preferred`` (packed) first. At ``now``, those that are absent come last."""
-        size = 4 if family is AddressFamily.IPV4 else 16
-        found = [relay for relay in self._relays if len(relay.bound) == size]
-        absent = set() if now is None else {ip for ip, until in self._absent.items() if until > now.mono}
-        return sorted(found, key=lambda relay: (relay.bound in absent, relay.bound != preferred))
+        found = list(self._relays[family])
+        if len(found) > 1:
+            absent = set() if now is None else {ip for ip, until in self._absent.items() if until > now.mono}
+            found.sort(key=lambda relay: (relay.bound in absent, relay.bound != preferred))
+        return found
 
     def absent(self, bound: bytes, now: Now) -> None:
         """The system does not have an address (packed): an interface is down, or a virtual IP has moved."""

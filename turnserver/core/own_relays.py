@@ -12,12 +12,11 @@ from typing import Generic, TypeVar
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.allocation import Relay
-from turnserver.core.policy import canonical
-from turnserver.core.types import IpAddress
+from turnserver.core.policy import packed_canonical
 
 __all__ = ["OwnRelays", "Ways"]
 
-_Place = tuple[IpAddress, int, TransportProtocol]
+_Place = tuple[bytes, int, TransportProtocol]
 _Way = TypeVar("_Way", bound=Hashable)
 
 
@@ -40,7 +39,7 @@ class OwnRelays:
 
     def stands(self, peer: Address, protocol: TransportProtocol) -> bool:
         """Whether a live relay stands at an address and port, however the address is written."""
-        return (canonical(peer.ip), peer.port, protocol) in self._standing
+        return _place(peer, protocol) in self._standing
 
 
 class Ways(Generic[_Way]):
@@ -71,8 +70,9 @@ class Ways(Generic[_Way]):
 
 
 def _place(address: Address, protocol: TransportProtocol) -> _Place:
-    return canonical(address.ip), address.port, protocol
+    return packed_canonical(address.ip), address.port, protocol
 
 
-def _places(relay: Relay) -> set[_Place]:
-    return {_place(address, relay.protocol) for address in (relay.bound, relay.advertised)}
+def _places(relay: Relay) -> tuple[_Place, ...]:
+    bound, advertised = _place(relay.bound, relay.protocol), _place(relay.advertised, relay.protocol)
+    return (bound,) if bound == advertised else (bound, advertised)

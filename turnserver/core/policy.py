@@ -23,7 +23,7 @@ from turnserver.core.settings import CoreSettings, OwnAddresses
 from turnserver.core.special_purpose import special_purpose
 from turnserver.core.types import IpAddress, IpNetwork
 
-__all__ = ["PeerPolicy", "canonical"]
+__all__ = ["PeerPolicy", "canonical", "packed_canonical"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _COMPATIBLE = bytes(12)
@@ -36,11 +36,16 @@ _6TO4 = b"\x20\x02"
 
 
 @lru_cache(maxsize=4096)
-def canonical(ip: bytes) -> IPv4Address | IPv6Address:
+def packed_canonical(ip: bytes) -> bytes:
     """The address that packets to ``ip`` (packed) reach: ::ffff:0:0/96, ::/96 and 64:ff9b::/96 are unwrapped."""
     if len(ip) == 16 and ip[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and ip not in _NOT_COMPATIBLE:
-        return IPv4Address(ip[12:])
-    return ip_address(ip)
+        return ip[12:]
+    return ip
+
+
+def canonical(ip: bytes) -> IPv4Address | IPv6Address:
+    """`packed_canonical` as an address, which can be looked for in networks."""
+    return ip_address(packed_canonical(ip))
 
 
 @lru_cache(maxsize=4096)

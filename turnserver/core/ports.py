@@ -5,8 +5,10 @@ range is: otherwise a client that allocates and deletes all day would make every
 for each kind of request (any port, an even one, a pair), and a change of one port costs one step in each.
 """
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 from turnserver.core.types import Now, PortRange
 
@@ -49,7 +51,8 @@ class RelayPorts:
         for taken in (port, port + 1) if pair else (port,):
             self._used.add(taken)
             self._any.remove(taken)
-            self._even.remove(taken)
+            if not taken & 1:
+                self._even.remove(taken)
             self._pairs.remove(taken & ~1)
         return port
 
@@ -58,7 +61,8 @@ class RelayPorts:
         self._used.remove(port)
         horizon = now.mono - COOL_DOWN
         self._any.cool(port, now.mono, horizon)
-        self._even.cool(port, now.mono, horizon)
+        if not port & 1:
+            self._even.cool(port, now.mono, horizon)
         if port ^ 1 not in self._used:
             self._pairs.cool(port & ~1, now.mono, horizon)
 
@@ -69,23 +73,25 @@ class _Pool:
     A pair is in the pool of pairs under its lower port. A port that is not one of ``ports`` is ignored.
 
     The ready ports are the first ``_ready`` places of a permutation of all ports. One leaves by changing places with
-    the last of them, and comes back by changing places with the first of the others. Only places that are not those of
-    the start are stored, so that a new pool costs nothing.
+    the last of them, and comes back by changing places with the first of the others. ``_at`` has the index of the port
+    at each place, and ``_place`` the place of each index.
     """
+
+    __slots__ = ("_at", "_cooling", "_place", "_ports", "_ready")
 
     def __init__(self, ports: range) -> None:
         self._ports = ports
         self._ready = len(ports)
-        self._at: dict[int, int] = {}
-        self._place: dict[int, int] = {}
+        self._at = _in_order(len(ports))[:]
+        self._place = _in_order(len(ports))[:]
         self._cooling: OrderedDict[int, float] = OrderedDict()
 
     def choose(self, number: int, horizon: float) -> int | None:
         """The ready port that a random number stands for; without one, that which has been cooling for longest."""
-        self._put_back(horizon)
+        if self._cooling:
+            self._put_back(horizon)
         if self._ready:
-            place = number % self._ready
-            return self._ports[self._at.get(place, place)]
+            return self._ports[self._at[number % self._ready]]
         return next(iter(self._cooling), None)
 
     def remove(self, port: int) -> None:
@@ -93,7 +99,7 @@ class _Pool:
         if self._cooling.pop(port, None) is not None or port not in self._ports:
             return
         index = self._ports.index(port)
-        if self._place.get(index, index) < self._ready:
+        if self._place[index] < self._ready:
             self._ready -= 1
             self._swap(index, self._ready)
 
@@ -115,6 +121,12 @@ class _Pool:
 
     def _swap(self, index: int, place: int) -> None:
         """Have a port, by its index, and the one at a place change places."""
-        other, former = self._at.get(place, place), self._place.get(index, index)
+        other, former = self._at[place], self._place[index]
         self._at[place], self._place[index] = index, place
         self._at[former], self._place[other] = other, former
+
+
+@lru_cache(maxsize=8)
+def _in_order(count: int) -> "array[int]":
+    """The numbers from 0; a copy of it costs next to nothing, other than making it."""
+    return array("H", range(count))

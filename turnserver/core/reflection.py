@@ -35,7 +35,10 @@ PROVEN_PER_PREFIX: Final = 256
 """Of these, the most of one prefix: an IPv6 site has any number of addresses that it can prove."""
 
 PROVEN_FOR: Final = 3600.0
-"""Seconds for which an address counts as proven after the last nonce that it returned."""
+"""Seconds for which an address counts as proven after the last nonce that it returned, to a minute."""
+
+_USED_AGAIN: Final = 60.0
+"""Seconds after which a further nonce counts as another use, so that a client with many requests costs less."""
 
 
 class _Proven:
@@ -105,8 +108,10 @@ class ReflectionBudget:
         """
         entry = self._entry(ip, now)
         if entry is not None:
-            entry.until = now.mono + PROVEN_FOR
             entry.bucket.refund(now.mono, amount)
+            if entry.until < now.mono + PROVEN_FOR - _USED_AGAIN:
+                entry.until = now.mono + PROVEN_FOR
+                self._use(ip)
             return
         self.refund(ip, amount, now)
         burst, rate = self._limits
@@ -129,7 +134,7 @@ class ReflectionBudget:
         self._pools: Buckets[bytes] = Buckets(rate - shared_rate, burst - share * SHARES, MAX_PREFIXES)
 
     def _entry(self, ip: bytes, now: Now) -> _Proven | None:
-        """The entry of a proven address, the most recently used from now on."""
+        """The entry of a proven address."""
         network = packed_network(ip)
         addresses = self._proven.get(network)
         entry = None if addresses is None else addresses.get(ip)
@@ -138,10 +143,14 @@ class ReflectionBudget:
         if entry.until <= now.mono:
             self._forget(network, ip)
             return None
-        del addresses[ip], self._proven[network]
-        addresses[ip] = entry
-        self._proven[network] = addresses
         return entry
+
+    def _use(self, ip: bytes) -> None:
+        """An address is the most recently used from now on."""
+        network = packed_network(ip)
+        addresses = self._proven.pop(network)
+        self._proven[network] = addresses
+        addresses[ip] = addresses.pop(ip)
 
     def _forget(self, network: bytes, ip: bytes) -> None:
         addresses = self._proven[network]

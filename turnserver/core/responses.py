@@ -1,5 +1,9 @@
 """Success and error answers and their integrity (RFC 8489 §6.3, §9.2.4; docs/conformance.md, rules 1 and 4)."""
 
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Final
+
 from stun.attributes import (
     ALTERNATE_SERVER,
     ERROR_CODE,
@@ -10,9 +14,10 @@ from stun.attributes import (
     SOFTWARE,
     UNKNOWN_ATTRIBUTES,
     AlgorithmValue,
+    AttributeType,
     ErrorValue,
 )
-from stun.constants import MessageClass, PasswordAlgorithm
+from stun.constants import HEADER_LENGTH, TRANSACTION_ID_LENGTH, MessageClass, PasswordAlgorithm
 from stun.message import MessageBuilder
 from turnserver.core.errors import Refusal
 from turnserver.core.request import Integrity, Request
@@ -24,6 +29,8 @@ OFFERED_ALGORITHMS = (
     AlgorithmValue(PasswordAlgorithm.MD5, b""),
 )
 """PASSWORD-ALGORITHMS as sent with every challenge, the preferred first (RFC 8489 §14.11)."""
+
+_NO_TRANSACTION: Final = bytes(TRANSACTION_ID_LENGTH)
 
 
 def begin_success(request: Request) -> MessageBuilder:
@@ -38,7 +45,7 @@ def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
     Unauthenticated clients whose address may be forged get no SOFTWARE: it would only amplify a reflected answer.
     """
     if software and (request.credential is not None or request.client.transport.proven):
-        builder.add(SOFTWARE, software)
+        builder.extend(_encoded(SOFTWARE, software))
     if request.credential is not None:
         if request.integrity is Integrity.SHA256:
             builder.integrity_sha256(request.key)
@@ -53,11 +60,18 @@ def error(request: Request, refusal: Refusal, realm: str, nonce: bytes) -> Messa
     """An error response (RFC 8489 §6.3.4); a challenge carries REALM, NONCE and PASSWORD-ALGORITHMS (§9.2.4)."""
     message = request.message
     builder = MessageBuilder(message.method, MessageClass.ERROR, message.transaction_id)
-    builder.add(ERROR_CODE, ErrorValue(int(refusal.code), refusal.reason))
+    builder.extend(_encoded(ERROR_CODE, ErrorValue(int(refusal.code), refusal.reason)))
     if refusal.unknown:
         builder.add(UNKNOWN_ATTRIBUTES, refusal.unknown)
     if refusal.alternate is not None:
         builder.add(ALTERNATE_SERVER, refusal.alternate)
     if refusal.challenge:
-        builder.add(REALM, realm).add(NONCE, nonce).add(PASSWORD_ALGORITHMS, OFFERED_ALGORITHMS)
+        builder.extend(_encoded(REALM, realm)).add(NONCE, nonce)
+        builder.extend(_encoded(PASSWORD_ALGORITHMS, OFFERED_ALGORITHMS))
     return builder
+
+
+@lru_cache(maxsize=256)
+def _encoded(spec: AttributeType[Any], value: Hashable) -> bytes:
+    """An attribute on the wire; for values that are the same in many answers, and not XORed with a transaction id."""
+    return MessageBuilder(0, MessageClass.REQUEST, _NO_TRANSACTION).add(spec, value).build()[HEADER_LENGTH:]

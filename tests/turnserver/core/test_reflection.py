@@ -289,3 +289,19 @@ def test_proven_addresses_are_bounded_and_not_for_ever() -> None:
     assert not budget.spend(other, 0, 1, T0)
     assert budget.spend(one, 0, 100, later(PROVEN_FOR)), "a stranger again, with the budget of strangers"
     assert not budget.spend(other, 0, 1, later(PROVEN_FOR))
+
+
+def test_the_address_that_was_used_last_is_forgotten_last() -> None:
+    """Rule 4: a client that returns nonces all the time keeps its own budget while its network proves others."""
+    budget = ReflectionBudget(burst=100, rate=0)
+    busy, idle = ip("2a00:1:2::b"), ip("2a00:1:2::1d")
+    for address in (busy, idle):
+        budget.prove(address, 0, T0)
+        assert budget.spend(address, 0, 100, T0)
+    budget.prove(busy, 100, later(100))
+    for number in range(0x1000, 0x1000 + PROVEN_PER_PREFIX - 1):
+        budget.prove(ip(f"2a00:1:2::{number:x}"), 0, later(101))
+    assert budget.spend(busy, 0, 100, later(101)), "its own budget, with what came back"
+    assert budget.spend(ip("2a00:1:2::5"), 0, 100, later(102)), "all that strangers have"
+    budget.prove(busy, 100, later(102))
+    assert budget.spend(busy, 0, 100, later(PROVEN_FOR + 30)), "proven for an hour since, but for a minute"
