@@ -173,14 +173,20 @@ def test_problems(run: Run, write: Write) -> None:
 
 
 def test_the_environment_is_checked_too(run: Run) -> None:
-    """A variable with our prefix that means nothing is a problem of line null."""
-    result = run("check", "--json", env={"MESHTURN_REALMS": "x"})
+    """A variable in our way of writing that means nothing is a problem of line null; of another way, a warning."""
+    result = run("check", "--json", env={"MESHTURN_LOG__LEVELS": "x"})
     found = json.loads(result.stdout)
     assert (result.returncode, found["problems"][0]["key"], found["problems"][0]["line"]) == (
         2,
-        "MESHTURN_REALMS",
+        "MESHTURN_LOG__LEVELS",
         None,
     )
+    result = run("check", "--json", env={"MESHTURN_REALMS": "x", "MESHTURN_SERVICE_HOST": "10.96.7.7"})
+    assert result.returncode == 0
+    assert [line for line in json.loads(result.stdout)["warnings"] if "MESHTURN_" in line] == [
+        "The environment variable MESHTURN_REALMS is not an option of meshturn and is ignored "
+        "(did you mean MESHTURN_REALM?)."
+    ]
 
 
 ROOMS = """

@@ -86,7 +86,9 @@ def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -
     source = str(path) if path is not None else "environment"
     reading = _Reading(source, document, over, Context(directory=directory, environ=environ))
     config = _validate(reading, problems)
-    problems += over.problems + unknown_variables(environ, reading.context.variables)
+    unknown = unknown_variables(environ, reading.context.variables)
+    problems += over.problems + unknown.problems
+    reading.context.warnings += unknown.warnings
     if problems or config is None:
         raise ConfigError(source, _in_order(problems))
     if mode & stat.S_IROTH and _has_literal_secrets(document.data):

@@ -63,8 +63,10 @@ at the end of the file is dropped. Secrets are never shown: `{MASK}` stands in t
 **Environment variables** replace options: `{PREFIX}` and the path of the option in capitals, with two underscores
 between its parts, as in `{PREFIX}REALM=example.org` or `{PREFIX}RELAY__PORTS=50000-50999`. The value is YAML, so
 `{PREFIX}AUTH__SHARED_SECRETS='[{{env: TURN_SECRET}}]'` works. An empty variable is ignored. A variable with
-this prefix that names no option is an error. {", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} are variables
-of the command line.
+this prefix and two underscores that names no option is an error. Without two underscores it is a warning, because
+others write to the environment, too. What Kubernetes and Docker set for a service called `meshturn`, such as
+`{PREFIX}SERVICE_HOST` and `{PREFIX}PORT=udp://...`, is ignored.
+{", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))} are variables of the command line.
 
 **Changes** marked `live` are applied by a running server when it reads the file again (SIGHUP). The others wait for a
 restart, and the log names them. Options inside a list or a mapping (`listeners[]`) change with it as a whole.

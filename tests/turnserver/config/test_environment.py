@@ -1,8 +1,11 @@
 """Options from the environment, and variables that are none."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from turnserver.config.environment import did_you_mean, overlay, unknown_variables, variables
+from turnserver.config.environment import OTHER_VARIABLES, did_you_mean, overlay, unknown_variables, variables
 from turnserver.config.models import Config, LimitsConfig
 
 
@@ -63,17 +66,91 @@ def test_broken_values_are_told_by_the_name_of_the_variable() -> None:
     assert "hunter2" not in str(over.problems)
 
 
-def test_unknown_variables() -> None:
-    environ = dict.fromkeys(
-        ["MESHTURN_RELM", "MESHTURN_RELAY_PORTS", "MESHTURN_AUTH__USERS__ALICE", "MESHTURN_MY_SECRET", "MESHTURN_"], "x"
-    )
-    fine = dict.fromkeys(
-        ["MESHTURN_CONFIG", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR", "MESHTURN_REALM", "MESHTURNER", "REALM"], "x"
-    )
-    problems = {problem.key: problem.allowed for problem in unknown_variables(environ | fine, {"MESHTURN_MY_SECRET"})}
-    assert problems.keys() == environ.keys() - {"MESHTURN_MY_SECRET"}
-    assert problems["MESHTURN_RELM"].endswith("(did you mean MESHTURN_REALM?)")
-    assert problems["MESHTURN_RELAY_PORTS"].endswith("(did you mean MESHTURN_RELAY__PORTS?)")
+KUBERNETES = {
+    "MESHTURN_SERVICE_HOST": "10.96.7.7",
+    "MESHTURN_SERVICE_PORT": "3478",
+    "MESHTURN_SERVICE_PORT_TURN": "3478",
+    "MESHTURN_PORT": "udp://10.96.7.7:3478",
+    "MESHTURN_PORT_3478_UDP": "udp://10.96.7.7:3478",
+    "MESHTURN_PORT_3478_UDP_PROTO": "udp",
+    "MESHTURN_PORT_3478_UDP_PORT": "3478",
+    "MESHTURN_PORT_3478_UDP_ADDR": "10.96.7.7",
+}
+"""What the documentation of Kubernetes says of a Service called ``meshturn``."""
+
+
+def test_typing_errors_in_our_own_way_of_writing_are_errors() -> None:
+    environ = dict.fromkeys(["MESHTURN_REALY__PORTS", "MESHTURN_AUTH__USERS__ALICE", "MESHTURN_MY__SECRET"], "x")
+    problems, warnings = unknown_variables(environ, {"MESHTURN_MY__SECRET"})
+    assert {problem.key for problem in problems} == {"MESHTURN_REALY__PORTS", "MESHTURN_AUTH__USERS__ALICE"}
+    assert problems[1].allowed.endswith("(did you mean MESHTURN_RELAY__PORTS?)")
+    assert warnings == []
+
+
+def test_what_others_may_have_written_is_a_warning() -> None:
+    """Kind: an environment that others write to, too."""
+    environ = dict.fromkeys(["MESHTURN_RELM", "MESHTURN_RELAY_PORTS", "MESHTURN_", "MESHTURN_PORT"], "5")
+    fine = dict.fromkeys([*OTHER_VARIABLES, "MESHTURN_REALM", "MESHTURN_MINE", "MESHTURNER", "REALM"], "x")
+    problems, warnings = unknown_variables(environ | fine, {"MESHTURN_MINE"})
+    assert problems == []
+    assert len(warnings) == len(environ)
+    text = "\n".join(warnings)
+    assert "variable MESHTURN_RELM is not an option of meshturn and is ignored (did you mean MESHTURN_REALM?)." in text
+    assert "(did you mean MESHTURN_RELAY__PORTS?)" in text
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        KUBERNETES,
+        {name.replace("MESHTURN_", "MESHTURN_WEB_"): value for name, value in KUBERNETES.items()},
+        {name.replace("MESHTURN_", "MESHTURN__A_"): value for name, value in KUBERNETES.items()},
+        {
+            "MESHTURN_SERVICE_HOST": "fd00::7",
+            "MESHTURN_PORT": "tcp://[fd00::7]:443",
+            "MESHTURN_PORT_9_SCTP_ADDR": "::1",
+        },
+        {
+            "MESHTURN_NAME": "/web/meshturn",
+            "MESHTURN_ENV_LD__PATH": "a\nb",
+            "MESHTURN_PORT_3478_UDP_START": "udp://172.17.0.5:3478",
+            "MESHTURN_PORT_3478_UDP_PORT_END": "3480",
+        },
+    ],
+    ids=["of our name", "of a name that starts so", "with two underscores", "IPv6", "docker"],
+)
+def test_links_to_services_are_no_options(environ: dict[str, str]) -> None:
+    """Kind: an environment that others write to, too."""
+    assert unknown_variables(environ, ()) == ([], [])
+
+
+def test_a_flood_of_foreign_variables_has_a_bounded_number_of_warnings() -> None:
+    _, warnings = unknown_variables({f"MESHTURN_X{number}": "" for number in range(1000)}, ())
+    assert len(warnings) == 21
+    assert warnings[-1] == "980 more environment variables are ignored."
+
+
+def test_every_variable_that_the_code_reads_is_known() -> None:
+    """Kind: a variable of our own that another command takes for a mistake."""
+    root = Path(__file__).parents[3]
+    sources = [
+        path.read_text("utf-8")
+        for folder in ("cli", "turnserver", "meshturn")
+        for path in root.glob(f"{folder}/**/*.py")
+    ]
+    read = {name for text in sources for name in re.findall(r"[\"\' (](MESHTURN_[A-Z_]*[A-Z])\b", text)}
+    assert {"MESHTURN_TOKEN", "MESHTURN_PASSWORD"} <= read
+    assert read <= {*variables(), *OTHER_VARIABLES, "MESHTURN_SECTION__OPTION"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("relam", "realm"), ("realy", "relay"), ("lsiteners", "listeners"), ("limtis", "limits"), ("perrs", "peers")],
+)
+def test_of_near_words_the_one_with_the_same_letters_is_meant(typed: str, meant: str) -> None:
+    """Kind: two letters that were swapped."""
+    assert did_you_mean(typed, Config.model_fields) == f" (did you mean {meant}?)"
+    assert did_you_mean(f"MESHTURN_{typed.upper()}", variables()) == f" (did you mean MESHTURN_{meant.upper()}?)"
 
 
 def test_did_you_mean() -> None:

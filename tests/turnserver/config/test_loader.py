@@ -154,7 +154,7 @@ def test_a_near_miss_is_named(tmp_path: Path) -> None:
 def test_problems_of_the_environment_name_the_variable(tmp_path: Path) -> None:
     environ = {
         "MESHTURN_LOG__LEVEL": "loud",
-        "MESHTURN_RELM": "x",
+        "MESHTURN_LGO__LEVEL": "x",
         "MESHTURN_AUTH__SEPARATOR": "[",
         "MESHTURN_CONFIG": "y",
     }
@@ -163,9 +163,18 @@ def test_problems_of_the_environment_name_the_variable(tmp_path: Path) -> None:
         ("software", 3),
         ("log.level", 0),
         ("MESHTURN_AUTH__SEPARATOR", 0),
-        ("MESHTURN_RELM", 0),
+        ("MESHTURN_LGO__LEVEL", 0),
     ]
     assert problems[1].found == "'loud' (from MESHTURN_LOG__LEVEL)"
+
+
+def test_foreign_variables_of_the_environment_are_warnings(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "realm: a"), {"MESHTURN_RELM": "x", "MESHTURN_PORT": "udp://10.96.7.7:3478"})
+    assert loaded.config.realm == "a"
+    assert [warning for warning in loaded.warnings if "MESHTURN_" in warning] == [
+        "The environment variable MESHTURN_RELM is not an option of meshturn and is ignored "
+        "(did you mean MESHTURN_REALM?)."
+    ]
 
 
 def test_environment_by_itself() -> None:
