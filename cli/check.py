@@ -61,6 +61,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
     from stun.address import Address  # noqa: PLC0415
     from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
+    from turnserver.relay_advice import relay_advice  # noqa: PLC0415
     from turnserver.transports.listeners import expanded  # noqa: PLC0415
 
     config = loaded.config
@@ -93,6 +94,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
             *loaded.warnings,
             *late,
             *(f"{host} is not an address of this machine at present." for host in strange),
+            *relay_advice(relays, config.relay.default_family),
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }

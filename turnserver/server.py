@@ -25,6 +25,7 @@ from auth.source import CredentialSource
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
+from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import AllocationView, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
@@ -43,6 +44,7 @@ from turnserver.pauses import PatientClock, Pauses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
+from turnserver.relay_advice import relay_advice
 from turnserver.removal import remove_withdrawn
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import LimitsView, Snapshot, Usage
@@ -115,6 +117,8 @@ class Server:
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: Parts | None = None
+        self._advised: list[str] = []
+        """What `_advise` has said of the present relay addresses."""
         self._drain = Drain(clock)
         self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
         for observer in observers:
@@ -355,6 +359,7 @@ class Server:
         parts.opened = open_files()
         self._use_files(parts)
         parts.own = listening.own(config.relay)
+        self._advise(parts.own, config)
         if config.serves_rooms:
             parts.service = Service.from_config(
                 config,
@@ -421,6 +426,15 @@ class Server:
         if own != parts.own:
             parts.own = own
             parts.engine.use_own(own)
+        self._advise(own, config)
+
+    def _advise(self, own: OwnAddresses, config: Config) -> None:
+        """Warn of relay addresses that are of no use to clients: again only when there is something else to say."""
+        advice = relay_advice(own.relays, config.relay.default_family)
+        for sentence in advice:
+            if sentence not in self._advised:
+                _logger.warning(sentence)
+        self._advised = advice
 
     def _apply(self, parts: Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on.

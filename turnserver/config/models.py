@@ -36,7 +36,7 @@ from turnserver.config.values import (
     duration,
     integer,
 )
-from turnserver.core.types import ClientTransport, IpAddress, PortRange
+from turnserver.core.types import ClientTransport, DefaultFamily, IpAddress, PortRange
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
@@ -242,6 +242,12 @@ class RelayConfig(Section):
         description="For a server behind 1:1 NAT (most clouds): its own, private address → the public address that "
         "the NAT maps to it. Sockets are bound to the private address, clients get the public one. Without it, "
         "clients would get an address that peers cannot reach.",
+    )
+    default_family: Annotated[DefaultFamily, choice(DefaultFamily), LIVE] = Field(
+        default="auto",
+        description="The family of the relay when a client asks for none, as no browser does. RFC 8656 §7.2 says IPv4. "
+        "`auto`: IPv4 if the server relays from an IPv4 address, else IPv6, so that an IPv6-only server has relays for "
+        "browsers. With `ipv4` or `ipv6`, a server without an address of that family refuses these clients (440).",
     )
     ports: PortRangeOption = Field(
         default=PortRange(49152, 65535),

@@ -80,6 +80,15 @@ class AddressChoice:
             found.sort(key=lambda relay: (relay.bound in absent, relay.bound != preferred))
         return found
 
+    def available(self, now: Now) -> AddressFamily | None:
+        """IPv4 if there is an address of it, else IPv6; None without any. Those that are absent count last."""
+        found = [family for family in (AddressFamily.IPV4, AddressFamily.IPV6) if self.of(family)]
+        present = [family for family in found if self._is_present(self.of(family, now=now)[0], now)]
+        return next(iter(present or found), None)
+
+    def _is_present(self, relay: RelayAddress, now: Now) -> bool:
+        return self._absent.get(relay.bound, now.mono) <= now.mono
+
     def absent(self, bound: bytes, now: Now) -> None:
         """The system does not have an address (packed): an interface is down, or a virtual IP has moved."""
         self._absent[bound] = now.mono + ABSENCE

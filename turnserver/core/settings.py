@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stun.address import Address
-from turnserver.core.types import IpAddress, IpNetwork, OnRemoval, PortRange
+from turnserver.core.types import DefaultFamily, IpAddress, IpNetwork, OnRemoval, PortRange
 
 __all__ = [
     "AuthOptions",
@@ -76,6 +76,10 @@ class RelayOptions(Protocol):
     @property
     def external(self) -> Mapping[IpAddress, IpAddress]:
         """From the server's own addresses to their public ones, behind 1:1 NAT."""
+
+    @property
+    def default_family(self) -> DefaultFamily:
+        """The family of a relay when the request names none; ``auto``: IPv4 where there is an address of it."""
 
     @property
     def ports(self) -> PortRange:

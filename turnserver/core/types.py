@@ -18,6 +18,7 @@ __all__ = [
     "ClientTransport",
     "CoreTotals",
     "Counters",
+    "DefaultFamily",
     "FiveTuple",
     "IpAddress",
     "IpNetwork",
@@ -35,6 +36,9 @@ RelayId = NewType("RelayId", int)
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
+
+DefaultFamily = Literal["auto", "ipv4", "ipv6"]
+"""The family of a relay when a client asks for none: IPv4 where there is an address of it, or always this one."""
 
 OnRemoval = Literal["end", "expire", "keep"]
 """What becomes of an allocation whose credential has been removed from the configuration: it ends at once, lives until

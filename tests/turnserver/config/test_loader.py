@@ -133,7 +133,7 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("auth:\n  strict_expiry: yes", Problem("auth.strict_expiry", 2, "'yes'", "true or false")),
         ("peers: {deny: [10.1.2.3/8]}", Problem("peers.deny[0]", 1, "'10.1.2.3/8'", "the network 10.0.0.0/8")),
         ("listeners:\n- {port: 1}", Problem("listeners[0].address", 2, "nothing", "an IPv4 or IPv6 address")),
-        ("relay: {prots: 1}", Problem("relay.prots", 1, "an unknown key", "one of addresses, external, ports")),
+        ("relay: {prots: 1}", Problem("relay.prots", 1, "an unknown key", "one of addresses, external, default_family, ports")),
         ("- a", Problem("", 1, "a list", "a mapping of options")),
         ("\n\ntext", Problem("", 3, "a text", "a mapping of options")),
         ("a: [", Problem("", 1, "expected the node content, but found '<stream end>'", "YAML")),

@@ -73,6 +73,22 @@ def test_an_absent_address_comes_last_for_a_while() -> None:
     assert chosen(choice, AddressFamily.IPV4, ABSENCE, PRIVATE.ip) == [PRIVATE.ip, OTHER.ip]
 
 
+def test_the_family_that_is_available() -> None:
+    """Rule 23: IPv4 before IPv6, and what is absent last."""
+    four, six = RelayAddress(PRIVATE.ip, PRIVATE.ip), RelayAddress(IPV6, IPV6)
+    now = Now(0.0, 0.0)
+    assert AddressChoice([]).available(now) is None
+    assert AddressChoice([six]).available(now) is AddressFamily.IPV6
+    choice = AddressChoice([six, four])
+    assert choice.available(now) is AddressFamily.IPV4
+    choice.absent(four.bound, now)
+    assert choice.available(now) is AddressFamily.IPV6
+    assert choice.available(Now(ABSENCE, 0.0)) is AddressFamily.IPV4
+    choice.absent(four.bound, now)
+    choice.absent(six.bound, now)
+    assert choice.available(now) is AddressFamily.IPV4
+
+
 def test_the_preferred_address_is_first() -> None:
     """Rule 23: the one that the client has reached."""
     choice = AddressChoice([RelayAddress(ip, ip) for ip in (PRIVATE.ip, OTHER.ip)])

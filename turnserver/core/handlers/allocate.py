@@ -121,7 +121,7 @@ def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
 
 
 def _families(state: CoreState, request: Request, plan: _Plan) -> None:
-    """§7.2 steps 6, 7 and 9: both family attributes → 400, an unsupported one → 440; IPv4 unless asked."""
+    """§7.2 steps 6, 7 and 9: both family attributes → 400, an unsupported one → 440."""
     additional = request.message.first(ADDITIONAL_ADDRESS_FAMILY)
     if additional is not None and request.message.has(REQUESTED_ADDRESS_FAMILY):
         raise Refusal(ErrorCode.BAD_REQUEST)
@@ -130,7 +130,10 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
         raise Refusal(ErrorCode.BAD_REQUEST)
     if plan.token is not None:
         return
-    families = [AddressFamily.IPV4, AddressFamily.IPV6] if additional is not None else [wanted or AddressFamily.IPV4]
+    if additional is not None:
+        families = [AddressFamily.IPV4, AddressFamily.IPV6]
+    else:
+        families = [wanted or _default_family(state, request.now)]
     code = ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED
     for family in families:
         if state.choice.of(family):
@@ -139,6 +142,14 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
             plan.errors.append(AddressErrorValue(family, code, code.reason))
     if not plan.families:
         raise Refusal(code)
+
+
+def _default_family(state: CoreState, now: Now) -> AddressFamily:
+    """§7.2: IPv4 when nobody asked; docs/conformance.md, rule 23, says why ``auto`` may give IPv6."""
+    setting = state.settings.relay.default_family
+    if setting == "auto":
+        return state.choice.available(now) or AddressFamily.IPV4
+    return AddressFamily.IPV6 if setting == "ipv6" else AddressFamily.IPV4
 
 
 def _requested_family(request: Request) -> AddressFamily | None:

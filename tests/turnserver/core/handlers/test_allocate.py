@@ -11,9 +11,11 @@ from stun.address import Address
 from stun.attributes import AddressErrorValue, AttributeType, ErrorValue
 from stun.constants import AddressFamily, ErrorCode, Method, TransportProtocol
 from stun.message import Message
+from tests.support.core_settings import core_settings
 from tests.support.core_world import (
     PEER,
     PEER6,
+    REALM,
     RELAY,
     RELAY6,
     ScriptedClient,
@@ -411,9 +413,57 @@ def test_the_family_that_is_asked_for(host: str, asked: int | None, family: Addr
     assert list(world.bound.values()) == relayed
 
 
-@pytest.mark.parametrize(("relays", "asked"), [(ONLY_IPV4, [2]), (ONLY_IPV6, [1]), (ONLY_IPV6, [])])
+@pytest.mark.parametrize(
+    ("setting", "relays", "family"),
+    [
+        ("auto", ONLY_IPV6, IPV6),
+        ("auto", ONLY_IPV4, IPV4),
+        ("auto", (), None),
+        ("ipv4", ONLY_IPV6, None),
+        ("ipv6", ONLY_IPV6, IPV6),
+        ("ipv6", ONLY_IPV4, None),
+    ],
+)
+def test_the_default_family(setting: str, relays: tuple[RelayAddress, ...], family: AddressFamily | None) -> None:
+    """Rule 23: a browser names no family and gets what the server has, if ``relay.default_family`` is ``auto``.
+
+    The kind of fault: to the letter of the RFC, and useless to every browser.
+    """
+    answer = World(relays=relays, settings={"default_family": setting}).client().allocate()
+    assert code_of(answer) == (440 if family is None else 0)
+    assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == ([] if family is None else [family])
+
+
+def test_the_default_family_may_be_ipv6() -> None:
+    """Rule 23: on a server that has both; who asks for IPv4 gets it."""
+    world = World(settings={"default_family": "ipv6"})
+    six = world.client(port=1).allocate()
+    four = world.client(port=2).allocate((a.REQUESTED_ADDRESS_FAMILY, 1))
+    assert [answer.all(a.XOR_RELAYED_ADDRESS)[0].family for answer in (six, four)] == [IPV6, IPV4]
+
+
+def test_the_default_family_changes_while_the_server_runs() -> None:
+    """Rule 23: the option is live."""
+    world = World(relays=ONLY_IPV6, settings={"default_family": "ipv4"})
+    client = challenged(world)
+    assert code_of(client.allocate()) == 440
+    world.core.use(core_settings(realm=REALM, default_family="auto"), world.now)
+    assert code_of(client.allocate()) == 0
+
+
+def test_the_default_family_is_one_whose_address_is_there() -> None:
+    """Rules 13 and 23: after an IPv4 address that the system does not have, the next Allocate gets IPv6."""
+    world = World()
+    world.failing[RELAY] = RelayFailure.ADDRESS
+    client = challenged(world)
+    assert code_of(client.allocate()) == 508
+    answer = client.allocate()
+    assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [IPV6]
+
+
+@pytest.mark.parametrize(("relays", "asked"), [(ONLY_IPV4, [2]), (ONLY_IPV6, [1])])
 def test_a_family_that_the_server_has_not(relays: tuple[RelayAddress, ...], asked: list[int]) -> None:
-    """Rule 10, RFC 8656 §7.2 step 7: 440; also when nothing is asked for and there is no IPv4."""
+    """Rule 10, RFC 8656 §7.2 step 7: 440."""
     world = World(relays=relays)
     client = challenged(world)
     answer = client.allocate(*[(a.REQUESTED_ADDRESS_FAMILY, family) for family in asked])
