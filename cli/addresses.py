@@ -3,14 +3,17 @@
 import ipaddress
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 
 from stun.address import Address
 from stun.uri import StunUri
 from turnserver.config import Config, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
+from turnserver.signaling.edge.ice import valid_host
 
 __all__ = [
+    "certified_host",
     "client_uris",
     "free_local_port",
     "is_for_pages",
@@ -19,6 +22,7 @@ __all__ = [
     "page_url",
     "page_urls",
     "primary_addresses",
+    "public_uris",
     "reach",
     "relay_text",
     "stun_uri",
@@ -86,8 +90,42 @@ def _is_free(host: str, port: int) -> bool:
         return False
 
 
-def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None) -> list[StunUri]:
-    """The TURN URIs that clients can be given.
+def public_uris(config: Config, host: str = "") -> list[StunUri]:
+    """The TURN URIs to hand to others, with the host that they can use.
+
+    This is ``host`` if it is given, or the one of `signaling.urls`, which also know the ports in front of this machine,
+    or the one of the certificate, which clients insist on. Without these, the addresses.
+    """
+    configured = [uri for uri in map(StunUri.parse, config.signaling.urls) if uri.is_turn]
+    if configured:
+        return list(dict.fromkeys(replace(uri, host=host or uri.host) for uri in configured))
+    if host:
+        return list(dict.fromkeys(replace(uri, host=host) for uri in client_uris(config)))
+    return client_uris(config, name=certified_host(config))
+
+
+def certified_host(config: Config) -> str:
+    """The name of one host that a certificate is for, names before addresses; empty if there is none.
+
+    Of several certificates, the first counts. IPv6 addresses have no brackets.
+    """
+    from turnserver.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415  it loads cryptography
+
+    for pair in config.tls.certificates:
+        try:
+            names = CertificateFacts.from_pem(pair.certificate.read_bytes()).names
+        except (OSError, UnreadableCertificate):
+            continue
+        hosts = [host for host in map(valid_host, names) if host is not None]
+        if hosts:
+            return min(hosts, key=lambda host: (_is_local(host), _is_address(host)))
+    return ""
+
+
+def client_uris(
+    config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None, *, name: str = ""
+) -> list[StunUri]:
+    """The TURN URIs of the listeners. ``name`` takes the place of addresses that others reach, if it is given.
 
     For a wildcard listener, the URIs have the machine's primary addresses; for an address behind 1:1 NAT, its public
     one (``relay.external``). ``listening`` are the bound addresses of a running server, whose ports are used. Without
@@ -104,8 +142,13 @@ def client_uris(config: Config, listening: Iterable[tuple[ClientTransport, Addre
             continue
         version = listener.address.version
         hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
+    shown = {host: external.get(host, host) for host in hosts}
+    if name:
+        # Others cannot reach a loopback address, so a name for them stands for it only if there is nothing else.
+        alike = [host for host in hosts if _is_local(host) == _is_local(name)] or hosts
+        shown |= dict.fromkeys(alike, name)
     found = [
-        StunUri(transport.uri[0], external.get(host, host), address.port, transport.uri[1])
+        StunUri(transport.uri[0], shown[host], address.port, transport.uri[1])
         for host in dict.fromkeys(hosts)
         for transport, address in bound
         if address.host == host and address.port
@@ -141,6 +184,17 @@ def relay_text(relay: RelayAddress) -> str:
     """A relay address as text; behind 1:1 NAT, the private and the public one."""
     bound, external = Address(relay.bound, 0).host, Address(relay.external, 0).host
     return bound if bound == external else f"{bound} (clients are told {external})"
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is this machine wherever it is used."""
+    if _is_address(host):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _primary(version: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exit_codes import ExitCode
-from cli.options import config_option, json_option
+from cli.options import config_option, host_option, json_option
 
 if TYPE_CHECKING:
     from turnserver.config import Config, Listener, Loaded
@@ -21,13 +21,14 @@ _PAIR = "a chain of certificates in PEM, the server's own first, in date, with i
 
 
 @click.command()
+@host_option
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
+def check(host: str | None, config_path: Path | None, as_json: bool) -> None:
     """Validate a configuration and show what it would do on this machine.
 
     Nothing is bound and nothing is sent, so it can be run beside a running server. Without a file, the defaults and
-    the environment are checked.
+    the environment are checked. --host names the host of the URLs that clients would be given.
 
     Exit code 0: it is valid (there may be warnings); 2: it is not.
     """
@@ -36,7 +37,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
     from turnserver.errors import ConfigError  # noqa: PLC0415
 
     try:
-        found = _effective(load_config(config_path, os.environ))
+        found = _effective(load_config(config_path, os.environ), host or "")
     except ConfigError as error:
         if not as_json:
             raise
@@ -52,12 +53,12 @@ def check(config_path: Path | None, as_json: bool) -> None:
         _show(found)
 
 
-def _effective(loaded: "Loaded") -> dict[str, Any]:
+def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     """What a server with this configuration would do on this machine, with wildcard addresses expanded.
 
     Raises `turnserver.errors.ConfigError` for certificates that the server would refuse.
     """
-    from cli.addresses import client_uris, relay_text  # noqa: PLC0415
+    from cli.addresses import public_uris, relay_text  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
     from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
@@ -85,7 +86,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "certificates": certificates,
         "relays": [relay_text(relay) for relay in relays],
         "relay_ports": str(config.relay.ports),
-        "uris": [str(uri) for uri in client_uris(config)],
+        "uris": [str(uri) for uri in public_uris(config, host)],
         "users": len(config.auth.users),
         "shared_secrets": len(config.auth.shared_secrets),
         "rooms": rooms,
@@ -93,7 +94,7 @@ def _effective(loaded: "Loaded") -> dict[str, Any]:
         "warnings": [
             *loaded.warnings,
             *late,
-            *(f"{host} is not an address of this machine at present." for host in strange),
+            *(f"{each} is not an address of this machine at present." for each in strange),
             *relay_advice(relays, config.relay.default_family),
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],

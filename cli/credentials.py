@@ -1,12 +1,13 @@
 """``meshturn credentials``: time-limited credentials, made with a shared secret."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import config_option, json_option, parse_duration, state_dir_option
+from cli.options import config_option, host_option, json_option, parse_duration, state_dir_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,18 +36,26 @@ def credentials() -> None:
     show_default=True,
     help="The time in which a client can make allocations with it: 90s, 15m, 1h30m, 1d.",
 )
+@host_option
 @config_option
 @state_dir_option
 @json_option
-def issue(user: str, ttl: int, config_path: Path | None, state_dir: Path | None, as_json: bool) -> None:
+def issue(
+    user: str, ttl: int, *, host: str | None, config_path: Path | None, state_dir: Path | None, as_json: bool
+) -> None:
     """Make a user name and a password that expire.
 
     They are made with the first shared secret of the configuration or, without -c, with the one that `meshturn up`
     keeps. No server is contacted: a server accepts what was made with its secret.
 
+    The URLs name the host of --host, or of signaling.urls, or of the certificate, or an address of this machine.
+
     Exit code 0: issued; 2: there is no shared secret, or the configuration is wrong.
     """
-    issued = _from_state(user, ttl, state_dir) if config_path is None else _from_config(user, ttl, config_path)
+    if config_path is None:
+        issued = _from_state(user, ttl, state_dir, host)
+    else:
+        issued = _from_config(user, ttl, config_path, host)
     if as_json:
         from cli.console import emit_json  # noqa: PLC0415  each output imports only what it needs
 
@@ -61,9 +70,9 @@ def issue(user: str, ttl: int, config_path: Path | None, state_dir: Path | None,
     say(console, f"  {issued.snippet()}")
 
 
-def _from_config(user: str, ttl: int, path: Path) -> "Issued":
+def _from_config(user: str, ttl: int, path: Path, host: str | None) -> "Issued":
     from auth.ephemeral import SharedSecret  # noqa: PLC0415  keeps --help quick
-    from cli.addresses import client_uris  # noqa: PLC0415
+    from cli.addresses import public_uris  # noqa: PLC0415
     from cli.loading import load_config, show_warnings  # noqa: PLC0415
     from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
 
@@ -75,10 +84,10 @@ def _from_config(user: str, ttl: int, path: Path) -> "Issued":
     show_warnings(loaded)
     first = auth.shared_secrets[0]
     secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
-    return _issue(secret, user, ttl, auth.separator, client_uris(loaded.config))
+    return _issue(secret, user, ttl, auth.separator, public_uris(loaded.config, host or ""))
 
 
-def _from_state(user: str, ttl: int, directory: Path | None) -> "Issued":
+def _from_state(user: str, ttl: int, directory: Path | None, host: str | None) -> "Issued":
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
     from cli.addresses import client_uris  # noqa: PLC0415
     from cli.state import StateDirectory, default_state_dir  # noqa: PLC0415
@@ -88,7 +97,8 @@ def _from_state(user: str, ttl: int, directory: Path | None) -> "Issued":
     if not state.secret_path.exists():
         raise click.UsageError(f"There is no shared secret in {state.shown}: give -c FILE, or run `meshturn up` once.")
     secret = SharedSecret(state.secret().encode())
-    return _issue(secret, user, ttl, ":", state.uris() or client_uris(Config()))
+    uris = state.uris() or client_uris(Config())
+    return _issue(secret, user, ttl, ":", [replace(uri, host=host or uri.host) for uri in uris])
 
 
 def _issue(secret: "SharedSecret", user: str, ttl: int, separator: str, uris: "Sequence[StunUri]") -> "Issued":

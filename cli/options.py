@@ -10,7 +10,15 @@ import click
 from turnserver.durations import read_duration
 from turnserver.text import one_line
 
-__all__ = ["config_option", "json_option", "parse_duration", "parse_ip", "state_dir_option"]
+__all__ = [
+    "config_option",
+    "host_option",
+    "json_option",
+    "parse_duration",
+    "parse_host",
+    "parse_ip",
+    "state_dir_option",
+]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -54,6 +62,31 @@ def config_option(command: _Command) -> _Command:
         show_envvar=True,
         type=click.Path(path_type=Path),
         help="The configuration file (YAML).",
+    )(command)
+
+
+def parse_host(text: str) -> str:
+    """Read a host name or an IP address, IPv6 with or without brackets; names in capitals are the same names.
+
+    Raises `click.BadParameter` for anything else.
+    """
+    from turnserver.signaling.edge.ice import valid_host  # noqa: PLC0415  keeps --help quick
+
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
+    host = valid_host(inner.rstrip("."))
+    if host is None:
+        raise click.BadParameter(f"{one_line(text, 60)!r} is not a host name or an IP address.")
+    return host
+
+
+def host_option(command: _Command) -> _Command:
+    """``--host NAME``: the host that clients use."""
+    return click.option(
+        "--host",
+        type=parse_host,
+        metavar="NAME",
+        default=None,
+        help="The host for the URLs.  [default: that of signaling.urls or of the certificate]",
     )(command)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cli.roomserver import ApiFailure, RoomServer, pinned, trusting
-from turnserver.text import one_line
 
 if TYPE_CHECKING:
     from turnserver.config import Config, Listener
@@ -113,7 +112,10 @@ class _Configured:
             here = self._here()
             # Browsers treat localhost like HTTPS, and remember a page's permissions under that name.
             return here.replace("//127.0.0.1:", "//localhost:").replace("//[::1]:", "//localhost:")
-        host = self._certified_name() or self._host(listener)
+        from cli.addresses import certified_host  # noqa: PLC0415  keeps --help quick
+
+        name = certified_host(self._config)
+        host = (f"[{name}]" if ":" in name else name) or self._host(listener)
         return f"https://{host}" if listener.port == 443 else f"https://{host}:{listener.port}"
 
     def token_keys(self) -> "TokenKeys":
@@ -166,20 +168,6 @@ class _Configured:
             return pinned([pair.certificate.read_bytes() for pair in self._config.tls.certificates])
         except OSError:
             return None
-
-    def _certified_name(self) -> str:
-        """The first name of the certificate that is the name of one host."""
-        from turnserver.certificates import CertificateFacts, UnreadableCertificate  # noqa: PLC0415
-
-        for pair in self._config.tls.certificates:
-            try:
-                names = CertificateFacts.from_pem(pair.certificate.read_bytes()).names
-            except (OSError, UnreadableCertificate):
-                continue
-            for name in names:
-                if "*" not in name and one_line(name) == name and " " not in name:
-                    return f"[{name}]" if ":" in name else name
-        return ""
 
     def _host(self, listener: "Listener") -> str:
         from cli.addresses import primary_addresses  # noqa: PLC0415

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cli.addresses import client_uris, page_urls, relay_text
+from cli.addresses import certified_host, client_uris, page_urls, relay_text
 from cli.console import emit_json, kept_output
 from turnserver.config import Config
 from turnserver.process import run
@@ -47,7 +47,8 @@ def call_pages(server: Server) -> list[str]:
     """The URLs of the call page (``…/call/ROOM``); empty for a server without rooms."""
     if not server.config.serves_rooms:
         return []
-    return page_urls(server.config, client_uris(server.config, server.snapshot().listening))
+    name = certified_host(server.config)
+    return page_urls(server.config, client_uris(server.config, server.snapshot().listening, name=name))
 
 
 def announce(server: Server) -> None:

@@ -2,12 +2,15 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli import addresses
 from cli.addresses import (
+    certified_host,
     client_uris,
     free_local_port,
     is_free_locally,
@@ -15,6 +18,7 @@ from cli.addresses import (
     page_url,
     page_urls,
     primary_addresses,
+    public_uris,
     reach,
     relay_text,
     stun_uri,
@@ -78,6 +82,83 @@ def test_ports_as_bound_count() -> None:
     bound = [(UDP, Address.parse("127.0.0.1", 40000)), (UDP, Address.parse("192.0.2.5", 40001))]
     assert _uris(config) == []
     assert _uris(config, bound) == ["turn:192.0.2.5:40001?transport=udp"]
+
+
+def _tls(*certified: Any) -> dict[str, Any]:
+    return {"certificates": [{"certificate": str(one.certificate), "key": str(one.key)} for one in certified]}
+
+
+@pytest.mark.parametrize(
+    ("names", "host"),
+    [
+        (["*.example.org", "turn.example.org"], "turn.example.org"),
+        (["203.0.113.5", "TURN.example.org"], "turn.example.org"),
+        (["localhost", "203.0.113.5"], "203.0.113.5"),
+        (["localhost", "127.0.0.1"], "localhost"),
+        (["*.example.org"], ""),
+    ],
+)
+def test_the_host_that_a_certificate_is_for(certify: Callable[..., Any], names: list[str], host: str) -> None:
+    """RFC 9525 §6.3: a wildcard is the name of no host."""
+    assert certified_host(Config.model_validate({"tls": _tls(certify(*names))})) == host
+
+
+def test_a_certificate_that_cannot_be_read_names_nothing(certify: Callable[..., Any], tmp_path: Path) -> None:
+    made = certify("turn.example.org")
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    tls = _tls(made)
+    tls["certificates"].insert(0, {"certificate": str(broken), "key": str(made.key)})
+    assert certified_host(Config.model_validate({"tls": tls})) == "turn.example.org"
+    assert certified_host(Config()) == ""
+
+
+def test_others_are_told_the_name_of_the_certificate(certify: Callable[..., Any]) -> None:
+    """Kind: a URL that names what its readers cannot use. Here, a browser refuses TLS with another name."""
+    config = {
+        "listeners": [
+            {"address": "10.0.0.5"},
+            {"address": "2001:db8::5"},
+            {"transport": "tls", "address": "10.0.0.5"},
+            {"address": "127.0.0.1", "port": 3500},
+        ],
+        "relay": {"external": {"10.0.0.5": "203.0.113.5"}},
+        "tls": _tls(certify("turn.example.org")),
+    }
+    checked = Config.model_validate(config)
+    assert list(map(str, public_uris(checked))) == [
+        "turn:turn.example.org:3478?transport=udp",
+        "turns:turn.example.org:5349?transport=tcp",
+        "turn:127.0.0.1:3500?transport=udp",
+    ]
+    assert {uri.host for uri in public_uris(checked, "other.example.org")} == {"other.example.org"}
+    for_this_machine = Config.model_validate(config | {"tls": _tls(certify("localhost"))})
+    assert [uri.host for uri in public_uris(for_this_machine)] == [
+        "203.0.113.5",
+        "203.0.113.5",
+        "2001:db8::5",
+        "localhost",
+    ]
+
+
+def test_others_are_told_the_urls_that_participants_are_told(certify: Callable[..., Any]) -> None:
+    """Kind: a URL that names what its readers cannot use: only the operator knows the ports before this machine."""
+    urls = ["stun:a.example.org", "turn:a.example.org", "turns:b.example.org:443?transport=tcp"]
+    config = Config.model_validate(
+        {
+            "listeners": [{"transport": "tls", "address": "10.0.0.5", "port": 8443}],
+            "tls": _tls(certify("turn.example.org")),
+            "signaling": {"urls": urls},
+        }
+    )
+    expected = ["turn:a.example.org:3478?transport=udp", "turns:b.example.org:443?transport=tcp"]
+    assert list(map(str, public_uris(config))) == expected
+    assert list(map(str, public_uris(config, "c.example.org"))) == [
+        "turn:c.example.org:3478?transport=udp",
+        "turns:c.example.org:443?transport=tcp",
+    ]
+    only_stun = config.model_copy(update={"signaling": config.signaling.model_copy(update={"urls": (urls[0],)})})
+    assert list(map(str, public_uris(only_stun))) == ["turns:turn.example.org:8443?transport=tcp"]
 
 
 def test_the_same_listener_as_a_stun_uri() -> None:

@@ -65,14 +65,25 @@ def test_every_kind_of_listener(run: Run, write: Write, certify: Callable[..., A
     ]
     assert found["warnings"] == []
     assert found["uris"] == [
-        "turn:127.0.0.1:3478?transport=udp",
-        "turn:127.0.0.1:3478?transport=tcp",
-        "turns:127.0.0.1:443?transport=tcp",
-        "turns:[::1]:5349?transport=tcp",
+        "turn:turn.example.org:3478?transport=udp",
+        "turn:turn.example.org:3478?transport=tcp",
+        "turns:turn.example.org:443?transport=tcp",
+        "turns:turn.example.org:5349?transport=tcp",
     ]
     people = run("check", "-c", path)
     assert (people.returncode, people.stderr) == (0, "")
     assert f"{one.certificate}: for turn.example.org, 192.0.2.1; ECDSA P-256; until " in people.stdout
+
+
+def test_the_host_of_the_urls(run: Run, write: Write) -> None:
+    """Kind: a URL that names what its readers cannot use."""
+    path = write(GOOD)
+    assert json.loads(run("check", "--json", "--host", "[2001:DB8::1]", "-c", path).stdout)["uris"] == [
+        "turn:[2001:db8::1]:3500?transport=udp"
+    ]
+    for text in ("a b", "turn:x", "", "1.2.3", "x" * 300, "\x1b[2J"):
+        refused = run("check", "--host", text, "-c", path)
+        assert (refused.returncode, refused.stdout, "\x1b" in refused.stderr) == (2, "", False)
 
 
 def test_a_certificate_that_ends_soon_is_a_warning(run: Run, write: Write, certify: Callable[..., Any]) -> None:

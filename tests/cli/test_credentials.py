@@ -8,10 +8,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.state import StateDirectory
+from stun.uri import StunUri
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Write = Callable[[str], Path]
@@ -65,6 +67,28 @@ def test_with_the_secret_of_up(run: Run, home: Path) -> None:
     digest = hmac.digest(state.secret().encode(), found["username"].encode(), hashlib.sha1)
     assert found["password"] == base64.b64encode(digest).decode()
     assert found["username"].isdigit()
+
+
+def test_the_host_of_the_urls(run: Run, write: Write, home: Path, certify: Callable[..., Any]) -> None:
+    """Kind: a URL that names what its readers cannot use."""
+    made = certify("turn.example.org")
+    text = CONFIG % ("sha1", ":") + f"tls: {{certificates: [{{certificate: {made.certificate}, key: {made.key}}}]}}\n"
+    path = write(text)
+
+    def urls(*options: object) -> list[str]:
+        result = run("credentials", "issue", "--json", *options)
+        assert result.returncode == 0, result.stderr
+        found: list[str] = json.loads(result.stdout)["ice_servers"][0]["urls"]
+        return found
+
+    assert urls("-c", path) == ["turn:turn.example.org:3500?transport=udp"]
+    assert urls("-c", path, "--host", "other.example.org.") == ["turn:other.example.org:3500?transport=udp"]
+    path = write(f"{text}signaling: {{urls: ['turns:relay.example.org:443?transport=tcp']}}\n")
+    assert urls("-c", path) == ["turns:relay.example.org:443?transport=tcp"]
+    state = StateDirectory(home / "state")
+    state.prepare()
+    state.keep("password", [StunUri.parse("turn:192.0.2.1")])
+    assert urls("--state-dir", state.path, "--host", "192.0.2.9") == ["turn:192.0.2.9:3478?transport=udp"]
 
 
 @pytest.mark.parametrize("text", ["auth: {users: {a: b-password}}\n", "{}\n"])
