@@ -206,8 +206,7 @@ def _configured(config: Config) -> list[tuple[ClientTransport, Address]]:
     for listener in config.listeners:
         if listener.kind.local:
             continue
-        kind = listener.client_transport
         wildcard = listener.address.is_unspecified
         hosts = _primary(listener.address.version) if wildcard else [str(listener.address)]
-        found += [(kind, Address.parse(host, listener.port)) for host in hosts]
+        found += [(kind, Address.parse(host, listener.port)) for host in hosts for kind in listener.client_transports]
     return found

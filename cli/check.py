@@ -120,6 +120,8 @@ def _files_text(files: dict[str, int]) -> str:
 
 def _kind(listener: "Listener") -> str:
     """A listener's transport in words."""
+    if listener.tls == "auto":
+        return f"{listener.transport}, with TLS and without,"
     if listener.kind.tls is not None:
         return listener.transport
     return f"{listener.transport}, {'with' if listener.tls else 'without'} TLS,"

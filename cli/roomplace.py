@@ -149,7 +149,11 @@ class _Configured:
     def _shared(self, *, tls: bool) -> "list[Listener]":
         if not self._config.signaling.enabled:
             return []
-        return [each for each in self._config.listeners if each.transport == "shared" and each.tls is tls and each.port]
+        return [
+            each
+            for each in self._config.listeners
+            if each.transport == "shared" and bool(each.tls) is tls and each.port
+        ]
 
     def _here(self) -> str:
         """The URL by which this machine reaches the server, where no PROXY header is expected of it."""

@@ -3,7 +3,8 @@
 A wildcard listener has one socket per local address (`turnserver.transports.listeners`). Addresses come and go: by
 DHCP, with a virtual IP, late in the boot. `Listening.look` opens the sockets that are missing and closes those whose
 address has gone. An address that cannot be bound now, such as an IPv6 address that is still being checked for
-duplicates, is a warning and is tried again. Listeners with TLS wait for a certificate that can be used.
+duplicates, is a warning and is tried again. Listeners with TLS wait for a certificate that can be used; those where
+TLS is up to the client serve the others meanwhile.
 """
 
 import errno
@@ -15,7 +16,7 @@ from typing import Final, Protocol
 from stun.address import Address
 from turnserver.addresses import AddressWatch
 from turnserver.core.settings import OwnAddresses, RelayOptions
-from turnserver.core.types import ClientTransport
+from turnserver.core.types import ClientTransport, TlsMode
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.losses import Losses
@@ -23,11 +24,13 @@ from turnserver.net import local_addresses
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.crossed import Door
 from turnserver.transports.listeners import PlannedListener, planned_listeners
+from turnserver.transports.registry import TRANSPORTS
 
 __all__ = ["Listening", "TransportHost"]
 
-_Key = tuple[str, bool, Address]
+_Key = tuple[str, TlsMode, Address]
 
 _NO_CERTIFICATE: Final = "there is no certificate that can be used"
 _NOT_READY: Final = "the address cannot be bound yet; if it is IPv6, its duplicate check is under way or has failed"
@@ -56,7 +59,8 @@ class _Bound:
 class Listening:
     """The listeners of one server; use it inside the running loop.
 
-    ``changed`` is called after listeners have been opened or closed while the server runs.
+    ``changed`` is called after listeners have been opened or closed while the server runs. ``public`` gives the IP
+    address (packed) at which clients reach one of the host's.
     """
 
     def __init__(
@@ -66,9 +70,11 @@ class Listening:
         *,
         faults: Faults,
         changed: Callable[[], None] = lambda: None,
+        public: Callable[[bytes], bytes] = lambda ip: ip,
     ) -> None:
         self._sections = tuple(sections)
-        self._context = context
+        self._context = replace(context, doors=self._doors)
+        self._public = public
         self._faults = faults
         self._changed = changed
         self._bound: dict[_Key, _Bound] = {}
@@ -90,8 +96,8 @@ class Listening:
 
     @property
     def reachable(self) -> list[tuple[ClientTransport, Address]]:
-        """Transport and address of those that have a socket."""
-        return [(view.transport, view.address) for view in self.views if not view.local]
+        """Transport and address of those that have a socket; one for each of their transports."""
+        return [(kind, view.address) for view in self.views if not view.local for kind in view.transports]
 
     @property
     def addresses(self) -> list[Address]:
@@ -113,6 +119,20 @@ class Listening:
         """The views with their present counters; zeros for a transport that raises."""
         return tuple(_carried(bound.view, bound.transport, self._faults) for bound in self._bound.values())
 
+    def _doors(self) -> list[Door]:
+        """The open listeners that have a socket, for lines about clients that belong to another."""
+        return [
+            Door(
+                view.kind,
+                view.transports,
+                TRANSPORTS[view.kind].http,
+                view.address,
+                Address(self._public(view.address.ip), view.address.port),
+            )
+            for view in self.views
+            if not view.local
+        ]
+
     # The start and the end
 
     def open(self) -> None:
@@ -125,7 +145,7 @@ class Listening:
         errors: list[tuple[PlannedListener, StartupError]] = []
         plan = self._plan()
         for planned in plan:
-            if planned.tls and not _ready(self._context.certificates):
+            if planned.tls is True and not _ready(self._context.certificates):
                 self._failed[planned.key] = _NO_CERTIFICATE
                 continue
             try:
@@ -230,7 +250,7 @@ class Listening:
 
     def _try(self, planned: PlannedListener, host: TransportHost) -> bool:
         """Open a listener while the server runs; False, and said, if that cannot be."""
-        if planned.tls and not _ready(self._context.certificates):
+        if planned.tls is True and not _ready(self._context.certificates):
             self._failed[planned.key] = _NO_CERTIFICATE
             return False
         try:
@@ -281,24 +301,38 @@ def _words(view: ListenerView) -> str:
 
 
 def _say(message: str, view: ListenerView, **more: str) -> None:
-    fields = {"transport": view.transport.label, "address": str(view.address), **more}
+    label = ", ".join(kind.label for kind in view.transports)
+    fields = {"transport": label, "address": str(view.address), **more}
     _logger.info(message, extra={"fields": fields})
 
 
 def _say_waiting(refused: StartupError, waiting: Sequence[PlannedListener]) -> None:
-    """Listeners with TLS that are not open because of the certificates: an error, since clients count on them."""
-    fields = {
-        "listeners": ", ".join(f"{planned.name} {planned.address}" for planned in waiting),
-        "reason": str(refused),
-        "hint": "they are opened as soon as the files are replaced by good ones",
-    }
-    _logger.error("listeners with TLS are not open", extra={"fields": fields})
+    """What is not served with TLS because of the certificates: an error, since clients count on it."""
+    for message, tls, hint in (
+        ("listeners with TLS are not open", True, "they are opened as soon as the files are replaced by good ones"),
+        (
+            "listeners serve clients without TLS only",
+            "auto",
+            "TLS follows as soon as the files are replaced by good ones",
+        ),
+    ):
+        names = [f"{planned.name} {planned.address}" for planned in waiting if planned.tls == tls]
+        if names:
+            fields = {"listeners": ", ".join(names), "reason": str(refused), "hint": hint}
+            _logger.error(message, extra={"fields": fields})
 
 
 def _view(transport: Transport) -> ListenerView:
     """The constant part of the view of a bound transport."""
     buffer: int = getattr(transport, "receive_buffer", 0)  # only datagram sockets have one of their own
-    return ListenerView(transport.name, transport.kind, transport.address, local=transport.local, receive_buffer=buffer)
+    return ListenerView(
+        transport.name,
+        transport.kind,
+        transport.address,
+        local=transport.local,
+        receive_buffer=buffer,
+        more_transports=tuple(getattr(transport, "kinds", ()))[1:],
+    )
 
 
 def _carried(view: ListenerView, transport: Transport, faults: Faults) -> ListenerView:

@@ -49,6 +49,10 @@ class Parts:
     ignore: Callable[[], None] = lambda: None
     """Ends the rooms' subscription to the relays' events."""
 
+    def public(self, ip: bytes) -> bytes:
+        """The address that clients are told instead of one of the host's; what it is may change at a reload."""
+        return self.own.public(ip)
+
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""
         views = []

@@ -405,7 +405,11 @@ class Server:
             clock=self._clock.mono,
         )
         parts.listening = Listening(
-            config.listeners, context, faults=self._faults, changed=lambda: self._listeners_changed(parts)
+            config.listeners,
+            context,
+            faults=self._faults,
+            changed=lambda: self._listeners_changed(parts),
+            public=parts.public,
         )
         parts.listening.open()
         return parts.listening

@@ -25,11 +25,11 @@ _NO_LOSSES = Losses()
 class ListenerView:
     """One listener.
 
-    ``kind`` is its name in the configuration (``listeners[].transport``), ``transport`` its transport for TURN clients.
-    ``address`` is the one that is bound. ``connections`` are those that speak TURN now. ``local`` listeners have no
-    socket: only the process itself can use them. ``receive_buffer`` are the bytes that the system has granted for
-    datagrams that wait; 0 if the listener has no such buffer. ``losses`` says what this host has lost: a part of what
-    the counters have as dropped.
+    ``kind`` is its name in the configuration (``listeners[].transport``), ``transport`` its transport for TURN clients;
+    with ``tls: auto`` there are several, and ``transports`` has all. ``address`` is the one that is bound.
+    ``connections`` are those that speak TURN now. ``local`` listeners have no socket: only the process itself can use
+    them. ``receive_buffer`` are the bytes that the system has granted for datagrams that wait; 0 if the listener has no
+    such buffer. ``losses`` says what this host has lost: a part of what the counters have as dropped.
     """
 
     kind: str
@@ -40,6 +40,12 @@ class ListenerView:
     local: bool = False
     receive_buffer: int = 0
     losses: Losses = _NO_LOSSES
+    more_transports: tuple[ClientTransport, ...] = ()
+
+    @property
+    def transports(self) -> tuple[ClientTransport, ...]:
+        """All transports of its TURN clients."""
+        return (self.transport, *self.more_transports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +126,5 @@ class Snapshot:
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:
-        """Transport and bound address of each listener that has a socket."""
-        return tuple((each.transport, each.address) for each in self.listeners if not each.local)
+        """Transport and bound address of each listener that has a socket; one for each of its transports."""
+        return tuple((kind, each.address) for each in self.listeners if not each.local for kind in each.transports)

@@ -261,3 +261,26 @@ def test_a_public_key_that_is_none(run: Run, execute: Run, write: Write, tmp_pat
     result = execute("serve", "-c", path)
     assert result.returncode in {2, 3}
     assert "Traceback" not in result.stderr
+
+
+def test_a_listener_whose_clients_may_use_tls_or_not(run: Run, write: Write, certify: Callable[..., Any]) -> None:
+    """``tls: auto`` has both URLs, on one port; without a certificate it is an error like any other TLS."""
+    kinds = (f"{{transport: {kind}, tls: auto, address: 127.0.0.1}}" for kind in ("tcp", "shared"))
+    listeners = f"listeners: [{', '.join(kinds)}]"
+    users = "auth: {users: {alice: secret}}"
+    path = write(f"{listeners}\n{users}\ntls: {{certificates: [{pair(certify('turn.example.org'))}]}}\n")
+    found = json.loads(run("check", "--json", "-c", path).stdout)
+    assert found["listeners"] == [
+        "tcp, with TLS and without, 127.0.0.1:3478",
+        "shared, with TLS and without, 127.0.0.1:443",
+    ]
+    assert found["uris"] == [
+        "turns:127.0.0.1:3478?transport=tcp",
+        "turn:127.0.0.1:3478?transport=tcp",
+        "turns:127.0.0.1:443?transport=tcp",
+        "turn:127.0.0.1:443?transport=tcp",
+    ]
+    refused = run("check", "-c", write(f"{listeners}\n{users}\n"))
+    assert refused.returncode == 2
+    assert "a tcp listener with tls: auto, and nothing in tls.certificates" in refused.stderr
+    assert "listeners[].tls: false" in refused.stderr

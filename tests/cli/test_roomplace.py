@@ -187,3 +187,15 @@ def test_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MESHTURN_SIGNALING__ADMIN_KEYS", "{other: {env: OTHER_KEY}}")
     monkeypatch.setenv("OTHER_KEY", "key-of-the-environment")
     assert os.environ["OTHER_KEY"] == configured(tmp_path, PLAIN).key()
+
+
+def test_a_listener_with_tls_or_without_is_reached_with_it(tmp_path: Path, certify: Callable[..., Any]) -> None:
+    made = certify("turn.example.org")
+    place = configured(
+        tmp_path,
+        "{transport: shared, tls: auto, address: 127.0.0.1, port: 8443}",
+        more=CERTIFIED % (made.certificate, made.key),
+        signaling="{admin_keys: {support: support-key-0123456789}}",
+    )
+    assert place.link_base() == "https://turn.example.org:8443"
+    assert place.server().url == "https://127.0.0.1:8443"

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import ssl
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
@@ -20,6 +20,7 @@ from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.crossed import Door
 from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.stream import StreamTransport
 
@@ -204,6 +205,8 @@ class StreamRig:
         self,
         *,
         tls: CertificateSource | None = None,
+        auto: bool = False,
+        doors: Callable[[], Sequence[Door]] = tuple,
         http: HttpGateway | None = None,
         host: str = "127.0.0.1",
         limiter: ConnectionLimiter | None = None,
@@ -217,11 +220,13 @@ class StreamRig:
             7,
             Address.parse(host, 0),
             kind=ClientTransport.TCP if tls is None else ClientTransport.TLS,
+            also=(ClientTransport.TCP,) if auto else (),
             limits=found,
             tls=tls,
             http=http,
             limiter=limiter or ConnectionLimiter(found),
             proxies=proxies,
+            doors=doors,
             clock=self.clock,
         )
         self._peers: list[Peer] = []

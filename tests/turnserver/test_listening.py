@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cli.addresses import client_uris
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
@@ -25,6 +26,7 @@ from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver import addresses
 from turnserver.core.events import AllocationEnded, EndReason
 from turnserver.core.server import TurnCore
+from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.observers.recorder import Recorder
 from turnserver.server import Server
@@ -32,6 +34,7 @@ from turnserver.server import Server
 LIMIT = 60.0
 PORT = 3478
 USERS = {"users": {"alice": "correct horse"}}
+STREAMS = ("tcp", "tls", "shared")
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
@@ -141,6 +144,83 @@ async def test_one_good_certificate_of_two_is_enough(tmp_path: Path, caplog: pyt
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
         "certificate refused"
     ]
+
+
+# TLS or not, as the client likes
+
+
+async def test_clients_with_tls_and_without_on_one_port(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """``tls: auto`` on every kind of stream listener; each is listed with both transports, and both URLs."""
+    pair = issue(tmp_path, "localhost")
+    listeners = [{"transport": kind, "tls": "auto", "address": "127.0.0.1", "port": 0} for kind in STREAMS]
+    options = {"listeners": listeners, "auth": USERS, "tls": {"certificates": [pair.config]}}
+    context = client_context(pair)
+    async with Server(options) as server:
+        now = server.snapshot()
+        assert [each.kind for each in now.listeners] == list(STREAMS)
+        for each in now.listeners:
+            assert await answers("127.0.0.1", each.address.port)
+            assert await answers("127.0.0.1", each.address.port, context)
+        assert now.listening == tuple(
+            (kind, each.address) for each in now.listeners for kind in (ClientTransport.TLS, ClientTransport.TCP)
+        )
+        assert [str(uri) for uri in client_uris(server.config, now.listening)] == [
+            f"{scheme}:127.0.0.1:{each.address.port}?transport=tcp"
+            for each in now.listeners
+            for scheme in ("turns", "turn")
+        ]
+
+
+async def test_without_a_certificate_those_without_tls_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kind: what cannot be served for now does not keep back what can. TLS follows with the certificate."""
+    bad = issue(tmp_path, "bad", ends=YESTERDAY + timedelta(hours=1), begins=YESTERDAY)
+    listeners = [{"transport": "tls", "tls": "auto", "address": "127.0.0.1", "port": 0}]
+    tls = {"certificates": [bad.config], "reload_interval": 1}
+    async with Server({"listeners": listeners, "auth": USERS, "tls": tls}) as server:
+        (view,) = server.snapshot().listeners
+        assert await answers("127.0.0.1", view.address.port)
+        (record,) = [each for each in caplog.records if "without TLS only" in each.getMessage()]
+        assert record.levelno == logging.ERROR
+        good = issue(tmp_path, "good")
+        context = client_context(good)
+        with pytest.raises((ssl.SSLError, OSError)):
+            await answers("127.0.0.1", view.address.port, context)
+        bad.replace_by(good)
+        certificates = server._parts.certificates if server._parts is not None else None
+        assert certificates is not None
+        await until(lambda: certificates.ready)
+        assert await answers("127.0.0.1", view.address.port, context)
+
+
+async def test_who_comes_to_the_wrong_listener_gets_a_line_with_the_url_that_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both ways, with the public address of a server behind NAT (``relay.external``)."""
+    pair = issue(tmp_path, "localhost")
+    listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in ("tcp", "tls")]
+    options = {
+        "listeners": listeners,
+        "auth": USERS,
+        "tls": {"certificates": [pair.config]},
+        "relay": {"external": {"127.0.0.1": "203.0.113.5"}},
+    }
+    caplog.set_level(logging.INFO, "meshturn.streams")
+    async with Server(options) as server:
+        plain, secure = (each.address.port for each in server.snapshot().listeners)
+        with pytest.raises((ssl.SSLError, OSError)):
+            await answers("127.0.0.1", plain, client_context(pair))
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await answers("127.0.0.1", secure)
+        lines = {
+            each.getMessage(): each.__dict__["fields"] for each in caplog.records if each.name == "meshturn.streams"
+        }
+    both = f"turn:203.0.113.5:{plain}?transport=tcp or turns:203.0.113.5:{secure}?transport=tcp"
+    assert {line: (fields["listener"], fields["works"]) for line, fields in lines.items()} == {
+        "TLS on a listener without TLS": (f"tcp 127.0.0.1:{plain}", both),
+        "TURN without TLS on a listener with TLS": (f"tls 127.0.0.1:{secure}", both),
+    }
 
 
 # Addresses

@@ -30,6 +30,7 @@ from turnserver.config.values import (
     ServerEndpoint,
     Sized,
     SoftwareText,
+    TlsOption,
     UnicastAddress,
     Varies,
     choice,
@@ -84,10 +85,13 @@ class Listener(Section):
         + "; ".join(f"`{name}`: {TRANSPORTS[name].about}" for name in TRANSPORTS.offered)
         + ". Clients in networks that allow only HTTPS need a `shared` listener on port 443.",
     )
-    tls: Annotated[Boolean, Varies("by transport")] = Field(
+    tls: Annotated[TlsOption, Varies("by transport")] = Field(
         default_factory=lambda: False,
-        description="Whether a `shared` listener uses TLS, which it does by default; `false` is for a listener behind "
-        "a proxy that terminates TLS. `tls` listeners always do, `udp` and `tcp` never do. Needs `tls.certificates`.",
+        description="Whether clients use TLS. `tls` and `shared` listeners have `true` by default, and need "
+        "`tls.certificates`; `tcp` listeners have `false`, and `udp` ones nothing else. `false` for a `shared` "
+        "listener is for one behind a proxy that terminates TLS. `auto`, for `tcp`, `tls` and `shared`, serves both "
+        "on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice speaks "
+        "plain TURN to the port of a `turns:` URL). Clients are given the URLs of both.",
     )
     address: AddressOption = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
@@ -125,13 +129,18 @@ class Listener(Section):
         return TRANSPORTS[self.transport]
 
     @property
-    def client_transport(self) -> ClientTransport:
-        """The transport that TURN clients use here; for a shared listener, TLS or TCP."""
-        return self.kind.transport(self.tls)
+    def client_transports(self) -> tuple[ClientTransport, ...]:
+        """The transports that TURN clients use here; for a shared listener, TLS or TCP."""
+        return self.kind.transports(self.tls)
 
     @model_validator(mode="after")
     def _tls_fits(self) -> Self:
-        if self.kind.tls not in {None, self.tls}:
+        if self.tls == "auto":
+            if not self.kind.auto:
+                refuse(
+                    f"auto for transport {self.transport}", f"auto for {_kinds(lambda kind: bool(kind.auto))}", ("tls",)
+                )
+        elif self.kind.tls not in {None, self.tls}:
             always, never = _kinds(lambda kind: kind.tls is True), _kinds(lambda kind: kind.tls is False)
             allowed = f"true for {always}, false for {never}, either for {_kinds(lambda kind: kind.tls is None)}"
             refuse(f"{str(self.tls).lower()} for transport {self.transport}", allowed, ("tls",))
@@ -499,9 +508,10 @@ class Config(Section):
     def _tls_has_certificates(self, info: ValidationInfo) -> Self:
         for index, listener in enumerate(self.listeners):
             if listener.tls and not self.tls.certificates:
-                found = f"a {listener.transport} listener, and nothing in tls.certificates"
+                mode = " with tls: auto" if listener.tls == "auto" else ""
+                found = f"a {listener.transport} listener{mode}, and nothing in tls.certificates"
                 allowed = "a certificate and its key in tls.certificates"
-                allowed += ", or listeners[].tls: false" if listener.kind.tls is None else ""
+                allowed += ", or listeners[].tls: false" if listener.kind.plain is not None else ""
                 report(info, "listeners", Finding((index, "transport"), found, allowed))
         return self
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -42,6 +42,7 @@ __all__ = [
     "ServerEndpoint",
     "Sized",
     "SoftwareText",
+    "TlsOption",
     "UnicastAddress",
     "UserName",
     "Varies",
@@ -290,6 +291,17 @@ def _read_boolean(value: object, rule: Rule[bool], _info: ValidationInfo) -> boo
 
 Boolean = Annotated[bool, Rule("`true` or `false`", "true or false", {"type": "boolean"}, _read_boolean, _identity)]
 """A switch."""
+
+
+def _read_tls(value: object, rule: Rule[bool | str], _info: ValidationInfo) -> bool | str:
+    return value if isinstance(value, bool) or value == "auto" else rule.refuse(value)
+
+
+TlsOption = Annotated[
+    bool | Literal["auto"],
+    Rule("`true`, `false` or `auto`", "true, false or auto", {"enum": [True, False, "auto"]}, _read_tls, _identity),
+]
+"""Whether clients use TLS; ``auto`` leaves it to them."""
 
 
 def _fits_attribute(text: str) -> bool:

@@ -196,6 +196,10 @@ class OwnAddresses:
     former: tuple[RelayAddress, ...] = ()
     local: tuple[bytes, ...] = ()
 
+    def public(self, ip: bytes) -> bytes:
+        """The address that clients are told instead of one of the host's (packed); the same one without 1:1 NAT."""
+        return next((relay.external for relay in self.relays if relay.bound == ip), ip)
+
     @classmethod
     def of(
         cls, relay: RelayOptions, listeners: Sequence[Address], reachable: Sequence[Address] | None = None

@@ -28,6 +28,7 @@ __all__ = [
     "RelayFailure",
     "RelayId",
     "Route",
+    "TlsMode",
     "TransportTraits",
 ]
 
@@ -39,6 +40,9 @@ IpNetwork = IPv4Network | IPv6Network
 
 DefaultFamily = Literal["auto", "ipv4", "ipv6"]
 """The family of a relay when a client asks for none: IPv4 where there is an address of it, or always this one."""
+
+TlsMode = bool | Literal["auto"]
+"""Whether the clients of a listener use TLS; ``auto``: each as it likes, told by its first byte."""
 
 OnRemoval = Literal["end", "expire", "keep"]
 """What becomes of an allocation whose credential has been removed from the configuration: it ends at once, lives until

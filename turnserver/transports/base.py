@@ -11,11 +11,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, Protocol
 
 from stun.address import Address
-from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.core.types import ClientTransport, FiveTuple, TlsMode
 from turnserver.net import TosPolicy
 from turnserver.paths import ClientPath
 from turnserver.streams import ByteStream
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.crossed import Door
 from turnserver.transports.limits import ConnectionLimiter
 
 __all__ = [
@@ -38,8 +39,8 @@ class ListenerSection(Protocol):
         """Its name in `turnserver.transports.registry.TRANSPORTS`."""
 
     @property
-    def tls(self) -> bool:
-        """Whether it speaks TLS."""
+    def tls(self) -> TlsMode:
+        """Whether it speaks TLS; ``auto``: with those clients that do."""
 
     @property
     def address(self) -> IPv4Address | IPv6Address:
@@ -84,7 +85,7 @@ class ListenerContext:
 
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14). ``limiter`` counts the
     connections of all of them together. Listeners with TLS need ``certificates``, those that serve HTTP ``http``.
-    ``clock`` gives monotonic seconds.
+    ``clock`` gives monotonic seconds. ``doors`` gives the listeners that are open at the moment.
     """
 
     limits: ListenerLimits
@@ -93,6 +94,7 @@ class ListenerContext:
     certificates: CertificateSource | None = None
     http: "HttpGateway | None" = None
     clock: Callable[[], float] = time.monotonic
+    doors: Callable[[], Sequence[Door]] = tuple
 
 
 class TransportCounters(NamedTuple):
@@ -124,6 +126,7 @@ class FrameSink(Protocol):
 class Transport(Protocol):
     """One listener; ``name`` is its name in the configuration, ``kind`` the client transport that it serves.
 
+    One that serves several (``tls: auto``) has ``kinds`` as well, with ``kind`` as the first of them.
     ``local`` says that there is no socket: its clients are inside the process.
     """
 

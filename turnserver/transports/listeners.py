@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from stun.address import Address
+from turnserver.core.types import TlsMode
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
 from turnserver.transports.base import ListenerContext, ListenerSection, Transport
@@ -22,14 +23,14 @@ class PlannedListener(NamedTuple):
 
     name: str
     address: Address
-    tls: bool
+    tls: TlsMode
     section: int
     wildcard: bool
     number: int
     make: Callable[[], Transport]
 
     @property
-    def key(self) -> tuple[str, bool, Address]:
+    def key(self) -> tuple[str, TlsMode, Address]:
         """What tells it from every other listener."""
         return self.name, self.tls, self.address
 
@@ -56,7 +57,7 @@ def planned_listeners(
 
     Raises `turnserver.errors.StartupError` with a hint when no listener has an address here.
     """
-    found: dict[tuple[str, bool, Address], tuple[int, ListenerSection]] = {}
+    found: dict[tuple[str, TlsMode, Address], tuple[int, ListenerSection]] = {}
     for index, section in enumerate(sections):
         for address in expanded(section):
             found.setdefault((section.transport, section.tls, address), (index, section))

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from stun.address import Address
+from stun.demux import TLS_HANDSHAKE
+from turnserver.core.types import ClientTransport
 from turnserver.lines import FREQUENT, Lines
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.client_hello import NO_APPLICATION_PROTOCOL, NotTls, read_client_hello
+from turnserver.transports.crossed import Came, Crossings
 from turnserver.transports.limits import ConnectionSlot
 from turnserver.transports.proxy_protocol import ProxyError, read_header
 from turnserver.transports.sniff import Speech, sniff
@@ -39,6 +42,7 @@ _HTTP_REFUSAL: Final = (
     "{}"
 )
 _NOT_HTTP: Final = "This port speaks STUN and TURN (RFC 8656), not HTTP.\n"
+_NOT_HTTP_BUT_TLS: Final = "This port speaks STUN and TURN (RFC 8656) over TLS, not HTTP.\n"
 _NOT_PLAIN: Final = "This port speaks TLS. Use https:// or turns: instead.\n"
 
 _logger = logging.getLogger("meshturn.streams")
@@ -48,7 +52,10 @@ _lines = Lines(_logger, FREQUENT)
 class OpeningHost(Protocol):
     """What a new connection needs from its transport."""
 
+    name: str
+    kinds: tuple[ClientTransport, ...]
     address: Address
+    crossings: Crossings
     tls: CertificateSource | None
     http: HttpGateway | None
     protocols: tuple[str, ...]
@@ -73,7 +80,7 @@ class OpeningHost(Protocol):
 class Opening:
     """One new connection. ``deadline`` is in monotonic seconds; the transport closes the connection after it."""
 
-    __slots__ = ("_buffer", "_slot", "_step", "_transport", "client", "deadline", "stream")
+    __slots__ = ("_buffer", "_proxied", "_slot", "_step", "_transport", "client", "deadline", "stream")
 
     def __init__(
         self, transport: OpeningHost, stream: ByteStream, slot: ConnectionSlot, deadline: float, *, proxied: bool
@@ -84,6 +91,7 @@ class Opening:
         self._transport = transport
         self._slot = slot
         self._buffer = b""
+        self._proxied = proxied
         self._step: Callable[[Opening], None] = Opening._read_proxy if proxied else Opening._first_step
         stream.on_readable = self.read
         stream.want_read(True)
@@ -106,7 +114,12 @@ class Opening:
     # The steps
 
     def _first_step(self) -> None:
-        self._step = Opening._sniff if self._transport.tls is None else Opening._read_hello
+        if self._transport.tls is None:
+            self._step = Opening._sniff
+        elif ClientTransport.TCP in self._transport.kinds:
+            self._step = Opening._choose
+        else:
+            self._step = Opening._read_hello
         self._step(self)
 
     def _read_proxy(self) -> None:
@@ -127,6 +140,17 @@ class Opening:
                 return
         self._first_step()
 
+    def _choose(self) -> None:
+        """TLS or not: no other protocol here begins with the first byte of a TLS handshake."""
+        if not self._buffer:
+            return
+        if self._buffer[0] == TLS_HANDSHAKE:
+            self._step = Opening._read_hello
+        else:
+            self.deadline = self._transport.first_message_deadline()
+            self._step = Opening._sniff
+        self._step(self)
+
     def _read_hello(self) -> None:
         tls = self._transport.tls
         if tls is None or not self._buffer:
@@ -134,12 +158,18 @@ class Opening:
         try:
             hello = read_client_hello(self._buffer)
         except NotTls as error:
-            if sniff(self._buffer) is Speech.HTTP:
-                self._say_goodbye(_http_refusal(_NOT_PLAIN), str(error))
-            elif sniff(self._buffer) is not None:
-                self._close(str(error))
+            speech = sniff(self._buffer)
+            if speech is Speech.HTTP and self._transport.http is None:
+                self._say_goodbye(_http_refusal(_NOT_HTTP_BUT_TLS), Came.HTTP)
+            elif speech is Speech.HTTP:
+                self._say_goodbye(_http_refusal(_NOT_PLAIN), Came.PLAIN_HTTP)
+            elif speech is not None:
+                self._close(Came.TURN if speech is Speech.STUN else str(error))
             return
         if hello is None:
+            return
+        if not tls.ready:
+            self._close("there is no certificate that can be used")
             return
         ours = self._transport.protocols
         if hello.protocols is not None and not any(name.encode() in hello.protocols for name in ours):
@@ -169,16 +199,18 @@ class Opening:
         elif speech is Speech.HTTP:
             http = self._transport.http
             if http is None:
-                self._say_goodbye(_http_refusal(_NOT_HTTP), "HTTP on a TURN port")
+                self._say_goodbye(_http_refusal(_NOT_HTTP), Came.HTTP)
                 return
             self._transport.forget(self)
             http.accept(self.stream, self._buffer, self.client, self.stream.tls is not None)
+        elif speech is Speech.TLS and self.stream.tls is None:
+            self._close(Came.TLS)
         elif speech is not None:
             self._close(f"speaks {speech.value}")
 
     # The ends
 
-    def _say_goodbye(self, message: bytes, reason: str) -> None:
+    def _say_goodbye(self, message: bytes, reason: Came | str) -> None:
         """Send the reason, and close when the client has read it: closing at once could reset the connection first."""
         try:
             self.stream.push(message)
@@ -198,13 +230,16 @@ class Opening:
                 return
         self.stream.close()
 
-    def _close(self, reason: str) -> None:
+    def _close(self, reason: Came | str) -> None:
         self._log(reason)
         self.stream.close()
 
-    def _log(self, reason: str) -> None:
+    def _log(self, reason: Came | str) -> None:
         self._transport.count_dropped()
-        if _logger.isEnabledFor(logging.DEBUG):
+        if isinstance(reason, Came):
+            here = self._transport
+            here.crossings.say(reason, here.name, here.address, self.client, proxied=self._proxied)
+        elif _logger.isEnabledFor(logging.DEBUG):
             fields = {"client": str(self.client), "listener": str(self._transport.address), "reason": reason}
             _lines.write(logging.DEBUG, "connection refused", fields, self.client)
 

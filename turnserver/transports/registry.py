@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stun.constants import TransportProtocol
-from turnserver.core.types import ClientTransport
+from turnserver.core.types import ClientTransport, TlsMode
 from turnserver.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class ListenerKind:
     """The default port."""
     plain_port: int | None = None
     """The default port of a listener that could speak TLS and is configured not to."""
+    auto: tuple[ClientTransport, ...] = ()
+    """The client transports of a listener whose clients may use TLS or not; empty if it cannot tell them apart."""
     http: bool = False
     """HTTP is served there as well."""
     local: bool = False
@@ -60,6 +62,14 @@ class ListenerKind:
             raise ValueError("this listener is not available " + ("with TLS" if tls else "without TLS"))
         return found
 
+    def transports(self, tls: TlsMode) -> tuple[ClientTransport, ...]:
+        """The client transports, the first one being the most wanted. Raises ValueError if there are none."""
+        if tls != "auto":
+            return (self.transport(tls),)
+        if not self.auto:
+            raise ValueError("this listener cannot tell TLS from plain")
+        return self.auto
+
     @property
     def port_space(self) -> TransportProtocol:
         """Whether its sockets use UDP or TCP ports."""
@@ -70,8 +80,8 @@ class ListenerKind:
         """Clients have connections there."""
         return self.transport(tls=self.tls is not False).connected
 
-    def default_port(self, tls: bool) -> int:
-        """The default port, with TLS or without."""
+    def default_port(self, tls: TlsMode) -> int:
+        """The default port, with TLS or without; if that is left to clients, as with TLS."""
         return self.port if tls or self.plain_port is None else self.plain_port
 
 
@@ -99,12 +109,14 @@ def _memory(section: "ListenerSection", address: "Address", index: int, context:
     return MemoryTransport.from_config(section, address, index, context)
 
 
+_EITHER: Final = (ClientTransport.TLS, ClientTransport.TCP)
+
 TRANSPORTS: Final[Registry[ListenerKind]] = Registry("transport")
 """The available transports, in the order of the reference page."""
 
 TRANSPORTS.add("udp", ListenerKind("datagrams", _udp, plain=ClientTransport.UDP))
-TRANSPORTS.add("tcp", ListenerKind("TCP without TLS", _stream, plain=ClientTransport.TCP))
-TRANSPORTS.add("tls", ListenerKind("TLS over TCP", _stream, secure=ClientTransport.TLS, port=STUNS_PORT))
+TRANSPORTS.add("tcp", ListenerKind("TCP without TLS", _stream, plain=ClientTransport.TCP, auto=_EITHER))
+TRANSPORTS.add("tls", ListenerKind("TLS over TCP", _stream, secure=ClientTransport.TLS, auto=_EITHER, port=STUNS_PORT))
 TRANSPORTS.add(
     "shared",
     ListenerKind(
@@ -112,6 +124,7 @@ TRANSPORTS.add(
         _shared,
         plain=ClientTransport.TCP,
         secure=ClientTransport.TLS,
+        auto=_EITHER,
         port=443,
         plain_port=80,
         http=True,

@@ -16,6 +16,7 @@ from typing import Final
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
+from turnserver.errors import StartupError
 from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
 from turnserver.streams import ByteStream, bind_tcp
@@ -29,6 +30,7 @@ from turnserver.transports.base import (
 )
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.connection import StreamConnection
+from turnserver.transports.crossed import Crossings, Door
 from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 from turnserver.transports.opening import ALPN_HTTP, ALPN_TURN, Opening
 from turnserver.transports.startup import startup_error
@@ -55,10 +57,11 @@ _logger = logging.getLogger("meshturn.streams")
 class StreamTransport:
     """One stream listener on exactly one local address; see `turnserver.transports.base.ConnectedTransport`.
 
-    ``name`` is its name in the configuration. With ``tls`` all connections use TLS, and ``kind`` must be TLS. With
-    ``http`` the port is shared: HTTP connections go to the HTTP server. ``proxies`` are networks that send a PROXY
-    header. ``limiter`` counts the connections of several listeners together. ``clock`` gives monotonic seconds. DSCP
-    and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
+    ``name`` is its name in the configuration. ``kind`` is the transport of its clients, TLS or TCP; with ``also`` they
+    may use the other as well, told by the first byte. TLS needs ``tls``. With ``http`` the port is shared: HTTP
+    connections go to the HTTP server. ``proxies`` are networks that send a PROXY header. ``limiter`` counts the
+    connections of several listeners together. ``doors`` gives all listeners, for the log. ``clock`` gives monotonic
+    seconds. DSCP and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
     """
 
     local = False
@@ -73,12 +76,15 @@ class StreamTransport:
         limiter: ConnectionLimiter,
         name: str = "",
         tls: CertificateSource | None = None,
+        also: tuple[ClientTransport, ...] = (),
         http: HttpGateway | None = None,
         proxies: Sequence[IpNetwork] = (),
+        doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name or kind.label
         self.kind = kind
+        self.kinds = (kind, *also)
         self.listener = listener
         self.address = address
         self.proxies = tuple(proxies)
@@ -86,6 +92,7 @@ class StreamTransport:
         self.http = http
         self.protocols: tuple[str, ...] = (ALPN_TURN, ALPN_HTTP) if http is not None else (ALPN_TURN,)
         self.now = clock
+        self.crossings = Crossings(_logger, doors, clock)
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
         self.sink: FrameSink
         self._limits = limits
@@ -116,12 +123,14 @@ class StreamTransport:
             index,
             address,
             kind=ClientTransport.TLS if section.tls else ClientTransport.TCP,
+            also=(ClientTransport.TCP,) if section.tls == "auto" else (),
             limits=context.limits,
             limiter=context.limiter,
             name=section.transport,
             tls=context.certificates if section.tls else None,
             http=http,
             proxies=section.proxies,
+            doors=context.doors,
             clock=context.clock,
         )
 
@@ -149,7 +158,12 @@ class StreamTransport:
         and a hint when the address, or a certificate, cannot be used.
         """
         if self.tls is not None:
-            self.tls.start()
+            try:
+                self.tls.start()
+            except StartupError:
+                if ClientTransport.TCP not in self.kinds:
+                    raise
+                self.tls.watch()
         try:
             self._socket = bind_tcp(self.address)
         except OSError as error:
@@ -340,8 +354,9 @@ class StreamTransport:
         """A connection speaks STUN: it is a client from now on."""
         self.forget(opening)
         self._serial += 1
-        client = FiveTuple(self.kind, opening.client, self.address, self.listener, self._serial)
         stream = opening.stream
+        kind = ClientTransport.TCP if stream.tls is None else ClientTransport.TLS
+        client = FiveTuple(kind, opening.client, self.address, self.listener, self._serial)
         connection = self._connections[client] = StreamConnection(self, stream, client, self._limits, self.now)
         connection.idle_deadline = opening.deadline
         stream.on_closed.append(lambda: self._gone(connection))

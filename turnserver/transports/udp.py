@@ -12,11 +12,11 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from stun.address import Address
-from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE
+from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE, TLS_HANDSHAKE
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.losses import LOOK_INTERVAL, Losses, LossLines, Sources
 from turnserver.net import (
@@ -32,6 +32,7 @@ from turnserver.net import (
 from turnserver.paths import ChannelHop
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
+from turnserver.transports.crossed import Came, Crossings, Door
 from turnserver.transports.startup import startup_error
 
 __all__ = ["UdpPath", "UdpTransport"]
@@ -58,6 +59,8 @@ _KIND_BITS: Final = KIND_BITS << 8
 _CHANNEL_BITS: Final = CHANNEL_BITS << 8
 _SEND_INDICATION: Final = 0x0016
 _LAST_STUN: Final = LAST_STUN_BYTE << 8 | 0xFF
+_DTLS_HANDSHAKE: Final = TLS_HANDSHAKE << 8 | 0xFE
+"""RFC 9147 §5.3: the record of a ClientHello has one of the versions 0xFEFF and 0xFEFD."""
 _PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
 _read_header: Final = struct.Struct("!HH").unpack_from
 
@@ -78,8 +81,8 @@ class UdpPath(Destination):
 class UdpTransport:
     """One UDP listener on exactly one local address.
 
-    ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14); ``clock`` is the
-    monotonic clock, in seconds, that the expiry of a hop is measured on.
+    ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14); ``doors`` gives all
+    listeners, for the log; ``clock`` is the monotonic clock, in seconds, that the expiry of a hop is measured on.
     """
 
     name = "udp"
@@ -92,6 +95,7 @@ class UdpTransport:
         address: Address,
         *,
         tos: TosPolicy = "clear",
+        doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.listener = listener
@@ -109,6 +113,7 @@ class UdpTransport:
         self._receiver: Receiver | None = None
         self._sources = Sources()
         self._losses = LossLines(_logger, clock)
+        self._crossings = Crossings(_logger, doors, clock)
         self._looking: asyncio.TimerHandle | None = None
         self._sink: FrameSink
         self._loop: asyncio.AbstractEventLoop
@@ -118,7 +123,7 @@ class UdpTransport:
         cls, section: ListenerSection, address: Address, index: int, context: ListenerContext
     ) -> "UdpTransport":
         """The listener of a section of the configuration at one of its addresses."""
-        return cls(index, address, tos=context.tos, clock=context.clock)
+        return cls(index, address, tos=context.tos, doors=context.doors, clock=context.clock)
 
     @property
     def counters(self) -> TransportCounters:
@@ -275,7 +280,7 @@ class UdpTransport:
                         run_tos = tos
                         continue
                 elif number > _LAST_STUN:
-                    self._dropped += 1
+                    self._reject(number, source)
                     continue
                 if run_hop is not None:  # datagrams before this one must be sent before the sink acts on it
                     self._flush(run_hop, run, run_tos)
@@ -352,6 +357,12 @@ class UdpTransport:
             self._sink.client_frame(client, data)
         except Exception as error:
             self._sink.fault("transport.read", error, client)
+
+    def _reject(self, number: int, source: Source) -> None:
+        """Drop what is neither STUN nor ChannelData (RFC 7983)."""
+        self._dropped += 1
+        if number == _DTLS_HANDSHAKE:
+            self._crossings.say(Came.DTLS, self.name, self.address, from_source(source))
 
     def _flush(self, hop: ChannelHop, run: list[memoryview], tos: int) -> None:
         try:

@@ -108,6 +108,11 @@ def test_one_word_of_yaml_is_not_mistaken_for_nothing() -> None:
             {"listeners": [{"address": "127.0.0.1", "transport": "udp", "tls": True}]},
             "true for tls, false for udp and tcp, either for shared",
         ),
+        (
+            {"listeners": [{"address": "127.0.0.1", "transport": "udp", "tls": "auto"}]},
+            "auto for tcp, tls and shared",
+        ),
+        ({"listeners": [{"address": "127.0.0.1", "transport": "tcp", "tls": "maybe"}]}, "true, false or auto"),
     ],
 )
 def test_messages_do_not_offer_what_is_for_embedding(options: dict[str, Any], allowed: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -12,10 +13,11 @@ from OpenSSL import SSL
 
 from stun.address import Address
 from tests.support.certificates import client_context, issue
-from tests.support.stream_world import BINDING, Gateway, StreamRig, TlsPeer, channel_data, stun
+from tests.support.stream_world import BINDING, Gateway, StreamRig, TlsPeer, captured_log, channel_data, stun
 from tests.support.tcp_pair import Peer, eventually
 from turnserver.core.types import ClientTransport
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.crossed import Came
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 BANNER = b"SSH-2.0-OpenSSH_9.2p1\r\n"
@@ -338,6 +340,123 @@ async def test_ssh_on_a_shared_port_is_closed() -> None:
         peer = await rig.connect()
         await peer.send(BANNER)
         assert await refused(rig, peer) == b""
+
+
+# TLS or not, as the client likes
+
+
+@pytest.fixture
+async def either(source: CertificateSource) -> AsyncIterator[StreamRig]:
+    async with StreamRig(tls=source, auto=True, http=Gateway()) as rig:
+        yield rig
+
+
+async def test_the_first_byte_tells_tls_from_plain(either: StreamRig) -> None:
+    """``tls: auto``: libnice's TLS mode, for one, speaks plain TURN to the port of a ``turns:`` URL."""
+    plain = await either.introduce(await either.connect())
+    secure = await either.introduce(await either.connect_tls(client_context(alpn=("stun.turn",))))
+    assert (plain.transport, secure.transport) == (ClientTransport.TCP, ClientTransport.TLS)
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+async def test_http_too(either: StreamRig, secured: bool) -> None:
+    web = await either.connect_tls() if secured else await either.connect()
+    await web.send(REQUEST)
+    gateway = either.transport.http
+    assert isinstance(gateway, Gateway)
+    await eventually(lambda: gateway.accepted)
+    stream, first, _, secure = gateway.accepted.pop()
+    assert (first, secure) == (REQUEST, secured)
+    stream.close()
+
+
+async def test_either_may_come_byte_by_byte(either: StreamRig) -> None:
+    plain = await either.connect()
+    for octet in BINDING:
+        await plain.send(bytes((octet,)))
+        await asyncio.sleep(0)
+    await eventually(lambda: either.sink.frames)
+    tls = TlsPeer(await either.connect())
+    for octet in await tls.hello():
+        await tls.peer.send(bytes((octet,)))
+        await asyncio.sleep(0)
+    await tls.handshake()
+    assert (await either.introduce(tls)).transport is ClientTransport.TLS
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+async def test_either_may_come_through_a_proxy(source: CertificateSource, secured: bool) -> None:
+    async with StreamRig(tls=source, auto=True, proxies=LOOPBACK) as rig:
+        peer = await rig.connect()
+        await peer.send(b"PROXY TCP4 192.0.2.33 192.0.2.2 44444 443\r\n")
+        client = await rig.introduce(await TlsPeer(peer).handshake() if secured else peer)
+        assert client.address == Address.parse("192.0.2.33", 44444)
+        assert client.transport.secure is secured
+
+
+@pytest.mark.parametrize("garbage", [BANNER, b"\x15\x03\x01\x00\x02\x02\x46", b"\x80" * 100], ids=repr)
+async def test_what_is_neither_is_closed(either: StreamRig, garbage: bytes) -> None:
+    peer = await either.connect()
+    await peer.send(garbage)
+    assert await refused(either, peer) == b""
+
+
+async def test_who_says_nothing_is_closed_by_its_deadline(source: CertificateSource) -> None:
+    """Ten seconds for the first byte, which says what it is; then as on any other listener."""
+    async with StreamRig(tls=source, auto=True, handshake_timeout=3.0, first_message_timeout=5.0) as rig:
+        silent, slow = await rig.connect(), await rig.connect()
+        await eventually(lambda: rig.transport.openings == 2)
+        await slow.send(BINDING[:4])
+        await eventually(lambda: any(opening.deadline == rig.clock.now + 5 for opening in rig.transport._openings))
+        rig.pass_time(4)
+        assert await silent.ended()
+        assert rig.transport.openings == 1
+        rig.pass_time(2)
+        assert await slow.ended()
+
+
+# Who has come to the wrong listener
+
+
+def lines_of(records: list[logging.LogRecord]) -> list[tuple[int, str, str]]:
+    return [(record.levelno, record.getMessage(), record.__dict__["fields"]["listener"]) for record in records]
+
+
+async def test_who_comes_to_the_wrong_listener_is_a_line_for_the_operator(source: CertificateSource) -> None:
+    """TLS on a plain port, plain TURN and HTTP on one with TLS, HTTP on one without pages: all at info."""
+    plain, secure = StreamRig(), StreamRig(tls=source)
+    shared, plain_shared = StreamRig(tls=source, http=Gateway()), StreamRig(http=Gateway())
+    hello = b"\x16\x03\x01\x02\x00\x01\x00"
+    expected = [
+        (plain, hello, Came.TLS),
+        (plain, REQUEST, Came.HTTP),
+        (secure, BINDING, Came.TURN),
+        (secure, REQUEST, Came.HTTP),
+        (shared, BINDING, Came.TURN),
+        (shared, REQUEST, Came.PLAIN_HTTP),
+        (plain_shared, hello, Came.TLS),
+    ]
+    with captured_log("meshturn.streams") as records:
+        for rig, first, _ in expected:
+            if rig.transport.address.port == 0:
+                await rig.__aenter__()
+            peer = await rig.connect()
+            await peer.send(first)
+            await refused(rig, peer)
+        for rig in (plain, secure, shared, plain_shared):
+            await rig.__aexit__()
+    where = [f"{rig.transport.name} {rig.transport.address}" for rig, _, _ in expected]
+    assert lines_of(records) == [
+        (logging.INFO, came.value, name) for (_, _, came), name in zip(expected, where, strict=True)
+    ]
+
+
+async def test_https_on_a_turn_port_with_tls_is_such_a_line(secure: StreamRig) -> None:
+    with captured_log("meshturn.streams") as records:
+        tls = await secure.connect_tls()
+        await tls.send(REQUEST)
+        assert (await tls.read(1000)).startswith(b"HTTP/1.1 400")
+    assert [record.getMessage() for record in records] == [Came.HTTP.value]
 
 
 # Behind proxies

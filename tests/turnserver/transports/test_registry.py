@@ -36,6 +36,18 @@ def test_what_ships(
             assert kind.transport(wanted) is found
 
 
+def test_who_can_leave_tls_to_clients() -> None:
+    """``tls: auto``: where connections have a first byte that tells."""
+    both = (ClientTransport.TLS, ClientTransport.TCP)
+    assert {name for name in TRANSPORTS if TRANSPORTS[name].auto} == {"tcp", "tls", "shared"}
+    for name in ("tcp", "tls", "shared"):
+        assert TRANSPORTS[name].transports("auto") == both
+    assert [TRANSPORTS[name].default_port("auto") for name in ("tcp", "tls", "shared")] == [3478, 5349, 443]
+    assert TRANSPORTS["tcp"].transports(False) == (ClientTransport.TCP,)
+    with pytest.raises(ValueError, match="cannot tell TLS from plain"):
+        TRANSPORTS["udp"].transports("auto")
+
+
 def test_what_follows_from_it() -> None:
     spaces = {name: TRANSPORTS[name].port_space for name in TRANSPORTS}
     over_tcp = {name for name, space in spaces.items() if space is TransportProtocol.TCP}

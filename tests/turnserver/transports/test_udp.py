@@ -22,6 +22,7 @@ from tests.support.datapath_world import (
     turns,
 )
 from tests.support.peer import UdpPeer, refused_address
+from tests.support.stream_world import captured_log
 from tests.support.tcp_pair import eventually
 from turnserver.core.types import ClientTransport, FiveTuple, RelayId, Route
 from turnserver.errors import StartupError
@@ -124,6 +125,16 @@ async def test_what_is_neither_stun_nor_channel_data_goes_nowhere(world: World, 
     await world.fence(client)
     assert world.listener.counters.dropped == len(others) + 4
     assert world.listener.counters.packets_in == len(others) + 5
+
+
+async def test_dtls_is_a_line_for_the_operator(world: World, client: UdpPeer) -> None:
+    """``turns:`` with ``transport=udp`` is DTLS, which no listener here speaks: who tries it is told nothing."""
+    with captured_log("meshturn.udp") as records:
+        for version in (b"\xfe\xff", b"\xfe\xfd", b"\x03\x01"):
+            client.send(b"\x16" + version + bytes(40), world.address)
+        await world.fence(client)
+    assert [(record.levelname, record.getMessage()) for record in records] == [("INFO", "DTLS on a UDP listener")]
+    assert world.listener.counters.dropped == 3
 
 
 async def test_channel_data_longer_than_its_datagram_is_dropped(world: World, client: UdpPeer) -> None:

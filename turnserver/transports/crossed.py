@@ -1,0 +1,122 @@
+"""Clients that speak another protocol than the listener they have reached, in a line for the operator.
+
+Such a client is only told that its connection has ended, and the operator is told by users that "TURN does not work".
+The line says what came to which listener, and the URL that works: the one at this listener that says what it speaks,
+and that of another listener for what the client speaks.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from stun.address import Address
+from turnserver.core.types import ClientTransport
+from turnserver.lines import Allowance, Lines
+
+__all__ = ["Came", "Crossings", "Door"]
+
+_ALLOWANCE: Final = Allowance(burst=1, rate=1 / 60, total_burst=20, total_rate=1 / 3)
+"""A line of each kind a minute for each network and listener: clients of this kind try again and again."""
+
+_AUTO: Final = "tls: auto serves both on this listener"
+_SHARED: Final = "a shared listener serves HTTP too"
+
+
+class Came(Enum):
+    """What has come to a listener that does not speak it; the value is the line."""
+
+    TLS = "TLS on a listener without TLS"
+    TURN = "TURN without TLS on a listener with TLS"
+    HTTP = "HTTP on a listener for TURN only"
+    PLAIN_HTTP = "HTTP without TLS on a listener with TLS"
+    DTLS = "DTLS on a UDP listener"
+
+
+class Door(NamedTuple):
+    """One open listener: its name in the configuration, its client transports, and whether it serves HTTP.
+
+    ``bound`` is the address of its socket, ``public`` the address at which clients reach it.
+    """
+
+    name: str
+    kinds: tuple[ClientTransport, ...]
+    http: bool
+    bound: Address
+    public: Address
+
+    @property
+    def secure(self) -> bool:
+        """Whether its clients can use TLS."""
+        return any(kind.secure for kind in self.kinds)
+
+    @property
+    def plain(self) -> bool:
+        """Whether its clients can do without TLS, over TCP."""
+        return ClientTransport.TCP in self.kinds
+
+    def turn(self, kind: ClientTransport) -> str:
+        """The TURN URL with a transport (RFC 7065)."""
+        scheme, transport = kind.uri
+        return f"{scheme}:{self.public}?transport={transport}"
+
+    def page(self, secure: bool) -> str:
+        """The URL of its pages."""
+        return f"{'https' if secure else 'http'}://{self.public}/"
+
+
+class Crossings:
+    """Says what comes to the listener at ``address``, called ``name``, that belongs elsewhere.
+
+    ``doors`` gives the listeners that are open; ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(self, logger: logging.Logger, doors: Callable[[], Sequence[Door]], clock: Callable[[], float]) -> None:
+        self._lines = Lines(logger, _ALLOWANCE, clock)
+        self._doors = doors
+
+    def say(self, came: Came, name: str, here: Address, client: Address, *, proxied: bool = False) -> None:
+        """Write the line, at a limited rate; ``proxied``: clients do not know this listener's address."""
+        doors = list(self._doors())
+        own = [door for door in doors if door.bound == here and door.name == name]
+        others = [door for door in doors if door not in own and _reachable(door, here)]
+        others.sort(key=lambda door: door.bound.ip != here.ip)
+        urls = list(dict.fromkeys(_urls(came, [] if proxied else own, others)))
+        fields = {"client": str(client), "listener": f"{name} {here}"}
+        if urls:
+            fields["works"] = " or ".join(urls)
+        if came in (Came.TLS, Came.TURN):
+            fields["option"] = _AUTO
+        elif came is Came.HTTP and not urls:
+            fields["option"] = _SHARED
+        self._lines.write(logging.INFO, came.value, fields, client)
+
+
+def _reachable(door: Door, here: Address) -> bool:
+    """Whether who has reached ``here`` can be expected to reach another listener."""
+    return len(door.bound.ip) == len(here.ip) and (here.is_loopback or not door.bound.is_loopback)
+
+
+def _urls(came: Came, own: Sequence[Door], others: Sequence[Door]) -> Iterator[str]:
+    """The URLs that work instead: at most one of this listener, and one of another."""
+    secure = [door for door in others if door.secure]
+    plain = [door for door in others if door.plain]
+    match came:
+        case Came.TLS:
+            yield from _turn(own, ClientTransport.TCP)
+            yield from _turn(secure[:1], ClientTransport.TLS)
+        case Came.TURN:
+            yield from _turn(plain[:1], ClientTransport.TCP)
+            yield from _turn(own, ClientTransport.TLS)
+        case Came.DTLS:
+            yield from _turn(own, ClientTransport.UDP)
+            yield from _turn(secure[:1], ClientTransport.TLS)
+        case Came.PLAIN_HTTP:
+            yield from (door.page(secure=True) for door in own)
+        case Came.HTTP:
+            pages = [door for door in others if door.http]
+            yield from (door.page(door.secure) for door in sorted(pages, key=lambda door: not door.secure)[:1])
+
+
+def _turn(doors: Iterable[Door], kind: ClientTransport) -> Iterator[str]:
+    return (door.turn(kind) for door in doors)
