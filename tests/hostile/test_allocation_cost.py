@@ -1,4 +1,4 @@
-"""A user who makes Allocate dear for everybody (rule 13): by allocating and deleting all day, or when sockets fail."""
+"""A user who makes Allocate dear for everybody (rule 28): by allocating and deleting all day, or when sockets fail."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ UDP = (a.REQUESTED_TRANSPORT, 17)
 
 
 def test_an_allocate_costs_the_same_whatever_has_happened_before() -> None:
-    """Rule 13: after 10, 1,000 and 100,000 past allocations of one user, within 1.5 times, for everybody."""
+    """Rule 28: after 10, 1,000 and 100,000 past allocations of one user, within 1.5 times, for everybody."""
     steps = {}
     for past in (10, 1_000, 100_000):
         world = World()
@@ -88,7 +88,7 @@ def allocate(server: Server) -> Address:
 async def test_an_address_that_has_gone_costs_one_attempt_and_says_why(
     binds: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rule 13: not 32 ports that fail alike; the cause is in the log, some lines of it, and in the answer."""
+    """Rule 28: not 32 ports that fail alike; the cause is in the log, some lines of it, and in the answer."""
     async with Server(config(ABSENT)) as server:
         for number in range(1, 31):
             with pytest.raises(TurnRefused) as refused:
@@ -103,7 +103,7 @@ async def test_an_address_that_has_gone_costs_one_attempt_and_says_why(
 
 
 async def test_with_two_addresses_and_one_gone_the_other_is_used(binds: list[str]) -> None:
-    """Rule 13: everybody is served, and the one that is gone is not tried each time."""
+    """Rule 28: everybody is served, and the one that is gone is not tried each time."""
     async with Server(config(ABSENT, "127.0.0.2")) as server:
         for _ in range(20):
             relayed = await asyncio.to_thread(allocate, server)
@@ -115,7 +115,7 @@ async def test_with_two_addresses_and_one_gone_the_other_is_used(binds: list[str
 async def test_without_descriptors_an_allocate_costs_one_attempt(
     binds: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rule 13: EMFILE is not about the port; once there are descriptors again, the same client is served."""
+    """Rule 28: EMFILE is not about the port; once there are descriptors again, the same client is served."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with Server(config("127.0.0.1")) as server:
         _, address = server.snapshot().listening[0]

@@ -241,7 +241,7 @@ def caused(number: int) -> DatapathError:
     ],
 )
 def test_what_an_error_of_the_system_is_about(number: int, failure: RelayFailure) -> None:
-    """Rule 13: only a port that somebody else has is a reason to try another one."""
+    """Rule 28: only a port that somebody else has is a reason to try another one."""
     assert failure_of(caused(number)) is failure
     assert failure_of(OSError(number, "raised as it is")) is failure
 

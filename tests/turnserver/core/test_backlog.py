@@ -72,7 +72,7 @@ def slices(world: World) -> list[int]:
 
 
 def test_a_crowd_that_expires_together_is_ended_in_slices() -> None:
-    """RFC 8656 §7.1: each once, with its event, and no call does more than a slice."""
+    """Rule 28, RFC 8656 §7.1: each once, with its event, and no call does more than a slice."""
     world = many()
     crowd(world)
     past(world)
@@ -252,7 +252,7 @@ def test_a_reload_that_does_not_change_the_peer_acl_asks_about_nobody(asked: lis
 
 
 def test_a_reload_that_forbids_much_is_applied_in_slices(asked: list[Address]) -> None:
-    """Many permissions of few allocations: the slices cut through an allocation. Data is refused from the first on."""
+    """Rule 28: many permissions of few allocations; slices cut through an allocation. Data is refused at once."""
     world = many()
     clients = permitted(world, 500)
     world.take()
@@ -291,7 +291,7 @@ def test_a_second_change_of_the_acl_begins_anew() -> None:
 
 
 def test_a_user_with_a_crowd_of_allocations_is_revoked_in_slices() -> None:
-    """The number is right at once, and all of them count as gone at once."""
+    """Rule 28: the number is right at once, and all of them count as gone at once."""
     world = many()
     clients = crowd(world)
     bob = world.client("203.0.113.5", user="bob", password="hunter2")

@@ -24,7 +24,7 @@ def ip(number: int) -> bytes:
 
 
 def test_a_source_gets_some_answers_at_once_and_then_one_now_and_then() -> None:
-    """A guesser learns nothing from silence; a client that is only outdated gets its 401."""
+    """Rule 31: a guesser learns nothing from silence; a client that is only outdated gets its 401."""
     logins = FailedLogins()
     answered = [logins.failed(ip(1), "alice", 0.0).answered for _ in range(GUESSES)]
     assert answered == [True] * SOURCE_ANSWERS + [False] * (GUESSES - SOURCE_ANSWERS)
@@ -35,7 +35,7 @@ def test_a_source_gets_some_answers_at_once_and_then_one_now_and_then() -> None:
 
 
 def test_a_user_gets_some_answers_from_all_sources_together() -> None:
-    """A name that does not exist is counted like one that does: the brake does not tell which."""
+    """Rule 31: a name that does not exist is counted like one that does: the brake does not tell which."""
     logins = FailedLogins()
     answered = sum(logins.failed(ip(number), "alice", 0.0).answered for number in range(GUESSES))
     assert answered == USER_ANSWERS
@@ -52,7 +52,7 @@ def test_an_ipv6_site_is_one_source() -> None:
 
 
 def test_a_run_of_failures_is_told_once() -> None:
-    """One line for fail2ban, and one for each user; again only when the window is over."""
+    """Rule 31: one line for fail2ban, and one for each user; again only when the window is over."""
     logins = FailedLogins()
     failures = [logins.failed(ip(1), "alice", number / 1000) for number in range(GUESSES)]
     assert [number for number, failure in enumerate(failures) if failure.first] == [0]
@@ -64,7 +64,7 @@ def test_a_run_of_failures_is_told_once() -> None:
 
 
 def test_one_user_from_many_sources_is_told_once() -> None:
-    """No single source has many failures then."""
+    """Rule 31: no single source has many failures then."""
     logins = FailedLogins()
     failures = [logins.failed(ip(number % 300), "alice", 0.0) for number in range(GUESSES)]
     told = [failure.attacked for failure in failures if failure.attacked]
@@ -72,7 +72,7 @@ def test_one_user_from_many_sources_is_told_once() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """Sources, users, and the names of a source. One source cannot push the users of others out."""
+    """Rule 31: sources, users, and the names of a source. One source cannot push the users of others out."""
     logins = FailedLogins()
     for number in range(USER_ANSWERS):
         logins.failed(ip(number), "alice", 0.0)
@@ -103,7 +103,7 @@ def guess(client: ScriptedClient, count: int) -> int:
 
 @pytest.mark.parametrize("transport", ClientTransport)
 def test_three_thousand_guesses_are_seen_and_braked_and_lock_nobody_out(transport: ClientTransport) -> None:
-    """Kind: failures that nobody sees, and that nothing slows down; the right holder is behind the same address."""
+    """Rule 31. Kind: failures that nobody sees and nothing slows down; the right holder has the same address."""
     world = World()
     guesser = world.client(transport=transport, serial=1)
     guesser.challenge()
@@ -120,7 +120,7 @@ def test_three_thousand_guesses_are_seen_and_braked_and_lock_nobody_out(transpor
 
 
 def test_even_the_guesser_is_let_in_with_the_right_password() -> None:
-    """Whoever types wrong for a long time, and then right."""
+    """Rule 31: whoever types wrong for a long time, and then right."""
     world = World()
     client = world.client()
     client.challenge()
@@ -129,7 +129,7 @@ def test_even_the_guesser_is_let_in_with_the_right_password() -> None:
 
 
 def test_a_user_under_attack_from_everywhere_is_not_locked_out() -> None:
-    """Kind: a brake that is a way to lock the right holder out."""
+    """Rule 31. Kind: a brake that is a way to lock the right holder out."""
     world = World()
     answers = 0
     for number in range(300):
@@ -156,7 +156,7 @@ def test_a_success_gives_the_guesser_nothing_back() -> None:
 
 
 def test_a_nonce_that_has_changed_is_no_failure() -> None:
-    """RFC 8489 §9.2.5: 438, and the same password with the new nonce. Many clients behind one address."""
+    """Rule 31, RFC 8489 §9.2.5: 438, and the same password with the new nonce. Many clients behind one address."""
     world = World()
     clients = [world.client(port=1000 + number) for number in range(3 * SOURCE_ANSWERS)]
     for client in clients:
@@ -172,7 +172,7 @@ def test_a_nonce_that_has_changed_is_no_failure() -> None:
 
 
 def test_a_forged_address_is_neither_counted_nor_named() -> None:
-    """Otherwise a stranger could have an innocent address banned."""
+    """Rule 31: or a stranger could have an innocent address banned."""
     world = World()
     forged = world.client()
     forged.nonce = b"obMatJos2gAAAxxxxxxxxxxxxxxxxxxx"
@@ -184,7 +184,7 @@ def test_a_forged_address_is_neither_counted_nor_named() -> None:
 
 
 def test_guesses_with_a_foreign_nonce_do_not_learn_which_was_right() -> None:
-    """Or 438 for a right password and 401 for a wrong one would be a way around the brake."""
+    """Rule 31: 438 for a right password and 401 for a wrong one would be a way around the brake."""
     world = World()
     guesser = world.client()
     guesser.nonce = b"obMatJos2gAAAxxxxxxxxxxxxxxxxxxx"
@@ -201,7 +201,7 @@ def test_guesses_with_a_foreign_nonce_do_not_learn_which_was_right() -> None:
 
 
 def test_the_connection_of_an_allocation_stays() -> None:
-    """Somebody else's wrong requests on it are dropped; what stands goes on."""
+    """Rule 31: somebody else's wrong requests on it are dropped; what stands goes on."""
     world = World()
     client = world.client(transport=ClientTransport.TCP, serial=1)
     client.allocate()

@@ -252,7 +252,7 @@ def test_an_outage_ends(client: ScriptedClient, source: Saying) -> None:
 
 
 def test_revoked_meanwhile(client: ScriptedClient, source: Saying) -> None:
-    """Rule 24: the core checks every credential when it is used, however it came."""
+    """Rules 24 and 34: the core checks every credential when it is used, however it came."""
     wall = client.world.now.wall
     code = judged(client, source, lambda world: world.core.revoke("alice", world.now, wall + 600))
     assert code == 401
@@ -262,14 +262,14 @@ def test_revoked_meanwhile(client: ScriptedClient, source: Saying) -> None:
 
 
 def test_made_after_the_revocation(client: ScriptedClient, source: Saying) -> None:
-    """Rule 24: a credential that outlives the revocation was made after it."""
+    """Rules 24 and 34: a credential that outlives the revocation was made after it."""
     wall = client.world.now.wall
     source.found = (replace(ALICE, expires_at=wall + 601),)
     assert judged(client, source, lambda world: world.core.revoke("alice", world.now, wall + 600)) == 0
 
 
 def test_one_of_several_is_revoked(client: ScriptedClient, source: Saying) -> None:
-    """Rule 24: the user is revoked, not the name."""
+    """Rules 24 and 34: the user is revoked, not the name."""
     wall = client.world.now.wall
     source.found = (replace(ALICE, user_id="alice at home"), replace(ALICE, user_id="alice at work"))
     assert judged(client, source, lambda world: world.core.revoke("alice at home", world.now, wall + 600)) == 0

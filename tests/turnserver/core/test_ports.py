@@ -156,7 +156,7 @@ BOUND = 400
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("past", [10, 1_000, 100_000])
 def test_a_port_costs_the_same_whatever_has_happened_before(past: int, kind: str, waited: float) -> None:
-    """Rule 13: a user who allocates and deletes all day does not make the Allocate of others dear."""
+    """Rule 28: a user who allocates and deletes all day does not make the Allocate of others dear."""
     pool = ports()
     for number in range(past):
         port = pool.take(later(number / 1000))
@@ -169,7 +169,7 @@ def test_a_port_costs_the_same_whatever_has_happened_before(past: int, kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_port_of_an_almost_full_range_costs_the_same(kind: str) -> None:
-    """Rule 13: when only the last ports of 16,384 are free, or none, nobody looks for them one by one."""
+    """Rule 28: when only the last ports of 16,384 are free, or none, nobody looks for them one by one."""
     pool = ports()
     held = {pool.take(T0) for _ in range(16384)}
     assert held == set(range(49152, 65536))
@@ -183,7 +183,7 @@ def test_a_port_of_an_almost_full_range_costs_the_same(kind: str) -> None:
 
 
 def test_all_ports_come_back_although_few_at_a_time() -> None:
-    """Rule 13: putting cooled ports back in small numbers loses none, and draws are random again soon."""
+    """Rule 28: putting cooled ports back in small numbers loses none, and draws are random again soon."""
     pool = ports(50000, 50999)
     for port in [pool.take(T0) for _ in range(1000)]:
         assert port is not None

@@ -238,7 +238,7 @@ def silence(world: World, seconds: int, bytes_per_second: int = 5000) -> int:
 
 
 def test_forged_neighbours_do_not_silence_a_source_that_has_returned_a_nonce() -> None:
-    """Rule 4: it has a budget of its own; among those that the flood claims to come from, too."""
+    """Rule 29: it has a budget of its own; among those that the flood claims to come from, too."""
     world = World()
     known = world.client("192.0.2.77")
     assert code_of(known.allocate()) == 0
@@ -250,7 +250,7 @@ def test_forged_neighbours_do_not_silence_a_source_that_has_returned_a_nonce() -
 
 
 def test_forged_neighbours_do_not_silence_a_stranger() -> None:
-    """Rule 4: each address has a share that the others cannot use."""
+    """Rule 29: each address has a share that the others cannot use."""
     world = World()
     silence(world, 20)
     for host in range(201, 255):
@@ -258,13 +258,13 @@ def test_forged_neighbours_do_not_silence_a_stranger() -> None:
 
 
 def test_a_flood_from_a_whole_network_gets_no_more_than_the_budget() -> None:
-    """Rule 4: shares are part of the budget, not more of it."""
+    """Rule 29: shares are part of the budget, not more of it."""
     world = World()
     assert silence(world, 30) <= 30 * 5000 + 65_536 + 30 * 4096
 
 
 def test_an_old_nonce_of_ours_proves_its_address() -> None:
-    """Rule 4: its 438 is no reflection."""
+    """Rule 29: its 438 is no reflection."""
     world = World()
     client = world.client("192.0.2.77")
     client.challenge()
@@ -275,7 +275,7 @@ def test_an_old_nonce_of_ours_proves_its_address() -> None:
 
 
 def test_proven_addresses_are_bounded_and_not_for_ever() -> None:
-    """Rules 3 and 4: in total, in one IPv6 site, and in time."""
+    """Rules 3, 4 and 29: in total, in one IPv6 site, and in time."""
     budget = ReflectionBudget(burst=100, rate=0)
     for number in range(3 * PROVEN_PER_PREFIX):
         budget.prove(ip(f"2a00:1:2::{number:x}"), 0, T0)

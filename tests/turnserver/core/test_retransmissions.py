@@ -17,7 +17,7 @@ THERE = HERE._replace(address=Address.parse("192.0.2.10", 2))
 
 
 def test_an_answer_is_kept_for_its_client_and_transaction() -> None:
-    """Rule 10, RFC 8489 §6.3.1: the same 5-tuple and the same request, nothing less."""
+    """Rules 10 and 33, RFC 8489 §6.3.1: the same 5-tuple and the same request, nothing less."""
     kept = Retransmissions()
     assert kept.keep((HERE, b"a" * 12), b"answer") == []
     assert kept.find((HERE, b"a" * 12)) == b"answer"
@@ -47,7 +47,7 @@ def test_the_table_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyP
 
 
 def test_the_key_is_the_whole_request() -> None:
-    """Rule 10, RFC 8489 §6.3.1: the method is a part of it, and every attribute."""
+    """Rules 10 and 33, RFC 8489 §6.3.1: the method is a part of it, and every attribute."""
     built = {
         MessageBuilder(method, MessageClass.REQUEST, b"a" * 12).add(LIFETIME, lifetime).build()
         for method in (Method.ALLOCATE, Method.REFRESH)
@@ -59,7 +59,7 @@ def test_the_key_is_the_whole_request() -> None:
 
 @pytest.mark.parametrize("automatic", [True, False], ids=["open", "being opened"])
 def test_an_allocate_with_the_transaction_id_of_another_is_a_new_one(automatic: bool) -> None:
-    """Rule 10: the answer that is kept, or still to come, is for the same bytes; others get 437."""
+    """Rules 10 and 33: the answer that is kept, or still to come, is for the same bytes; others get 437."""
     world = World(automatic=automatic)
     client = world.client()
     client.challenge()
@@ -74,7 +74,7 @@ def test_an_allocate_with_the_transaction_id_of_another_is_a_new_one(automatic: 
 
 
 def test_another_method_with_the_transaction_id_of_an_allocate_is_carried_out() -> None:
-    """Rule 10, RFC 8489 §6.3.1: it is not told what the Allocate was told."""
+    """Rules 10 and 33, RFC 8489 §6.3.1: it is not told what the Allocate was told."""
     world = World()
     client = world.client()
     client.challenge()
@@ -89,7 +89,7 @@ def test_another_method_with_the_transaction_id_of_an_allocate_is_carried_out() 
 
 
 def test_another_connect_with_the_transaction_id_of_one_that_waits() -> None:
-    """RFC 6062 §5.2: 446, for there is a connection to the peer; the first one is answered once."""
+    """Rule 33, RFC 6062 §5.2: 446, for there is a connection to the peer; the first one is answered once."""
     world = TcpWorld()
     client = world.control()
     assert code_of(client.allocate_tcp()) == 0

@@ -655,7 +655,7 @@ def test_a_reservation_outlives_the_allocation_that_made_it() -> None:
 
 
 def test_without_descriptors_508_says_so_and_takes_nothing() -> None:
-    """Rule 25: a relay each, and two for a pair or both families; a reserved relay has its descriptor already."""
+    """Rules 25 and 30: one for a relay, two for a pair or both families; a reserved relay has one already."""
     world = World(limits=limits(allocations_per_user=9))
     client = challenged(world)
     _, token = reserved(world, client)
@@ -775,7 +775,7 @@ def opened_on(world: World) -> list[bytes]:
 @pytest.mark.parametrize("failure", [RelayFailure.ADDRESS, RelayFailure.SYSTEM])
 @pytest.mark.parametrize("attributes", [[], [(a.EVEN_PORT, True)]], ids=["one", "pair"])
 def test_an_error_that_is_not_about_the_port_ends_the_attempt(failure: RelayFailure, attributes: list[Any]) -> None:
-    """Rule 13: one port (or pair) is tried and no other; 508 says why; all is given back."""
+    """Rule 28: one port (or pair) is tried and no other; 508 says why; all is given back."""
     world = World(relays=(RelayAddress(RELAY, RELAY),))
     world.failing[RELAY] = failure
     client = challenged(world)
@@ -790,7 +790,7 @@ def test_an_error_that_is_not_about_the_port_ends_the_attempt(failure: RelayFail
 
 
 def test_when_the_system_has_no_socket_left_the_other_address_is_not_tried() -> None:
-    """Rule 13: no descriptor here means none there."""
+    """Rule 28: no descriptor here means none there."""
     world = World(relays=TWO)
     world.failing[RELAY] = world.failing[OTHER_RELAY] = RelayFailure.SYSTEM
     client = challenged(world)
@@ -799,7 +799,7 @@ def test_when_the_system_has_no_socket_left_the_other_address_is_not_tried() -> 
 
 
 def test_of_two_addresses_the_one_that_is_there_is_used() -> None:
-    """Rule 13: the absent one costs one attempt, then none for a while, then one again; when it is back it is used."""
+    """Rule 28: the absent one costs one attempt, then none for a while, then one again; when it is back it is used."""
     world = World(relays=TWO)
     world.failing[RELAY] = RelayFailure.ADDRESS
     seen = []
@@ -817,7 +817,7 @@ def test_of_two_addresses_the_one_that_is_there_is_used() -> None:
 
 
 def test_half_of_a_dual_allocation_on_an_absent_address() -> None:
-    """RFC 8656 §7.2 step 9: the other half is granted, and ADDRESS-ERROR-CODE says what is wrong with this one."""
+    """Rule 28, RFC 8656 §7.2 step 9: the other half is granted; ADDRESS-ERROR-CODE says what is wrong with this one."""
     world = World()
     world.failing[RELAY6] = RelayFailure.ADDRESS
     client = challenged(world)
@@ -1073,7 +1073,7 @@ def test_what_is_here_stays_when_others_are_redirected() -> None:
 
 @pytest.mark.parametrize("family", ["192.0.2.10", "2a00::10"])
 def test_a_draining_server_takes_no_allocations(family: str) -> None:
-    """508 says why; what stands goes on in every respect, and the quota is that of those who stand."""
+    """Rule 30: 508 says why; what stands goes on in every respect, and the quota is that of those who stand."""
     world = World()
     client = challenged(world)
     client.allocate()
@@ -1094,7 +1094,7 @@ def test_a_draining_server_takes_no_allocations(family: str) -> None:
 
 
 def test_a_draining_server_sends_clients_to_another_one() -> None:
-    """Where one of the client's family is known; a retransmission of an answered Allocate is still answered."""
+    """Rule 30: where one of the client's family is known; a retransmission still gets its answer."""
     world = World()
     client = challenged(world)
     frame = client.build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)])
@@ -1111,7 +1111,7 @@ def test_a_draining_server_sends_clients_to_another_one() -> None:
 
 
 def test_a_full_quota_does_not_hide_that_the_server_drains() -> None:
-    """508, and not 486: another attempt at this server is no use."""
+    """Rule 30: 508, and not 486: another attempt at this server is no use."""
     world = World(settings={"limits": limits(allocations_per_user=1)})
     client, other = challenged(world), challenged(world, port=40001)
     assert code_of(client.allocate()) == 0

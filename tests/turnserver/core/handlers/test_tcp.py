@@ -302,7 +302,7 @@ def test_as_many_connections_as_the_limit_says() -> None:
 
 
 def test_no_connection_without_a_descriptor() -> None:
-    """RFC 6062 §5.2, §5.3: 508 that says why, an incoming one is closed, and what stands goes on."""
+    """Rule 30, RFC 6062 §5.2, §5.3: 508 that says why, an incoming one is closed, and what stands goes on."""
     world = TcpWorld(limits=limits(tcp_connections_per_allocation=100))
     client = permitted(world, PEER)
     number = client.connected(PEER)
@@ -321,7 +321,7 @@ def test_no_connection_without_a_descriptor() -> None:
 
 
 def test_one_user_leaves_descriptors_to_the_others() -> None:
-    """However many connections its allocations may have: another user's Allocate and Connect succeed."""
+    """Rule 30: however many connections its allocations may have: another user's Allocate and Connect succeed."""
     world = TcpWorld(limits=limits(tcp_connections_per_allocation=100))
     world.core.state.descriptors.total = 60
     client = allocated(world)
