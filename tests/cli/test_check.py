@@ -275,10 +275,10 @@ def test_a_listener_whose_clients_may_use_tls_or_not(run: Run, write: Write, cer
         "shared, with TLS and without, 127.0.0.1:443",
     ]
     assert found["uris"] == [
-        "turns:127.0.0.1:3478?transport=tcp",
-        "turn:127.0.0.1:3478?transport=tcp",
-        "turns:127.0.0.1:443?transport=tcp",
-        "turn:127.0.0.1:443?transport=tcp",
+        "turns:turn.example.org:3478?transport=tcp",
+        "turn:turn.example.org:3478?transport=tcp",
+        "turns:turn.example.org:443?transport=tcp",
+        "turn:turn.example.org:443?transport=tcp",
     ]
     refused = run("check", "-c", write(f"{listeners}\n{users}\n"))
     assert refused.returncode == 2
