@@ -37,7 +37,7 @@ def check(host: str | None, config_path: Path | None, as_json: bool) -> None:
     from turnserver.errors import ConfigError  # noqa: PLC0415
 
     try:
-        found = _effective(load_config(config_path, os.environ), host or "")
+        found = _effective(load_config(config_path, os.environ, strict=True), host or "")
     except ConfigError as error:
         if not as_json:
             raise
@@ -133,37 +133,49 @@ def _through(listener: "Listener") -> str:
 
 
 def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
-    """The certificates as the server would load them now, and warnings of those that expire soon.
+    """The certificates as the server would load them now, and warnings of what their clients would object to.
 
     Raises `turnserver.errors.ConfigError` for those that it would refuse.
     """
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
-    from turnserver.transports.certificates import CertificateError, CertificatePair, inspect_pair  # noqa: PLC0415
+    from turnserver.transports.certificates import (  # noqa: PLC0415
+        CertificateError,
+        CertificatePair,
+        Inspected,
+        inspect_pair,
+        unused_pairs,
+    )
 
     now = datetime.now(UTC)
-    found: list[dict[str, Any]] = []
-    late: list[str] = []
+    pairs = loaded.config.tls.certificates
+    found: list[Inspected | None] = []
     problems: list[Problem] = []
-    kinds: dict[str, int] = {}
-    for index, pair in enumerate(loaded.config.tls.certificates):
-        key = f"tls.certificates[{index}]"
+    for index, pair in enumerate(pairs):
         try:
-            facts = inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp())
+            found.append(inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp()))
         except CertificateError as error:
-            problems.append(Problem(key, 0, f"{pair.certificate}: {error}", _PAIR))
-            continue
-        if kinds.setdefault(facts.kind, index) != index:
-            other = f"a second certificate with {facts.kind} keys (as in tls.certificates[{kinds[facts.kind]}])"
-            problems.append(Problem(key, 0, other, "one of each kind of key"))
-        found.append({"file": str(pair.certificate), **facts.as_json()})
-        expiry = facts.expiry(now)
-        if expiry:
-            late.append(f"The certificate {pair.certificate} {expiry}; it should have been renewed by now.")
+            found.append(None)
+            problems.append(Problem(f"tls.certificates[{index}]", 0, f"{pair.certificate}: {error}", _PAIR))
     if problems:
         raise ConfigError(loaded.source, problems)
-    return found, late
+    shown: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    unused = unused_pairs(found)
+    for index, (pair, each) in enumerate(zip(pairs, found, strict=True)):
+        if each is None:
+            continue
+        shown.append({"file": str(pair.certificate), **each.facts.as_json()})
+        expiry = each.facts.expiry(now)
+        if expiry:
+            warnings.append(f"The certificate {pair.certificate} {expiry}; it should have been renewed by now.")
+        warnings += [f"The certificate {pair.certificate}: {fault}" for fault in each.faults]
+        if index in unused:
+            warnings.append(
+                f"The certificate {pair.certificate} is never shown: one before it has the same names and kind of key."
+            )
+    return shown, warnings
 
 
 def _rooms(loaded: "Loaded") -> dict[str, Any]:

@@ -15,12 +15,13 @@ Setting = tuple[str, str, Any]
 """An option that a command sets: its environment variable, the name of the command's option, and the value."""
 
 
-def load_config(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+def load_config(path: Path | None, environ: Mapping[str, str], *, strict: bool = False) -> Loaded:
     """Read a configuration file (None: defaults) and replace options by environment variables.
 
-    Raises `turnserver.errors.ConfigError` with everything that is wrong.
+    With ``strict``, the files of certificates have to be there. Raises `turnserver.errors.ConfigError` with everything
+    that is wrong.
     """
-    return load(path, environ)
+    return load(path, environ, strict=strict)
 
 
 def load_settings(settings: list[Setting], environ: Mapping[str, str]) -> Loaded:

@@ -1,14 +1,15 @@
 """The facts of a certificate, for people and for programs. Reading any certificate raises one type of error at most."""
 
 import ipaddress
+import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
@@ -16,7 +17,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from turnserver.errors import ServerError
 from turnserver.text import one_line
 
-__all__ = ["SOON", "CertificateFacts", "UnreadableCertificate"]
+__all__ = ["SOON", "CertificateFacts", "UnreadableCertificate", "chain_faults"]
 
 SOON = timedelta(days=14)
 """A certificate that expires within this should have been renewed by now; ACME clients do it a month ahead."""
@@ -160,3 +161,63 @@ def _key(certificate: x509.Certificate) -> tuple[str, str]:
         if isinstance(key, found):
             return kind, words(key)
     return type(key).__name__, type(key).__name__
+
+
+def chain_faults(chain: Sequence[x509.Certificate], now: datetime) -> list[str]:
+    """What is wrong with a chain for the clients that are shown it, and not for the server itself; each is a sentence.
+
+    ``chain`` is the server's own certificate and what follows it in the file. Whether clients trust the last issuer is
+    theirs to know: a missing root is no fault.
+    """
+    own, *others = chain
+    faults = []
+    if not _names(own):
+        faults.append("It names no host (subject alternative names): browsers refuse it.")
+    issuer = _issuer_in(own, others)
+    if issuer is None and own.issuer != own.subject and not _is_system_root(own):
+        faults.append(
+            f"The intermediate certificates are missing: the file has nothing that issued it ({_name(own.issuer)}), so "
+            "clients that do not trust this issuer as a root refuse it. Use the full chain (certbot's fullchain.pem)."
+        )
+    for _ in others:
+        if issuer is None:
+            break
+        if issuer.not_valid_after_utc <= now:
+            faults.append(
+                f"An intermediate certificate of its chain, {_name(issuer.subject)}, expired on "
+                f"{issuer.not_valid_after_utc:%Y-%m-%d %H:%M UTC}: clients refuse it."
+            )
+        issuer = None if issuer.issuer == issuer.subject else _issuer_in(issuer, others)
+    return faults
+
+
+def _issuer_in(certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    return next((other for other in others if _issued(other, certificate)), None)
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    if certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_system_root(certificate: x509.Certificate) -> bool:
+    """Whether a root in this machine's store has issued it; False where there is no store."""
+    try:
+        roots = ssl.create_default_context().get_ca_certs(binary_form=True)
+    except OSError:
+        return False
+    with warnings.catch_warnings():
+        # Some roots are older than the rules of today.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for data in roots:
+            try:
+                if _issued(x509.load_der_x509_certificate(data), certificate):
+                    return True
+            except _UNREADABLE:
+                continue
+    return False

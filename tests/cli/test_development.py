@@ -46,7 +46,7 @@ def test_it_is_for_a_server_and_nothing_else(state: StateDirectory) -> None:
     assert facts.not_before < NOW < facts.not_after == NOW + LIFETIME
     assert extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     assert extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign is False
-    assert inspect_pair(CertificatePair(state.certificate_path, state.key_path), NOW.timestamp()).kind == "EC"
+    assert inspect_pair(CertificatePair(state.certificate_path, state.key_path), NOW.timestamp()).facts.kind == "EC"
 
 
 def test_the_key_is_for_nobody_else(state: StateDirectory) -> None:

@@ -43,10 +43,14 @@ def issue(
     *,
     begins: datetime | None = None,
     ends: datetime | None = None,
+    bits: int = 2048,
 ) -> CertificatePair:
-    """Make a self-signed pair in ``directory``; valid from yesterday for a month unless told otherwise."""
+    """Make a self-signed pair in ``directory``; valid from yesterday for a month unless told otherwise.
+
+    ``bits`` is the length of an RSA key.
+    """
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
-        ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, 2048)
+        ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, bits)
     )
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"meshturn test, {name}")])

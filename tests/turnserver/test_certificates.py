@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.certify import certify
-from turnserver.certificates import SOON, CertificateFacts, UnreadableCertificate
+from turnserver.certificates import SOON, CertificateFacts, UnreadableCertificate, chain_faults
 
 __all__ = ["certify"]
 
@@ -107,3 +107,64 @@ def test_a_damaged_certificate_is_refused_or_read(certify: Certify) -> None:
         except UnreadableCertificate:
             outcomes.add(False)
     assert outcomes == {True, False}
+
+
+def test_a_chain_without_fault(certify: Certify) -> None:
+    """With or without its root; a private authority may issue from its root, and self-signed has no chain at all."""
+    root = certify(label="root")
+    between = certify(by=root, label="between")
+    deeper = certify(by=between, label="deeper")
+    own = certify("turn.example.org", by=deeper)
+    alone = certify("turn.example.org")
+    for chain in ([own, deeper], [own, deeper, between], [own, between, deeper, root], [alone]):
+        assert chain_faults([each.parsed for each in chain], datetime.now(UTC)) == []
+
+
+def test_faults_of_a_chain(certify: Certify) -> None:
+    """Clients refuse each of these, and the server would not notice."""
+    root = certify(label="root")
+    between, expired = certify(by=root, label="between"), certify(by=root, label="expired", age=9, days=-1)
+    other = certify(by=root, label="other")
+    namesake = other.parsed  # another certificate of the wrong authority in the file is no help
+    own, late = certify("turn.example.org", by=between), certify("turn.example.org", by=expired)
+    nameless = certify()
+    for chain, words in (
+        ([own.parsed], "intermediate certificates are missing"),
+        ([own.parsed, namesake], "intermediate certificates are missing"),
+        ([own.parsed, root.parsed], "intermediate certificates are missing"),
+        ([late.parsed, expired.parsed], "expired on"),
+        ([late.parsed, root.parsed, expired.parsed], "expired on"),
+        ([nameless.parsed], "names no host"),
+    ):
+        (fault,) = chain_faults(chain, datetime.now(UTC))
+        assert words in fault
+
+
+def test_an_issuer_of_the_same_name_with_another_key(certify: Certify) -> None:
+    """An authority that has renewed its intermediate: the name fits, the signature does not."""
+    root = certify(label="root")
+    between = certify(by=root, label="between")
+    own = certify("turn.example.org", by=between)
+    forged = (
+        x509.CertificateBuilder()
+        .subject_name(between.parsed.subject)
+        .issuer_name(root.parsed.subject)
+        .public_key(ec.generate_private_key(ec.SECP256R1()).public_key())
+        .serial_number(5)
+        .not_valid_before(between.parsed.not_valid_before_utc)
+        .not_valid_after(between.parsed.not_valid_after_utc)
+        .sign(root.signing, hashes.SHA256())
+    )
+    (fault,) = chain_faults([own.parsed, forged], datetime.now(UTC))
+    assert "between 1" in fault
+
+
+def test_a_root_of_the_system_needs_no_intermediate(certify: Certify, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a company's root is installed on this machine."""
+    root = certify(label="root")
+    own = certify("turn.example.org", by=root)
+    assert len(chain_faults([own.parsed], datetime.now(UTC))) == 1
+    monkeypatch.setenv("SSL_CERT_FILE", str(root.certificate))
+    assert chain_faults([own.parsed], datetime.now(UTC)) == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(root.certificate.parent / "missing"))
+    assert len(chain_faults([own.parsed], datetime.now(UTC))) == 1

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from cli.addresses import client_uris
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
 from tests.support.certificates import client_context, issue
+from tests.support.certify import certify
 from tests.support.netns import NetworkNamespace
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver import addresses
@@ -30,6 +32,8 @@ from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.observers.recorder import Recorder
 from turnserver.server import Server
+
+__all__ = ["certify"]
 
 LIMIT = 60.0
 PORT = 3478
@@ -120,6 +124,58 @@ async def test_a_bad_certificate_at_the_start_keeps_only_tls_back(
             assert policy.refusal(each.address.ip, each.address.port) == "own listener"
         for each in server.snapshot().listeners[2:]:
             assert await answers("127.0.0.1", each.address.port, context)
+
+
+@pytest.mark.parametrize("gone", ["certificate", "key", "both"])
+async def test_a_missing_certificate_keeps_only_tls_back(
+    gone: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kind of fault: one broken part takes the others along. The files may come later, and a reload is no worse."""
+    pair = issue(tmp_path, "server")
+    taken = [
+        path for path in (pair.certificate, pair.key) if gone in {"both", "key" if path == pair.key else "certificate"}
+    ]
+    kept = {path: path.read_bytes() for path in taken}
+    for path in taken:
+        path.unlink()
+    listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in ("udp", "tcp", "tls")]
+    options = {"listeners": listeners, "auth": USERS, "tls": {"certificates": [pair.config], "reload_interval": 1}}
+    async with Server(options) as server:
+        assert [each.kind for each in server.snapshot().listeners] == ["udp", "tcp"]
+        (record,) = [record for record in caplog.records if "TLS are not open" in record.getMessage()]
+        assert record.levelno == logging.ERROR
+        assert str(taken[0]) in str(record.__dict__["fields"])
+        assert (await server.reload({**options, "software": "new"})).taken == ("software",)
+        for path, content in kept.items():
+            path.write_bytes(content)
+        await until(lambda: len(server.snapshot().listeners) == len(listeners))
+
+
+async def test_two_hosts_on_one_port(certify: Callable[..., Any]) -> None:
+    """The kind: virtual hosts. Clients check their certificate, and each host's is renewed."""
+    root = certify(label="root")
+    one, other = (certify(name, by=root) for name in ("turn.example.org", "meet.example.net"))
+    certificates = [{"certificate": str(each.certificate), "key": str(each.key)} for each in (one, other)]
+    tls = {"certificates": certificates, "reload_interval": 86400}
+    listeners = [{"transport": "tls", "address": "127.0.0.1", "port": 0}]
+    context = ssl.create_default_context(cafile=str(root.certificate))
+    async with Server({"listeners": listeners, "auth": USERS, "tls": tls}) as server:
+        port = server.snapshot().listeners[0].address.port
+
+        async def shown(name: str) -> int:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+            found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.transport.abort()
+            return x509.load_der_x509_certificate(found).serial_number
+
+        assert await shown("turn.example.org") == one.parsed.serial_number
+        assert await shown("meet.example.net") == other.parsed.serial_number
+        newer = certify("meet.example.net", by=root)
+        newer.key.replace(other.key)
+        newer.certificate.replace(other.certificate)
+        assert server.reload_certificates()
+        assert await shown("meet.example.net") == newer.parsed.serial_number
+        assert await shown("turn.example.org") == one.parsed.serial_number
 
 
 async def test_a_reload_looks_at_the_certificates_at_once(tmp_path: Path) -> None:

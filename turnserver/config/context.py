@@ -37,6 +37,8 @@ class Context:
     """Sentences about values that are valid but should be changed."""
     own_credentials: bool = False
     """Whether the program has a credential source of its own: what ``auth`` says is not used for relaying then."""
+    strict: bool = False
+    """Whether a certificate's file that cannot be read is an error. A server starts without it, and says so."""
     variables: set[str] = field(default_factory=set)
     """The environment variables that secrets were taken from."""
 

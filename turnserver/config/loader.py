@@ -66,10 +66,11 @@ class _Reading:
         return path
 
 
-def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -> Loaded:
+def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({}), *, strict: bool = False) -> Loaded:
     """Read a configuration file (None: defaults only) and replace options by the variables of ``environ``.
 
-    The environment of the process is used only if it is passed.
+    The environment of the process is used only if it is passed. With ``strict``, the files of certificates have to be
+    there; a server starts without them, since its other listeners need none.
 
     Raises ConfigError with every problem: the file's, the environment's, and every value's. Problems do not quote
     values that may be secrets. Ends in bounded time: the file is at most 1 MiB, and special files are not waited for.
@@ -84,7 +85,7 @@ def load(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -
     directory = path.absolute().parent if path is not None else Path.cwd()
     over = overlay(data, environ)
     source = str(path) if path is not None else "environment"
-    reading = _Reading(source, document, over, Context(directory=directory, environ=environ))
+    reading = _Reading(source, document, over, Context(directory=directory, environ=environ, strict=strict))
     config = _validate(reading, problems)
     unknown = unknown_variables(environ, reading.context.variables)
     problems += over.problems + unknown.problems

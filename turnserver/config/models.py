@@ -21,7 +21,7 @@ from turnserver.config.values import (
     MAX_ITEMS,
     AddressOption,
     Boolean,
-    FilePath,
+    CertificatePath,
     Named,
     NetworkOption,
     PortRangeOption,
@@ -63,8 +63,8 @@ Format = Literal["text", "json"]
 MAX_LISTENERS = 64
 """More than any host has addresses."""
 
-MAX_CERTIFICATES = 16
-"""Only one of each kind of key can be served, and there are fewer kinds than that."""
+MAX_CERTIFICATES = 64
+"""Each choice among them has a TLS context of its own, of some tens of kilobytes."""
 
 MAX_OBSERVERS = 16
 """More than there are names."""
@@ -214,7 +214,7 @@ class CertificateConfig(Section):
     that does not is reported in the log, and the old one stays in use.
     """
 
-    certificate: FilePath = Field(
+    certificate: CertificatePath = Field(
         description="The certificate, PEM, followed by the intermediate certificates (certbot's `fullchain.pem`).",
     )
     key: PrivateFilePath = Field(
@@ -227,8 +227,10 @@ class TlsConfig(Section):
 
     certificates: Annotated[tuple[CertificateConfig, ...], Sized(MAX_CERTIFICATES)] = Field(
         default=(),
-        description="Certificates with their keys, one for each kind of key. With an ECDSA and an RSA certificate, "
-        "each client gets the one that it supports.",
+        description="Certificates with their keys. A client is shown one for the host that it asks for (SNI): one that "
+        "has the name itself, else one with a wildcard for it (`*.example.org`). Of several, the first one listed is "
+        "shown; with an ECDSA and an RSA certificate, each client gets the one that it supports. Clients that ask for "
+        "no host, or for one that no certificate has, get the first certificate of the list.",
     )
     reload_interval: Annotated[int, duration(1, 86400)] = Field(
         default=10,

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_ITEMS",
     "AddressOption",
     "Boolean",
+    "CertificatePath",
     "FilePath",
     "Live",
     "Named",
@@ -526,19 +527,40 @@ def _read_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Pa
     return _regular_file(value, rule, info)[0]
 
 
+def _read_certificate_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
+    return _file_that_may_come(value, rule, info)[0]
+
+
 def _read_private_file_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
-    path, mode = _regular_file(value, rule, info)
+    path, mode = _file_that_may_come(value, rule, info)
     if mode & stat.S_IROTH:
         warn(info, f"Everybody on this host can read the private key in {_printable(path)}: use chmod o-r.")
     return path
 
 
-def _regular_file(value: object, rule: Rule[Path], info: ValidationInfo) -> tuple[Path, int]:
-    """Return the path and the mode of a file that can be read; a named pipe is not waited for."""
+def _file_that_may_come(value: object, rule: Rule[Path], info: ValidationInfo) -> tuple[Path, int]:
+    """Return the path and the mode of a file that a server can start without (mode 0 then); not if it is `strict`."""
+    if isinstance(info.context, Context) and info.context.strict:
+        return _regular_file(value, rule, info)
+    path = _path(value, rule, info)
+    try:
+        return path, os.stat(path).st_mode
+    except OSError:
+        return path, 0
+    except ValueError:
+        refuse(f"{describe(str(value))}: not a path", rule.allowed)
+
+
+def _path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         rule.refuse(value)
     directory = info.context.directory if isinstance(info.context, Context) else Path.cwd()
-    path = directory / str(value)
+    return directory / str(value)
+
+
+def _regular_file(value: object, rule: Rule[Path], info: ValidationInfo) -> tuple[Path, int]:
+    """Return the path and the mode of a file that can be read; a named pipe is not waited for."""
+    path = _path(value, rule, info)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -559,6 +581,9 @@ _FILE = "the path of a file that the server can read (relative paths start at th
 
 FilePath = Annotated[Path, Rule("path", _FILE, {"type": "string", "minLength": 1}, _read_file_path)]
 """A file that is there and can be read, as an absolute path if the configuration's own is."""
+
+CertificatePath = Annotated[Path, Rule("path", _FILE, {"type": "string", "minLength": 1}, _read_certificate_path)]
+"""The same for a file that a server can start without; it has to be there where `Context.strict` is set."""
 
 PrivateFilePath = Annotated[Path, Rule("path", _FILE, {"type": "string", "minLength": 1}, _read_private_file_path)]
 """The same for a file that others should not be able to read; if they can, there is a warning."""

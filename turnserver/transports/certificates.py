@@ -2,19 +2,20 @@
 
 The files are checked every few seconds. A pair that has changed is verified in full and then used for new handshakes;
 existing connections keep the pair that they began with. A pair that cannot be used is refused with one line in the
-log, and the old one stays in use. Without an old one the pair is left out, and used as soon as its files are good. One
-certificate of each kind of key may be served: OpenSSL chooses one that the client can verify.
+log, and the old one stays in use. Without an old one the pair is left out, and used as soon as its files are good.
+`turnserver.transports.server_names` chooses those that a client is shown.
 """
 
 import asyncio
 import logging
 import os
 import ssl
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -23,17 +24,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from meshturn.root import MeshturnError
-from turnserver.certificates import CertificateFacts, UnreadableCertificate
+from turnserver.certificates import CertificateFacts, UnreadableCertificate, chain_faults
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
+from turnserver.transports.server_names import ServerCertificate, ServerNames, names_of
 
 __all__ = [
     "CertificateError",
     "CertificatePair",
     "CertificateSection",
     "CertificateSource",
+    "Inspected",
     "TlsSection",
     "inspect_pair",
+    "unused_pairs",
 ]
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -66,18 +70,41 @@ class CertificateError(MeshturnError):
         super().__init__(reason)
 
 
-class _Loaded(NamedTuple):
+class Inspected(NamedTuple):
+    """A pair that can be used: its facts, the names that it is chosen by, and what its clients may object to."""
+
     facts: CertificateFacts
+    names: frozenset[str]
+    faults: tuple[str, ...]
+
+
+class _Loaded(NamedTuple):
+    found: Inspected
     pair: CertificatePair
     content: tuple[bytes, bytes]
+
+    @property
+    def facts(self) -> CertificateFacts:
+        return self.found.facts
 
 
 _Stamp = tuple[int, int, int] | None
 
 
-def inspect_pair(pair: CertificatePair, wall: float) -> CertificateFacts:
+def inspect_pair(pair: CertificatePair, wall: float) -> Inspected:
     """Check a pair as the server would, at the Unix time ``wall``. Raises `CertificateError`."""
-    return _inspect(pair, wall).facts
+    return _inspect(pair, wall).found
+
+
+def unused_pairs(found: Sequence[Inspected | None]) -> list[int]:
+    """The indices of the pairs that no client would be shown, since others are for the same names; None is left out."""
+    return _choice(found).unused
+
+
+def _choice(found: Sequence[Inspected | None]) -> ServerNames:
+    return ServerNames(
+        ServerCertificate(number, each.facts.kind, each.names) for number, each in enumerate(found) if each is not None
+    )
 
 
 class CertificateSection(Protocol):
@@ -97,7 +124,7 @@ class TlsSection(Protocol):
 
     @property
     def certificates(self) -> Sequence[CertificateSection]:
-        """One of each kind of key."""
+        """The certificates, in the order in which they are preferred."""
 
     @property
     def reload_interval(self) -> float:
@@ -105,7 +132,7 @@ class TlsSection(Protocol):
 
 
 class CertificateSource:
-    """The certificates of all TLS listeners; ``pairs`` may hold one of each kind of key.
+    """The certificates of all TLS listeners: of those for the host that a client names, one of each kind of key.
 
     ``reload_interval`` is in seconds; 0, the default, means never; ``wall`` gives Unix time.
     """
@@ -128,7 +155,9 @@ class CertificateSource:
         self._early = False
         self.on_change: Callable[[], None] = lambda: None
         """Called after other certificates have been taken into use."""
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._names = ServerNames(())
+        self._contexts: dict[tuple[str, ...], dict[tuple[int, ...], ssl.SSLContext]] = {}
+        """By the protocols for ALPN and the certificates, of which there are as many choices as `ServerNames` knows."""
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -194,18 +223,19 @@ class CertificateSource:
             self._timer.cancel()
             self._timer = None
 
-    def context(self, protocols: Sequence[str]) -> ssl.SSLContext:
+    def context(self, protocols: Sequence[str], name: str | None = None, address: str = "") -> ssl.SSLContext:
         """The TLS context for a new handshake; ``protocols`` are accepted by ALPN, the preferred first.
 
-        Raises RuntimeError unless the certificates have been loaded.
+        ``name`` is the host that the client asks for, ``address`` that of the listener (see `ServerNames.of`). Raises
+        RuntimeError unless the certificates have been loaded.
         """
         key = tuple(protocols)
-        context = self._contexts.get(key)
-        if context is None:
+        contexts = self._contexts.get(key)
+        if contexts is None:
             if not self.ready:
                 raise RuntimeError("the certificates have not been loaded")
-            context = self._contexts[key] = self._build(self._loaded, key)
-        return context
+            contexts = self._contexts[key] = self._build_all(self._loaded, self._names, key)
+        return contexts[self._names.of(name, address)]
 
     def check(self, *, force: bool = False) -> bool:
         """Check the files once and use valid new ones; True if any was taken.
@@ -257,35 +287,28 @@ class CertificateSource:
 
     def _adopt(self, loaded: list[_Loaded | None]) -> None:
         """Use these from now on, if they can be used together. Raises `CertificateError` and changes nothing if not."""
-        kinds = [entry.facts.kind for entry in loaded if entry is not None]
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise CertificateError(f"there are two with {kind} keys, and only one of each kind can be served")
-        contexts = {key: self._build(loaded, key) for key in self._contexts or ((),)}
-        self._contexts = contexts
-        self._loaded = loaded
+        names = _choice([entry and entry.found for entry in loaded])
+        contexts = {key: self._build_all(loaded, names, key) for key in self._contexts or ((),)}
+        self._contexts, self._names, self._loaded = contexts, names, loaded
+        for number in names.unused:
+            self._warn(loaded[number], "certificate is never shown", "one before it has the same names and kind of key")
 
-    def _build(self, loaded: Sequence[_Loaded | None], protocols: tuple[str, ...]) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
-        context.set_ciphers(CIPHERS)
-        if protocols:
-            context.set_alpn_protocols(list(protocols))
-        for entry in loaded:
-            if entry is None:
-                continue
-            try:
-                with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
-                    context.load_cert_chain(certificate, key, password=_no_password)
-            except (OSError, ValueError) as error:
-                raise CertificateError(f"OpenSSL does not accept it: {error}") from error
-        return context
+    @staticmethod
+    def _build_all(
+        loaded: Sequence[_Loaded | None], names: ServerNames, protocols: tuple[str, ...]
+    ) -> dict[tuple[int, ...], ssl.SSLContext]:
+        """A context for each choice of certificates."""
+        return {choice: _context([loaded[number] for number in choice], protocols) for choice in names.choices}
 
     def _refuse(self, pair: CertificatePair, error: CertificateError, *, old: _Loaded | None) -> None:
         fields = {"certificate": str(pair.certificate), "key": str(pair.key), "reason": str(error)}
         message = "certificate refused, the old one stays in use" if old is not None else "certificate refused"
         _logger.error(message, extra={"fields": fields})
+
+    def _warn(self, entry: _Loaded | None, message: str, reason: str) -> None:
+        if entry is not None:
+            fields = {"certificate": str(entry.pair.certificate), "reason": reason}
+            _logger.warning(message, extra={"fields": fields})
 
     def _log(self, entry: _Loaded, message: str) -> None:
         facts = entry.facts
@@ -299,6 +322,8 @@ class CertificateSource:
             "sha256": facts.sha256,
         }
         _logger.log(logging.WARNING if left < _EXPIRES_SOON else logging.INFO, message, extra={"fields": fields})
+        for fault in entry.found.faults:
+            self._warn(entry, "clients may refuse the certificate", fault)
 
 
 _HINT: Final = (
@@ -335,10 +360,30 @@ def _no_password() -> bytes:
     raise ValueError("the key is encrypted")
 
 
+def _context(loaded: Sequence[_Loaded | None], protocols: tuple[str, ...]) -> ssl.SSLContext:
+    """A context with these certificates, one of each kind of key. Raises `CertificateError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
+    context.set_ciphers(CIPHERS)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    for entry in loaded:
+        if entry is None:
+            continue
+        try:
+            with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
+                context.load_cert_chain(certificate, key, password=_no_password)
+        except (OSError, ValueError) as error:
+            raise CertificateError(f"OpenSSL does not accept it: {error}") from error
+    return context
+
+
 def _inspect(pair: CertificatePair, wall: float) -> _Loaded:
     certificate = _read(pair.certificate)
     key = certificate if pair.key == pair.certificate else _read(pair.key)
-    leaf = _parse_chain(certificate)
+    chain = _parse_chain(certificate)
+    leaf = chain[0]
     public = _public_key(key)
     if public != _spki(leaf.public_key()):
         raise CertificateError("the key does not belong to the certificate (the server's own has to come first)")
@@ -353,12 +398,18 @@ def _inspect(pair: CertificatePair, wall: float) -> _Loaded:
         raise CertificateError("its contents are not valid") from error
     if facts.kind not in _KINDS:
         raise CertificateError("its key is of a type that TLS does not support")
-    return _Loaded(facts, pair, (certificate, key))
+    found = Inspected(facts, names_of(leaf), tuple(chain_faults(chain, datetime.fromtimestamp(wall, UTC))))
+    loaded = _Loaded(found, pair, (certificate, key))
+    _context([loaded], ())  # so that one that OpenSSL refuses does not take the others along
+    return loaded
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Not blocking: a named pipe is not waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CertificateError(f"{path} is not a regular file")
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise CertificateError(f"{path} cannot be read ({error.strerror or error})") from error
@@ -367,10 +418,10 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parse_chain(data: bytes) -> x509.Certificate:
-    """The first certificate; all have to parse."""
+def _parse_chain(data: bytes) -> list[x509.Certificate]:
+    """The certificates, at least one; all have to parse."""
     try:
-        return x509.load_pem_x509_certificates(data)[0]
+        return x509.load_pem_x509_certificates(data)
     except ValueError as error:
         raise CertificateError("it is not a chain of certificates in PEM") from error
 

@@ -1,7 +1,8 @@
-"""Reads the application protocols (ALPN) that a ClientHello offers, before OpenSSL sees it.
+"""Reads what a ClientHello offers (ALPN) and whom it asks for (SNI), before OpenSSL sees it.
 
 With Python's ``ssl``, OpenSSL continues without ALPN when it knows none of the protocols offered. RFC 7301 §3.2 says to
-refuse such a client, and a client that offers only ``stun.nat-discovery`` (RFC 7443) does not ask for a relay.
+refuse such a client, and a client that offers only ``stun.nat-discovery`` (RFC 7443) does not ask for a relay. The
+name of the server is read here, too, so that a handshake begins with the certificates for it.
 """
 
 from typing import Final, NamedTuple
@@ -15,6 +16,8 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """A fatal ``no_application_protocol`` alert (RFC 7301 §3.2) in a record of its own."""
 
 _CLIENT_HELLO: Final = 1
+_SERVER_NAME: Final = 0
+_HOST_NAME: Final = 0
 _ALPN: Final = 16
 _RECORD_MAX: Final = 16 * 1024
 _HELLO_MAX: Final = 16 * 1024
@@ -28,9 +31,13 @@ class NotTls(MeshturnError):
 
 
 class ClientHello(NamedTuple):
-    """``protocols`` are those offered by ALPN, in the client's order; None without the extension."""
+    """``protocols`` are those offered by ALPN, in the client's order; None without the extension.
+
+    ``server_name`` is the host that the client asks for (RFC 6066 §3), as it was sent; None if it names none.
+    """
 
     protocols: tuple[bytes, ...] | None
+    server_name: str | None = None
 
 
 def read_client_hello(data: bytes) -> ClientHello | None:
@@ -57,16 +64,18 @@ def read_client_hello(data: bytes) -> ClientHello | None:
             if size > _HELLO_MAX:
                 raise NotTls("a ClientHello of implausible length")
             if len(message) >= 4 + size:
-                return ClientHello(_protocols(bytes(message[4 : 4 + size])))
+                return _read_extensions(bytes(message[4 : 4 + size]))
         at += 5 + length
         if at > len(data):
             return None
     raise NotTls("a ClientHello in too many records")
 
 
-def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
-    """The protocols in the ALPN extension (RFC 7301 §3.1); None without it, or if the lengths are inconsistent."""
+def _read_extensions(hello: bytes) -> ClientHello:
+    """What the extensions say; nothing at all if the lengths are inconsistent."""
     reader = _Reader(hello)
+    protocols: tuple[bytes, ...] | None = None
+    name: str | None = None
     try:
         reader.take(2 + 32)  # legacy_version, random
         for width in (1, 2, 1):  # session id, cipher suites, compression methods
@@ -75,14 +84,31 @@ def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
         while not extensions.empty:
             number = int.from_bytes(extensions.take(2), "big")
             body = extensions.vector(2)
-            if number == _ALPN:
-                names = _Reader(_Reader(body).vector(2))
-                found = []
-                while not names.empty:
-                    found.append(names.vector(1))
-                return tuple(found)
+            if number == _ALPN and protocols is None:
+                protocols = _protocols(body)
+            elif number == _SERVER_NAME and name is None:
+                name = _server_name(body)
     except ValueError:
-        return None
+        return ClientHello(None)
+    return ClientHello(protocols, name)
+
+
+def _protocols(body: bytes) -> tuple[bytes, ...]:
+    """The ALPN extension (RFC 7301 §3.1)."""
+    names = _Reader(_Reader(body).vector(2))
+    found = []
+    while not names.empty:
+        found.append(names.vector(1))
+    return tuple(found)
+
+
+def _server_name(body: bytes) -> str | None:
+    """The host name in the extension (RFC 6066 §3), which has to be ASCII; None if it has none."""
+    names = _Reader(_Reader(body).vector(2))
+    while not names.empty:
+        kind, name = names.take(1)[0], names.vector(2)
+        if kind == _HOST_NAME:
+            return name.decode("ascii") if name.isascii() else None
     return None
 
 

@@ -177,7 +177,7 @@ class Opening:
             return
         self.stream.unread(self._buffer)
         self._buffer = b""
-        self.stream.start_tls(tls.context(ours))
+        self.stream.start_tls(tls.context(ours, hello.server_name, self._transport.address.host))
         self.stream.on_readable = self._handshake
         self._handshake()
 

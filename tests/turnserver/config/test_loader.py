@@ -59,9 +59,9 @@ def write(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def problems_of(path: Path | None, environ: dict[str, str] | None = None) -> list[Problem]:
+def problems_of(path: Path | None, environ: dict[str, str] | None = None, *, strict: bool = False) -> list[Problem]:
     with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
+        load(path, environ or {}, strict=strict)
     assert caught.value.source == (str(path) if path else "environment")
     return caught.value.problems
 
@@ -133,7 +133,10 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("auth:\n  strict_expiry: yes", Problem("auth.strict_expiry", 2, "'yes'", "true or false")),
         ("peers: {deny: [10.1.2.3/8]}", Problem("peers.deny[0]", 1, "'10.1.2.3/8'", "the network 10.0.0.0/8")),
         ("listeners:\n- {port: 1}", Problem("listeners[0].address", 2, "nothing", "an IPv4 or IPv6 address")),
-        ("relay: {prots: 1}", Problem("relay.prots", 1, "an unknown key", "one of addresses, external, default_family, ports")),
+        (
+            "relay: {prots: 1}",
+            Problem("relay.prots", 1, "an unknown key", "one of addresses, external, default_family, ports"),
+        ),
         ("- a", Problem("", 1, "a list", "a mapping of options")),
         ("\n\ntext", Problem("", 3, "a text", "a mapping of options")),
         ("a: [", Problem("", 1, "expected the node content, but found '<stream end>'", "YAML")),
@@ -227,7 +230,7 @@ def test_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) ->
         "    - {certificate: 3, key: '', kye: key.pem}\n"
         '    - {certificate: "a\\0b", key: key.pem}\n'
     )
-    said = problems_of(write(folder, wrong))
+    said = problems_of(write(folder, wrong), strict=True)
     assert [(problem.line, problem.key, problem.found) for problem in said] == [
         (4, "tls.certificates[1].certificate", "'missing.pem': No such file or directory"),
         (4, "tls.certificates[1].key", "'pipe': not a regular file"),
@@ -241,10 +244,26 @@ def test_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) ->
     assert "one of certificate, key (did you mean key?)" in said[6].allowed
 
 
+def test_a_server_starts_without_the_files_of_certificates(tmp_path: Path) -> None:
+    """They may come, and its other listeners need none: one broken part does not take the others along."""
+    os.mkfifo(tmp_path / "pipe")
+    text = "tls: {certificates: [{certificate: missing.pem, key: pipe}, {certificate: 'a\\0b', key: ''}]}"
+    text = text.replace("'a\\0b'", '"a\\0b"')
+    said = problems_of(write(tmp_path, text))
+    assert [(problem.key, problem.found) for problem in said] == [
+        ("tls.certificates[1].certificate", "'a\\x00b': not a path"),
+        ("tls.certificates[1].key", "''"),
+    ]
+    (pair,) = load(
+        write(tmp_path, "tls: {certificates: [{certificate: missing.pem, key: pipe}]}")
+    ).config.tls.certificates
+    assert (pair.certificate, pair.key) == (tmp_path / "missing.pem", tmp_path / "pipe")
+
+
 def test_a_certificate_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     """What follows from a problem is not told as another one."""
     text = "listeners: [{transport: tls, address: 127.0.0.1}]\ntls: {certificates: [{certificate: a, key: b}]}\n"
-    said = problems_of(write(tmp_path, text))
+    said = problems_of(write(tmp_path, text), strict=True)
     assert [problem.key for problem in said] == ["tls.certificates[0].certificate", "tls.certificates[0].key"]
 
 

@@ -7,18 +7,23 @@ import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.support.certificates import CertificatePair, client_context, issue
+from tests.support.certify import certify
 from tests.support.stream_world import captured_log
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.transports.certificates import CertificateError, CertificateSource, inspect_pair
 from turnserver.transports.certificates import CertificatePair as Files
 
+__all__ = ["certify"]
+
+Certify = Callable[..., Any]
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 
@@ -44,10 +49,12 @@ def files(pair: CertificatePair) -> tuple[Path, Path]:
     return pair.certificate, pair.key
 
 
-def served(source: CertificateSource, ciphers: str = "", alpn: tuple[str, ...] = ()) -> tuple[int, ssl.SSLObject]:
+def served(
+    source: CertificateSource, ciphers: str = "", alpn: tuple[str, ...] = (), name: str | None = None, address: str = ""
+) -> tuple[int, ssl.SSLObject]:
     """A handshake in memory: the serial number that is shown, and the client's end."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = source.context(("stun.turn", "http/1.1")).wrap_bio(outgoing, incoming, server_side=True)
+    server = source.context(("stun.turn", "http/1.1"), name, address).wrap_bio(outgoing, incoming, server_side=True)
     context = client_context(version=ssl.TLSVersion.TLSv1_2 if ciphers else None, alpn=alpn)
     if ciphers:
         context.set_ciphers(ciphers)
@@ -83,7 +90,7 @@ def test_ecdsa_and_rsa_are_served_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_facts_are_those_of_the_certificate(tmp_path: Path) -> None:
-    facts = inspect_pair(_pair(issue(tmp_path)), NOW.timestamp())
+    facts = inspect_pair(_pair(issue(tmp_path)), NOW.timestamp()).facts
     assert facts.subject == facts.issuer == "CN=meshturn test\\, server"
     assert facts.names == ("localhost", "127.0.0.1", "::1")
     assert facts.kind == "EC"
@@ -182,7 +189,16 @@ def missing(directory: Path) -> tuple[CertificatePair, str]:
     return pair, "cannot be read (No such file"
 
 
+def named_pipe(directory: Path) -> tuple[CertificatePair, str]:
+    """Reading one would wait for somebody who writes."""
+    pair = issue(directory, "new")
+    pair.key.unlink()
+    os.mkfifo(pair.key)
+    return pair, "not a regular file"
+
+
 BAD = [
+    named_pipe,
     mismatched,
     expired,
     early,
@@ -238,18 +254,118 @@ def test_no_certificates_at_all_is_a_startup_error() -> None:
     assert "tls.certificates" in caught.value.hint
 
 
-def test_two_of_a_kind_are_refused(tmp_path: Path, log: list[logging.LogRecord]) -> None:
-    """OpenSSL would silently serve the last one only."""
-    one, other, rsa = issue(tmp_path, "one"), issue(tmp_path, "other"), issue(tmp_path, "rsa", "rsa")
-    with pytest.raises(StartupError, match="two with EC keys"):
-        CertificateSource([files(one), files(other)]).load()
-    source = CertificateSource([files(one), files(rsa)])
+def test_what_openssl_refuses_does_not_take_the_others_along(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """A key that is too short for this OpenSSL, for example: one line, and the other pair is served."""
+    weak, good = issue(tmp_path, "weak", "rsa", bits=1024), issue(tmp_path, "good")
+    source = CertificateSource([files(weak), files(good)])
+    source.load()
+    assert served(source)[0] == good.serial
+    assert [record.getMessage() for record in log] == ["certificate refused", "certificate loaded"]
+    assert "OpenSSL does not accept it" in str(log[0].__dict__["fields"]["reason"])
+    with pytest.raises(CertificateError, match="OpenSSL does not accept it"):
+        inspect_pair(_pair(weak), NOW.timestamp())
+
+
+# Several hosts
+
+RSA_ONLY, ECDSA_ONLY = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_each_host_has_its_certificates(certify: Certify) -> None:
+    """RFC 6066 §3: by the name first, then by the kind of key, also for a name that only a wildcard is for."""
+    turn, turn_rsa = certify("turn.example.org"), certify("turn.example.org", kind="rsa")
+    meet, wild = certify("meet.example.net"), certify("*.example.net", kind="rsa")
+    source = CertificateSource([(one.certificate, one.key) for one in (turn, turn_rsa, meet, wild)])
+    source.load()
+    for name, ciphers, expected in (
+        ("turn.example.org", ECDSA_ONLY, turn),
+        ("turn.example.org", RSA_ONLY, turn_rsa),
+        ("Meet.Example.NET.", ECDSA_ONLY, meet),
+        ("meet.example.net", RSA_ONLY, wild),
+        ("other.example.net", RSA_ONLY, wild),
+        ("elsewhere.example.com", ECDSA_ONLY, turn),
+        (None, RSA_ONLY, turn_rsa),
+    ):
+        assert served(source, ciphers, name=name)[0] == expected.parsed.serial_number, (name, ciphers)
+    assert source.context((), "a.example.net") is source.context((), "b.example.net")
+
+
+def test_an_address_has_its_certificate(certify: Certify) -> None:
+    """Who reaches the server by its address names no host."""
+    named, numbered = certify("turn.example.org"), certify("203.0.113.5")
+    source = CertificateSource([(one.certificate, one.key) for one in (named, numbered)])
+    source.load()
+    assert served(source, address="203.0.113.5")[0] == numbered.parsed.serial_number
+    assert served(source, address="203.0.113.6")[0] == named.parsed.serial_number
+
+
+def test_the_certificates_of_all_hosts_are_renewed(certify: Certify, log: list[logging.LogRecord]) -> None:
+    """Each by itself: one that is broken stays as it is, and the others are taken."""
+    first, second, third = certify("a.org"), certify("b.org"), certify("c.org")
+    source = CertificateSource([(one.certificate, one.key) for one in (first, second, third)])
     source.load()
     log.clear()
-    rsa.replace_by(other)
-    assert not source.check()
-    assert "two with EC keys" in reason_of(log)
-    assert served(source, "ECDHE-RSA-AES128-GCM-SHA256")[0] == rsa.serial
+    newer = certify("b.org")
+    os.replace(newer.key, second.key)
+    os.replace(newer.certificate, second.certificate)
+    third.key.write_text("spoilt")
+    assert source.check()
+    shown = [served(source, name=name)[0] for name in ("a.org", "b.org", "c.org")]
+    assert shown == [one.parsed.serial_number for one in (first, newer, third)]
+    assert sorted(record.getMessage() for record in log) == [
+        "certificate refused, the old one stays in use",
+        "certificate replaced",
+    ]
+
+
+def test_a_renewed_certificate_may_have_other_names(certify: Certify) -> None:
+    """What clients are shown follows at once."""
+    first, second = certify("a.org"), certify("b.org")
+    source = CertificateSource([(one.certificate, one.key) for one in (first, second)])
+    source.load()
+    newer = certify("b.org", "new.org")
+    os.replace(newer.key, second.key)
+    os.replace(newer.certificate, second.certificate)
+    assert served(source, name="new.org")[0] == first.parsed.serial_number
+    assert source.check()
+    assert served(source, name="new.org")[0] == newer.parsed.serial_number
+
+
+def test_a_certificate_that_is_never_shown_is_worth_a_warning(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """Two with one kind of key for the same names: the first is shown."""
+    one, other, rsa = issue(tmp_path, "one"), issue(tmp_path, "other"), issue(tmp_path, "rsa", "rsa")
+    source = CertificateSource([files(one), files(rsa), files(other)])
+    source.load()
+    assert [served(source, ciphers)[0] for ciphers in (ECDSA_ONLY, RSA_ONLY)] == [one.serial, rsa.serial]
+    (record,) = [record for record in log if record.levelno == logging.WARNING]
+    assert record.getMessage() == "certificate is never shown"
+    assert record.__dict__["fields"]["certificate"] == str(other.certificate)
+
+
+# What clients would object to
+
+
+def test_a_chain_without_its_intermediate_is_said(certify: Certify, log: list[logging.LogRecord]) -> None:
+    """certbot's cert.pem instead of fullchain.pem; at the start and at each renewal. It is used all the same.
+
+    The kind of fault: wrong for clients only, and visible to the server.
+    """
+    root = certify(label="root")
+    between = certify(by=root, label="between")
+    good = certify("turn.example.org", by=between, chain=(between,))
+    lone = certify("turn.example.org", by=between)
+    source = CertificateSource([(good.certificate, good.key)])
+    source.load()
+    assert [record.levelno for record in log] == [logging.INFO]
+    os.replace(lone.key, good.key)
+    os.replace(lone.certificate, good.certificate)
+    assert source.check()
+    assert log[-1].levelno == logging.WARNING
+    assert "fullchain.pem" in log[-1].__dict__["fields"]["reason"]
+    assert served(source)[0] == lone.parsed.serial_number
+    log.clear()
+    assert source.check(force=True) is False
+    assert log == []
 
 
 # What is taken

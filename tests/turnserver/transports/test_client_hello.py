@@ -11,9 +11,9 @@ from tests.support.stream_world import BINDING
 from turnserver.transports.client_hello import NO_APPLICATION_PROTOCOL, ClientHello, NotTls, read_client_hello
 
 
-def real_hello(*alpn: str) -> bytes:
+def real_hello(*alpn: str, name: str | None = "localhost") -> bytes:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = client_context(alpn=alpn).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    tls = client_context(alpn=alpn).wrap_bio(incoming, outgoing, server_hostname=name)
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     return outgoing.read()
@@ -26,27 +26,63 @@ def records(message: bytes, size: int) -> bytes:
 
 def test_the_protocols_are_those_that_the_client_offers() -> None:
     """RFC 7301 §3.1: in the client's order."""
-    assert read_client_hello(real_hello("stun.turn", "http/1.1")) == ClientHello((b"stun.turn", b"http/1.1"))
-    assert read_client_hello(real_hello("stun.nat-discovery")) == ClientHello((b"stun.nat-discovery",))
+    assert read_client_hello(real_hello("stun.turn", "http/1.1")) == ClientHello(
+        (b"stun.turn", b"http/1.1"), "localhost"
+    )
+    assert read_client_hello(real_hello("stun.nat-discovery")) == ClientHello((b"stun.nat-discovery",), "localhost")
 
 
 def test_without_the_extension_there_are_none() -> None:
     """RFC 7301: a client need not offer any; browsers do not for TURN."""
-    assert read_client_hello(real_hello()) == ClientHello(None)
+    assert read_client_hello(real_hello()) == ClientHello(None, "localhost")
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ("turn.example.org", "turn.example.org"),
+        ("Turn.Example.ORG", "Turn.Example.ORG"),
+        ("192.0.2.1", None),
+        (None, None),
+    ],
+)
+def test_the_name_is_the_one_that_the_client_asks_for(asked: str | None, read: str | None) -> None:
+    """RFC 6066 §3: names of hosts only; a client that has an address asks for none."""
+    assert read_client_hello(real_hello("stun.turn", name=asked)) == ClientHello((b"stun.turn",), read)
+
+
+@pytest.mark.parametrize(
+    ("extension", "read"),
+    [
+        (b"\0\x07\0\0\x04turn", "turn"),
+        (b"\0\x0b\x05\0\x01x\0\0\x04turn", "turn"),  # after a name of a kind that nobody has defined
+        (b"\0\x07\0\0\x04tur\xff", None),
+        (b"\0\x00", None),
+        (b"\0\x07\0\0\x09turn", None),
+        (b"\0", None),
+        (b"", None),
+    ],
+)
+def test_hostile_names(extension: bytes, read: str | None) -> None:
+    """What is malformed is no name; OpenSSL then refuses the handshake or goes on without one."""
+    extensions = b"\0\0" + len(extension).to_bytes(2, "big") + extension
+    body = b"\3\3" + bytes(32) + b"\0" + b"\0\2\x13\1" + b"\1\0" + len(extensions).to_bytes(2, "big") + extensions
+    hello = read_client_hello(records(b"\1" + len(body).to_bytes(3, "big") + body, 4096))
+    assert hello == ClientHello(None, read)
 
 
 def test_it_may_come_byte_by_byte() -> None:
     """Nothing is decided before the whole message is there."""
     hello = real_hello("stun.turn")
     assert {read_client_hello(hello[:size]) for size in range(len(hello))} == {None}
-    assert read_client_hello(hello) == ClientHello((b"stun.turn",))
-    assert read_client_hello(hello + b"early data") == ClientHello((b"stun.turn",))
+    assert read_client_hello(hello) == ClientHello((b"stun.turn",), "localhost")
+    assert read_client_hello(hello + b"early data") == ClientHello((b"stun.turn",), "localhost")
 
 
 def test_it_may_be_spread_over_records() -> None:
     """RFC 8446 §5.1: handshake messages may be fragmented; not into more records than anybody needs, though."""
     message = real_hello("stun.turn")[5:]
-    assert read_client_hello(records(message, len(message) // 3)) == ClientHello((b"stun.turn",))
+    assert read_client_hello(records(message, len(message) // 3)) == ClientHello((b"stun.turn",), "localhost")
     with pytest.raises(NotTls):
         read_client_hello(records(message, 1))
 
