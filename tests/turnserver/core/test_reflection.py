@@ -226,14 +226,14 @@ def test_another_budget_holds_at_once() -> None:
 
 
 def silence(world: World, seconds: int, bytes_per_second: int = 5000) -> int:
-    """Forged Allocates from most of a /24; gives the bytes sent to them."""
+    """Forged Allocates from most of a /24, and no time after the last of them; gives the bytes sent to them."""
     out, frame = 0, world.client().build(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], signed=False)
     for second in range(seconds):
+        world.advance(1.0)
+        world.take()
         for number in range(bytes_per_second // len(frame)):
             forged = world.client(f"192.0.2.{1 + (second * 7 + number) % 200}", port=1024 + number)
             out += sum(map(len, world.feed(forged.path, frame)))
-        world.advance(1.0)
-        world.take()
     return out
 
 
@@ -264,7 +264,7 @@ def test_a_flood_from_a_whole_network_gets_no_more_than_the_budget() -> None:
 
 
 def test_an_old_nonce_of_ours_proves_its_address() -> None:
-    """Rule 29: its 438 is no reflection."""
+    """Rule 29: its 438 is no reflection, and further answers are its own."""
     world = World()
     client = world.client("192.0.2.77")
     client.challenge()
@@ -272,6 +272,9 @@ def test_an_old_nonce_of_ours_proves_its_address() -> None:
     world.advance(3000)
     silence(world, 20)
     assert code_of(client.refresh()) == 438
+    assert code_of(world.client("192.0.2.77", port=2000).challenge()) == 401
+    silence(world, 1)
+    assert code_of(world.client("192.0.2.77", port=2001).challenge()) == 401
 
 
 def test_proven_addresses_are_bounded_and_not_for_ever() -> None:
