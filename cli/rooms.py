@@ -144,6 +144,7 @@ def token(  # noqa: PLR0917  click passes them by name
             caps=caps or None,
             maximum=maximum,
             once=once,
+            shared=not once and name is None,  # a link for whoever gets it; a name is somebody's
         )
     except TokenError as error:
         raise click.UsageError(one_line(str(error))) from None

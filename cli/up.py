@@ -257,7 +257,7 @@ def _fragment(config: "Config", room: str) -> str:
     if config.signaling.open:
         return ""
     keys = TokenKeys.from_config(config.signaling, config.auth.shared_secrets)
-    return "#token=" + keys.mint(room, "member", _TTL, time.time(), token_id=secrets.token_urlsafe(9))
+    return "#token=" + keys.mint(room, "member", _TTL, time.time(), token_id=secrets.token_urlsafe(9), shared=True)
 
 
 def _line_to_try(issued: "Issued", state: "StateDirectory") -> str:

@@ -45,7 +45,7 @@ def test_a_token_and_the_link_that_it_opens(run: Run, write: Write) -> None:
     assert before + 7200 <= found["expires_at"] <= time.time() + 7200
     grant = KEYS.admit(found["token"], time.time())
     assert (grant.room, grant.role, grant.name, grant.once) == ("demo", "host", "Ann", True)
-    assert (grant.max, grant.caps) == (3, frozenset({"message"}))
+    assert (grant.max, grant.caps, grant.shared) == (3, frozenset({"message"}), False)
     assert SECRET not in result.stdout + result.stderr
 
 
@@ -57,7 +57,9 @@ def test_for_people(run: Run, write: Write) -> None:
     link = words[words.index("link") + 1]
     token = words[words.index("token") + 1]
     assert link == f"http://localhost:8080/call/demo#token={token}"
-    assert KEYS.admit(token, time.time()).token_id != ""
+    grant = KEYS.admit(token, time.time())
+    assert grant.token_id
+    assert grant.shared, "a ban of one who has the link is not one of all"
     assert "UTC" in result.stdout
 
 

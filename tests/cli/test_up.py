@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from cli import up
@@ -145,6 +146,8 @@ def test_a_call_for_programs(start: Start, free_tcp_port: Callable[[], int]) -> 
     tls_port = next(item["port"] for item in found["listening"] if item["transport"] == "tls")
     room = found["calls"][0].rpartition("/")[2]
     assert "#token=" in room
+    claims = jwt.decode(room.partition("#token=")[2], options={"verify_signature": False})
+    assert claims["shared"] is True, "a ban of one who has the link is not one of all"
     assert found["calls"] == [f"http://localhost:{port}/call/{room}", f"https://127.0.0.1:{tls_port}/call/{room}"]
     assert found["pages"] == [f"http://localhost:{port}/", f"https://127.0.0.1:{tls_port}/"]
     assert not [uri for uri in found["credential"]["uris"] if f":{port}" in uri]

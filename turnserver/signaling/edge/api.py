@@ -128,6 +128,7 @@ class TokenRequest(BaseModel):
     caps: list[Literal["publish", "screen", "message"]] | None = None
     max: int | None = None
     once: bool = False
+    shared: bool = False
 
 
 class ApiError(MeshturnError):
@@ -287,7 +288,7 @@ class Api:
             user = query.get("username", "")
             ttl = min(ttl, MAX_TTL)
         else:
-            if self._service.hub.is_banned(caller.grant, now):
+            if self._service.hub.is_banned(caller.grant, request.remote or "", now):
                 raise ApiError(403, "banned", "you are banned from this room")
             user = _user_of(caller.grant)
             ttl = max(1, min(ttl, ice.lifetime, int(caller.grant.expires - now.wall)))
@@ -323,6 +324,7 @@ class Api:
                 caps=asked.caps,
                 maximum=asked.max,
                 once=asked.once,
+                shared=asked.shared,
             )
         except TokenError as error:
             raise ApiError(400, "bad_request", str(error)) from None

@@ -23,8 +23,8 @@ class RoomSource(Protocol):
     def room(self, room_id: str) -> RoomView | None:
         """One room."""
 
-    def is_banned(self, grant: Grant, now: Now) -> bool:
-        """Whether the holder of such a token was banned from its room."""
+    def is_banned(self, grant: Grant, address: str, now: Now) -> bool:
+        """Whether somebody with such a token, at such an address, was banned from its room."""
 
     def close_room(self, room_id: str, now: Now) -> bool:
         """Remove all participants; False if there is no such room."""

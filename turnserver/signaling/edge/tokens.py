@@ -71,6 +71,7 @@ class Claims(BaseModel):
     max: Annotated[int, Field(ge=2, le=8)] | None = None
     jti: ShortText | None = None
     once: bool = False
+    shared: bool = False
 
 
 def derived_key(shared_secret: bytes) -> bytes:
@@ -143,6 +144,7 @@ class TokenKeys:
             max=claims.max,
             token_id=claims.jti or _fingerprint(token),
             once=claims.once,
+            shared=claims.shared and not claims.once,
             expires=claims.exp
             + LEEWAY,  # with the leeway, until which the token is accepted: records of a used token must last as long
         )
@@ -160,11 +162,12 @@ class TokenKeys:
         caps: Collection[str] | None = None,
         maximum: int | None = None,
         once: bool = False,
+        shared: bool = False,
     ) -> str:
         """Sign a room token that is valid for ``ttl`` seconds from ``wall``.
 
-        ``token_id`` is unique to the token. Raises `TokenError` for claims that no token may have, or without a signing
-        key.
+        ``token_id`` is unique to the token; ``shared`` says that it is to be given to several people. Raises
+        `TokenError` for claims that no token may have, or without a signing key.
         """
         if not self._own:
             raise TokenError("There is no key to sign room tokens with: set signaling.key or auth.shared_secrets.")
@@ -180,12 +183,15 @@ class TokenKeys:
             "caps": None if caps is None else sorted(caps),
             "max": maximum,
             "once": once or None,
+            "shared": shared or None,
         }
         claims = {claim: value for claim, value in said.items() if value is not None}
         try:
             Claims.model_validate(claims)
         except ValidationError as error:
             raise TokenError(f"The token would not be valid: {_complaint(error)}.") from None
+        if once and shared:
+            raise TokenError("A token that opens one session only cannot be shared.")
         if ttl <= 0:
             raise TokenError("A token must be valid for at least one second.")
         token = jwt.api_jws.encode(json.dumps(claims, separators=(",", ":")).encode(), self._own[0], "HS256")

@@ -31,6 +31,7 @@ from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Min
 from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
+from turnserver.throttle import prefix_of
 
 __all__ = [
     "CandidatesSeen",
@@ -209,10 +210,9 @@ class Hub:
         self._settle(now)
         return True
 
-    def is_banned(self, grant: Grant, now: Now) -> bool:
-        """True if the holder of that token was banned from its room."""
-        keys = presence.token_ban_keys(grant) if grant.room is not None else []
-        return any(self._state.bans.has((grant.room or "", *key), now.wall) for key in keys)
+    def is_banned(self, grant: Grant, address: str, now: Now) -> bool:
+        """True if somebody with that token, at that address, was banned from the token's room."""
+        return grant.room is not None and presence.is_banned(self._state, grant.room, grant, prefix_of(address), now)
 
     def report_paths(self, now: Now) -> None:
         """Send all participants the changes of their paths, as the relays see them."""

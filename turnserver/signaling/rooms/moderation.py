@@ -48,9 +48,11 @@ def _kick(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> 
 
 def _ban(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     target = _somebody(room, host, message.to)
-    for kind, value in ban_keys(target):
+    grant = host.session.grant
+    owner = room.id if grant.room is not None else f"*{grant.subject or grant.token_id}"  # no room begins with this
+    for kind, value in ban_keys(target.grant, target.address_key):
         until = now.wall + state.bounds.address_ban if kind == "address" else target.grant.expires
-        state.bans.add((room.id, kind, value), now.wall, until)
+        state.bans.add((room.id, kind, value), owner, now.wall, until)
     state.fact(Kicked(room.id, target.peer_id, host.id, message.reason, banned=True))
     dismiss(state, target, SignalCode.BANNED, message.reason or "you were banned from the room", now)
 

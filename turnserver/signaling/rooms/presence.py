@@ -17,6 +17,7 @@ from turnserver.signaling.rooms.state import HubState
 __all__ = [
     "announce_room",
     "ban_keys",
+    "is_banned",
     "join",
     "leave",
     "let_in",
@@ -25,7 +26,6 @@ __all__ = [
     "restate",
     "size_of",
     "snapshot",
-    "token_ban_keys",
     "update",
 ]
 
@@ -148,7 +148,7 @@ def _check_join(state: HubState, session: Session, message: Join, now: Now) -> N
     _check_room(session, message.room)
     if now.wall >= session.grant.expires:
         raise Denial(SignalCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
-    if any(state.bans.has((message.room, *ban), now.wall) for ban in ban_keys(session)):
+    if is_banned(state, message.room, session.grant, session.address_key, now):
         raise Denial(SignalCode.BANNED, "you are banned from this room", fatal=True)
     waits = session.waits_for == message.room
     pause = 0.0 if waits else session.pacer.joins.take(now.mono)
@@ -156,15 +156,21 @@ def _check_join(state: HubState, session: Session, message: Join, now: Now) -> N
         raise Denial(SignalCode.RATE_LIMITED, "too many joins", retry=int(pause * 1000) + 1)
 
 
-def ban_keys(session: Session) -> list[tuple[str, str]]:
-    """The keys of a ban of this session: from its token if that has a subject or an id, otherwise its address."""
-    return token_ban_keys(session.grant) or [("address", session.address_key)]
+def is_banned(state: HubState, room_id: str, grant: Grant, address_key: str, now: Now) -> bool:
+    """Whether somebody with this token, at this address, was banned from a room."""
+    return any(state.bans.has((room_id, *key), now.wall) for key in ban_keys(grant, address_key))
 
 
-def token_ban_keys(grant: Grant) -> list[tuple[str, str]]:
-    """The keys of a ban of this token's holder; empty if the token has neither a subject nor an id."""
+def ban_keys(grant: Grant, address_key: str) -> list[tuple[str, str]]:
+    """The keys of a ban of one person: what of the token is theirs alone, otherwise the address.
+
+    A subject names a person, and so does the id of a token that one person has. Of a link that was given to many, the
+    id names all of them, so a ban by it would be one of people who have done nothing.
+    """
     keys = [("subject", grant.subject)] if grant.subject else []
-    return [*keys, ("token", grant.token_id)] if grant.token_id else keys
+    if grant.token_id and not grant.shared:
+        keys.append(("token", grant.token_id))
+    return keys or [("address", address_key)]
 
 
 def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:

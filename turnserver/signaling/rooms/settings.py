@@ -24,6 +24,8 @@ class Grant(NamedTuple):
     token_id: str | None = None
     once: bool = False
     expires: float = float("inf")
+    shared: bool = False
+    """Whether several people have the token, so that its id is nobody's name."""
 
 
 Admission = Callable[[str, float], Grant]

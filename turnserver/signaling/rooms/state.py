@@ -16,7 +16,7 @@ from turnserver.signaling.protocol.codec import encode
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import ErrorDetail, Ice
 from turnserver.signaling.protocol.server_messages import Error
-from turnserver.signaling.rooms.expiring import ExpiringSet
+from turnserver.signaling.rooms.expiring import ExpiringSet, FairSet
 from turnserver.signaling.rooms.facts import Fact, HubCommand, Wake
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
@@ -99,8 +99,8 @@ class HubState:
         """Sessions by address key."""
         self.failures: Guesses[str] = Guesses(bounds.auth_failures, bounds.auth_window, _MAX_ADDRESSES)
         """Failed admissions by address key, on the monotonic clock."""
-        self.bans: ExpiringSet[tuple[str, str, str]] = ExpiringSet(_MAX_BANS)
-        """Room, kind and value of what is banned, on the wall clock."""
+        self.bans: FairSet[tuple[str, str, str]] = FairSet(_MAX_BANS)
+        """Room, kind and value of what is banned, on the wall clock; owned by the room, or by who is host of all."""
         self.used_tokens: ExpiringSet[str] = ExpiringSet(_MAX_TOKENS)
         """Tokens that open one session only, by id, on the wall clock."""
         self.leaving: dict[str, tuple[str, float]] = {}

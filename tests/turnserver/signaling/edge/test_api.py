@@ -64,8 +64,8 @@ class Rooms:
     def room(self, room_id: str) -> RoomView | None:
         return self.found.get(room_id)
 
-    def is_banned(self, grant: Grant, now: Now) -> bool:
-        return grant.subject == "mallory"
+    def is_banned(self, grant: Grant, address: str, now: Now) -> bool:
+        return grant.subject == "mallory" and address == "127.0.0.1"
 
     def close_room(self, room_id: str, now: Now) -> bool:
         self.done.append(("close", room_id))
@@ -317,7 +317,7 @@ async def test_a_room_token(world: World, caplog: pytest.LogCaptureFixture) -> N
     assert answer.status == 201
     grant = KEYS.admit(made["token"], NOW.wall)
     assert grant._replace(token_id=None) == grant._make(
-        ("demo", "host", "ann", "Ann", frozenset({"message"}), 3, None, True, NOW.wall + 60 + LEEWAY)
+        ("demo", "host", "ann", "Ann", frozenset({"message"}), 3, None, True, NOW.wall + 60 + LEEWAY, False)
     )
     assert made == {
         "token": made["token"],
@@ -329,6 +329,14 @@ async def test_a_room_token(world: World, caplog: pytest.LogCaptureFixture) -> N
     assert made["token"] not in caplog.text
     fields = vars(caplog.records[-1])["fields"]
     assert (fields["key"], fields["room"]) == ("website", "demo")
+
+
+async def test_a_room_token_for_several_people(world: World) -> None:
+    """Its id names none of them, so a ban must not go by it; for one entry there is only one."""
+    answer = await world.ask("/v1/tokens", API_KEY, "POST", json={"room": "demo", "shared": True})
+    assert KEYS.admit((await answer.json())["token"], NOW.wall).shared
+    answer = await world.ask("/v1/tokens", API_KEY, "POST", json={"room": "demo", "shared": True, "once": True})
+    assert answer.status == 400
 
 
 async def test_tokens_differ(world: World) -> None:
@@ -348,6 +356,7 @@ async def test_tokens_differ(world: World) -> None:
         b'{"room": "demo", "rol": "host"}', b'{"room": "demo", "role": "admin"}', b'{"room": "demo", "ttl": 0}',
         b'{"room": "demo", "ttl": "60"}', b'{"room": "demo", "ttl": 999999999}', b'{"room": "demo", "ttl": NaN}',
         b'{"room": "demo", "max": 99}', b'{"room": "demo", "caps": ["fly"]}', b'{"room": "demo", "once": 1}',
+        b'{"room": "demo", "shared": 1}',
         b'{"room": "demo", "name": ""}', b"[" * 16000,
     ],
 )  # fmt: skip

@@ -98,6 +98,12 @@ def test_what_a_token_says() -> None:
     assert KEYS.admit(token, NOW) == expected
 
 
+def test_a_token_that_several_people_have() -> None:
+    """Of one that opens a single session, only one has any use."""
+    assert KEYS.admit(with_claims(shared=True), NOW).shared
+    assert not KEYS.admit(with_claims(shared=True, once=True), NOW).shared
+
+
 def test_a_token_for_every_room() -> None:
     assert KEYS.admit(with_claims(room="*"), NOW).room is None
 
@@ -146,6 +152,7 @@ def test_no_caps_are_no_caps() -> None:
         ("jti", "j" * 256),
         ("once", 1),
         ("once", "true"),
+        ("shared", 1),
     ],
 )
 def test_claims_are_what_they_should_be(claim: str, value: Any) -> None:

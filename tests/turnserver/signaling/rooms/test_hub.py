@@ -363,7 +363,7 @@ class TestMemory:
     def test_bans_and_tokens(self) -> None:
         state = World().hub._state
         for number in range(20_000):
-            state.bans.add(("blue", "address", str(number)), 0.0, 600.0)
+            state.bans.add(("blue", "address", str(number)), "blue", 0.0, 600.0)
         assert len(state.bans) <= 8192
 
 

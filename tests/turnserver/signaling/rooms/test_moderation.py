@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.signal_hub import WALL, World
 from turnserver.signaling.rooms.facts import Kicked
+from turnserver.signaling.rooms.settings import Grant
 
 __all__: list[str] = []
 
@@ -14,6 +15,9 @@ GRANTS: dict[str, dict[str, Any]] = {
     "bob": {"subject": "bob", "expires": WALL + 3600},
     "bob2": {"subject": "bob", "token_id": "another", "expires": WALL + 3600},
     "jti": {"token_id": "j1", "expires": WALL + 3600},
+    "link": {"token_id": "l1", "shared": True, "room": "blue", "expires": WALL + 86_400},
+    "green": {"role": "host", "subject": "gil", "room": "green"},
+    **{f"t{number}": {"token_id": f"t{number}", "expires": WALL + 3600} for number in range(100)},
 }
 
 
@@ -106,6 +110,48 @@ def test_a_ban_without_a_token_goes_by_the_address_for_a_while() -> None:
     again.open()
     again.hello()
     assert again.join()["t"] == "joined"
+
+
+def test_a_ban_of_somebody_with_a_shared_link_is_not_one_of_all_who_have_the_link() -> None:
+    """Kind: a decision about one person that hits others. `meshturn up` prints one link for everybody."""
+    world, ann, (mallory,) = call("link")
+    bob = world.client("bob", address="198.51.100.7")
+    bob.open()
+    bob.hello(token="link")
+    assert bob.join()["t"] == "joined"
+    ann.ask("mod", op="ban", to=mallory.id)
+    assert mallory.closed_with == 4403
+    mallory.open()
+    mallory.hello(token="link")
+    assert mallory.join()["code"] == "banned"
+    bob.ask("leave")
+    assert bob.join()["t"] == "joined", "bob has done nothing"
+    cem = world.client("cem", address="198.51.100.8")
+    cem.open()
+    cem.hello(token="link")
+    assert cem.join()["t"] == "joined", "nor has who comes later"
+    banned = [world.hub.is_banned(Grant(**GRANTS["link"]), who.address, world.now) for who in (mallory, bob, cem)]
+    assert banned == [True, False, False]
+
+
+def test_a_host_with_thousands_of_bans_does_not_end_those_of_other_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: what one can fill pushes out what others have decided. Here the table has 20 places, and 100 bans come."""
+    monkeypatch.setattr("turnserver.signaling.rooms.state._MAX_BANS", 20)
+    world, ann, (bob,) = call("bob")
+    ann.ask("mod", op="ban", to=bob.id)
+    gil = world.enter("gil", token="green", room="green")[0]
+    for number in range(100):
+        (guest,) = world.enter(f"guest{number}", token=f"t{number}", room="green")
+        world.pass_time(1.0)
+        assert gil.ask("mod", op="ban", to=guest.id)["t"] == "ok"
+    assert len(world.hub._state.bans) == 20
+    bob.open()
+    bob.hello(token="bob")
+    assert bob.join()["code"] == "banned"
+    last = world.client("last")
+    last.open()
+    last.hello(token="t99")
+    assert last.join("green")["code"] == "banned", "its own oldest bans have made room"
 
 
 def test_a_ban_survives_the_room() -> None:
