@@ -18,7 +18,8 @@ class ExitCode(IntEnum):
     """The command line or the configuration is wrong; running it again changes nothing."""
 
     CANNOT_START = 3
-    """The machine does not allow it: a port in use, an address that is not local, a directory not writable."""
+    """The machine does not allow it: a port in use, an address that is not local, a directory not writable, a disk or a
+    standard output that is full."""
 
     INTERRUPTED = 130
     """Stopped by Ctrl-C before it was done (128 + SIGINT, as shells count it)."""

@@ -4,16 +4,18 @@ The modules of the commands are imported only when their command is called, so t
 completion of a shell do not wait for the whole server to load.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 import click
 
 from cli.exit_codes import ExitCode
 from cli.failures import exit_code_of, show_failure
+from cli.output import WatchedOutput
 from turnserver import __version__
-from turnserver.errors import ServerError
+from turnserver.errors import ServerError, StartupError
 
 if TYPE_CHECKING:
     from turnserver.signals import Signals
@@ -100,7 +102,7 @@ Exit codes:
   0  fine
   1  the result is negative (a probe failed)
   2  the command line or the configuration is wrong
-  3  the server cannot start (port in use, address not local, ...)
+  3  the machine does not allow it (port in use, address not local, full disk, ...)
 """
 
 
@@ -144,5 +146,27 @@ def meshturn() -> None:
 
 
 def run(signals: "Signals | None" = None) -> None:
-    """Run the command that ``sys.argv`` names and exit with its code; ``signals`` are those that a server takes."""
-    meshturn.main(prog_name="meshturn", obj=signals)
+    """Run the command that ``sys.argv`` names and exit with its code; ``signals`` are those that a server takes.
+
+    If standard output does not take all of the answer, that is a failure of its own (`ExitCode.CANNOT_START`), whatever
+    the command has found: a script must not go on with half of an answer.
+    """
+    output = None if sys.stdout is None else WatchedOutput(sys.stdout)
+    if output is not None:
+        sys.stdout = cast("TextIO", output)
+    code: object = ExitCode.OK
+    try:
+        meshturn.main(prog_name="meshturn", obj=signals)
+    except SystemExit as end:
+        code = end.code
+    except OSError:
+        if output is None or output.failure is None:
+            raise
+    finally:
+        if output is not None:
+            sys.stdout = output.give_back()
+    if output is not None and output.failure is not None:
+        reason = output.failure.strerror or type(output.failure).__name__
+        show_failure(StartupError(f"Standard output cannot be written to: {reason}."))
+        code = ExitCode.CANNOT_START
+    sys.exit(code)  # type: ignore[arg-type]

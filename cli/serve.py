@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -47,6 +47,13 @@ def serve(config_path: Path | None, pid_file: Path | None, as_json: bool) -> Non
         )
 
 
+def _remove_empty(path: Path) -> None:
+    """Remove what a full disk has left of a file."""
+    with suppress(OSError):
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+
+
 @contextmanager
 def _written(pid_file: Path | None) -> Iterator[None]:
     """A file with the id of this process. Raises `turnserver.errors.StartupError` if it cannot be written."""
@@ -58,6 +65,7 @@ def _written(pid_file: Path | None) -> Iterator[None]:
     try:
         pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
+        _remove_empty(pid_file)
         reason = error.strerror or type(error).__name__
         raise StartupError(
             f"The PID file {pid_file} cannot be written: {reason}.", "Give another --pid-file."

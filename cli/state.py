@@ -1,9 +1,10 @@
 """The state directory of ``meshturn up``: a generated secret and a TLS key, private and kept between runs."""
 
+import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stun.uri import StunUri
@@ -132,14 +133,14 @@ class StateDirectory:
     def replace_key(self, new: str) -> None:
         """Replace a key that cannot be used. Raises `StartupError`."""
         try:
-            self._write_aside(new).replace(self.key_path)
+            self._replace(self.key_path, new)
         except OSError as error:
             raise self._unusable(error) from error
 
     def keep_certificate(self, new: str) -> None:
         """Replace the development certificate, PEM. Raises `StartupError`."""
         try:
-            self._write_aside(new).replace(self.certificate_path)
+            self._replace(self.certificate_path, new)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -178,9 +179,9 @@ class StateDirectory:
         They replace those of the last run. Raises `StartupError` when they cannot be written.
         """
         try:
-            self._write_aside(password).replace(self.password_path)
-            self._write_aside("\n".join(map(str, uris))).replace(self._uris_path)
-            self._write_aside(url).replace(self._url_path)
+            self._replace(self.password_path, password)
+            self._replace(self._uris_path, "\n".join(map(str, uris)))
+            self._replace(self._url_path, url)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -212,25 +213,34 @@ class StateDirectory:
 
     def _create(self, path: Path, text: str) -> None:
         """Write a file that does not exist. Of two processes, only the first can link its own into place."""
-        aside = self._write_aside(text)
-        try:
-            path.hardlink_to(aside)
-        except FileExistsError:
-            pass  # Another `up` was faster; its file counts.
-        except OSError:
-            aside.replace(path)  # A file system without hard links: the file is complete, but the last writer wins.
-        finally:
-            aside.unlink(missing_ok=True)
+        with self._written_aside(text) as aside:
+            try:
+                path.hardlink_to(aside)
+            except FileExistsError:
+                pass  # Another `up` was faster; its file counts.
+            except OSError:
+                aside.replace(path)  # A file system without hard links: the file is complete, but the last writer wins.
 
-    def _write_aside(self, text: str) -> Path:
-        """Write a file of mode 0600 under a temporary name, so that renaming or linking makes it appear complete."""
+    def _replace(self, path: Path, text: str) -> None:
+        with self._written_aside(text) as aside:
+            aside.replace(path)
+
+    @contextlib.contextmanager
+    def _written_aside(self, text: str) -> Iterator[Path]:
+        """A file of mode 0600 under a temporary name, so that renaming or linking makes it appear complete.
+
+        It does not outlive the context, even if it cannot be written: each try on a full disk would leave another one.
+        """
         path = self.path / f".new-{secrets.token_hex(8)}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(descriptor)
-        return path
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                stream.write(text + "\n")
+                stream.flush()
+                os.fsync(descriptor)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _insist_on_ours(path: Path, forbidden: int, what: str, hint: str) -> None:

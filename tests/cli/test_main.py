@@ -23,7 +23,7 @@ def test_the_help_names_every_command_and_exit_code() -> None:
     assert [
         line.split()[0] for line in result.output.splitlines() if line.startswith("  ") and line.split()[0] in COMMANDS
     ] == (COMMANDS)
-    assert "3  the server cannot start" in result.output
+    assert "3  the machine does not allow it" in result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

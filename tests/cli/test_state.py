@@ -1,6 +1,7 @@
 """The state directory of ``meshturn up``: the secret that credentials are made from (rule 24) stays secret."""
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -143,6 +144,29 @@ def test_what_other_commands_need_is_kept(tmp_path: Path) -> None:
     assert state.password_path.read_text() == "second\n"
     assert state.uris() == [URI]
     assert not list(state.path.glob(".new-*"))
+
+
+def test_a_full_disk_leaves_no_files_behind(tmp_path: Path) -> None:
+    """Kind: a file that outlives what it was for. Each try would add one, on a disk that is full already."""
+    state = StateDirectory(tmp_path / "state")
+    state.prepare()
+    before = sorted(path.name for path in state.path.iterdir())
+    state.admin_key_path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # every write to a file fails, as on a full disk
+    try:
+        for write in (
+            lambda: state.keep("password", [URI]),
+            lambda: state.keep_key("key"),
+            lambda: state.replace_key("key"),
+            lambda: state.keep_certificate("certificate"),
+            state.prepare,
+        ):
+            with pytest.raises(StartupError, match="File too large"):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in state.path.iterdir()) == [name for name in before if name != "admin-key"]
 
 
 def test_kept_uris_that_make_no_sense_are_none(tmp_path: Path) -> None:
