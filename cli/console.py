@@ -7,25 +7,40 @@ Rich is used without its markup and emoji codes, and every string that did not c
 import contextlib
 import io
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from turnserver.journal import is_journal, prefix
 from turnserver.text import printable
 
 __all__ = ["emit_json", "error_console", "facts", "hint", "kept_output", "out_console", "say", "title"]
 
 
+_WIDE: Final = 10_000
+"""Columns of output that no terminal shows: a program that reads it wants whole lines."""
+
+
 class _ErrorConsole(Console):
-    """Loses what standard error does not accept: a reader that is gone, or a full disk, must not end a server."""
+    """Loses what standard error does not accept: a reader that is gone, or a full disk, must not end a server.
+
+    ``mark`` is in front of every line.
+    """
+
+    def __init__(self, mark: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._mark = mark
 
     def print(self, *objects: Any, **options: Any) -> None:
+        marked = (self._mark, *objects) if self._mark else objects
         with contextlib.suppress(OSError):
-            super().print(*objects, **options)
+            super().print(*marked, **{"sep": "", **options})
 
     def on_broken_pipe(self) -> None:
         """Do nothing; Rich ends the process here."""
@@ -33,12 +48,22 @@ class _ErrorConsole(Console):
 
 def out_console() -> Console:
     """A console on standard output as it is now (tests and callers may have replaced it)."""
-    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=_width(sys.stdout))
 
 
-def error_console() -> Console:
-    """The same on standard error; text that cannot be written there is lost."""
-    return _ErrorConsole(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+def error_console(level: int = logging.INFO) -> Console:
+    """The same on standard error; text that cannot be written there is lost.
+
+    If that is the systemd journal, lines have the priority of ``level``, a level of Python's log.
+    """
+    mark = prefix(level) if is_journal(sys.stderr, os.environ) else ""
+    width = _width(sys.stderr)
+    return _ErrorConsole(mark, stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """Columns for a stream; None for those of its terminal."""
+    return None if stream is not None and stream.isatty() else _WIDE
 
 
 def emit_json(value: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:

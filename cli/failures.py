@@ -1,5 +1,7 @@
 """Errors for users: what is wrong, where, and what to do. Nothing that a user can cause prints a traceback."""
 
+import logging
+
 from cli.exit_codes import ExitCode
 from turnserver.errors import ConfigError, ServerError, StartupError
 
@@ -27,7 +29,7 @@ def show_failure(error: ServerError) -> None:
     """Write an error to standard error: every problem of a configuration, or one sentence and a hint."""
     from cli.console import error_console, hint, say  # noqa: PLC0415  rich costs start-up time only where it is used
 
-    console = error_console()
+    console = error_console(logging.ERROR)
     if isinstance(error, ConfigError):
         count = len(error.problems)
         say(

@@ -1,6 +1,7 @@
 """Reads the configuration for a command, and prints its warnings."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,6 @@ def load_settings(settings: list[Setting], environ: Mapping[str, str]) -> Loaded
 
 def show_warnings(loaded: Loaded) -> None:
     """Write the configuration's warnings to standard error."""
-    console = error_console()
+    console = error_console(logging.WARNING)
     for warning in loaded.warnings:
         say(console, f"Warning: {warning}", "yellow")

@@ -1,6 +1,7 @@
 """``meshturn up``: a working server without configuration, and everything that is needed to try it."""
 
 import ipaddress
+import logging
 import os
 import shlex
 import shutil
@@ -132,7 +133,7 @@ def up(  # noqa: PLR0917  click passes them by name
     if loaded.config.serves_rooms and loaded.config.signaling.open:
         from cli.console import error_console, say  # noqa: PLC0415
 
-        say(error_console(), f"Warning: {_OPEN}", "yellow")
+        say(error_console(logging.WARNING), f"Warning: {_OPEN}", "yellow")
     if note:
         from cli.console import error_console, hint  # noqa: PLC0415
 

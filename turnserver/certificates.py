@@ -1,6 +1,7 @@
 """The facts of a certificate, for people and for programs. Reading any certificate raises one type of error at most."""
 
 import ipaddress
+import re
 import ssl
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
 from turnserver.errors import ServerError
-from turnserver.text import one_line
 
 __all__ = ["SOON", "CertificateFacts", "UnreadableCertificate", "chain_faults"]
 
@@ -26,6 +26,9 @@ _MOST_NAMES = 100
 """Maximum number of names that are kept; a certificate may have megabytes of them."""
 
 _LONGEST = 255
+
+_ESCAPED = re.compile(r"\\([^0-9A-Fa-f])", re.DOTALL)
+"""A character with its backslash; before two hexadecimal digits, it stands for a byte that is no text."""
 
 _UNREADABLE = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm)
 
@@ -38,10 +41,11 @@ class UnreadableCertificate(ServerError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """The facts of one certificate; texts are safe to show, times are in UTC.
+    """The facts of one certificate. Times are in UTC.
 
-    ``names`` are DNS names and addresses that it is for, ``key`` is like ``ECDSA P-256`` and ``kind`` like ``EC``,
-    ``sha256`` is its fingerprint in hexadecimal digits.
+    Texts are as in the certificate, with a bound on their length: what shows them escapes them, once. ``subject`` and
+    ``issuer`` are in the form of RFC 4514. ``names`` are DNS names and addresses that it is for, ``key`` is like
+    ``ECDSA P-256`` and ``kind`` like ``EC``, ``sha256`` is its fingerprint in hexadecimal digits.
     """
 
     subject: str
@@ -91,6 +95,11 @@ class CertificateFacts:
             raise UnreadableCertificate("The certificate cannot be read.") from error
 
     @property
+    def plain_subject(self) -> str:
+        """The subject without the backslashes of RFC 4514, for what has escapes of its own."""
+        return _ESCAPED.sub(r"\1", self.subject)
+
+    @property
     def self_signed(self) -> bool:
         """Whether issuer and subject are the same."""
         return self.subject == self.issuer
@@ -128,7 +137,11 @@ def _count(number: int, what: str) -> str:
 
 
 def _name(name: x509.Name) -> str:
-    return one_line(name.rfc4514_string(), _LONGEST) or "(nobody)"
+    return _cut(name.rfc4514_string()) or "(nobody)"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -137,7 +150,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return ()
-    names = [one_line(name, _LONGEST) for name in found.get_values_for_type(x509.DNSName)[:_MOST_NAMES]]
+    names = [_cut(name) for name in found.get_values_for_type(x509.DNSName)[:_MOST_NAMES]]
     addresses = found.get_values_for_type(x509.IPAddress)[:_MOST_NAMES]
     return tuple([*names, *(str(item) for item in addresses if isinstance(item, _Ip))][:_MOST_NAMES])
 

@@ -28,7 +28,7 @@ from turnserver.transports.crossed import Door
 from turnserver.transports.listeners import PlannedListener, planned_listeners
 from turnserver.transports.registry import TRANSPORTS
 
-__all__ = ["Listening", "TransportHost"]
+__all__ = ["Listening", "TransportHost", "listener_fields"]
 
 _Key = tuple[str, TlsMode, Address]
 
@@ -300,10 +300,15 @@ def _words(view: ListenerView) -> str:
     return f"The listener {view.kind} {view.address}"
 
 
+def listener_fields(view: ListenerView) -> dict[str, str]:
+    """A listener for the log: by its name in the configuration and, where that leaves it open, by what it speaks."""
+    labels = ", ".join(kind.label for kind in view.transports)
+    spoken = {} if labels == view.kind else {"over": labels}
+    return {"transport": view.kind, **spoken, "address": str(view.address)}
+
+
 def _say(message: str, view: ListenerView, **more: str) -> None:
-    label = ", ".join(kind.label for kind in view.transports)
-    fields = {"transport": label, "address": str(view.address), **more}
-    _logger.info(message, extra={"fields": fields})
+    _logger.info(message, extra={"fields": {**listener_fields(view), **more}})
 
 
 def _say_waiting(refused: StartupError, waiting: Sequence[PlannedListener]) -> None:

@@ -6,12 +6,14 @@ is escaped. Secrets, keys and nonces are never written.
 
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from turnserver.config import LogConfig
+from turnserver.journal import is_journal, with_priority
 from turnserver.lines import say_withheld
 from turnserver.writer import LineWriter
 
@@ -32,6 +34,8 @@ _libraries: Final = logging.root
 
 def configure(settings: LogConfig) -> None:
     """Send the log to standard error, in the configured format and from the configured level up.
+
+    If that is the systemd journal, each line has its priority in front, which the journal takes off.
 
     This includes the log lines and warnings of libraries. A thread writes the lines, so that a blocked standard error
     delays nothing. For processes that we own; may be called again with other settings.
@@ -69,6 +73,7 @@ class _QueueingHandler(logging.Handler):
         super().__init__()
         self.stream = stream
         self.setFormatter(formatter)
+        self._journal = is_journal(stream, os.environ)
         self._writer = LineWriter(stream, self._lost)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -77,7 +82,7 @@ class _QueueingHandler(logging.Handler):
             line = self.format(record)
         except Exception as error:  # logging's own error handling writes to standard error, and may block
             line = self.format(_record(logging.ERROR, "a log line cannot be formatted", error=repr(error)))
-        self._writer.put(line + "\n")
+        self._writer.put(self._line(line, record.levelno))
 
     def flush(self) -> None:
         """Wait until the queued lines are written, for a limited time."""
@@ -89,12 +94,11 @@ class _QueueingHandler(logging.Handler):
         super().close()
 
     def _lost(self, count: int) -> str:
-        return (
-            self.format(
-                _record(logging.WARNING, "log lines dropped: standard error did not accept them", dropped=count)
-            )
-            + "\n"
-        )
+        record = _record(logging.WARNING, "log lines dropped: standard error did not accept them", dropped=count)
+        return self._line(self.format(record), record.levelno)
+
+    def _line(self, text: str, level: int) -> str:
+        return (with_priority(text, level) if self._journal else text) + "\n"
 
 
 def _record(level: int, message: str, **fields: Any) -> logging.LogRecord:

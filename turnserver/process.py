@@ -13,6 +13,7 @@ from turnserver.config import Config
 from turnserver.errors import ConfigError, StartupError
 from turnserver.files import file_limit, files_needed
 from turnserver.lines import Lines
+from turnserver.listening import listener_fields
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
 from turnserver.signals import DRAIN, RELOAD, RELOAD_CERTIFICATES, Signals
@@ -73,8 +74,7 @@ async def run(
 
 def _say_listeners(server: Server) -> None:
     for listener in server.snapshot().listeners:
-        fields = {"transport": listener.transport.label, "address": str(listener.address)}
-        _logger.info("listening", extra={"fields": fields})
+        _logger.info("listening", extra={"fields": listener_fields(listener)})
 
 
 async def _answer_signals(

@@ -129,7 +129,9 @@ def distrust(error: ssl.SSLCertVerificationError, host: str, certificate: Certif
     """Why a server is not trusted; ``host`` is the host of the URI, ``certificate`` the one that the server sent."""
     if error.verify_code in _WRONG_NAME:
         names = certificate.names if certificate is not None else ()
-        listed = ", ".join(names[:_SOME_NAMES]) + (" and more" if len(names) > _SOME_NAMES else "")
+        listed = ", ".join(one_line(name, 80) for name in names[:_SOME_NAMES]) + (
+            " and more" if len(names) > _SOME_NAMES else ""
+        )
         return TlsTrouble(
             f"The server's certificate is not for {one_line(host, 80)}.",
             f"Use a name or address that it is for ({listed or 'it has none'}), or a certificate for this one.",

@@ -3,10 +3,17 @@
 import errno
 import io
 import json
+import logging
+import os
+from pathlib import Path
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from cli.console import emit_json, error_console, facts, hint, kept_output, out_console, say, title
+from cli.failures import show_failure
+from turnserver.errors import ConfigError, Problem
 
 EVIL = "\x1b[2J[bold]:boom:\u202e"
 SHOWN = "\\x1b[2J[bold]:boom:\\u202e"
@@ -36,6 +43,40 @@ def test_long_values_stay_on_one_line(capsys: pytest.CaptureFixture[str], monkey
     say(out_console(), "word " * 50)
     facts(out_console(), [("name", "x" * 300)])
     assert [len(line.rstrip()) for line in capsys.readouterr().out.splitlines()] == [249, 308]
+
+
+def test_tables_are_not_cut_for_a_program_that_reads_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: a width that nobody has. There is no terminal here, and a line of 80 columns would break every ``grep``."""
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table.grid()
+    table.add_row(Text("x" * 300), Text("word " * 60))
+    for console in (out_console(), error_console()):
+        console.print(table)
+    captured = capsys.readouterr()
+    assert [len(text.splitlines()) for text in captured] == [1, 1]
+    assert captured.out.startswith("x" * 300 + "word word")
+
+
+def test_a_terminal_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert out_console().width == 40
+
+
+def test_errors_in_the_journal_have_a_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: a log whose lines are all of one importance to who reads it."""
+    with (tmp_path / "journal").open("w", encoding="utf-8") as stream:
+        facts_of = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{facts_of.st_dev}:{facts_of.st_ino}")
+        monkeypatch.setattr("sys.stderr", stream)
+        show_failure(ConfigError("m.yml", [Problem("realm", 3, "a list", "a text")]))
+        say(error_console(logging.WARNING), "Warning: late.")
+        say(error_console(), "joined")
+    lines = (tmp_path / "journal").read_text("utf-8").splitlines()
+    assert [line[:3] for line in lines] == ["<3>"] * 4 + ["<4>", "<6>"]
+    assert lines[-2] == "<4>Warning: late."
 
 
 def test_errors_go_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,10 +81,23 @@ def test_a_hostile_certificate_is_text_of_bounded_length() -> None:
         .sign(key, hashes.SHA256())
     )
     facts = CertificateFacts.from_der(_der(certificate))
-    assert "\\x1b[2J" in facts.subject
-    assert "\u202e" not in facts.subject
+    assert facts.subject.startswith("CN=\x1b[2J\u202exxx"), "who shows it, escapes it"
     assert facts.issuer == "(nobody)"
     assert (len(facts.names), facts.key) == (100, "ECDSA P-384")
+
+
+def test_the_subject_is_escaped_by_what_shows_it_and_by_nothing_else() -> None:
+    """Kind: a text that is escaped twice. RFC 4514 has backslashes, and the log doubles them."""
+    facts = CertificateFacts(
+        subject='CN=Müller\\, \\"Söhne\\" \\+ Co\\\\,O=a\\00b',
+        issuer="",
+        names=(),
+        not_before=datetime(2000, 1, 1, tzinfo=UTC),
+        not_after=datetime(2000, 1, 1, tzinfo=UTC),
+        key="",
+        sha256="",
+    )
+    assert facts.plain_subject == 'CN=Müller, "Söhne" + Co\\,O=a\\00b'
 
 
 @given(st.binary(max_size=200))

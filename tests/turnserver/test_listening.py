@@ -30,8 +30,10 @@ from turnserver.core.events import AllocationEnded, EndReason
 from turnserver.core.server import TurnCore
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
+from turnserver.listening import listener_fields
 from turnserver.observers.recorder import Recorder
 from turnserver.server import Server
+from turnserver.snapshot import ListenerView
 
 __all__ = ["certify"]
 
@@ -187,6 +189,26 @@ async def test_a_reload_looks_at_the_certificates_at_once(tmp_path: Path) -> Non
         bad.replace_by(issue(tmp_path, "good"))
         await server.reload(server.config)
         await until(lambda: len(server.snapshot().listeners) == 2)
+
+
+def test_a_shared_listener_has_its_name_in_the_log() -> None:
+    """Kind: a thing that the log calls otherwise than the configuration: `shared` was `tls` or `tcp` there."""
+    address = Address.parse("192.0.2.1", 443)
+    assert [
+        listener_fields(ListenerView(kind, transport, address))
+        for kind, transport in (
+            ("shared", ClientTransport.TLS),
+            ("shared", ClientTransport.TCP),
+            ("tls", ClientTransport.TLS),
+        )
+    ] + [
+        listener_fields(ListenerView("tls", ClientTransport.TLS, address, more_transports=(ClientTransport.TCP,)))
+    ] == [
+        {"transport": "shared", "over": "tls", "address": "192.0.2.1:443"},
+        {"transport": "shared", "over": "tcp", "address": "192.0.2.1:443"},
+        {"transport": "tls", "address": "192.0.2.1:443"},
+        {"transport": "tls", "over": "tls, tcp", "address": "192.0.2.1:443"},
+    ]
 
 
 async def test_one_good_certificate_of_two_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

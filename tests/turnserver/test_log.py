@@ -4,8 +4,10 @@ import ast
 import io
 import json
 import logging
+import os
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +90,30 @@ def test_the_end_of_an_allocation_tells_what_it_carried(written) -> None:
     assert entry["reason"] == "expired"
     assert entry["seconds"] == 12.3
     assert (entry["packets_to_peers"], entry["bytes_to_peers"], entry["dropped"]) == (1, 160, 3)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_in_the_journal_every_line_has_a_priority(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: a log whose lines are all of one importance to who reads it."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        facts = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{facts.st_dev}:{facts.st_ino}")
+        monkeypatch.setattr("sys.stderr", stream)
+        configure(LogConfig.model_validate({"level": "debug", "format": form}))
+        logger = logging.getLogger("meshturn")
+        try:
+            raise ValueError("first\nsecond")
+        except ValueError:
+            logger.exception("fault")
+        logger.warning("late")
+        logger.debug("detail")
+        shutdown()
+        lines = (tmp_path / "journal").read_text("utf-8").splitlines()
+    assert [line[:3] for line in lines if "late" in line or "detail" in line] == ["<4>", "<7>"]
+    assert {line[:3] for line in lines[:-2]} == {"<3>"}
+    assert len(lines) == (3 if form == "json" else 8)
+    if form == "json":
+        assert json.loads(lines[0][3:])["level"] == "error"
 
 
 def test_below_the_level_nothing_is_written(written) -> None:

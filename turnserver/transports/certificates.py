@@ -315,7 +315,7 @@ class CertificateSource:
         left = facts.not_after.timestamp() - self._wall()
         fields = {
             "certificate": str(entry.pair.certificate),
-            "subject": facts.subject,
+            "subject": facts.plain_subject,
             "names": ",".join(facts.names),
             "kind": facts.kind,
             "until": facts.not_after.astimezone(UTC).isoformat(),

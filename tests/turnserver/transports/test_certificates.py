@@ -98,6 +98,12 @@ def test_the_facts_are_those_of_the_certificate(tmp_path: Path) -> None:
     assert len(facts.sha256) == 64
 
 
+def test_the_log_escapes_the_subject_once(tmp_path: Path, log: list[logging.LogRecord]) -> None:
+    """Kind: a text that is escaped twice. The log doubles the backslashes that RFC 4514 has."""
+    CertificateSource([files(issue(tmp_path))]).load()
+    assert [record.__dict__["fields"]["subject"] for record in log] == ["CN=meshturn test, server"]
+
+
 def _pair(pair: CertificatePair) -> Files:
     return Files(pair.certificate, pair.key)
 
