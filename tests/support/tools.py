@@ -8,6 +8,7 @@ import pytest
 __all__ = ["DEBIAN_PACKAGES", "require_tool"]
 
 DEBIAN_PACKAGES = {
+    "baresip": "baresip-core",
     "chromium": "chromium",
     "conntrack": "conntrack",
     "ip": "iproute2",
