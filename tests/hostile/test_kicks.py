@@ -56,7 +56,8 @@ class Rooms:
 
     def pass_time(self, seconds: float) -> None:
         self.world.now = Now(self.world.now.mono + seconds, self.world.now.wall + seconds)
-        self.service._tick()
+        while (due := self.service.hub.deadline()) is not None and due <= self.world.now.mono:
+            self.service._tick()
 
     def allocates(self, joined: dict[str, Any], port: int) -> int:
         """The code of an Allocate with the credential that a participant has been given; 0 for a success."""

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple, Protocol, TypeVar, get_args
 
 from aiohttp import web
@@ -46,6 +47,9 @@ POLL_INTERVAL: Final = 2.0
 
 POLL_SHARE: Final = 0.02
 """Maximum share of the time for snapshots; with very many rooms they are taken less often."""
+
+LOOK_SLICE: Final = 32
+"""Users whose allocations are looked at in one turn of the loop, so that other traffic has its turn in between."""
 
 DRAIN_TIME: Final = 1.0
 """Seconds for clients to receive the goodbye when the server stops."""
@@ -125,7 +129,7 @@ class Service:
         self._faults = Faults() if faults is None else faults
         self._engine: TurnEngine | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._poll: asyncio.TimerHandle | None = None
+        self._poll: asyncio.Handle | None = None
         self._tell = tell
         self._drain = drain
         self._listening = listening
@@ -356,16 +360,37 @@ class Service:
     def _look(self) -> None:
         """Tell the participants the paths of their calls, by the engine's allocations."""
         self._poll = None
-        engine = self._engine
-        if engine is None or not self.hub.room_count:
+        if self._engine is not None and self.hub.room_count:
+            self._look_on(_slices(self.relays.watched()), 0.0)
+
+    def _look_on(self, slices: Iterator[list[str]], spent: float) -> None:
+        """Look at the next slice; after the last one, tell the participants. ``spent`` seconds were needed so far."""
+        if self._engine is None:
             return
-        began = time.monotonic()
-        self._guarded(self._report_paths, engine)
-        spent = time.monotonic() - began
-        self._poll = asyncio.get_running_loop().call_later(max(POLL_INTERVAL, spent / POLL_SHARE), self._look)
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+        users = next(slices, None)
+        if users is None:
+            self._guarded(self.hub.report_paths, self._clock())
+        else:
+            self._guarded(self._look_at, users)
+        spent += time.monotonic() - began
+        if users is None:
+            self._poll = loop.call_later(max(POLL_INTERVAL, spent / POLL_SHARE), self._look)
+        else:
+            self._poll = loop.call_soon(self._look_on, slices, spent)
         self.work()
 
-    def _report_paths(self, engine: TurnEngine) -> None:
-        now = self._clock()
-        self.relays.snapshot(engine.allocations(self.relays.watched()), now)
-        self.hub.report_paths(now)
+    def _look_at(self, users: Collection[str]) -> None:
+        assert self._engine is not None
+        self.relays.snapshot(self._engine.allocations(users), self._clock())
+
+
+def _slices(users: Iterable[str]) -> Iterator[list[str]]:
+    """All users in slices. Those of a room are in one, since both ends of a pair have to be seen together."""
+    found: list[str] = []
+    for _, room in groupby(sorted(users), key=lambda user: user.partition(".")[0]):
+        found += room
+        if len(found) >= LOOK_SLICE:
+            yield found
+            found = []
+    yield found

@@ -88,22 +88,21 @@ def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) ->
     state.relays.reported(member.user_id, target.user_id, message.path, heard.now)
 
 
-def report_paths(state: HubState) -> None:
-    """Tell every member with a socket which of its paths have changed."""
-    for room in state.rooms.values():
-        members = list(room.members.values())
-        entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
-        for index, a in enumerate(members):
-            for b in members[index + 1 :]:
-                pair = state.relays.pair(a.user_id, b.user_id)
-                path = _direct(pair, a, b)
-                entries[a.id].append(_entry(b, pair._replace(path=path), "a"))
-                entries[b.id].append(_entry(a, pair._replace(path=path), "b"))
-        for member in members:
-            found = tuple(sorted(entries[member.id], key=lambda entry: entry.id))
-            if member.session.connection is not None and found != member.paths:
-                member.paths = found
-                state.send(member.session, Paths(list=found))
+def report_paths(state: HubState, room: Room) -> None:
+    """Tell every member of a room with a socket which of its paths have changed."""
+    members = list(room.members.values())
+    entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
+    for index, a in enumerate(members):
+        for b in members[index + 1 :]:
+            pair = state.relays.pair(a.user_id, b.user_id)
+            path = _direct(pair, a, b)
+            entries[a.id].append(_entry(b, pair._replace(path=path), "a"))
+            entries[b.id].append(_entry(a, pair._replace(path=path), "b"))
+    for member in members:
+        found = tuple(sorted(entries[member.id], key=lambda entry: entry.id))
+        if member.session.connection is not None and found != member.paths:
+            member.paths = found
+            state.send(member.session, Paths(list=found))
 
 
 def _direct(pair: PairPath, a: Member, b: Member) -> PathKind:

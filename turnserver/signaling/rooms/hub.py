@@ -1,11 +1,18 @@
 """The room core: frames and the time in, frames and commands out. It has no sockets and no clock.
 
-Every input first handles what is due, then the input itself, then clients that do not read; so every entry in a table
-is live. Afterwards the shell carries out `commands`, takes frames for the sockets to wake, and sets its timer to
-`deadline`. No frame of a client makes an input raise.
+Every input first handles what is due, then the input itself, then clients that do not read. Afterwards the shell
+carries out `commands`, takes frames for the sockets to wake, and sets its timer to `deadline`. No frame of a client
+makes an input raise.
+
+If very much is due in the same moment (thousands lose their sockets together, or are to get new credentials), an input
+does `SLICE` of it. `deadline` is then in the past, so that the shell goes on with the rest in the next turn of its
+loop, and other traffic has its turn in between. Who returns before its turn has come is in time.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from turnserver.core.types import Now
@@ -51,6 +58,9 @@ FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock")
 _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
 )
+SLICE: Final = 32
+"""How much of what is due one input does: sessions, sockets, or rooms."""
+
 _FLOOD_PAUSE: Final = 10_000
 """Milliseconds that a client which has flooded the server is asked to wait."""
 
@@ -77,6 +87,12 @@ class Hub:
         bounds: HubBounds = _BOUNDS,
     ) -> None:
         self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds)
+        self._soon: deque[tuple[Callable[[str, Now], None], str]] = deque()
+        """What is to be done for many (by name), in slices..."""
+        self._soon_since = 0.0
+        """...since the time at which the last of it was asked for."""
+        self._spread = 0.0
+        """Seconds within which clients are asked to return when the server stops."""
 
     def use(self, options: RoomOptions) -> None:
         """Use other options from now on, for new clients and new rooms."""
@@ -167,29 +183,21 @@ class Hub:
         """
         self._advance(now)
         self._state.closes_at = until
-        for session in self._state.sessions.values():
-            if session.farewell is None:
-                entrance.tell_of_end(self._state, session)
-        self._settle(now)
+        self._do_soon(self._warn_one, self._state.sessions, now)
 
     def drain(self, after: float, now: Now) -> None:
         """Send goodbye to all clients, to come back within ``after`` seconds; admit no client from now on."""
         self._advance(now)
         state = self._state
         state.draining = True
-        for connection in list(state.connections.values()):
-            if connection.session is not None:
-                lifecycle.detach(state, connection.session, now, tell=False)
-            pause = millis(after * state.fraction())
-            lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, after=pause)
+        self._spread = after
+        self._do_soon(self._drain_one, map(str, state.connections), now)
 
     def rotate(self, now: Now) -> None:
         """Send new ICE servers to all clients, because the previous ones are not valid any more."""
         self._advance(now)
-        for room in self._state.rooms.values():
-            for member in room.members.values():
-                assistance.push_ice(self._state, member.session, "rotate", now)
-        self._settle(now)
+        members = (name for room in self._state.rooms.values() for name in room.members)
+        self._do_soon(self._rotate_one, members, now)
 
     def close_room(self, room_id: str, now: Now) -> bool:
         """Remove all participants from a room; False if there is no such room."""
@@ -217,8 +225,7 @@ class Hub:
     def report_paths(self, now: Now) -> None:
         """Send all participants the changes of their paths, as the relays see them."""
         self._advance(now)
-        assistance.report_paths(self._state)
-        self._settle(now)
+        self._do_soon(self._report_one, self._state.rooms, now)
 
     # Outputs
 
@@ -232,7 +239,10 @@ class Hub:
 
     def deadline(self) -> float | None:
         """When `expire` must be called, on the monotonic clock."""
-        return self._state.deadlines.next()
+        due = self._state.deadlines.next()
+        if self._soon:
+            return self._soon_since if due is None else min(due, self._soon_since)
+        return due
 
     def rooms(self) -> list[RoomView]:
         """Every room."""
@@ -256,18 +266,56 @@ class Hub:
     # Inside
 
     def _advance(self, now: Now) -> None:
-        state = self._state
-        for timer in state.deadlines.due(now.mono):
-            if timer.due is Due.HELLO:
+        """Do a slice of what is due, the earliest first, and of what is to be done for many."""
+        state, left = self._state, SLICE
+        for due, name in islice(state.deadlines.due(now.mono), SLICE):
+            left -= 1
+            if due is Due.HELLO:
                 lifecycle.close_socket(
-                    state, state.connections[int(timer.name)], SignalCode.IDLE, "no hello was received in time"
+                    state, state.connections[int(name)], SignalCode.IDLE, "no hello was received in time"
                 )
-            elif timer.due is Due.GAP:
-                lifecycle.gap_over(state, state.sessions[timer.name], now)
-            elif timer.due is Due.ICE:
-                assistance.push_ice(state, state.peers[timer.name], "refresh", now)
+            elif due is Due.GAP:
+                lifecycle.gap_over(state, state.sessions[name], now)
+            elif due is Due.ICE:
+                assistance.push_ice(state, state.peers[name], "refresh", now)
             else:
-                lifecycle.grace_over(state, timer.name)
+                lifecycle.grace_over(state, name)
+        while left and self._soon:
+            left -= 1
+            act, name = self._soon.popleft()
+            act(name, now)
+
+    def _do_soon(self, act: Callable[[str, Now], None], names: Iterable[str], now: Now) -> None:
+        """Do the same for many: a slice of them now, and the rest with later inputs. Some may have ended by then."""
+        self._soon.extend((act, name) for name in names)
+        self._soon_since = now.mono
+        self._advance(now)
+        self._settle(now)
+
+    def _rotate_one(self, peer_id: str, now: Now) -> None:
+        session = self._state.peers.get(peer_id)
+        if session is not None:
+            assistance.push_ice(self._state, session, "rotate", now)
+
+    def _report_one(self, room_id: str, now: Now) -> None:
+        room = self._state.rooms.get(room_id)
+        if room is not None:
+            assistance.report_paths(self._state, room)
+
+    def _warn_one(self, sid: str, now: Now) -> None:
+        session = self._state.sessions.get(sid)
+        if session is not None and session.farewell is None:
+            entrance.tell_of_end(self._state, session)
+
+    def _drain_one(self, cid: str, now: Now) -> None:
+        state = self._state
+        connection = state.connections.get(int(cid))
+        if connection is None:
+            return
+        if connection.session is not None:
+            lifecycle.detach(state, connection.session, now, tell=False)
+        pause = millis(self._spread * state.fraction())
+        lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, after=pause)
 
     def _settle(self, now: Now) -> None:
         """Disconnect clients that do not read; telling the others may fill another client's queue."""

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Wake
+from turnserver.signaling.rooms.hub import SLICE
 from turnserver.signaling.rooms.settings import Grant
 
 Client = TestClient[web.Request, web.Application]
@@ -209,6 +211,51 @@ async def test_paths_are_told_to_those_who_take_them(
     entry = next(entry for entry in found if entry["path"] == "relay")
     assert (entry["id"], entry["proto"], entry["by"]) == (bob_id, "tcp", "you")
     assert engine.asked[-1] == {users[0]}
+
+
+async def test_a_crowd_leaves_others_their_turn(make: Callable[..., Service]) -> None:
+    """Kind: work in one piece. New credentials for all, the end of all sessions: in each turn of the loop a slice."""
+    service = make(sockets_per_address=1000, resume=0.0)
+    clients = [Direct(service, cid) for cid in range(1, 301)]
+    for number, client in enumerate(clients):
+        client.enter(f"r{number // 4}")
+    for client in clients:
+        client.frames()
+    per_turn: list[int] = []
+    service.renew_credentials()
+    async with asyncio.timeout(90):
+        while sum(per_turn) < len(clients):
+            per_turn.append(sum(frame["t"] == "ice" for client in clients for frame in client.frames()))
+            await asyncio.sleep(0)
+    assert max(per_turn) <= SLICE
+    for cid in range(1, 301):
+        service.hub.closed(cid, service._clock())
+    before = [service.hub.peer_count]
+    service.work()
+    async with asyncio.timeout(90):
+        while service.hub.peer_count:
+            await asyncio.sleep(0)
+            before.append(service.hub.peer_count)
+    assert max(earlier - later for earlier, later in pairwise(before)) <= SLICE
+
+
+async def test_allocations_of_a_crowd_are_looked_at_in_slices(
+    make: Callable[..., Service], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: work in one piece. Both ends of a pair are always seen together; everybody is, one slice in each turn."""
+    service = make()
+    Direct(service, 1).enter("x")
+    rooms = [{f"{number:010x}.{peer}" for peer in ("ann", "bob", "cem")} for number in range(200)]
+    monkeypatch.setattr(service.relays, "watched", lambda: set().union(*rooms))
+    service._look()
+    per_turn = [len(engine.asked)]
+    async with asyncio.timeout(90):
+        while sum(map(len, engine.asked)) < 600:
+            await asyncio.sleep(0)
+            per_turn.append(len(engine.asked))
+    assert max(later - earlier for earlier, later in pairwise(per_turn)) == 1
+    assert all(len(asked) <= module.LOOK_SLICE + 2 for asked in engine.asked)
+    assert sum(room <= asked for asked in engine.asked for room in rooms) == 200
 
 
 async def test_nobody_is_asked_when_there_are_no_rooms(

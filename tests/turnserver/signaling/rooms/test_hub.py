@@ -1,8 +1,11 @@
 """The hub as a whole: limits, floods, slow clients, drain, and everything that a hostile client can think of."""
 
 import json
+from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,9 +13,9 @@ from tests.support.examples import scaled
 from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, entropy, kept
 from turnserver.core.types import Now
-from turnserver.signaling.rooms.facts import ClientRefused, Close
-from turnserver.signaling.rooms.hub import Hub
-from turnserver.signaling.truth.relays import NoRelays
+from turnserver.signaling.rooms.facts import ClientRefused, Close, PeerLeft, Revoke
+from turnserver.signaling.rooms.hub import SLICE, Hub
+from turnserver.signaling.truth.relays import NoRelays, PairPath
 
 __all__: list[str] = []
 
@@ -365,6 +368,77 @@ class TestMemory:
         for number in range(20_000):
             state.bans.add(("blue", "address", str(number)), "blue", 0.0, 600.0)
         assert len(state.bans) <= 8192
+
+
+CROWD = 400
+
+
+def crowd() -> World:
+    """A hub with `CROWD` participants in rooms of four, who have read everything."""
+    world = World(room_size=4)
+    for number in range(CROWD):
+        cid = world.next_cid()
+        world.hub.opened(cid, f"10.0.{number >> 8}.{number & 255}", "h", world.now)
+        world.hub.text(cid, '{"t":"hello","v":1,"id":"h"}', world.now)
+        world.hub.text(cid, f'{{"t":"join","id":"j","room":"r{number // 4}","name":"A"}}', world.now)
+    relay_all(world)
+    work_of(world)
+    return world
+
+
+def relay_all(world: World) -> None:
+    """Every pair is relayed."""
+    users = [[peer.user_id for peer in room.peers] for room in world.hub.rooms()]
+    world.relays.paths = {pair: PairPath("relay", "udp", "a") for room in users for pair in permutations(room, 2)}
+
+
+def work_of(world: World) -> int:
+    """What an input has led to: frames that the clients read now, sockets that are closed, participants who end."""
+    read = sum(1 for cid in list(world.hub._state.connections) for _ in iter(lambda cid=cid: world.hub.take(cid), None))
+    done = [*world.hub.commands(), *world.hub.events()]
+    return read + sum(isinstance(each, Close | Revoke | PeerLeft) for each in done)
+
+
+def lose_all(world: World) -> None:
+    for cid in list(world.hub._state.connections):
+        world.hub.closed(cid, world.now)
+    work_of(world)
+    world.time += 61.0
+    world.hub.expire(world.now)
+
+
+def end_all_graces(world: World) -> None:
+    for cid in list(world.hub._state.connections):
+        world.hub.text(cid, '{"t":"bye"}', world.now)
+    work_of(world)
+    world.time += 4.0
+    world.hub.expire(world.now)
+
+
+TOGETHER: dict[str, tuple[Callable[[World], None], int]] = {
+    "sessions end": (lose_all, CROWD),
+    "relays end": (end_all_graces, CROWD),
+    "credentials rotate": (lambda world: world.hub.rotate(world.now), CROWD),
+    "paths change": (lambda world: world.hub.report_paths(world.now), CROWD),
+    "the end is announced": (lambda world: world.hub.wind_down(world.now.wall + 60.0, world.now), CROWD),
+    "the server ends": (lambda world: world.hub.drain(2.0, world.now), 2 * CROWD),
+}
+"""What happens to all at once, and to how much that leads: frames, closed sockets, participants who end."""
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_no_work_in_one_piece(what: str) -> None:
+    """Kind: what happens to thousands in the same moment, while nobody else is served. One input does one slice."""
+    act, total = TOGETHER[what]
+    world = crowd()
+    act(world)
+    done = [work_of(world)]
+    while (due := world.hub.deadline()) is not None and due <= world.now.mono:
+        world.hub.expire(world.now)
+        done.append(work_of(world))
+    assert sum(done) == total
+    assert max(done) <= 4 * SLICE
+    assert len(done) >= total // (4 * SLICE)
 
 
 FRAMES: list[dict[str, Any]] = [
