@@ -9,6 +9,7 @@ TLS is up to the client serve the others meanwhile.
 
 import errno
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -35,6 +36,9 @@ _Key = tuple[str, TlsMode, Address]
 _NO_CERTIFICATE: Final = "there is no certificate that can be used"
 _NOT_READY: Final = "the address cannot be bound yet; if it is IPv6, its duplicate check is under way or has failed"
 """An address that this machine says it has (RFC 4862 §5.4)."""
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+", re.ASCII)
+"""A name in a certificate that is the name of one host, or an IPv4 address."""
 
 _logger = logging.getLogger("meshturn")
 
@@ -121,17 +125,16 @@ class Listening:
 
     def _doors(self) -> list[Door]:
         """The open listeners that have a socket, for lines about clients that belong to another."""
-        return [
-            Door(
-                view.kind,
-                view.transports,
-                TRANSPORTS[view.kind].http,
-                view.address,
-                Address(self._public(view.address.ip), view.address.port),
-            )
-            for view in self.views
-            if not view.local
-        ]
+        certificates = self._context.certificates
+        names = [] if certificates is None else [name for facts in certificates.facts for name in facts.names]
+        certified = next(filter(_HOST.fullmatch, names), "")
+        doors = []
+        for view in self.views:
+            public = Address(self._public(view.address.ip), view.address.port)
+            name = "" if public.host in names else certified
+            if not view.local:
+                doors.append(Door(view.kind, view.transports, TRANSPORTS[view.kind].http, view.address, public, name))
+        return doors
 
     # The start and the end
 

@@ -275,7 +275,7 @@ async def test_without_a_certificate_those_without_tls_are_served(
 async def test_who_comes_to_the_wrong_listener_gets_a_line_with_the_url_that_works(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Both ways, with the public address of a server behind NAT (``relay.external``)."""
+    """Both ways, with the public address of a server behind NAT (``relay.external``), or the certificate's name."""
     pair = issue(tmp_path, "localhost")
     listeners = [{"transport": kind, "address": "127.0.0.1", "port": 0} for kind in ("tcp", "tls")]
     options = {
@@ -294,7 +294,7 @@ async def test_who_comes_to_the_wrong_listener_gets_a_line_with_the_url_that_wor
         lines = {
             each.getMessage(): each.__dict__["fields"] for each in caplog.records if each.name == "meshturn.streams"
         }
-    both = f"turn:203.0.113.5:{plain}?transport=tcp or turns:203.0.113.5:{secure}?transport=tcp"
+    both = f"turn:203.0.113.5:{plain}?transport=tcp or turns:localhost:{secure}?transport=tcp"
     assert {line: (fields["listener"], fields["works"]) for line, fields in lines.items()} == {
         "TLS on a listener without TLS": (f"tcp 127.0.0.1:{plain}", both),
         "TURN without TLS on a listener with TLS": (f"tls 127.0.0.1:{secure}", both),

@@ -36,7 +36,8 @@ class Came(Enum):
 class Door(NamedTuple):
     """One open listener: its name in the configuration, its client transports, and whether it serves HTTP.
 
-    ``bound`` is the address of its socket, ``public`` the address at which clients reach it.
+    ``bound`` is the address of its socket, ``public`` the address at which clients reach it. ``certified`` is the name
+    that clients have to use under TLS, if the certificate is not for the address.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Door(NamedTuple):
     http: bool
     bound: Address
     public: Address
+    certified: str = ""
 
     @property
     def secure(self) -> bool:
@@ -58,11 +60,14 @@ class Door(NamedTuple):
     def turn(self, kind: ClientTransport) -> str:
         """The TURN URL with a transport (RFC 7065)."""
         scheme, transport = kind.uri
-        return f"{scheme}:{self.public}?transport={transport}"
+        return f"{scheme}:{self._at(kind.secure)}?transport={transport}"
 
     def page(self, secure: bool) -> str:
         """The URL of its pages."""
-        return f"{'https' if secure else 'http'}://{self.public}/"
+        return f"{'https' if secure else 'http'}://{self._at(secure)}/"
+
+    def _at(self, secure: bool) -> str:
+        return f"{self.certified}:{self.public.port}" if secure and self.certified else str(self.public)
 
 
 class Crossings:

@@ -101,6 +101,16 @@ def test_behind_a_proxy_the_inner_port_is_not_named() -> None:
     assert said(Came.TURN, TLS_PORT, TCP_PORT, proxied=True)["works"] == "turn:203.0.113.5:3478?transport=tcp"
 
 
+def test_under_tls_the_name_of_the_certificate_is_named() -> None:
+    """Clients refuse a certificate that is not for the host of the URL; without TLS there is none."""
+    named = TLS_PORT._replace(certified="turn.example.org")
+    both = "turn:203.0.113.5:3478?transport=tcp or turns:turn.example.org:5349?transport=tcp"
+    assert said(Came.TLS, TCP_PORT, named)["works"] == both
+    assert said(Came.TURN, named, TCP_PORT)["works"] == both
+    web = WEB._replace(certified="turn.example.org")
+    assert said(Came.PLAIN_HTTP, web)["works"] == "https://turn.example.org:443/"
+
+
 def test_an_ipv6_host_is_in_brackets() -> None:
     here = door("tcp", 3478, TCP, host="2001:db8::1", public="2001:db8::1")
     assert said(Came.TLS, here)["works"] == "turn:[2001:db8::1]:3478?transport=tcp"
