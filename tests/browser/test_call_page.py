@@ -320,6 +320,60 @@ class TestCall:
             eve.shot("failure")
 
 
+OCCUPY = """
+async ([room, tokens]) => {
+  globalThis.others = await Promise.all(tokens.map((token) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(`wss://${location.host}/v1/ws`, ['signal.v1.json']);
+    socket.onclose = reject;
+    socket.onmessage = ({data}) => {
+      const frame = JSON.parse(data);
+      if (frame.t === 'welcome') socket.send(JSON.stringify({t: 'hello', id: 'h', v: 1, token}));
+      if (frame.t === 'hello_ok') socket.send(JSON.stringify({t: 'join', id: 'j', room, name: 'Lost'}));
+      if (frame.t === 'joined') resolve(socket);
+      if (frame.t === 'error') reject(new Error(data));
+    };
+  })));
+}
+"""
+"""Fill a room with people who have no page."""
+
+
+@pytest.mark.usefixtures("server")
+class TestSeats:
+    """A room for two, in which one has crashed. Kind: places that the dead hold."""
+
+    def test_the_page_says_when_a_seat_is_free_and_waits_if_asked(self, browser: "Browser", directory: Path) -> None:
+        token = invitation(directory, "seats", "--max", "2")
+        with call_page(browser) as ann:
+            ann.open(url("seats"))
+            ann.page.evaluate(OCCUPY, ["seats", [token, token]])
+            ann.page.evaluate("() => { others[1].onclose = null; others[1].close(); }")
+            ann.until(
+                "/lost the connection: there is a seat in/.test(document.querySelector('#room-count').textContent)"
+            )
+            ann.click("join-button")
+            ann.until("/seat will be free in .* second/.test(document.querySelector('#seat').textContent)")
+            assert ann.text("join-button") == "Wait for the seat"
+            ann.click("join-button")
+            assert re.fullmatch(r"You will join in .* seconds?, unless .* comes back\.", ann.text("seat"))
+            assert ann.text("join-button") == "Stop waiting"
+            ann.click("join-button")
+            assert ann.text("join-button") == "Wait for the seat"
+            ann.click("join-button")
+            ann.see("self-tile")
+            assert [frame["retry"] > 0 for frame in ann.received if frame.get("code") == "room_full"][:1] == [True]
+
+    def test_whoever_opens_the_same_link_again_is_in_at_once(self, browser: "Browser", directory: Path) -> None:
+        token = invitation(directory, "again", "--max", "2")
+        with call_page(browser) as ann:
+            ann.open(f"{url('again')}#token={token}")
+            ann.page.evaluate(OCCUPY, ["again", [token, token]])
+            ann.page.evaluate("() => { others[1].onclose = null; others[1].close(); }")
+            ann.until("/you can have the seat/.test(document.querySelector('#room-count').textContent)")
+            ann.join("Ann")
+            assert [frame for frame in ann.received if frame["t"] == "error"] == []
+
+
 @pytest.mark.usefixtures("server")
 class TestHosts:
     """What a host can do, and what becomes of the others."""

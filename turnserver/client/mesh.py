@@ -274,7 +274,9 @@ class MeshClient:
             return
         if change.state is ClientState.OPEN and change.fresh:
             self.closes_at = None  # another server, or the same one again
-        if change.state is ClientState.OPEN and change.fresh and self._wanted is not None:
+        outside = change.unseated and self.room is not None
+        if change.state is ClientState.OPEN and (change.fresh or outside) and self._wanted is not None:
+            self._me = ""  # the others have ended their connections with us
             self._spawn(self._rejoin(self._wanted))
         elif change.state is ClientState.OPEN:
             for pair in self._pairs.values():

@@ -131,6 +131,8 @@ class SignalClient:
         self._entropy = entropy
         self._pause = pause
         self._session: _Resumable | None = None
+        self._room: str | None = None
+        """The room in which the server had the session when it began or was resumed."""
         self._cid = ""  # of the socket in use
         self._heartbeat = 15.0
         self._requests: OrderedDict[str, _Question] = OrderedDict()
@@ -363,6 +365,7 @@ class SignalClient:
         """Apply hello_ok; returns whether the session is new."""
         old = self._session
         self.you = answer.you
+        self._room = answer.room
         if old is None or not answer.resumed:
             self._session = _Resumable(answer.sid, answer.key)
             self._outbox.clear()
@@ -396,7 +399,8 @@ class SignalClient:
         anew = fresh and opened.done()
         if anew:
             self._forget(SignalError("session_gone", "The session was lost; a new one has begun."))
-        self._change(StateChange(ClientState.OPEN, fresh=fresh))
+        unseated = not fresh and self._room is None
+        self._change(StateChange(ClientState.OPEN, fresh=fresh, unseated=unseated))
         if not opened.done():
             opened.set_result(None)
         helpers = [asyncio.create_task(self._write(socket)), asyncio.create_task(self._beat())]

@@ -25,12 +25,14 @@ class ClientState(StrEnum):
 class StateChange:
     """A change of the session's state.
 
-    ``fresh`` is set when a new session has replaced a lost one: its room has to be entered again. ``reason`` is set
-    when the session has ended or the connection is lost.
+    ``fresh`` is set when a new session has replaced a lost one: its room has to be entered again. ``unseated`` is set
+    when the same session goes on in no room: somebody else has its seat there. ``reason`` is set when the session has
+    ended or the connection is lost.
     """
 
     state: ClientState
     fresh: bool = False
+    unseated: bool = False
     reason: SignalError | None = None
 
 

@@ -89,10 +89,10 @@ class Session:
         for handler in self._frame_handlers:
             handler(said)
 
-    def become(self, state: ClientState, *, fresh: bool = False) -> None:
+    def become(self, state: ClientState, *, fresh: bool = False, unseated: bool = False) -> None:
         self.state = state
         for handler in self._state_handlers:
-            handler(StateChange(state, fresh=fresh))
+            handler(StateChange(state, fresh=fresh, unseated=unseated))
 
 
 class Room:
@@ -241,6 +241,24 @@ async def test_a_new_session(room: Room) -> None:
     assert room.ids == [BOB]
     assert room.pauses.count(1.5) == 1
     assert [said.t for said in room.session.sent] == ["join", "join", "join"]
+
+
+async def test_a_seat_that_somebody_else_has(room: Room) -> None:
+    """The session goes on without the room: the client comes back as a newcomer, and all connections are new."""
+    await room.join(peer(BOB))
+    bob = room.mesh.pairs[BOB]
+    room.session.answers += [SignalError("room_full", retry=12.5), joined(peer(BOB))]
+    room.session.become(ClientState.OPEN, unseated=True)
+    async with asyncio.timeout(90):
+        while room.mesh.pairs.get(BOB) is bob:
+            await asyncio.sleep(0)
+    assert room.pauses.count(12.5) == 1
+    assert [said.t for said in room.session.sent] == ["join", "join", "join"]
+
+
+async def test_outside_rooms_there_is_no_seat_to_lose(room: Room) -> None:
+    room.session.become(ClientState.OPEN, unseated=True)
+    assert room.session.sent == []
 
 
 async def test_the_end(room: Room) -> None:

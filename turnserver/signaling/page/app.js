@@ -99,6 +99,10 @@ async function join(name) {
       lobby.waiting();
       return;
     }
+    if (error.code === 'room_full' && error.retry > 0) {
+      lobby.full(error.retry);
+      return;
+    }
     if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_expired', 'draining'].includes(error.code)) {
       signal.bye();
       end(error.code, error.message);

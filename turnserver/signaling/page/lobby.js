@@ -1,11 +1,13 @@
 /** Before the call: a picture of oneself, devices, a network check, who is there, and the way in. */
 
 import {problemText} from './devices.js';
-import {element, make, memory, note, setPressed} from './dom.js';
+import {announce, element, make, memory, note, setPressed} from './dom.js';
 import {checkNetwork} from './stats.js';
 
 const PEEK_EVERY = 5000;
 const METER_EVERY = 100;
+const SEAT_EVERY = 500;
+const JOIN = 'Join the call';
 const WAYS = [
   ['udp', 'Relay over UDP'],
   ['tcp', 'Relay over TCP'],
@@ -67,6 +69,9 @@ export class Lobby {
     this.join = join;
     this.checked = checked;
     this.timers = [];
+    this.seatAt = null; // when a seat in the full room is free, by the clock of the page
+    this.seatTimer = null;
+    this.waits = false; // whether the user has asked to wait for it
     element('lobby-room').textContent = room;
     element('name').value = memory.get('name') ?? '';
     element('lobby-mic').addEventListener('click', () => devices.setMicrophone(!devices.microphoneOn));
@@ -98,6 +103,7 @@ export class Lobby {
   stop() {
     for (const timer of this.timers) clearInterval(timer);
     this.timers = [];
+    this.#forgetSeat();
     this.devices.closeMeter();
     element('preview').srcObject = null;
   }
@@ -134,6 +140,18 @@ export class Lobby {
     element('join').disabled = true;
   }
 
+  /**
+   * The room is full, and the seat of somebody who has lost the connection is kept. Whether to wait for it is asked.
+   * @param {number} retry ms until the seat is free
+   */
+  full(retry) {
+    this.seatAt = performance.now() + retry;
+    this.seatTimer ??= setInterval(() => this.#showSeat(), SEAT_EVERY);
+    element('join').disabled = false;
+    this.#showSeat();
+    if (!this.waits) announce(element('seat').textContent);
+  }
+
   /** The server is about to stop: a call that is going on can still be joined. */
   draining() {
     note(element('join-problem'), 'The server is about to stop. You can join a call that is going on, but not start a new one.');
@@ -164,10 +182,46 @@ export class Lobby {
     } catch {
       return; // not connected just now; the next look will tell
     }
-    element('room-count').textContent = occupancy(found);
+    const again = this.signal.room === this.room; // after a reload the session is still in the call
+    element('room-count').textContent = occupancy(again ? {...found, count: found.count - 1} : found);
   }
 
-  async #submit() {
+  #submit() {
+    if (this.seatAt === null) {
+      this.#enter();
+      return;
+    }
+    this.waits = !this.waits;
+    this.#showSeat();
+  }
+
+  #showSeat() {
+    const left = Math.max(0, Math.ceil((this.seatAt - performance.now()) / 1000));
+    if (left === 0) {
+      const {waits} = this;
+      this.#forgetSeat();
+      this.waits = waits;
+      if (waits) this.#enter();
+      else note(element('seat'), 'There may be a free seat now.');
+      return;
+    }
+    const when = left === 1 ? 'in one second' : `in ${left} seconds`;
+    note(element('seat'), this.waits
+      ? `You will join ${when}, unless the one who has lost the connection comes back.`
+      : `The room is full. Somebody has lost the connection, and the seat will be free ${when}.`);
+    element('join').textContent = this.waits ? 'Stop waiting' : 'Wait for the seat';
+  }
+
+  #forgetSeat() {
+    clearInterval(this.seatTimer);
+    this.seatTimer = null;
+    this.seatAt = null;
+    this.waits = false;
+    note(element('seat'), '');
+    element('join').textContent = JOIN;
+  }
+
+  async #enter() {
     const name = element('name').value.trim() || 'Guest';
     memory.set('name', element('name').value.trim());
     const button = element('join');
@@ -176,18 +230,28 @@ export class Lobby {
     try {
       await this.join(name);
     } catch (error) {
+      this.waits = false;
       note(element('join-problem'), error.message);
       button.disabled = false;
     }
   }
 }
 
-/** Who is in a room, in words. @param {{count?: number, max?: number, locked?: boolean}} found */
-export function occupancy({count = 0, max = 0, locked = false}) {
+/**
+ * Who is in a room, in words.
+ * @param {{count?: number, max?: number, locked?: boolean, retry?: number}} found `retry`: ms until a seat is free
+ */
+export function occupancy({count = 0, max = 0, locked = false, retry}) {
   if (locked) return `The room is locked; ${count === 1 ? 'one person is' : `${count} people are`} inside.`;
   if (count === 0) return 'Nobody is here yet.';
-  if (max && count >= max) return `The room is full: ${count} of ${max} are here.`;
+  if (max && count >= max) return `The room is full: ${count} of ${max} are here.${seatText(retry)}`;
   return count === 1 ? 'One person is here.' : `${count} people are here.`;
+}
+
+function seatText(retry) {
+  if (retry === undefined) return '';
+  const seconds = Math.ceil(retry / 1000);
+  return ` One has lost the connection${seconds > 0 ? `: there is a seat in ${seconds === 1 ? 'one second' : `${seconds} seconds`}.` : ', and you can have the seat.'}`;
 }
 
 function joinsAs(devices) {

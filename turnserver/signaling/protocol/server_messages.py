@@ -134,7 +134,7 @@ class Ok(NumberedReply):
 
 @message
 class RoomInfo(Reply):
-    """The answer to `peek`."""
+    """The answer to `peek`. ``retry``: in a full room, how many milliseconds until this client can have a seat."""
 
     t: Literal["room_info"] = "room_info"
     exists: bool
@@ -143,6 +143,7 @@ class RoomInfo(Reply):
     locked: bool
     knock: bool = False
     mode: Literal["mesh"] = "mesh"
+    retry: int | None = None
 
 
 @message

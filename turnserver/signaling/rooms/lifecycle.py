@@ -18,9 +18,11 @@ Rules:
    lost in a socket that is about to close.
 3. A session has a socket or a deadline, and an open socket has a session or a deadline, so that abandoned ones end by
    themselves.
-4. The TURN user of a seat ends with it: at once if the client is sent away, else after a grace period in which the
+4. A seat whose session waits for its client is kept for it only while nobody else needs the seat (`seats`). The
+   session lives on without it then.
+5. The TURN user of a seat ends with it: at once if the client is sent away, else after a grace period in which the
    client may take the seat again and keep its relays. A TURN user that was revoked is never used again.
-5. Every end is reported to all concerned: the others in the room, the hosts at the door, the log.
+6. Every end is reported to all concerned: the others in the room, the hosts at the door, the log.
 
 The three tables say which event is possible in which state, and which state follows. The events are the functions
 below. An event that a table does not have is a bug of the server: it raises `LifecycleFault`, and nothing changes.
@@ -324,6 +326,7 @@ def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) ->
     _allow(SESSION, session_state(state, session), "detach")
     session.last.left = session
     _part(session)
+    session.lost_at = now.mono
     session.gap_until = now.wall + state.options.resume
     state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
     found = state.member_of(session)
@@ -439,11 +442,11 @@ def leave_door(state: HubState, session: Session) -> Waiter | None:
     return waiter
 
 
-def turn_away(state: HubState, session: Session, code: SignalCode, msg: str) -> None:
-    """Refuse the join of a client that waits for admission."""
+def turn_away(state: HubState, session: Session, code: SignalCode, msg: str, *, retry: int | None = None) -> None:
+    """Refuse the join of a client that waits for admission; ``retry`` as in `Denial`."""
     waiter = leave_door(state, session)
     if waiter is not None:
-        state.send(session, error(code, msg, re=waiter.join.id))
+        state.send(session, error(code, msg, re=waiter.join.id, retry=retry))
 
 
 def take_seat(

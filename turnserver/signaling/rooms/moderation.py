@@ -13,6 +13,7 @@ from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import dismiss, turn_away
 from turnserver.signaling.rooms.presence import announce_room, ban_keys, let_in
 from turnserver.signaling.rooms.room import Member, Room
+from turnserver.signaling.rooms.seats import free_seat
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import HubState
 
@@ -80,10 +81,10 @@ def _unlock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -
     room.locked = room.knock = False
     announce_room(state, room)
     for peer_id in list(room.waiting):
-        if room.is_full:
-            turn_away(state, room.waiting[peer_id].session, SignalCode.ROOM_FULL, "the room is full")
-        else:
+        try:
             _open_door(state, room, peer_id, now)
+        except Denial as refusal:
+            turn_away(state, room.waiting[peer_id].session, refusal.code, refusal.msg, retry=refusal.retry)
 
 
 def _cap(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
@@ -97,14 +98,13 @@ def _cap(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> N
 def _admit(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     if message.to not in room.waiting:
         raise Denial(SignalCode.NO_SUCH_PEER, "no participant with this id is waiting", path="to")
-    if room.is_full:
-        raise Denial(SignalCode.ROOM_FULL, "the room is full", detail={"max": room.max})
     _open_door(state, room, message.to, now)
 
 
 def _open_door(state: HubState, room: Room, peer_id: str, now: Now) -> None:
-    """Complete the join of a client that waits for admission."""
+    """Complete the join of a client that waits for admission. Raises `Denial` if the room is full."""
     waiter = room.waiting[peer_id]
+    free_seat(state, room, waiter.session, now)
     let_in(state, room, waiter.session, waiter.join, now)
 
 

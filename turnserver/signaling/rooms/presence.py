@@ -10,6 +10,7 @@ from turnserver.signaling.rooms.facts import PeerJoined
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import knock, leave_door, open_room, take_seat, vacate, wait_at_door
 from turnserver.signaling.rooms.room import MAX_WAITING, Member, Room
+from turnserver.signaling.rooms.seats import free_seat, seat_wait
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.rooms.state import HubState
@@ -39,8 +40,15 @@ def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> Room
     room = state.rooms.get(message.room)
     if room is None:
         return RoomInfo(re=message.id, exists=False, count=0, max=size_of(state, session), locked=False)
-    count = len(room.members)
-    return RoomInfo(re=message.id, exists=True, count=count, max=room.max, locked=room.locked, knock=room.knock)
+    return RoomInfo(
+        re=message.id,
+        exists=True,
+        count=len(room.members),
+        max=room.max,
+        locked=room.locked,
+        knock=room.knock,
+        retry=None if session.room == room.id else seat_wait(state, room, session, heard.now),
+    )
 
 
 @handles(Join)
@@ -62,8 +70,7 @@ def join(state: HubState, session: Session, message: Join, heard: Heard) -> None
     room = state.rooms.get(message.room) or _open(state, session, message.room, heard.now)
     if room.locked and session.role != "host":
         _wait(state, room, session, message)
-    if room.is_full:
-        raise Denial(SignalCode.ROOM_FULL, "the room is full", detail={"max": room.max})
+    free_seat(state, room, session, heard.now)
     let_in(state, room, session, message, heard.now)
 
 

@@ -73,6 +73,8 @@ class Session:
         """True once its client has shown that it has received the answer to its hello."""
         self.waits_for: str | None = None
         """The room to which it waits for admission."""
+        self.lost_at = 0.0
+        """When it lost its last socket, on the monotonic clock."""
         self.gap_until = 0.0
         """When the session ends unless it is resumed (Unix time), while it has no socket."""
         self.farewell: tuple[SignalCode, str] | None = None

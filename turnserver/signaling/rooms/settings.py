@@ -78,6 +78,8 @@ class HubBounds:
     sessions: int = 5000
     hello: float = 10.0
     """How long a socket may stay without a session."""
+    seat_hold: float = 15.0
+    """How long a seat in a full room is kept for a participant without a socket."""
     leave_grace: float = 3.0
     """How long the relays of a participant may live after it has left."""
     sessions_per_socket: int = 4
