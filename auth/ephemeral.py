@@ -2,20 +2,35 @@
 
 The scheme of draft-uberti-behave-turn-rest, as in coturn and many web back ends: the username starts with the Unix time
 at which it expires, the password is ``base64(HMAC(secret, username))``, and the server needs only the secret.
+
+Some back ends have it the other way round, ``<user>:<expiry>``, and coturn takes both. So does `NameOrder` ``any``: the
+expiry is the number before the first separator or, if that is no number, the one after the last. A user whose name
+is a number of up to 15 digits is therefore taken for an expiry, in names of the second kind.
 """
 
 import hmac
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from auth.errors import InvalidCredential, InvalidString
 from auth.keys import long_term_keys, opaque_string
 from auth.source import CredentialSource
 from auth.types import Credential
 
-__all__ = ["MAX_USERNAME_BYTES", "SharedSecret", "TimeLimitedCredentials", "mint", "parse_username", "password_for"]
+__all__ = [
+    "MAX_USERNAME_BYTES",
+    "NameOrder",
+    "SharedSecret",
+    "TimeLimitedCredentials",
+    "mint",
+    "parse_username",
+    "password_for",
+]
+
+NameOrder: TypeAlias = Literal["any", "expiry-first"]
+"""Where a username may have its expiry."""
 
 MAX_USERNAME_BYTES = 508
 """The longest USERNAME, in bytes of UTF-8 (RFC 8489 §14.3: fewer than 509)."""
@@ -76,19 +91,27 @@ def mint(secret: SharedSecret, user: str, expires_at: int, separator: str = ":")
     return username, password_for(secret, username)
 
 
-def parse_username(username: str, separator: str = ":") -> tuple[int, str]:
+def parse_username(username: str, separator: str = ":", order: NameOrder = "expiry-first") -> tuple[int, str]:
     """Split ``<expiry>`` or ``<expiry><separator><user>`` into the Unix time in seconds and the user ("" without
     one).
 
-    The user is everything after the first separator and is still untrusted text. Raises InvalidCredential if the text
-    before it is not 1 to 15 ASCII digits, or the separator is not usable.
+    The user is everything after the first separator and is still untrusted text. With the order ``any`` a name that
+    does not begin with an expiry may end with one: the user is everything before the last separator then. Raises
+    InvalidCredential if there is no expiry, which is 1 to 15 ASCII digits, or the separator is not usable.
     """
     _check_separator(separator)
-    # Only the first 16 characters matter, so that a long username costs nothing.
     digits, _, user = username.partition(separator)
-    if not 0 < len(digits) <= _MAX_DIGITS or not _ASCII_DIGITS.issuperset(digits):
-        raise InvalidCredential("the username is not <expiry> or <expiry><separator><user>")
-    return int(digits), user
+    if _is_time(digits):
+        return int(digits), user
+    if order == "any":
+        user, _, digits = username.rpartition(separator)
+        if user and _is_time(digits):
+            return int(digits), user
+    raise InvalidCredential("the username is not <expiry> or <expiry><separator><user>")
+
+
+def _is_time(digits: str) -> bool:
+    return 0 < len(digits) <= _MAX_DIGITS and _ASCII_DIGITS.issuperset(digits)
 
 
 def _check_separator(separator: str) -> None:
@@ -104,14 +127,17 @@ class TimeLimitedCredentials(CredentialSource):
     contain the expiry. Raises InvalidCredential if there is no secret or the separator is not usable.
     """
 
-    __slots__ = ("_secrets", "_separator")
+    __slots__ = ("_order", "_secrets", "_separator")
 
-    def __init__(self, secrets: Sequence[SharedSecret], separator: str = ":") -> None:
+    def __init__(
+        self, secrets: Sequence[SharedSecret], separator: str = ":", order: NameOrder = "expiry-first"
+    ) -> None:
         _check_separator(separator)
         if not secrets:
             raise InvalidCredential("time-limited credentials need at least one shared secret")
         self._secrets = tuple(secrets)
         self._separator = separator
+        self._order: NameOrder = order
 
     def __repr__(self) -> str:
         """Count the secrets; show none."""
@@ -126,7 +152,7 @@ class TimeLimitedCredentials(CredentialSource):
         if len(username) > MAX_USERNAME_BYTES:
             return ()
         try:
-            expires_at, user = parse_username(username, self._separator)
+            expires_at, user = parse_username(username, self._separator, self._order)
             prepared = opaque_string(username)
             user_id = opaque_string(user) if user else prepared
             return tuple(
@@ -141,6 +167,18 @@ class TimeLimitedCredentials(CredentialSource):
             )
         except (InvalidCredential, InvalidString):
             return ()
+
+    def misread(self, username: str) -> str:
+        """What is wrong with the time in a name that has a separator or begins with a digit, and should have one."""
+        first, separator, rest = username[: MAX_USERNAME_BYTES + 1].partition(self._separator)
+        if not separator and first[:1] not in _ASCII_DIGITS:
+            return ""
+        last = rest.rpartition(self._separator)[2]
+        if self._order == "expiry-first" and _is_time(last) and not _is_time(first):
+            return "the expiry comes after the user, and has to come first"
+        if len(first) > _MAX_DIGITS and _ASCII_DIGITS.issuperset(first):
+            return f"the expiry has more than {_MAX_DIGITS} digits"
+        return "there is no expiry, which is a number of seconds"
 
     def holds(self, credential: Credential, wall: float) -> bool:
         """Whether it was minted with one of the secrets; expired or not."""

@@ -56,6 +56,13 @@ class CredentialSource(Protocol):
         """
         return None
 
+    def misread(self, username: str) -> str:
+        """Why a name that `find` does not know may be one of this source all the same, in a few words for the operator.
+
+        Empty if it looks like nobody's. The text must not repeat the name, which is untrusted.
+        """
+        return ""
+
     def forget(self, user_id: str) -> None:
         """Forget what is cached for a user who has just been revoked."""
         return
@@ -190,6 +197,10 @@ class Chain(CredentialSource):
         """True if one source accepts it; None if none does and one cannot say."""
         answers = [source.holds(credential, wall) for source in self._sources]
         return True if True in answers else None if None in answers else False
+
+    def misread(self, username: str) -> str:
+        """What the first source says that recognizes the form of the name."""
+        return next((why for source in self._sources if (why := source.misread(username))), "")
 
     def forget(self, user_id: str) -> None:
         """Tell every source."""

@@ -6,6 +6,9 @@ Relays
 Rooms
 : `Fact` is the union of the events about rooms that observers get: `PeerJoined`, `VerdictGiven` and so on.
 
+Refusals
+: `Reason` is the cause of a refusal: a stable code, which is also in the log, with what it means and what to do.
+
 Clients
 : `ClientEvent` is the union of the events that a `meshturn.ClientCore` returns, and a `meshturn.TurnClient` passes to
   ``on_event``.
@@ -32,14 +35,17 @@ from turnserver.core.events import (
     LoginFailed,
     LoginsFailing,
     LookupFailed,
+    OddExpiry,
     PeerConnectionEnded,
     PeerConnectionOpened,
+    PeerConnectionRefused,
     PeerRefused,
     RequestRefused,
 )
 from turnserver.core.types import (
     Counters,
 )
+from turnserver.reasons import Reason
 from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     ClientRefused,
@@ -78,8 +84,10 @@ __all__ = [
     "LoginFailed",
     "LoginsFailing",
     "LookupFailed",
+    "OddExpiry",
     "PeerConnectionEnded",
     "PeerConnectionOpened",
+    "PeerConnectionRefused",
     "PeerData",
     "PeerError",
     "PeerJoined",
@@ -88,6 +96,7 @@ __all__ = [
     "PeerRefused",
     "PeerReturned",
     "PermissionLost",
+    "Reason",
     "RequestDone",
     "RequestRefused",
     "RoomClosed",

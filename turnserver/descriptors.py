@@ -14,14 +14,12 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["NO_DESCRIPTORS", "TOO_MANY_DESCRIPTORS", "UNLIMITED", "Descriptors"]
+from turnserver.reasons import Reason
+
+__all__ = ["UNLIMITED", "Descriptors"]
 
 UNLIMITED: Final = sys.maxsize
 """The total of a process without a limit."""
-
-NO_DESCRIPTORS: Final = "No file descriptors left"
-TOO_MANY_DESCRIPTORS: Final = "Too many file descriptors of one user"
-"""Reason phrases of 508: which limit it was."""
 
 _GREED: Final = 2
 """How many times what is still free one user may hold."""
@@ -55,14 +53,14 @@ class Descriptors:
         """What each user holds now, connections of clients apart; users without any are not in it. A copy."""
         return dict(self._users)
 
-    def shortage(self, user_id: str, count: int = 1) -> str | None:
-        """Why a user cannot have ``count`` more, as the reason phrase of a 508; None if the user can."""
+    def shortage(self, user_id: str, count: int = 1) -> Reason | None:
+        """Why a user cannot have ``count`` more; None if the user can."""
         if not count:
             return None
         if count > self.free:
-            return NO_DESCRIPTORS
+            return Reason.NO_DESCRIPTORS
         if self._users.get(user_id, 0) + count > _GREED * self.free:
-            return TOO_MANY_DESCRIPTORS
+            return Reason.USER_DESCRIPTORS
         return None
 
     def take(self, user_id: str | None = None) -> None:

@@ -328,6 +328,7 @@ class Server:
             failed_logins=totals.failed_logins,
             unanswered_logins=totals.unanswered_logins,
             withheld_answers=totals.withheld_answers,
+            swallowed_datagrams=totals.swallowed_datagrams,
             faults=self._faults.counts,
             draining=self._drain.begun,
         )

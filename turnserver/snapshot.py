@@ -123,6 +123,8 @@ class Snapshot:
     """Those of them that got no answer, because there were too many."""
     withheld_answers: int = 0
     """Answers without a credential, over UDP, that were withheld: their sources had no reflection budget left."""
+    swallowed_datagrams: int = 0
+    """Datagrams of clients since the start to refused peers that they believe to be allowed (``peers.refusal``)."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint, parse_username, password_for
+from auth.ephemeral import NameOrder, SharedSecret, TimeLimitedCredentials, mint, parse_username, password_for
 from auth.errors import InvalidCredential
 
 NORTH, SOUTH = SharedSecret(b"north"), SharedSecret(b"south", "sha256")
@@ -222,3 +222,46 @@ def test_a_credential_of_a_secret_that_is_left_is_held_and_another_is_not() -> N
     assert TimeLimitedCredentials([new, old]).holds(credential, 2000.0)
     assert not TimeLimitedCredentials([new]).holds(credential, 0.0)
     assert not TimeLimitedCredentials([SharedSecret(b"the old one", "sha256")]).holds(credential, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("username", "parsed"),
+    [
+        ("1700000000:ann", (1_700_000_000, "ann")),
+        ("1700000000", (1_700_000_000, "")),
+        ("ann:1700000000", (1_700_000_000, "ann")),
+        ("ann:lee:1700000000", (1_700_000_000, "ann:lee")),
+        ("1700000000:1800000000", (1_700_000_000, "1800000000")),
+        ("1700000000:ann:1800000000", (1_700_000_000, "ann:1800000000")),
+    ],
+)
+def test_the_expiry_may_be_on_either_side(username: str, parsed: tuple[int, str]) -> None:
+    """As coturn takes it; a name that begins with a time is of the first kind, whatever it ends with."""
+    assert parse_username(username, order="any") == parsed
+
+
+@pytest.mark.parametrize("username", ["ann", "ann:", ":1700000000", "ann:17x", "ann:1234567890123456", ""])
+def test_no_expiry_on_either_side(username: str) -> None:
+    with pytest.raises(InvalidCredential):
+        parse_username(username, order="any")
+
+
+@pytest.mark.parametrize(
+    ("username", "order", "says"),
+    [
+        ("ann:1700000000", "expiry-first", "comes after the user"),
+        ("2026-01-01:ann", "any", "no expiry"),
+        ("1234567890123456:ann", "any", "more than 15 digits"),
+        ("ann:", "any", "no expiry"),
+        ("ann", "any", ""),
+        ("", "any", ""),
+    ],
+)
+def test_what_is_wrong_with_a_name_that_should_have_a_time(username: str, order: NameOrder, says: str) -> None:
+    """For the operator, in words of ours: the name is hostile text."""
+    source = TimeLimitedCredentials([SharedSecret(b"secret")], order=order)
+    assert source.find(username, "example.org", 0.0) == ()
+    found = source.misread(username)
+    assert says in found
+    assert bool(found) is bool(says)
+    assert not username or username not in found

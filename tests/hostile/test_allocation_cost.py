@@ -18,7 +18,6 @@ from tests.support.core_world import RELAY, World, code_of
 from tests.support.steps import steps_of
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.core.request import Request
-from turnserver.core.types import RelayFailure
 from turnserver.relay import sockets
 from turnserver.server import Server
 
@@ -93,7 +92,7 @@ async def test_an_address_that_has_gone_costs_one_attempt_and_says_why(
         for number in range(1, 31):
             with pytest.raises(TurnRefused) as refused:
                 await asyncio.to_thread(allocate, server)
-            assert (refused.value.code, refused.value.reason) == (508, RelayFailure.ADDRESS.value)
+            assert (refused.value.code, refused.value.reason) == (508, "Insufficient Capacity (relay-address)")
             assert len(binds) == number
     lines = [record for record in caplog.records if record.getMessage() == "no relay can be opened"]
     assert 1 <= len(lines) < 30, "as much as a person reads"
@@ -128,7 +127,7 @@ async def test_without_descriptors_an_allocate_costs_one_attempt(
                     await asyncio.to_thread(client.allocate)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, before)
-            assert (refused.value.code, refused.value.reason) == (508, RelayFailure.SYSTEM.value)
+            assert (refused.value.code, refused.value.reason) == (508, "Insufficient Capacity (relay-socket)")
             assert len(binds) == 1
             await asyncio.to_thread(client.allocate)
     lines = [record for record in caplog.records if record.getMessage() == "no relay can be opened"]

@@ -80,7 +80,7 @@ def test_connections_with_peers(server: TurnServerProcess) -> None:
             except TurnRefused as error:
                 refused.add((error.code, error.reason))
         assert len(numbers) > FILES // 4
-        assert refused == {(508, "Too many file descriptors of one user")}
+        assert refused == {(508, "Insufficient Capacity (user-descriptors)")}
         with pytest.raises(TurnRefused, match="508"):
             stack.enter_context(tcp_client(server, "alice")).allocate(protocol=TransportProtocol.TCP)
         assert open_files(server) < FILES
@@ -91,7 +91,7 @@ def test_connections_with_peers(server: TurnServerProcess) -> None:
                 client.channel_bind(CHANNEL, udp_peer.address)
                 assert_relays(client, udp_peer, b"to a newcomer")
         assert owner.refresh() > 0
-    wait_for_log(server, "request refused", "code=508", "Too many file descriptors of one user")
+    wait_for_log(server, "request refused", "code=508", "cause=user-descriptors")
     assert "cannot accept connections" not in server.log
 
 
@@ -107,7 +107,7 @@ def test_allocations(server: TurnServerProcess) -> None:
                 held.append(client)
             except TurnRefused as error:
                 reasons.add((error.code, error.reason))
-        assert reasons == {(508, "Too many file descriptors of one user")}
+        assert reasons == {(508, "Insufficient Capacity (user-descriptors)")}
         held.pop().refresh(0)
         stack.enter_context(udp_client(server, "alice")).allocate()
         for user in ("bob", "carol"):

@@ -114,9 +114,8 @@ def test_guesses_are_braked_and_named_and_the_right_password_is_accepted(
     assert Guesser(kind, patient_server, source.replace("127.7", "127.8")).login(PASSWORD) == 0
     lines = wait_for_lines(patient_server, source, "many failed logins")
     assert len(lines) == 1, "one for the run"
-    assert re.search(
-        rf"client={source}:\d+ transport={kind} user={USERNAME} why='wrong password' failures=10 ", lines[0]
-    )
+    said = rf"user={USERNAME} cause=wrong-password why='wrong password' failures=10 "
+    assert re.search(rf"client={source}:\d+ transport={kind} {said}", lines[0])
     assert len(wait_for_lines(patient_server, source, "login failed")) == 1
 
 

@@ -189,6 +189,10 @@ class TlsPeer:
                         self._incoming.write(data)
                     else:
                         self._incoming.write_eof()
+                except ssl.SSLError:
+                    with contextlib.suppress(OSError):
+                        await self._flush()  # the alert that says why
+                    raise
                 else:
                     await self._flush()
                     return result

@@ -40,7 +40,7 @@ AT_ONCE = 6
 """Scenarios that run side by side."""
 
 TOTALS = re.compile(r"start_mclient: tot_send_msgs=(\d+), tot_recv_msgs=(\d+)$", re.MULTILINE)
-BUNGLED = "channel bind: error 400 (Bound to another)"
+BUNGLED = "channel bind: error 400 (Bad Request (channel-has-peer)"
 """The client binds two channels to two peers in each allocation, and draws their numbers from 16,384: where it draws
 one twice, the server has to refuse the second (RFC 8656 §12.2), and the client gives up. Fifty clients do so once in
 three hundred runs; a server that is wrong about it is so in the second run, too."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from turnserver.descriptors import NO_DESCRIPTORS, TOO_MANY_DESCRIPTORS, UNLIMITED, Descriptors
+from turnserver.descriptors import UNLIMITED, Descriptors
+from turnserver.reasons import Reason
 
 
 def take_all(budget: Descriptors, user_id: str) -> int:
@@ -31,7 +32,7 @@ def test_what_is_taken_is_given_back() -> None:
 def test_one_user_gets_two_thirds() -> None:
     budget = Descriptors(300)
     assert take_all(budget, "alice") == 200
-    assert budget.shortage("alice") == TOO_MANY_DESCRIPTORS
+    assert budget.shortage("alice") == Reason.USER_DESCRIPTORS
     budget.give_back("alice")
     assert budget.shortage("alice") is None
 
@@ -46,11 +47,11 @@ def test_any_number_of_greedy_users_leaves_something() -> None:
 
 def test_the_last_one_is_the_last() -> None:
     budget = Descriptors(2)
-    assert budget.shortage("alice", 3) == NO_DESCRIPTORS
+    assert budget.shortage("alice", 3) == Reason.NO_DESCRIPTORS
     budget.take()
     assert budget.shortage("alice") is None
     budget.take("alice")
-    assert budget.shortage("bob") == NO_DESCRIPTORS
+    assert budget.shortage("bob") == Reason.NO_DESCRIPTORS
 
 
 def test_a_pair_is_asked_for_at_once() -> None:
@@ -58,7 +59,7 @@ def test_a_pair_is_asked_for_at_once() -> None:
     assert budget.shortage("alice", 2) is None
     budget.take("bob")
     budget.take("bob")
-    assert budget.shortage("alice", 2) == NO_DESCRIPTORS
+    assert budget.shortage("alice", 2) == Reason.NO_DESCRIPTORS
 
 
 def test_a_lower_total_ends_nothing() -> None:
@@ -67,7 +68,7 @@ def test_a_lower_total_ends_nothing() -> None:
         budget.take("alice")
     budget.total = 3
     assert (budget.used, budget.free) == (5, 0)
-    assert budget.shortage("bob") == NO_DESCRIPTORS
+    assert budget.shortage("bob") == Reason.NO_DESCRIPTORS
 
 
 def test_strangers_get_half() -> None:

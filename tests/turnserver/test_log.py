@@ -30,6 +30,7 @@ from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
 from turnserver.lines import Allowance, Lines
 from turnserver.log import configure, shutdown
 from turnserver.observers.log import LogObserver
+from turnserver.reasons import Reason
 
 CLIENT = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
 RELAYED = Address.parse("192.0.2.1", 50000)
@@ -38,10 +39,22 @@ EVENTS: list[tuple[Event, str, str]] = [
     (AllocationOpened(CLIENT, "alice", "alice", (RelayId(1),), (RELAYED,), 600), "info", "allocation opened"),
     (AllocationEnded(CLIENT, "alice", "alice", (RelayId(1),), EndReason.EXPIRED, 12.34), "info", "allocation ended"),
     (AllocationRefreshed(CLIENT, "alice", 600), "debug", "allocation refreshed"),
-    (RequestRefused(CLIENT, Method.ALLOCATE, 401, "Unauthenticated", ""), "debug", "request refused"),
-    (RequestRefused(CLIENT, Method.ALLOCATE, 486, "Allocation Quota Reached", "bob"), "info", "request refused"),
-    (RequestRefused(CLIENT, 0xABC, 400, "Bad Request", ""), "info", "request refused"),
-    (PeerRefused(CLIENT, Address.parse("10.0.0.1", 1), "default deny 10.0.0.0/8"), "debug", "peer refused"),
+    (
+        RequestRefused(CLIENT, Method.ALLOCATE, 401, Reason.NO_CREDENTIALS, "Unauthenticated", ""),
+        "debug",
+        "request refused",
+    ),
+    (
+        RequestRefused(CLIENT, Method.ALLOCATE, 486, Reason.USER_QUOTA, "Allocation Quota Reached", "bob"),
+        "info",
+        "request refused",
+    ),
+    (RequestRefused(CLIENT, 0xABC, 400, Reason.MALFORMED_ATTRIBUTE, "Bad Request", ""), "info", "request refused"),
+    (
+        PeerRefused(CLIENT, Address.parse("10.0.0.1", 1), Reason.PEER_NOT_PUBLIC, "default deny 10.0.0.0/8"),
+        "debug",
+        "peer refused",
+    ),
     (AnswerWithheld(CLIENT), "info", "answer withheld"),
     (PeerConnectionOpened(CLIENT, "alice", RELAYED, 7, True), "debug", "peer connection opened"),
     (PeerConnectionEnded(CLIENT, "alice", RELAYED, 7, True, 1.25), "debug", "peer connection ended"),
@@ -140,7 +153,7 @@ def test_hostile_names_stay_inside_their_quotes(written, name: str) -> None:
 def test_long_names_are_cut(written) -> None:
     for style in ("text", "json"):
         stream = written(format=style)
-        LogObserver().on_event(AllocationOpened(CLIENT, "x" * 500, "x", (RelayId(1),), (RELAYED,), 600), None)
+        LogObserver().on_event(AllocationOpened(CLIENT, "1:x", "x" * 500, (RelayId(1),), (RELAYED,), 600), None)
         assert "x" * 129 not in stream.getvalue()
         assert "x" * 128 in stream.getvalue()
 

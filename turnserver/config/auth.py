@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from auth.ephemeral import NameOrder
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.section import Section
@@ -240,6 +241,13 @@ class AuthConfig(Section):
     separator: Annotated[SeparatorText, LIVE] = Field(
         default=":",
         description="The text between the expiry and the user in a time-limited username.",
+    )
+    username_order: Annotated[NameOrder, choice(NameOrder), LIVE] = Field(
+        default="any",
+        description="Where a time-limited username has its expiry. `any`: `EXPIRY:USER`, as the draft and `meshturn "
+        "credentials issue` have it, or `USER:EXPIRY`, as some back ends do (coturn takes both); what begins with a "
+        "number is of the first kind. `expiry-first`: only the first kind. Back ends of the second kind must not let "
+        "people choose user names that begin with a number and the separator, because that would be their expiry.",
     )
     nonce_lifetime: Annotated[int, duration(60, 3600)] = Field(
         default=600,

@@ -37,7 +37,7 @@ from turnserver.config.values import (
     duration,
     integer,
 )
-from turnserver.core.types import ClientTransport, DefaultFamily, IpAddress, PortRange
+from turnserver.core.types import ClientTransport, DefaultFamily, IpAddress, PeerRefusal, PortRange
 from turnserver.observers.registry import OBSERVERS
 from turnserver.relay.registry import AUTO, DATAPATHS
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
@@ -328,6 +328,13 @@ class PeersConfig(Section):
     deny: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS), LIVE] = Field(
         default=(),
         description="Further networks that are refused. An address in both lists is refused.",
+    )
+    refusal: Annotated[PeerRefusal, choice(PeerRefusal), LIVE] = Field(
+        default="error",
+        description="What a client gets that wants a permission or a channel for a refused peer. `error`: 403, as RFC "
+        "8656 says; browsers, libnice, libjuice, pion, linphone and Janus go on without that peer. `swallow`: success, "
+        "and every datagram to and from the peer is dropped and counted. baresip (libre) needs it, because it throws "
+        "its allocation away after a 403 for a private candidate of the other end.",
     )
     strict_permissions: Annotated[Boolean, LIVE] = Field(
         default=False,

@@ -66,11 +66,15 @@ class Relay:
 
 @dataclass(slots=True, eq=False)
 class Channel:
-    """One channel binding (RFC 8656 §12): ``peer`` as the client names it."""
+    """One channel binding (RFC 8656 §12): ``peer`` as the client names it.
+
+    With ``swallows`` the peer ACL refuses the peer, and only the client believes in the channel: it leads nowhere.
+    """
 
     number: int
     peer: Address
     expires: float
+    swallows: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +90,12 @@ class Allocation:
     permissions: dict[bytes, float] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     peers: dict[Address, Channel] = field(default_factory=dict)
-    refused: set[bytes] = field(default_factory=set)
+    refused: dict[bytes, int] = field(default_factory=dict)
+    """How often the peer ACL has refused each address; those beyond a limit are counted in ``refusals`` only."""
+    refusals: int = 0
+    """How often it has refused a peer."""
+    swallowed: int = 0
+    """Datagrams of the client to refused peers that it believes to be allowed (``peers.refusal: swallow``)."""
     protocol: TransportProtocol = TransportProtocol.UDP
     """Between server and peers; for TCP (RFC 6062), `turnserver.core.tcp_connections` holds the connections."""
     credential_removed: bool = False
@@ -120,7 +129,10 @@ def view_of(allocation: Allocation) -> AllocationView:
         allocation.credential.username,
         allocation.credential.user_id,
         tuple([relay.advertised for relay in relays]),
-        tuple([Address(ip, 0) for ip in allocation.permissions] + list(allocation.peers)),
+        tuple(
+            [Address(ip, 0) for ip in allocation.permissions]
+            + [peer for peer, channel in allocation.peers.items() if not channel.swallows]
+        ),
         _NOTHING,
         max([relay.expires for relay in relays], default=allocation.created),
         allocation.created,

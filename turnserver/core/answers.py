@@ -39,18 +39,33 @@ class Answering(Protocol):
 def refuse(state: Answering, request: Request, refusal: Refusal, *, keep: bool = False) -> None:
     """Answer a request with an error; a challenge gets a fresh nonce made for the client's address.
 
+    Only a client that has proven who it is learns the cause: anybody else could tell by it which users there are.
+
     With ``keep`` a retransmission gets the same answer; for requests that must not be carried out twice.
     """
     settings = state.settings
     user_id = "" if request.credential is None else request.credential.user_id
+    reason = refusal.phrase(authenticated=request.credential is not None)
     nonce = b""
     if refusal.challenge:
         # A challenge starts over: it is not protected with the key of the credential that was just refused.
         request.credential = None
         nonce = state.nonces.issue(request.nonce_scope, request.now.wall, state.entropy(NONCE_ENTROPY))
-    frame = finish(error(request, refusal, settings.realm, nonce), request, settings.software)
+    frame = finish(error(request, refusal, reason, settings.realm, nonce), request, settings.software)
     if keep:
         state.keep_answer(request.transaction, frame, request.now)
     if state.answer(request, frame):
         method, code = request.message.method, int(refusal.code)
-        state.event(RequestRefused(request.client, method, code, refusal.reason, request.username, user_id))
+        state.event(
+            RequestRefused(
+                request.client,
+                method,
+                code,
+                refusal.cause,
+                reason,
+                request.username,
+                user_id,
+                request.claimed_id,
+                refusal.detail,
+            )
+        )

@@ -25,15 +25,16 @@ from stun.attributes import (
     USERHASH,
     USERNAME,
 )
-from stun.constants import ErrorCode, Method, PasswordAlgorithm
+from stun.constants import Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import CloseClient
 from turnserver.core.errors import LookupPending, Refusal, Silence, SourceUnavailable
-from turnserver.core.events import LoginFailed, LoginsFailing
+from turnserver.core.events import AnswerWithheld, LoginFailed, LoginsFailing
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS
 from turnserver.core.state import CoreState
+from turnserver.reasons import Reason
 
 __all__ = ["authenticate"]
 
@@ -81,7 +82,7 @@ def _integrity_present(state: CoreState, request: Request, claim: _Claim) -> Non
     elif request.message.has(MESSAGE_INTEGRITY):
         request.integrity = Integrity.SHA1
     else:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+        raise Refusal(Reason.NO_CREDENTIALS, challenge=True)
 
 
 def _complete(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -91,7 +92,7 @@ def _complete(state: CoreState, request: Request, claim: _Claim) -> None:
     claim.userhash = message.first(USERHASH)
     nonce = message.first(NONCE)
     if (claim.username is None and claim.userhash is None) or message.first(REALM) is None or nonce is None:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.MISSING_ATTRIBUTE, "USERNAME or USERHASH, REALM and NONCE")
     claim.nonce = nonce
     request.username = claim.username or ""
 
@@ -106,7 +107,7 @@ def _no_bid_down(state: CoreState, request: Request, claim: _Claim) -> None:
     if chosen is None and offered is None:
         return
     if chosen is None or offered != OFFERED_ALGORITHMS or chosen not in OFFERED_ALGORITHMS:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.BID_DOWN)
     claim.algorithm = chosen.number
 
 
@@ -115,7 +116,7 @@ def _not_suspect(state: CoreState, request: Request, claim: _Claim) -> None:
     if request.client.transport.proven or not state.logins.must_prove(request.client.address.ip, request.now.mono):
         return
     if not _address_proven(state, request, claim):
-        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+        raise Refusal(Reason.FOREIGN_NONCE, challenge=True)
 
 
 def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -137,7 +138,7 @@ def _look_up(state: CoreState, request: Request, claim: _Claim) -> None:
     if isinstance(answer, Pending | Unavailable) and not _nonce_valid(state, request, claim):
         # The client must have proven its address by a nonce first. A stranger can thus neither make the server ask its
         # database nor learn that the database is down.
-        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+        raise Refusal(_nonce_fault(state, request, claim), challenge=True)
     if isinstance(answer, Pending):
         raise LookupPending(claim.username or "", claim.userhash or b"")
     _take(state, request, claim, answer)
@@ -164,6 +165,8 @@ def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer)
     wall = request.now.wall
     claim.candidates = [credential for credential in answer if not state.revoked.revokes(credential, wall)]
     claim.revoked = bool(answer) and not claim.candidates
+    if answer:
+        request.claimed_id = answer[0].user_id
 
 
 def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
@@ -192,6 +195,12 @@ def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:
     return state.nonces.check(claim.nonce, control.client.address.pack(), wall) is NonceStatus.VALID
 
 
+def _nonce_fault(state: CoreState, request: Request, claim: _Claim) -> Reason:
+    """Why a nonce is not valid: it is too old, or was not made for this client."""
+    status = state.nonces.check(claim.nonce, request.nonce_scope, request.now.wall)
+    return Reason.FOREIGN_NONCE if status is NonceStatus.FOREIGN else Reason.STALE_NONCE
+
+
 def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
     """§9.2.4: an unknown user → 401 with a challenge, as for a wrong password.
 
@@ -201,9 +210,15 @@ def _known_user(state: CoreState, request: Request, claim: _Claim) -> None:
     if not claim.candidates and claim.username is None and not state.credentials.anonymous:
         wall = request.now.wall
         if state.nonces.check(claim.nonce, request.nonce_scope, wall) is NonceStatus.EXPIRED:
-            raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
-    if not claim.candidates:
-        _fail(state, request, claim, "revoked" if claim.revoked else "unknown user")
+            raise Refusal(Reason.STALE_NONCE, challenge=True)
+    if claim.candidates:
+        return
+    if claim.revoked:
+        _fail(state, request, claim, Reason.REVOKED, "revoked")
+    misread = "" if claim.username is None else state.credentials.misread(claim.username)
+    if misread:
+        _fail(state, request, claim, Reason.MALFORMED_TIME, f"malformed time: {misread}")
+    _fail(state, request, claim, Reason.UNKNOWN_USER, "unknown user")
 
 
 def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -218,9 +233,11 @@ def _integrity_right(state: CoreState, request: Request, claim: _Claim) -> None:
             return
     realm = request.message.first(REALM)
     if realm != state.settings.realm:
-        _fail(state, request, claim, f"wrong realm or password; the realm here is {state.settings.realm}")
+        why = f"wrong realm or password; the realm here is {state.settings.realm}"
+        _fail(state, request, claim, Reason.WRONG_REALM, why)
     limited = any(credential.expires_at is not None for credential in claim.candidates)
-    _fail(state, request, claim, "wrong password or secret" if limited else "wrong password")
+    why = "wrong password or secret" if limited else "wrong password"
+    _fail(state, request, claim, Reason.WRONG_PASSWORD, why)
 
 
 def _address_proven(state: CoreState, request: Request, claim: _Claim) -> bool:
@@ -236,23 +253,26 @@ def _address_proven(state: CoreState, request: Request, claim: _Claim) -> bool:
     return True
 
 
-def _fail(state: CoreState, request: Request, claim: _Claim, why: str) -> NoReturn:
+def _fail(state: CoreState, request: Request, claim: _Claim, cause: Reason, why: str) -> NoReturn:
     """A wrong credential: 401 with a challenge, or no answer if there were too many (`turnserver.core.logins`)."""
     client, mono = request.client, request.now.mono
     if not _address_proven(state, request, claim):
         state.logins.failed_unproven(client.address.ip, mono)
-        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
-    failure = state.logins.failed(client.address.ip, claim.username or claim.userhash or b"", mono)
+        raise Refusal(cause, challenge=True)
+    failure = state.logins.failed(
+        client.address.ip, request.claimed_id or claim.username or claim.userhash or b"", mono
+    )
     if failure.first:
-        state.event(LoginFailed(client, request.username, why))
+        state.event(LoginFailed(client, request.username, cause, why, request.claimed_id))
     for run, of_user in ((failure.guessing, False), (failure.attacked, True)):
         if run is not None:
-            state.event(LoginsFailing(client, request.username, why, *run, of_user))
+            state.event(LoginsFailing(client, request.username, cause, why, *run, of_user, request.claimed_id))
     if failure.answered:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, challenge=True)
+        raise Refusal(cause, challenge=True)
+    state.event(AnswerWithheld(client, Reason.TOO_MANY_FAILURES))
     if client.transport.connected and state.allocation(client) is None:
         state.command(CloseClient(client))  # a further guess needs another connection
-    raise Silence("too many failed logins")
+    raise Silence(Reason.TOO_MANY_FAILURES)
 
 
 def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
@@ -260,6 +280,6 @@ def _nonce_fresh(state: CoreState, request: Request, claim: _Claim) -> None:
     if not _nonce_valid(state, request, claim):
         request.credential = None
         _address_proven(state, request, claim)
-        raise Refusal(ErrorCode.STALE_NONCE, challenge=True)
+        raise Refusal(_nonce_fault(state, request, claim), challenge=True)
     if not request.client.transport.proven:
         state.reflection.prove(request.client.address.ip, CHALLENGE_REFUND, request.now)

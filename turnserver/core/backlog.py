@@ -206,7 +206,7 @@ class Backlog:
             self._state.forbid(allocation, ip)
 
     def _check_channel(self, allocation: Allocation, bound: Channel) -> None:
-        if allocation.channels.get(bound.number) is bound:
+        if allocation.channels.get(bound.number) is bound and not bound.swallows:
             if refusal_of(self._state, bound.peer, with_port=True) is not None:
                 self._state.unbind_channel(allocation, bound.number)
 

@@ -6,6 +6,7 @@ Handlers raise them, and `turnserver.core.server` alone turns them into answers.
 from meshturn.root import MeshturnError
 from stun.address import Address
 from stun.constants import ErrorCode
+from turnserver.reasons import Reason, phrase
 
 __all__ = ["CoreError", "LookupPending", "Refusal", "Silence", "SourceUnavailable"]
 
@@ -15,28 +16,34 @@ class CoreError(MeshturnError):
 
 
 class Refusal(CoreError):
-    """Answer with an error code (RFC 8489 §14.8).
+    """Answer with an error code (RFC 8489 §14.8), for the ``cause``.
 
-    ``challenge`` adds REALM, NONCE and PASSWORD-ALGORITHMS (401 and 438); ``unknown`` the types for
-    UNKNOWN-ATTRIBUTES (420), ``alternate`` the address for ALTERNATE-SERVER (300). The reason phrase is
-    the standard one unless given.
+    ``detail`` says in a few words what it is about, for the log and for authenticated clients. ``code`` is needed only
+    if the cause has several. ``challenge`` adds REALM, NONCE and PASSWORD-ALGORITHMS (401 and 438); ``unknown`` the
+    types for UNKNOWN-ATTRIBUTES (420), ``alternate`` the address for ALTERNATE-SERVER (300).
     """
 
     def __init__(
         self,
-        code: ErrorCode,
-        reason: str | None = None,
+        cause: Reason,
+        detail: str = "",
         *,
+        code: ErrorCode | None = None,
         challenge: bool = False,
         unknown: tuple[int, ...] = (),
         alternate: Address | None = None,
     ) -> None:
-        self.code = code
-        self.reason = code.reason if reason is None else reason
+        self.cause = cause
+        self.code = cause.errors[0] if code is None else code
+        self.detail = detail
         self.challenge = challenge
         self.unknown = unknown
         self.alternate = alternate
-        super().__init__(f"{int(code)} {self.reason}")
+        super().__init__(f"{int(self.code)} {self.phrase(authenticated=True)}")
+
+    def phrase(self, *, authenticated: bool) -> str:
+        """The reason phrase: with the cause only for a client that has proven who it is."""
+        return phrase(self.code, self.cause, self.detail) if authenticated else self.code.reason
 
 
 class Silence(CoreError):
@@ -58,6 +65,7 @@ class SourceUnavailable(CoreError):
     ``reason`` is for the log.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, cause: Reason = Reason.SOURCE_UNAVAILABLE) -> None:
         self.reason = reason
+        self.cause = cause
         super().__init__(reason)

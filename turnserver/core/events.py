@@ -5,6 +5,7 @@ from typing import NamedTuple
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.types import FiveTuple, RelayId
+from turnserver.reasons import Reason
 
 __all__ = [
     "AllocationEnded",
@@ -16,8 +17,10 @@ __all__ = [
     "LoginFailed",
     "LoginsFailing",
     "LookupFailed",
+    "OddExpiry",
     "PeerConnectionEnded",
     "PeerConnectionOpened",
+    "PeerConnectionRefused",
     "PeerRefused",
     "RequestRefused",
 ]
@@ -63,7 +66,11 @@ class AllocationRefreshed(NamedTuple):
 
 
 class AllocationEnded(NamedTuple):
-    """An allocation has ended; ``duration`` in seconds. ``relays`` are those that it had at its end."""
+    """An allocation has ended; ``duration`` in seconds. ``relays`` are those that it had at its end.
+
+    ``refusals`` is how often the peer ACL refused it a peer. ``swallowed`` counts the client's datagrams to such peers,
+    if it was not told (``peers.refusal: swallow``); those from such peers are in the relay's ``dropped``.
+    """
 
     client: FiveTuple
     username: str
@@ -71,32 +78,42 @@ class AllocationEnded(NamedTuple):
     relays: tuple[RelayId, ...]
     reason: EndReason
     duration: float
+    refusals: int = 0
+    swallowed: int = 0
 
 
 class RequestRefused(NamedTuple):
     """A request got an error answer. 401 and 438 occur in every normal session; other codes deserve a look.
 
+    ``reason`` is the phrase in the answer. ``cause`` is always the real one, and ``detail`` what it is about.
     ``username`` is the claim of the request, not verified; ``user_id`` is empty unless the request was authenticated.
+    ``claimed_id`` is the id of the user that the claim means, if a source knows it, and not verified either.
     """
 
     client: FiveTuple
     method: int
     code: int
+    cause: Reason
     reason: str
     username: str
     user_id: str = ""
+    claimed_id: str = ""
+    detail: str = ""
 
 
 class LoginFailed(NamedTuple):
     """A credential was refused, the first one of that name from that source in ten minutes; ``why`` is for operators.
 
-    ``username`` is the claim of the request; empty if it carried USERHASH. ``client`` is not forged: it has a
-    connection or has returned a nonce. Every refusal is also a `RequestRefused`, unless it was not answered.
+    ``username`` is the claim of the request; empty if it carried USERHASH. ``claimed_id`` is the id of the user that it
+    means, if a source knows it. ``client`` is not forged: it has a connection or has returned a nonce. Every refusal is
+    also a `RequestRefused`, unless it was not answered: then it is an `AnswerWithheld`.
     """
 
     client: FiveTuple
     username: str
+    cause: Reason
     why: str
+    claimed_id: str = ""
 
 
 class LoginsFailing(NamedTuple):
@@ -108,11 +125,13 @@ class LoginsFailing(NamedTuple):
 
     client: FiveTuple
     username: str
+    cause: Reason
     why: str
     failures: int
     seconds: float
     sources: int
     of_user: bool
+    claimed_id: str = ""
 
 
 class LookupFailed(NamedTuple):
@@ -124,20 +143,44 @@ class LookupFailed(NamedTuple):
     client: FiveTuple
     username: str
     reason: str
+    cause: Reason = Reason.SOURCE_UNAVAILABLE
+
+
+class OddExpiry(NamedTuple):
+    """A credential expires so late that its time must be in milliseconds: as seconds, it never does. Told once.
+
+    The back end forgot to divide by 1000 (``Date.now()``). The credential is accepted.
+    """
+
+    client: FiveTuple
+    username: str
+    user_id: str
+    expires_at: float
 
 
 class PeerRefused(NamedTuple):
-    """The peer ACL refused a peer (403); ``rule`` names the network or reason. Browsers often ask for private peers."""
+    """The peer ACL refused a peer; ``rule`` names the network or reason. Browsers often ask for private peers.
+
+    ``times`` is how often this allocation has been refused this address. With `Reason.PEER_SWALLOWED` the client was
+    not told (``peers.refusal: swallow``); otherwise the answer is 403, and also a `RequestRefused` with this ``cause``.
+    """
 
     client: FiveTuple
     peer: Address
+    cause: Reason
     rule: str
+    user_id: str = ""
+    times: int = 1
 
 
 class AnswerWithheld(NamedTuple):
-    """An unauthenticated answer was not sent, because its source has used up its reflection budget."""
+    """An unauthenticated answer was not sent.
+
+    Its source has used up its reflection budget, or has failed to log in too often.
+    """
 
     client: FiveTuple
+    cause: Reason = Reason.REFLECTION_BUDGET
 
 
 class PeerConnectionOpened(NamedTuple):
@@ -148,6 +191,15 @@ class PeerConnectionOpened(NamedTuple):
     peer: Address
     connection: int
     inbound: bool
+
+
+class PeerConnectionRefused(NamedTuple):
+    """A peer that has a permission connected to a TCP relay (RFC 6062), and there was no room for its connection."""
+
+    client: FiveTuple
+    user_id: str
+    peer: Address
+    cause: Reason
 
 
 class PeerConnectionEnded(NamedTuple):
@@ -169,8 +221,10 @@ Event = (
     | LoginFailed
     | LoginsFailing
     | LookupFailed
+    | OddExpiry
     | PeerRefused
     | AnswerWithheld
     | PeerConnectionOpened
+    | PeerConnectionRefused
     | PeerConnectionEnded
 )

@@ -17,6 +17,7 @@ from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.settings import CoreBounds, CoreSettings
 from turnserver.core.types import FiveTuple
 from turnserver.deadlines import Deadlines
+from turnserver.reasons import Reason
 from turnserver.throttle import packed_prefix
 
 __all__ = ["Lookups"]
@@ -55,9 +56,9 @@ class Lookups:
             return
         prefix = _prefix(request)
         if len(self._parked) >= self.settings.limits.pending_lookups:
-            raise SourceUnavailable("too many look-ups are pending")
+            raise SourceUnavailable("too many look-ups are pending", Reason.LOOKUPS_FULL)
         if self._per_address[prefix] >= self._bounds.lookups_per_address:
-            raise SourceUnavailable("too many look-ups are pending for this address")
+            raise SourceUnavailable("too many look-ups are pending for this address", Reason.LOOKUPS_FULL)
         self._ticket += 1
         self._parked[self._ticket] = request
         self._waiting.add(key)

@@ -22,8 +22,15 @@ from stun.address import Address
 from turnserver.core.settings import CoreSettings, OwnAddresses
 from turnserver.core.special_purpose import special_purpose
 from turnserver.core.types import IpAddress, IpNetwork
+from turnserver.reasons import Reason
 
-__all__ = ["PeerPolicy", "canonical", "packed_canonical"]
+__all__ = ["PeerPolicy", "canonical", "cause_of", "packed_canonical"]
+
+_OWN_LISTENER = "own listener"
+_OWN_ADDRESS = "own address, not a relay port"
+_DENY = "deny "
+_DEFAULT_DENY = "default deny "
+"""How rules are named; after the last two comes the network."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _COMPATIBLE = bytes(12)
@@ -129,18 +136,18 @@ class PeerPolicy:
         """
         address = canonical(ip)
         if port is not None and any(self._listens(spelled, port) for spelled in _spellings(ip)):
-            return "own listener"
+            return _OWN_LISTENER
         network = _match(address, self.deny)
         if network is not None:
-            return f"deny {network}"
+            return f"{_DENY}{network}"
         if address.is_unspecified:
-            return f"default deny {'0.0.0.0/8' if address.version == 4 else '::/128'}"
+            return f"{_DEFAULT_DENY}{'0.0.0.0/8' if address.version == 4 else '::/128'}"
         if _match(address, self.allow) is not None:
             return None
         if address in self.relays:
-            return None if port is None or relayed else "own address, not a relay port"
+            return None if port is None or relayed else _OWN_ADDRESS
         special = special_purpose(address)
-        return None if special is None or special.reachable else f"default deny {special.network}"
+        return None if special is None or special.reachable else f"{_DEFAULT_DENY}{special.network}"
 
     def depends_on_port(self, ip: bytes) -> bool:
         """True if `refusal` may differ by port: the server's own addresses."""
@@ -153,6 +160,14 @@ class PeerPolicy:
             return True
         local = address in self.own or address.is_loopback or address.is_unspecified
         return local and (address.version, port) in self.wildcards
+
+
+def cause_of(rule: str) -> Reason:
+    """The cause of a refusal by a rule, as `PeerPolicy.refusal` names it."""
+    if rule.startswith(_DENY):
+        return Reason.PEER_DENIED
+    own = {_OWN_LISTENER: Reason.PEER_OWN_LISTENER, _OWN_ADDRESS: Reason.PEER_OWN_ADDRESS}
+    return own.get(rule, Reason.PEER_NOT_PUBLIC)
 
 
 def _match(address: IPv4Address | IPv6Address, networks: Iterable[IpNetwork]) -> IpNetwork | None:

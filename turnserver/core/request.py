@@ -31,6 +31,8 @@ class Request:
     key: bytes = b""
     integrity: Integrity = Integrity.NONE
     username: str = ""
+    claimed_id: str = ""
+    """The id of the user that the request names, if a source knows that name; not proven."""
     _transaction: TransactionKey | None = None
 
     @property

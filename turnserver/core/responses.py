@@ -56,11 +56,15 @@ def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
     return builder.build()
 
 
-def error(request: Request, refusal: Refusal, realm: str, nonce: bytes) -> MessageBuilder:
+def error(request: Request, refusal: Refusal, reason: str, realm: str, nonce: bytes) -> MessageBuilder:
     """An error response (RFC 8489 §6.3.4); a challenge carries REALM, NONCE and PASSWORD-ALGORITHMS (§9.2.4)."""
     message = request.message
     builder = MessageBuilder(message.method, MessageClass.ERROR, message.transaction_id)
-    builder.extend(_encoded(ERROR_CODE, ErrorValue(int(refusal.code), refusal.reason)))
+    value = ErrorValue(int(refusal.code), reason)
+    if reason == refusal.code.reason:
+        builder.extend(_encoded(ERROR_CODE, value))
+    else:  # with what it is about, of which there are too many kinds to keep
+        builder.add(ERROR_CODE, value)
     if refusal.unknown:
         builder.add(UNKNOWN_ATTRIBUTES, refusal.unknown)
     if refusal.alternate is not None:

@@ -19,7 +19,7 @@ from auth.types import Credential, LateAnswer
 from stun import attributes
 from stun.address import Address
 from stun.attributes import IcmpValue
-from stun.constants import ErrorCode, MessageClass, Method
+from stun.constants import MessageClass, Method
 from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.message import Message
@@ -39,6 +39,7 @@ from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
 from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.descriptors import Descriptors
+from turnserver.reasons import Reason
 
 __all__ = ["UNDERSTOOD", "TurnCore"]
 
@@ -73,6 +74,9 @@ UNDERSTOOD = frozenset(
 
 CHANGE-REQUEST and its like are known to the codec but not here: ignoring one would give a NAT test a wrong result.
 """
+
+_NAMED = 4
+"""Unknown attributes that the log names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +371,7 @@ class TurnCore:
             failed_logins=state.logins.total,
             unanswered_logins=state.logins.unanswered,
             withheld_answers=state.reflection.withheld,
+            swallowed_datagrams=state.swallowed,
         )
 
     def has_channels(self, client: FiveTuple) -> bool:
@@ -405,7 +410,7 @@ class TurnCore:
         opening = self.state.openings.get(allocation.serial)
         self.state.end_allocation(allocation, EndReason.SHUTDOWN, now)
         if opening is not None:
-            refuse(self.state, opening.request, Refusal(ErrorCode.INSUFFICIENT_CAPACITY, allocate.DRAINING))
+            refuse(self.state, opening.request, Refusal(Reason.DRAINING, "the server is about to stop"))
 
     def _begin(
         self,
@@ -460,7 +465,8 @@ class TurnCore:
         self.state.end_allocation(allocation, reason, now)
         if opening is not None:
             opening.request.now = now
-            refuse(self.state, opening.request, Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
+            cause = Reason.REVOKED if reason is EndReason.REVOKED else Reason.CREDENTIAL_REMOVED
+            refuse(self.state, opening.request, Refusal(cause, challenge=True))
         if allocation.client.transport.connected:
             self.state.command(CloseClient(allocation.client))
 
@@ -486,17 +492,17 @@ class TurnCore:
         try:
             self._authenticated(handler, request, found)
         except SourceUnavailable as unavailable:
-            self._unavailable(request, unavailable.reason)
+            self._unavailable(request, unavailable)
         except Refusal as refusal:
             refuse(self.state, request, refusal)
         except MalformedMessage:
             # The frame is well-formed but the value of an attribute is not, which can be answered.
-            refuse(self.state, request, Refusal(ErrorCode.BAD_REQUEST))
+            refuse(self.state, request, Refusal(Reason.MALFORMED_ATTRIBUTE))
         except Silence:
             return
         except Exception as error:
             self._faults.append(error)
-            refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
+            refuse(self.state, request, Refusal(Reason.FAULT))
 
     def _authenticated(self, handler: _Handler, request: Request, found: LateAnswer | None) -> None:
         try:
@@ -504,11 +510,12 @@ class TurnCore:
         except LookupPending as pending:
             self._lookups.park(request, pending)
 
-    def _unavailable(self, request: Request, reason: str) -> None:
+    def _unavailable(self, request: Request, unavailable: SourceUnavailable) -> None:
         """RFC 8489 §14.8: "the server has suffered a temporary error; the client should try again" → 500."""
         self._failed_lookups += 1
-        self.state.event(LookupFailed(request.client, request.username, reason))
-        refuse(self.state, request, Refusal(ErrorCode.SERVER_ERROR))
+        reason, cause = unavailable.reason, unavailable.cause
+        self.state.event(LookupFailed(request.client, request.username, reason, cause))
+        refuse(self.state, request, Refusal(cause))
 
     def _checked(self, handler: _Handler, request: Request, found: LateAnswer | None) -> None:
         """RFC 8489 §6.3: authentication first, then unknown attributes, then the method itself."""
@@ -516,11 +523,12 @@ class TurnCore:
             authenticate(self.state, request, found)
         unknown = request.message.unknown_required(UNDERSTOOD)
         if unknown:
-            raise Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=unknown)
+            numbers = ", ".join(f"{number:#06x}" for number in unknown[:_NAMED])
+            raise Refusal(Reason.UNKNOWN_ATTRIBUTE, numbers, unknown=unknown)
         try:
             handler.run(self.state, request)
         except Refusal as refusal:
-            if not self._backlog.behind or refusal.code != ErrorCode.ALLOCATION_QUOTA_REACHED:
+            if not self._backlog.behind or refusal.cause is not Reason.USER_QUOTA:
                 raise
             self._backlog.settle_user(request.user.user_id, request.now)
             handler.run(self.state, request)
@@ -555,7 +563,9 @@ class TurnCore:
         if request is not None:
             request.now = now
             timeout = self.state.bounds.lookup_timeout
-            self._unavailable(request, f"the credential source has not answered within {timeout} seconds")
+            self._unavailable(
+                request, SourceUnavailable(f"the credential source has not answered within {timeout} seconds")
+            )
 
     def _relay_expired(self, key: DeadlineKey, now: Now) -> None:
         """RFC 8656 §3.2: an allocation ends with the last of its relays, and with both if both are due."""

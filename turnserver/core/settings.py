@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stun.address import Address
-from turnserver.core.types import DefaultFamily, IpAddress, IpNetwork, OnRemoval, PortRange
+from turnserver.core.types import DefaultFamily, IpAddress, IpNetwork, OnRemoval, PeerRefusal, PortRange
 
 __all__ = [
     "AuthOptions",
@@ -100,6 +100,10 @@ class PeerOptions(Protocol):
     @property
     def deny(self) -> Sequence[IpNetwork]:
         """Networks refused in any case."""
+
+    @property
+    def refusal(self) -> PeerRefusal:
+        """What a client gets that wants a permission or a channel for a refused peer."""
 
     @property
     def strict_permissions(self) -> bool:

@@ -130,6 +130,10 @@ class CoreState:
         self._add_ports()
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
         self.logins = FailedLogins()
+        self.odd_expiry = False
+        """Whether an expiry in milliseconds has been reported."""
+        self.swallowed = 0
+        """Datagrams of clients to peers that are refused without their being told."""
         self.reflection = ReflectionBudget(limits.reflection_burst, limits.reflection_rate)
         self.deadlines: Deadlines[DeadlineKey] = Deadlines()
         self.retransmissions = Retransmissions()
@@ -264,8 +268,18 @@ class CoreState:
         self.quota.give_back(credential.user_id)
         if was_live:
             duration = now.mono - allocation.created
+            refusals, swallowed = allocation.refusals, allocation.swallowed
             self.event(
-                AllocationEnded(allocation.client, credential.username, credential.user_id, relays, reason, duration)
+                AllocationEnded(
+                    allocation.client,
+                    credential.username,
+                    credential.user_id,
+                    relays,
+                    reason,
+                    duration,
+                    refusals,
+                    swallowed,
+                )
             )
 
     def begin_opening(self, opening: RelayOpening, now: Now) -> None:
@@ -438,7 +452,7 @@ class CoreState:
         self._tell_permission(allocation, relay, ip)
         if self.settings.peers.strict_permissions:
             for channel in allocation.channels.values():
-                if channel.peer.ip == ip:
+                if channel.peer.ip == ip and not channel.swallows:
                     self._route(allocation, relay, channel)
 
     def forbid(self, allocation: Allocation, ip: bytes) -> None:
@@ -460,31 +474,55 @@ class CoreState:
         Unless the strict switch is on, a channel keeps its peer's permission alive until its own expiry (rule 14).
         """
         bounds = self.bounds
-        channel = allocation.channels.get(number)
-        expires = now.mono + bounds.channel_lifetime
-        if channel is None:
-            channel = Channel(number, peer, expires)
-            allocation.bind(channel)
-            if self.policy.depends_on_port(peer.ip):
-                self._channels_to.add(peer, (allocation.serial, number))
-        channel.expires = expires
-        self.deadlines.set(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number), expires)
+        channel = self._bound(allocation, number, peer, now)
+        expires = channel.expires
+        channel.swallows = False
+        if self.policy.depends_on_port(peer.ip):
+            self._channels_to.add(peer, (allocation.serial, number))
         if self.settings.peers.strict_permissions:
             self.permit(allocation, relay, peer.ip, now.mono + bounds.permission_lifetime)
         else:
             self.permit(allocation, relay, peer.ip, expires)
             self._route(allocation, relay, channel)
 
+    def bind_to_nothing(self, allocation: Allocation, number: int, peer: Address, now: Now) -> None:
+        """Bind a channel, or refresh it, that leads nowhere: the peer is refused, and the client is not told."""
+        channel = self._bound(allocation, number, peer, now)
+        if not channel.swallows:
+            self._unroute(allocation, channel)
+            channel.swallows = True
+
+    def swallow(self, allocation: Allocation) -> None:
+        """Count a datagram of the client that goes nowhere."""
+        allocation.swallowed += 1
+        self.swallowed += 1
+
+    def _bound(self, allocation: Allocation, number: int, peer: Address, now: Now) -> Channel:
+        """A channel, bound for its lifetime from now on; a new one leads nowhere yet."""
+        expires = now.mono + self.bounds.channel_lifetime
+        channel = allocation.channels.get(number)
+        if channel is None:
+            channel = Channel(number, peer, expires, swallows=True)
+            allocation.bind(channel)
+        channel.expires = expires
+        self.deadlines.set(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number), expires)
+        return channel
+
     def unbind_channel(self, allocation: Allocation, number: int) -> None:
         """End a channel binding and its route."""
         channel = allocation.unbind(number)
         if channel is None:
             return
-        self._channels_to.remove(channel.peer, (allocation.serial, number))
         self.deadlines.remove(DeadlineKey(DeadlineKind.CHANNEL, allocation.serial, number))
+        if not channel.swallows:
+            self._unroute(allocation, channel)
+
+    def _unroute(self, allocation: Allocation, channel: Channel) -> None:
+        """A channel leads nowhere any more."""
+        self._channels_to.remove(channel.peer, (allocation.serial, channel.number))
         relay = self._relay_of(allocation, channel.peer.ip)
         if relay is not None:
-            self.command(RemoveRoute(allocation.client, number, relay.id))
+            self.command(RemoveRoute(allocation.client, channel.number, relay.id))
 
     def _route(self, allocation: Allocation, relay: Relay, channel: Channel) -> None:
         expires = min(channel.expires, allocation.permissions[channel.peer.ip])

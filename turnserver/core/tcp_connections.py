@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Protocol
 
 from stun.address import Address
-from stun.constants import ErrorCode, TransportProtocol
+from stun.constants import TransportProtocol
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.answers import Answering, refuse
 from turnserver.core.commands import ClosePeer, Command, ConnectPeer, Splice
@@ -29,6 +29,7 @@ from turnserver.core.request import Request
 from turnserver.core.types import FiveTuple, Now
 from turnserver.deadlines import Deadlines
 from turnserver.descriptors import Descriptors
+from turnserver.reasons import Reason
 
 __all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnections"]
 
@@ -138,7 +139,7 @@ class TcpConnections:
             self._tell_end(connection, now)
         elif connection.request is not None:
             connection.request.now = now
-            refuse(self._host, connection.request, Refusal(ErrorCode.CONNECTION_TIMEOUT_OR_FAILURE), keep=True)
+            refuse(self._host, connection.request, Refusal(Reason.PEER_UNREACHABLE, str(connection.peer)), keep=True)
 
     def close_where(self, allocation: Allocation, unwanted: Callable[[Address], bool], now: Now) -> None:
         """End the connections of an allocation with peers for which ``unwanted`` is true."""

@@ -24,6 +24,7 @@ __all__ = [
     "IpNetwork",
     "Now",
     "OnRemoval",
+    "PeerRefusal",
     "PortRange",
     "RelayFailure",
     "RelayId",
@@ -43,6 +44,10 @@ DefaultFamily = Literal["auto", "ipv4", "ipv6"]
 
 TlsMode = bool | Literal["auto"]
 """Whether the clients of a listener use TLS; ``auto``: each as it likes, told by its first byte."""
+
+PeerRefusal = Literal["error", "swallow"]
+"""What becomes of a permission or a channel for a refused peer: the client gets 403, or success and nothing comes
+through."""
 
 OnRemoval = Literal["end", "expire", "keep"]
 """What becomes of an allocation whose credential has been removed from the configuration: it ends at once, lives until
@@ -97,14 +102,16 @@ class ClientTransport(Enum):
 
 
 class RelayFailure(Enum):
-    """Why a relay socket could not be opened, which says what else is worth trying. The value is for the answer."""
+    """Why a relay socket could not be opened, which says what else is worth trying."""
 
-    PORT = "Insufficient Capacity"
+    PORT = "port"
     """Only the port is unusable (somebody else has it): another one is tried."""
-    ADDRESS = "Relay address not available"
+    ADDRESS = "address"
     """No port of the address can be bound, because the system does not have it (any more): another address is tried."""
-    SYSTEM = "No socket available"
+    SYSTEM = "system"
     """The system has no descriptor or no memory left, or forbids it: nothing else is tried."""
+    TIMEOUT = "timeout"
+    """The datapath has not reported in time."""
 
 
 class Now(NamedTuple):
@@ -182,7 +189,8 @@ class CoreTotals(NamedTuple):
     ``users`` are the allocations held by each user. ``failed_lookups`` is a sum since the start: requests that got 500
     because no credential source could answer. So are ``failed_logins``, wrong credentials from proven addresses, and
     ``unanswered_logins``, those of them that got no answer because there were too many, and ``withheld_answers``, for
-    which a source had no reflection budget.
+    which a source had no reflection budget, and ``swallowed_datagrams``, what clients sent to peers that are refused
+    (``peers.refusal: swallow``).
     """
 
     allocations: int = 0
@@ -192,6 +200,7 @@ class CoreTotals(NamedTuple):
     failed_logins: int = 0
     unanswered_logins: int = 0
     withheld_answers: int = 0
+    swallowed_datagrams: int = 0
 
 
 class AllocationView(NamedTuple):

@@ -66,6 +66,14 @@ class Guarded(CredentialSource):
             self._note(error)
             return None
 
+    def misread(self, username: str) -> str:
+        """What the source says; nothing if it raises."""
+        try:
+            return str(self._source.misread(username))
+        except Exception as error:
+            self._note(error)
+            return ""
+
     def forget(self, user_id: str) -> None:
         """Tell the source."""
         try:

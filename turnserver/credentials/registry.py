@@ -40,7 +40,7 @@ def _shared_secrets(auth: "SourcesSection", *, clock: Callable[[], float]) -> "C
     from auth.ephemeral import SharedSecret, TimeLimitedCredentials  # noqa: PLC0415
 
     secrets = [SharedSecret(entry.secret.get_secret_value().encode(), entry.hash) for entry in auth.shared_secrets]
-    return TimeLimitedCredentials(secrets, auth.separator) if secrets else None
+    return TimeLimitedCredentials(secrets, auth.separator, auth.username_order) if secrets else None
 
 
 def _hook(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":

@@ -77,5 +77,9 @@ class SourcesSection(Protocol):
         """The separator between expiry and user in a time-limited username."""
 
     @property
+    def username_order(self) -> Literal["any", "expiry-first"]:
+        """Where a time-limited username may have its expiry."""
+
+    @property
     def hook(self) -> HookSection:
         """The credential hook."""

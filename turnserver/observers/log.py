@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, cast, get_args
 
+from stun.address import Address
 from turnserver.core.events import (
     AllocationEnded,
     AnswerWithheld,
@@ -13,6 +14,7 @@ from turnserver.core.events import (
     LoginFailed,
     LoginsFailing,
     LookupFailed,
+    PeerRefused,
     RequestRefused,
 )
 from turnserver.core.types import Counters
@@ -29,6 +31,9 @@ _OF_STRANGERS: Final = frozenset({RequestRefused, AnswerWithheld, LookupFailed, 
 
 _FLOODS: Final = Allowance(burst=1, rate=0.1, total_burst=20, total_rate=1)
 """For lines about floods from forged sources: a line for each network, and the number of withheld answers after it."""
+
+_REPEATED: Final = Allowance(burst=0, rate=0, total_burst=0, total_rate=0)
+"""For what an allocation is refused again: only the number."""
 
 _relay_logger = logging.getLogger("meshturn.turn")
 _rooms_logger = logging.getLogger("meshturn.signaling")
@@ -48,6 +53,7 @@ class LogObserver:
         self._strangers = Lines(_relay_logger, RARE, clock)
         self._withheld = Lines(_relay_logger, _FLOODS, clock)
         self._clients = Lines(_relay_logger, FREQUENT, clock)
+        self._repeated = Lines(_relay_logger, _REPEATED, clock)
         self._rooms = Lines(_rooms_logger, FREQUENT, clock)
 
     def on_event(self, event: Event | RoomFact, counters: Counters | None) -> None:
@@ -60,9 +66,14 @@ class LogObserver:
                 return
             rare = type(event) in _OF_STRANGERS and level > logging.DEBUG
             lines = self._strangers if rare else self._clients
+            source: Address | str = happened.client.address
             if type(event) is AnswerWithheld:
                 lines = self._withheld
-            lines.write(level, message, fields, happened.client.address)
+            elif type(event) is RequestRefused and event.cause in relay_lines.PEER_CAUSES:
+                return  # a PeerRefused says more
+            elif type(event) is PeerRefused and event.times > 1:
+                lines, source = self._repeated, f"{event.client.address}, peer {event.peer.host}"
+            lines.write(level, message, fields, source)
             return
         line = self._journal.line(cast(RoomFact, event), self._clock())
         if line is not None:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from stun.address import Address
 from turnserver.core.types import ClientTransport
 from turnserver.lines import Allowance, Lines
+from turnserver.reasons import Reason
 
 __all__ = ["Came", "Crossings", "Door"]
 
@@ -31,6 +32,20 @@ class Came(Enum):
     HTTP = "HTTP on a listener for TURN only"
     PLAIN_HTTP = "HTTP without TLS on a listener with TLS"
     DTLS = "DTLS on a UDP listener"
+
+    @property
+    def cause(self) -> Reason:
+        """The reason code."""
+        return _CAUSES[self]
+
+
+_CAUSES: Final = {
+    Came.TLS: Reason.TLS_UNEXPECTED,
+    Came.TURN: Reason.NOT_TLS,
+    Came.HTTP: Reason.HTTP_UNEXPECTED,
+    Came.PLAIN_HTTP: Reason.NOT_TLS,
+    Came.DTLS: Reason.DTLS_UNEXPECTED,
+}
 
 
 class Door(NamedTuple):
@@ -87,7 +102,7 @@ class Crossings:
         others = [door for door in doors if door not in own and _reachable(door, here)]
         others.sort(key=lambda door: door.bound.ip != here.ip)
         urls = list(dict.fromkeys(_urls(came, [] if proxied else own, others)))
-        fields = {"client": str(client), "listener": f"{name} {here}"}
+        fields = {"client": str(client), "listener": f"{name} {here}", "cause": str(came.cause)}
         if urls:
             fields["works"] = " or ".join(urls)
         if came in (Came.TLS, Came.TURN):

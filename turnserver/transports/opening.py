@@ -5,22 +5,22 @@ at the first byte that fits no protocol.
 """
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from stun.address import Address
 from stun.demux import TLS_HANDSHAKE
 from turnserver.core.types import ClientTransport
-from turnserver.lines import FREQUENT, Lines
+from turnserver.reasons import Reason
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.client_hello import NO_APPLICATION_PROTOCOL, NotTls, read_client_hello
 from turnserver.transports.crossed import Came, Crossings
 from turnserver.transports.limits import ConnectionSlot
-from turnserver.transports.proxy_protocol import ProxyError, read_header
+from turnserver.transports.proxy_protocol import NoHeader, ProxyError, begins_header, read_header
 from turnserver.transports.sniff import Speech, sniff
+from turnserver.transports.turned_away import TurnedAway, handshake_failure
 
 __all__ = ["ALPN_HTTP", "ALPN_TURN", "Opening", "OpeningHost"]
 
@@ -45,9 +45,6 @@ _NOT_HTTP: Final = "This port speaks STUN and TURN (RFC 8656), not HTTP.\n"
 _NOT_HTTP_BUT_TLS: Final = "This port speaks STUN and TURN (RFC 8656) over TLS, not HTTP.\n"
 _NOT_PLAIN: Final = "This port speaks TLS. Use https:// or turns: instead.\n"
 
-_logger = logging.getLogger("meshturn.streams")
-_lines = Lines(_logger, FREQUENT)
-
 
 class OpeningHost(Protocol):
     """What a new connection needs from its transport."""
@@ -56,6 +53,7 @@ class OpeningHost(Protocol):
     kinds: tuple[ClientTransport, ...]
     address: Address
     crossings: Crossings
+    refusals: TurnedAway
     tls: CertificateSource | None
     http: HttpGateway | None
     protocols: tuple[str, ...]
@@ -73,7 +71,7 @@ class OpeningHost(Protocol):
     def count_dropped(self) -> None:
         """Count a dropped connection."""
 
-    def turned_away(self, reason: str, client: Address) -> None:
+    def turned_away(self, cause: Reason, client: Address) -> None:
         """Count a connection refused by a limit, and log such refusals at a limited rate."""
 
 
@@ -101,15 +99,22 @@ class Opening:
         try:
             data = self.stream.recv(_READ_SIZE)
         except OSError as error:
-            self._close(str(error))
+            self._close(Reason.CONNECTION_BROKEN, str(error))
             return
         if data:
             self._buffer += data
             self._step(self)
         elif data is not None and self._buffer:
-            self._close("ended")
+            self._close(Reason.CONNECTION_BROKEN, "ended")
         elif data is not None:
             self.stream.close()  # probably a health check
+
+    def too_slow(self) -> None:
+        """The deadline has passed."""
+        if self.stream.on_readable == self._linger:
+            self.stream.close()  # it has been told why
+        else:
+            self._close(Reason.TOO_SLOW)
 
     # The steps
 
@@ -126,8 +131,11 @@ class Opening:
         """From here on, the address in the header is the client's."""
         try:
             header = read_header(self._buffer)
+        except NoHeader:
+            self._close(Reason.PROXY_HEADER_MISSING)
+            return
         except ProxyError as error:
-            self._close(str(error))
+            self._close(Reason.PROXY_HEADER_MALFORMED, str(error))
             return
         if header is None:
             return
@@ -135,8 +143,8 @@ class Opening:
         if header.client is not None:
             self.client = header.client
             if not self._slot.claim(self.client.ip):
-                self._transport.turned_away("too many connections from one address", self.client)
-                self._close("too many connections")
+                self._transport.turned_away(Reason.CONNECTIONS_PER_ADDRESS, self.client)
+                self.stream.close()
                 return
         self._first_step()
 
@@ -164,16 +172,16 @@ class Opening:
             elif speech is Speech.HTTP:
                 self._say_goodbye(_http_refusal(_NOT_PLAIN), Came.PLAIN_HTTP)
             elif speech is not None:
-                self._close(Came.TURN if speech is Speech.STUN else str(error))
+                self._close(Came.TURN) if speech is Speech.STUN else self._refuse_stranger(Reason.NOT_TLS, str(error))
             return
         if hello is None:
             return
         if not tls.ready:
-            self._close("there is no certificate that can be used")
+            self._close(Reason.NO_CERTIFICATE)
             return
         ours = self._transport.protocols
         if hello.protocols is not None and not any(name.encode() in hello.protocols for name in ours):
-            self._say_goodbye(NO_APPLICATION_PROTOCOL, "ALPN offers no supported protocol")
+            self._say_goodbye(NO_APPLICATION_PROTOCOL, Reason.TLS_NO_PROTOCOL)
             return
         self.stream.unread(self._buffer)
         self._buffer = b""
@@ -185,7 +193,7 @@ class Opening:
         try:
             done = self.stream.handshake()
         except OSError as error:
-            self._close(str(error))
+            self._close(*handshake_failure(error))
             return
         if done:
             self.deadline = self._transport.first_message_deadline()
@@ -206,19 +214,26 @@ class Opening:
         elif speech is Speech.TLS and self.stream.tls is None:
             self._close(Came.TLS)
         elif speech is not None:
-            self._close(f"speaks {speech.value}")
+            self._refuse_stranger(Reason.NOT_TURN, f"speaks {speech.value}")
+
+    def _refuse_stranger(self, cause: Reason, why: str) -> None:
+        """The first bytes belong to no protocol of this port, but perhaps to a proxy that is not configured."""
+        if self.stream.tls is None and not self._proxied and begins_header(self._buffer):
+            self._close(Reason.PROXY_HEADER_UNEXPECTED)
+        else:
+            self._close(cause, why)
 
     # The ends
 
-    def _say_goodbye(self, message: bytes, reason: Came | str) -> None:
+    def _say_goodbye(self, message: bytes, cause: Came | Reason) -> None:
         """Send the reason, and close when the client has read it: closing at once could reset the connection first."""
         try:
             self.stream.push(message)
             self.stream.shutdown_write()
         except OSError:
-            self._close(reason)
+            self._close(cause)
             return
-        self._log(reason)
+        self._log(cause)
         self._buffer = b""
         self.deadline = min(self.deadline, self._transport.now() + _LINGER)
         self.stream.on_readable = self._linger
@@ -230,18 +245,17 @@ class Opening:
                 return
         self.stream.close()
 
-    def _close(self, reason: Came | str) -> None:
-        self._log(reason)
+    def _close(self, cause: Came | Reason, why: str = "") -> None:
+        self._log(cause, why)
         self.stream.close()
 
-    def _log(self, reason: Came | str) -> None:
-        self._transport.count_dropped()
-        if isinstance(reason, Came):
-            here = self._transport
-            here.crossings.say(reason, here.name, here.address, self.client, proxied=self._proxied)
-        elif _logger.isEnabledFor(logging.DEBUG):
-            fields = {"client": str(self.client), "listener": str(self._transport.address), "reason": reason}
-            _lines.write(logging.DEBUG, "connection refused", fields, self.client)
+    def _log(self, cause: Came | Reason, why: str = "") -> None:
+        here = self._transport
+        here.count_dropped()
+        if isinstance(cause, Came):
+            here.crossings.say(cause, here.name, here.address, self.client, proxied=self._proxied)
+        else:
+            here.refusals.say(cause, why, self.client, f"{here.name} {here.address}")
 
 
 def _http_refusal(text: str) -> bytes:

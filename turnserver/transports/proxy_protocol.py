@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from meshturn.root import MeshturnError
 from stun.address import Address
 
-__all__ = ["ProxyError", "ProxyHeader", "read_header"]
+__all__ = ["NoHeader", "ProxyError", "ProxyHeader", "begins_header", "read_header"]
 
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _V1_MARK: Final = b"PROXY "
@@ -29,6 +29,10 @@ _TCP_SIZES: Final = {0x11: 4, 0x21: 16}
 
 class ProxyError(MeshturnError):
     """The bytes are not a PROXY header."""
+
+
+class NoHeader(ProxyError):
+    """The bytes do not even begin like one."""
 
 
 class ProxyHeader(NamedTuple):
@@ -50,7 +54,12 @@ def read_header(data: bytes) -> ProxyHeader | None:
         return _version_1(data)
     if _SIGNATURE.startswith(data) or _V1_MARK.startswith(data):
         return None
-    raise ProxyError("no PROXY header")
+    raise NoHeader("no PROXY header")
+
+
+def begins_header(data: bytes) -> bool:
+    """Whether the first bytes of a connection begin like a header, which proxies send in one piece."""
+    return data.startswith((_SIGNATURE, _V1_MARK))
 
 
 def _version_1(data: bytes) -> ProxyHeader | None:

@@ -19,6 +19,7 @@ from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
 from turnserver.errors import StartupError
 from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
+from turnserver.reasons import Reason
 from turnserver.streams import ByteStream, bind_tcp
 from turnserver.transports.base import (
     FrameSink,
@@ -34,6 +35,7 @@ from turnserver.transports.crossed import Crossings, Door
 from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 from turnserver.transports.opening import ALPN_HTTP, ALPN_TURN, Opening
 from turnserver.transports.startup import startup_error
+from turnserver.transports.turned_away import TurnedAway
 
 __all__ = ["StreamTransport"]
 
@@ -48,6 +50,12 @@ _COMPLAINTS: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1
 
 _PER_ADDRESS: Final = "limits.connections_per_address"
 """The option, for the log."""
+
+_TOO_MANY: Final = {
+    Reason.CONNECTIONS_PER_ADDRESS: "too many connections from one address",
+    Reason.CONNECTIONS_FULL: "too many connections",
+}
+"""The lines about limits of connections."""
 
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -93,6 +101,7 @@ class StreamTransport:
         self.protocols: tuple[str, ...] = (ALPN_TURN, ALPN_HTTP) if http is not None else (ALPN_TURN,)
         self.now = clock
         self.crossings = Crossings(_logger, doors, clock)
+        self.refusals = TurnedAway(_logger, clock)
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
         self.sink: FrameSink
         self._limits = limits
@@ -200,8 +209,7 @@ class StreamTransport:
         """Close connections past their deadline, and resume accepting if paused; the timer calls it every second."""
         now = self.now()
         for opening in [opening for opening in self._openings if opening.deadline <= now]:
-            self._dropped += 1
-            opening.stream.close()
+            opening.too_slow()
         for connection in list(self._connections.values()):
             if (connection.idle_deadline <= now or connection.stall_deadline <= now) and connection.stream is not None:
                 connection.stream.close()
@@ -254,12 +262,12 @@ class StreamTransport:
     def _admit(self, stream: ByteStream) -> None:
         proxied = self._is_proxy(stream.peer)
         if not proxied and not self._limiter.has_room(stream.peer.ip):
-            self._turn_away(stream, "too many connections from one address", _PER_ADDRESS)
+            self._turn_away(stream, Reason.CONNECTIONS_PER_ADDRESS, _PER_ADDRESS)
             return
         evicted, full = self._limiter.evicted, self._limiter.full
         slot = self._limiter.admit()
         if slot is None:
-            self._turn_away(stream, "too many connections", full)
+            self._turn_away(stream, Reason.CONNECTIONS_FULL, full)
             return
         if self._limiter.evicted > evicted:
             self.complain("idle connection closed to make room", {"for": str(stream.peer), "limit": full})
@@ -270,9 +278,9 @@ class StreamTransport:
         slot.offer(stream.close, stream.peer.ip)
         self._open(stream, slot, proxied)
 
-    def _turn_away(self, stream: ByteStream, reason: str, limit: str | None) -> None:
+    def _turn_away(self, stream: ByteStream, cause: Reason, limit: str | None) -> None:
         self._dropped += 1
-        self.complain(reason, {"client": str(stream.peer), "limit": limit})
+        self.complain(_TOO_MANY[cause], {"client": str(stream.peer), "cause": str(cause), "limit": limit})
         stream.close()
 
     def _open(self, stream: ByteStream, slot: ConnectionSlot, proxied: bool) -> None:
@@ -393,10 +401,10 @@ class StreamTransport:
         """Count a dropped frame or connection."""
         self._dropped += 1
 
-    def turned_away(self, reason: str, client: Address) -> None:
+    def turned_away(self, cause: Reason, client: Address) -> None:
         """Count a connection refused by the limit per client, and log such refusals at a limited rate."""
         self._dropped += 1
-        self.complain(reason, {"client": str(client), "limit": _PER_ADDRESS})
+        self.complain(_TOO_MANY[cause], {"client": str(client), "cause": str(cause), "limit": _PER_ADDRESS})
 
     def complain(self, message: str, fields: dict[str, str | None]) -> None:
         """Log a warning at a limited rate per kind, because strangers can cause it at will."""

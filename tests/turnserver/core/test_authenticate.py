@@ -9,15 +9,19 @@ import pytest
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
 from auth.keys import long_term_key_md5, long_term_key_sha256, user_hash
 from auth.nonce import NonceIssuer, NonceStatus, SecurityFeatures
-from auth.source import StaticUsers
+from auth.source import Chain, StaticUsers
 from stun import attributes as a
+from stun.address import Address
 from stun.attributes import AlgorithmValue, AttributeType
 from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
 from tests.support.core_world import REALM, ScriptedClient, SlowSource, World, code_of, names_of
 from turnserver.core.commands import SendToClient
+from turnserver.core.events import LoginFailed, RequestRefused
 from turnserver.core.responses import OFFERED_ALGORITHMS
+from turnserver.observers.relay_lines import line_of
+from turnserver.reasons import Reason
 
 SHA256 = AlgorithmValue(PasswordAlgorithm.SHA256, b"")
 MD5 = AlgorithmValue(PasswordAlgorithm.MD5, b"")
@@ -461,3 +465,64 @@ def test_features_of_the_issuer_reach_the_wire() -> None:
     client = world.client(sha256=True)
     assert code_of(client.allocate()) == 0
     assert (client.nonce or b"").startswith(b"obMatJos2wAAA")
+
+
+SECRET = SharedSecret(b"a secret that is shared")
+
+
+def refusals() -> list[tuple[str, str, float | None, Reason]]:
+    """Name, password, until when its user is revoked, and the cause."""
+    good, password = mint(SECRET, "alice", 2_000_000_000)
+    kicked, theirs = mint(SECRET, "mallory", 2_000_000_000)
+    return [
+        (good, "wrong", None, Reason.WRONG_PASSWORD),
+        ("bob", "hunter3", None, Reason.WRONG_PASSWORD),
+        ("carol", "x", None, Reason.UNKNOWN_USER),
+        ("alice:2000000000", password, None, Reason.MALFORMED_TIME),
+        ("12345678901234567", password, None, Reason.MALFORMED_TIME),
+        ("tomorrow:alice", password, None, Reason.MALFORMED_TIME),
+        (kicked, theirs, 3_000_000_000.0, Reason.REVOKED),
+    ]
+
+
+@pytest.mark.parametrize(("user", "password", "until", "cause"), refusals())
+def test_the_operator_learns_the_cause_and_a_guesser_does_not(
+    user: str, password: str, until: float | None, cause: Reason
+) -> None:
+    """Rule 1, RFC 8489 §9.2.4: the answers do not differ, so nobody learns which names there are; events do."""
+    source = Chain([StaticUsers({"bob": "hunter2"}), TimeLimitedCredentials([SECRET])])
+    world = World(source=source)
+    if until is not None:
+        world.core.revoke("mallory", world.now, until)
+    client = world.client(user=user, password=password)
+    client.challenge()
+    world.take_events()
+    answer = client.request(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17))
+    assert names_of(answer) == CHALLENGE
+    assert answer.first(a.ERROR_CODE) == (401, "Unauthenticated")
+    assert len(answer.raw) == len(client.request(Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17)).raw)
+    failed, refused, *_ = world.take_events()
+    assert isinstance(failed, LoginFailed)
+    assert isinstance(refused, RequestRefused)
+    assert (failed.cause, refused.cause, refused.reason) == (cause, cause, "Unauthenticated")
+    assert failed.why
+
+
+def test_a_user_has_one_id_in_all_that_is_said_of_it() -> None:
+    """The kind: `expiry:dave` in one line and `dave` in the next."""
+    world = World(source=TimeLimitedCredentials([SECRET]))
+    name, password = mint(SECRET, "dave", int(world.now.wall) + 60)
+    client = world.client(user=name, password="wrong")
+    client.allocate()
+    client.password = password
+    client.allocate()
+    client.permit(Address.parse("10.0.0.1", 9))
+    client.bind(0x5000, Address.parse("8.8.8.8", 9))
+    client.refresh()
+    client.refresh(0)
+    world.advance(61)
+    client.allocate()
+    lines = [line_of(event, None) for event in world.take_events()]
+    assert {line.message for line in lines} >= {"allocation opened", "allocation refreshed", "allocation ended"}
+    assert {line.message for line in lines} >= {"login failed", "peer refused", "request refused"}
+    assert {line.fields["user"] for line in lines if "user" in line.fields} == {"dave"}

@@ -6,7 +6,7 @@ from auth.types import Credential
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import ErrorValue
-from stun.constants import ErrorCode, MessageClass, Method, PasswordAlgorithm
+from stun.constants import MessageClass, Method, PasswordAlgorithm
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
 from tests.support.core_world import SERVER, names_of
@@ -14,6 +14,7 @@ from turnserver.core.errors import Refusal
 from turnserver.core.request import Integrity, Request
 from turnserver.core.responses import OFFERED_ALGORITHMS, begin_success, error, finish
 from turnserver.core.types import ClientTransport, FiveTuple, Now
+from turnserver.reasons import Reason
 
 KEY = b"k" * 16
 
@@ -77,12 +78,14 @@ def test_a_fingerprint_for_a_fingerprint(integrity: Integrity) -> None:
 
 def refused(refusal: Refusal) -> Message:
     request = a_request()
-    return Message.decode(finish(error(request, refusal, "example.org", b"nonce"), request, ""))
+    return Message.decode(
+        finish(error(request, refusal, refusal.phrase(authenticated=False), "example.org", b"nonce"), request, "")
+    )
 
 
 def test_a_plain_error() -> None:
     """RFC 8489 §14.8: code and reason."""
-    found = refused(Refusal(ErrorCode.FORBIDDEN))
+    found = refused(Refusal(Reason.PEER_DENIED))
     assert found.message_class is MessageClass.ERROR
     assert names_of(found) == ["ERROR-CODE"]
     assert found.first(a.ERROR_CODE) == ErrorValue(403, "Forbidden")
@@ -90,7 +93,7 @@ def test_a_plain_error() -> None:
 
 def test_a_challenge() -> None:
     """Rule 1, RFC 8489 §9.2.4: REALM, NONCE, PASSWORD-ALGORITHMS, the preferred first."""
-    found = refused(Refusal(ErrorCode.UNAUTHENTICATED, challenge=True))
+    found = refused(Refusal(Reason.NO_CREDENTIALS, challenge=True))
     assert names_of(found) == ["ERROR-CODE", "REALM", "NONCE", "PASSWORD-ALGORITHMS"]
     assert (found.first(a.REALM), found.first(a.NONCE)) == ("example.org", b"nonce")
     assert found.first(a.PASSWORD_ALGORITHMS) == OFFERED_ALGORITHMS
@@ -99,7 +102,7 @@ def test_a_challenge() -> None:
 
 def test_unknown_attributes_are_listed() -> None:
     """Rule 7, RFC 8489 §14.13."""
-    found = refused(Refusal(ErrorCode.UNKNOWN_ATTRIBUTE, unknown=(0x7F01, 3)))
+    found = refused(Refusal(Reason.UNKNOWN_ATTRIBUTE, unknown=(0x7F01, 3)))
     assert names_of(found) == ["ERROR-CODE", "UNKNOWN-ATTRIBUTES"]
     assert found.first(a.UNKNOWN_ATTRIBUTES) == (0x7F01, 3)
 
@@ -107,6 +110,6 @@ def test_unknown_attributes_are_listed() -> None:
 def test_an_alternate_is_named() -> None:
     """Rule 10, RFC 8489 §14.15."""
     elsewhere = Address.parse("198.51.100.2", 3478)
-    found = refused(Refusal(ErrorCode.TRY_ALTERNATE, alternate=elsewhere))
+    found = refused(Refusal(Reason.REDIRECTED, alternate=elsewhere))
     assert names_of(found) == ["ERROR-CODE", "ALTERNATE-SERVER"]
     assert found.first(a.ALTERNATE_SERVER) == elsewhere

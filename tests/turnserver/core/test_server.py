@@ -53,6 +53,7 @@ from turnserver.core.handlers import allocate
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.types import AllocationView, ClientTransport, Counters, Now, PortRange, RelayId
+from turnserver.reasons import Reason
 
 OPTIONAL: AttributeType[bytes] = AttributeType(0xC001, "OPTIONAL", "-", lambda v, t: v, lambda v, t: v)
 REQUIRED: AttributeType[bytes] = AttributeType(0x7F01, "REQUIRED", "-", lambda v, t: v, lambda v, t: v)
@@ -632,7 +633,7 @@ def test_the_events_of_a_life_come_once_each() -> None:
     world.advance(1200)
     world.advance(1200)
     assert world.take_events() == [
-        RequestRefused(client.path, Method.ALLOCATE, 401, "Unauthenticated", ""),
+        RequestRefused(client.path, Method.ALLOCATE, 401, Reason.NO_CREDENTIALS, "Unauthenticated", ""),
         AllocationOpened(client.path, "alice", "alice", (relay,), (opened,), 600),
         AllocationRefreshed(client.path, "alice", 1200),
         AllocationEnded(client.path, "alice", "alice", (relay,), EndReason.EXPIRED, 1200.0),

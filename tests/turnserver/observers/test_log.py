@@ -12,10 +12,13 @@ from turnserver.core.events import (
     AllocationRefreshed,
     EndReason,
     LookupFailed,
+    PeerRefused,
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
+from turnserver.lines import say_withheld
 from turnserver.observers.log import LogObserver
+from turnserver.reasons import Reason
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.rooms.facts import ClientRefused, RoomOpened
 
@@ -88,14 +91,14 @@ def test_a_stranger_cannot_fill_the_log_and_whoever_has_a_credential_is_heard(
     observer = LogObserver(lambda: now)
     client = FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 3478), 0)
     for _ in range(1000):
-        observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
+        observer.on_event(RequestRefused(client, 3, 400, Reason.MALFORMED_ATTRIBUTE, "Bad Request", ""), None)
     for _ in range(100):
         observer.on_event(AllocationOpened(client, "alice", "alice", (), (), 600), None)
     messages = [record.getMessage() for record in caplog.records]
     assert messages.count("request refused") == 10
     assert messages.count("allocation opened") == 100
     now = 10.0
-    observer.on_event(RequestRefused(client, 3, 400, "Bad Request", ""), None)
+    observer.on_event(RequestRefused(client, 3, 400, Reason.MALFORMED_ATTRIBUTE, "Bad Request", ""), None)
     assert (caplog.records[-1].fields["withheld"], caplog.records[-1].fields["within"]) == (990, 10.0)
 
 
@@ -124,3 +127,26 @@ def test_an_outage_of_a_credential_source_does_not_fill_the_log(records: list[lo
     now += 5.0
     observer.on_event(LookupFailed(CLIENT, "alice", "hook: Connection refused"), None)
     assert records[-1].fields["withheld"] == 490
+
+
+def test_a_refused_peer_is_one_line_and_a_count(records: list[logging.LogRecord]) -> None:
+    """The kind: a line for each 403 of a client that asks again and again. One for each allocation and peer."""
+    logging.getLogger("meshturn").setLevel(logging.DEBUG)
+    now = 1000.0
+    observer = LogObserver(clock=lambda: now)
+    peers = [Address.parse("198.51.100.1", 9), Address.parse("10.0.0.1", 9)]
+    causes = [Reason.PEER_DENIED, Reason.PEER_NOT_PUBLIC]
+    for times in range(1, 21):
+        for peer, cause in zip(peers, causes, strict=True):
+            observer.on_event(PeerRefused(CLIENT, peer, cause, "some rule", "alice", times), None)
+            observer.on_event(RequestRefused(CLIENT, 8, 403, cause, "Forbidden", "alice", "alice"), None)
+    told = [(record.levelno, record.getMessage(), record.fields["peer"]) for record in records]
+    assert told == [
+        (logging.INFO, "peer refused", "198.51.100.1:9"),
+        (logging.DEBUG, "peer refused", "10.0.0.1:9"),
+    ]
+    assert records[0].fields["cause"] == "peer-denied"
+    now += 10
+    say_withheld()
+    counted = {record.fields["source"]: record.fields["withheld"] for record in records[2:]}
+    assert counted == {f"{CLIENT.address}, peer {peer.host}": 19 for peer in peers}

@@ -18,9 +18,9 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple
-from turnserver.descriptors import NO_DESCRIPTORS
 from turnserver.observers.relay_lines import line_of
 from turnserver.observers.room_lines import Line
+from turnserver.reasons import Reason
 
 CLIENT = FiveTuple(ClientTransport.TLS, Address.parse("192.0.2.10", 40000), Address.parse("192.0.2.1", 443), 0, 7)
 WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
@@ -42,55 +42,66 @@ WHO = {"client": "192.0.2.10:40000", "transport": "tls"}
             ),
         ),
         (
-            RequestRefused(CLIENT, Method.ALLOCATE, 401, "Unauthenticated", ""),
+            RequestRefused(CLIENT, Method.ALLOCATE, 401, Reason.NO_CREDENTIALS, "Unauthenticated", ""),
             None,
-            Line(logging.DEBUG, "request refused", WHO | {"method": "allocate", "code": 401, "why": "Unauthenticated"}),
+            Line(
+                logging.DEBUG,
+                "request refused",
+                WHO | {"method": "allocate", "code": 401, "cause": "no-credentials", "why": "Unauthenticated"},
+            ),
         ),
         (
-            RequestRefused(CLIENT, 0xABC, 400, "Bad Request", "bob"),
+            RequestRefused(CLIENT, 0xABC, 400, Reason.MALFORMED_ATTRIBUTE, "Bad Request", "bob"),
             None,
             Line(
                 logging.INFO,
                 "request refused",
-                WHO | {"method": "0xabc", "code": 400, "why": "Bad Request", "user": "bob"},
+                WHO
+                | {"method": "0xabc", "code": 400, "cause": "malformed-attribute", "why": "Bad Request", "user": "bob"},
             ),
         ),
         (
-            RequestRefused(CLIENT, Method.ALLOCATE, 508, NO_DESCRIPTORS, "bob", "bob"),
+            RequestRefused(CLIENT, Method.ALLOCATE, 508, Reason.NO_DESCRIPTORS, "Insufficient Capacity", "bob", "bob"),
             None,
             Line(
                 logging.WARNING,
                 "request refused",
-                WHO | {"method": "allocate", "code": 508, "why": "No file descriptors left", "user": "bob"},
+                WHO
+                | {"method": "allocate", "code": 508, "cause": "no-descriptors"}
+                | {"why": "Insufficient Capacity", "user": "bob"},
             ),
         ),
         (
             LookupFailed(CLIENT, "alice", "the database is down"),
             None,
-            Line(logging.WARNING, "credentials unavailable", WHO | {"user": "alice", "why": "the database is down"}),
+            Line(
+                logging.WARNING,
+                "credentials unavailable",
+                WHO | {"user": "alice", "cause": "source-unavailable", "why": "the database is down"},
+            ),
         ),
         (
-            LoginFailed(CLIENT, "alice", "wrong password"),
+            LoginFailed(CLIENT, "alice", Reason.WRONG_PASSWORD, "wrong password"),
             None,
             Line(
                 logging.INFO,
                 "login failed",
-                {"address": "192.0.2.10"} | WHO | {"user": "alice", "why": "wrong password"},
+                {"address": "192.0.2.10"} | WHO | {"user": "alice", "cause": "wrong-password", "why": "wrong password"},
             ),
         ),
         (
-            LoginsFailing(CLIENT, "alice", "wrong password", 10, 3.21, 1, of_user=False),
+            LoginsFailing(CLIENT, "alice", Reason.WRONG_PASSWORD, "wrong password", 10, 3.21, 1, of_user=False),
             None,
             Line(
                 logging.INFO,
                 "many failed logins",
                 {"address": "192.0.2.10"}
                 | WHO
-                | {"user": "alice", "why": "wrong password", "failures": 10, "seconds": 3.2},
+                | {"user": "alice", "cause": "wrong-password", "why": "wrong password", "failures": 10, "seconds": 3.2},
             ),
         ),
         (
-            LoginsFailing(CLIENT, "alice", "wrong password", 100, 3.21, 7, of_user=True),
+            LoginsFailing(CLIENT, "alice", Reason.WRONG_PASSWORD, "wrong password", 100, 3.21, 7, of_user=True),
             None,
             Line(
                 logging.INFO,
@@ -114,6 +125,6 @@ def test_every_event_has_a_line() -> None:
     """None is forgotten."""
     for kind in get_args(Event):
         fields = {"client": CLIENT, "duration": 0.0, "relayed": (), "relays": (), "method": 1, "code": 400}
-        fields |= {"failures": 1, "seconds": 0.0, "sources": 1}
+        fields |= {"failures": 1, "seconds": 0.0, "sources": 1, "cause": Reason.PEER_DENIED, "expires_at": 0.0}
         made = kind(*(fields.get(name, "") for name in kind._fields))
         assert line_of(made, None).message

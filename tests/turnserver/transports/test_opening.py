@@ -459,6 +459,50 @@ async def test_https_on_a_turn_port_with_tls_is_such_a_line(secure: StreamRig) -
     assert [record.getMessage() for record in records] == [Came.HTTP.value]
 
 
+# What an operator can act on
+
+
+async def test_what_only_a_client_or_a_proxy_sees_is_a_line_for_the_operator(source: CertificateSource) -> None:
+    """The kind: a connection that just ends, for a proxy that is not configured, or a certificate that is refused."""
+    header, strict = b"PROXY TCP4 192.0.2.33 192.0.2.2 44444 443\r\n", client_context()
+    strict.verify_mode = ssl.CERT_REQUIRED
+    with captured_log("meshturn.streams") as records:
+        async with StreamRig() as rig, StreamRig(tls=source) as secure:
+            for unaware in (rig, secure):
+                peer = await unaware.connect()
+                await peer.send(header + BINDING)
+                await refused(unaware, peer)
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await secure.connect_tls(strict)
+            await eventually(lambda: secure.transport.openings == 0)
+        async with StreamRig(proxies=LOOPBACK) as behind:
+            for first in (BINDING, b"PROXY TCP4 nonsense\r\n"):
+                peer = await behind.connect()
+                await peer.send(first)
+                await refused(behind, peer)
+    told = [(record.levelno, record.__dict__["fields"]["cause"]) for record in records]
+    assert told == [
+        (logging.INFO, "proxy-header-unexpected"),
+        (logging.INFO, "proxy-header-unexpected"),
+        (logging.INFO, "tls-alert"),
+        (logging.INFO, "proxy-header-missing"),
+        (logging.INFO, "proxy-header-malformed"),
+    ]
+    assert records[2].__dict__["fields"]["why"] == "unknown ca"
+
+
+async def test_who_is_too_slow_is_said_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "meshturn.streams")
+    async with StreamRig(first_message_timeout=5.0) as rig:
+        peer = await rig.connect()
+        await peer.send(BINDING[:4])
+        await eventually(lambda: rig.transport.openings == 1)
+        rig.pass_time(6)
+        assert await peer.ended()
+    (record,) = [record for record in caplog.records if record.getMessage() == "connection refused"]
+    assert (record.levelno, record.__dict__["fields"]["cause"]) == (logging.DEBUG, "too-slow")
+
+
 # Behind proxies
 
 

@@ -26,18 +26,29 @@ from stun.constants import AddressFamily, ErrorCode, TransportProtocol
 from turnserver.core.allocation import Relay, RelayState
 from turnserver.core.answers import refuse
 from turnserver.core.errors import Refusal, Silence
-from turnserver.core.events import AllocationOpened, EndReason
+from turnserver.core.events import AllocationOpened, EndReason, OddExpiry
 from turnserver.core.handlers.common import granted_lifetime, refuse_expired
 from turnserver.core.quota import QuotaVerdict
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState, RelayOpening, Slot
 from turnserver.core.types import Now, RelayFailure, RelayId
+from turnserver.reasons import Reason, phrase
 
-__all__ = ["DRAINING", "expired", "handle", "relay_failed", "relay_opened"]
+__all__ = ["expired", "handle", "relay_failed", "relay_opened"]
 
-DRAINING = "Insufficient Capacity: the server is about to stop"
-"""The reason phrase of 508 for an Allocate while the server drains."""
+_MILLISECONDS = 1e11
+"""An expiry beyond the year 5138 is a time in milliseconds, which any time since 1973 is."""
+
+_CAUSES = {
+    RelayFailure.PORT: Reason.RELAY_PORTS,
+    RelayFailure.ADDRESS: Reason.RELAY_ADDRESS,
+    RelayFailure.SYSTEM: Reason.RELAY_SOCKET,
+    RelayFailure.TIMEOUT: Reason.RELAY_TIMEOUT,
+}
+"""Why there is no relay, for the answer and the log."""
+
+_VERSIONS = {AddressFamily.IPV4: 4, AddressFamily.IPV6: 6}
 
 
 @dataclass(slots=True)
@@ -77,7 +88,7 @@ def _no_allocation_yet(state: CoreState, request: Request, plan: _Plan) -> None:
     opening = state.openings.get(allocation.serial)
     if opening is not None and opening.request.transaction == request.transaction:
         raise Silence("retransmission of an Allocate that is being answered")
-    raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+    raise Refusal(Reason.ALLOCATION_EXISTS)
 
 
 def _credential_not_expired(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -85,26 +96,29 @@ def _credential_not_expired(state: CoreState, request: Request, plan: _Plan) -> 
     expires = request.user.expires_at
     if expires is not None and expires <= request.now.wall:
         refuse_expired(state, request, expires)
+    if expires is not None and expires > _MILLISECONDS and not state.odd_expiry:
+        state.odd_expiry = True
+        state.event(OddExpiry(request.client, request.username, request.user.user_id, expires))
 
 
 def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
     """§7.2 step 3: no REQUESTED-TRANSPORT → 400, one that is not offered → 442."""
     protocol = request.message.first(REQUESTED_TRANSPORT)
     if protocol is None:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.MISSING_ATTRIBUTE, "REQUESTED-TRANSPORT")
     if protocol == TransportProtocol.TCP:
         _tcp(request)
         plan.protocol = TransportProtocol.TCP
     elif protocol != TransportProtocol.UDP:
-        raise Refusal(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL)
+        raise Refusal(Reason.UNSUPPORTED_TRANSPORT, f"protocol {protocol}")
 
 
 def _tcp(request: Request) -> None:
     """RFC 6062 §5.1: only over TCP or TLS, and without DONT-FRAGMENT, EVEN-PORT and RESERVATION-TOKEN → 400."""
     if not request.client.transport.tcp_relays:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.NEEDS_STREAM)
     if any(request.message.has(other) for other in (DONT_FRAGMENT, EVEN_PORT, RESERVATION_TOKEN)):
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.CONTRADICTING_ATTRIBUTES, "a TCP relay with DONT-FRAGMENT, EVEN-PORT or RESERVATION-TOKEN")
 
 
 def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -114,20 +128,20 @@ def _reservation(state: CoreState, request: Request, plan: _Plan) -> None:
     if plan.token is None:
         return
     if any(message.has(other) for other in (EVEN_PORT, REQUESTED_ADDRESS_FAMILY, ADDITIONAL_ADDRESS_FAMILY)):
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.CONTRADICTING_ATTRIBUTES, "RESERVATION-TOKEN with EVEN-PORT or a family")
     reservation = state.reservations.get(plan.token)
     if reservation is None or reservation.user_id != request.user.user_id:
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+        raise Refusal(Reason.UNKNOWN_RESERVATION)
 
 
 def _families(state: CoreState, request: Request, plan: _Plan) -> None:
     """§7.2 steps 6, 7 and 9: both family attributes → 400, an unsupported one → 440."""
     additional = request.message.first(ADDITIONAL_ADDRESS_FAMILY)
     if additional is not None and request.message.has(REQUESTED_ADDRESS_FAMILY):
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.CONTRADICTING_ATTRIBUTES, "REQUESTED-ADDRESS-FAMILY with ADDITIONAL-ADDRESS-FAMILY")
     wanted = _requested_family(request)
     if additional is not None and additional != AddressFamily.IPV6:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.ADDITIONAL_FAMILY)
     if plan.token is not None:
         return
     if additional is not None:
@@ -139,9 +153,9 @@ def _families(state: CoreState, request: Request, plan: _Plan) -> None:
         if state.choice.of(family):
             plan.families.append(family)
         else:
-            plan.errors.append(AddressErrorValue(family, code, code.reason))
+            plan.errors.append(AddressErrorValue(family, code, phrase(code, Reason.UNSUPPORTED_FAMILY)))
     if not plan.families:
-        raise Refusal(code)
+        raise Refusal(Reason.UNSUPPORTED_FAMILY, " and ".join(f"IPv{_VERSIONS[family]}" for family in families))
 
 
 def _default_family(state: CoreState, now: Now) -> AddressFamily:
@@ -160,7 +174,7 @@ def _requested_family(request: Request) -> AddressFamily | None:
     try:
         return AddressFamily(value)
     except ValueError:
-        raise Refusal(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED) from None
+        raise Refusal(Reason.UNSUPPORTED_FAMILY, f"family {value}") from None
 
 
 def _even_port(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -169,7 +183,7 @@ def _even_port(state: CoreState, request: Request, plan: _Plan) -> None:
     if reserve is None:
         return
     if reserve and request.message.has(ADDITIONAL_ADDRESS_FAMILY):
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.CONTRADICTING_ATTRIBUTES, "EVEN-PORT with R=1 and ADDITIONAL-ADDRESS-FAMILY")
     plan.even, plan.reserve = True, reserve
 
 
@@ -185,7 +199,7 @@ def _not_draining(state: CoreState, request: Request, plan: _Plan) -> None:
     """
     if state.draining:
         _redirect(state, request)
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, DRAINING)
+        raise Refusal(Reason.DRAINING, "the server is about to stop")
 
 
 _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
@@ -208,15 +222,15 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
     user_id = request.user.user_id
     shortage = state.descriptors.shortage(user_id, len(plan.families) * (2 if plan.reserve else 1))
     if plan.reserve and state.reserved_by(user_id) >= state.settings.limits.allocations_per_user:
-        raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
+        raise Refusal(Reason.USER_QUOTA, "reserved ports, limits.allocations_per_user")
     verdict = state.quota.take(user_id)
     if verdict is QuotaVerdict.USER_FULL:
-        raise Refusal(ErrorCode.ALLOCATION_QUOTA_REACHED)
+        raise Refusal(Reason.USER_QUOTA, "limits.allocations_per_user")
     if verdict is QuotaVerdict.SERVER_FULL:
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+        raise Refusal(Reason.SERVER_FULL, "limits.allocations")
     if shortage is not None:
         state.quota.give_back(user_id)
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, shortage)
+        raise Refusal(shortage)
 
 
 def _redirect(state: CoreState, request: Request) -> None:
@@ -224,7 +238,7 @@ def _redirect(state: CoreState, request: Request) -> None:
     family = request.client.address.canonical().family
     for alternate in state.settings.alternate_servers:
         if alternate.family is family:
-            raise Refusal(ErrorCode.TRY_ALTERNATE, alternate=alternate)
+            raise Refusal(Reason.REDIRECTED, str(alternate), alternate=alternate)
 
 
 def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -232,7 +246,7 @@ def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
     if plan.token is not None:
         plan.reserved = state.redeem(plan.token, request.user.user_id)
         if plan.reserved is None:
-            raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+            raise Refusal(Reason.UNKNOWN_RESERVATION)
 
 
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:
@@ -309,7 +323,7 @@ def expired(state: CoreState, serial: int, now: Now) -> None:
     opening.request.now = now
     for slot in [slot for slot in opening.slots if not slot.settled]:
         _give_up_port(state, opening, slot, now)
-        slot.failed = True
+        slot.failed, slot.failure = True, RelayFailure.TIMEOUT
     _settle(state, opening, now)
 
 
@@ -345,13 +359,17 @@ def _settle(state: CoreState, opening: RelayOpening, now: Now) -> None:
     """Answer as soon as every relay asked for has opened or failed."""
     if opening.allocation.serial not in state.openings or not all(slot.settled for slot in opening.slots):
         return
-    code = ErrorCode.INSUFFICIENT_CAPACITY
     if not opening.allocation.relays:
         state.end_allocation(opening.allocation, EndReason.DELETED, now)
-        refuse(state, opening.request, Refusal(code, opening.slots[0].failure.value))
+        cause = _CAUSES[opening.slots[0].failure]
+        detail = f"relay.ports {state.settings.relay.ports}" if cause is Reason.RELAY_PORTS else ""
+        refuse(state, opening.request, Refusal(cause, detail))
         return
+    code = ErrorCode.INSUFFICIENT_CAPACITY
     opening.errors += [
-        AddressErrorValue(slot.family, code, slot.failure.value) for slot in opening.slots if slot.failed
+        AddressErrorValue(slot.family, code, phrase(code, _CAUSES[slot.failure]))
+        for slot in opening.slots
+        if slot.failed
     ]
     _finish(state, opening, now)
 

@@ -8,8 +8,10 @@ from stun.constants import ErrorCode, TransportProtocol
 from turnserver.core.allocation import Allocation, AllocationState, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import LoginFailed, PeerRefused
+from turnserver.core.policy import cause_of
 from turnserver.core.request import Request
 from turnserver.core.state import CoreState
+from turnserver.reasons import Reason
 
 __all__ = [
     "check_credential",
@@ -31,18 +33,19 @@ def own_allocation(state: CoreState, request: Request) -> Allocation:
     """The live allocation of the request's 5-tuple (RFC 8656 §5): none → 437, another user's → 441."""
     allocation = state.allocation(request.client)
     if allocation is None or allocation.state is not AllocationState.LIVE:
-        raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+        raise Refusal(Reason.NO_ALLOCATION)
     if allocation.credential.username != request.user.username:
-        raise Refusal(ErrorCode.WRONG_CREDENTIALS)
+        raise Refusal(Reason.OTHER_USER)
     return allocation
 
 
 def refuse_expired(state: CoreState, request: Request, expires: float) -> NoReturn:
     """A right credential that has expired → 401. No guess, so nothing is counted; the operator is told once."""
     client, now = request.client, request.now
-    if state.logins.is_first(client.address.ip, request.username, now.mono):
-        state.event(LoginFailed(client, request.username, f"expired {round(now.wall - expires)} s ago"))
-    raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential expired", challenge=True)
+    if state.logins.is_first(client.address.ip, request.user.user_id, now.mono):
+        why, user_id = f"expired {round(now.wall - expires)} s ago", request.user.user_id
+        state.event(LoginFailed(client, request.username, Reason.EXPIRED, why, user_id))
+    raise Refusal(Reason.EXPIRED, challenge=True)
 
 
 def is_running_out(state: CoreState, allocation: Allocation) -> bool:
@@ -53,7 +56,7 @@ def is_running_out(state: CoreState, allocation: Allocation) -> bool:
 def check_credential(state: CoreState, allocation: Allocation, *, new: bool = True) -> None:
     """Nothing ``new`` for an allocation whose credential has been removed from the configuration → 403."""
     if new and is_running_out(state, allocation):
-        raise Refusal(ErrorCode.FORBIDDEN, "Credential removed")
+        raise Refusal(Reason.CREDENTIAL_REMOVED, code=ErrorCode.FORBIDDEN)
 
 
 def granted_lifetime(state: CoreState, request: Request) -> int:
@@ -69,19 +72,29 @@ def relay_towards(allocation: Allocation, peer: Address) -> Relay:
     """The relay of the peer's family (RFC 8656 §10.2, §12.2): none → 443."""
     relay = allocation.relay_for(peer.family)
     if relay is None:
-        raise Refusal(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+        raise Refusal(Reason.NO_RELAY_OF_FAMILY, f"{peer.host}")
     return relay
 
 
-def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_port: bool) -> None:
-    """The peer ACL (RFC 8656 §10.2, rule 16): a refused peer → 403, reported once per allocation and address."""
+def check_peer(state: CoreState, allocation: Allocation, peer: Address, *, with_port: bool) -> bool:
+    """The peer ACL (RFC 8656 §10.2, rule 16): a refused peer → 403, reported with how often it was refused.
+
+    With ``peers.refusal: swallow`` the result is False, and the caller does as if the peer were allowed; there are no
+    such datagrams for TCP relays, so a Connect gets its 403.
+    """
     rule = refusal_of(state, peer, with_port=with_port, protocol=allocation.protocol)
     if rule is None:
-        return
-    if peer.ip not in allocation.refused and len(allocation.refused) < _MAX_REFUSED_REMEMBERED:
-        allocation.refused.add(peer.ip)
-        state.event(PeerRefused(allocation.client, peer, rule))
-    raise Refusal(ErrorCode.FORBIDDEN)
+        return True
+    swallow = state.settings.peers.refusal == "swallow" and allocation.protocol is TransportProtocol.UDP
+    cause, count = cause_of(rule), allocation.refused.get(peer.ip, 0) + 1
+    allocation.refusals += 1
+    if count > 1 or len(allocation.refused) < _MAX_REFUSED_REMEMBERED:
+        allocation.refused[peer.ip] = count
+        told, user_id = Reason.PEER_SWALLOWED if swallow else cause, allocation.credential.user_id
+        state.event(PeerRefused(allocation.client, peer, told, rule, user_id, count))
+    if swallow:
+        return False
+    raise Refusal(cause, f"{peer.host}, {rule}")
 
 
 def is_refused_now(state: CoreState, allocation: Allocation, peer: Address) -> bool:

@@ -28,7 +28,11 @@ def send(state: CoreState, client: FiveTuple, message: Message) -> None:
         return
     peer = message.first(XOR_PEER_ADDRESS)
     data = message.first(DATA)
-    if peer is None or data is None or peer.ip not in allocation.permissions:
+    if peer is None or data is None:
+        return
+    if peer.ip not in allocation.permissions:
+        if peer.ip in allocation.refused and state.settings.peers.refusal == "swallow":
+            state.swallow(allocation)
         return
     relay = allocation.relay_for(peer.family)
     if relay is None or is_refused_now(state, allocation, peer):

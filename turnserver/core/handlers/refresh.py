@@ -1,7 +1,6 @@
 """Refresh (RFC 8656 §8.2): extend or delete an allocation."""
 
 from stun.attributes import LIFETIME, REQUESTED_ADDRESS_FAMILY
-from stun.constants import ErrorCode
 from turnserver.core.allocation import Allocation, Relay
 from turnserver.core.errors import Refusal
 from turnserver.core.events import AllocationRefreshed, EndReason
@@ -9,6 +8,7 @@ from turnserver.core.handlers.common import granted_lifetime, is_running_out, ow
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
+from turnserver.reasons import Reason
 
 __all__ = ["handle"]
 
@@ -33,7 +33,7 @@ def _relays_meant(request: Request, allocation: Allocation) -> list[Relay]:
     family = request.message.first(REQUESTED_ADDRESS_FAMILY)
     relays = [relay for relay in allocation.relays if family is None or relay.family == family]
     if not relays:
-        raise Refusal(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
+        raise Refusal(Reason.NO_RELAY_OF_FAMILY, "REQUESTED-ADDRESS-FAMILY")
     return relays
 
 
@@ -42,7 +42,7 @@ def _credential_may_refresh(state: CoreState, request: Request, allocation: Allo
     one.
     """
     if is_running_out(state, allocation):
-        raise Refusal(ErrorCode.UNAUTHENTICATED, "Credential removed", challenge=True)
+        raise Refusal(Reason.CREDENTIAL_REMOVED, challenge=True)
     expires = request.user.expires_at
     if state.settings.auth.strict_expiry and expires is not None and expires <= request.now.wall:
         refuse_expired(state, request, expires)

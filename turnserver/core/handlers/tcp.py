@@ -5,16 +5,18 @@
 
 from stun.address import Address
 from stun.attributes import CONNECTION_ID, XOR_PEER_ADDRESS
-from stun.constants import ErrorCode, MessageClass, Method, TransportProtocol
+from stun.constants import MessageClass, Method, TransportProtocol
 from stun.message import MessageBuilder
 from turnserver.core.allocation import Allocation
 from turnserver.core.errors import Refusal, Silence
+from turnserver.core.events import PeerConnectionRefused
 from turnserver.core.handlers.common import check_credential, check_peer, own_allocation, refusal_of, relay_towards
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
 from turnserver.core.tcp_connections import ConnectionState
 from turnserver.core.types import Now, RelayId
+from turnserver.reasons import Reason
 
 __all__ = ["bind", "connect", "peer_accepted", "peer_connected", "peer_failed", "peer_gone"]
 
@@ -23,19 +25,17 @@ def connect(state: CoreState, request: Request) -> None:
     """§5.2: begin to connect to a peer; `peer_connected`, `peer_failed` or a timeout leads to the answer."""
     allocation = own_allocation(state, request)
     if allocation.protocol is not TransportProtocol.TCP:
-        raise Refusal(ErrorCode.ALLOCATION_MISMATCH, "Not a TCP allocation")
+        raise Refusal(Reason.NOT_A_TCP_ALLOCATION)
     peer = request.message.first(XOR_PEER_ADDRESS)
     if peer is None:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.MISSING_ATTRIBUTE, "XOR-PEER-ADDRESS")
     _not_connected_yet(state, request, allocation, peer)
     check_credential(state, allocation)
     relay = relay_towards(allocation, peer)
     check_peer(state, allocation, peer, with_port=True)
-    if state.tcp.full(allocation):
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
-    shortage = state.descriptors.shortage(allocation.credential.user_id)
+    shortage = _shortage(state, allocation)
     if shortage is not None:
-        raise Refusal(ErrorCode.INSUFFICIENT_CAPACITY, shortage)
+        raise Refusal(shortage)
     state.tcp.connect(allocation, relay, peer, state.addresses.to_wire(peer), request)
 
 
@@ -49,7 +49,7 @@ def _not_connected_yet(state: CoreState, request: Request, allocation: Allocatio
     asked = existing.request
     if asked is not None and asked.transaction == request.transaction:
         raise Silence("retransmission of a Connect that is being answered")
-    raise Refusal(ErrorCode.CONNECTION_ALREADY_EXISTS)
+    raise Refusal(Reason.CONNECTION_EXISTS, str(peer))
 
 
 def peer_connected(state: CoreState, number: int, now: Now) -> None:
@@ -94,7 +94,9 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
             return None
         # Two connections between the same two addresses cannot exist: the system has closed the former one.
         state.tcp.close(stale, now)
-    if state.tcp.full(allocation) or state.descriptors.shortage(allocation.credential.user_id) is not None:
+    shortage = _shortage(state, allocation)
+    if shortage is not None:
+        state.event(PeerConnectionRefused(allocation.client, allocation.credential.user_id, peer, shortage))
         return None
     connection = state.tcp.accepted(allocation, relay, peer, now)
     builder = MessageBuilder(Method.CONNECTION_ATTEMPT, MessageClass.INDICATION, state.entropy(12))
@@ -103,19 +105,26 @@ def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) 
     return connection.id
 
 
+def _shortage(state: CoreState, allocation: Allocation) -> Reason | None:
+    """Why the allocation can have no further connection; None if it can."""
+    if state.tcp.full(allocation):
+        return Reason.PEER_CONNECTIONS_FULL
+    return state.descriptors.shortage(allocation.credential.user_id)
+
+
 def bind(state: CoreState, request: Request) -> None:
     """§5.4: make the request's connection the data connection of a peer; first the answer, then raw bytes."""
     if not request.client.transport.tcp_relays:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.NEEDS_STREAM)
     if state.allocation(request.client) is not None:
         # RFC 8656 §19: "a request was received that requires no allocation, but an allocation exists".
-        raise Refusal(ErrorCode.ALLOCATION_MISMATCH)
+        raise Refusal(Reason.ALLOCATION_EXISTS)
     number = request.message.first(CONNECTION_ID)
     connection = None if number is None else state.tcp.by_id.get(number)
     if connection is None or connection.state is not ConnectionState.WAITING:
-        raise Refusal(ErrorCode.BAD_REQUEST)
+        raise Refusal(Reason.MISSING_ATTRIBUTE if number is None else Reason.UNKNOWN_CONNECTION, "CONNECTION-ID")
     if connection.allocation.credential.username != request.user.username:
-        raise Refusal(ErrorCode.WRONG_CREDENTIALS)
+        raise Refusal(Reason.OTHER_USER)
     state.answer(request, finish(begin_success(request), request, state.settings.software))
     state.tcp.bind(connection, request.client)
 

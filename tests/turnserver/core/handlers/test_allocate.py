@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint
+from auth.ephemeral import SharedSecret, TimeLimitedCredentials, mint, password_for
 from stun import attributes as a
 from stun.address import Address
 from stun.attributes import AddressErrorValue, AttributeType, ErrorValue
@@ -26,11 +26,11 @@ from tests.support.core_world import (
 from tests.support.limits import limits
 from turnserver.core.addresses import ABSENCE
 from turnserver.core.commands import CloseClient, CloseRelay, OpenRelay, SendToClient
-from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, RequestRefused
+from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, OddExpiry, RequestRefused
 from turnserver.core.settings import CoreBounds, RelayAddress
 from turnserver.core.state import MAX_ATTEMPTS
 from turnserver.core.types import ClientTransport, PortRange, RelayFailure, RelayId
-from turnserver.descriptors import NO_DESCRIPTORS
+from turnserver.reasons import Reason
 
 ONLY_IPV4 = (RelayAddress(RELAY, RELAY),)
 ONLY_IPV6 = (RelayAddress(RELAY6, RELAY6),)
@@ -187,8 +187,14 @@ def test_a_request_that_fails_a_check(case: str) -> None:
     assert code_of(answer) == code
     assert names_of(answer) == ["ERROR-CODE", "SOFTWARE", "MESSAGE-INTEGRITY"]
     assert world.take() == [SendToClient(client.path, answer.raw)]
-    reason = ErrorCode(code).reason
-    assert world.take_events() == [RequestRefused(client.path, Method.ALLOCATE, code, reason, "alice", "alice")]
+    (event,) = world.take_events()
+    assert isinstance(event, RequestRefused)
+    assert event[:3] == (client.path, Method.ALLOCATE, code)
+    assert answer.first(a.ERROR_CODE) == ErrorValue(code, event.reason)
+    assert event.reason.startswith(f"{ErrorCode(code).reason} ({event.cause})"), (
+        "the same word in answer, event and log"
+    )
+    assert (event.username, event.user_id) == ("alice", "alice")
     world.assert_nothing_left()
     assert world.core.deadline() is None
 
@@ -504,7 +510,7 @@ def test_half_a_dual_allocation_for_want_of_a_family(
     answer = client.allocate(DUAL)
     assert code_of(answer) == 0
     assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [has]
-    expected = AddressErrorValue(lacks, 440, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED.reason)
+    expected = AddressErrorValue(lacks, 440, "Address Family not Supported (unsupported-family)")
     assert answer.all(a.ADDRESS_ERROR_CODE) == [expected]
 
 
@@ -520,7 +526,7 @@ def test_half_a_dual_allocation_for_want_of_a_socket(broken: bytes, has: Address
     answer = Message.decode(heard)
     assert code_of(answer) == 0
     assert [address.family for address in answer.all(a.XOR_RELAYED_ADDRESS)] == [has]
-    expected = AddressErrorValue(lacks, 508, ErrorCode.INSUFFICIENT_CAPACITY.reason)
+    expected = AddressErrorValue(lacks, 508, "Insufficient Capacity (relay-ports)")
     assert answer.all(a.ADDRESS_ERROR_CODE) == [expected]
     assert sum(ports.used for ports in world.core.state.ports.values()) == 1
     assert code_of(client.permit(PEER if lacks is IPV4 else PEER6)) == 443
@@ -667,7 +673,7 @@ def test_without_descriptors_508_says_so_and_takes_nothing() -> None:
         answer = other.allocate(attribute)
         error = answer.first(a.ERROR_CODE)
         assert error is not None
-        assert (error.code, error.reason) == (508, NO_DESCRIPTORS)
+        assert (error.code, error.reason) == (508, "Insufficient Capacity (no-descriptors)")
     assert world.core.state.quota.users == {"alice": 1}
     assert code_of(other.allocate()) == 0
     assert budget.free == 0
@@ -772,9 +778,14 @@ def opened_on(world: World) -> list[bytes]:
     return [command.bind.ip for command in world.take() if isinstance(command, OpenRelay)]
 
 
-@pytest.mark.parametrize("failure", [RelayFailure.ADDRESS, RelayFailure.SYSTEM])
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [(RelayFailure.ADDRESS, Reason.RELAY_ADDRESS), (RelayFailure.SYSTEM, Reason.RELAY_SOCKET)],
+)
 @pytest.mark.parametrize("attributes", [[], [(a.EVEN_PORT, True)]], ids=["one", "pair"])
-def test_an_error_that_is_not_about_the_port_ends_the_attempt(failure: RelayFailure, attributes: list[Any]) -> None:
+def test_an_error_that_is_not_about_the_port_ends_the_attempt(
+    failure: RelayFailure, cause: Reason, attributes: list[Any]
+) -> None:
     """Rule 28: one port (or pair) is tried and no other; 508 says why; all is given back."""
     world = World(relays=(RelayAddress(RELAY, RELAY),))
     world.failing[RELAY] = failure
@@ -782,7 +793,7 @@ def test_an_error_that_is_not_about_the_port_ends_the_attempt(failure: RelayFail
     for _ in range(3):
         world.take()
         answer = client.allocate(*attributes)
-        assert answer.first(a.ERROR_CODE) == ErrorValue(508, failure.value)
+        assert answer.first(a.ERROR_CODE) == ErrorValue(508, f"Insufficient Capacity ({cause})")
         assert len(opened_on(world)) == 1 + len(attributes)
         world.assert_nothing_left()
     world.failing.clear()
@@ -823,7 +834,7 @@ def test_half_of_a_dual_allocation_on_an_absent_address() -> None:
     client = challenged(world)
     answer = client.allocate(DUAL)
     assert code_of(answer) == 0
-    assert answer.all(a.ADDRESS_ERROR_CODE) == [AddressErrorValue(IPV6, 508, RelayFailure.ADDRESS.value)]
+    assert answer.all(a.ADDRESS_ERROR_CODE) == [AddressErrorValue(IPV6, 508, "Insufficient Capacity (relay-address)")]
     assert sorted(opened_on(world)) == [RELAY6, RELAY]
 
 
@@ -1083,7 +1094,7 @@ def test_a_draining_server_takes_no_allocations(family: str) -> None:
     assert code_of(answer) == 508
     refusal = answer.first(a.ERROR_CODE)
     assert refusal is not None
-    assert refusal.reason == "Insufficient Capacity: the server is about to stop"
+    assert refusal.reason == "Insufficient Capacity (draining): the server is about to stop"
     assert code_of(client.permit(PEER)) == 0
     assert code_of(client.bind(0x4000, PEER)) == 0
     assert code_of(client.refresh()) == 0
@@ -1130,7 +1141,7 @@ def test_an_expired_credential_does_not_allocate() -> None:
     world.advance(60)
     answer = client.allocate()
     error = answer.first(a.ERROR_CODE)
-    assert error == (401, "Credential expired")
+    assert error == (401, "Unauthenticated (expired)")
     assert names_of(answer) == ["ERROR-CODE", "REALM", "NONCE", "PASSWORD-ALGORITHMS"]
     world.assert_nothing_left()
 
@@ -1166,3 +1177,27 @@ def test_relay_numbers_are_never_used_again() -> None:
         seen += client.relays
         client.refresh(0)
     assert len(set(seen)) == 3
+
+
+def test_an_expiry_in_milliseconds_is_told_once() -> None:
+    """Rule 24, the kind: a back end's mistake that nobody sees, because such a credential works for ever."""
+    world = World(source=TimeLimitedCredentials([SECRET]))
+    for port in range(3):
+        name, password = mint(SECRET, "alice", int(world.now.wall * 1000) + 60)
+        assert code_of(world.client(port=40000 + port, user=name, password=password).allocate()) == 0
+    (event,) = [event for event in world.take_events() if isinstance(event, OddExpiry)]
+    assert (event.user_id, event.expires_at) == ("alice", int(world.now.wall * 1000) + 60)
+
+
+def test_a_user_before_the_expiry_is_that_user() -> None:
+    """Rule 24: `user:timestamp`, as coturn takes it. Quota and expiry are those of the user's other credentials."""
+    world = World(source=TimeLimitedCredentials([SECRET], order="any"), limits=limits(allocations_per_user=1))
+    expires = int(world.now.wall) + 60
+    name = f"alice:{expires}"
+    client = challenged(world, user=name, password=password_for(SECRET, name))
+    assert code_of(client.allocate()) == 0
+    first, password = mint(SECRET, "alice", expires)
+    assert code_of(challenged(world, port=40001, user=first, password=password).allocate()) == 486
+    client.refresh(0)
+    world.advance(60)
+    assert client.allocate().first(a.ERROR_CODE) == (401, "Unauthenticated (expired)")

@@ -11,12 +11,14 @@ from stun.attributes import AttributeType
 from stun.channeldata import encode, encode_padded
 from stun.constants import Method
 from stun.message import Message
+from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, PEER6, RELAY, SERVER, ScriptedClient, World, code_of, names_of
 from tests.support.limits import limits
 from turnserver.core.commands import AddRoute, AllowPeer, ForbidPeer, RemoveRoute, SendToClient, SendToPeer
-from turnserver.core.events import PeerRefused
+from turnserver.core.events import AllocationEnded, PeerRefused, RequestRefused
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport, Route
+from turnserver.reasons import Reason
 
 OTHER = Address.parse("9.9.9.9", 6000)
 SAME_IP = Address(PEER.ip, PEER.port + 1)
@@ -106,8 +108,23 @@ def test_one_channel_one_peer() -> None:
     assert refused(client, *number_and(SAME_IP, 0x4000)) == 400, "the number is taken"
     assert refused(client, *number_and(PEER, 0x4002)) == 400, "the peer is taken"
     assert refused(client, *number_and(OTHER, 0x4000)) == 400, "both are, by different bindings"
+
+
+def test_a_second_channel_for_one_peer_is_refused_by_that_name() -> None:
+    """The kind: 400 that says only "Bad Request". libnice asks at each ICE restart; answer and event have the cause."""
+    world = World()
+    client = allocated(world)
+    client.bind(0x4000, PEER)
+    world.take_events()
+    answer = client.request(Method.CHANNEL_BIND, *number_and(PEER, 0x4001))
+    reason = f"Bad Request (peer-has-channel): {PEER} has 0x4000, not 0x4001"
+    assert answer.first(a.ERROR_CODE) == a.ErrorValue(400, reason)
+    (event,) = world.take_events()
+    assert isinstance(event, RequestRefused)
+    assert (event.cause, event.reason) == (Reason.PEER_HAS_CHANNEL, reason)
     answer = client.request(Method.CHANNEL_BIND, *number_and(OTHER, 0x4000))
-    assert answer.first(a.ERROR_CODE) == a.ErrorValue(400, "Bound to another"), "not what a malformed request gets"
+    reason = f"Bad Request (channel-has-peer): 0x4000 is bound to {PEER}"
+    assert answer.first(a.ERROR_CODE) == a.ErrorValue(400, reason)
 
 
 def test_ports_of_one_address_are_different_peers() -> None:
@@ -475,3 +492,81 @@ def test_the_largest_datagrams(size: int) -> None:
     client.bind(0x4000, PEER)
     world.peer_sends(client.relay, PEER, bytes(size))
     assert [len(frame) for frame in client.hears()] == [4 + size]
+
+
+# Refused peers of which the client is not told (``peers.refusal: swallow``)
+
+PRIVATE = Address.parse("10.0.0.1", 6000)
+
+
+def swallowing(**options: Any) -> tuple[World, ScriptedClient]:
+    world = World(settings={"refusal": "swallow", **options})
+    return world, allocated(world)
+
+
+def test_a_channel_to_a_refused_peer_leads_nowhere() -> None:
+    """Rule 16: libre gives up its allocation after a 403. No route, no permission; what goes there is counted."""
+    world, client = swallowing()
+    answer = client.bind(0x4000, PRIVATE)
+    assert names_of(answer) == ["SOFTWARE", "MESSAGE-INTEGRITY"]
+    assert world.take() == [SendToClient(client.path, answer.raw)], "nothing is opened"
+    (event,) = world.take_events()
+    assert isinstance(event, PeerRefused)
+    assert (event.cause, event.peer, event.rule) == (Reason.PEER_SWALLOWED, PRIVATE, "default deny 10.0.0.0/8")
+    for _ in range(3):
+        world.core.client_frame(client.path, encode(0x4000, b"x"), world.now)
+    world.peer_sends(client.relay, PRIVATE, b"x")
+    assert world.take() == []
+    assert world.core.totals().swallowed_datagrams == 3
+    (view,) = world.core.allocations()
+    assert view.peers == ()
+    client.refresh(0)
+    (ended,) = [event for event in world.take_events() if isinstance(event, AllocationEnded)]
+    assert (ended.refusals, ended.swallowed) == (1, 3)
+    world.assert_nothing_left()
+
+
+def test_such_a_channel_is_one_in_all_else() -> None:
+    """Rule 17: its number and its peer are taken, it is refreshed, and it ends after ten minutes."""
+    world, client = swallowing()
+    assert code_of(client.bind(0x4000, PRIVATE)) == 0
+    assert code_of(client.bind(0x4000, PEER)) == 400
+    assert code_of(client.bind(0x4001, PRIVATE)) == 400
+    for _ in range(2):
+        client.refresh(3600)
+        world.advance(500)
+        client.challenge()
+        assert code_of(client.bind(0x4000, PRIVATE)) == 0
+    world.advance(599)
+    client.challenge()
+    assert code_of(client.bind(0x4000, PEER)) == 400
+    world.advance(1)
+    assert code_of(client.bind(0x4000, PEER)) == 0
+    assert [route.peer for route in world.routes.values()] == [PEER]
+
+
+def test_a_peer_that_is_allowed_later_is_reached_from_the_next_binding_on_and_back() -> None:
+    """Rule 16: the list is asked at each ChannelBind, in both directions."""
+    world, client = swallowing()
+    client.bind(0x4000, PRIVATE)
+    allow = core_settings(refusal="swallow", allow=(ip_network("10.0.0.0/8"),))
+    world.core.use(allow, world.now)
+    world.run()
+    assert code_of(client.bind(0x4000, PRIVATE)) == 0
+    assert [route.peer for route in world.routes.values()] == [PRIVATE]
+    world.core.use(core_settings(refusal="swallow"), world.now)
+    world.run()
+    assert world.routes == {}
+    assert code_of(client.bind(0x4000, PRIVATE)) == 0
+    assert world.routes == {}
+
+
+def test_a_list_that_changes_asks_only_about_channels_that_lead_somewhere() -> None:
+    """Rule 16: a channel that leads nowhere has nothing that could be ended."""
+    world, client = swallowing()
+    client.bind(0x4000, PRIVATE)
+    world.take()
+    world.core.use(core_settings(refusal="swallow", deny=(ip_network("9.9.9.9/32"),)), world.now)
+    world.run()
+    assert world.take() == []
+    assert code_of(client.bind(0x4000, PEER)) == 400, "the client's channel stays what it is"

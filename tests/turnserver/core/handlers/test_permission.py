@@ -13,7 +13,8 @@ from stun.message import Message
 from tests.support.core_world import PEER, PEER6, SERVER, ScriptedClient, World, code_of, names_of
 from tests.support.limits import limits
 from turnserver.core.commands import AllowPeer, ForbidPeer, SendToClient, SendToPeer
-from turnserver.core.events import PeerRefused, RequestRefused
+from turnserver.core.events import AllocationEnded, PeerRefused, RequestRefused
+from turnserver.reasons import Reason
 
 OTHER = Address.parse("9.9.9.9", 6000)
 PRIVATE = Address.parse("10.0.0.1", 6000)
@@ -265,17 +266,25 @@ def test_private_peers_over_ipv6_are_403(host: str) -> None:
 
 
 def test_a_refused_peer_is_reported_once_by_rule() -> None:
-    """Rule 16: browsers ask for every candidate; each address is one event that names the rule."""
+    """Rule 16: browsers ask for every candidate; the log has a line for the first event of each address."""
     world = World()
     client = allocated(world)
     for _ in range(3):
         assert code_of(client.permit(PEER, PRIVATE)) == 403
     assert code_of(client.permit(Address.parse("10.0.0.2", 1))) == 403
     reported = [event for event in world.take_events() if isinstance(event, PeerRefused)]
-    assert [(str(event.peer), event.rule) for event in reported] == [
-        ("10.0.0.1:6000", "default deny 10.0.0.0/8"),
-        ("10.0.0.2:1", "default deny 10.0.0.0/8"),
+    rule = "default deny 10.0.0.0/8"
+    assert [(str(event.peer), event.rule, event.times) for event in reported] == [
+        ("10.0.0.1:6000", rule, 1),
+        ("10.0.0.1:6000", rule, 2),
+        ("10.0.0.1:6000", rule, 3),
+        ("10.0.0.2:1", rule, 1),
     ]
+    assert {(event.cause, event.user_id) for event in reported} == {(Reason.PEER_NOT_PUBLIC, "alice")}
+    world.core.expire(world.now._replace(mono=world.now.mono + 10_000))
+    world.run()
+    (ended,) = [event for event in world.take_events() if isinstance(event, AllocationEnded)]
+    assert ended.refusals == 4
 
 
 def test_reports_of_refused_peers_are_bounded() -> None:
@@ -313,3 +322,25 @@ def test_a_permission_is_answered_alike_each_time() -> None:
     assert world.feed(client.path, frame) == first
     assert code_of(Message.decode(first[0])) == 0
     assert world.allowed[client.relay, PEER.ip] == world.now.mono + 300
+
+
+def test_a_refused_permission_may_be_swallowed() -> None:
+    """Rule 16, ``peers.refusal: swallow``: success; the allowed peers of the request have theirs, others nothing."""
+    world = World(settings={"refusal": "swallow"})
+    client = allocated(world)
+    assert code_of(client.permit(PRIVATE, PEER)) == 0
+    assert set(world.allowed) == {(client.relay, PEER.ip)}
+    assert client.indicate((a.XOR_PEER_ADDRESS, PRIVATE), (a.DATA, b"x")) == []
+    assert client.indicate((a.XOR_PEER_ADDRESS, Address.parse("9.9.9.9", 1)), (a.DATA, b"x")) == []
+    world.peer_sends(client.relay, PRIVATE, b"x")
+    assert client.hears() == []
+    assert world.core.totals().swallowed_datagrams == 1, "the other one had never asked for a permission"
+
+
+def test_by_default_a_refused_peer_is_403() -> None:
+    """RFC 8656 §10.2: the letter of it, unless configured otherwise."""
+    world = World()
+    client = allocated(world)
+    answer = client.permit(PRIVATE)
+    rule = "10.0.0.1, default deny 10.0.0.0/8"
+    assert answer.first(a.ERROR_CODE) == (403, f"Forbidden (peer-not-public): {rule}")

@@ -214,7 +214,7 @@ def test_the_strict_switch_refuses_the_refresh() -> None:
     client = on_time(world)
     world.take()
     answer = client.refresh()
-    assert answer.first(a.ERROR_CODE) == (401, "Credential expired")
+    assert answer.first(a.ERROR_CODE) == (401, "Unauthenticated (expired)")
     assert names_of(answer) == ["ERROR-CODE", "REALM", "NONCE", "PASSWORD-ALGORITHMS"]
     assert world.take() == [SendToClient(client.path, answer.raw)]
     assert world.core.state.live(client.path) is not None

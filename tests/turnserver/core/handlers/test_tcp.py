@@ -29,6 +29,7 @@ from turnserver.core.events import (
     AllocationOpened,
     PeerConnectionEnded,
     PeerConnectionOpened,
+    PeerConnectionRefused,
     PeerRefused,
     RequestRefused,
 )
@@ -36,7 +37,7 @@ from turnserver.core.policy import PeerPolicy
 from turnserver.core.settings import RelayAddress
 from turnserver.core.tcp_connections import ConnectionState
 from turnserver.core.types import ClientTransport, PortRange
-from turnserver.descriptors import NO_DESCRIPTORS, TOO_MANY_DESCRIPTORS
+from turnserver.reasons import Reason
 
 OTHER = Address.parse("8.8.4.4", 6000)
 PRIVATE = Address.parse("10.0.0.1", 80)
@@ -312,9 +313,12 @@ def test_no_connection_without_a_descriptor() -> None:
     assert code_of(answer) == 508
     error = answer.first(a.ERROR_CODE)
     assert error is not None
-    assert error.reason == NO_DESCRIPTORS
-    assert world.peer_connects(client.relay, PEER._replace(port=1)) is None
+    assert error.reason == "Insufficient Capacity (no-descriptors)"
+    caller = PEER._replace(port=1)
+    assert world.peer_connects(client.relay, caller) is None
     assert client.heard() == []
+    told = [event for event in world.events if isinstance(event, PeerConnectionRefused)]
+    assert told == [PeerConnectionRefused(client.path, "alice", caller, Reason.NO_DESCRIPTORS)]
     assert number in world.core.state.tcp.by_id
     world.peer_leaves(number)
     assert client.connect(OTHER) == []
@@ -329,8 +333,8 @@ def test_one_user_leaves_descriptors_to_the_others() -> None:
     assert codes == [508] * len(codes)
     assert world.core.state.descriptors.users == {"alice": 40}
     assert world.peer_connects(client.relay, PEER) is None
-    reasons = {event.reason for event in world.events if isinstance(event, RequestRefused) and event.code == 508}
-    assert reasons == {TOO_MANY_DESCRIPTORS}
+    reasons = {event.cause for event in world.events if isinstance(event, RequestRefused) and event.code == 508}
+    assert reasons == {Reason.USER_DESCRIPTORS}
     other = allocated(world, host="192.0.2.77", user="bob", password="hunter2")
     assert other.connect(PEER) == []
 

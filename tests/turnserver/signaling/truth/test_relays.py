@@ -9,6 +9,7 @@ from stun.address import Address
 from stun.constants import Method, TransportProtocol
 from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, PeerRefused, RequestRefused
 from turnserver.core.types import AllocationView, ClientTransport, Counters, FiveTuple, Now, RelayId
+from turnserver.reasons import Reason
 from turnserver.signaling.truth import relays
 from turnserver.signaling.truth.relays import NO_FACTS, UNKNOWN_PATH, NoRelays, PairPath, RelayTable, RelayView
 
@@ -631,7 +632,7 @@ def test_after_everything_has_gone_nothing_is_left() -> None:
 
 def refusal(code: int, *, user_id: str = "", username: str = f"1:{A}", method: int = Method.ALLOCATE) -> RequestRefused:
     client = FiveTuple(TLS, Address.parse("198.51.100.7", 1), SERVER, 0)
-    return RequestRefused(client, method, code, "because", username, user_id)
+    return RequestRefused(client, method, code, Reason.FAULT, "because", username, user_id)
 
 
 @pytest.mark.parametrize("proven", [True, False])
@@ -671,6 +672,8 @@ def test_denied_peers_become_facts_of_the_allocations_owner() -> None:
     world = World()
     relay = world.relay(A, 50000)
     peer = Address.parse("10.0.0.1", 9)
-    world.table.event(PeerRefused(relay.client, peer, "10.0.0.0/8"), None, world.now)
-    world.table.event(PeerRefused(relay.client._replace(serial=9), peer, "10.0.0.0/8"), None, world.now)
+    world.table.event(PeerRefused(relay.client, peer, Reason.PEER_NOT_PUBLIC, "10.0.0.0/8"), None, world.now)
+    world.table.event(
+        PeerRefused(relay.client._replace(serial=9), peer, Reason.PEER_NOT_PUBLIC, "10.0.0.0/8"), None, world.now
+    )
     assert world.table.facts(A).denied == (peer,)

@@ -1,0 +1,59 @@
+"""Writes docs/reasons.md, or another file that is named, from the code of this checkout; runs in any folder."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # Python puts the script's own folder there, which is docs/.
+
+from turnserver.reasons import CLOSED, Reason  # noqa: E402  found by way of the line above
+
+__all__ = ["page"]
+
+_HEAD = """\
+# Why something was refused
+
+<!-- Generated from the code; run `python docs/generate_reasons.py` after changing it. -->
+
+Every refusal has a reason code that never changes, so programs can look for it. The same word is in the log
+(`cause=no-descriptors`), in the events for programs that embed a server (`RequestRefused.cause`), and in the reason
+phrase of error answers: `508 Insufficient Capacity (no-descriptors)`. The phrase has it only for clients that have
+proven who they are. Others get the standard phrase, so that nobody learns which users exist; the log has the cause all
+the same.
+
+Lines at level `info` are those that an operator can act on. What belongs to every healthy start or call is at `debug`:
+`no-credentials`, `stale-nonce`, `foreign-nonce` and `peer-not-public`. A wrong credential is a line `login failed` for
+the first failure of a user from a source in ten minutes. A refused peer has one line for each allocation and address;
+then the log counts (`peer refused, and more like it`), and `allocation ended` has the sum. All lines that clients can
+cause are limited by kind and network.
+"""
+
+_REQUESTS = """\
+## STUN and TURN requests
+
+The number is the code of the error answer (RFC 8489 §14.8, RFC 8656 §19, RFC 6062 §6.3).
+"""
+
+_CONNECTIONS = """\
+## Connections of clients
+
+What happens before a connection speaks STUN, TURN or HTTP. There is no answer that could carry a reason.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    requests = [reason for reason in Reason if reason.answer != CLOSED]
+    connections = [reason for reason in Reason if reason.answer == CLOSED]
+    return "\n".join([_HEAD, _REQUESTS, _table(requests), _CONNECTIONS, _table(connections)])
+
+
+def _table(reasons: Iterable[Reason]) -> str:
+    rows = [f"| `{each}` | {each.answer} | {each.meaning} | {each.remedy} |" for each in reasons]
+    return "\n".join(["| reason | answer | what it means | what to do |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "reasons.md"
+    target.write_text(page(), encoding="utf-8")
