@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from stun.address import Address
 from stun.uri import StunUri
-from turnserver.config import Config, Listener
+from turnserver.config import Config, External, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
 from turnserver.signaling.edge.ice import valid_host
 
 __all__ = [
+    "as_told",
     "certified_host",
     "client_uris",
     "free_local_port",
@@ -122,6 +123,14 @@ def certified_host(config: Config) -> str:
     return ""
 
 
+def as_told(config: Config, relays: Iterable[RelayAddress]) -> Config:
+    """The configuration with the public addresses that a running server has found, if it had to ask for them."""
+    if not config.relay.external.asked:
+        return config
+    found = {ipaddress.ip_address(relay.bound): ipaddress.ip_address(relay.external) for relay in relays}
+    return config.model_copy(update={"relay": config.relay.model_copy(update={"external": External(found)})})
+
+
 def client_uris(
     config: Config, listening: Iterable[tuple[ClientTransport, Address]] | None = None, *, name: str = ""
 ) -> list[StunUri]:
@@ -132,7 +141,6 @@ def client_uris(
     it, the ports are those of the configuration, and listeners with port 0 are left out. Listeners for pages on this
     machine are left out too: they would serve TURN clients, but the other listeners serve them better.
     """
-    external = {str(private): str(public) for private, public in config.relay.external.items()}
     own = {(str(listener.address), listener.port) for listener in config.listeners if is_for_pages(listener)}
     bound = _configured(config) if listening is None else list(listening)
     bound = [(transport, address) for transport, address in bound if (address.host, address.port) not in own]
@@ -142,7 +150,7 @@ def client_uris(
             continue
         version = listener.address.version
         hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
-    shown = {host: external.get(host, host) for host in hosts}
+    shown = {host: str(config.relay.external.of(ipaddress.ip_address(host))) for host in hosts}
     if name:
         # Others cannot reach a loopback address, so a name for them stands for it only if there is nothing else.
         alike = [host for host in hosts if _is_local(host) == _is_local(name)] or hosts
@@ -180,9 +188,11 @@ def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
     return [*(f"http://localhost:{port}/" for port in ports), *(page_url(uri) for uri in secure)]
 
 
-def relay_text(relay: RelayAddress) -> str:
-    """A relay address as text; behind 1:1 NAT, the private and the public one."""
+def relay_text(relay: RelayAddress, asked: str = "") -> str:
+    """A relay address as text; behind NAT, the private and the public one, or the STUN server that will be asked."""
     bound, external = Address(relay.bound, 0).host, Address(relay.external, 0).host
+    if asked:
+        return f"{bound} (clients are told what {asked} says)"
     return bound if bound == external else f"{bound} (clients are told {external})"
 
 

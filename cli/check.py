@@ -11,6 +11,7 @@ from cli.options import config_option, host_option, json_option
 
 if TYPE_CHECKING:
     from turnserver.config import Config, Listener, Loaded
+    from turnserver.errors import Problem
 
 __all__ = ["check"]
 
@@ -56,11 +57,12 @@ def check(host: str | None, config_path: Path | None, as_json: bool) -> None:
 def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     """What a server with this configuration would do on this machine, with wildcard addresses expanded.
 
-    Raises `turnserver.errors.ConfigError` for certificates that the server would refuse.
+    Raises `turnserver.errors.ConfigError` for certificates and public addresses that the server would refuse.
     """
     from cli.addresses import public_uris, relay_text  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
     from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
+    from turnserver.external import resolved  # noqa: PLC0415
     from turnserver.net import local_addresses  # noqa: PLC0415
     from turnserver.relay_advice import relay_advice  # noqa: PLC0415
     from turnserver.transports.listeners import expanded  # noqa: PLC0415
@@ -74,7 +76,9 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
         for address in expanded(listener)
     }
     addresses = [address for _, address in listeners]
-    relays = OwnAddresses.of(config.relay, addresses).relays
+    bound = [each.bound for each in OwnAddresses.of(config.relay, addresses).relays]
+    relays = OwnAddresses.of(resolved(config.relay, bound), addresses).relays
+    asked = config.relay.external.asked
     here = set(local_addresses())
     named = [address.ip for address in addresses] + [relay.bound for relay in relays]
     strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if ip not in here]
@@ -84,7 +88,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
         "realm": config.realm,
         "listeners": [f"{kind} {address}{more}" for (kind, address), more in listeners.items()],
         "certificates": certificates,
-        "relays": [relay_text(relay) for relay in relays],
+        "relays": [relay_text(relay, config.relay.stun_server if asked else "") for relay in relays],
         "relay_ports": str(config.relay.ports),
         "uris": [str(uri) for uri in public_uris(config, host)],
         "users": len(config.auth.users),
@@ -95,10 +99,22 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
             *loaded.warnings,
             *late,
             *(f"{each} is not an address of this machine at present." for each in strange),
-            *relay_advice(relays, config.relay.default_family),
+            *relay_advice(relays, config.relay.default_family, asked=asked),
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }
+
+
+def _absent(loaded: "Loaded") -> "list[Problem]":
+    """Public addresses of addresses that this machine does not have, which the server would refuse."""
+    from turnserver.errors import Problem  # noqa: PLC0415
+    from turnserver.external import absent_addresses  # noqa: PLC0415
+
+    allowed = "an address of this machine, or the public address by itself (relay.external: ADDRESS)"
+    return [
+        Problem(f"relay.external.'{own}'", 0, f"{own}, which is not an address of this machine", allowed)
+        for own in absent_addresses(loaded.config.relay.external)
+    ]
 
 
 def _files(config: "Config") -> dict[str, int]:
@@ -135,7 +151,7 @@ def _through(listener: "Listener") -> str:
 def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     """The certificates as the server would load them now, and warnings of what their clients would object to.
 
-    Raises `turnserver.errors.ConfigError` for those that it would refuse.
+    Raises `turnserver.errors.ConfigError` for those that it would refuse, and for whatever else it would.
     """
     from datetime import UTC, datetime  # noqa: PLC0415
 
@@ -151,7 +167,7 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     now = datetime.now(UTC)
     pairs = loaded.config.tls.certificates
     found: list[Inspected | None] = []
-    problems: list[Problem] = []
+    problems = _absent(loaded)
     for index, pair in enumerate(pairs):
         try:
             found.append(inspect_pair(CertificatePair(pair.certificate, pair.key), now.timestamp()))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cli.addresses import certified_host, client_uris, page_urls, relay_text
+from cli.addresses import as_told, certified_host, client_uris, page_urls, relay_text
 from cli.console import emit_json, kept_output
 from turnserver.config import Config
 from turnserver.process import run
@@ -48,7 +48,8 @@ def call_pages(server: Server) -> list[str]:
     if not server.config.serves_rooms:
         return []
     name = certified_host(server.config)
-    return page_urls(server.config, client_uris(server.config, server.snapshot().listening, name=name))
+    now = server.snapshot()
+    return page_urls(server.config, client_uris(as_told(server.config, now.relays), now.listening, name=name))
 
 
 def announce(server: Server) -> None:

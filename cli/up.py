@@ -128,7 +128,7 @@ def up(  # noqa: PLR0917  click passes them by name
     listeners = _listeners(state, addresses, port, None if no_tls else tls_port, page_port)
     loaded = load_settings([*settings, *listeners], os.environ)
     if not no_tls:
-        _certify(state, map(str, loaded.config.relay.external.values()))
+        _certify(state, map(str, loaded.config.relay.external.addresses))
     show_warnings(loaded)
     if loaded.config.serves_rooms and loaded.config.signaling.open:
         from cli.console import error_console, say  # noqa: PLC0415
@@ -226,14 +226,15 @@ def _welcome(
 ) -> "Callable[[Server], None]":
     """What to do when the server is ready: issue a credential for a day and print everything."""
     from auth.ephemeral import SharedSecret  # noqa: PLC0415
-    from cli.addresses import client_uris, page_urls  # noqa: PLC0415
+    from cli.addresses import as_told, client_uris, page_urls  # noqa: PLC0415
     from cli.credential import issue  # noqa: PLC0415
     from turnserver.signaling.edge.pages import new_room  # noqa: PLC0415
 
     def ready(server: "Server") -> None:
         first = config.auth.shared_secrets[0]
         secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
-        uris = client_uris(config, server.snapshot().listening)
+        now = server.snapshot()
+        uris = client_uris(as_told(config, now.relays), now.listening)
         issued = issue(secret, _USER, _TTL, config.auth.separator, uris)
         pages = page_urls(config, uris)
         state.keep(issued.password, uris, pages[0] if pages else "")

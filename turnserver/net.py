@@ -32,9 +32,11 @@ __all__ = [
     "UdpSocket",
     "bind_udp",
     "from_sockaddr",
+    "has_address",
     "local_addresses",
     "receive_buffer_of",
     "set_tos",
+    "source_address",
     "to_sockaddr",
 ]
 
@@ -113,6 +115,31 @@ def local_addresses() -> list[bytes]:
             if not (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80):
                 found[packed] = None
     return list(found)
+
+
+def has_address(ip: bytes) -> bool:
+    """Whether this machine has an address (packed), or lets programs use it (AnyIP, non-local binds, all of 127/8)."""
+    if ip in local_addresses():  # one whose duplicate check is under way, too, which cannot be bound yet
+        return True
+    try:
+        with socket.socket(socket.AF_INET if len(ip) == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            asking.bind(to_sockaddr(Address(ip, 0)))
+    except OSError:
+        return False
+    return True
+
+
+def source_address(towards: bytes) -> bytes | None:
+    """The address that this machine sends from towards another one (packed); None without a route.
+
+    Connecting a UDP socket sends nothing; it only asks the routing table.
+    """
+    try:
+        with socket.socket(socket.AF_INET if len(towards) == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            asking.connect(to_sockaddr(Address(towards, 9)))
+            return from_sockaddr(asking.getsockname()).ip
+    except OSError:
+        return None
 
 
 def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_buffer: int) -> socket.socket:

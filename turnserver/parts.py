@@ -1,16 +1,19 @@
 """The parts of a running server: made one after the other by the start, and closed together."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from auth.source import CredentialSource
 from stun.constants import TransportProtocol
+from turnserver.config import Config, RelayConfig
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import Now
 from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
+from turnserver.external import ExternalAddresses
 from turnserver.faults import Faults
 from turnserver.listening import Listening
 from turnserver.losses import Losses
@@ -35,6 +38,7 @@ class Parts:
     opened: int = 0
     """Files that were open when the listeners had been bound: none of them is a client's."""
     listening: Listening | None = None
+    external: ExternalAddresses | None = None
     own: OwnAddresses = _NOWHERE
     certificates: CertificateSource | None = None
     datapath: CountingDatapath | None = None
@@ -52,6 +56,28 @@ class Parts:
     def public(self, ip: bytes) -> bytes:
         """The address that clients are told instead of one of the host's; what it is may change at a reload."""
         return self.own.public(ip)
+
+    def in_force(self, config: Config) -> Config:
+        """A configuration with the public addresses as they are on this host."""
+        return config if self.external is None else self.external.in_force(config)
+
+    @asynccontextmanager
+    async def relay_of(self, before: RelayConfig, relay: RelayConfig) -> AsyncIterator[None]:
+        """Find the public addresses of another configuration; an exception within brings back those before.
+
+        Raises `turnserver.errors.StartupError`, with nothing changed, for those that cannot be.
+        """
+        external = self.external if before != relay else None
+        if external is None:
+            yield
+            return
+        known = external.known
+        try:
+            await external.use(relay, strict=before.external != relay.external)
+            yield
+        except BaseException:
+            await external.restore(known)
+            raise
 
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""
@@ -85,6 +111,8 @@ class Parts:
                 stop()
             except Exception as error:
                 faults.note("stop", error)
+        if self.external is not None:
+            await self.external.close()
         if self.source is not None:
             self.retired.append(self.source)
             self.source = None

@@ -25,13 +25,13 @@ from auth.source import CredentialSource
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import OwnAddresses
 from turnserver.core.types import AllocationView, Now
 from turnserver.credentials.build import credential_source
 from turnserver.credentials.guard import Guarded
 from turnserver.descriptors import Descriptors
 from turnserver.drain import Drain
 from turnserver.engine import Engine
+from turnserver.external import ExternalAddresses
 from turnserver.faults import Faults
 from turnserver.files import client_files, file_limit, open_files
 from turnserver.http import HttpServer
@@ -44,7 +44,6 @@ from turnserver.pauses import PatientClock, Pauses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
-from turnserver.relay_advice import relay_advice
 from turnserver.removal import remove_withdrawn
 from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import LimitsView, Snapshot, Usage
@@ -117,8 +116,6 @@ class Server:
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: Parts | None = None
-        self._advised: list[str] = []
-        """What `_advise` has said of the present relay addresses."""
         self._drain = Drain(clock)
         self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
         for observer in observers:
@@ -169,6 +166,7 @@ class Server:
             parts = Parts(self._clock(), ConnectionLimiter(self._config.limits, descriptors), descriptors)
             try:
                 with self._faults.starting("start", "The server"):
+                    await self._bind(parts).use(self._config.relay)
                     self._open(parts)
             except BaseException:
                 await parts.close(self._faults)
@@ -218,7 +216,8 @@ class Server:
             merged, taken, waiting = take_over(before, wanted)
             held = None if self._parts.core is None else self._parts.core.credentials
             try:
-                self._apply(self._parts, before, merged)
+                async with self._parts.relay_of(before.relay, merged.relay):
+                    self._apply(self._parts, before, merged)
                 self._config = merged
                 if held is not None and before.auth != merged.auth:
                     await self._remove_withdrawn(self._parts, (before, held), merged)
@@ -354,13 +353,15 @@ class Server:
     # Inside
 
     def _open(self, parts: Parts) -> None:
-        """Bind the listeners, and build everything else once, with the addresses that they have."""
-        config, tell = self._config, self._observers.tell
-        listening = self._bind(parts)
+        """Build everything but the listeners once, with the addresses that these have."""
+        listening, external = parts.listening, parts.external
+        if listening is None or external is None:
+            raise RuntimeError("the listeners have not been bound")
+        config, tell = external.in_force(self._config), self._observers.tell
         parts.opened = open_files()
         self._use_files(parts)
         parts.own = listening.own(config.relay)
-        self._advise(parts.own, config)
+        external.advise(parts.own, config)
         if config.serves_rooms:
             parts.service = Service.from_config(
                 config,
@@ -392,8 +393,8 @@ class Server:
         if self._http is not None:
             self._http.start()
 
-    def _bind(self, parts: Parts) -> Listening:
-        """Make the listeners and take their addresses."""
+    def _bind(self, parts: Parts) -> ExternalAddresses:
+        """Make the listeners and take their addresses; what is returned finds the public ones."""
         config = self._config
         if any(listener.tls for listener in config.listeners):
             parts.certificates = CertificateSource.from_config(config.tls, self._faults)
@@ -413,15 +414,19 @@ class Server:
             public=parts.public,
         )
         parts.listening.open()
-        return parts.listening
+        parts.external = ExternalAddresses(parts.listening.own, lambda: self._external_changed(parts), self._faults)
+        return parts.external
 
     def _listeners_changed(self, parts: Parts) -> None:
         """Listeners have come or gone: relays, the peer ACL and the URLs for participants of rooms follow."""
         if parts.listening is None:
             return
-        self._use_own(parts, self._config)
+        config = parts.in_force(self._config)
+        self._use_own(parts, config)
         if parts.service is not None:
-            parts.service.listen(self._config, parts.listening.reachable)
+            parts.service.listen(config, parts.listening.reachable)
+        if parts.external is not None:
+            parts.external.follow()
 
     def _use_own(self, parts: Parts, config: Config) -> None:
         """Relay from the addresses that a configuration gives with the present listeners."""
@@ -431,15 +436,17 @@ class Server:
         if own != parts.own:
             parts.own = own
             parts.engine.use_own(own)
-        self._advise(own, config)
+        if parts.external is not None:
+            parts.external.advise(own, config)
 
-    def _advise(self, own: OwnAddresses, config: Config) -> None:
-        """Warn of relay addresses that are of no use to clients: again only when there is something else to say."""
-        advice = relay_advice(own.relays, config.relay.default_family)
-        for sentence in advice:
-            if sentence not in self._advised:
-                _logger.warning(sentence)
-        self._advised = advice
+    def _external_changed(self, parts: Parts) -> None:
+        """The STUN server of ``relay.external: auto`` has told of another public address."""
+        config = parts.in_force(self._config)
+        if parts.engine is not None:
+            parts.engine.use(config)
+            self._use_own(parts, config)
+        if parts.service is not None:
+            parts.service.use(config, rotate=True)
 
     def _apply(self, parts: Parts, before: Config, config: Config) -> None:
         """Use another configuration from now on.
@@ -455,7 +462,7 @@ class Server:
                     getattr(before, section) != getattr(config, section) for section in ("auth", "signaling", "relay")
                 )
                 with self._restored(before), self._faults.starting("reload", "The configuration of rooms"):
-                    parts.service.use(config, rotate=rotate)
+                    parts.service.use(parts.in_force(config), rotate=rotate)
         except BaseException:
             if source is not self._credentials:
                 parts.retired.append(source)
@@ -465,8 +472,9 @@ class Server:
         self._use_files(parts)
         self._use_observers(config.observers, observers)
         if parts.engine is not None:
-            parts.engine.use(config)
-            self._use_own(parts, config)
+            in_force = parts.in_force(config)
+            parts.engine.use(in_force)
+            self._use_own(parts, in_force)
             parts.engine.replace_credentials(self._use_source(parts, source))
 
     async def _remove_withdrawn(self, parts: Parts, before: tuple[Config, CredentialSource], config: Config) -> None:

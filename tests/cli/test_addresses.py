@@ -10,6 +10,7 @@ import pytest
 
 from cli import addresses
 from cli.addresses import (
+    as_told,
     certified_host,
     client_uris,
     free_local_port,
@@ -57,6 +58,27 @@ def test_without_a_route_there_is_loopback(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(addresses.socket, "socket", Unrouted)
     assert primary_addresses() == ["127.0.0.1"]
+
+
+@pytest.mark.usefixtures("primary")
+def test_one_public_address_is_named_for_whatever_is_ours() -> None:
+    """Rule 23: also for the primary address of a wildcard; not for loopback, and not for the other family."""
+    listeners = [{"address": "0.0.0.0"}, {"address": "::"}, {"address": "127.0.0.1", "port": 3500}]
+    assert _uris({"listeners": listeners, "relay": {"external": "198.51.100.1"}}) == [
+        "turn:198.51.100.1:3478?transport=udp",
+        "turn:[2001:db8::5]:3478?transport=udp",
+        "turn:127.0.0.1:3500?transport=udp",
+    ]
+
+
+def test_what_a_server_has_asked_for_is_named() -> None:
+    """``relay.external: auto``: a running server knows it."""
+    relay = {"external": "auto", "stun_server": "stun.example.org"}
+    config = Config.model_validate({"listeners": [{"address": "10.0.0.5"}], "relay": relay})
+    relays = [RelayAddress(Address.parse("10.0.0.5", 0).ip, Address.parse("198.51.100.1", 0).ip)]
+    assert [str(uri) for uri in client_uris(as_told(config, relays))] == ["turn:198.51.100.1:3478?transport=udp"]
+    mapped = Config.model_validate({"relay": {"external": {"10.0.0.5": "198.51.100.1"}}})
+    assert as_told(mapped, relays) is mapped
 
 
 @pytest.mark.usefixtures("primary")

@@ -183,6 +183,38 @@ def test_no_credentials_is_a_warning(run: Run, write: Write) -> None:
     assert "only STUN Binding works" in result.stderr
 
 
+def test_a_public_address_for_an_address_of_somebody_else(run: Run, write: Write) -> None:
+    """The server would refuse it, because the mapping would not be used and clients would get a private address."""
+    wrong = GOOD.replace("addresses: [127.0.0.1]", "addresses: []").replace("{127.0.0.1:", "{203.0.113.77:")
+    result = run("check", "--json", "-c", write(wrong))
+    assert result.returncode == 2
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert problem["key"] == "relay.external.'203.0.113.77'"
+    assert "not an address of this machine" in problem["found"]
+
+
+def test_one_public_address_and_one_that_is_asked_for(run: Run, write: Write) -> None:
+    """Nothing is sent, so what the STUN server says is not known here."""
+    one = GOOD.replace("{127.0.0.1: 198.51.100.1}", "198.51.100.1")
+    found = json.loads(run("check", "--json", "-c", write(one)).stdout)
+    assert found["relays"] == ["127.0.0.1 (clients are told 198.51.100.1)"]
+    asked = GOOD.replace("{127.0.0.1: 198.51.100.1}", "auto\n  stun_server: stun.example.org")
+    found = json.loads(run("check", "--json", "-c", write(asked)).stdout)
+    assert found["relays"] == ["127.0.0.1 (clients are told what stun:stun.example.org:3478 says)"]
+
+
+def test_a_private_relay_address_is_a_warning(run: Run, write: Write) -> None:
+    """As in a cloud without ``relay.external``: everything looks well, and no call comes about."""
+    private = GOOD.replace("addresses: [127.0.0.1]", "addresses: [10.99.0.5]")
+    found = json.loads(run("check", "--json", "-c", write(private.replace("{127.0.0.1: 198.51.100.1}", "{}"))).stdout)
+    (warning,) = [warning for warning in found["warnings"] if "is private" in warning]
+    assert "10.99.0.5" in warning
+    told = json.loads(
+        run("check", "--json", "-c", write(private.replace("{127.0.0.1: 198.51.100.1}", "198.51.100.1"))).stdout
+    )
+    assert not [warning for warning in told["warnings"] if "is private" in warning]
+
+
 def test_an_address_of_somebody_else_is_a_warning(run: Run, write: Write) -> None:
     """The file may be meant for another machine, so it is no error."""
     result = run("check", "-c", write(GOOD.replace("address: 127.0.0.1", "address: 203.0.113.77")))

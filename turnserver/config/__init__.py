@@ -2,6 +2,7 @@
 
 from turnserver.config.auth import AuthConfig, HookConfig, SharedSecretConfig
 from turnserver.config.changes import Changes, take_over
+from turnserver.config.external import External
 from turnserver.config.loader import MAX_FILE_BYTES, Loaded, load, load_mapping
 from turnserver.config.models import (
     CertificateConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "CertificateConfig",
     "Changes",
     "Config",
+    "External",
     "HookConfig",
     "LimitsConfig",
     "Listener",

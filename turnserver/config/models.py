@@ -14,6 +14,7 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.context import Context, Finding, refuse, report, warn
+from turnserver.config.external import External, ExternalOption, StunServerOption
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.values import (
@@ -248,11 +249,19 @@ class RelayConfig(Section):
         description="The host's addresses to relay from. Without any, the addresses of the listeners. Allocations of "
         "an address family need an address of that family.",
     )
-    external: Annotated[Mapping[UnicastAddress, UnicastAddress], Sized(MAX_LISTENERS, mapping=True), LIVE] = Field(
-        default={},
-        description="For a server behind 1:1 NAT (most clouds): its own, private address → the public address that "
-        "the NAT maps to it. Sockets are bound to the private address, clients get the public one. Without it, "
-        "clients would get an address that peers cannot reach.",
+    external: Annotated[ExternalOption, LIVE] = Field(
+        default_factory=External,
+        description="For a server behind NAT (most clouds): the public address that peers send to. Sockets are bound "
+        "to the server's own, private address, and clients get the public one; without it, they would get an address "
+        "that peers cannot reach. One address (`203.0.113.5`) is the public one of whatever address the server has in "
+        "that family. `auto` asks `relay.stun_server` for it, at the start and every few minutes. A server with "
+        "several public addresses needs a mapping, own address → public address; an own address that the host does "
+        "not have is an error. The NAT has to map the relay ports one to one.",
+    )
+    stun_server: Annotated[StunServerOption, LIVE] = Field(
+        default="",
+        description="The STUN server outside of the NAT that `relay.external: auto` asks, over UDP "
+        "(`stun:stun.example.org`). Clients are told what it says, so it should be one that you trust.",
     )
     default_family: Annotated[DefaultFamily, choice(DefaultFamily), LIVE] = Field(
         default="auto",
@@ -300,17 +309,26 @@ class RelayConfig(Section):
         return self
 
     def _external_findings(self) -> Iterator[Finding]:
+        if self.external.asked and not self.stun_server:
+            yield Finding(("external",), "auto", "auto together with relay.stun_server, the STUN server to ask")
+        public = self.external.public
+        if public is not None and self.addresses:
+            alike = [address for address in self.addresses if address.version == public.version]
+            if len(alike) != 1:
+                listed = ", ".join(map(str, alike)) or "none"
+                found = f"one IPv{public.version} address for several in relay.addresses, or for none ({listed})"
+                yield Finding(("external",), found, "a mapping with a public address for each of them")
         taken: dict[IpAddress, IpAddress] = {}
-        for bound, public in self.external.items():
+        for bound, shown in self.external.items():
             path = ("external", str(bound))
-            if bound.version != public.version:
-                yield Finding(path, f"{bound} → {public}", f"an address of the same family, IPv{bound.version}")
+            if bound.version != shown.version:
+                yield Finding(path, f"{bound} → {shown}", f"an address of the same family, IPv{bound.version}")
             if self.addresses and bound not in self.addresses:
                 listed = ", ".join(map(str, self.addresses))
                 yield Finding(path, f"{bound}, which is not in relay.addresses", f"one of {listed}")
-            if public in taken:
-                yield Finding(path, f"{public} again (as for {taken[public]})", "a public address for each, not shared")
-            taken[public] = bound
+            if shown in taken:
+                yield Finding(path, f"{shown} again (as for {taken[shown]})", "a public address for each, not shared")
+            taken[shown] = bound
 
 
 class PeersConfig(Section):

@@ -225,11 +225,19 @@ def unreachable(error: Exception) -> ServerUnreachable:
     return found
 
 
-async def open_udp(uri: StunUri, address: Address, tls: ssl.SSLContext | None = None) -> Link:
-    """A link over UDP. Raises `ServerUnreachable` if there is no route."""
+async def open_udp(
+    uri: StunUri, address: Address, tls: ssl.SSLContext | None = None, *, local: str | None = None
+) -> Link:
+    """A link over UDP, from the address ``local`` of this machine if one is given.
+
+    Raises `ServerUnreachable` if there is no route, or no such address.
+    """
     loop = asyncio.get_running_loop()
+    source = None if local is None else (local, 0)
     try:
-        _, link = await loop.create_datagram_endpoint(UdpLink, remote_addr=(address.host, address.port))
+        _, link = await loop.create_datagram_endpoint(
+            UdpLink, local_addr=source, remote_addr=(address.host, address.port)
+        )
     except OSError as error:
         raise unreachable(error) from error
     return link

@@ -135,7 +135,7 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("listeners:\n- {port: 1}", Problem("listeners[0].address", 2, "nothing", "an IPv4 or IPv6 address")),
         (
             "relay: {prots: 1}",
-            Problem("relay.prots", 1, "an unknown key", "one of addresses, external, default_family, ports"),
+            Problem("relay.prots", 1, "an unknown key", "one of addresses, external, stun_server, default_family"),
         ),
         ("- a", Problem("", 1, "a list", "a mapping of options")),
         ("\n\ntext", Problem("", 3, "a text", "a mapping of options")),

@@ -279,6 +279,27 @@ def test_external_addresses_fit(relay: dict[str, Any], where: str, what: str) ->
     assert what in message
 
 
+@pytest.mark.parametrize(
+    ("relay", "what"),
+    [
+        ({"external": "auto"}, "relay.stun_server"),
+        ({"external": "203.0.113.5", "addresses": ["10.0.0.1", "10.0.0.2"]}, "a mapping"),
+        ({"external": "203.0.113.5", "addresses": ["fd00::1"]}, "a mapping"),
+        ({"external": "0.0.0.0"}, "auto"),
+        ({"external": "224.0.0.1"}, "auto"),
+        ({"external": "fe80::1%eth0"}, "auto"),
+        ({"external": "turn.example.org"}, "auto"),
+        ({"external": ["203.0.113.5"]}, "auto"),
+        ({"external": 3}, "auto"),
+    ],
+)
+def test_one_external_address_fits(relay: dict[str, Any], what: str) -> None:
+    """Rule 23: one public address is for one of the host's own; ``auto`` needs somebody to ask."""
+    ((path, message),) = refusals({"relay": relay})
+    assert path == ("relay", "external")
+    assert what in message
+
+
 def test_external_addresses() -> None:
     relay = Config.model_validate({"relay": {"addresses": ["10.0.0.1"], "external": {"10.0.0.1": "192.0.2.1"}}}).relay
     assert dict(relay.external) == {ip_address("10.0.0.1"): ip_address("192.0.2.1")}
