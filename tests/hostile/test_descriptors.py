@@ -95,6 +95,39 @@ def test_connections_with_peers(server: TurnServerProcess) -> None:
     assert "cannot accept connections" not in server.log
 
 
+def connect_all(owner: TurnClient, listeners: list[socket.socket]) -> Iterator[int]:
+    """The numbers of connections with as many peers as there may be."""
+    for listener in listeners:
+        try:
+            yield owner.connect_peer(Address.parse(*listener.getsockname()))
+        except TurnRefused:
+            return
+
+
+def test_data_connections(server: TurnServerProcess) -> None:
+    """RFC 6062: one user claims every connection with a peer by one of its own; they are the user's as well."""
+    with ExitStack() as stack:
+        udp_peer = stack.enter_context(UdpPeer())
+        listeners = [stack.enter_context(socket.create_server((f"127.0.0.{last}", 0))) for last in range(1, FILES)]
+        owner = stack.enter_context(tcp_client(server, "alice"))
+        owner.allocate(protocol=TransportProtocol.TCP)
+        numbers = list(connect_all(owner, listeners))
+        assert 0 < len(numbers) < len(listeners)
+        for number in numbers:
+            stack.enter_context(tcp_client(server, "alice").bind_connection(number)[0])
+        with pytest.raises(TurnRefused, match="user-descriptors"):
+            owner.connect_peer(Address.parse(*listeners[-1].getsockname()))
+        for user in ("bob", "carol"):
+            for client in (
+                stack.enter_context(udp_client(server, user)),
+                stack.enter_context(tcp_client(server, user)),
+            ):
+                client.allocate()
+                client.channel_bind(CHANNEL, udp_peer.address)
+                assert_relays(client, udp_peer, b"to a newcomer")
+        assert owner.refresh() > 0
+
+
 def test_allocations(server: TurnServerProcess) -> None:
     """One user with as many allocations as there are files: another one still gets an allocation."""
     with ExitStack() as stack:

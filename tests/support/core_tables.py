@@ -73,9 +73,13 @@ def _check_relays(state: CoreState, world: World) -> None:
     held = Counter(connection.allocation.credential.user_id for connection in state.tcp.by_id.values())
     held += Counter(allocation.credential.user_id for allocation, _ in state.by_relay.values())
     held += Counter(reservation.user_id for reservation in state.reservations.values())
+    clients = Counter(connection.allocation.credential.user_id for connection in state.tcp.by_id.values())
+    connected = [allocation for allocation in state.allocations.values() if allocation.client.transport.connected]
+    clients += Counter(allocation.credential.user_id for allocation in connected)
+    assert state.descriptors.ahead == len(state.tcp.by_id) - len(state.tcp.by_client)
     waiting = [(entry, slot) for entry in state.openings.values() for slot in entry.slots if slot.mate is not None]
     held += Counter(entry.allocation.credential.user_id for entry, _ in waiting)
-    assert (state.descriptors.used, state.descriptors.users) == (held.total(), held)
+    assert (state.descriptors.used, state.descriptors.users) == (held.total(), held + clients)
     for (bound, protocol), ports in state.ports.items():
         owned = [relay.bound.port for relay in relays if (relay.bound.ip, relay.protocol) == (bound, protocol)]
         assert len(set(owned)) == len(owned) == ports.used

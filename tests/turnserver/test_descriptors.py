@@ -62,6 +62,47 @@ def test_a_pair_is_asked_for_at_once() -> None:
     assert budget.shortage("alice", 2) == Reason.NO_DESCRIPTORS
 
 
+def test_a_connection_of_a_client_may_be_a_users() -> None:
+    """It is counted once in total, whoever it is; what has yet to come is not there for others."""
+    budget = Descriptors(11)
+    budget.take()
+    budget.claim("alice")
+    budget.take("alice")
+    assert (budget.used, budget.users) == (2, {"alice": 2})
+    for _ in range(2):
+        assert budget.shortage("alice", ahead=1) is None
+        budget.take("alice")
+        budget.claim("alice", ahead=True)
+    assert (budget.used, budget.ahead, budget.users) == (4, 2, {"alice": 6})
+    assert budget.shortage("alice", ahead=1) is None
+    assert budget.shortage("alice", 4, ahead=1) == Reason.USER_DESCRIPTORS
+    assert budget.shortage("bob", 5) is None
+    assert budget.shortage("bob", 5, ahead=1) == Reason.NO_DESCRIPTORS
+    assert budget.shortage("bob", 4, claimed=7) == Reason.USER_DESCRIPTORS
+    budget.take()
+    budget.arrived()
+    assert (budget.used, budget.ahead, budget.users) == (5, 1, {"alice": 6})
+    budget.give_back("alice")
+    budget.disclaim("alice", ahead=True)
+    assert (budget.used, budget.ahead, budget.users) == (4, 0, {"alice": 4})
+
+
+def test_any_number_of_users_with_data_connections_leaves_something() -> None:
+    """Each takes as many connections with peers as it gets, and claims all of them."""
+    budget = Descriptors(3000)
+    for user_id in ("alice", "bob", "carol"):
+        pairs = 0
+        while budget.shortage(user_id, ahead=1) is None:
+            budget.take(user_id)
+            budget.claim(user_id, ahead=True)
+            pairs += 1
+        for _ in range(pairs):
+            budget.take()
+            budget.arrived()
+    assert budget.shortage("a newcomer") is None
+    assert budget.free > 100
+
+
 def test_a_lower_total_ends_nothing() -> None:
     budget = Descriptors(10)
     for _ in range(5):

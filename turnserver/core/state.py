@@ -243,6 +243,8 @@ class CoreState:
         self.allocations[client] = allocation
         self.by_serial[allocation.serial] = allocation
         self.by_user.setdefault(credential.user_id, set()).add(allocation)
+        if client.transport.connected:
+            self.descriptors.claim(credential.user_id)
         return allocation
 
     def end_allocation(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
@@ -266,6 +268,8 @@ class CoreState:
         if not mates:
             del self.by_user[credential.user_id]
         self.quota.give_back(credential.user_id)
+        if allocation.client.transport.connected:
+            self.descriptors.disclaim(credential.user_id)
         if was_live:
             duration = now.mono - allocation.created
             refusals, swallowed = allocation.refusals, allocation.swallowed

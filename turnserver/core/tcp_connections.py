@@ -118,6 +118,7 @@ class TcpConnections:
         connection.state = ConnectionState.BOUND
         connection.client = client
         self.by_client[client] = connection
+        self._host.descriptors.arrived()
         self._host.deadlines.remove(_deadline(connection))
         self._host.command(Splice(client, connection.id))
 
@@ -132,7 +133,9 @@ class TcpConnections:
         if connection.client is not None:
             del self.by_client[connection.client]
         self._host.deadlines.remove(_deadline(connection))
-        self._host.descriptors.give_back(connection.allocation.credential.user_id)
+        user_id = connection.allocation.credential.user_id
+        self._host.descriptors.give_back(user_id)
+        self._host.descriptors.disclaim(user_id, ahead=connection.client is None)
         if not gone:
             self._host.command(ClosePeer(connection.id))
         if connection.state is not ConnectionState.CONNECTING:
@@ -179,6 +182,7 @@ class TcpConnections:
         connection = PeerConnection(number, allocation, relay, peer, now.mono, state)
         self.by_id[number] = connection
         self._host.descriptors.take(allocation.credential.user_id)
+        self._host.descriptors.claim(allocation.credential.user_id, ahead=True)
         self.by_allocation.setdefault(allocation.serial, {})[peer] = connection
         if self._host.own_relays.stands(peer, TransportProtocol.TCP):
             self._to.add(peer, number)

@@ -109,7 +109,7 @@ def _shortage(state: CoreState, allocation: Allocation) -> Reason | None:
     """Why the allocation can have no further connection; None if it can."""
     if state.tcp.full(allocation):
         return Reason.PEER_CONNECTIONS_FULL
-    return state.descriptors.shortage(allocation.credential.user_id)
+    return state.descriptors.shortage(allocation.credential.user_id, ahead=1)
 
 
 def bind(state: CoreState, request: Request) -> None:

@@ -308,7 +308,7 @@ def test_no_connection_without_a_descriptor() -> None:
     client = permitted(world, PEER)
     number = client.connected(PEER)
     budget = world.core.state.descriptors
-    budget.total = budget.used
+    budget.total = budget.used + budget.ahead
     (answer,) = client.connect(OTHER)
     assert code_of(answer) == 508
     error = answer.first(a.ERROR_CODE)
@@ -331,12 +331,30 @@ def test_one_user_leaves_descriptors_to_the_others() -> None:
     client = allocated(world)
     codes = [code_of(answer) for port in range(1, 99) for answer in client.connect(PEER._replace(port=port))]
     assert codes == [508] * len(codes)
-    assert world.core.state.descriptors.users == {"alice": 40}
+    assert world.core.state.descriptors.users == {"alice": 42}, "of 20 connections both ends, and of the allocation"
     assert world.peer_connects(client.relay, PEER) is None
     reasons = {event.cause for event in world.events if isinstance(event, RequestRefused) and event.code == 508}
     assert reasons == {Reason.USER_DESCRIPTORS}
     other = allocated(world, host="192.0.2.77", user="bob", password="hunter2")
     assert other.connect(PEER) == []
+
+
+def test_data_connections_are_their_users() -> None:
+    """Rule 30: claimed or not, a connection with a peer counts for both of its ends, and both are given back."""
+    world = TcpWorld()
+    client = allocated(world)
+    budget = world.core.state.descriptors
+    assert (budget.users, budget.ahead) == ({"alice": 2}, 0)
+    claimed, waiting = client.connected(PEER), client.connected(OTHER)
+    assert (budget.users, budget.ahead) == ({"alice": 6}, 2)
+    assert code_of(client.claim(claimed)[1]) == 0
+    assert (budget.users, budget.ahead) == ({"alice": 6}, 1)
+    world.peer_leaves(claimed)
+    assert (budget.users, budget.ahead) == ({"alice": 4}, 1)
+    world.peer_leaves(waiting)
+    assert (budget.users, budget.ahead) == ({"alice": 2}, 0)
+    assert code_of(client.refresh(0)) == 0
+    assert (budget.users, budget.used) == ({}, 0)
 
 
 def test_the_peer_refuses() -> None:
