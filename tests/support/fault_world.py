@@ -390,7 +390,7 @@ class Client:
         else:
             builder.add(a.USERNAME, self.user)
         builder.add(a.REALM, REALM).add(a.NONCE, self.nonce)
-        return builder.integrity(long_term_key_md5(self.user, REALM, USERS[self.user])).build()
+        return builder.integrity(long_term_key_md5(self.user, REALM, USERS.get(self.user, "guessed"))).build()
 
     def answer(self, request: bytes) -> Message | None:
         """The answer to a request, if it has come."""
@@ -553,9 +553,9 @@ class StreamBystander(Bystander):
 class Victim:
     """A client that does what clients do, whatever becomes of it; a packet of each bystander's goes along."""
 
-    def __init__(self, world: FaultWorld, *, stream: bool, by_hash: bool = False) -> None:
+    def __init__(self, world: FaultWorld, *, stream: bool, by_hash: bool = False, user: str = "mallory") -> None:
         self.world = world
-        self.client = Client(world, stream=stream, user="mallory")
+        self.client = Client(world, stream=stream, user=user)
         self.client.by_hash = by_hash
         self.relay: tuple[str, int] | None = None
 
@@ -702,6 +702,7 @@ async def everything_that_victims_do(world: FaultWorld) -> None:
         await victim.relay_streams()
         await end(victim)
     await Victim(world, stream=False, by_hash=True).allocate(17)
+    await Victim(world, stream=False, user="nobody").allocate(17)
     browser = Victim(world, stream=True)
     await world.loop.turns(5)
     await browser.put(b"GET / HTTP/1.1\r\n\r\n")
