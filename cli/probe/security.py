@@ -155,7 +155,8 @@ _NOTHING_IN_COMMON = TlsTrouble(
 )
 _BROKEN_OFF = TlsTrouble(
     "The server closed the connection during the TLS handshake.",
-    "It may not speak TLS on this port, have no certificate, or refuse this machine's address.",
+    "It may not speak TLS on this port (try turn: or stun: with ?transport=tcp), have no certificate, or refuse this "
+    "machine's address.",
 )
 _REASONS: tuple[tuple[str, TlsTrouble], ...] = (
     ("WRONG_VERSION_NUMBER", _NOT_TLS),

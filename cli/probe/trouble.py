@@ -76,10 +76,11 @@ def broken(error: ServerUnreachable, tls: TlsFacts | None) -> LinkError:
         # In TLS 1.3 a refusal may come after our half of the handshake.
         return LinkError(*handshake_trouble(error.__cause__), step="tls", tls=tls)
     if not error.nonsense:
-        hint = (
-            "Its log may say why." if error.answered else "It may not be a TURN server, or it may refuse this machine."
-        )
-        return LinkError(str(error), hint)
+        if error.answered:
+            return LinkError(str(error), "Its log may say why.")
+        # Only one that waits for TLS closes on a plain request without a word.
+        other = "" if tls is not None else "It may speak TLS only on this port: try turns: or stuns:. "
+        return LinkError(str(error), f"{other}It may not be a TURN server, or it may refuse this machine.")
     if error.answered:
         return LinkError(str(error), "The server does not follow RFC 8656 §12.5 on streams.")
     found = next((words for start, words in _GREETINGS if error.nonsense.startswith(start)), "no TURN server")

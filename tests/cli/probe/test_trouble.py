@@ -4,6 +4,7 @@ import ssl
 
 import pytest
 
+from cli.probe.security import TlsFacts
 from cli.probe.trouble import broken, silence, unreachable
 from stun.client.errors import IntegrityViolated, NoAnswer, ServerUnreachable
 from turnserver.turnclient import links
@@ -54,6 +55,12 @@ def test_what_the_system_says() -> None:
 def test_why_a_connection_has_ended(error: ServerUnreachable, words: str) -> None:
     """RFC 8656 §12.5: another service is named by how it begins."""
     assert words in broken(error, None).hint
+
+
+def test_a_port_for_tls_closes_on_a_plain_request() -> None:
+    """The URI that works is named; with TLS, that cannot be it."""
+    assert "try turns:" in broken(ended(), None).hint
+    assert "turns:" not in broken(ended(), TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", 128, None, None)).hint
 
 
 def test_a_refusal_by_tls_is_one_of_its_step() -> None:
