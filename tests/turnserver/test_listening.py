@@ -84,6 +84,16 @@ async def answers(host: str, port: int, context: ssl.SSLContext | None = None) -
     return answer.message_class == MessageClass.SUCCESS
 
 
+async def status_of_health(port: int, context: ssl.SSLContext | None = None) -> bytes:
+    """The first line of an answer over HTTP or HTTPS."""
+    name = None if context is None else "localhost"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    line = await asyncio.wait_for(reader.readline(), LIMIT)
+    writer.close()
+    return line.strip()
+
+
 # Certificates
 
 
@@ -239,6 +249,8 @@ async def test_clients_with_tls_and_without_on_one_port(tmp_path: Path, caplog: 
         for each in now.listeners:
             assert await answers("127.0.0.1", each.address.port)
             assert await answers("127.0.0.1", each.address.port, context)
+        pages = now.listeners[STREAMS.index("shared")].address.port
+        assert await status_of_health(pages) == await status_of_health(pages, context) == b"HTTP/1.1 200 OK"
         assert now.listening == tuple(
             (kind, each.address) for each in now.listeners for kind in (ClientTransport.TLS, ClientTransport.TCP)
         )
