@@ -16,6 +16,7 @@ from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+ADMIN_KEY = "admin-key-of-the-test-0123456789"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,7 +35,7 @@ def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "auth": {"shared_secrets": [SHARED_SECRET]},
         "peers": {"allow": ["127.0.0.0/8"]},
         "tls": {"certificates": [issue(directory, "localhost", "127.0.0.1").config]},
-        "signaling": {"open": True},
+        "signaling": {"open": True, "admin_keys": {"ops": ADMIN_KEY}},
     }
     with TurnServerProcess(config, directory) as running:
         yield running
@@ -47,6 +48,26 @@ def said(process: Any, words: str) -> None:
         line = process.popen.stderr.readline()
         assert line, f"never said {words!r}: {seen}"
         seen += line.decode()
+
+
+@pytest.mark.parametrize("media", ["--listen", "--echo"])
+def test_a_kick_ends_it_while_a_picture_comes_in(
+    media: str, start: Callable[..., Any], run: Run, server: TurnServerProcess, tmp_path: Path
+) -> None:
+    """Kind: a process that does not end, because a thread of it still waits for work."""
+    url, room = page_url(server), f"kicked{media.strip('-')}"
+    sender = start("call", room, "--url", url, "--stay", "--name", "Ann")
+    said(sender, "in the room")
+    watcher = start("call", room, "--url", url, "--stay", "--name", "Bob", media)
+    said(watcher, "media is received")
+    key = tmp_path / "admin"
+    key.write_text(ADMIN_KEY)
+    kicked = run("rooms", "kick", room, "Bob", "--url", url, "--key-file", key)
+    assert kicked.returncode == 0, kicked.stderr
+    out, _ = watcher.popen.communicate(timeout=60)
+    assert b"(kicked)" in out
+    assert watcher.popen.returncode == 1
+    ended(sender)
 
 
 def ended(process: Any) -> tuple[int, str]:

@@ -163,6 +163,7 @@ class MeshClient:
         self._wanted: Join | None = None
         self._handlers: list[MeshHandler] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._stats: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._unsubscribe = signal.subscribe(self._on_frame, self._on_state)
@@ -217,9 +218,16 @@ class MeshClient:
         await self._end()
 
     async def close(self) -> None:
-        """Leave, and stop listening to the session."""
+        """Leave, stop listening to the session, and wait until every connection has ended.
+
+        A connection that a kick has begun to end is one of them: cut off in the middle, it would leave threads behind,
+        which decode pictures and keep the process from ending.
+        """
         await self.leave()
         self._unsubscribe()
+        for task in self._tasks - self._endings:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until ``condition`` is true; it is checked on every event, and also at intervals."""
@@ -269,7 +277,7 @@ class MeshClient:
     def _on_state(self, change: StateChange) -> None:
         if change.state is ClientState.CLOSED:
             self._wanted = self.room = None
-            self._spawn(self._end())
+            self._finish(self._end())
             self._tell(MeshEvent("ended"))
             return
         if change.state is ClientState.OPEN and change.fresh:
@@ -336,7 +344,7 @@ class MeshClient:
     def _on_peer_leave(self, said: PeerLeave) -> None:
         if (pair := self._pairs.pop(said.id, None)) is not None:
             self.server_paths.pop(pair.id, None)
-            self._spawn(pair.close())
+            self._finish(pair.close())
 
     def _on_peer_gap(self, said: PeerGap) -> None:
         if (pair := self._pairs.get(said.id)) is not None:
@@ -371,7 +379,7 @@ class MeshClient:
         there = set() if said.you.id != self._me else {peer.id for peer in said.peers}
         self._me = said.you.id
         for identity in set(self._pairs) - there:
-            self._spawn(self._pairs.pop(identity).close())
+            self._finish(self._pairs.pop(identity).close())
         for peer in said.peers:
             self._meet(peer)
         self._tell(MeshEvent("joined", message=said))
@@ -385,7 +393,7 @@ class MeshClient:
             known.set_gap(peer.gap is not None)
             return
         if known is not None:  # The peer left and joined again between two snapshots.
-            self._spawn(self._pairs.pop(peer.id).close())
+            self._finish(self._pairs.pop(peer.id).close())
         if len(self._pairs) < _MAX_PAIRS:
             plan = self._plan() if self._publishes else Listen()
             self._pairs[peer.id] = Pair(peer, _RoomLink(self), plan, self._timing)
@@ -417,10 +425,17 @@ class MeshClient:
         )
         self.signal.send(seen)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin work that must not be cut off: it ends connections."""
+        task = self._spawn(work)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
     def _tell(self, event: MeshEvent) -> None:
         self._changed.set()
