@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # Python puts the script's own folder there, which is docs/.
 
 from turnserver.reasons import CLOSED, Reason  # noqa: E402  found by way of the line above
+from turnserver.signaling.edge.refusals import ApiCode  # noqa: E402
+from turnserver.signaling.protocol.errors import CLOSE_CODES, MEANINGS, SignalCode  # noqa: E402
 
 __all__ = ["page"]
 
@@ -42,15 +44,36 @@ What happens before a connection speaks STUN, TURN or HTTP. There is no answer t
 """
 
 
+_ROOMS = """\
+## Rooms
+
+Codes of `error` and `goodbye` frames over the WebSocket, with the close code if the connection ends; the log has them
+as `client refused code=…`. [The protocol](signaling.md#errors) says what a client does about each.
+"""
+
+_API = """\
+## The HTTP API
+
+Codes of error answers, with their HTTP status; the log has them as `API request refused … cause=…`. Tokens are refused
+with the codes of rooms, and 401.
+"""
+
+
 def page() -> str:
     """The whole page."""
     requests = [reason for reason in Reason if reason.answer != CLOSED]
     connections = [reason for reason in Reason if reason.answer == CLOSED]
-    return "\n".join([_HEAD, _REQUESTS, _table(requests), _CONNECTIONS, _table(connections)])
+    tables = [
+        (_REQUESTS, [(each, each.answer, each.meaning, each.remedy) for each in requests]),
+        (_CONNECTIONS, [(each, each.answer, each.meaning, each.remedy) for each in connections]),
+        (_ROOMS, [(each, str(CLOSE_CODES.get(each, "–")), *MEANINGS[each]) for each in SignalCode]),
+        (_API, [(each, str(each.status), each.meaning, each.remedy) for each in ApiCode]),
+    ]
+    return "\n".join([_HEAD, *(f"{text}\n{_table(rows)}" for text, rows in tables)])
 
 
-def _table(reasons: Iterable[Reason]) -> str:
-    rows = [f"| `{each}` | {each.answer} | {each.meaning} | {each.remedy} |" for each in reasons]
+def _table(reasons: Iterable[tuple[str, str, str, str]]) -> str:
+    rows = [f"| `{code}` | {answer} | {meaning} | {remedy} |" for code, answer, meaning, remedy in reasons]
     return "\n".join(["| reason | answer | what it means | what to do |", "| --- | --- | --- | --- |", *rows, ""])
 
 

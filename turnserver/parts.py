@@ -9,12 +9,13 @@ from auth.source import CredentialSource
 from stun.constants import TransportProtocol
 from turnserver.config import Config, RelayConfig
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import OwnAddresses
+from turnserver.core.settings import OwnAddresses, RelayOptions
 from turnserver.core.types import Now
 from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
 from turnserver.faults import Faults
+from turnserver.health import HealthListener
 from turnserver.listening import Listening
 from turnserver.losses import Losses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
@@ -50,6 +51,8 @@ class Parts:
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
+    health: HealthListener | None = None
+    """The listener for health checks only."""
     ignore: Callable[[], None] = lambda: None
     """Ends the rooms' subscription to the relays' events."""
 
@@ -79,6 +82,22 @@ class Parts:
             await external.restore(known)
             raise
 
+    def addresses(self, relay: RelayOptions) -> OwnAddresses:
+        """The server's own addresses; the listeners have been bound."""
+        own = _NOWHERE if self.listening is None else self.listening.own(relay)
+        return own if self.health is None else self.health.guarded(own)
+
+    def use_own(self, config: Config) -> None:
+        """Relay from the addresses that a configuration gives with the present listeners."""
+        if self.listening is None or self.engine is None:
+            return
+        own = self.addresses(config.relay)
+        if own != self.own:
+            self.own = own
+            self.engine.use_own(own)
+        if self.external is not None:
+            self.external.advise(own, config)
+
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""
         views = []
@@ -106,6 +125,8 @@ class Parts:
             stopping += [self.listening.close, *(transport.close for transport in self.listening.transports)]
         if self.certificates is not None:
             stopping.append(self.certificates.close)
+        if self.health is not None:
+            stopping.append(self.health.close)
         for stop in stopping:
             try:
                 stop()

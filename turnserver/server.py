@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Self
 from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.revocation import RevokedUsers, revocations_needed
 from auth.source import CredentialSource
+from stun.address import Address
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
@@ -34,6 +35,7 @@ from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
 from turnserver.faults import Faults
 from turnserver.files import client_files, file_limit, open_files
+from turnserver.health import HealthListener
 from turnserver.http import HttpServer
 from turnserver.lines import Allowance, Lines
 from turnserver.listening import Listening
@@ -117,7 +119,7 @@ class Server:
         self._changing = asyncio.Lock()
         self._parts: Parts | None = None
         self._drain = Drain(clock)
-        self._http = HttpServer(self._health, faults=self._faults) if self._config.serves_http else None
+        self._http = HttpServer(faults=self._faults) if self._config.serves_http else None
         for observer in observers:
             self._observers.add(observer)
 
@@ -141,6 +143,11 @@ class Server:
     def http(self) -> HttpServer | None:
         """The application on the shared ports, None if there are none; routes are mounted there before the start."""
         return self._http
+
+    @property
+    def health(self) -> Address | None:
+        """Where health checks are answered, if the configuration has ``health.port``; None before the start."""
+        return None if self._parts is None or self._parts.health is None else self._parts.health.address
 
     @property
     def observers(self) -> Mapping[str, Observer]:
@@ -186,8 +193,7 @@ class Server:
             if parts is None:
                 return
             try:
-                if self._http is not None:
-                    self._http.drain()
+                self._not_ready(parts)
                 if parts.engine is not None:
                     parts.engine.drain()
                 if parts.service is not None:
@@ -250,8 +256,7 @@ class Server:
             return
         self._drain.begin(float(self._config.drain_timeout if timeout is None else timeout))
         self._observers.add(self._drain)
-        if self._http is not None:
-            self._http.drain()
+        self._not_ready(parts)
         parts.engine.drain()
         if parts.service is not None and self._drain.until is not None:
             parts.service.wind_down(self._drain.until)
@@ -360,7 +365,10 @@ class Server:
         config, tell = external.in_force(self._config), self._observers.tell
         parts.opened = open_files()
         self._use_files(parts)
-        parts.own = listening.own(config.relay)
+        if config.health.port:
+            parts.health = HealthListener(config.health, config.limits, self._faults, self._clock.mono)
+            parts.health.bind()
+        parts.own = parts.addresses(config.relay)
         external.advise(parts.own, config)
         if config.serves_rooms:
             parts.service = Service.from_config(
@@ -392,6 +400,8 @@ class Server:
             parts.ignore = self._observers.add(parts.service)
         if self._http is not None:
             self._http.start()
+        if parts.health is not None:
+            parts.health.serve()
 
     def _bind(self, parts: Parts) -> ExternalAddresses:
         """Make the listeners and take their addresses; what is returned finds the public ones."""
@@ -422,29 +432,18 @@ class Server:
         if parts.listening is None:
             return
         config = parts.in_force(self._config)
-        self._use_own(parts, config)
+        parts.use_own(config)
         if parts.service is not None:
             parts.service.listen(config, parts.listening.reachable)
         if parts.external is not None:
             parts.external.follow()
-
-    def _use_own(self, parts: Parts, config: Config) -> None:
-        """Relay from the addresses that a configuration gives with the present listeners."""
-        if parts.listening is None or parts.engine is None:
-            return
-        own = parts.listening.own(config.relay)
-        if own != parts.own:
-            parts.own = own
-            parts.engine.use_own(own)
-        if parts.external is not None:
-            parts.external.advise(own, config)
 
     def _external_changed(self, parts: Parts) -> None:
         """The STUN server of ``relay.external: auto`` has told of another public address."""
         config = parts.in_force(self._config)
         if parts.engine is not None:
             parts.engine.use(config)
-            self._use_own(parts, config)
+            parts.use_own(config)
         if parts.service is not None:
             parts.service.use(config, rotate=True)
 
@@ -474,7 +473,7 @@ class Server:
         if parts.engine is not None:
             in_force = parts.in_force(config)
             parts.engine.use(in_force)
-            self._use_own(parts, in_force)
+            parts.use_own(in_force)
             parts.engine.replace_credentials(self._use_source(parts, source))
 
     async def _remove_withdrawn(self, parts: Parts, before: tuple[Config, CredentialSource], config: Config) -> None:
@@ -548,6 +547,12 @@ class Server:
             parts.source = source
         return source
 
+    def _not_ready(self, parts: Parts) -> None:
+        """Load balancers are to send nobody any more."""
+        for http in (self._http, parts.health):
+            if http is not None:
+                http.drain()
+
     def _is_empty(self) -> bool:
         parts = self._parts
         if parts is None or parts.engine is None:
@@ -571,11 +576,6 @@ class Server:
         hint = "a shorter signaling.credential_lifetime needs fewer revocations"
         fields = {"of": who, "allowed": self._revoked.limit, "hint": hint}
         self._lines.write(logging.WARNING, "revocation forgotten: too many at once", fields)
-
-    def _health(self) -> Mapping[str, object]:
-        """The details that ``/healthz`` shows."""
-        service = None if self._parts is None else self._parts.service
-        return {} if service is None else service.health()
 
 
 def _validated(config: Config | Mapping[str, object] | None, *, own_credentials: bool) -> Config:

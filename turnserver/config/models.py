@@ -46,6 +46,7 @@ from turnserver.transports.registry import TRANSPORTS, ListenerKind
 __all__ = [
     "CertificateConfig",
     "Config",
+    "HealthConfig",
     "LimitsConfig",
     "Listener",
     "LogConfig",
@@ -451,6 +452,24 @@ class LimitsConfig(Section):
         return self
 
 
+class HealthConfig(Section):
+    """A listener for health checks: `GET /healthz` and `GET /readyz` over plain HTTP, and nothing else.
+
+    Every `shared` listener answers both, too, so this is for servers without one, and for checks that must not go
+    through TLS. [The how-to](how-to/production.md#health-checks) says what they answer.
+    """
+
+    address: AddressOption = Field(
+        default=ip_address("127.0.0.1"),
+        description="The address to listen on. It need not be public: the checks come from this host, from a load "
+        "balancer, or from the orchestrator.",
+    )
+    port: Annotated[int, integer(0, 65535)] = Field(
+        default=0,
+        description="The TCP port; 0: there is no such listener.",
+    )
+
+
 class LogConfig(Section):
     """What is written to standard error."""
 
@@ -506,6 +525,7 @@ class Config(Section):
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
     signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits.")
+    health: HealthConfig = Field(default_factory=HealthConfig, description="A listener for health checks.")
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
     observers: Annotated[
         tuple[Annotated[str, Named(OBSERVERS)], ...], AfterValidator(_distinct), Sized(MAX_OBSERVERS), LIVE
@@ -540,6 +560,17 @@ class Config(Section):
                 allowed = "a certificate and its key in tls.certificates"
                 allowed += ", or listeners[].tls: false" if listener.kind.plain is not None else ""
                 report(info, "listeners", Finding((index, "transport"), found, allowed))
+        return self
+
+    @model_validator(mode="after")
+    def _health_has_a_port_of_its_own(self, info: ValidationInfo) -> Self:
+        for index, listener in enumerate(self.listeners):
+            taken = listener.port == self.health.port != 0 and listener.kind.port_space is TransportProtocol.TCP
+            both = (listener.address, self.health.address)
+            same_family = listener.address.version == self.health.address.version
+            if taken and same_family and (both[0] == both[1] or any(each.is_unspecified for each in both)):
+                found = f"port {self.health.port}, which listeners[{index}] has"
+                report(info, "health", Finding(("port",), found, "another TCP port"))
         return self
 
     @model_validator(mode="after")

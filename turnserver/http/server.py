@@ -6,7 +6,6 @@ It has no listener. Stream listeners with a shared port pass it connections whos
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -66,21 +65,22 @@ _Connection = tuple[ByteStream, bytes, Address]
 class HttpServer:
     """One application and its connections; see `turnserver.transports.base.HttpGateway`.
 
-    Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, if ``/`` has no route, a
-    small page. ``health`` returns the fields of ``/healthz`` besides ``"status": "ok"``. ``/readyz`` is for load
-    balancers: it answers 503 after `drain`. An exception in a handler costs its request (500); ``faults`` records it.
+    Routes are mounted on ``app`` before `start`, which adds ``/healthz``, ``/readyz`` and, with ``page`` and if ``/``
+    has no route, a small page. ``/healthz`` says that the process answers, and nothing more, because anybody may ask.
+    ``/readyz`` is for load balancers: it answers 503 after `drain`. An exception in a handler costs its request (500);
+    ``faults`` records it.
     """
 
     def __init__(
         self,
-        health: Callable[[], Mapping[str, object]] = dict,
         *,
+        page: bool = True,
         body_timeout: float = BODY_TIMEOUT,
         faults: Faults | None = None,
     ) -> None:
         self.app = web.Application(middlewares=[_in_use, self._limit_body, self._keep_faults], client_max_size=MAX_BODY)
         self.app.on_response_prepare.append(_add_headers)
-        self._health = health
+        self._page = page
         self._body_timeout = body_timeout
         self._faults = Faults() if faults is None else faults
         self._runner: web.AppRunner | None = None
@@ -100,7 +100,7 @@ class HttpServer:
         taken = {resource.canonical for resource in self.app.router.resources()}
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
-        if "/" not in taken:
+        if self._page and "/" not in taken:
             self.app.router.add_get("/", landing)
         self._runner = web.AppRunner(
             self.app,
@@ -176,7 +176,7 @@ class HttpServer:
         adapter.start(first)
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", **self._health()}, headers={"Cache-Control": "no-store"})
+        return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def _readyz(self, request: web.Request) -> web.Response:
         status, word = (503, "draining") if self._draining else (200, "ready")

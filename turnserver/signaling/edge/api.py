@@ -20,9 +20,10 @@ from auth.errors import InvalidCredential
 from meshturn.root import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
-from turnserver.lines import Lines
+from turnserver.lines import FREQUENT, Lines
 from turnserver.signaling.edge.api_keys import KeyRing
 from turnserver.signaling.edge.ice import IceServers
+from turnserver.signaling.edge.refusals import ApiCode
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
 from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
@@ -63,6 +64,20 @@ MAX_GUESSERS: Final = 4096
 _PREFIX: Final = "/v1"
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _PREFLIGHT_AGE: Final = "600"
+
+_UNAUTHORIZED: Final = 401
+
+_QUIET: Final = frozenset(
+    {
+        ApiCode.UNAUTHORIZED,
+        ApiCode.BAD_KEY,
+        SignalCode.BAD_TOKEN,
+        ApiCode.NOT_FOUND,
+        ApiCode.METHOD_NOT_ALLOWED,
+        ApiCode.TOO_LARGE,
+    }
+)
+"""What scanners cause, or what has a line of its own (`wrong API key`)."""
 
 _logger = logging.getLogger("meshturn.signaling")
 
@@ -132,10 +147,10 @@ class TokenRequest(BaseModel):
 
 
 class ApiError(MeshturnError):
-    """An error answer."""
+    """An error answer; a code of the protocol is that of a refused token (401)."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        self.status = status
+    def __init__(self, code: ApiCode | SignalCode, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status = code.status if isinstance(code, ApiCode) else _UNAUTHORIZED
         self.code = code
         self.headers = dict(headers or {})
         super().__init__(message)
@@ -151,6 +166,7 @@ class Api:
         self._service = service
         self._clock = clock
         self._lines = Lines(_logger, clock=lambda: clock().mono)
+        self._often = Lines(_logger, FREQUENT, clock=lambda: clock().mono)
         self._guesses: Guesses[str] = Guesses(WRONG_KEYS, WRONG_KEY_WINDOW, MAX_GUESSERS)
         self.options = options
 
@@ -193,13 +209,22 @@ class Api:
             try:
                 response = await handler(request)
             except ApiError as error:
-                response = _json({"error": {"code": error.code, "msg": str(error)}}, error.status)
+                self._say(request, error)
+                response = _json({"error": {"code": str(error.code), "msg": str(error)}}, error.status)
                 response.headers.update(error.headers)
             response.headers.setdefault("Cache-Control", "no-store")
             response.headers.update(self._cors(request))
             return response
 
         return handle
+
+    def _say(self, request: web.Request, error: ApiError) -> None:
+        """Log a refused request: at level info what the operator of this or the other program can act on."""
+        quiet = error.code in _QUIET
+        fields = {"client": request.remote or "", "method": request.method, "path": request.path}
+        fields |= {"status": str(error.status), "cause": str(error.code), "why": str(error)}
+        lines, level = (self._often, logging.DEBUG) if quiet else (self._lines, logging.INFO)
+        lines.write(level, "API request refused", fields, request.remote)
 
     def preflight(self, methods: Sequence[str]) -> RequestHandler:
         """The answer to a CORS preflight request (Fetch §3.2)."""
@@ -233,7 +258,7 @@ class Api:
         shown = _bearer(request)
         if shown is None:
             raise ApiError(
-                401, "unauthorized", "a key is required: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
+                ApiCode.UNAUTHORIZED, "a key is required: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
             )
         key = self._ring.find(shown)
         if key is not None:
@@ -245,10 +270,10 @@ class Api:
             except Denial as refusal:
                 if refusal.code is SignalCode.BAD_TOKEN:
                     self._count_wrong(address, now)
-                raise ApiError(401, str(refusal.code), refusal.msg, refused) from None
+                raise ApiError(refusal.code, refusal.msg, refused) from None
             return Caller("", grant=grant)
         self._count_wrong(address, now)
-        raise ApiError(401, "bad_key", "this key is not configured on this server", refused)
+        raise ApiError(ApiCode.BAD_KEY, "this key is not configured on this server", refused)
 
     def _count_wrong(self, address: str, now: Now) -> None:
         """Count a wrong key or token; after too many from one address, 429.
@@ -259,15 +284,16 @@ class Api:
         wait = self._guesses.wait(prefix_of(address), now.mono)
         if wait > 0:
             seconds = str(int(wait) + 1)
-            raise ApiError(429, "rate_limited", "too many invalid keys from this address", {"Retry-After": seconds})
+            raise ApiError(ApiCode.RATE_LIMITED, "too many invalid keys from this address", {"Retry-After": seconds})
         self._guesses.failed(prefix_of(address), now.mono)
-        self._lines.write(logging.WARNING, "wrong API key", {"client": address}, address)
+        self._lines.write(logging.WARNING, "wrong API key", {"client": address, "cause": str(ApiCode.BAD_KEY)}, address)
 
     def _admin(self, request: web.Request) -> Caller:
         caller = self._caller(request)
         if not caller.is_admin:
             raise ApiError(
-                403, "forbidden", "this needs a key of signaling.admin_keys; the key given is one of signaling.api_keys"
+                ApiCode.FORBIDDEN,
+                "this needs a key of signaling.admin_keys; the one given is of signaling.api_keys",
             )
         return caller
 
@@ -278,10 +304,10 @@ class Api:
         caller = self._caller(request, token=True)
         ice = self.options.ice
         if ice is None or not ice.has_credentials:
-            raise ApiError(503, "no_turn", "this server cannot make TURN credentials: auth.shared_secrets is empty")
+            raise ApiError(ApiCode.NO_TURN, "this server cannot make TURN credentials: auth.shared_secrets is empty")
         query = request.query
         if query.get("service", "turn") != "turn":
-            raise ApiError(400, "bad_request", 'the only service is "turn"')
+            raise ApiError(ApiCode.BAD_REQUEST, 'the only service is "turn"')
         now = self._clock()
         ttl = _ttl(query.get("ttl"), ice.lifetime)
         if caller.grant is None:
@@ -289,14 +315,17 @@ class Api:
             ttl = min(ttl, MAX_TTL)
         else:
             if self._service.hub.is_banned(caller.grant, request.remote or "", now):
-                raise ApiError(403, "banned", "you are banned from this room")
+                raise ApiError(ApiCode.BANNED, "you are banned from this room")
             user = _user_of(caller.grant)
             ttl = max(1, min(ttl, ice.lifetime, int(caller.grant.expires - now.wall)))
         try:
             made = ice.credentials(user, ttl, now.wall)
         except InvalidCredential as error:
-            raise ApiError(400, "bad_request", f"this username cannot be used: {error}") from None
+            raise ApiError(ApiCode.BAD_REQUEST, f"this username cannot be used: {error}") from None
         assert made is not None
+        who = {"key": caller.name} if caller.grant is None else {"room": caller.grant.room or "*"}
+        fields = {"client": request.remote or "", **who, "user": user, "ttl": ttl}
+        self._often.write(logging.INFO, "TURN credential issued", fields, request.remote)
         uris = [url for url in ice.urls(_host(request)) if url.startswith("turn")]
         return _json({"username": made.username, "password": made.password, "ttl": ttl, "uris": uris})
 
@@ -308,7 +337,7 @@ class Api:
         keys = self.options.tokens
         if keys is None or not keys.can_mint:
             raise ApiError(
-                503, "no_key", "this server cannot sign tokens: signaling.key and auth.shared_secrets are empty"
+                ApiCode.NO_KEY, "this server cannot sign tokens: signaling.key and auth.shared_secrets are empty"
             )
         asked = await _asked(request)
         now = self._clock()
@@ -327,7 +356,7 @@ class Api:
                 shared=asked.shared,
             )
         except TokenError as error:
-            raise ApiError(400, "bad_request", str(error)) from None
+            raise ApiError(ApiCode.BAD_REQUEST, str(error)) from None
         fields = {"key": caller.name, "room": asked.room, "role": asked.role, "ttl": asked.ttl}
         _logger.info("room token signed", extra={"fields": fields})
         answer = {"token": token, "room": asked.room, "role": asked.role, "expires_at": int(now.wall) + asked.ttl}
@@ -366,7 +395,7 @@ class Api:
         room, peer = request.match_info["room"], request.match_info["peer"]
         reason = request.query.get("reason", "")
         if len(reason) > MAX_REASON or not reason.isprintable():
-            raise ApiError(400, "bad_request", f"reason must be one line of at most {MAX_REASON} characters")
+            raise ApiError(ApiCode.BAD_REQUEST, f"reason must be one line of at most {MAX_REASON} characters")
         if not self._service.hub.kick(room, peer, reason, self._clock()):
             raise _no_such("room or participant")
         self._service.work()
@@ -381,7 +410,7 @@ class Api:
         try:
             left = self._service.drain()
         except RuntimeError as error:
-            raise ApiError(503, "no_drain", str(error)) from None
+            raise ApiError(ApiCode.NO_DRAIN, str(error)) from None
         _logger.info("drain requested", extra={"fields": {"key": caller.name}})
         return _json(left, 202)
 
@@ -396,7 +425,7 @@ class Api:
 def _wrong_method(allowed: Sequence[str]) -> RequestHandler:
     async def handle(request: web.Request) -> web.Response:
         methods = ", ".join(allowed)
-        raise ApiError(405, "method_not_allowed", f"allowed methods: {methods}", {"Allow": methods})
+        raise ApiError(ApiCode.METHOD_NOT_ALLOWED, f"allowed methods: {methods}", {"Allow": methods})
 
     return handle
 
@@ -406,7 +435,7 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 
 def _no_such(what: str) -> ApiError:
-    return ApiError(404, "not_found", f"there is no such {what}")
+    return ApiError(ApiCode.NOT_FOUND, f"there is no such {what}")
 
 
 def _bearer(request: web.Request) -> bytes | None:
@@ -426,14 +455,14 @@ def _ttl(text: str | None, default: int) -> int:
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) == 0:
-        raise ApiError(400, "bad_request", "ttl must be a number of seconds, at least 1")
+        raise ApiError(ApiCode.BAD_REQUEST, "ttl must be a number of seconds, at least 1")
     return int(text)
 
 
 def _user_of(grant: Grant) -> str:
     """The user of a TURN credential requested with a room token: the token's holder, not a participant."""
     if grant.once:
-        raise ApiError(403, "forbidden", "a single-use token is valid for joining a room only")
+        raise ApiError(ApiCode.FORBIDDEN, "a single-use token is valid for joining a room only")
     room = "any" if grant.room is None else hashlib.sha256(grant.room.encode()).hexdigest()[:10]
     return f"{room}.token-{hashlib.sha256((grant.token_id or '').encode()).hexdigest()[:16]}"
 
@@ -444,9 +473,9 @@ async def _asked(request: web.Request) -> TokenRequest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the request"
-        raise ApiError(400, "bad_request", f"{where[:60]}: {first['msg']}") from None
+        raise ApiError(ApiCode.BAD_REQUEST, f"{where[:60]}: {first['msg']}") from None
     except (ValueError, RecursionError):
-        raise ApiError(400, "bad_request", "the request is not JSON") from None
+        raise ApiError(ApiCode.BAD_REQUEST, "the request is not JSON") from None
 
 
 async def _body(request: web.Request) -> bytes:
@@ -455,5 +484,5 @@ async def _body(request: web.Request) -> bytes:
     while chunk := await request.content.read(MAX_BODY + 1 - len(body)):
         body += chunk
         if len(body) > MAX_BODY:
-            raise ApiError(413, "too_large", f"at most {MAX_BODY} bytes")
+            raise ApiError(ApiCode.TOO_LARGE, f"at most {MAX_BODY} bytes")
     return bytes(body)

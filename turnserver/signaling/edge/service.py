@@ -248,10 +248,6 @@ class Service:
             await self.edge.wait_closed(DRAIN_TIME)
         self.stop()
 
-    def health(self) -> Mapping[str, object]:
-        """The part of ``/healthz`` about rooms."""
-        return {"rooms": self.hub.room_count, "participants": self.hub.peer_count}
-
     def on_event(self, event: Event | Fact, counters: Counters | None) -> None:
         """Receive an event of the relay; facts about rooms are ignored, because they come from here."""
         if isinstance(event, _RELAY_EVENTS):

@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 
 from stun.address import Address
 from turnserver.lines import Lines
+from turnserver.signaling.edge.refusals import ApiCode
 from turnserver.throttle import Bucket
 
 __all__ = ["PROTOCOL", "Inlet", "WebSockets", "host_of", "is_same_origin"]
@@ -167,19 +168,20 @@ class WebSockets:
         headers = request.headers
         if headers.get("Upgrade", "").strip().lower() != "websocket":
             upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
-            return _error(426, "upgrade_required", "this is a WebSocket endpoint", upgrade)
+            return _error(ApiCode.UPGRADE_REQUIRED, "this is a WebSocket endpoint", upgrade)
         origin = headers.get("Origin")
         if origin is not None and not self._may(origin, request.scheme, headers.get("Host", "")):
-            fields = {"origin": origin, "host": headers.get("Host", "")}
+            fields = {"origin": origin, "host": headers.get("Host", ""), "cause": str(ApiCode.FORBIDDEN)}
             self._lines.write(logging.INFO, "origin refused", fields, request.remote)
             return _error(
-                403, "forbidden", "pages of this origin may not connect here: the server's signaling.origins names none"
+                ApiCode.FORBIDDEN,
+                "pages of this origin may not connect here: the server's signaling.origins names none",
             )
         offered = [name.strip() for line in headers.getall("Sec-WebSocket-Protocol", []) for name in line.split(",")]
         if PROTOCOL not in offered:
-            return _error(400, "unsupported_version", f"offer the WebSocket subprotocol {PROTOCOL}")
+            return _error(ApiCode.UNSUPPORTED_VERSION, f"offer the WebSocket subprotocol {PROTOCOL}")
         if self.draining:
-            return _error(503, "draining", "the server is about to stop", {"Retry-After": "1"})
+            return _error(ApiCode.DRAINING, "the server is about to stop", {"Retry-After": "1"})
         return None
 
     def _may(self, origin: str, scheme: str, host: str) -> bool:
@@ -337,10 +339,10 @@ def _host_in(sockaddr: tuple[str, int] | None) -> str:
     return Address.parse(sockaddr[0].partition("%")[0], sockaddr[1]).canonical().host
 
 
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+def _error(code: ApiCode, message: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.json_response(
-        {"error": {"code": code, "msg": message}},
-        status=status,
+        {"error": {"code": str(code), "msg": message}},
+        status=code.status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         dumps=lambda value: json.dumps(value, separators=(",", ":")),
     )

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from meshturn.root import MeshturnError
 
-__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "Denial", "Reconnect", "SignalCode", "reconnect_of"]
+__all__ = ["CLOSE_CODES", "CLOSE_NORMAL", "MEANINGS", "Denial", "Reconnect", "SignalCode", "reconnect_of"]
 
 CLOSE_NORMAL: Final = 1000
 """The close code of a session that its client has ended (RFC 6455 §7.4.1)."""
@@ -46,6 +46,58 @@ class SignalCode(StrEnum):
     DRAINING = "draining"
     IDLE = "idle"
     INTERNAL = "internal"
+
+
+MEANINGS: Final[Mapping[SignalCode, tuple[str, str]]] = MappingProxyType(
+    {
+        SignalCode.BAD_JSON: ("A frame is not JSON.", "Repair the client."),
+        SignalCode.BAD_MESSAGE: ("A field of a message is missing or out of bounds.", "Repair the client."),
+        SignalCode.UNKNOWN_TYPE: ("The protocol has no such message.", "Update the client, or the server."),
+        SignalCode.TOO_LARGE: ("A frame is larger than 65,536 bytes.", "Repair the client."),
+        SignalCode.UNSUPPORTED_VERSION: ("The client speaks another version of the protocol.", "Update the client."),
+        SignalCode.UNSUPPORTED_MODE: ("The room has another mode than the client asks for.", "Update the client."),
+        SignalCode.AUTH_REQUIRED: (
+            "The client has shown no token.",
+            "Give people the whole link of `meshturn rooms token`, or set `signaling.open`.",
+        ),
+        SignalCode.BAD_TOKEN: (
+            "The token is not signed with a key of this server, or is not one for it; the line says more.",
+            "Compare `signaling.key` and `signaling.public_keys` with the key of the program that signs.",
+        ),
+        SignalCode.TOKEN_EXPIRED: ("The token is over.", "Make another link; `--ttl` says how long it lasts."),
+        SignalCode.TOKEN_NOT_YET: ("The token is not valid yet.", "Wait, or compare the clocks of both hosts."),
+        SignalCode.FORBIDDEN: ("The token or the role does not allow it.", "Make a token with that role or right."),
+        SignalCode.BANNED: ("The person was banned from the room.", "Nothing, if that was meant."),
+        SignalCode.NO_SUCH_ROOM: ("Everybody has left while the client waited.", "Nothing."),
+        SignalCode.NO_SUCH_PEER: ("The participant that the message is for has gone.", "Nothing."),
+        SignalCode.NOT_JOINED: ("The message is for participants of a room.", "Repair the client."),
+        SignalCode.ALREADY_JOINED: ("The session is in a room already.", "Repair the client."),
+        SignalCode.ROOM_FULL: ("The room has as many people as it may have.", "See `signaling.room_size`."),
+        SignalCode.ROOM_LOCKED: ("The host has locked the room.", "Nothing, if that was meant."),
+        SignalCode.WAITING: ("The client knocks, and waits for the host.", "Nothing."),
+        SignalCode.SERVER_FULL: (
+            "There are as many sessions or rooms as the limits allow.",
+            "Raise `signaling.rooms` and the limits beside it, or add a server.",
+        ),
+        SignalCode.SESSION_GONE: ("The session that the client resumes has ended.", "Nothing. It begins afresh."),
+        SignalCode.RESUME_LOST: ("The client has missed more than the server keeps.", "Nothing. It catches up."),
+        SignalCode.REPLACED: ("Another socket has taken the session over.", "Nothing."),
+        SignalCode.RATE_LIMITED: (
+            "The client sends too much, or too many wrong tokens came from its address.",
+            "Behind a proxy, set `proxies`, so that each client counts for itself.",
+        ),
+        SignalCode.SLOW_CONSUMER: ("The client does not read what it is sent.", "Nothing. It resumes."),
+        SignalCode.KICKED: ("A host or an administrator has sent the participant away.", "Nothing, if that was meant."),
+        SignalCode.ROOM_CLOSED: ("An administrator has closed the room.", "Nothing, if that was meant."),
+        SignalCode.DRAINING: ("The server is about to stop.", "Nothing, if that was meant."),
+        SignalCode.IDLE: ("The client has connected and said nothing.", "Nothing."),
+        SignalCode.INTERNAL: (
+            "An error of the server that nobody foresaw.",
+            "The log has its cause; please report it.",
+        ),
+    }
+)
+"""What each code means, and what an operator can do; ``docs/reasons.md`` is generated from here."""
 
 
 CLOSE_CODES: Final[Mapping[SignalCode, int]] = MappingProxyType(

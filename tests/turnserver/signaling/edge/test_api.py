@@ -175,7 +175,8 @@ async def test_guessing_ends(world: World, caplog: pytest.LogCaptureFixture) -> 
     assert await world.refused("/v1/turn", token()[:-4] + "AAAA") == (429, "rate_limited")
     assert (await world.ask("/v1/rooms", ADMIN_KEY)).status == 200
     assert (await world.ask("/v1/turn", token())).status == 200
-    assert len(caplog.records) == WRONG_KEYS
+    assert [record.getMessage() for record in caplog.records].count("wrong API key") == WRONG_KEYS
+    assert "rate_limited" in {vars(record)["fields"].get("cause") for record in caplog.records}
     world.now = Now(NOW.mono + WRONG_KEY_WINDOW, NOW.wall)
     assert await world.refused("/v1/rooms", "another-wrong-guess") == (401, "bad_key")
     assert "guess-guess-guess" not in caplog.text
@@ -264,6 +265,30 @@ async def test_the_host_is_how_the_client_came(world: World) -> None:
     ):
         made = await (await world.ask("/v1/turn", API_KEY, headers={"Host": host})).json()
         assert made["uris"] == [uri]
+
+
+async def test_a_credential_is_a_line_as_a_token_is(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Who got one for whom, by key or by room token, and for how long; never the credential."""
+    caplog.set_level(logging.INFO, "meshturn")
+    made = await (await world.ask("/v1/turn?username=ann&ttl=60", API_KEY)).json()
+    await world.ask("/v1/turn", token())
+    by_key, by_token = [vars(record)["fields"] for record in caplog.records]
+    assert by_key == {"client": "127.0.0.1", "key": "website", "user": "ann", "ttl": 60}
+    assert (by_token["room"], by_token["ttl"]) == ("demo", 600)
+    assert [record.getMessage() for record in caplog.records] == ["TURN credential issued"] * 2
+    assert made["password"] not in str([vars(record) for record in caplog.records])
+
+
+async def test_a_refused_request_is_a_line_with_its_code(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The kind: a refusal that only the client sees. What scanners cause is not at info."""
+    caplog.set_level(logging.INFO, "meshturn")
+    await world.refused("/v1/rooms", API_KEY)
+    await world.refused("/v1/rooms")
+    await world.refused("/v1/rooms/none", ADMIN_KEY)
+    (record,) = caplog.records
+    assert record.getMessage() == "API request refused"
+    fields = vars(record)["fields"]
+    assert (fields["path"], fields["status"], fields["cause"]) == ("/v1/rooms", "403", "forbidden")
 
 
 async def test_a_room_token_is_enough_for_a_credential(world: World) -> None:
