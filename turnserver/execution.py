@@ -32,6 +32,7 @@ from turnserver.core.types import Counters, FiveTuple, Now, RelayFailure, RelayI
 from turnserver.errors import DatapathError
 from turnserver.faults import Faults
 from turnserver.lines import Lines
+from turnserver.reasons import Reason
 from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.retries import Retries
 from turnserver.transports.base import ConnectedTransport, Transport
@@ -42,6 +43,7 @@ _PORT_ERRORS: Final = frozenset({errno.EADDRINUSE})
 _SYSTEM_ERRORS: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENOSPC}
 )
+_NO_SOCKET: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _logger = logging.getLogger("meshturn.relay")
 
@@ -268,8 +270,17 @@ class Execution:
             if self._tcp is None:
                 raise DatapathError("TCP relays are not supported")
             self._tcp.connect(command.connection, command.relay, command.peer)
-        except DatapathError:
-            self._core.peer_failed(command.connection, self._clock())
+        except DatapathError as error:
+            self._core.peer_failed(command.connection, self._clock(), self._connect_cause(error))
+
+    def _connect_cause(self, error: DatapathError) -> Reason:
+        """Whether a connection failed for want of a socket here, which is a line, or because of the peer."""
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _NO_SOCKET:
+            return Reason.PEER_UNREACHABLE
+        fields = {"cause": str(Reason.RELAY_SOCKET), "why": str(error)}
+        self._lines.write(logging.WARNING, "no connection with a peer can be made", fields)
+        return Reason.RELAY_SOCKET
 
     def _connecting_failed(self, command: ConnectPeer) -> None:
         self._core.peer_failed(command.connection, self._clock())

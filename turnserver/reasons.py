@@ -246,7 +246,8 @@ class Reason(StrEnum):
         "relay-socket",
         ErrorCode.INSUFFICIENT_CAPACITY,
         "The system gave no socket: it has no memory or no descriptors left, or forbids it.",
-        "Read the line `no relay can be opened`; raise the limit of open files, or look at the sandbox of the service.",
+        "Read the line `no relay can be opened` or `no connection with a peer can be made`; raise the limit of open "
+        "files, or look at the sandbox of the service.",
     )
     RELAY_TIMEOUT = (
         "relay-timeout",

@@ -427,6 +427,19 @@ def test_a_peer_that_cannot_be_closed_is_closed_later(world: ExecutedWorld, outs
     assert outside.called("close_peer") == [[connection]] * 2
 
 
+def test_a_connection_for_which_there_is_no_socket_is_a_line_and_508(
+    world: ExecutedWorld, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kind: connections with peers that fail for want of descriptors, which only the client saw."""
+    client = allocated(world, protocol=6, transport=ClientTransport.TCP, serial=1)
+    outside.failing["connect"] = caused(errno.EMFILE)
+    answer = client.request(Method.CONNECT, (a.XOR_PEER_ADDRESS, PEER))
+    assert answer.first(a.ERROR_CODE) == (508, f"Insufficient Capacity (relay-socket): {PEER}")
+    (line,) = [record for record in caplog.records if record.getMessage() == "no connection with a peer can be made"]
+    assert line.fields["cause"] == "relay-socket"  # type: ignore[attr-defined]
+    assert world.faults.counts == {}
+
+
 def bind(world: ExecutedWorld) -> tuple[ScriptedClient, int]:
     """A ConnectionBind for a connection that stands."""
     _, connection = connecting(world)

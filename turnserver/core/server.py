@@ -178,10 +178,10 @@ class TurnCore:
         self._begin(now, connection=connection)
         tcp.peer_connected(self.state, connection, now)
 
-    def peer_failed(self, connection: int, now: Now) -> None:
-        """`ConnectPeer` failed."""
+    def peer_failed(self, connection: int, now: Now, cause: Reason = Reason.PEER_UNREACHABLE) -> None:
+        """`ConnectPeer` failed: 447, or 508 if the cause is this server's own (`Reason.RELAY_SOCKET`)."""
         self._begin(now, connection=connection)
-        tcp.peer_failed(self.state, connection, now)
+        tcp.peer_failed(self.state, connection, now, cause)
 
     def peer_accepted(self, relay: RelayId, peer: Address, now: Now) -> int | None:
         """A peer has connected to a TCP relay; returns the connection's number, or None: then the caller closes it."""

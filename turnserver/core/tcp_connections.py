@@ -122,8 +122,15 @@ class TcpConnections:
         self._host.deadlines.remove(_deadline(connection))
         self._host.command(Splice(client, connection.id))
 
-    def close(self, connection: PeerConnection, now: Now, *, gone: bool = False) -> None:
-        """End a connection; a waiting Connect gets 447. ``gone`` if the shell has closed the connection already."""
+    def close(
+        self,
+        connection: PeerConnection,
+        now: Now,
+        *,
+        gone: bool = False,
+        cause: Reason = Reason.PEER_UNREACHABLE,
+    ) -> None:
+        """End a connection; a waiting Connect is refused for ``cause``. ``gone`` if the shell has closed it already."""
         del self.by_id[connection.id]
         self._to.remove(connection.peer, connection.id)
         held = self.by_allocation[connection.allocation.serial]
@@ -142,7 +149,7 @@ class TcpConnections:
             self._tell_end(connection, now)
         elif connection.request is not None:
             connection.request.now = now
-            refuse(self._host, connection.request, Refusal(Reason.PEER_UNREACHABLE, str(connection.peer)), keep=True)
+            refuse(self._host, connection.request, Refusal(cause, str(connection.peer)), keep=True)
 
     def close_where(self, allocation: Allocation, unwanted: Callable[[Address], bool], now: Now) -> None:
         """End the connections of an allocation with peers for which ``unwanted`` is true."""

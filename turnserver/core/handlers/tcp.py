@@ -67,11 +67,11 @@ def peer_connected(state: CoreState, number: int, now: Now) -> None:
     state.answer(request, frame)
 
 
-def peer_failed(state: CoreState, number: int, now: Now) -> None:
-    """§5.2: the peer did not accept the connection → 447."""
+def peer_failed(state: CoreState, number: int, now: Now, cause: Reason) -> None:
+    """§5.2: the peer did not accept the connection → 447; the server had no socket for it → 508."""
     connection = state.tcp.by_id.get(number)
     if connection is not None and connection.state is ConnectionState.CONNECTING:
-        state.tcp.close(connection, now, gone=True)
+        state.tcp.close(connection, now, gone=True, cause=cause)
 
 
 def peer_accepted(state: CoreState, relay_id: RelayId, wire: Address, now: Now) -> int | None:
