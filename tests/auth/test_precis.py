@@ -1,4 +1,4 @@
-"""OpaqueString against the examples of RFC 8265 and against another implementation, precis-i18n."""
+"""OpaqueString against the examples of RFC 8265, and against precis-i18n without a bound for its work."""
 
 import sys
 import unicodedata
@@ -47,7 +47,21 @@ def code_points_to_compare() -> Iterator[str]:
             yield chr(code)
 
 
-@given(st.text(st.characters()) | st.text(st.sampled_from(CROSSROADS), max_size=12))
+REPEATED = "\u30fb\u30fb\u30a2\u0660\u0661\u06f0\u06f1\u0628\u200c\u00b7l\u0375\u05f3\u094d\u200d\u0301 0a"
+"""The code points whose occurrences are judged together, and what their neighbours may look at."""
+
+
+@given(
+    st.text(st.characters())
+    | st.text(st.sampled_from(CROSSROADS), max_size=12)
+    | st.text(st.sampled_from(REPEATED), max_size=24)
+)
+@example("\u30fb\u30fb\u30fb")
+@example("\u30fb\u30fb\u30a2\u30fb")
+@example("\u0660\u0661\u06f0")
+@example("\u0660\u0661\u0628\u200c\u0628\u0660")
+@example("\u0628\u0660\u0660\u200c\u0660\u0628")
+@example("l\u30fb\u30fb\u00b7l\u30a2")
 @example("a\u0628\u200c\u0628")
 @example("\u0915\u094d\u200d\u0915")
 @example("\ua872\u200c\u0627")
@@ -57,13 +71,51 @@ def code_points_to_compare() -> Iterator[str]:
 @example("l\u00b7l")
 @example("\u0660\u06f0")
 @example("\u30fb\u30a2")
-def test_agrees_with_another_implementation(text: str) -> None:
-    """RFC 8265 §4.2: every text is refused, or prepared to the same, as by precis-i18n."""
+def test_the_bound_changes_no_verdict(text: str) -> None:
+    """RFC 8265 §4.2: every text is refused, or prepared to the same, as by the library alone."""
     assert enforced(text) == oracle(text)
 
 
+def calls(text: str) -> int:
+    """How many functions are called for a text: a measure of the work that is the same on every machine."""
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        enforced(text)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("before", "repeated", "after"),
+    [
+        ("", "\u30fb", "\u30a2"),
+        ("", "\u30fb", ""),
+        ("", "\u0660", ""),
+        ("\u06f0", "\u06f1", ""),
+        ("", "\u0660\u06f0", ""),
+        ("\u0628", "\u064b", "\u200c\u064b\u0628"),
+        ("\u0628", "\u200c\u0628", ""),
+        ("", "l\u00b7", "l"),
+        ("a", "\u0301", ""),
+        ("", "\u1112\u1161", ""),
+        ("", "\u01e8", ""),
+    ],
+)
+def test_the_work_grows_with_the_length_only(before: str, repeated: str, after: str) -> None:
+    """Kind: work that strangers choose. The library alone takes 168 dots before a letter 168 times through the text."""
+    few, many = (calls(before + repeated * count + after) for count in (40, 160))
+    assert many <= 4.5 * few + 50
+
+
 def test_agrees_on_every_code_point() -> None:
-    """RFC 8264 §8: each code point by itself is judged as precis-i18n judges it."""
+    """RFC 8264 §8: each code point by itself is judged as by the library alone."""
     differing = [f"U+{ord(character):04X}" for character in code_points_to_compare() if differs(character)]
     assert differing == []
 
