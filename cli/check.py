@@ -18,6 +18,9 @@ __all__ = ["check"]
 _NAMES = 4
 """Names of a certificate that are shown; --json has more."""
 
+_SOME_HOST = "host.invalid"
+_NO_URLS = "none but on this machine: listeners are on loopback or behind proxies (signaling.urls names others)"
+
 _PAIR = "a chain of certificates in PEM, the server's own first, in date, with its private key, without a passphrase"
 
 
@@ -71,7 +74,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     certificates, late = _certificates(loaded)
     rooms = _rooms(loaded)
     listeners = {
-        (_kind(listener), address): _through(listener)
+        (_kind(listener), address): _through(listener, config)
         for listener in config.listeners
         for address in expanded(listener)
     }
@@ -143,9 +146,14 @@ def _kind(listener: "Listener") -> str:
     return f"{listener.transport}, {'with' if listener.tls else 'without'} TLS,"
 
 
-def _through(listener: "Listener") -> str:
-    """Which proxies may send a PROXY header, in words."""
-    return f" (PROXY protocol from {', '.join(map(str, listener.proxies))})" if listener.proxies else ""
+def _through(listener: "Listener", config: "Config") -> str:
+    """Which proxies are in front of a listener, in words."""
+    from turnserver.proxies import requires_header, trusted_by  # noqa: PLC0415
+
+    networks = ", ".join(map(str, trusted_by(listener, config))) if listener.kind.connected else ""
+    if not networks:
+        return ""
+    return f" (proxies in {networks}{', PROXY header required' if requires_header(listener, config) else ''})"
 
 
 def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
@@ -223,9 +231,30 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
         "who": ways,
         "room_size": signaling.room_size,
         "turn_credentials": bool(config.auth.shared_secrets),
+        "urls": _room_urls(config),
         "api_keys": list(signaling.api_keys),
         "admin_keys": list(signaling.admin_keys),
     }
+
+
+def _room_urls(config: "Config") -> list[str]:
+    """The STUN and TURN URLs of participants who come by some host, with HOST in its place."""
+    from turnserver.proxies import is_behind  # noqa: PLC0415
+    from turnserver.signaling.edge.ice import UrlsByHost  # noqa: PLC0415
+    from turnserver.transports.listeners import expanded  # noqa: PLC0415
+
+    if config.signaling.urls:
+        return list(config.signaling.urls)
+    offered = [
+        (kind, address)
+        for listener in config.listeners
+        if not (listener.kind.local or (listener.kind.connected and is_behind(listener, config)))
+        for kind in listener.client_transports
+        for address in expanded(listener)
+    ]
+    urls = UrlsByHost(offered)(_SOME_HOST)
+    usable = [url for url in urls if config.auth.shared_secrets or url.startswith("stun")]
+    return [url.replace(_SOME_HOST, "HOST") for url in usable]
 
 
 def _rooms_text(rooms: dict[str, Any]) -> list[tuple[str, str]]:
@@ -235,6 +264,7 @@ def _rooms_text(rooms: dict[str, Any]) -> list[tuple[str, str]]:
     nobody = "nobody: signaling.open is false, and there is no key for tokens"
     rows = [("rooms", f"for {rooms['room_size']} people each"), ("who may join", "; ".join(rooms["who"]) or nobody)]
     keys = [f"{name} (admin)" for name in rooms["admin_keys"]] + rooms["api_keys"]
+    rows += [("TURN for rooms", url) for url in rooms["urls"]] or [("TURN for rooms", _NO_URLS)]
     return [*rows, ("API keys", ", ".join(keys) or "none")]
 
 

@@ -142,7 +142,7 @@ class _Configured:
 
         url = self._here()
         if not url:
-            allowed = "a shared listener without PROXY protocol for this machine, or --url URL"
+            allowed = "a shared listener that requires no PROXY header of this machine, or --url URL"
             raise ConfigError(self._source, [Problem("listeners", 0, "no listener that this command can use", allowed)])
         return RoomServer(url, self.key(), self._pinned(), local=True)
 
@@ -156,12 +156,15 @@ class _Configured:
         ]
 
     def _here(self) -> str:
-        """The URL by which this machine reaches the server, where no PROXY header is expected of it."""
+        """The URL by which this machine reaches the server, where no PROXY header is required of it."""
+        from turnserver.proxies import requires_header, trusted_by  # noqa: PLC0415
+
         for listener in (*self._shared(tls=False), *self._shared(tls=True)):
             address = listener.address
             if address.is_unspecified:
                 address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-            if any(address in network for network in listener.proxies):
+            trusted = any(address in network for network in trusted_by(listener, self._config))
+            if trusted and requires_header(listener, self._config):
                 continue
             host = f"[{address}]" if address.version == 6 else str(address)
             return f"{'https' if listener.tls else 'http'}://{host}:{listener.port}"

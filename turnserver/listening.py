@@ -104,6 +104,12 @@ class Listening:
         return [(kind, view.address) for view in self.views if not view.local for kind in view.transports]
 
     @property
+    def offered(self) -> list[tuple[ClientTransport, Address]]:
+        """The same without those that clients reach through proxies only, by a host and a port of the proxy's."""
+        views = [bound.view for bound in self._bound.values() if not bound.planned.behind and not bound.view.local]
+        return [(kind, view.address) for view in views for kind in view.transports]
+
+    @property
     def addresses(self) -> list[Address]:
         """All addresses that are bound."""
         return [view.address for view in self.views]

@@ -373,7 +373,7 @@ class Server:
         if config.serves_rooms:
             parts.service = Service.from_config(
                 config,
-                listening.reachable,
+                listening.offered,
                 self._revoked,
                 tell=tell,
                 drain=self._drain_by_api,
@@ -414,6 +414,7 @@ class Server:
             tos=config.relay.tos,
             certificates=parts.certificates,
             http=self._http,
+            proxies=config,
             clock=self._clock.mono,
         )
         parts.listening = Listening(
@@ -434,7 +435,7 @@ class Server:
         config = parts.in_force(self._config)
         parts.use_own(config)
         if parts.service is not None:
-            parts.service.listen(config, parts.listening.reachable)
+            parts.service.listen(config, parts.listening.offered)
         if parts.external is not None:
             parts.external.follow()
 

@@ -54,7 +54,7 @@ def test_every_kind_of_listener(run: Run, write: Write, certify: Callable[..., A
     found = json.loads(run("check", "--json", "-c", path).stdout)
     assert found["listeners"] == [
         "udp 127.0.0.1:3478",
-        "tcp 127.0.0.1:3478 (PROXY protocol from 10.0.0.0/8, fd00::1/128)",
+        "tcp 127.0.0.1:3478 (proxies in 10.0.0.0/8, fd00::1/128)",
         "tls [::1]:5349",
         "shared, with TLS, 127.0.0.1:443",
         "shared, without TLS, 127.0.0.1:80",
@@ -294,6 +294,23 @@ def test_keys_of_rooms_by_name(run: Run, write: Write) -> None:
     assert "support (admin), website" in result.stdout
     assert "for 3 people each" in result.stdout
     assert "key-0123456789" not in result.stdout + result.stderr
+
+
+def test_what_participants_of_rooms_are_told(run: Run, write: Write) -> None:
+    """Behind a proxy, the ports of its inner side are nothing to them; what is configured is told as it is."""
+    path = "listeners: [%s]\nauth: {shared_secrets: [a-secret-of-the-test-0123456789]}\n"
+    shared = "{transport: shared, tls: false, address: 127.0.0.1, port: 8080}"
+    found = run("check", "-c", write(path % f"{{address: 127.0.0.1}}, {shared}"))
+    assert "TURN for rooms" in found.stdout
+    assert "none but on this machine" in found.stdout
+    assert "signaling.urls" in found.stdout
+    outside = "{address: 0.0.0.0, port: 3400}, {transport: tcp, address: 0.0.0.0, port: 3401, proxies: [10.0.0.1]}"
+    assert rooms_of(run, write(path % f"{outside}, {shared}"))["urls"] == [
+        "turn:HOST:3400?transport=udp",
+        "stun:HOST:3400",
+    ]
+    urls = "signaling: {urls: ['turn:turn.example.org']}\n"
+    assert rooms_of(run, write(path % shared + urls))["urls"] == ["turn:turn.example.org"]
 
 
 def test_why_there_are_no_rooms(run: Run, write: Write) -> None:

@@ -135,13 +135,15 @@ def test_a_certificate_without_a_name(tmp_path: Path, certify: Callable[..., Any
     assert place.link_base() == "https://192.0.2.1:8443"
 
 
-def test_where_a_proxy_header_is_expected_is_no_way_in(tmp_path: Path) -> None:
-    behind = "{transport: shared, tls: false, address: 127.0.0.1, port: 8080, proxies: [127.0.0.0/8]}"
+def test_where_a_proxy_header_is_required_is_no_way_in(tmp_path: Path) -> None:
+    behind = "{transport: shared, tls: false, address: 127.0.0.1, port: 8080, proxies: [127.0.0.0/8], %s}"
     keys = "{admin_keys: {support: support-key-0123456789}}"
+    required, optional = (behind % f"proxy_protocol: {word}" for word in ("required", "optional"))
     with pytest.raises(ConfigError) as caught:
-        configured(tmp_path, behind, signaling=keys).server()
+        configured(tmp_path, required, signaling=keys).server()
     assert caught.value.problems[0].key == "listeners"
-    assert configured(tmp_path, behind, PLAIN.replace("8080", "8081"), signaling=keys).server().url.endswith(":8081")
+    assert configured(tmp_path, optional, signaling=keys).server().url.endswith(":8080")
+    assert configured(tmp_path, required, PLAIN.replace("8080", "8081"), signaling=keys).server().url.endswith(":8081")
 
 
 @pytest.mark.parametrize("signaling", ["{}", "{enabled: false, admin_keys: {support: support-key-0123456789}}"])

@@ -216,7 +216,12 @@ def proxied_server(serve_all: Callable[..., TurnServerProcess]) -> TurnServerPro
     port = free_port(3)
     listeners: list[dict[str, Any]] = [{"transport": "udp", "address": "127.0.0.1", "port": port}]
     for place, transport in enumerate(("tcp", "tls", "shared")):
-        proxied = {"address": "127.0.0.1", "port": port + place, "proxies": ["127.0.0.2/32"]}
+        proxied = {
+            "address": "127.0.0.1",
+            "port": port + place,
+            "proxies": ["127.0.0.2/32"],
+            "proxy_protocol": "required",
+        }
         listeners.append({"transport": transport} | proxied)
     return serve_all(listeners, handshake_timeout=1)
 
@@ -265,7 +270,7 @@ def test_a_proxy_header_from_somebody_else(version: str, transport: str, proxied
     ids=["none", "unfinished", "bad-address", "too-long", "bad-family", "too-long-2", "bad-version"],
 )
 def test_a_proxy_has_to_say_who_it_is_for(header: bytes, proxied_server: TurnServerProcess) -> None:
-    """The PROXY protocol §2: from a proxy the header has to be there, whole and right, or nothing is served."""
+    """The PROXY protocol §2: where it is required, it has to be there, whole and right, or nothing is served."""
     with open_tcp("127.0.0.1", proxied_server.ports["tcp"], source="127.0.0.2") as sock:
         sock.sendall(header)
         assert read_to_end(sock) == b""

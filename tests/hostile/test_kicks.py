@@ -11,7 +11,7 @@ from tests.support.room_options import hub_settings
 from turnserver.core.types import Now
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.service import Service
-from turnserver.signaling.rooms.settings import Grant
+from turnserver.signaling.rooms.settings import Doorway, Grant
 
 LEAVES = 20_000
 SECRET = SharedSecret(b"0123456789abcdef")
@@ -40,7 +40,7 @@ class Rooms:
     def enter(self, **hello: Any) -> tuple[int, dict[str, Any]]:
         """Somebody new joins; gives the socket and the answer."""
         cid = next(self._cids)
-        self.service.opened(cid, f"10.{cid >> 16}.{cid >> 8 & 255}.{cid & 255}", "meet.example.org")
+        self.service.opened(cid, f"10.{cid >> 16}.{cid >> 8 & 255}.{cid & 255}", Doorway("meet.example.org"))
         self.say(cid, t="hello", id="h", v=1, **hello)
         joined = next(frame for frame in self.say(cid, t="join", id="j", room="x", name="A") if frame.get("re") == "j")
         assert joined["t"] == "joined"

@@ -35,6 +35,7 @@ from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, Now
 from turnserver.engine import Engine
 from turnserver.net import from_sockaddr
+from turnserver.proxies import Arrival
 from turnserver.relay.sockets import AsyncioDatapath
 from turnserver.relay.tcp import TcpRelays
 from turnserver.streams import ByteStream
@@ -195,7 +196,7 @@ class Users(CredentialSource):
 class Gateway:
     """Takes connections that speak HTTP, and closes them."""
 
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
+    def accept(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
         stream.close()
 
 

@@ -17,6 +17,7 @@ from tests.support.clock import Clock
 from tests.support.limits import limits
 from tests.support.tcp_pair import Peer, eventually
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
 from turnserver.transports.certificates import CertificateSource
@@ -126,9 +127,11 @@ class Gateway:
 
     def __init__(self) -> None:
         self.accepted: list[tuple[ByteStream, bytes, Address, bool]] = []
+        self.arrivals: list[Arrival] = []
 
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        self.accepted.append((stream, first, client, secure))
+    def accept(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
+        self.accepted.append((stream, first, arrival.client, arrival.secure))
+        self.arrivals.append(arrival)
 
 
 class TlsPeer:
@@ -215,6 +218,7 @@ class StreamRig:
         host: str = "127.0.0.1",
         limiter: ConnectionLimiter | None = None,
         proxies: Sequence[Network] = (),
+        header_required: bool = False,
         **options: Any,
     ) -> None:
         found = limits(**options)
@@ -231,6 +235,7 @@ class StreamRig:
             limiter=limiter or ConnectionLimiter(found),
             proxies=proxies,
             doors=doors,
+            header_required=header_required,
             clock=self.clock,
         )
         self._peers: list[Peer] = []

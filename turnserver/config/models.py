@@ -61,6 +61,7 @@ T = TypeVar("T")
 Tos = Literal["copy", "clear"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
+Header = Literal["optional", "required"]
 
 MAX_LISTENERS = 64
 """More than any host has addresses."""
@@ -106,11 +107,15 @@ class Listener(Section):
         "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are independent: "
         "3478 can be used for both. 0 takes any free port, which is useful in tests only.",
     )
-    proxies: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] = Field(
-        default=(),
-        description="Networks of the load balancers in front of a `tcp`, `tls` or `shared` listener that speak the "
-        "PROXY protocol (version 1 or 2). Connections from there must begin with its header, and the server uses the "
-        "client address in it. From other addresses the header is refused, because it can be forged.",
+    proxies: Annotated[Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] | None, Varies("the global one")] = Field(
+        default=None,
+        description="Networks of the proxies in front of this `tcp`, `tls` or `shared` listener, in place of the "
+        "global `proxies`; `[]` for none. Clients reach such a listener by a port of the proxy's, so its own port is "
+        "in no URL that participants of rooms are given (`signaling.urls`).",
+    )
+    proxy_protocol: Annotated[Annotated[Header, choice(Header)] | None, Varies("the global one")] = Field(
+        default=None,
+        description="Whether connections of its proxies must begin with a PROXY header, in place of the global option.",
     )
 
     @model_validator(mode="before")
@@ -150,9 +155,12 @@ class Listener(Section):
 
     @model_validator(mode="after")
     def _proxies_fit(self) -> Self:
-        if self.proxies and not self.kind.connected:
-            allowed = f"proxies for {_kinds(lambda kind: kind.connected)}: the protocol needs TCP"
-            refuse(f"proxies of a {self.transport} listener", allowed, ("proxies",))
+        if self.kind.connected:
+            return self
+        for option in ("proxies", "proxy_protocol"):
+            if getattr(self, option):
+                allowed = f"{option} for {_kinds(lambda kind: kind.connected)}: proxies tell the client over TCP only"
+                refuse(f"{option} of a {self.transport} listener", allowed, (option,))
         return self
 
 
@@ -168,7 +176,11 @@ def _collide(one: Listener, other: Listener) -> bool:
         one.address.is_unspecified or other.address.is_unspecified
     )
     # If they differ in the address only, the wildcard needs no socket for the other's address: it has one.
-    return overlap and (one.transport, one.tls, one.proxies) != (other.transport, other.tls, other.proxies)
+    return overlap and _but_address(one) != _but_address(other)
+
+
+def _but_address(listener: Listener) -> tuple[object, ...]:
+    return listener.transport, listener.tls, listener.proxies, listener.proxy_protocol
 
 
 def _no_duplicates(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
@@ -503,6 +515,20 @@ class Config(Section):
     ] = Field(
         default_factory=_all_addresses,
         description="The sockets for clients.",
+    )
+    proxies: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] = Field(
+        default=(),
+        description="Networks of trusted proxies and load balancers in front of `tcp`, `tls` and `shared` listeners: "
+        "who may tell the client's address, and the scheme, host and port that it used. A proxy tells them in a PROXY "
+        "header (version 1 or 2, with its TLS extension), or to a `shared` listener in `Forwarded` (RFC 7239) or "
+        "`X-Forwarded-For`, `-Proto`, `-Host` and `-Port`. The client is the last address in the list that is not a "
+        "trusted proxy's. From other addresses a PROXY header is refused and the others are ignored, because they can "
+        "be forged. A proxy that passes on what clients send as it is must send a PROXY header itself.",
+    )
+    proxy_protocol: Annotated[Header, choice(Header)] = Field(
+        default="optional",
+        description="Whether connections of trusted proxies must begin with a PROXY header. With `optional`, one "
+        "without it is served, and its client is the proxy until HTTP headers say more.",
     )
     tls: TlsConfig = Field(default_factory=TlsConfig, description="The certificates of `tls` and `shared` listeners.")
     alternate_servers: Annotated[

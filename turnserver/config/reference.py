@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -161,7 +161,7 @@ def _type_of(info: FieldInfo) -> str:
 def _name_of(annotation: Any) -> str:
     """Name the type of a list, a mapping or a section, from the rules in it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is UnionType:
+    if origin in {UnionType, Union}:
         return _name_of(arguments[0])
     if origin is Annotated:
         rule = rule_in(arguments[1:])

@@ -15,9 +15,11 @@ from aiohttp.typedefs import Handler
 from stun.address import Address
 from turnserver.faults import Faults
 from turnserver.http.landing import landing
+from turnserver.http.reaching import reach
 from turnserver.http.transport import StreamAdapter
 from turnserver.lines import Lines
 from turnserver.net import from_sockaddr
+from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 
 __all__ = ["HttpServer"]
@@ -59,7 +61,7 @@ _logger = logging.getLogger("meshturn.http")
 _lines = Lines(_logger)
 _aiohttp_logger = _logger.getChild("aiohttp")
 
-_Connection = tuple[ByteStream, bytes, Address]
+_Connection = tuple[ByteStream, bytes, Arrival]
 
 
 class HttpServer:
@@ -78,7 +80,9 @@ class HttpServer:
         body_timeout: float = BODY_TIMEOUT,
         faults: Faults | None = None,
     ) -> None:
-        self.app = web.Application(middlewares=[_in_use, self._limit_body, self._keep_faults], client_max_size=MAX_BODY)
+        self.app = web.Application(
+            middlewares=[reach, _in_use, self._limit_body, self._keep_faults], client_max_size=MAX_BODY
+        )
         self.app.on_response_prepare.append(_add_headers)
         self._page = page
         self._body_timeout = body_timeout
@@ -119,13 +123,13 @@ class HttpServer:
         """Answer 503 at ``/readyz``, so that load balancers send new clients elsewhere; all else goes on."""
         self._draining = True
 
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        """Serve a connection from now on; ``first`` are the bytes already read from it."""
+    def accept(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
+        """Serve a connection from now on, of which ``first`` has been read already and ``arrival`` is known."""
         if self._starting is not None:
             stream.want_read(False)
-            self._early.append((stream, first, client))
+            self._early.append((stream, first, arrival))
         else:
-            self._serve(stream, first, client)
+            self._serve(stream, first, arrival)
 
     def close(self) -> None:
         """Close every connection at once, and accept no more; `wait_closed` lets the application clean up."""
@@ -157,21 +161,21 @@ class HttpServer:
             self._runner = None
         self._starting = None
         early, self._early = self._early, []
-        for stream, first, client in early:
+        for stream, first, arrival in early:
             try:
-                self._serve(stream, first, client)
+                self._serve(stream, first, arrival)
             except Exception as error:
-                self._faults.note("http", error, client)
+                self._faults.note("http", error, arrival.client)
                 stream.close()
 
-    def _serve(self, stream: ByteStream, first: bytes, client: Address) -> None:
+    def _serve(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
         server = None if self._runner is None else self._runner.server
         if server is None or self._closed or stream.closed:
             stream.close()
             return
-        adapter = StreamAdapter(stream, server(), client)
+        adapter = StreamAdapter(stream, server(), arrival)
         self._adapters.add(adapter)
-        stream.on_fault = lambda error: self._faults.note("http", error, client)
+        stream.on_fault = lambda error: self._faults.note("http", error, arrival.client)
         stream.on_closed.append(lambda: self._adapters.discard(adapter))
         adapter.start(first)
 

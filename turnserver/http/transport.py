@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn
 
 from stun.address import Address
 from turnserver.net import to_sockaddr
+from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 
 __all__ = ["StreamAdapter"]
@@ -21,13 +22,17 @@ STALL_TIMEOUT: Final = 30.0
 class StreamAdapter(asyncio.Transport):
     """Connects one stream with one protocol, and owns the stream.
 
-    ``client`` is the protocol's peer name. Nothing is read before `start`.
+    The client in ``arrival`` is the protocol's peer name. Nothing is read before `start`.
     """
 
     def __init__(
-        self, stream: ByteStream, protocol: asyncio.Protocol, client: Address, *, stall_timeout: float = STALL_TIMEOUT
+        self, stream: ByteStream, protocol: asyncio.Protocol, arrival: Arrival, *, stall_timeout: float = STALL_TIMEOUT
     ) -> None:
-        super().__init__(_facts(stream, client))
+        super().__init__(_facts(stream, arrival.client))
+        self.arrival = arrival
+        """What the listener knows of the connection."""
+        self.local: Address = stream.local
+        """The listener's address."""
         self._stream = stream
         self._protocol: asyncio.Protocol = protocol
         self._loop = asyncio.get_running_loop()

@@ -7,13 +7,14 @@ the client's path has a live hop goes directly to that hop (see `turnserver.rela
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol
 
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple, TlsMode
 from turnserver.net import TosPolicy
 from turnserver.paths import ClientPath
+from turnserver.proxies import NO_PROXIES, Arrival, ProxySection
 from turnserver.streams import ByteStream
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.crossed import Door
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class ListenerSection(Protocol):
+class ListenerSection(ProxySection, Protocol):
     """One listener in the configuration: an item of ``listeners``."""
 
     @property
@@ -49,10 +50,6 @@ class ListenerSection(Protocol):
     @property
     def port(self) -> int:
         """The port; 0 takes a free one."""
-
-    @property
-    def proxies(self) -> Sequence[IPv4Network | IPv6Network]:
-        """Networks that send a PROXY header."""
 
 
 class ListenerLimits(Protocol):
@@ -85,7 +82,8 @@ class ListenerContext:
 
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14). ``limiter`` counts the
     connections of all of them together. Listeners with TLS need ``certificates``, those that serve HTTP ``http``.
-    ``clock`` gives monotonic seconds. ``doors`` gives the listeners that are open at the moment.
+    ``proxies`` is what the configuration says of proxies for all of them. ``clock`` gives monotonic seconds. ``doors``
+    gives the listeners that are open at the moment.
     """
 
     limits: ListenerLimits
@@ -93,6 +91,7 @@ class ListenerContext:
     tos: TosPolicy = "clear"
     certificates: CertificateSource | None = None
     http: "HttpGateway | None" = None
+    proxies: ProxySection = NO_PROXIES
     clock: Callable[[], float] = time.monotonic
     doors: Callable[[], Sequence[Door]] = tuple
 
@@ -192,8 +191,5 @@ class ConnectedTransport(Transport, Protocol):
 class HttpGateway(Protocol):
     """Serves the connections on a shared port that speak HTTP."""
 
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
-        """Serve a connection from now on; ``first`` are the bytes already read from it.
-
-        ``client`` is its address, from the PROXY header if there was one; ``secure`` whether it runs over TLS.
-        """
+    def accept(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
+        """Serve a connection from now on, of which ``first`` has been read already and ``arrival`` is known."""

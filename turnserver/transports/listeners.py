@@ -8,6 +8,7 @@ from stun.address import Address
 from turnserver.core.types import TlsMode
 from turnserver.errors import StartupError
 from turnserver.net import local_addresses
+from turnserver.proxies import is_behind
 from turnserver.transports.base import ListenerContext, ListenerSection, Transport
 from turnserver.transports.registry import TRANSPORTS
 
@@ -18,7 +19,8 @@ class PlannedListener(NamedTuple):
     """One listener at one local address: its name in the configuration, and what makes its transport, not bound yet.
 
     ``number`` becomes `Transport.listener`. ``section`` is the index of the listener in the configuration, and
-    ``wildcard`` says that its address there is one: there may be others of the same section.
+    ``wildcard`` says that its address there is one: there may be others of the same section. ``behind`` says that
+    clients reach it through proxies only.
     """
 
     name: str
@@ -26,6 +28,7 @@ class PlannedListener(NamedTuple):
     tls: TlsMode
     section: int
     wildcard: bool
+    behind: bool
     number: int
     make: Callable[[], Transport]
 
@@ -73,6 +76,7 @@ def planned_listeners(
             tls,
             index,
             section.address.is_unspecified,
+            TRANSPORTS[name].connected and is_behind(section, context.proxies),
             number,
             partial(TRANSPORTS[name].make, section, address, number, context),
         )

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from stun.address import Address
 from stun.demux import TLS_HANDSHAKE
 from turnserver.core.types import ClientTransport
+from turnserver.proxies import Arrival, Networks
 from turnserver.reasons import Reason
 from turnserver.streams import ByteStream
 from turnserver.transports.base import HttpGateway
@@ -57,6 +58,8 @@ class OpeningHost(Protocol):
     tls: CertificateSource | None
     http: HttpGateway | None
     protocols: tuple[str, ...]
+    proxies: Networks
+    header_required: bool
     now: Callable[[], float]
 
     def opened(self, opening: "Opening", first: bytes) -> None:
@@ -78,21 +81,25 @@ class OpeningHost(Protocol):
 class Opening:
     """One new connection. ``deadline`` is in monotonic seconds; the transport closes the connection after it."""
 
-    __slots__ = ("_buffer", "_proxied", "_slot", "_step", "_transport", "client", "deadline", "stream")
+    __slots__ = ("_arrival", "_buffer", "_slot", "_step", "_transport", "deadline", "stream")
 
     def __init__(
         self, transport: OpeningHost, stream: ByteStream, slot: ConnectionSlot, deadline: float, *, proxied: bool
     ) -> None:
-        self.client = stream.peer
+        self._arrival = Arrival(stream.peer, proxied=proxied, proxies=transport.proxies)
         self.deadline = deadline
         self.stream = stream
         self._transport = transport
         self._slot = slot
         self._buffer = b""
-        self._proxied = proxied
         self._step: Callable[[Opening], None] = Opening._read_proxy if proxied else Opening._first_step
         stream.on_readable = self.read
         stream.want_read(True)
+
+    @property
+    def client(self) -> Address:
+        """The client's address: from the PROXY header, once it has been read and if it has one."""
+        return self._arrival.client
 
     def read(self) -> None:
         """Read what has arrived; the stream's ``on_readable``."""
@@ -128,11 +135,14 @@ class Opening:
         self._step(self)
 
     def _read_proxy(self) -> None:
-        """From here on, the address in the header is the client's."""
+        """From here on, the address in the header is the client's. A proxy that sends none speaks for itself."""
         try:
             header = read_header(self._buffer)
         except NoHeader:
-            self._close(Reason.PROXY_HEADER_MISSING)
+            if self._transport.header_required:
+                self._close(Reason.PROXY_HEADER_MISSING)
+            else:
+                self._first_step()
             return
         except ProxyError as error:
             self._close(Reason.PROXY_HEADER_MALFORMED, str(error))
@@ -141,7 +151,7 @@ class Opening:
             return
         self._buffer = self._buffer[header.size :]
         if header.client is not None:
-            self.client = header.client
+            self._arrival = self._arrival._replace(client=header.client, secure=header.secure, port=header.port)
             if not self._slot.claim(self.client.ip):
                 self._transport.turned_away(Reason.CONNECTIONS_PER_ADDRESS, self.client)
                 self.stream.close()
@@ -210,7 +220,8 @@ class Opening:
                 self._say_goodbye(_http_refusal(_NOT_HTTP), Came.HTTP)
                 return
             self._transport.forget(self)
-            http.accept(self.stream, self._buffer, self.client, self.stream.tls is not None)
+            secure = self.stream.tls is not None or self._arrival.secure
+            http.accept(self.stream, self._buffer, self._arrival._replace(secure=secure))
         elif speech is Speech.TLS and self.stream.tls is None:
             self._close(Came.TLS)
         elif speech is not None:
@@ -218,7 +229,7 @@ class Opening:
 
     def _refuse_stranger(self, cause: Reason, why: str) -> None:
         """The first bytes belong to no protocol of this port, but perhaps to a proxy that is not configured."""
-        if self.stream.tls is None and not self._proxied and begins_header(self._buffer):
+        if self.stream.tls is None and not self._arrival.proxied and begins_header(self._buffer):
             self._close(Reason.PROXY_HEADER_UNEXPECTED)
         else:
             self._close(cause, why)
@@ -253,7 +264,7 @@ class Opening:
         here = self._transport
         here.count_dropped()
         if isinstance(cause, Came):
-            here.crossings.say(cause, here.name, here.address, self.client, proxied=self._proxied)
+            here.crossings.say(cause, here.name, here.address, self.client, proxied=self._arrival.proxied)
         else:
             here.refusals.say(cause, why, self.client, f"{here.name} {here.address}")
 

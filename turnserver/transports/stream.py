@@ -7,7 +7,6 @@ to the HTTP server. One coarse timer per listener serves all connections: deadli
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import socket
 import time
@@ -19,6 +18,7 @@ from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
 from turnserver.errors import StartupError
 from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
+from turnserver.proxies import Networks, requires_header, trusted_by
 from turnserver.reasons import Reason
 from turnserver.streams import ByteStream, bind_tcp
 from turnserver.transports.base import (
@@ -67,9 +67,10 @@ class StreamTransport:
 
     ``name`` is its name in the configuration. ``kind`` is the transport of its clients, TLS or TCP; with ``also`` they
     may use the other as well, told by the first byte. TLS needs ``tls``. With ``http`` the port is shared: HTTP
-    connections go to the HTTP server. ``proxies`` are networks that send a PROXY header. ``limiter`` counts the
-    connections of several listeners together. ``doors`` gives all listeners, for the log. ``clock`` gives monotonic
-    seconds. DSCP and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
+    connections go to the HTTP server. ``proxies`` are networks whose connections may begin with a PROXY header, and
+    must with ``header_required``. ``limiter`` counts the connections of several listeners together: those of a proxy
+    that does not say for whom count in total only. ``doors`` gives all listeners, for the log. ``clock`` gives
+    monotonic seconds. DSCP and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
     """
 
     local = False
@@ -87,6 +88,7 @@ class StreamTransport:
         also: tuple[ClientTransport, ...] = (),
         http: HttpGateway | None = None,
         proxies: Sequence[IpNetwork] = (),
+        header_required: bool = False,
         doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,7 +97,8 @@ class StreamTransport:
         self.kinds = (kind, *also)
         self.listener = listener
         self.address = address
-        self.proxies = tuple(proxies)
+        self.proxies = Networks(proxies)
+        self.header_required = header_required
         self.tls = tls
         self.http = http
         self.protocols: tuple[str, ...] = (ALPN_TURN, ALPN_HTTP) if http is not None else (ALPN_TURN,)
@@ -138,7 +141,8 @@ class StreamTransport:
             name=section.transport,
             tls=context.certificates if section.tls else None,
             http=http,
-            proxies=section.proxies,
+            proxies=trusted_by(section, context.proxies),
+            header_required=requires_header(section, context.proxies),
             doors=context.doors,
             clock=context.clock,
         )
@@ -260,7 +264,7 @@ class StreamTransport:
             stream.close()
 
     def _admit(self, stream: ByteStream) -> None:
-        proxied = self._is_proxy(stream.peer)
+        proxied = stream.peer in self.proxies
         if not proxied and not self._limiter.has_room(stream.peer.ip):
             self._turn_away(stream, Reason.CONNECTIONS_PER_ADDRESS, _PER_ADDRESS)
             return
@@ -288,12 +292,6 @@ class StreamTransport:
         opening = Opening(self, stream, slot, self.now() + patience, proxied=proxied)
         self._openings.add(opening)
         stream.on_closed.append(lambda: self._openings.discard(opening))
-
-    def _is_proxy(self, peer: Address) -> bool:
-        if not self.proxies:
-            return False
-        ip = ipaddress.ip_address(peer.ip)
-        return any(ip in network for network in self.proxies)
 
     # The clients, for the engine
 

@@ -184,6 +184,8 @@ def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls
         ({"transport": "tls", "tls": False}, "tls"),
         ({"transport": "shared", "tls": "no"}, "tls"),
         ({"transport": "udp", "proxies": ["10.0.0.0/8"]}, "proxies"),
+        ({"transport": "udp", "proxy_protocol": "required"}, "proxy_protocol"),
+        ({"transport": "tcp", "proxy_protocol": "never"}, "proxy_protocol"),
         ({"transport": "dtls"}, "transport"),
     ],
 )

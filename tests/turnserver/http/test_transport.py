@@ -9,9 +9,10 @@ import pytest
 from stun.address import Address
 from tests.support.tcp_pair import Peer, eventually, received, stream_pair
 from turnserver.http.transport import HIGH_WATER, StreamAdapter
+from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 
-CLIENT = Address.parse("192.0.2.33", 44444)
+CLIENT = Arrival(Address.parse("192.0.2.33", 44444))
 
 
 class Recorder(asyncio.Protocol):
@@ -334,4 +335,4 @@ async def test_the_listener_knows_when_the_connection_is_in_use(joined: Joined) 
     assert told[5:] == [False, True]
     adapter.hold(False)
     assert told[7:] == [False]
-    assert adapter.get_extra_info("peername") == (CLIENT.host, CLIENT.port)
+    assert adapter.get_extra_info("peername") == (CLIENT.client.host, CLIENT.client.port)

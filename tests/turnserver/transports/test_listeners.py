@@ -11,6 +11,7 @@ from tests.support.certificates import CertificatePair, issue
 from turnserver.config import Config
 from turnserver.core.types import ClientTransport
 from turnserver.net import local_addresses
+from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
@@ -28,7 +29,8 @@ def config(**options: Any) -> Config:
 
 
 def made_of(chosen: Config, **context: Any) -> list[Transport]:
-    found = ListenerContext(chosen.limits, ConnectionLimiter(chosen.limits), tos=chosen.relay.tos, **context)
+    limiter = ConnectionLimiter(chosen.limits)
+    found = ListenerContext(chosen.limits, limiter, tos=chosen.relay.tos, proxies=chosen, **context)
     return [planned.make() for planned in planned_listeners(chosen.listeners, found)]
 
 
@@ -68,17 +70,20 @@ def test_stream_listeners_on_wildcards() -> None:
 
 
 def test_the_limits_and_the_proxies_reach_the_streams() -> None:
-    """The limits are the section itself; the networks of the proxies are the listener's own."""
+    """The limits are the section itself; the networks of the proxies are the listener's own, or those of all."""
     proxies = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
     listeners = [
         {"transport": "tcp", "address": "127.0.0.1", "proxies": [str(network) for network in proxies]},
         {"transport": "tcp", "address": "::1"},
+        {"transport": "tcp", "address": "127.0.0.2", "proxies": [], "proxy_protocol": "optional"},
     ]
-    chosen = config(listeners=listeners)
-    first, second = streams(chosen)
+    chosen = config(listeners=listeners, proxies=["192.0.2.1"], proxy_protocol="required")
+    first, second, third = streams(chosen)
     assert first._limits is second._limits is chosen.limits
-    assert first.proxies == tuple(proxies)
-    assert second.proxies == ()
+    inside, common = Address.parse("2001:db8::1", 0), Address.parse("192.0.2.1", 0)
+    assert [inside in each.proxies for each in (first, second, third)] == [True, False, False]
+    assert [common in each.proxies for each in (first, second, third)] == [False, True, False]
+    assert [each.header_required for each in (first, second, third)] == [True, True, False]
 
 
 def test_connections_are_counted_over_all_listeners() -> None:
@@ -97,7 +102,7 @@ def pair(tmp_path: Path) -> CertificatePair:
 class Http:
     """Takes connections."""
 
-    def accept(self, stream: ByteStream, first: bytes, client: Address, secure: bool) -> None:
+    def accept(self, stream: ByteStream, first: bytes, arrival: Arrival) -> None:
         raise AssertionError("nobody connects here")
 
 

@@ -541,12 +541,57 @@ async def test_a_proxy_that_speaks_for_itself_is_itself() -> None:
         assert rig.sink.frames[0][0].address == peer.address
 
 
+async def test_what_a_proxy_says_of_tls_reaches_http() -> None:
+    """PROXY protocol §2.2.5: whether the client speaks TLS with the proxy; the port is the one it has connected to."""
+    addresses = bytes((192, 0, 2, 33, 192, 0, 2, 2)) + b"\x12\x34\x20\xfb"
+    gateway = Gateway()
+    async with StreamRig(http=gateway, proxies=LOOPBACK) as rig:
+        for flags, secure in ((b"\x01", True), (b"\x00", False)):
+            extensions = b"\x20\x00\x05" + flags + bytes(4)
+            header = (
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + (12 + len(extensions)).to_bytes(2, "big") + addresses + extensions
+            )
+            peer = await rig.connect()
+            await peer.send(header + REQUEST)
+            await eventually(lambda: gateway.arrivals)
+            arrival = gateway.arrivals.pop()
+            assert arrival[:4] == (Address.parse("192.0.2.33", 0x1234), secure, 8443, True)
+            assert peer.address in arrival.proxies
+            gateway.accepted.pop()[0].close()
+
+
 @pytest.mark.parametrize("first", [BINDING, REQUEST, b"PROXY TCP9 1 2 3 4\r\n"], ids=repr)
-async def test_from_a_proxy_the_header_is_required(first: bytes) -> None:
-    async with StreamRig(http=Gateway(), proxies=LOOPBACK) as rig:
+async def test_where_the_header_is_required_nothing_is_served_without_it(first: bytes) -> None:
+    async with StreamRig(http=Gateway(), proxies=LOOPBACK, header_required=True) as rig:
         peer = await rig.connect()
         await peer.send(first)
         assert await refused(rig, peer) == b""
+
+
+async def test_a_trusted_proxy_may_send_a_header_or_none(source: CertificateSource) -> None:
+    """One that is known from its HTTP headers has none to send; what begins as one does may go on as something else."""
+    gateway = Gateway()
+    for tls in (None, source):
+        async with StreamRig(tls=tls, http=gateway, proxies=LOOPBACK) as rig:
+            for request in (BINDING, REQUEST, b"POST / HTTP/1.1\r\n\r\n"):
+                peer = await rig.connect()
+                end = peer if tls is None else await TlsPeer(peer).handshake()
+                for byte in request:
+                    await end.send(bytes([byte]))
+            await eventually(lambda: rig.sink.frames and len(gateway.accepted) == 2)
+            assert rig.sink.frames[0][0].address.host == "127.0.0.1"
+            assert all(arrival.proxied and arrival.secure is (tls is not None) for arrival in gateway.arrivals)
+            gateway.arrivals.clear()
+            while gateway.accepted:
+                gateway.accepted.pop()[0].close()
+
+
+async def test_a_header_that_is_wrong_is_never_taken_for_something_else() -> None:
+    async with StreamRig(http=Gateway(), proxies=LOOPBACK) as rig:
+        for first in (b"PROXY TCP9 1 2 3 4\r\n", b"\r\n\r\n\0\r\nQUIT\n\x41\x11\x00\x0c" + bytes(12)):
+            peer = await rig.connect()
+            await peer.send(first + BINDING)
+            assert await refused(rig, peer) == b""
 
 
 @pytest.mark.parametrize("networks", [(), (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))])
@@ -577,6 +622,14 @@ async def test_the_clients_behind_a_proxy_have_their_share_each() -> None:
         assert await peers[2].ended()
         await eventually(lambda: len(rig.sink.frames) == 2)
         assert [client.address.host for client, _ in rig.sink.frames] == ["192.0.2.1", "192.0.2.2"]
+
+
+async def test_a_proxy_without_header_has_no_share_of_its_own() -> None:
+    """Its connections are those of many clients: the limit of one client would stop all of them."""
+    async with StreamRig(http=Gateway(), proxies=LOOPBACK, connections_per_address=1) as rig:
+        for _ in range(3):
+            await rig.client()
+        assert rig.transport.connections == 3
 
 
 async def test_who_is_told_why_has_a_moment_to_read_it(plain: StreamRig) -> None:

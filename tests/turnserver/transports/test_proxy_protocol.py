@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stun.address import Address
-from turnserver.transports.proxy_protocol import ProxyError, ProxyHeader, read_header
+from turnserver.transports.proxy_protocol import NoHeader, ProxyError, read_header
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = Address.parse("192.0.2.10", 40000)
@@ -39,14 +39,57 @@ GOOD = [
 @pytest.mark.parametrize(("header", "client"), GOOD, ids=lambda value: repr(value)[:32])
 def test_a_header_gives_the_client_and_its_own_size(header: bytes, client: Address | None) -> None:
     """PROXY protocol §2.1, §2.2: LOCAL, UNKNOWN and families without addresses leave the socket's own in force."""
-    assert read_header(header + b"what follows") == ProxyHeader(len(header), client)
+    found = read_header(header + b"what follows")
+    assert found is not None
+    assert found[:2] == (len(header), client)
 
 
 @pytest.mark.parametrize(("header", "client"), GOOD, ids=lambda value: repr(value)[:32])
 def test_a_header_may_come_in_pieces(header: bytes, client: Address | None) -> None:
     """Nothing is decided, and nothing refused, before all of it is there."""
     assert [read_header(header[:size]) for size in range(len(header))] == [None] * len(header)
-    assert read_header(header) == ProxyHeader(len(header), client)
+    assert read_header(header) == read_header(header + b"what follows")
+
+
+SECURE = b"\x20\x00\x05\x01" + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("header", "port", "secure"),
+    [
+        (b"PROXY TCP4 192.0.2.10 192.0.2.1 40000 8443\r\n", 8443, False),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", 0, False),
+        (version_2(0x21, 0x11, addresses(V4, V4._replace(port=443))), 443, False),
+        (version_2(0x21, 0x11, addresses(V4, V4) + SECURE), 40000, True),
+        (version_2(0x21, 0x21, addresses(V6, V6) + b"\x04\x00\x01x" + SECURE + b"\x05\x00\x00"), 40000, True),
+        (version_2(0x21, 0x11, addresses(V4, V4) + b"\x20\x00\x05\x06" + bytes(4)), 40000, False),
+        (version_2(0x21, 0x11, addresses(V4, V4) + b"\x20\x00\x00"), 40000, False),
+        (version_2(0x21, 0x11, addresses(V4, V4) + b"\x04\x00\x08" + SECURE), 40000, False),
+        (version_2(0x20, 0x11, addresses(V4, V4) + SECURE), 0, False),
+        # As HAProxy sends it with send-proxy-v2-ssl-cn: version, cipher and name of the certificate are within it.
+        (
+            version_2(0x21, 0x11, addresses(V4, V4) + b"\x20\x00\x0f\x01" + bytes(4) + b"\x21\x00\x07TLSv1.3"),
+            40000,
+            True,
+        ),
+    ],
+)
+def test_the_port_and_whether_the_client_speaks_tls(header: bytes, port: int, secure: bool) -> None:
+    """PROXY protocol §2.2.5, PP2_CLIENT_SSL; what LOCAL says is ignored (§2.2)."""
+    found = read_header(header)
+    assert found is not None
+    assert (found.size, found.port, found.secure) == (len(header), port, secure)
+
+
+def test_what_is_no_header_at_all_is_told_from_a_wrong_one() -> None:
+    """The one may be served as something else, the other never."""
+    for other in (b"GET / HTTP/1.1\r\n", b"POST", b"PROP", b"\x00\x01\x00\x00", b"\x16\x03", b"\r\nGET"):
+        with pytest.raises(NoHeader):
+            read_header(other)
+    for wrong in (b"PROXY TCP9 1 2 3 4\r\n", SIGNATURE + b"\x11"):
+        with pytest.raises(ProxyError) as caught:
+            read_header(wrong)
+        assert not isinstance(caught.value, NoHeader)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +112,8 @@ def test_a_header_may_come_in_pieces(header: bytes, client: Address | None) -> N
         version_2(0x11, 0x11, addresses(V4, V4)),
         version_2(0x21, 0x11, bytes(11)),
         version_2(0x21, 0x21, bytes(35)),
+        version_2(0x21, 0x11, addresses(V4, V4) + b"\x20\x00"),
+        version_2(0x21, 0x11, addresses(V4, V4) + b"\x20\x00\x06\x01" + bytes(4)),
         SIGNATURE + b"\x21\x11\x08\x01",
     ],
     ids=lambda value: repr(value)[:48],

@@ -23,11 +23,11 @@ from turnserver.core.types import Now
 from turnserver.lines import FREQUENT, Lines
 from turnserver.signaling.edge.api_keys import KeyRing
 from turnserver.signaling.edge.ice import IceServers
+from turnserver.signaling.edge.origins import doorway_of, is_named, reached_by
 from turnserver.signaling.edge.refusals import ApiCode
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
 from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
-from turnserver.signaling.edge.websocket import host_of
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
@@ -246,7 +246,7 @@ class Api:
         if not origins:
             return {}
         origin = request.headers.get("Origin", "")
-        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in origins else {}
+        allowed = {"Access-Control-Allow-Origin": origin} if is_named(origin, origins) else {}
         return {"Vary": "Origin", **allowed}
 
     # The caller
@@ -254,7 +254,7 @@ class Api:
     def _caller(self, request: web.Request, *, token: bool = False) -> Caller:
         """The caller, by its key or, where that is enough, by its room token."""
         now = self._clock()
-        address = request.remote or ""
+        address = reached_by(request).client
         shown = _bearer(request)
         if shown is None:
             raise ApiError(
@@ -324,9 +324,9 @@ class Api:
             raise ApiError(ApiCode.BAD_REQUEST, f"this username cannot be used: {error}") from None
         assert made is not None
         who = {"key": caller.name} if caller.grant is None else {"room": caller.grant.room or "*"}
-        fields = {"client": request.remote or "", **who, "user": user, "ttl": ttl}
-        self._often.write(logging.INFO, "TURN credential issued", fields, request.remote)
-        uris = [url for url in ice.urls(_host(request)) if url.startswith("turn")]
+        fields = {"client": reached_by(request).client, **who, "user": user, "ttl": ttl}
+        self._often.write(logging.INFO, "TURN credential issued", fields, reached_by(request).client)
+        uris = [url for url in ice.urls(doorway_of(request)) if url.startswith("turn")]
         return _json({"username": made.username, "password": made.password, "ttl": ttl, "uris": uris})
 
     # Room tokens
@@ -445,10 +445,6 @@ def _bearer(request: web.Request) -> bytes | None:
         return None
     encoded = shown.strip(" ").encode("utf-8", "surrogateescape")
     return encoded[: MAX_BEARER + 1] or None
-
-
-def _host(request: web.Request) -> str:
-    return host_of(request.headers.get("Host")) or ""
 
 
 def _ttl(text: str | None, default: int) -> int:

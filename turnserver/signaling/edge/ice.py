@@ -10,6 +10,7 @@ from stun.address import Address
 from turnserver.core.types import ClientTransport
 from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.protocol.fields import Ice, IceServer
+from turnserver.signaling.rooms.settings import Doorway
 
 __all__ = ["Credentials", "IceServers", "UrlsByHost", "valid_host"]
 
@@ -42,7 +43,8 @@ class UrlsByHost:
 
     Listeners on loopback addresses are only for clients that came by a loopback address. A listener on the address that
     the client used is preferred. There is at most one URL of each kind, because browsers gather from all of them at
-    once and warn about five or more.
+    once and warn about five or more. A stream listener that the client reached through another port, a proxy's or that
+    of a port forwarding, has no URL: whether TURN comes through there is not known.
 
     ``listening`` has the transports and bound addresses in the order of the configuration; ``external`` maps addresses
     behind 1:1 NAT to their public ones.
@@ -55,12 +57,15 @@ class UrlsByHost:
         self._external = dict(external or {})
         self._is_open = any(not address.is_loopback for _, address in self._listening)
 
-    def __call__(self, host: str) -> tuple[str, ...]:
-        """Return the URLs for a client that came by ``host`` ("" if that is not known)."""
+    def __call__(self, host: str, inner: int = 0) -> tuple[str, ...]:
+        """Return the URLs for a client that came by ``host`` ("" if that is not known).
+
+        ``inner`` is the port of the stream listener that it knows by another port, 0 if there is none.
+        """
         found = valid_host(host) or ""
         urls = []
         for kind in ClientTransport:
-            usable = self._usable(kind, found)
+            usable = [each for each in self._usable(kind, found) if not kind.connected or each.port != inner]
             if not usable:
                 continue
             best = next((each for each in usable if kind.secure and each.port == _HTTPS), usable[0])
@@ -79,7 +84,7 @@ class UrlsByHost:
             return sorted(
                 bound, key=lambda address: (address.host != host, not address.is_loopback, ":" in address.host)
             )
-        open_to_others = [address for address in bound if not address.is_loopback or not self._is_open]
+        open_to_others = [address for address in bound if not address.is_loopback or not (host or self._is_open)]
         exact = [address for address in open_to_others if host in {address.host, self._public(address)}]
         family = [address for address in open_to_others if (":" in address.host) == (":" in host)]
         return exact or (family if _is_address(host) else []) or open_to_others
@@ -113,7 +118,7 @@ class IceServers:
     """Makes the ICE servers of a client.
 
     ``secret`` is the secret shared with the TURN server; without it, clients get STUN only. ``lifetime`` is in seconds.
-    ``urls`` returns the URLs for the host by which a client came.
+    ``urls`` returns the URLs for a client that came by a `Doorway`: for its host and its inner port.
     """
 
     def __init__(
@@ -122,7 +127,7 @@ class IceServers:
         separator: str,
         lifetime: int,
         policy: Literal["all", "relay"],
-        urls: Callable[[str], Sequence[str]],
+        urls: Callable[[str, int], Sequence[str]],
     ) -> None:
         self._secret = secret
         self._separator = separator
@@ -139,7 +144,7 @@ class IceServers:
             secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
         external = {private.packed: public.packed for private, public in config.relay.external.items()}
         configured = signaling.urls
-        urls = UrlsByHost(listening, external) if not configured else lambda _: configured
+        urls = UrlsByHost(listening, external) if not configured else lambda host, inner: configured
         return cls(secret, auth.separator, signaling.credential_lifetime, signaling.policy, urls)
 
     def __repr__(self) -> str:
@@ -151,18 +156,18 @@ class IceServers:
         """Whether clients are given TURN credentials."""
         return self._secret is not None
 
-    def mint(self, user_id: str, wall: float, host: str) -> Ice:
-        """Return a participant's ICE servers from ``wall`` (Unix time, seconds) on; ``host`` is the host it used."""
+    def mint(self, user_id: str, wall: float, doorway: Doorway) -> Ice:
+        """Return the ICE servers from ``wall`` (Unix time, seconds) on of a participant that came by ``doorway``."""
         made = self.credentials(user_id, self.lifetime, wall)
-        urls = self.urls(host)
+        urls = self.urls(doorway)
         expires = int(wall) + self.lifetime
         username, password = (made.username, made.password) if made is not None else ("", "")
         server = IceServer(urls=urls, username=username, credential=password)
         return Ice(servers=(server,) if urls else (), exp=expires, policy=self._policy)
 
-    def urls(self, host: str) -> tuple[str, ...]:
-        """The URLs for a client that came by ``host``; without a secret only those that need no credential."""
-        return tuple(url for url in self._urls(host) if self._secret is not None or url.startswith("stun"))
+    def urls(self, doorway: Doorway) -> tuple[str, ...]:
+        """The URLs for a client that came by ``doorway``; without a secret only those that need no credential."""
+        return tuple(url for url in self._urls(*doorway) if self._secret is not None or url.startswith("stun"))
 
     def credentials(self, user_id: str, ttl: int, wall: float) -> Credentials | None:
         """A credential for ``ttl`` seconds from ``wall``; None without a shared secret.

@@ -15,12 +15,14 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from turnserver import signaling
-from turnserver.signaling.edge.websocket import host_of
+from turnserver.signaling.edge.origins import host_of, is_named, reached_by
 
 __all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
 
 ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The pattern of room names."""
+
+_PORT: Final = re.compile(r":[0-9]+$")
 
 _TYPES: Final = {
     "css": "text/css",
@@ -156,7 +158,7 @@ class Pages:
         if not self._origins:
             return {}
         origin = request.headers.get("Origin", "")
-        allowed = {"Access-Control-Allow-Origin": origin} if origin.lower() in self._origins else {}
+        allowed = {"Access-Control-Allow-Origin": origin} if is_named(origin, self._origins) else {}
         return {"Vary": "Origin", **allowed}
 
 
@@ -172,11 +174,14 @@ def _answer(request: web.Request, asset: Asset) -> web.Response:
 def _policy(request: web.Request) -> str:
     """The content security policy of the call page.
 
-    ``'self'`` covers WebSockets in current browsers; Safari before 15.4 needs the socket's origin by name.
+    ``'self'`` covers WebSockets in current browsers; Safari before 15.4 needs the socket's origin by name. Without TLS
+    here, ``wss`` is named too: a proxy that does not say so may have ended it.
     """
-    header = request.headers.get("Host", "")
-    scheme = "wss" if request.secure else "ws"
-    socket = f" {scheme}://{header}" if host_of(header) is not None else ""
+    reached = reached_by(request)
+    schemes = ("wss",) if reached.scheme == "https" else ("ws", "wss")
+    hosts = [reached.host] if host_of(reached.host) is not None else []
+    hosts += [f"{host}:{port}" for host in hosts for port in reached.ports if not _PORT.search(host)]
+    socket = "".join(f" {scheme}://{host}" for host in hosts for scheme in schemes)
     return (
         "default-src 'self'; "
         f"connect-src 'self'{socket}; "

@@ -37,7 +37,7 @@ from turnserver.signaling.rooms.facts import (
     Wake,
 )
 from turnserver.signaling.rooms.hub import Hub
-from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayTable
 
 __all__ = ["Service", "TurnEngine"]
@@ -255,9 +255,9 @@ class Service:
 
     # Called by the edge
 
-    def opened(self, cid: int, address: str, host: str) -> None:
+    def opened(self, cid: int, address: str, doorway: Doorway) -> None:
         """A socket is open."""
-        self._feed(cid, lambda now: self.hub.opened(cid, address, host, now))
+        self._feed(cid, lambda now: self.hub.opened(cid, address, doorway, now))
 
     def text(self, cid: int, frame: str) -> None:
         """One text message."""
@@ -332,8 +332,8 @@ class Service:
     def _admit(self, token: str, wall: float) -> Grant:
         return self._admission(token, wall)
 
-    def _mint(self, user_id: str, wall: float, host: str) -> Ice:
-        return self._minter(user_id, wall, host)
+    def _mint(self, user_id: str, wall: float, doorway: Doorway) -> Ice:
+        return self._minter(user_id, wall, doorway)
 
     def _mind_timer(self) -> None:
         """Move the timer only to earlier times, because a timer that fires too early costs little."""

@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import struct
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from aiohttp import WSMsgType, web
 
-from stun.address import Address
 from turnserver.lines import Lines
+from turnserver.reached import Reached
+from turnserver.signaling.edge.origins import doorway_of, is_named, is_same_origin, reached_by
 from turnserver.signaling.edge.refusals import ApiCode
+from turnserver.signaling.rooms.settings import Doorway
 from turnserver.throttle import Bucket
 
-__all__ = ["PROTOCOL", "Inlet", "WebSockets", "host_of", "is_same_origin"]
+__all__ = ["PROTOCOL", "Inlet", "WebSockets"]
 
 PROTOCOL: Final = "signal.v1.json"
 """The WebSocket subprotocol; a client that does not offer it is refused before the upgrade."""
@@ -55,8 +56,7 @@ _CLOSE_CODE: Final = struct.Struct("!H")
 _MAX_REASON: Final = 123
 """Bytes of the reason in a Close (RFC 6455 §5.5)."""
 
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_REFUSED_HINT: Final = "a proxy has to pass the Host header on; other pages belong into signaling.origins"
 
 _logger = logging.getLogger("meshturn.signaling")
 
@@ -64,8 +64,8 @@ _logger = logging.getLogger("meshturn.signaling")
 class Inlet(Protocol):
     """The receiver of socket events and messages, and the source of the frames to send."""
 
-    def opened(self, cid: int, address: str, host: str) -> None:
-        """A socket is open: ``address`` is the client's IP address, ``host`` the host by which it connected."""
+    def opened(self, cid: int, address: str, doorway: Doorway) -> None:
+        """A socket is open: ``address`` is the client's IP address, ``doorway`` the way by which it has come."""
 
     def text(self, cid: int, frame: str) -> None:
         """One text message."""
@@ -156,7 +156,7 @@ class WebSockets:
         self._sockets[socket.cid] = socket
         self._emptied.clear()
         try:
-            await socket.serve(_address_of(transport), host_of(request.headers.get("Host")) or _own_address(transport))
+            await socket.serve(reached_by(request).client, doorway_of(request))
         finally:
             del self._sockets[socket.cid]
             if not self._sockets:
@@ -170,9 +170,11 @@ class WebSockets:
             upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
             return _error(ApiCode.UPGRADE_REQUIRED, "this is a WebSocket endpoint", upgrade)
         origin = headers.get("Origin")
-        if origin is not None and not self._may(origin, request.scheme, headers.get("Host", "")):
-            fields = {"origin": origin, "host": headers.get("Host", ""), "cause": str(ApiCode.FORBIDDEN)}
-            self._lines.write(logging.INFO, "origin refused", fields, request.remote)
+        reached = reached_by(request)
+        if origin is not None and not self._may(origin, reached):
+            found = {"origin": origin, "scheme": reached.scheme, "host": reached.host}
+            fields = {**found, "cause": str(ApiCode.FORBIDDEN), "hint": _REFUSED_HINT}
+            self._lines.write(logging.INFO, "origin refused", fields, reached.client)
             return _error(
                 ApiCode.FORBIDDEN,
                 "pages of this origin may not connect here: the server's signaling.origins names none",
@@ -184,8 +186,10 @@ class WebSockets:
             return _error(ApiCode.DRAINING, "the server is about to stop", {"Retry-After": "1"})
         return None
 
-    def _may(self, origin: str, scheme: str, host: str) -> bool:
-        return "*" in self.origins or origin.lower() in self.origins or is_same_origin(origin, scheme, host)
+    def _may(self, origin: str, reached: Reached) -> bool:
+        if "*" in self.origins or is_named(origin, self.origins):
+            return True
+        return is_same_origin(origin, reached.scheme, reached.host, reached.ports)
 
 
 class _Socket:
@@ -208,9 +212,9 @@ class _Socket:
         self._kept: bool | None = None
         self.keep(False)
 
-    async def serve(self, address: str, host: str) -> None:
+    async def serve(self, address: str, doorway: Doorway) -> None:
         """Read and write until either side ends."""
-        self._inlet.opened(self.cid, address, host)
+        self._inlet.opened(self.cid, address, doorway)
         reading = self._loop.create_task(self._read())
         reading.add_done_callback(self._has_read)
         try:
@@ -301,42 +305,6 @@ class _Socket:
             if self._ending is not None:
                 return
             await self._woken.wait()
-
-
-def host_of(header: str | None) -> str | None:
-    """The host that a Host header names, without its port: a name, or an address (IPv6 without brackets).
-
-    None for other text. The client writes this header, and the host is used in the URLs that this client is given.
-    """
-    found = _HOST.fullmatch(header or "")
-    return found[1].strip("[]").lower() if found else None
-
-
-def is_same_origin(origin: str, scheme: str, host: str) -> bool:
-    """Whether a page of ``origin`` is one of this server's, as this client reached it (RFC 6454 §4)."""
-    its_scheme, _, its_host = origin.lower().partition("://")
-    ours = _authority(host.lower(), scheme)
-    return ours is not None and its_scheme == scheme and _authority(its_host, scheme) == ours
-
-
-def _authority(host: str, scheme: str) -> tuple[str, str] | None:
-    found = _HOST.fullmatch(host)
-    return (found[1], found[2] or _DEFAULT_PORTS.get(scheme, "")) if found else None
-
-
-def _address_of(transport: asyncio.BaseTransport) -> str:
-    """The client's IP address, which a PROXY header may have replaced."""
-    return _host_in(transport.get_extra_info("peername"))
-
-
-def _own_address(transport: asyncio.BaseTransport) -> str:
-    return _host_in(transport.get_extra_info("sockname"))
-
-
-def _host_in(sockaddr: tuple[str, int] | None) -> str:
-    if not sockaddr:
-        return ""
-    return Address.parse(sockaddr[0].partition("%")[0], sockaddr[1]).canonical().host
 
 
 def _error(code: ApiCode, message: str, headers: dict[str, str] | None = None) -> web.Response:

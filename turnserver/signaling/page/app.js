@@ -158,7 +158,12 @@ document.title = `Join ${room}`;
 showView('lobby');
 note(element('join-problem'), '');
 lobby.start();
-const patience = setTimeout(() => end('unreachable'), GIVE_UP_AFTER);
+/** No WebSocket came about. A server that answers to HTTP is there, and so is the network: something else is in the way. */
+async function giveUp() {
+  const status = await fetch('/v1/ws', {cache: 'no-store'}).then((answer) => answer.status, () => 0);
+  if (signal.state !== 'open') end(status === 426 ? 'refused' : 'unreachable');
+}
+const patience = setTimeout(giveUp, GIVE_UP_AFTER);
 signal.open().then(
   () => {
     clearTimeout(patience);

@@ -18,6 +18,7 @@ const ENDINGS = {
   unsupported_version: ['This page is out of date', 'The server speaks a newer protocol than the page.', 'Load the page again.'],
   draining: ['No new calls here at the moment', 'The server is about to stop, so no call can be started on it.', 'Try again in a few minutes.'],
   rate_limited: ['Too many attempts', 'The server takes no more from here for a while.', 'Wait a few minutes and join again.'],
+  refused: ['The server does not let this page in', 'It answers, but takes no connection for calls from here. Most often a proxy in front of it is not set up for WebSockets, or does not pass the name of the page on.', 'Tell whoever runs this server: the reason is in its log.'],
   unreachable: ['The server cannot be reached', 'The network is down, or it does not let the connection through.', 'Check the network, and join again.'],
 };
 const OTHER = ['The call has ended', 'Something went wrong.', 'Join again; if that does not help, send the diagnostics to whoever runs this server.'];

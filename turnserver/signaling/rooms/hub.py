@@ -34,7 +34,7 @@ from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderati
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import ClientPace, Connection, Session
-from turnserver.signaling.rooms.settings import Admission, Grant, HubBounds, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Minter, RoomOptions
 from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
@@ -100,11 +100,11 @@ class Hub:
 
     # Inputs: sockets
 
-    def opened(self, cid: int, address: str, host: str, now: Now) -> None:
-        """A socket is open: the client's ``address``, and the ``host`` that its request names."""
+    def opened(self, cid: int, address: str, doorway: Doorway, now: Now) -> None:
+        """A socket is open: the client's ``address``, and the way by which it has come."""
         self._advance(now)
         state = self._state
-        connection = Connection(cid, state.name(8), address, host, bounds=state.bounds, mono=now.mono)
+        connection = Connection(cid, state.name(8), address, doorway, bounds=state.bounds, mono=now.mono)
         held = lifecycle.open_socket(state, connection, now)
         if state.draining:
             lifecycle.close_socket(state, connection, SignalCode.DRAINING, _STOPPING, reconnect="fresh")

@@ -315,7 +315,7 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
         close_socket(state, old, SignalCode.REPLACED, "another socket has resumed this session")
     _uncount(state, session)
     session.address, session.address_key = connection.address, connection.address_key
-    session.host = connection.host
+    session.doorway = connection.doorway
     state.held[session.address_key] += 1
     _join(state, session, connection)
     return old is not None

@@ -7,7 +7,7 @@ from typing import Final, cast
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import Caps, Identity, Role
 from turnserver.signaling.rooms.outbox import Outbox
-from turnserver.signaling.rooms.settings import Grant, HubBounds
+from turnserver.signaling.rooms.settings import Doorway, Grant, HubBounds
 from turnserver.throttle import Bucket, Flood, prefix_of
 
 __all__ = ["ClientPace", "Connection", "Session"]
@@ -28,12 +28,12 @@ class ClientPace:
 class Connection:
     """One socket. ``name`` is its `cid` on the wire; `direct` are its own frames, sent before those of a session."""
 
-    def __init__(self, cid: int, name: str, address: str, host: str, *, bounds: HubBounds, mono: float) -> None:
+    def __init__(self, cid: int, name: str, address: str, doorway: Doorway, *, bounds: HubBounds, mono: float) -> None:
         self.cid = cid
         self.name = name
         self.address = address
         self.address_key = prefix_of(address)
-        self.host = host
+        self.doorway = doorway
         self.pacer = ClientPace(bounds, mono)
         self.bad = Bucket(bounds.bad_frames / 60.0, bounds.bad_frames - 1, mono)
         """Malformed frames that are still answered; the next one ends the connection."""
@@ -56,7 +56,7 @@ class Session:
         self.client = client
         self.address = connection.address
         self.address_key = connection.address_key
-        self.host = connection.host
+        self.doorway = connection.doorway
         self.pacer = connection.pacer
         self.outbox = Outbox(bounds.queue_bytes, bounds.replay_messages)
         self.connection: Connection | None = None

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from turnserver.signaling.protocol.fields import Ice
 
-__all__ = ["ALL_CAPS", "Admission", "Grant", "HubBounds", "Minter", "RoomOptions"]
+__all__ = ["ALL_CAPS", "Admission", "Doorway", "Grant", "HubBounds", "Minter", "RoomOptions"]
 
 ALL_CAPS: Final = frozenset({"publish", "screen", "message"})
 """All capabilities of tokens: sending audio and video, sharing the screen, sending messages."""
@@ -28,11 +28,21 @@ class Grant(NamedTuple):
     """Whether several people have the token, so that its id is nobody's name."""
 
 
+class Doorway(NamedTuple):
+    """How a client has come in: by which ``host`` it knows the server, empty if that is not known.
+
+    ``inner`` is the port of the listener, if the client may know it by another port, and not at all; otherwise 0.
+    """
+
+    host: str = ""
+    inner: int = 0
+
+
 Admission = Callable[[str, float], Grant]
 """Returns the grant of a token at a Unix time; raises `Denial` (bad_token, token_expired, token_not_yet)."""
 
-Minter = Callable[[str, float, str], Ice]
-"""Returns ICE servers with credentials for a TURN user id, a Unix time, and the host by which the client connected."""
+Minter = Callable[[str, float, Doorway], Ice]
+"""Returns ICE servers with credentials for a TURN user id, a Unix time, and the way by which the client has come."""
 
 
 class RoomOptions(Protocol):

@@ -200,7 +200,7 @@ class HubState:
             expires = int(now.wall) + self.options.credential_lifetime
             ice = Ice(servers=(), exp=expires, policy=self.options.policy)
         else:
-            ice = self._mint(user_id, now.wall, session.host)
+            ice = self._mint(user_id, now.wall, session.doorway)
         if user_id.startswith(f"{LOBBY}."):
             session.lobby = {known: end for known, end in session.lobby.items() if end > now.wall}
             session.lobby[user_id] = float(ice.exp)

@@ -16,6 +16,7 @@ from stun.uri import StunUri
 from turnserver.config import load_mapping
 from turnserver.core.types import ClientTransport
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost, valid_host
+from turnserver.signaling.rooms.settings import Doorway
 
 patient = settings(deadline=None)
 
@@ -93,7 +94,21 @@ def test_a_server_on_loopback_only() -> None:
         "turn:127.0.0.1:3478?transport=udp",
         "stun:127.0.0.1:3478",
     )
-    assert urls_of((UDP, "127.0.0.1", 3478), host="myhost")[0] == "turn:myhost:3478?transport=udp"
+    assert urls_of((UDP, "127.0.0.1", 3478), host="")[0] == "turn:127.0.0.1:3478?transport=udp"
+    assert urls_of((UDP, "127.0.0.1", 3478), host="myhost") == ()
+
+
+def test_the_port_behind_a_proxy_is_in_no_url() -> None:
+    """Of TCP and TLS, that is: a UDP listener with the same number is another one, and no proxy is in front of it."""
+    where = at((UDP, PUBLIC, 8080), (TCP, PUBLIC, 8080), (TCP, PUBLIC, 3478), (TLS, PUBLIC, 8443))
+    assert UrlsByHost(where)("meet.example.org", 8080) == (
+        "turn:meet.example.org:8080?transport=udp",
+        "stun:meet.example.org:8080",
+        "turn:meet.example.org:3478?transport=tcp",
+        "turns:meet.example.org:8443?transport=tcp",
+    )
+    assert len(UrlsByHost(where)("meet.example.org", 8443)) == 3
+    assert not any(":8080?transport=tcp" in url for url in UrlsByHost(where)("localhost", 8080))
 
 
 def test_a_listener_on_the_very_address_counts_more_than_another() -> None:
@@ -147,7 +162,7 @@ def servers(*, secret: SharedSecret | None = SECRET, separator: str = ":") -> Ic
 
 def test_the_credential_is_that_of_draft_uberti() -> None:
     """``<expiry>:<user>`` and base64(HMAC-SHA1(secret, username)): coturn takes it, too."""
-    ice = servers().mint("4f5e6d7c8b.abcdefghij", NOW, "turn.example.org")
+    ice = servers().mint("4f5e6d7c8b.abcdefghij", NOW, Doorway("turn.example.org"))
     (server,) = ice.servers
     assert ice.exp == 1_700_000_600
     assert ice.policy == "all"
@@ -172,13 +187,18 @@ def test_without_a_shared_secret_there_is_stun() -> None:
     bare = servers(secret=None)
     assert not bare.has_credentials
     assert bare.credentials("room.peer", 600, NOW) is None
-    (server,) = bare.mint("room.peer", NOW, "localhost").servers
+    (server,) = bare.mint("room.peer", NOW, Doorway("localhost")).servers
     assert server.urls == ("stun:127.0.0.1:3478",)
     assert (server.username, server.credential) == ("", "")
 
 
 def test_without_urls_there_are_no_servers() -> None:
-    assert IceServers(SECRET, ":", 600, "relay", lambda _: ()).mint("room.peer", NOW, "localhost").servers == ()
+    assert (
+        IceServers(SECRET, ":", 600, "relay", lambda host, inner: ())
+        .mint("room.peer", NOW, Doorway("localhost"))
+        .servers
+        == ()
+    )
 
 
 def test_a_user_that_no_username_can_hold() -> None:
@@ -188,7 +208,7 @@ def test_a_user_that_no_username_can_hold() -> None:
 
 def test_repr_shows_no_secret() -> None:
     assert repr(servers()) == "IceServers(600 s)"
-    ice = servers().mint("room.peer", NOW, "localhost")
+    ice = servers().mint("room.peer", NOW, Doorway("localhost"))
     assert ice.servers[0].credential not in repr(ice)
 
 
@@ -202,12 +222,12 @@ def test_participants_are_told_of_the_listeners_or_of_what_is_configured() -> No
         "signaling": {"credential_lifetime": 120, "policy": "relay"},
     }
     made = IceServers.from_config(load_mapping(options).config, listening)
-    ice = made.mint("hash.peer", 1000.0, "")
+    ice = made.mint("hash.peer", 1000.0, Doorway())
     assert ice.servers[0].urls[0] == "turn:203.0.113.5:3478?transport=udp"
     secret = SharedSecret(b"the first secret of this test")
     assert (ice.servers[0].username, ice.servers[0].credential) == mint(secret, "hash.peer", 1120)
     assert (ice.exp, ice.policy) == (1120, "relay")
     options["signaling"] = {"urls": ["turns:elsewhere.example.org"]}
-    configured = IceServers.from_config(load_mapping(options).config, listening).mint("u", 1000.0, "x")
+    configured = IceServers.from_config(load_mapping(options).config, listening).mint("u", 1000.0, Doorway("x"))
     assert configured.servers[0].urls == ("turns:elsewhere.example.org",)
     assert not IceServers.from_config(load_mapping({}).config, listening).has_credentials

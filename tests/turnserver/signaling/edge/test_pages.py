@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from yarl import URL
 
+from turnserver.reached import REACHED, Reached
 from turnserver.signaling.edge.pages import ROOM, Asset, Pages, load_assets, new_room
 
 ASSETS = {
@@ -35,12 +36,33 @@ async def test_the_call_page(client: Client) -> None:
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'self'"
-    assert policy["connect-src"] == f"'self' ws://{client.host}:{client.port}"
+    assert policy["connect-src"] == f"'self' ws://{client.host}:{client.port} wss://{client.host}:{client.port}"
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["object-src"] == "'none'"
     assert "unsafe" not in str(policy)
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert "camera=(self)" in answer.headers["Permissions-Policy"]
     assert "geolocation=()" in answer.headers["Permissions-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "sockets"),
+    [
+        (Reached("192.0.2.9", "https", "meet.example.org"), " wss://meet.example.org"),
+        (Reached("192.0.2.9", "http", "meet.example.org"), " ws://meet.example.org wss://meet.example.org"),
+        (
+            Reached("192.0.2.9", "https", "meet.example.org", (8443,)),
+            " wss://meet.example.org wss://meet.example.org:8443",
+        ),
+        (Reached("192.0.2.9", "https", "meet.example.org:444", (8443,)), " wss://meet.example.org:444"),
+        (Reached("192.0.2.9", "https", "a; script-src *"), ""),
+    ],
+)
+async def test_behind_a_proxy_the_policy_has_the_socket_that_the_page_opens(reached: Reached, sockets: str) -> None:
+    """By the scheme and the host that the client uses: the page of a TLS-ending proxy connects with wss."""
+    request = make_mocked_request("GET", "/call/x", match_info={"room": "x"})
+    request[REACHED] = reached
+    answer = await Pages(ASSETS).call(request)
+    assert f"connect-src 'self'{sockets};" in answer.headers["Content-Security-Policy"]
 
 
 async def test_a_host_that_is_none_is_not_repeated(client: Client) -> None:

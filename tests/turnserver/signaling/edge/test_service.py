@@ -32,7 +32,7 @@ from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Wake
 from turnserver.signaling.rooms.hub import SLICE
-from turnserver.signaling.rooms.settings import Grant
+from turnserver.signaling.rooms.settings import Doorway, Grant
 
 Client = TestClient[web.Request, web.Application]
 
@@ -60,8 +60,8 @@ def admit(token: str, wall: float) -> Grant:
     return Grant(room="x", role="host")
 
 
-def mint(user_id: str, wall: float, host: str) -> Ice:
-    urls = (f"turn:{host}:3478?transport=udp",)
+def mint(user_id: str, wall: float, doorway: Doorway) -> Ice:
+    urls = (f"turn:{doorway.host}:3478?transport=udp",)
     return Ice(servers=(IceServer(urls=urls, username=user_id, credential="c"),), exp=int(wall) + 600)
 
 
@@ -94,7 +94,7 @@ class Direct:
         self.service = service
         self.cid = cid
         self.n = 0
-        service.opened(cid, f"192.0.2.{cid}", host)
+        service.opened(cid, f"192.0.2.{cid}", Doorway(host))
         self.welcome = self.frames()[0]
 
     def frames(self) -> list[dict[str, Any]]:
