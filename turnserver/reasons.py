@@ -417,9 +417,9 @@ class Reason(StrEnum):
     PROXY_HEADER_MISSING = (
         "proxy-header-missing",
         CLOSED,
-        "The connection comes from a network of `proxies` and does not begin with a PROXY header.",
-        "Have the proxy send one (HAProxy `send-proxy`, nginx `proxy_protocol on`), or take the address out of "
-        "`proxies`.",
+        "The connection comes from a network of `proxies` and does not begin with a PROXY header, which "
+        "`proxy_protocol: required` asks for.",
+        "Have the proxy send one (HAProxy `send-proxy-v2`, nginx `proxy_protocol on`), or take the option away.",
     )
     PROXY_HEADER_MALFORMED = (
         "proxy-header-malformed",

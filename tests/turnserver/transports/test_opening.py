@@ -475,7 +475,7 @@ async def test_what_only_a_client_or_a_proxy_sees_is_a_line_for_the_operator(sou
             with pytest.raises(ssl.SSLCertVerificationError):
                 await secure.connect_tls(strict)
             await eventually(lambda: secure.transport.openings == 0)
-        async with StreamRig(proxies=LOOPBACK) as behind:
+        async with StreamRig(proxies=LOOPBACK, header_required=True) as behind:
             for first in (BINDING, b"PROXY TCP4 nonsense\r\n"):
                 peer = await behind.connect()
                 await peer.send(first)
