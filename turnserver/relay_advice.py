@@ -11,7 +11,7 @@ from stun.address import Address
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import DefaultFamily
 
-__all__ = ["relay_advice"]
+__all__ = ["is_private", "relay_advice"]
 
 _FAMILIES: Final = {"ipv4": ("IPv4", 4), "ipv6": ("IPv6", 16)}
 
@@ -37,8 +37,8 @@ def _private_addresses(relays: list[RelayAddress]) -> Iterator[str]:
     """
     for words, size in _FAMILIES.values():
         told = [relay.external for relay in relays if len(relay.bound) == size]
-        private = [Address(ip, 0).host for ip in dict.fromkeys(told) if _is_private(ip)]
-        if private and all(_is_private(ip) or ip_address(ip).is_loopback for ip in told):
+        private = [Address(ip, 0).host for ip in dict.fromkeys(told) if is_private(ip)]
+        if private and all(is_private(ip) or ip_address(ip).is_loopback for ip in told):
             are = "is private" if len(private) == 1 else "are private"
             yield (
                 f"The {words} relay address {' and '.join(private)} {are}: peers on other networks cannot send to it. "
@@ -46,7 +46,8 @@ def _private_addresses(relays: list[RelayAddress]) -> Iterator[str]:
             )
 
 
-def _is_private(ip: bytes) -> bool:
+def is_private(ip: bytes) -> bool:
+    """Whether an address (packed) is one that hosts behind a NAT have."""
     address = ip_address(ip)
     return any(address in network for network in _PRIVATE)
 

@@ -134,7 +134,9 @@ def probe(  # noqa: PLR0917  click passes them by name
     stuns:HOST[:PORT]               over TLS, Binding only
 
     Without --user it asks for the reflexive address (STUN Binding). With it, it allocates two relayed addresses,
-    permits and binds each to the other, echoes data through both, and deletes them.
+    permits and binds each to the other, echoes data through both, and deletes them. It also sends from a socket of its
+    own to the relayed address, as a peer would, since the relays of one server meet inside it and see no firewall or
+    NAT. Run it on another machine than the server.
 
     Over TLS, the certificate is shown and checked as browsers do: against the system's roots and the host of the URI.
     Nothing is sent to a server that fails the check, except with --insecure.

@@ -72,10 +72,15 @@ def _tls_rows(facts: TlsFacts | None) -> list[tuple[str, str]]:
 
 
 def _verdict(report: Report) -> str:
+    failed = {step.name for step in report.steps if not step.ok}
+    if failed and failed <= {"outside", "addresses"}:
+        return "It does not work for others: nothing shows that traffic from outside gets to the relay."
     if not report.ok:
         return "It does not work."
     if report.tls is not None and not report.tls.trusted:
         return "It answers, but browsers would not connect: the certificate is not trusted."
+    if report.relayed and report.local:
+        return "It works on this machine: data went through the relay and came back. Others were not tried."
     if report.relayed:
         return "It works: data went through the relay and came back."
     return "It answers. Give --user and a password to try the relay too." if _is_turn(report) else "It answers."

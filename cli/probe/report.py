@@ -68,6 +68,8 @@ class Report:
     relayed: list[str] = field(default_factory=list)
     lifetime: int | None = None
     tls: TlsFacts | None = None
+    local: bool = False
+    """The relay is on this machine, so that its way to others was not seen."""
     steps: list[Step] = field(default_factory=list)
 
     @property

@@ -1,10 +1,13 @@
 """A whole probe: resolve the server's name, then run the steps."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from cli.probe.conversation import Conversation
 from cli.probe.opener import LinkOpener, check_transport
 from cli.probe.opener import opener as open_links
+from cli.probe.outside import OpenOutside, open_outside
+from cli.probe.reaching import Places
 from cli.probe.report import Report, Step
 from cli.probe.security import Trust
 from cli.probe.steps import StepFailed, binding, relay
@@ -27,12 +30,14 @@ async def run_probe(
     *,
     trust: Trust | None = None,
     opener: LinkOpener | None = None,
+    outside: OpenOutside = open_outside,
 ) -> Report:
     """Probe the server that ``uri`` names and report what was found; what fails is in the report, not raised.
 
     ``patience`` is how long one transaction may take, in seconds; ``family`` that of the relayed address asked for.
     ``trust`` says which certificates are accepted (None: those that lead to the system's roots), ``opener`` how links
-    are opened. Raises `cli.probe.opener.Unsupported` for a transport that the probe does not support.
+    are opened, and ``outside`` the socket that sends to the relay from outside. Raises `cli.probe.opener.Unsupported`
+    for a transport that the probe does not support.
     """
     check_transport(uri)
     open_link = opener or open_links(trust or Trust(), patience)
@@ -48,9 +53,10 @@ async def run_probe(
         return clients[-1]
 
     try:
-        first, address = await _first_that_answers(await _resolve(uri, patience, report), talk, report)
+        first, places = await _first_that_answers(await _resolve(uri, patience, report), talk, report)
         if login is not None and uri.is_turn:
-            await relay(first, await talk(address), report, family)
+            places = replace(places, over_udp=uri.protocol == "udp")
+            await relay((first, await talk(places.server)), report, family, places, outside)
     except StepFailed:
         pass  # It is in the report.
     except LinkError as error:
@@ -74,14 +80,14 @@ async def _resolve(uri: StunUri, patience: float, report: Report) -> list[Addres
 
 async def _first_that_answers(
     addresses: list[Address], talk: Callable[[Address], Awaitable[Conversation]], report: Report
-) -> tuple[Conversation, Address]:
+) -> tuple[Conversation, Places]:
     """Try Binding with one address after the other; only the last failure fails the probe."""
     silent: list[str] = []
     for address in addresses:
         report.server = str(address)
         try:
             client = await talk(address)
-            await binding(client, report)
+            reflexive = await binding(client, report)
         except (StepFailed, LinkError):
             if address is addresses[-1]:
                 raise
@@ -92,5 +98,5 @@ async def _first_that_answers(
             report.steps.append(
                 Step("resolve", True, f"Other addresses of the name did not work: {', '.join(silent)}.")
             )
-        return client, address
+        return client, Places(address, reflexive)
     raise AssertionError("there is at least one address")

@@ -1,17 +1,20 @@
 """The steps of a probe, in order: each adds what it found to the report, and says in a sentence how it went.
 
 The echo goes from one allocation of the probe to another one on the same server, relay to relay: that is the path of a
-call between two clients behind symmetric NATs, and safe peer rules allow it.
+call between two clients behind symmetric NATs, and safe peer rules allow it. It does not leave the server, though, so a
+socket of the probe itself is a peer, too (`cli.probe.reaching`).
 """
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from cli.probe.conversation import Conversation
 from cli.probe.hints import advise
+from cli.probe.outside import OpenOutside
+from cli.probe.reaching import Places, Reach, compare, is_closed, try_outside, without_permission
 from cli.probe.report import EchoResult, Report, Step
 from cli.probe.trouble import LinkError, Trouble
 from stun.address import Address
@@ -61,7 +64,7 @@ class _Side:
     relayed: Address
 
 
-async def binding(client: Conversation, report: Report) -> None:
+async def binding(client: Conversation, report: Report) -> Address:
     """Ask for the reflexive address (RFC 8489 §3). Raises `StepFailed`."""
     answer = await _ask(client, report, "binding", Method.BINDING)
     reflexive = _value(report, "binding", answer, XOR_MAPPED_ADDRESS) or _value(
@@ -75,23 +78,78 @@ async def binding(client: Conversation, report: Report) -> None:
     report.reflexive = str(reflexive)
     sentence = f"The server answers; this machine's reflexive address is {reflexive}."
     report.steps.append(_worked("binding", answer, sentence))
+    return reflexive
 
 
-async def relay(first: Conversation, second: Conversation, report: Report, family: AddressFamily | None) -> None:
-    """Allocate twice, and echo through both relays; delete the allocations in any case."""
+async def relay(
+    clients: tuple[Conversation, Conversation],
+    report: Report,
+    family: AddressFamily | None,
+    places: Places,
+    open_outside: OpenOutside,
+) -> None:
+    """Allocate twice, echo through both relays and from outside; delete the allocations in any case."""
     sides: list[_Side] = []
+    reach: Reach | None = None
+    denied = False
     try:
-        for client in (first, second):
-            sides.append(_Side(client, await _allocate(client, report, family, again=bool(sides))))
-        await _permissions(sides[0], sides[1], report)
-        failures = [
-            await _echo_step(report, "send", _echo_by_send, sides[0], sides[1]),
-            await _channel_step(report, sides[0], sides[1]),
-        ]
-        if not all(failures):
-            raise StepFailed
+        try:
+            for client in clients:
+                sides.append(_Side(client, await _allocate(client, report, family, again=bool(sides))))
+            places = replace(places, relayed=tuple(side.relayed for side in sides))
+            strange = compare(places)
+            if strange is not None:
+                report.steps.append(strange)
+            await _permissions(sides[0], sides[1], report)
+            failures = [
+                await _echo_step(report, "send", _echo_by_send, sides[0], sides[1]),
+                await _channel_step(report, sides[0], sides[1]),
+            ]
+            if not all(failures):
+                raise StepFailed
+            reach = await _reach(sides[0].relayed, report, open_outside)
+            denied = reach is not None and await _outside_step(sides[0].client, reach, report, places)
+        finally:
+            await _release(sides, report)
+        if denied and reach is not None:
+            await without_permission(reach, report, places)
     finally:
-        await _release(sides, report)
+        if reach is not None:
+            await reach.outside.close()
+
+
+async def _reach(relayed: Address, report: Report, open_outside: OpenOutside) -> Reach | None:
+    """A socket towards a relayed address; None, and reported, if there is no way there."""
+    try:
+        reach = Reach(await open_outside(relayed), relayed)
+    except OSError as error:
+        reason = one_line(error.strerror or type(error).__name__, 80)
+        sentence = f"This machine cannot send to the relayed address {relayed}: {reason}."
+        hint = "Run the probe on a machine that has the relay's address family, or ask for another with --relay-family."
+        report.steps.append(Step("outside", False, sentence, hint))
+        return None
+    report.local = reach.local
+    return reach
+
+
+async def _outside_step(client: Conversation, reach: Reach, report: Report, places: Places) -> bool:
+    """Send from the probe's own socket; True, and nothing reported yet, if the server takes nothing from it."""
+    peer = Address(places.peer(reach.outside.source).ip, reach.outside.source.port)
+    try:
+        answer = await client.ask(Method.CREATE_PERMISSION, (XOR_PEER_ADDRESS, peer))
+    except Trouble as trouble:
+        report.steps.append(Step("outside", False, str(trouble), trouble.hint))
+        return False
+    if answer.message.message_class is MessageClass.SUCCESS:
+        return not await try_outside(client, reach, report, places)
+    error = _value(report, "outside", answer, ERROR_CODE) or ErrorValue(0, "")
+    if error.code == ErrorCode.FORBIDDEN:
+        # While the relay is there, only a firewall says that its port is closed.
+        reach.rejected = not reach.local and await is_closed(reach.outside, tries=1)
+        return True
+    advice = advise(Method.CREATE_PERMISSION, error.code, error.reason)
+    report.steps.append(Step("outside", False, advice.sentence, advice.hint, code=error.code or None))
+    return False
 
 
 async def _allocate(client: Conversation, report: Report, family: AddressFamily | None, *, again: bool) -> Address:

@@ -127,7 +127,7 @@ def test_a_binding_and_a_full_probe(environment: Environment) -> None:
             trust = ["--ca-file", ready["certificate"]] if uri.startswith("turns:") else []
             command = ["probe", uri, "--user", ready["credential"]["username"], *trust]
             output = environment.output("meshturn", *command, MESHTURN_PASSWORD=password)
-            assert "It works: data went through the relay and came back." in output
+            assert "data went through the relay and came back" in output
 
 
 def _get(url: str, context: ssl.SSLContext) -> tuple[str, str]:

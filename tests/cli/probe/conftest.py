@@ -67,6 +67,40 @@ class FakeLink:
         self.closed = True
 
 
+class FakeOutside:
+    """The probe's own socket; a datagram to a live relay arrives at its client."""
+
+    def __init__(self, server: "FakeTurn", relayed: Address) -> None:
+        self.server, self.relayed = server, relayed
+        self.source = Address.parse(server.own if len(relayed.ip) == 4 else "2001:db8::77", 4000)
+        self.seen_as = Address.parse(server.reflexive, 9000)
+        self.refused = 0
+        self.sent = 0
+        self.closed = False
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def send(self, data: bytes) -> None:
+        assert not self.closed
+        self.sent += 1
+        receiver = next((link for link in self.server.links if link.relayed == self.relayed), None)
+        if self.server.shut == "reject" or (receiver is None and self.server.icmp and not self.server.shut):
+            self.refused += 1
+            self.queue.put_nowait(None)
+        elif receiver is not None and self.server.shut != "drop" and not self.server.denied:
+            builder = MessageBuilder(Method.DATA, MessageClass.INDICATION, bytes(12))
+            receiver.deliver(builder.add(XOR_PEER_ADDRESS, self.seen_as).add(DATA, data).build())
+
+    async def incoming(self, seconds: float) -> bytes | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.queue.get()
+        except TimeoutError:
+            return None
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @dataclass
 class FakeTurn:
     """Follows RFC 8489 §9.2.4 and RFC 8656 as far as a probe can tell; the fields bend it."""
@@ -90,9 +124,22 @@ class FakeTurn:
     links: list[FakeLink] = field(default_factory=list)
     requests: list[Message] = field(default_factory=list)
     opened: list[Address] = field(default_factory=list)
+    no_route: bool = False
+    """There is no way to the relayed address."""
+    shut: str = ""
+    """What a firewall does to datagrams from outside: ``drop``, ``reject``, or ``replies``: those to the outside."""
+    denied: int = 0
+    """The error for a permission for the outside; 0 for none."""
+    icmp: bool = True
+    """Closed ports are answered."""
+    reflexive: str = "198.51.100.7"
+    relay: str = "203.0.113.9"
+    own: str = "192.168.7.7"
+    """The probe's own address."""
 
     def __post_init__(self) -> None:
         self.nonce = self.nonce or self._nonce()
+        self.outside: FakeOutside | None = None
 
     def _nonce(self) -> bytes:
         if self.offered is None and not self.anonymous:
@@ -100,6 +147,13 @@ class FakeTurn:
         flags = (0x800000 if self.offered is not None else 0) | (0x400000 if self.anonymous else 0)
         table = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         return NONCE_COOKIE + bytes(table[flags >> shift & 63] for shift in (18, 12, 6, 0)) + b"n0"
+
+    async def open_outside(self, relayed: Address) -> "FakeOutside":
+        """What `run_probe` takes as its socket outside."""
+        if self.no_route:
+            raise OSError(101, "Network is unreachable")
+        self.outside = FakeOutside(self, relayed)
+        return self.outside
 
     async def open(self, uri: StunUri, address: Address) -> Opened:
         """What `run_probe` takes as its opener."""
@@ -127,6 +181,10 @@ class FakeTurn:
         link.deliver(self._answer(link, message))
 
     def _relay(self, sender: FakeLink, peer: Address, data: bytes) -> None:
+        if self.outside is not None and peer == self.outside.seen_as:
+            if self.shut != "replies":
+                self.outside.queue.put_nowait(data)
+            return
         receiver = next(link for link in self.links if link.relayed == peer)
         assert sender.relayed is not None
         for number, bound in receiver.channels.items():
@@ -168,6 +226,10 @@ class FakeTurn:
                 return self._challenge(request, 438)
             assert request.first(NONCE) == self.nonce
         error = self.errors.get(Method(request.method))
+        if self.denied and request.method == Method.CREATE_PERMISSION:
+            peer = request.first(XOR_PEER_ADDRESS)
+            assert peer is not None
+            error = error or ((self.denied, "no") if peer.host != self.relay else None)
         kind = MessageClass.SUCCESS if error is None else MessageClass.ERROR
         builder = MessageBuilder(request.method, kind, request.transaction_id)
         if error is not None:
@@ -185,9 +247,9 @@ class FakeTurn:
 
     def _succeed(self, link: FakeLink, request: Message, builder: MessageBuilder) -> None:
         if request.method == Method.BINDING:
-            builder.add(XOR_MAPPED_ADDRESS, Address.parse("198.51.100.7", 1000 + link.number))
+            builder.add(XOR_MAPPED_ADDRESS, Address.parse(self.reflexive, 1000 + link.number))
         elif request.method == Method.ALLOCATE:
-            link.relayed = Address.parse("203.0.113.9", 50000 + link.number)
+            link.relayed = Address.parse(self.relay, 50000 + link.number)
             builder.add(XOR_RELAYED_ADDRESS, link.relayed).add(LIFETIME, 600)
         elif request.method == Method.REFRESH:
             link.relayed = None

@@ -35,6 +35,19 @@ def test_what_works() -> None:
     ]
 
 
+def test_what_others_cannot_reach_does_not_work() -> None:
+    """Whatever came back inside the server; and on the server's own machine nothing was seen of the way to others."""
+    report = Report("turn:example.org:3478?transport=udp", relayed=["203.0.113.9:50000"])
+    report.steps += [Step("send", True, "Yes."), Step("outside", False, "No.", "A firewall.")]
+    assert "It works" not in _shown(report)
+    assert "nothing shows that traffic from outside" in " ".join(_shown(report).split())
+    report.steps.append(Step("channel", False, "No."))
+    assert _shown(report).splitlines()[-1] == "It does not work."
+    local = Report("turn:localhost:3478?transport=udp", relayed=["127.0.0.1:50000"], local=True)
+    local.steps.append(Step("outside", True, "Yes."))
+    assert "Others were not tried." in _shown(local)
+
+
 BEGIN, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 4, 2, 12, 30, tzinfo=UTC)
 
 

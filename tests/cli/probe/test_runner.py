@@ -22,7 +22,9 @@ async def test_an_address_is_not_looked_up(fake_turn: Callable[..., Any], monkey
     """RFC 8489 §8: an address in the URI is used as it is, and both clients go there."""
     _resolves_to(monkeypatch, [])
     server = fake_turn()
-    report = await run_probe(StunUri.parse("turn:[2001:db8::5]:5000"), LOGIN, 0.2, opener=server.open)
+    report = await run_probe(
+        StunUri.parse("turn:[2001:db8::5]:5000"), LOGIN, 0.2, opener=server.open, outside=server.open_outside
+    )
     assert report.ok, report.steps
     assert report.server == "[2001:db8::5]:5000"
     assert server.opened == [Address.parse("2001:db8::5", 5000)] * 2
@@ -40,7 +42,9 @@ async def test_what_opening_found_out_is_told_once(fake_turn: Callable[..., Any]
     """RFC 8656 §3.1: two connections, one certificate; the steps of the first stand before Binding."""
     facts = object()
     server = fake_turn(steps=[Step("connect", True, "Yes."), Step("tls", True, "Yes.")], tls=facts)
-    report = await run_probe(StunUri.parse("turns:192.0.2.1"), LOGIN, 0.2, opener=server.open)
+    report = await run_probe(
+        StunUri.parse("turns:192.0.2.1"), LOGIN, 0.2, opener=server.open, outside=server.open_outside
+    )
     assert report.ok, report.steps
     assert [step.name for step in report.steps][:4] == ["connect", "tls", "binding", "allocate"]
     assert len(server.links) == 2
@@ -71,7 +75,7 @@ async def test_another_address_of_the_name_may_answer(
         return await server.open(uri, address)
 
     _resolves_to(monkeypatch, ["2001:db8::1", "192.0.2.7", "192.0.2.7"])
-    report = await run_probe(StunUri.parse("turn:example.org"), LOGIN, 0.2, opener=opener)
+    report = await run_probe(StunUri.parse("turn:example.org"), LOGIN, 0.2, opener=opener, outside=server.open_outside)
     assert report.ok, report.steps
     assert report.server == "192.0.2.7:3478"
     assert any("[2001:db8::1]:3478" in step.sentence for step in report.steps)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from cli.probe import steps
+from cli.probe import reaching, steps
+from cli.probe.reaching import Places, compare
 from cli.probe.report import Report
 from cli.probe.runner import run_probe
+from stun.address import Address
 from stun.attributes import (
     DATA,
     LIFETIME,
@@ -15,6 +17,7 @@ from stun.attributes import (
     REQUESTED_ADDRESS_FAMILY,
     USERHASH,
     USERNAME,
+    XOR_PEER_ADDRESS,
     AttributeType,
 )
 from stun.client.authentication import Login
@@ -29,11 +32,13 @@ LOGIN = Login("user", "secret")
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Echoes that never come are given up at once."""
     monkeypatch.setattr(steps, "_ECHO_PATIENCE", 0.01)
+    monkeypatch.setattr(reaching, "_PATIENCE", 0.01)
 
 
 async def _probe(server: Any, login: Login | None = LOGIN, uri: StunUri = TURN, **more: Any) -> Report:
-    report = await run_probe(uri, login, 0.2, opener=server.open, **more)
+    report = await run_probe(uri, login, 0.2, opener=server.open, outside=server.open_outside, **more)
     assert all(link.closed for link in server.links)
+    assert server.outside is None or server.outside.closed
     return report
 
 
@@ -60,17 +65,19 @@ async def test_a_whole_relay(fake_turn: Callable[..., Any]) -> None:
         "binding",
         "allocate",
         "allocate-second",
+        "addresses",
         "permission",
         "send",
         "channel-bind",
         "channel",
+        "outside",
         "release",
     ]
     assert report.relayed == ["203.0.113.9:50000", "203.0.113.9:50001"]
     assert report.lifetime == 600
     assert [link.relayed for link in server.links] == [None, None]
     found = report.as_json()
-    assert set(found["round_trip_ms"]) == set(_names(report))
+    assert set(found["round_trip_ms"]) == set(_names(report)) - {"addresses"}
     assert [(step["sent"], step["returned"]) for step in found["steps"] if "sent" in step] == [(5, 5), (5, 5)]
 
 
@@ -240,3 +247,108 @@ async def test_every_request_is_one(fake_turn: Callable[..., Any]) -> None:
     await _probe(server)
     assert all(item.message_class is MessageClass.REQUEST for item in server.requests)
     assert len({item.transaction_id for item in server.requests}) == len(server.requests)
+
+
+# From outside
+
+
+async def outside(server: Any, **more: Any) -> tuple[Report, str]:
+    """A probe, and what it says of the way from outside."""
+    report = await _probe(server, **more)
+    (step,) = [step for step in report.steps if step.name == "outside"]
+    return report, f"{step.sentence} {step.hint}"
+
+
+async def test_data_from_outside_comes_through_and_is_answered(fake_turn: Callable[..., Any]) -> None:
+    """RFC 8656 §10: with a permission for the address that the server sees this machine as."""
+    server = fake_turn()
+    report, said = await outside(server)
+    assert report.ok
+    assert "3 of 3" in said
+    asked = [item.first(XOR_PEER_ADDRESS) for item in server.requests if item.method == Method.CREATE_PERMISSION]
+    assert [peer.host for peer in asked if peer is not None][2:] == ["198.51.100.7"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"shut": "drop"}, ["None of 3", "203.0.113.9:50000", "ports 50000 and 50001", "firewall"]),
+        ({"shut": "reject"}, ["None of 3", "(ICMP)"]),
+        ({"shut": "replies"}, ["none comes back"]),
+        ({"denied": 403, "shut": "drop"}, ["(403)", "203.0.113.9:50000", "firewall"]),
+        ({"denied": 403, "shut": "reject"}, ["(403)", "(ICMP)"]),
+        ({"denied": 403, "icmp": False}, ["(403)", "does not answer"]),
+        ({"denied": 508}, ["no relay port left"]),
+        ({"no_route": True}, ["cannot send to the relayed address", "Network is unreachable"]),
+    ],
+)
+async def test_what_does_not_come_through_is_said(
+    fake_turn: Callable[..., Any], how: dict[str, Any], words: list[str]
+) -> None:
+    """The kind: checks that stay inside the server cannot see NAT and firewalls. The echoes work in all of these."""
+    server = fake_turn(**how)
+    report, said = await outside(server)
+    assert not report.ok
+    assert [step.name for step in report.steps if not step.ok] == ["outside"]
+    assert all(word in said for word in words), said
+    assert [link.relayed for link in server.links] == [None, None]
+
+
+async def test_a_machine_that_may_be_no_peer_tries_the_port_of_a_relay_that_is_gone(
+    fake_turn: Callable[..., Any],
+) -> None:
+    """Servers refuse private peers by default; that the port is said to be closed shows that the way is open."""
+    report, said = await outside(fake_turn(denied=403))
+    assert report.ok, report.steps
+    assert "is closed now" in said
+    assert _names(report)[-2:] == ["release", "outside"]
+
+
+async def test_over_tcp_this_network_may_be_the_reason(fake_turn: Callable[..., Any]) -> None:
+    _, said = await outside(fake_turn(shut="drop"), uri=StunUri.parse("turn:192.0.2.1?transport=tcp"))
+    assert "lets no UDP out" in said
+
+
+async def test_a_wrong_public_address_is_the_first_suspect(fake_turn: Callable[..., Any]) -> None:
+    """Where the relayed address is the server's, it is not suspected at all."""
+    _, wrong = await outside(fake_turn(shut="drop"))
+    assert "a wrong public address (203.0.113.9" in wrong
+    _, right = await outside(fake_turn(shut="drop", relay="192.0.2.1"))
+    assert "wrong public address" not in right
+
+
+async def test_the_relay_of_this_machine_is_said_to_be_so(fake_turn: Callable[..., Any]) -> None:
+    """What a firewall does to others cannot be seen from the host itself; nor need the server let it be a peer."""
+    for how in ({}, {"denied": 403}, {"shut": "drop"}):
+        report, said = await outside(fake_turn(own="203.0.113.9", **how))
+        assert report.local
+        assert report.ok is (how != {"shut": "drop"})
+        assert report.ok is ("Run the probe elsewhere" in said)
+
+
+@pytest.mark.parametrize(
+    ("server", "reflexive", "relayed", "ok", "words"),
+    [
+        ("192.0.2.1", "198.51.100.7", "192.0.2.1", None, ""),
+        ("192.0.2.1", "198.51.100.7", "2001:db8::9", None, ""),
+        ("192.0.2.1", "198.51.100.7", "10.0.0.5", False, "10.0.0.5 is private"),
+        ("192.0.2.1", "198.51.100.7", "127.0.0.1", False, "a loopback address"),
+        ("10.0.0.5", "10.0.0.9", "127.0.0.1", False, "a loopback address"),
+        ("2a00::1", "2a00::7", "fd00::1", False, "fd00::1 is private"),
+        ("192.0.2.1", "198.51.100.7", "203.0.113.9", True, "not the one at which"),
+        ("10.0.0.5", "10.0.0.9", "10.0.0.6", True, "not the one at which"),
+        ("10.0.0.5", "203.0.113.9", "203.0.113.9", True, "behind the same NAT"),
+        ("127.0.0.1", "127.0.0.1", "10.0.0.6", True, "not the one at which"),
+    ],
+)
+def test_the_addresses_are_compared(server: str, reflexive: str, relayed: str, ok: bool | None, words: str) -> None:
+    """Relayed, server and reflexive: what cannot work fails, what may be right is said."""
+    found = compare(Places(*(Address.parse(host, 9) for host in (server, reflexive)), (Address.parse(relayed, 50000),)))
+    assert (None if found is None else found.ok) is ok
+    assert found is None or words in found.sentence
+
+
+async def test_a_private_relayed_address_fails_the_probe(fake_turn: Callable[..., Any]) -> None:
+    """Even where this machine happens to reach it: others do not."""
+    report = await _probe(fake_turn(relay="10.0.0.5"))
+    assert [step.name for step in report.steps if not step.ok] == ["addresses"]
