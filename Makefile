@@ -13,6 +13,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 JOBS   ?= auto
+# A distribution of its own, which the source distribution of this one does not have.
+SCAPY_TURN := $(wildcard scapy_turn)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Tests start servers and commands by the hundred; each would compile every module again.
@@ -36,6 +38,7 @@ static: $(VENV)/.linted
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(SCAPY_TURN:%=$(BIN)/mypy %)
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench $(ARGS)
@@ -59,12 +62,12 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,docs]'
+$(VENV)/.tested: $(VENV)/.installed $(wildcard scapy_turn/setup.cfg)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,docs]' $(SCAPY_TURN:%=--editable ./%)
 	touch $@
 
 $(VENV)/.linted: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]' $(SCAPY_TURN:%=--editable ./%)
 	touch $@
 
 $(VENV)/.documented: $(VENV)/.installed

@@ -367,6 +367,25 @@ def test_there_is_no_import_cycle() -> None:
         visit(name, ())
 
 
+BESIDE = sorted((ROOT / "scapy_turn").glob("*.py"))
+"""The modules of scapy-turn, another distribution under another licence; a source distribution has none."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_imports_what_is_under_another_licence(path: Path) -> None:
+    """The GPL ends at the folder scapy_turn: not even scapy is imported by what is shipped."""
+    assert {target.split(".")[0] for target in imports_of(path)} & {"scapy", "scapy_turn"} == set()
+
+
+@pytest.mark.parametrize("path", BESIDE, ids=name_of)
+def test_scapy_turn_keeps_the_rules_of_size_and_names(path: Path) -> None:
+    """Nothing too long, a docstring on every public name, a test file for every module with code."""
+    test_nothing_is_too_long(path)
+    test_every_module_says_what_it_is_and_what_it_exports(path)
+    tested = ROOT / "tests" / "scapy_turn" / f"test_{path.name}"
+    assert path.name in {"__init__.py", "__main__.py"} or not has_code(path) or tested.is_file()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_nothing_is_too_long(path: Path) -> None:
     source = path.read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ PATHS = sorted(
 def test_every_path_is_there() -> None:
     """From the root; a short name is that of something in one of the folders of sources."""
     assert len(PATHS) > 30
-    lost = [path for path in PATHS if not (ROOT / path).exists()]
+    # A distribution of its own, which is not in the source distribution of meshturn.
+    lost = [path for path in PATHS if not (ROOT / path).exists() and not path.startswith("scapy_turn/")]
     assert [path for path in lost if not any(any((ROOT / top).glob(f"**/{path}")) for top in SOURCES)] == []
 
 

@@ -16,8 +16,8 @@ from build_backend.stage import DATA, FOLDERS
 from tests.packaging.conftest import Built, Environment, checked
 from turnserver import __version__
 
-ABSENT = re.compile(r"\.ci/|\.git|bench/results/")
-"""What of the repository is not in the source distribution: its own automation."""
+ABSENT = re.compile(r"\.ci/|\.git|bench/results/|scapy_turn/|tests/scapy_turn/")
+"""What of the repository is not in the source distribution: its own automation, and scapy-turn, under the GPL."""
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
