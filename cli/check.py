@@ -163,12 +163,14 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
     """
     from datetime import UTC, datetime  # noqa: PLC0415
 
+    from stun.uri import StunUri  # noqa: PLC0415
     from turnserver.errors import ConfigError, Problem  # noqa: PLC0415
     from turnserver.transports.certificates import (  # noqa: PLC0415
         CertificateError,
         CertificatePair,
         Inspected,
         inspect_pair,
+        uncertified,
         unused_pairs,
     )
 
@@ -199,6 +201,11 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
             warnings.append(
                 f"The certificate {pair.certificate} is never shown: one before it has the same names and kind of key."
             )
+    uris = [uri for uri in map(StunUri.parse, loaded.config.signaling.urls) if uri.secure]
+    warnings += [
+        f"No certificate is for {host}, which signaling.urls names: clients refuse it, unless a proxy shows another."
+        for host in (uncertified([uri.host for uri in uris], found) if pairs else [])
+    ]
     return shown, warnings
 
 

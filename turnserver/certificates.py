@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from turnserver.errors import ServerError
 
@@ -186,6 +187,8 @@ def chain_faults(chain: Sequence[x509.Certificate], now: datetime) -> list[str]:
     faults = []
     if not _names(own):
         faults.append("It names no host (subject alternative names): browsers refuse it.")
+    if not _is_for_servers(own):
+        faults.append("It is not for servers (extended key usage): clients refuse it.")
     issuer = _issuer_in(own, others)
     if issuer is None and own.issuer != own.subject and not _is_system_root(own):
         faults.append(
@@ -202,6 +205,15 @@ def chain_faults(chain: Sequence[x509.Certificate], now: datetime) -> list[str]:
             )
         issuer = None if issuer.issuer == issuer.subject else _issuer_in(issuer, others)
     return faults
+
+
+def _is_for_servers(certificate: x509.Certificate) -> bool:
+    """RFC 5280 §4.2.1.12: without the extension, a certificate is for every use."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return True
+    return any(each in usage for each in (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
 
 
 def _issuer_in(certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> x509.Certificate | None:

@@ -27,7 +27,7 @@ from turnserver.core.settings import OwnAddresses
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.net import has_address, source_address
-from turnserver.relay_advice import relay_advice
+from turnserver.relay_advice import is_private, relay_advice
 from turnserver.turnclient.driver import Driver
 from turnserver.turnclient.links import open_udp
 from turnserver.turnclient.resolve import resolve
@@ -177,9 +177,9 @@ class ExternalAddresses:
                 self._faults.note("external", error)
 
     async def _ask(self, relay: RelayConfig) -> bool:
-        """Ask from every address; True if something has changed."""
+        """Ask from every address that is behind a NAT; True if something has changed."""
         uri = StunUri.parse(relay.stun_server)
-        bound = self._bound(relay)
+        bound = [ip for ip in self._bound(relay) if is_private(ip) or ip_address(ip).is_loopback]
         servers: list[Address] = []
         trouble = ""
         try:

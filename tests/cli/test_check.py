@@ -145,6 +145,22 @@ def test_a_chain_without_its_intermediate_is_a_warning(run: Run, write: Write, c
     assert "fullchain.pem" in warning
 
 
+def test_urls_without_a_certificate_are_a_warning(run: Run, write: Write, certify: Callable[..., Any]) -> None:
+    """The kind: wrong for clients only, and visible here. Wildcards count, and turn: needs none."""
+    urls = [
+        "turns:turn.example.org",
+        "turns:a.example.net",
+        "stuns:192.0.2.1",
+        "turn:plain.example.com",
+        "turns:no.org",
+    ]
+    text = TLS.format(pair(certify("turn.example.org", "192.0.2.1"), certify("*.example.net")))
+    found = json.loads(run("check", "--json", "-c", write(f"{text}signaling: {{urls: {json.dumps(urls)}}}\n")).stdout)
+    assert [warning for warning in found["warnings"] if "No certificate" in warning] == [
+        "No certificate is for no.org, which signaling.urls names: clients refuse it, unless a proxy shows another."
+    ]
+
+
 def test_certificates_that_are_not_there(run: Run, write: Write) -> None:
     """The line and the key of what is missing, and both keys for a listener without any."""
     path = write(TLS.format("{certificate: a.pem, key: b.pem}"))

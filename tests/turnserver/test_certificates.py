@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -181,3 +181,31 @@ def test_a_root_of_the_system_needs_no_intermediate(certify: Certify, monkeypatc
     assert chain_faults([own.parsed], datetime.now(UTC)) == []
     monkeypatch.setenv("SSL_CERT_FILE", str(root.certificate.parent / "missing"))
     assert len(chain_faults([own.parsed], datetime.now(UTC))) == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "faults"),
+    [
+        ([ExtendedKeyUsageOID.CLIENT_AUTH], 1),
+        ([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH], 0),
+        ([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE], 0),
+    ],
+)
+def test_a_certificate_for_clients_only(usage: list[x509.ObjectIdentifier], faults: int) -> None:
+    """RFC 5280 §4.2.1.12."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("a.org")]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    assert len(chain_faults([made], now)) == faults

@@ -195,11 +195,51 @@ async def test_one_address_for_an_address_that_comes_later(inside: NetworkNamesp
         assert [each.port for each in expanded(server.config.listeners[0])] == [3478, 3478]
 
 
+@pytest.mark.process
+async def test_a_private_address_without_a_public_one_is_a_warning(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, and when the option is taken away; once for the same addresses."""
+    inside.ip("addr add 10.0.0.5/24 dev lo")
+    base = {"listeners": [{"address": "10.0.0.5", "port": 3478}], "auth": AUTH}
+
+    def warnings() -> list[str]:
+        return [text for text in (record.getMessage() for record in caplog.records) if "is private" in text]
+
+    async with Server(base) as server:
+        assert [("10.0.0.5" in text, "relay.external" in text) for text in warnings()] == [(True, True)]
+        await server.reload({**base, "software": "new"})
+        assert len(warnings()) == 1
+        await server.reload({**base, "relay": {"external": "203.0.113.5"}})
+        assert len(warnings()) == 1
+        await server.reload(base)
+        assert len(warnings()) == 2
+
+
+@pytest.mark.process
+async def test_only_what_is_behind_a_nat_is_asked_for(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A public IPv6 address beside a private IPv4 one needs no answer of a STUN server that has IPv4 only."""
+    inside.ip("addr add 10.0.0.5/24 dev lo")
+    inside.ip("addr add 2a00::5/128 dev lo nodad")
+    transport, told = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Teller("203.0.113.5"), local_addr=("127.0.0.1", 0)
+    )
+    listeners = [{"address": address, "port": 3478} for address in ("10.0.0.5", "2a00::5")]
+    try:
+        async with Server({"listeners": listeners, "auth": AUTH, "relay": told.options}) as server:
+            assert shown(server) == ["203.0.113.5", "2a00::5"]
+    finally:
+        transport.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # Asked of a STUN server
 
 
 async def test_what_the_stun_server_says_is_advertised(teller: Teller, caplog: pytest.LogCaptureFixture) -> None:
-    """It is known before the first client is served, and the URLs of rooms have it, too."""
+    """It is known before the first client is served."""
     caplog.set_level(logging.INFO)
     async with Server({"listeners": [LISTENER], "auth": AUTH, "relay": teller.options}) as server:
         assert shown(server) == ["203.0.113.5"]

@@ -13,7 +13,7 @@ import ssl
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ __all__ = [
     "Inspected",
     "TlsSection",
     "inspect_pair",
+    "uncertified",
     "unused_pairs",
 ]
 
@@ -99,6 +100,12 @@ def inspect_pair(pair: CertificatePair, wall: float) -> Inspected:
 def unused_pairs(found: Sequence[Inspected | None]) -> list[int]:
     """The indices of the pairs that no client would be shown, since others are for the same names; None is left out."""
     return _choice(found).unused
+
+
+def uncertified(hosts: Iterable[str], found: Sequence[Inspected | None]) -> list[str]:
+    """Those of the hosts, names or addresses, that none of the certificates is for; each once."""
+    names = _choice(found)
+    return [host for host in dict.fromkeys(hosts) if not names.knows(host)]
 
 
 def _choice(found: Sequence[Inspected | None]) -> ServerNames:

@@ -45,6 +45,10 @@ class ServerNames:
         wanted = spelled(address if name is None else name)
         return self._chosen(wanted) or self._default
 
+    def knows(self, name: str) -> bool:
+        """Whether a certificate is for a host, or an address."""
+        return bool(self._chosen(spelled(name)))
+
     @property
     def choices(self) -> list[tuple[int, ...]]:
         """Every choice that `of` may return, each once."""

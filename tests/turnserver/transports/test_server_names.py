@@ -50,6 +50,7 @@ def test_the_name_decides_and_then_the_kind_of_key(
     """RFC 6066 §3, RFC 9525 §6.3: an exact name before a wildcard, and a wildcard for one label only."""
     assert names.of(name) == expected
     assert expected in names.choices
+    assert name is None or names.knows(name) or expected == names.of(None)
 
 
 def test_a_wildcard_is_no_wildcard_for_itself() -> None:
