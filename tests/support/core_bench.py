@@ -94,7 +94,7 @@ class Bench:
             ports=setup.ports,
             limits=limits,
             policy=self._policy("default"),
-            settings={"strict_permissions": setup.strict},
+            settings={"strict_permissions": setup.strict, "refusal": "swallow" if setup.swallow else "error"},
             automatic=setup.automatic,
         )
         self.oracle = Oracle(setup, self.world.nonces)
@@ -354,6 +354,8 @@ class Bench:
         try:
             if not is_stun(frame):
                 number, payload = channeldata.decode(frame)
+                if number in told.dead:
+                    return []
                 peer, data, dont_fragment = told.channels.get(number, (None, 0.0))[0], bytes(payload), False
             else:
                 message = Message.decode(frame)

@@ -166,6 +166,8 @@ class Setup:
     """The shell opens relays at once."""
     thrifty: bool = False
     """Next to no reflection budget."""
+    swallow: bool = False
+    """Clients are not told which peers are refused."""
     limits: LimitsConfig = field(
         default_factory=lambda: limits(
             allocations=4, allocations_per_user=2, permissions_per_allocation=4, channels_per_allocation=3

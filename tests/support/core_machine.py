@@ -96,6 +96,7 @@ def some_setup(random: Random, *, strict: bool, mapped: bool) -> Setup:
         tight=random.random() < 0.3,
         automatic=random.random() < 0.6,
         thrifty=random.random() < 0.3,
+        swallow=random.random() < 0.3,
     )
 
 

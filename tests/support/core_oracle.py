@@ -64,6 +64,8 @@ class Told:
     relays: dict[int, tuple[Address, float]] = field(default_factory=dict)
     permissions: dict[bytes, float] = field(default_factory=dict)
     channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
+    """The channels that lead nowhere, because their peers are refused and the client is not told."""
 
     def drop_family(self, size: int) -> None:
         """A relay has gone, and all that its family had."""
@@ -113,7 +115,7 @@ class Oracle:
     # Time
 
     def turn_to(self, now: Now) -> None:
-        """Forget all that has run out."""
+        """Forget all that has run out; a channel that is bound again is judged again."""
         self.reservations = {token: held for token, held in self.reservations.items() if held.until > now.mono}
         self.kept = {key: kept for key, kept in self.kept.items() if kept[1] > now.mono}
         for client, told in list(self.allocations.items()):
@@ -162,7 +164,7 @@ class Oracle:
 
     def is_relay(self, peer: Address) -> bool:
         """True where a live relay of somebody's stands."""
-        name = self.to_client(peer)
+        name = self.to_client(peer).canonical()
         return any(name == relayed for told in self.allocations.values() for relayed, _ in told.relays.values())
 
     def end_ways(self) -> None:
@@ -171,7 +173,7 @@ class Oracle:
             told.channels = {
                 number: bound
                 for number, bound in told.channels.items()
-                if not (self.is_own(bound[0].ip) and self.forbidden(bound[0], with_port=True))
+                if number in told.dead or not (self.is_own(bound[0].ip) and self.forbidden(bound[0], with_port=True))
             }
 
     def may_send(self, told: Told, peer: Address) -> bool:
@@ -307,10 +309,11 @@ class Oracle:
             codes.add(ErrorCode.BAD_REQUEST)
         if any(len(peer.ip) not in told.relays for peer in peers):
             codes.add(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
-        if any(self.forbidden(peer, with_port=False) for peer in peers):
+        allowed = [peer for peer in peers if not self.forbidden(peer, with_port=False)]
+        if len(allowed) < len(peers) and not self.setup.swallow:
             codes.add(ErrorCode.FORBIDDEN)
         limit = self.setup.limits.permissions_per_allocation
-        if len(told.permissions.keys() | {peer.ip for peer in peers}) > limit:
+        if len(told.permissions.keys() | {peer.ip for peer in allowed}) > limit:
             codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
         return codes
 
@@ -325,10 +328,12 @@ class Oracle:
             codes.add(ErrorCode.BAD_REQUEST)
         if len(peer.ip) not in told.relays:
             codes.add(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH)
-        if self.forbidden(peer, with_port=True):
+        refused = self.forbidden(peer, with_port=True)
+        if refused and not self.setup.swallow:
             codes.add(ErrorCode.FORBIDDEN)
         limits = self.setup.limits
         crowded = peer.ip not in told.permissions and len(told.permissions) >= limits.permissions_per_allocation
+        crowded = crowded and not (refused and self.setup.swallow)
         if crowded or (new and len(told.channels) >= limits.channels_per_allocation):
             codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
         return codes
@@ -344,13 +349,19 @@ class Oracle:
                 self._refreshed(client, request, answer, now)
             case Method.CREATE_PERMISSION:
                 for peer in request.all(a.XOR_PEER_ADDRESS):
-                    self._permit(client, peer.ip, now.mono + 300)
+                    if not self.forbidden(peer, with_port=False):
+                        self._permit(client, peer.ip, now.mono + 300)
             case Method.CHANNEL_BIND:
                 number, bound = request.first(a.CHANNEL_NUMBER), request.first(a.XOR_PEER_ADDRESS)
                 assert number is not None
                 assert bound is not None
-                self.allocations[client].channels[number] = (bound, now.mono + 600)
-                self._permit(client, bound.ip, now.mono + (300 if self.setup.strict else 600))
+                told = self.allocations[client]
+                told.channels[number] = (bound, now.mono + 600)
+                told.dead.discard(number)
+                if self.forbidden(bound, with_port=True):
+                    told.dead.add(number)
+                else:
+                    self._permit(client, bound.ip, now.mono + (300 if self.setup.strict else 600))
 
     def _permit(self, client: FiveTuple, ip: bytes, until: float) -> None:
         permissions = self.allocations[client].permissions
@@ -431,7 +442,7 @@ class Oracle:
             told.channels = {
                 number: (peer, until)
                 for number, (peer, until) in told.channels.items()
-                if peer.ip not in lost and not self.forbidden(peer, with_port=True)
+                if number in told.dead or (peer.ip not in lost and not self.forbidden(peer, with_port=True))
             }
 
     def stranger(self, client: FiveTuple, verdict: Verdict) -> bool:

@@ -129,7 +129,9 @@ def _check_allocation(state: CoreState, allocation: Allocation) -> None:
     assert len(allocation.refused) <= 64
     if not state.settings.peers.strict_permissions:
         assert all(
-            allocation.permissions[channel.peer.ip] >= channel.expires for channel in allocation.channels.values()
+            allocation.permissions[channel.peer.ip] >= channel.expires
+            for channel in allocation.channels.values()
+            if not channel.swallows
         )
 
 
@@ -193,6 +195,7 @@ def check_told(world: World, oracle: Oracle) -> None:
         assert {len(relay.bound.ip): (relay.advertised, relay.expires) for relay in held.relays} == told.relays
         assert held.permissions == told.permissions
         assert {number: (c.peer, c.expires) for number, c in held.channels.items()} == told.channels
+        assert {number for number, c in held.channels.items() if c.swallows} == told.dead & told.channels.keys()
         assert held.credential.user_id == told.account.user_id
     reserved = {token: held.relay.advertised for token, held in world.core.state.reservations.items()}
     assert reserved == {token: held.relayed for token, held in oracle.reservations.items()}
@@ -207,7 +210,7 @@ def check_shell(world: World, oracle: Oracle) -> None:
             key = relay_of(world, oracle, told, len(ip)), oracle.wire_ip(ip)
             allowed[key] = max(until, allowed.get(key, 0.0))
         for number, (peer, until) in told.channels.items():
-            if peer.ip in told.permissions:
+            if peer.ip in told.permissions and number not in told.dead:
                 relay = relay_of(world, oracle, told, len(peer.ip))
                 expires = min(until, told.permissions[peer.ip])
                 routes.add(Route(client, number, relay, oracle.to_wire(peer), expires))

@@ -460,8 +460,8 @@ class CoreState:
                     self._route(allocation, relay, channel)
 
     def forbid(self, allocation: Allocation, ip: bytes) -> None:
-        """End a permission before its expiry, and the channels to that address with it."""
-        for channel in [channel for channel in allocation.channels.values() if channel.peer.ip == ip]:
+        """End a permission before its expiry, and the channels to that address with it, but for those to nowhere."""
+        for channel in [each for each in allocation.channels.values() if each.peer.ip == ip and not each.swallows]:
             self.unbind_channel(allocation, channel.number)
         self.lapse(allocation, ip)
 
