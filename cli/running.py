@@ -9,7 +9,7 @@ import click
 
 from cli.addresses import as_told, certified_host, client_uris, page_urls, relay_text
 from cli.console import emit_json, kept_output
-from turnserver.config import Config
+from turnserver.config import Config, Loaded
 from turnserver.process import run
 from turnserver.server import Server
 from turnserver.signals import Signals
@@ -21,7 +21,7 @@ _PATIENCE: Final = 2.0
 """Seconds for standard output to accept the remaining output after the server has stopped."""
 
 
-def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Config] | None = None) -> None:
+def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Loaded] | None = None) -> None:
     """Serve until a signal ends it; ``on_ready`` is called once, when every listener is open.
 
     A thread writes the output of ``on_ready`` to standard output, so that the server neither waits for the reader nor

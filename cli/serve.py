@@ -43,7 +43,7 @@ def serve(config_path: Path | None, pid_file: Path | None, as_json: bool) -> Non
         run_server(
             loaded.config,
             announce_json if as_json else announce,
-            reload=lambda: load_config(config_path, os.environ).config,
+            reload=lambda: load_config(config_path, os.environ),
         )
 
 

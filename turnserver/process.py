@@ -9,7 +9,7 @@ import logging
 import resource
 from collections.abc import Callable, Mapping
 
-from turnserver.config import Config
+from turnserver.config import Config, Loaded
 from turnserver.errors import ConfigError, StartupError
 from turnserver.files import file_limit, files_needed
 from turnserver.lines import Lines
@@ -17,6 +17,7 @@ from turnserver.listening import listener_fields
 from turnserver.log import configure, shutdown
 from turnserver.server import Server
 from turnserver.signals import DRAIN, RELOAD, RELOAD_CERTIFICATES, Signals
+from turnserver.text import one_line
 
 __all__ = ["raise_file_limit", "run"]
 
@@ -28,7 +29,7 @@ async def run(
     config: Config,
     *,
     on_ready: Callable[[Server], None] | None = None,
-    reload: Callable[[], Config] | None = None,
+    reload: Callable[[], Loaded] | None = None,
     signals: Signals | None = None,
 ) -> None:
     """Serve until a signal ends it. ``on_ready`` is called once everything is bound.
@@ -78,7 +79,7 @@ def _say_listeners(server: Server) -> None:
 
 
 async def _answer_signals(
-    server: Server, signals: Signals, heard: asyncio.Event, reload: Callable[[], Config] | None
+    server: Server, signals: Signals, heard: asyncio.Event, reload: Callable[[], Loaded] | None
 ) -> None:
     """Answer signals, one after the other, until one ends the server, or a drain is over, whoever has begun it."""
     drained = asyncio.ensure_future(server.drained())
@@ -112,7 +113,7 @@ def _say_drained(server: Server, empty: bool) -> None:
     _logger.warning("drain_timeout is over: what is left ends now", extra={"fields": fields})
 
 
-async def _goes_on(server: Server, number: int, signals: Signals, reload: Callable[[], Config] | None) -> bool:
+async def _goes_on(server: Server, number: int, signals: Signals, reload: Callable[[], Loaded] | None) -> bool:
     """Answer one signal; False if it ends the server."""
     if number == DRAIN and not server.draining:
         server.begin_drain()
@@ -153,23 +154,28 @@ def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
         _lines.write(logging.ERROR, "event loop error", {"what": str(context.get("message"))})
 
 
-async def _reload(server: Server, reload: Callable[[], Config]) -> None:
+async def _reload(server: Server, reload: Callable[[], Loaded]) -> None:
+    source = ""
     try:
         wanted = reload()
-        raise_file_limit(files_needed(wanted))  # the server takes what the process has
-        taken, waiting = await server.reload(wanted)
+        source = wanted.source
+        raise_file_limit(files_needed(wanted.config))  # the server takes what the process has
+        taken, waiting = await server.reload(wanted.config)
     except ConfigError as error:
         for key, line, found, allowed in error.problems:
-            fields = {"key": key, "line": line, "found": found, "allowed": allowed}
+            fields = {"file": error.source, "key": key, "line": line, "found": found, "allowed": allowed}
             _logger.error("configuration not reloaded", extra={"fields": fields})
         return
     except StartupError as error:
-        _logger.error("configuration not reloaded", extra={"fields": {"reason": str(error)}})
+        fields = {"file": source} if source else {}
+        _logger.error("configuration not reloaded", extra={"fields": {**fields, "reason": str(error)}})
         return
     except Exception as error:  # the server keeps its configuration
         server.fault("reload", error)
         return
     configure(server.config.log)
+    for warning in wanted.warnings:
+        _logger.warning(f"configuration: {one_line(warning)}", extra={"fields": {"file": source}})
     for option in waiting:
         _logger.warning("option not in force before a restart", extra={"fields": {"option": option}})
     said = {"taken": list(taken), "waiting": list(waiting)}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.certificates import issue
 from tests.support.turn_client import TurnClient
-from turnserver.config import Config
+from turnserver.config import Config, Loaded
 from turnserver.errors import ConfigError, MeshturnError, Problem, StartupError
 from turnserver.files import files_needed
 from turnserver.observers.base import Observer
@@ -57,19 +57,22 @@ async def logged_until(text: str, capfd: pytest.CaptureFixture[str]) -> str:
     return logged
 
 
+FILE = "/etc/meshturn.yml"
+
+
 class Running:
     """`run` in a task, with the configurations, or errors, that SIGHUP finds one after the other."""
 
-    def __init__(self, *found: Config | MeshturnError, first: Config | None = None) -> None:
+    def __init__(self, *found: Config | Loaded | MeshturnError, first: Config | None = None) -> None:
         self.found = list(found)
         self.ready: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(run(first or config(), on_ready=self.ready.set_result, reload=self.reload))
 
-    def reload(self) -> Config:
+    def reload(self) -> Loaded:
         answer = self.found.pop(0)
         if isinstance(answer, MeshturnError):
             raise answer
-        return answer
+        return answer if isinstance(answer, Loaded) else Loaded(answer, FILE, ())
 
     async def server(self) -> Server:
         return await asyncio.wait_for(asyncio.shield(self.ready), 10)
@@ -264,6 +267,28 @@ async def test_hup_without_anything_to_read_again_ends_nothing(capfd: pytest.Cap
     await asyncio.wait_for(task, 90)
 
 
+async def test_a_reload_says_which_file_it_was_and_what_is_odd_in_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """Kind: something that is said at the start and not at a reload. A warning is a whole sentence, however long."""
+    level = {"level": "warning"}
+    warning = f"Everybody on this host can read {'x' * 200}, and there are secrets in it.\nevil"
+    running = Running(
+        ConfigError("/other.yml", [Problem("realm", 1, "nothing", "a text")]),
+        StartupError("no certificate"),
+        Loaded(config(log=level), FILE, (warning,)),
+        first=config(log=level),
+    )
+    await running.server()
+    logged = ""
+    for word in ("realm", "no certificate", "evil"):
+        os.kill(os.getpid(), signal.SIGHUP)
+        logged += await logged_until(word, capfd)
+    await running.stop()
+    lines = [line for line in logged.splitlines() if "configuration" in line]
+    assert "error   meshturn: configuration not reloaded file=/other.yml key=realm line=1" in lines[0]
+    assert "error   meshturn: configuration not reloaded reason='no certificate'" in lines[1]
+    assert lines[2].endswith(f"warning meshturn: configuration: {warning[:-5]}\\x0aevil file={FILE}")
+
+
 async def test_signals_that_came_before_are_answered(capfd: pytest.CaptureFixture[str]) -> None:
     signals = Signals()
     signals.hold()
@@ -271,10 +296,10 @@ async def test_signals_that_came_before_are_answered(capfd: pytest.CaptureFixtur
         signal.raise_signal(signal.SIGHUP)
         found: list[int] = []
 
-        def reload() -> Config:
+        def reload() -> Loaded:
             found.append(1)
             os.kill(os.getpid(), signal.SIGTERM)
-            return config()
+            return Loaded(config(), FILE, ())
 
         await asyncio.wait_for(run(config(), reload=reload, signals=signals), 90)
         assert found == [1]
@@ -293,7 +318,7 @@ async def test_a_server_that_cannot_start_leaves_no_handlers() -> None:
         taken.bind(("127.0.0.1", 0))
         busy = config(listeners=[{"address": "127.0.0.1", "port": taken.getsockname()[1]}])
         with pytest.raises(StartupError):
-            await run(busy, reload=config)
+            await run(busy, reload=lambda: Loaded(config(), FILE, ()))
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == handlers
 
 
