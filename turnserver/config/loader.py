@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from turnserver.config.auth import SharedSecretConfig
 from turnserver.config.context import Context, Finding, KeyPath
-from turnserver.config.document import Document, dotted, parse
+from turnserver.config.document import MAX_DEPTH, Document, dotted, parse
 from turnserver.config.environment import Overlay, did_you_mean, overlay, unknown_variables
 from turnserver.config.models import CertificateConfig, Config, Listener, Section
 from turnserver.config.values import kind_of, rule_in
@@ -26,6 +26,9 @@ MAX_FILE_BYTES = 2**20
 
 MAX_PROBLEMS = 100
 """The largest number of reported problems; a file with more is probably not a configuration."""
+
+_MOST_VALUES = 1_000_000
+"""Values that a program may give: many users, but not a value that refers to itself in many places."""
 
 _ITEM_SECTIONS: dict[str, type[Section]] = {
     "listeners": Listener,
@@ -105,7 +108,7 @@ def load_mapping(options: Mapping[str, Any], source: str = "configuration", *, o
     Raises ConfigError with every problem. The environment is not read: ``{env: NAME}`` finds nothing. Relative
     paths start at the working directory.
     """
-    data = _plain(options)
+    data = _plain(options, source)
     reading = _Reading(
         source, Document(), Overlay(data), Context(directory=Path.cwd(), own_credentials=own_credentials)
     )
@@ -116,13 +119,30 @@ def load_mapping(options: Mapping[str, Any], source: str = "configuration", *, o
     return Loaded(config, source, tuple(reading.context.warnings))
 
 
-def _plain(value: Any) -> Any:
-    """Mappings with texts as keys, and lists, as a file would give them; single values stay what they are."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list) or type(value) is tuple:
-        return [_plain(item) for item in value]
-    return value
+def _plain(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Mappings with texts as keys, and lists, as a file would give them; single values stay what they are.
+
+    Raises ConfigError for what no file could be: too many values, or too many levels. A value that contains itself has
+    both, and would never end.
+    """
+    left = _MOST_VALUES
+
+    def copied(value: Any, depth: int) -> Any:
+        nonlocal left
+        is_mapping = isinstance(value, Mapping)
+        if not (is_mapping or isinstance(value, list) or type(value) is tuple):
+            return value
+        left -= len(value)
+        if depth == 0 or left < 0:
+            found = "too many values" if depth else "values that are nested too deeply"
+            allowed = f"at most {MAX_DEPTH} levels and {_MOST_VALUES} values, and none that contains itself"
+            raise ConfigError(source, [Problem("", 0, found, allowed)])
+        if is_mapping:
+            return {str(key): copied(item, depth - 1) for key, item in value.items()}
+        return [copied(item, depth - 1) for item in value]
+
+    plain: dict[str, Any] = copied(options, MAX_DEPTH)
+    return plain
 
 
 def _has_literal_secrets(data: Any) -> bool:

@@ -385,3 +385,33 @@ def test_keys_of_a_mapping_are_read_as_a_file_has_them() -> None:
         load_mapping({1: 2, "limits": {None: 3}})  # type: ignore[dict-item]
     assert [problem.key for problem in caught.value.problems] == ["1", "limits.None"]
     assert list(load_mapping({"auth": {"users": {7: "wonderland"}}}).config.auth.users) == ["7"]
+
+
+def test_a_mapping_that_contains_itself_is_a_problem_and_not_a_recursion() -> None:
+    """Kind: a value of a program that a file cannot have."""
+    limits: dict[str, Any] = {}
+    limits["allocations"] = limits
+    networks: list[Any] = []
+    networks.append(networks)
+    deep: Any = {}
+    for _ in range(10_000):
+        deep = {"limits": deep}
+    laughs: Any = ["x"] * 10
+    for _ in range(10):
+        laughs = [laughs] * 10
+    wide: list[Any] = []
+    wide.extend([wide] * 10)
+    for options, found in (
+        ({"limits": limits}, "values that are nested too deeply"),
+        ({"peers": {"deny": networks}}, "values that are nested too deeply"),
+        (deep, "values that are nested too deeply"),
+        ({"peers": {"deny": wide}}, "values that are nested too deeply"),
+        ({"peers": {"deny": laughs}}, "too many values"),
+        ({"peers": {"deny": ["8.8.8.8"] * 1_000_001}}, "too many values"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_mapping(options)
+        (problem,) = caught.value.problems
+        assert problem.found == found
+        assert problem.allowed.endswith("and none that contains itself")
+        assert caught.value.source == "configuration"
