@@ -25,7 +25,7 @@ from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, OwnAddresses
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.execution import Execution
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults, is_cancelled
 from turnserver.paths import ClientPath
 from turnserver.relay.base import Datapath, StreamRelays
 from turnserver.transports.base import Transport
@@ -110,7 +110,7 @@ class Engine:
         if self._feed(self._core.relay_opened, relay) is False:
             self._close_relay(relay)
 
-    def relay_failed(self, relay: RelayId, error: Exception | None = None) -> None:
+    def relay_failed(self, relay: RelayId, error: BaseException | None = None) -> None:
         """A relay could not be opened, for ``error`` if it is known, or an open one was lost."""
         failure = RelayFailure.PORT if error is None else self._execution.judged(error)
         self._feed(lambda now: self._core.relay_failed(relay, now, failure))
@@ -145,7 +145,7 @@ class Engine:
         transport = self._transports.get(client.listener)
         try:
             return None if transport is None else transport.path(client)
-        except Exception as error:
+        except RAISED as error:
             self._faults.note("transport.path", error, client.address)
             self._pathless.add(client)
             return None
@@ -154,7 +154,7 @@ class Engine:
         """The client has no route left."""
         self._execution.release(client)
 
-    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+    def fault(self, part: str, error: BaseException, client: FiveTuple | None = None) -> None:
         """A transport or a datapath has caught an exception and contained its effect."""
         self._faults.note(part, error, None if client is None else client.address)
 
@@ -266,7 +266,7 @@ class Engine:
         """Call a function whose result is not needed; if it raises, only this call is lost."""
         try:
             call()
-        except Exception as error:
+        except RAISED as error:
             self._faults.note(part, error)
 
     def _close_relay(self, relay: RelayId) -> None:
@@ -282,7 +282,7 @@ class Engine:
         """
         try:
             return give(*arguments, self._clock())
-        except Exception as error:
+        except RAISED as error:
             client = arguments[0] if arguments and isinstance(arguments[0], FiveTuple) else None
             self.fault("core", error, client)
             return None
@@ -332,7 +332,7 @@ class Engine:
         for listener in self._listeners:
             try:
                 listener(event, counters)
-            except Exception as error:
+            except RAISED as error:
                 self.fault("observer", error)
 
     def _keep(self, client: FiveTuple, on: bool) -> None:
@@ -341,7 +341,7 @@ class Engine:
             transport = self._execution.connection(client)
             if transport is not None:
                 transport.keep(client, on)
-        except Exception as error:
+        except RAISED as error:
             self.fault("transport.keep", error, client)
             self._execution.carry_out(CloseClient(client))
 
@@ -386,7 +386,9 @@ class Engine:
             else:
                 answer = await source.ask(command.username, command.realm, wall)
             return answer if isinstance(answer, Unavailable) else tuple(answer)
-        except Exception as error:
+        except RAISED as error:
+            if is_cancelled(error):
+                raise
             self._faults.note("credentials", error)
             return Unavailable(f"{type(source).__qualname__} raised {type(error).__qualname__}")
 

@@ -30,7 +30,7 @@ from turnserver.core.commands import (
 from turnserver.core.server import TurnCore
 from turnserver.core.types import Counters, FiveTuple, Now, RelayFailure, RelayId
 from turnserver.errors import DatapathError
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.lines import Lines
 from turnserver.reasons import Reason
 from turnserver.relay.base import Datapath, StreamRelays
@@ -133,11 +133,11 @@ class Execution:
         way = self._ways[type(command)]
         try:
             way.do(command)
-        except Exception as error:
+        except RAISED as error:
             self._note(way.part, error, command)
             try:
                 way.give_up(command)
-            except Exception as another:
+            except RAISED as another:
                 self._note("core", another, command)
         else:
             if isinstance(command, _Closing):
@@ -158,7 +158,7 @@ class Execution:
         try:
             if transport is not None:
                 transport.release(client)
-        except Exception as error:
+        except RAISED as error:
             self._note("transport.release", error, _Release(client))
             self._try_later(_Release(client))
 
@@ -171,7 +171,7 @@ class Execution:
         try:
             relays = self._relays(protocol)
             return Counters() if relays is None else relays.counters(relay)
-        except Exception as error:
+        except RAISED as error:
             self._faults.note("datapath.counters", error)
             return Counters()
 
@@ -180,7 +180,7 @@ class Execution:
         transport = self._transports.get(client.listener) if client.transport.connected else None
         return cast(ConnectedTransport | None, transport)
 
-    def judged(self, error: Exception, bind: Address | None = None) -> RelayFailure:
+    def judged(self, error: BaseException, bind: Address | None = None) -> RelayFailure:
         """What an error in opening a relay, at ``bind`` if that is known, is about; logged unless it is the port."""
         failure = failure_of(error)
         if failure is not RelayFailure.PORT:
@@ -301,7 +301,7 @@ class Execution:
         except DatapathError:
             self._core.peer_gone(command.connection, self._clock())
             self.carry_out(ClosePeer(command.connection))
-        except Exception:
+        except RAISED:
             if stream is not None:
                 stream.close()
             raise
@@ -318,7 +318,7 @@ class Execution:
             part = self._ways[type(command)].part
             self._note(f"{part}, for good", TimeoutError("given up: all retries failed"), command)
 
-    def _note(self, part: str, error: Exception, command: _Order) -> None:
+    def _note(self, part: str, error: BaseException, command: _Order) -> None:
         client = getattr(command, "client", None)
         self._faults.note(part, error, client.address if isinstance(client, FiveTuple) else None)
 

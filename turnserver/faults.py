@@ -4,6 +4,7 @@ A fault is a bug of the server or of a plug-in, or an exhausted system. Input of
 server answers it with a refusal, a dropped packet or a closed connection.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -16,7 +17,11 @@ from turnserver.errors import ServerError, StartupError
 from turnserver.lines import Allowance, Lines
 from turnserver.text import one_line
 
-__all__ = ["Faults"]
+__all__ = ["RAISED", "Faults", "is_cancelled"]
+
+RAISED: Final = (Exception, asyncio.CancelledError)
+"""What a plug may raise in a call that waits for nothing. ``CancelledError`` is no Exception, and comes from the plug
+there: nobody can cancel a task in the middle of such a call."""
 
 _ALLOWANCE: Final = Allowance(burst=5, rate=0.1, total_burst=5, total_rate=0.1)
 """Maximum number of tracebacks per place: every packet may raise the fault, and the first few are enough."""
@@ -57,7 +62,7 @@ class Faults:
         """What ``read`` returns; ``otherwise`` if it raises, and the exception is noted."""
         try:
             return read()
-        except Exception as error:
+        except RAISED as error:
             self.note(part, error)
             return otherwise
 
@@ -71,10 +76,23 @@ class Faults:
             yield
         except ServerError:
             raise
-        except Exception as error:
+        except RAISED as error:
+            if is_cancelled(error):
+                raise
             self.note(part, error)
             reason = one_line(f"{type(error).__qualname__}: {error}" if str(error) else type(error).__qualname__)
             raise StartupError(
                 f"{what} cannot be used: {reason}.",
                 f"That is a fault of the program or of what is plugged in; the log says where (fault in {part}).",
             ) from error
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether an exception is the end of a task that somebody has cancelled, and not a fault."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # there is no event loop
+        return False
+    return task is not None and task.cancelling() > 0

@@ -106,6 +106,6 @@ class HealthListener:
     def client_gone(self, client: FiveTuple) -> None:
         """Such a connection has ended."""
 
-    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+    def fault(self, part: str, error: BaseException, client: FiveTuple | None = None) -> None:
         """The transport has caught an exception and contained its effect."""
         self._faults.note(part, error, None if client is None else client.address)

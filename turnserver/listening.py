@@ -19,7 +19,7 @@ from turnserver.addresses import AddressWatch
 from turnserver.core.settings import OwnAddresses, RelayOptions
 from turnserver.core.types import ClientTransport, TlsMode
 from turnserver.errors import StartupError
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.losses import Losses
 from turnserver.net import local_addresses
 from turnserver.snapshot import ListenerView
@@ -251,7 +251,7 @@ class Listening:
             except BaseException:
                 try:
                     transport.close()
-                except Exception as error:
+                except RAISED as error:
                     self._faults.note("transport.close", error)
                 raise
         bound = self._bound[planned.key] = _Bound(transport, view, planned)

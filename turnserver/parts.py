@@ -14,7 +14,7 @@ from turnserver.core.types import Now
 from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.health import HealthListener
 from turnserver.listening import Listening
 from turnserver.losses import Losses
@@ -130,7 +130,7 @@ class Parts:
         for stop in stopping:
             try:
                 stop()
-            except Exception as error:
+            except RAISED as error:
                 faults.note("stop", error)
         if self.external is not None:
             await self.external.close()

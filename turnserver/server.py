@@ -33,13 +33,13 @@ from turnserver.descriptors import Descriptors
 from turnserver.drain import Drain
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.files import client_files, file_limit, open_files
 from turnserver.health import HealthListener
 from turnserver.http import HttpServer
 from turnserver.lines import Allowance, Lines
 from turnserver.listening import Listening
-from turnserver.observers.base import Observer, Observers
+from turnserver.observers.base import Observer, Observers, insist_on_observer
 from turnserver.observers.registry import OBSERVERS
 from turnserver.parts import Parts
 from turnserver.pauses import PatientClock, Pauses
@@ -338,7 +338,7 @@ class Server:
         )
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Pass every event from now on to ``observer``; returns a function that ends this."""
+        """Pass every event from now on to ``observer``; returns a function that ends this. Raises TypeError for no observer."""
         return self._observers.add(observer)
 
     def fault(self, part: str, error: Exception) -> None:
@@ -513,7 +513,7 @@ class Server:
             for transport in self.transports:
                 try:
                     transport.use(before.limits)
-                except Exception as error:
+                except RAISED as error:
                     self._faults.note("transport.use", error)
             raise
 
@@ -524,6 +524,7 @@ class Server:
             if name not in self._named:
                 with self._faults.starting("observer", f"The observer {name}"):
                     made[name] = OBSERVERS[name]()
+                    insist_on_observer(made[name])
         return made
 
     def _use_observers(self, names: Sequence[str], made: Mapping[str, Observer]) -> None:

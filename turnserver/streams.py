@@ -24,6 +24,9 @@ from turnserver.polling import READ, WRITE, poller_of
 
 __all__ = ["ByteStream", "bind_tcp"]
 
+_RAISED: Final = (Exception, asyncio.CancelledError)
+"""What a callback may raise. ``CancelledError`` is no Exception, and comes from the callback: it waits for nothing."""
+
 _CHUNK: Final = 64 * 1024
 """Bytes that are encrypted before the socket has taken what was encrypted earlier: four of the largest records."""
 
@@ -120,7 +123,7 @@ class ByteStream:
         self.on_readable: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: list[Callable[[], None]] = []
-        self.on_fault: Callable[[Exception], None] | None = None
+        self.on_fault: Callable[[BaseException], None] | None = None
         self.on_use: Callable[[bool], None] | None = None
         self._incoming = self._outgoing = _NO_BUFFER
         self._unread = self._outbox = _NOTHING
@@ -292,7 +295,7 @@ class ByteStream:
             if self.tls is not None and not self._outbox and not self._shut and not self._broken:
                 with contextlib.suppress(OSError):
                     self._say_goodbye(self.tls)
-        except Exception as error:
+        except _RAISED as error:
             self._report(error)
         self._sock.close()
         self._outbox = self._unread = _NOTHING
@@ -301,7 +304,7 @@ class ByteStream:
         for callback in told:
             try:
                 callback()
-            except Exception as error:  # the other callbacks must be called as well
+            except _RAISED as error:  # the other callbacks must be called as well
                 self._report(error)
 
     def ready(self, events: int) -> None:
@@ -311,13 +314,13 @@ class ByteStream:
                 self.on_readable()
             if events & ~READ and not self.closed:
                 self._writable()
-        except Exception as error:
+        except _RAISED as error:
             self._report(error)
             self.close()
 
     # Inside
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: BaseException) -> None:
         if self.on_fault is not None:
             self.on_fault(error)
         else:

@@ -66,6 +66,8 @@ class Plan:
     connections of the bystanders. ``hits`` counts how often it has.
     """
 
+    error: type[BaseException] = Broken
+
     def __init__(self, part: str = "", method: str = "", *, after: bool = False) -> None:
         self.part = part
         self.method = method
@@ -85,7 +87,7 @@ class Plan:
             self.hits += 1
             if self.after:
                 function(*arguments, **named)
-            raise Broken(f"{part}.{method}")
+            raise self.error(f"{part}.{method}")
 
         async def later(*arguments: Any, **named: Any) -> Any:
             found = function(*arguments, **named)
@@ -96,7 +98,7 @@ class Plan:
                 await found
             else:
                 found.close()
-            raise Broken(f"{part}.{method}")
+            raise self.error(f"{part}.{method}")
 
         return later if method.startswith("ask") else call
 

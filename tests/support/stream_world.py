@@ -86,7 +86,7 @@ class RecordingSink:
         self.faults: list[str] = []
         self.on_frame: Any = None
 
-    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+    def fault(self, part: str, error: BaseException, client: FiveTuple | None = None) -> None:
         self.faults.append(f"{part}: {type(error).__name__}")
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:

@@ -4,6 +4,7 @@ The methods are those that the interfaces have, so a new one is tried without be
 table is empty.
 """
 
+import asyncio
 import inspect
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from auth.source import CredentialSource
 from stun import attributes as a
 from stun.constants import Method
 from tests.support.core_world import code_of
-from tests.support.fault_world import FaultWorld, Plan, Victim, everything_that_victims_do
+from tests.support.fault_world import Broken, FaultWorld, Plan, Victim, everything_that_victims_do
 from tests.support.skipping_loop import SkippingLoop
 from turnserver.core.events import AllocationEnded
 from turnserver.core.server import TurnCore
@@ -105,8 +106,13 @@ def test_without_a_fault_there_is_none(loop: SkippingLoop) -> None:
     assert world.engine.faults == {}
 
 
+@pytest.mark.parametrize("error", [Broken, asyncio.CancelledError])
 @pytest.mark.parametrize(("part", "method", "after"), CASES)
-def test_a_fault_stays_where_it_is(part: str, method: str, after: bool, loop: SkippingLoop) -> None:
+def test_a_fault_stays_where_it_is(
+    part: str, method: str, after: bool, error: type[BaseException], loop: SkippingLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is no Exception: nobody cancels anything in a call that waits for nothing."""
+    monkeypatch.setattr(Plan, "error", error)
     plan = Plan(part, method, after=after)
     slow = "mallory" if method.startswith("ask") else ""
     world = run(loop, plan, lambda made: setattr(made.users, "slow", slow))

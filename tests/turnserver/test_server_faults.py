@@ -50,7 +50,7 @@ class Faulty:
         value = getattr(self.inner, name)
         if not callable(value):
             if self._rig.broken == (self._part, name):
-                raise Broken("line one\nline two")
+                raise self._rig.error("line one\nline two")
             return value
 
         def call(*arguments: Any) -> Any:
@@ -58,7 +58,7 @@ class Faulty:
                 return value(*arguments)
             if self._rig.after:
                 value(*arguments)
-            raise Broken("line one\nline two")
+            raise self._rig.error("line one\nline two")
 
         return call
 
@@ -83,13 +83,14 @@ class Users(CredentialSource):
     async def close(self) -> None:
         self.closed = True
         if self.rig.broken == ("source", "close"):
-            raise Broken
+            raise self.rig.error
 
 
 class Rig:
     """The plugs called ``faulty``: ``broken`` is the part and the method that raises, ``after`` its work or before."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: type[BaseException] = Broken) -> None:
+        self.error = error
         self.broken = ("", "")
         self.after = False
         self.sources: list[Users] = []
@@ -98,7 +99,7 @@ class Rig:
     def make(self, part: str, make: Callable[..., Any]) -> Callable[..., Any]:
         def made(*arguments: Any, **named: Any) -> Any:
             if self.broken == (part, "make"):
-                raise Broken("line one\nline two")
+                raise self.error("line one\nline two")
             inner = make(*arguments, **named)
             if part not in ("transport", "datapath", "streams"):
                 return inner
@@ -122,9 +123,9 @@ def datagrams_from(section: ListenerSection, address: Address, index: int, conte
     return Datagrams(index, address, tos=context.tos, clock=context.clock)
 
 
-@pytest.fixture
-def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    made = Rig()
+@pytest.fixture(params=[Broken, asyncio.CancelledError])
+def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    made = Rig(request.param)
     undo = made.register()
     monkeypatch.setattr("turnserver.server.TcpRelays", made.make("streams", TcpRelays))
     yield made
@@ -214,7 +215,7 @@ async def test_a_start_with_a_plug_that_raises(part: str, method: str, after: bo
     with pytest.raises(StartupError) as caught:
         await server.start()
     assert str(caught.value).startswith(words)
-    assert "Broken: line one\\x0aline two" in str(caught.value)
+    assert f"{rig.error.__qualname__}: line one\\x0aline two" in str(caught.value)
     assert "\n" not in str(caught.value) + caught.value.hint
     (noted,) = server.snapshot().faults
     assert f"fault in {noted}" in caught.value.hint
@@ -228,7 +229,7 @@ async def test_a_start_with_a_plug_that_raises(part: str, method: str, after: bo
 
 def test_an_observer_that_cannot_be_made(rig: Rig) -> None:
     rig.broken = "observer", "make"
-    with pytest.raises(StartupError, match="The observer faulty cannot be used: Broken"):
+    with pytest.raises(StartupError, match=f"The observer faulty cannot be used: {rig.error.__qualname__}"):
         Server(OPTIONS)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from auth.source import CredentialSource
 from auth.types import Answer, Credential, LateAnswer, Pending, Unavailable
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults, is_cancelled
 
 __all__ = ["Guarded"]
 
@@ -37,7 +37,7 @@ class Guarded(CredentialSource):
         """The source's answer; False if it raises."""
         try:
             return bool(self._source.anonymous)
-        except Exception as error:
+        except RAISED as error:
             self._note(error)
             return False
 
@@ -62,7 +62,7 @@ class Guarded(CredentialSource):
         try:
             found = self._source.holds(credential, wall)
             return found if found is None else bool(found)
-        except Exception as error:
+        except RAISED as error:
             self._note(error)
             return None
 
@@ -70,7 +70,7 @@ class Guarded(CredentialSource):
         """What the source says; nothing if it raises."""
         try:
             return str(self._source.misread(username))
-        except Exception as error:
+        except RAISED as error:
             self._note(error)
             return ""
 
@@ -78,7 +78,7 @@ class Guarded(CredentialSource):
         """Tell the source."""
         try:
             self._source.forget(user_id)
-        except Exception as error:
+        except RAISED as error:
             self._note(error)
 
     async def close(self) -> None:
@@ -86,26 +86,25 @@ class Guarded(CredentialSource):
         try:
             async with asyncio.timeout(CLOSE_TIME):
                 await self._source.close()
-        except Exception as error:
+        except RAISED as error:
+            if is_cancelled(error):
+                raise
             self._note(error)
 
     def _found(self, find: Callable[[], Answer]) -> Answer:
         try:
             answer = find()
             return answer if isinstance(answer, Pending) else _settled(answer)
-        except (Exception, asyncio.CancelledError) as error:
+        except RAISED as error:
             return self._note(error)
 
     async def _asked(self, ask: Callable[[], Awaitable[LateAnswer]]) -> LateAnswer:
         try:
             return _settled(await ask())
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+        except RAISED as error:
+            if is_cancelled(error):
                 raise  # the answer is not wanted any more
-            return self._note(error)  # what the source waited for was cancelled
-        except Exception as error:
-            return self._note(error)
+            return self._note(error)  # also if what the source waited for was cancelled
 
     def _note(self, error: BaseException) -> Unavailable:
         self._faults.note(f"credentials.{self._name}", error)

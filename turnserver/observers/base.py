@@ -10,10 +10,10 @@ from typing import Protocol, TypeAlias
 
 from turnserver.core.events import Event
 from turnserver.core.types import Counters
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.signaling.rooms.facts import Fact
 
-__all__ = ["Observer", "Observers", "RoomFact"]
+__all__ = ["Observer", "Observers", "RoomFact", "insist_on_observer"]
 
 RoomFact: TypeAlias = Fact
 """A fact about a room or a client that wants to join."""
@@ -24,6 +24,16 @@ class Observer(Protocol):
 
     def on_event(self, event: Event | RoomFact, counters: Counters | None) -> None:
         """Receive an event. An `AllocationEnded` comes with the counters of its relays, other events with None."""
+
+
+def insist_on_observer(observer: object) -> None:
+    """Raise TypeError for what is no observer, since otherwise every event would be a fault."""
+    if isinstance(observer, type):
+        raise TypeError(f"an observer is an object, and {observer.__qualname__} is a class: call it to make one")
+    if not callable(getattr(observer, "on_event", None)):
+        raise TypeError(
+            f"an observer has a method on_event(event, counters), and {type(observer).__qualname__} has none"
+        )
 
 
 class Observers:
@@ -37,7 +47,11 @@ class Observers:
         self._faults = Faults() if faults is None else faults
 
     def add(self, observer: Observer) -> Callable[[], None]:
-        """Add an observer; returns a function that removes it. Calling that again does nothing."""
+        """Add an observer; returns a function that removes it. Calling that again does nothing.
+
+        Raises TypeError for what is none.
+        """
+        insist_on_observer(observer)
         self._serial += 1
         serial = self._serial
         self._observers[serial] = observer
@@ -63,5 +77,5 @@ class Observers:
         for observer in tuple(self._observers.values()):
             try:
                 observer.on_event(event, counters)
-            except Exception as error:
+            except RAISED as error:
                 self._faults.note("observer", error)

@@ -52,13 +52,13 @@ class RelaySink(Protocol):
     def relay_opened(self, relay: RelayId) -> None:
         """A relay for which `Datapath.open_relay` returned False is open now."""
 
-    def relay_failed(self, relay: RelayId, error: Exception | None = None) -> None:
+    def relay_failed(self, relay: RelayId, error: BaseException | None = None) -> None:
         """A relay could not be opened, or an open one was lost; the engine must still close the latter.
 
         ``error`` is what `Datapath.open_relay` would have raised: it decides whether another port is tried.
         """
 
-    def fault(self, part: str, error: Exception) -> None:
+    def fault(self, part: str, error: BaseException) -> None:
         """An unexpected exception was caught and its effect contained; ``part`` is one of a few names."""
 
 

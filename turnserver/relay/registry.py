@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from turnserver.errors import StartupError, UnknownNameError
+from turnserver.faults import RAISED
 from turnserver.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _reason(name: str) -> str | None:
         return DATAPATHS[name].probe()
     except UnknownNameError:
         raise
-    except Exception as error:
+    except RAISED as error:
         _logger.error("fault in datapath.probe", extra={"fields": {"datapath": name}}, exc_info=error)
         return f"its probe raised {type(error).__qualname__}"
 

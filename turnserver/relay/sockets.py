@@ -26,6 +26,7 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, FiveTuple, RelayId, Route
 from turnserver.errors import DatapathError
+from turnserver.faults import RAISED
 from turnserver.losses import LOOK_INTERVAL, Losses, LossLines
 from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
@@ -277,7 +278,7 @@ class AsyncioDatapath:
                 continue
             try:
                 self._lost = self._lost.plus(self._lines.look(link.address, link.udp, RELAY_BUFFER))
-            except Exception as error:
+            except RAISED as error:
                 self._sink.fault("datapath.look", error)
 
     def _receiver(self, family: int) -> Receiver:
@@ -291,7 +292,7 @@ class AsyncioDatapath:
         try:
             hop.unlink()
             unused = not hop.path.channels
-        except Exception as error:  # the path is the transport's; the other hops of the relay must end as well
+        except RAISED as error:  # the path is the transport's; the other hops of the relay must end as well
             self._sink.fault("path.channels", error)
             unused = True
         if unused:
@@ -348,12 +349,12 @@ class AsyncioDatapath:
                     link.bytes_to_client += size
                 else:
                     link.dropped += 1
-            except Exception as error:  # free of cost unless something is raised
+            except RAISED as error:  # free of cost unless something is raised
                 spent += 1
                 self._failed(link, error)
         return spent
 
-    def _failed(self, link: PeerSocket, error: Exception) -> None:
+    def _failed(self, link: PeerSocket, error: BaseException) -> None:
         """Report an exception while a relay was served; close the relay if they keep coming."""
         self._sink.fault("datapath.read", error)
         link.dropped += 1
@@ -379,7 +380,7 @@ class AsyncioDatapath:
         try:
             self._tell_errors(link, now)
             self._forward(link, SOCKET_BURST, now)
-        except Exception as error:
+        except RAISED as error:
             self._failed(link, error)
 
     def _forward(self, link: PeerSocket, quota: int, now: float) -> int:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from turnserver.faults import RAISED
 from turnserver.streams import ByteStream
 
 __all__ = ["StreamSplice"]
@@ -93,7 +94,7 @@ class StreamSplice:
     """
 
     def __init__(
-        self, client: ByteStream, peer: ByteStream, over: Callable[[], None], on_fault: Callable[[Exception], None]
+        self, client: ByteStream, peer: ByteStream, over: Callable[[], None], on_fault: Callable[[BaseException], None]
     ) -> None:
         self._client = client
         self._peer = peer
@@ -153,7 +154,7 @@ class StreamSplice:
         except OSError:
             more = False
             self._source_failed(way)
-        except Exception as error:
+        except RAISED as error:
             self._on_fault(error)
             self._end()
             return

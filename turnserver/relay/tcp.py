@@ -19,6 +19,7 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
+from turnserver.faults import RAISED
 from turnserver.lines import Lines
 from turnserver.net import from_sockaddr, to_sockaddr
 from turnserver.relay.base import StreamRelaySink
@@ -110,7 +111,7 @@ class TcpRelays:
         for connection in list(listener.connections):
             try:
                 self.close_peer(connection)
-            except Exception as error:  # the others must be closed as well
+            except RAISED as error:  # the others must be closed as well
                 self._sink.fault("datapath.close_peer", error)
         del self._listeners[relay]
 
@@ -195,7 +196,7 @@ class TcpRelays:
             if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise ConnectionError("connection refused, or no route")
             link.stream = self._stream(sock)
-        except Exception as error:
+        except RAISED as error:
             if not isinstance(error, OSError):  # the connection may have been reset meanwhile
                 self._sink.fault("datapath.connect", error)
             self.close_peer(connection)
@@ -223,7 +224,7 @@ class TcpRelays:
     def _accepted(self, relay: RelayId, listener: _Listener, sock: socket.socket, peer: Address) -> None:
         try:
             stream = self._stream(sock)
-        except Exception as error:
+        except RAISED as error:
             if not isinstance(error, OSError):
                 self._sink.fault("datapath.accept", error)
             sock.close()
@@ -250,7 +251,7 @@ class TcpRelays:
             return
         try:
             splice.start()
-        except Exception as error:
+        except RAISED as error:
             self._splice_failed(error)
             self._over(connection)
 
@@ -259,13 +260,13 @@ class TcpRelays:
         stream.on_fault = self._splice_failed
         return stream
 
-    def _splice_failed(self, error: Exception) -> None:
+    def _splice_failed(self, error: BaseException) -> None:
         self._sink.fault("datapath.splice", error)
 
     def _over(self, connection: int) -> None:
         try:
             self.close_peer(connection)
-        except Exception as error:
+        except RAISED as error:
             self._sink.fault("datapath.close_peer", error)
         self._sink.peer_gone(connection)
 

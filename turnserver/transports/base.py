@@ -118,7 +118,7 @@ class FrameSink(Protocol):
     def client_gone(self, client: FiveTuple) -> None:
         """The client's connection has ended (streams only)."""
 
-    def fault(self, part: str, error: Exception, client: FiveTuple | None = None) -> None:
+    def fault(self, part: str, error: BaseException, client: FiveTuple | None = None) -> None:
         """An unexpected exception was caught and its effect contained; ``part`` is one of a few names."""
 
 

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from stun.demux import CHANNEL_BITS, KIND_BITS, begins_frame
 from stun.framing import MAX_FRAME, stun_size
 from turnserver.core.types import FiveTuple
+from turnserver.faults import RAISED
 from turnserver.paths import ChannelHop
 from turnserver.streams import ByteStream
 from turnserver.transports.base import FrameSink, ListenerLimits
@@ -53,7 +54,7 @@ class ConnectionOwner(Protocol):
     def count_dropped(self) -> None:
         """Count a dropped frame or connection."""
 
-    def hop_failed(self, error: Exception, connection: "StreamConnection") -> None:
+    def hop_failed(self, error: BaseException, connection: "StreamConnection") -> None:
         """A hop has raised; only the frames that it was to send are lost."""
 
 
@@ -334,7 +335,7 @@ class StreamConnection:
             return False
         try:
             hop.send(data[_HEADER_SIZE : _HEADER_SIZE + length], 0)
-        except Exception as error:
+        except RAISED as error:
             self._transport.hop_failed(error, self)
         transport = self._transport
         transport.packets_in += 1
@@ -431,5 +432,5 @@ class StreamConnection:
                 return
             for payload in run:
                 hop.send(payload, 0)
-        except Exception as error:
+        except RAISED as error:
             self._transport.hop_failed(error, self)

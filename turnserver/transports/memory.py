@@ -17,6 +17,7 @@ from typing import Final
 from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.faults import RAISED
 from turnserver.paths import ChannelHop
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
 
@@ -104,7 +105,7 @@ class MemoryTransport:
         length = _HEADER.unpack_from(frame)[1]
         try:
             hop.send(frame[_HEADER.size : _HEADER.size + length])
-        except Exception as error:
+        except RAISED as error:
             sink.fault("hop.send", error, self._five_tuple(client))
 
     def _hop(self, path: MemoryPath, frame: bytes) -> ChannelHop | None:

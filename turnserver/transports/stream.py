@@ -16,6 +16,7 @@ from typing import Final
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple, IpNetwork
 from turnserver.errors import StartupError
+from turnserver.faults import RAISED
 from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
 from turnserver.proxies import Networks, requires_header, trusted_by
@@ -225,7 +226,7 @@ class StreamTransport:
         self._timer = self._loop.call_later(SWEEP_INTERVAL, self._tick)
         try:
             self.sweep()
-        except Exception as error:
+        except RAISED as error:
             self.sink.fault("transport.sweep", error)
 
     def _accept(self) -> None:
@@ -259,7 +260,7 @@ class StreamTransport:
         stream.on_fault = self._stream_failed
         try:
             self._admit(stream)
-        except Exception as error:
+        except RAISED as error:
             self._stream_failed(error)
             stream.close()
 
@@ -391,7 +392,7 @@ class StreamTransport:
         if connection.stream is not None:
             self._loop.call_soon(connection.stream.close)
 
-    def hop_failed(self, error: Exception, connection: StreamConnection) -> None:
+    def hop_failed(self, error: BaseException, connection: StreamConnection) -> None:
         """A hop has raised; only the frames that it was to send are lost."""
         self.sink.fault("hop.send", error, connection.client)
 
@@ -413,12 +414,12 @@ class StreamTransport:
         for connection in unflushed:
             try:
                 connection.flush()
-            except Exception as error:
+            except RAISED as error:
                 self.sink.fault("transport.flush", error, connection.client)
                 if connection.stream is not None:
                     connection.stream.close()
 
-    def _stream_failed(self, error: Exception) -> None:
+    def _stream_failed(self, error: BaseException) -> None:
         """A callback of a connection has raised; its stream closes itself."""
         self.sink.fault("transport.connection", error)
 

@@ -18,6 +18,7 @@ from typing import Final
 from stun.address import Address
 from stun.demux import CHANNEL_BITS, KIND_BITS, LAST_STUN_BYTE, TLS_HANDSHAKE
 from turnserver.core.types import ClientTransport, FiveTuple
+from turnserver.faults import RAISED
 from turnserver.losses import LOOK_INTERVAL, Losses, LossLines, Sources
 from turnserver.net import (
     Destination,
@@ -251,7 +252,7 @@ class UdpTransport:
         run: list[memoryview] = []
         run_hop: ChannelHop | None = None
         count = octets = run_size = run_tos = 0
-        fault: Exception | None = None
+        fault: BaseException | None = None
         try:
             rest = iter(receiver.burst(socket, LISTENER_BURST)) if rest is None else rest
             for frame, (size,), (source, tos) in rest:
@@ -286,7 +287,7 @@ class UdpTransport:
                     self._flush(run_hop, run, run_tos)
                     run_hop = None
                 self._pass_up(source, bytes(frame[HEADROOM : HEADROOM + size]))
-        except Exception as error:
+        except RAISED as error:
             fault = error
         if run_hop is not None:
             self._flush(run_hop, run, run_tos)
@@ -296,7 +297,7 @@ class UdpTransport:
             self._after_burst(fault, socket, receiver, rest)
 
     def _after_burst(
-        self, fault: Exception | None, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None
+        self, fault: BaseException | None, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None
     ) -> None:
         """After a fault, go on. After a full burst, now and then have the sources of the next one remembered."""
         if fault is not None:
@@ -311,7 +312,7 @@ class UdpTransport:
         self._loop.add_reader(socket.fd, self._drain, socket, receiver)
         try:
             burst = list(receiver.burst(socket, LISTENER_BURST))
-        except Exception as error:
+        except RAISED as error:
             self._failed(error, socket, receiver, None)
             return
         self._sources.add(source for _, _, (source, _) in burst)
@@ -328,10 +329,12 @@ class UdpTransport:
                 return
             self._lost_seen = lost
             self._losses.look(self.address, socket, RECEIVE_BUFFER, self._sources)
-        except Exception as error:
+        except RAISED as error:
             self._sink.fault("transport.look", error)
 
-    def _failed(self, error: Exception, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None) -> None:
+    def _failed(
+        self, error: BaseException, socket: UdpSocket, receiver: Receiver, rest: Iterator[Datagram] | None
+    ) -> None:
         """Go on with the rest of a burst. A socket that cannot be read stays readable, so it is paused for a while."""
         self._sink.fault("transport.read", error)
         if rest is not None:
@@ -355,7 +358,7 @@ class UdpTransport:
             client = FiveTuple(self.kind, from_source(source), self.address, self.listener)
         try:
             self._sink.client_frame(client, data)
-        except Exception as error:
+        except RAISED as error:
             self._sink.fault("transport.read", error, client)
 
     def _reject(self, number: int, source: Source) -> None:
@@ -370,7 +373,7 @@ class UdpTransport:
                 return
             for payload in run:
                 hop.send(payload, tos)
-        except Exception as error:
+        except RAISED as error:
             self._sink.fault("hop.send", error)
 
 

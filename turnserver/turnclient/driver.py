@@ -111,7 +111,7 @@ class Driver:
     def _tell(self, listener: Callable[[Any], None], what: object) -> None:
         try:
             listener(what)
-        except Exception as error:  # an exception in a listener must not stop the client
+        except (Exception, asyncio.CancelledError) as error:  # an exception in a listener must not stop the client
             self._loop.call_exception_handler({"message": "a TURN client's listener failed", "exception": error})
 
     def _set_timer(self) -> None:

@@ -1,5 +1,10 @@
 """Observers: everybody is told once and in order, and a fault of one stays its own."""
 
+import asyncio
+from typing import Any
+
+import pytest
+
 from stun.address import Address
 from tests.support.stream_world import captured_log
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason
@@ -96,3 +101,43 @@ def test_observers_may_come_and_go_while_they_are_told() -> None:
 def test_anything_with_the_method_is_an_observer() -> None:
     found: Observer = Recorder()
     found.on_event(OPENED, None)
+
+
+class Nothing:
+    """An object without the method."""
+
+
+@pytest.mark.parametrize(
+    ("observer", "words"),
+    [
+        (object(), "object has none"),
+        (print, "builtin_function_or_method has none"),
+        (Nothing(), "Nothing has none"),
+        (Recorder, "Recorder is a class"),
+        (None, "NoneType has none"),
+    ],
+)
+def test_what_is_no_observer_is_refused_at_once(observer: Any, words: str) -> None:
+    """Kind: a mistake of a program that shows itself as a fault of every event."""
+    with pytest.raises(TypeError, match=words):
+        Observers().add(observer)
+
+
+def test_an_observer_that_raises_cancelled_error_costs_the_others_nothing() -> None:
+    """Kind: an exception that is no Exception, from a call in which nobody can cancel anything."""
+    heard: list[object] = []
+
+    class Cancelled:
+        def on_event(self, event: Any, counters: Any) -> None:
+            raise asyncio.CancelledError
+
+    class Fine:
+        def on_event(self, event: Any, counters: Any) -> None:
+            heard.append(event)
+
+    faults = Faults()
+    observers = Observers(faults=faults)
+    observers.add(Cancelled())
+    observers.add(Fine())
+    observers.tell(OPENED)
+    assert (heard, faults.counts) == ([OPENED], {"observer": 1})

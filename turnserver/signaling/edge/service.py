@@ -20,7 +20,7 @@ from stun.address import Address
 from turnserver.clock import system_clock
 from turnserver.core.events import Event
 from turnserver.core.types import AllocationView, ClientTransport, Counters, Now
-from turnserver.faults import Faults
+from turnserver.faults import RAISED, Faults
 from turnserver.signaling.edge.api import Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.pages import Pages
@@ -291,7 +291,7 @@ class Service:
         finally:
             self._mind_timer()
 
-    def fault(self, cid: int, error: Exception) -> None:
+    def fault(self, cid: int, error: BaseException) -> None:
         """Close one socket after an unexpected exception; its client may resume the session."""
         self._faults.note("signaling", error)
         self.edge.close(cid, _INTERNAL, "internal")
@@ -300,14 +300,14 @@ class Service:
         """Give one input to the hub, and process its output."""
         try:
             give(self._clock())
-        except Exception as error:
+        except RAISED as error:
             self.fault(cid, error)
         self.work()
 
     def _guarded(self, take: Callable[[_Thing], None], thing: _Thing) -> None:
         try:
             take(thing)
-        except Exception as error:
+        except RAISED as error:
             self._faults.note("signaling", error)
 
     def _carry_out(self, command: Wake | Close | Revoke) -> None:

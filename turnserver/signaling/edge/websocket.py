@@ -79,7 +79,7 @@ class Inlet(Protocol):
     def take(self, cid: int) -> str | None:
         """The next frame for that socket; None if no frame waits."""
 
-    def fault(self, cid: int, error: Exception) -> None:
+    def fault(self, cid: int, error: BaseException) -> None:
         """An unexpected exception while that socket was read; it is closed."""
 
 
