@@ -47,8 +47,8 @@ class Listener(Section):
         default_factory=lambda: False,
         description="Whether clients use TLS. `tls` and `shared` listeners have `true` by default, and need "
         "`tls.certificates`; `tcp` listeners have `false`, and `udp` ones nothing else. `false` for a `shared` "
-        "listener is for one behind a proxy that terminates TLS. `auto`, for `tcp`, `tls` and `shared`, serves both "
-        "on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice speaks "
+        "listener is for one behind a proxy that terminates TLS (`proxies`). `auto`, for `tcp`, `tls` and `shared`, "
+        "serves both on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice speaks "
         "plain TURN to the port of a `turns:` URL). Clients are given the URLs of both.",
     )
     address: AddressOption = Field(
