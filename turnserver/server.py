@@ -338,7 +338,7 @@ class Server:
         )
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Pass every event from now on to ``observer``; returns a function that ends this. Raises TypeError for no observer."""
+        """Pass every event from now on to ``observer``, TypeError if it is none; returns a function that ends this."""
         return self._observers.add(observer)
 
     def fault(self, part: str, error: Exception) -> None:
