@@ -48,8 +48,8 @@ class Listener(Section):
         description="Whether clients use TLS. `tls` and `shared` listeners have `true` by default, and need "
         "`tls.certificates`; `tcp` listeners have `false`, and `udp` ones nothing else. `false` for a `shared` "
         "listener is for one behind a proxy that terminates TLS (`proxies`). `auto`, for `tcp`, `tls` and `shared`, "
-        "serves both on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice speaks "
-        "plain TURN to the port of a `turns:` URL). Clients are given the URLs of both.",
+        "serves both on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice "
+        "speaks plain TURN to the port of a `turns:` URL). Clients are given the URLs of both.",
     )
     address: AddressOption = Field(
         description="The address to listen on. `0.0.0.0` and `::` stand for every address of the host in that family: "
