@@ -4,7 +4,7 @@ It is a stream listener without TURN, so it has the deadlines of every other, an
 count with those of clients: a server that is full is not sick.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from turnserver.faults import Faults
 from turnserver.http import HttpServer
 from turnserver.net import local_addresses
 from turnserver.transports.base import ListenerLimits
+from turnserver.transports.crossed import Came, Door
 from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.stream import StreamTransport
 
@@ -49,9 +50,15 @@ class HealthListener:
     """Answers health checks at ``section.address``; use it inside the running loop."""
 
     def __init__(
-        self, section: HealthSection, limits: ListenerLimits, faults: Faults, clock: Callable[[], float]
+        self,
+        section: HealthSection,
+        limits: ListenerLimits,
+        faults: Faults,
+        clock: Callable[[], float],
+        doors: Callable[[], Sequence[Door]] = tuple,
     ) -> None:
         self._faults = faults
+        self._doors = doors
         self._http = HttpServer(faults=faults, page=False)
         self._transport = StreamTransport(
             _INDEX,
@@ -61,6 +68,7 @@ class HealthListener:
             limiter=ConnectionLimiter(_Few()),
             name="health",
             http=self._http,
+            doors=self._all_doors,
             clock=clock,
         )
 
@@ -97,11 +105,18 @@ class HealthListener:
         local = own.local or (tuple(local_addresses()) if wildcard else ())
         return replace(own, listeners=(*own.listeners, self.address), local=local)
 
+    def _all_doors(self) -> list[Door]:
+        """This listener and those for clients, for lines about who belongs to another."""
+        return [Door(self._transport.name, (), True, self.address, self.address), *self._doors()]
+
     # What the transport calls
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
         """Somebody speaks STUN here: the connection is closed."""
-        self._transport.close_client(client)
+        here = self._transport
+        here.count_dropped()
+        here.crossings.say(Came.TURN_FOR_HTTP, here.name, here.address, client.address)
+        here.close_client(client)
 
     def client_gone(self, client: FiveTuple) -> None:
         """Such a connection has ended."""

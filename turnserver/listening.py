@@ -77,7 +77,7 @@ class Listening:
         public: Callable[[bytes], bytes] = lambda ip: ip,
     ) -> None:
         self._sections = tuple(sections)
-        self._context = replace(context, doors=self._doors)
+        self._context = replace(context, doors=self.doors)
         self._public = public
         self._faults = faults
         self._changed = changed
@@ -129,7 +129,7 @@ class Listening:
         """The views with their present counters; zeros for a transport that raises."""
         return tuple(_carried(bound.view, bound.transport, self._faults) for bound in self._bound.values())
 
-    def _doors(self) -> list[Door]:
+    def doors(self) -> list[Door]:
         """The open listeners that have a socket, for lines about clients that belong to another."""
         certificates = self._context.certificates
         names = [] if certificates is None else [name for facts in certificates.facts for name in facts.names]

@@ -478,6 +478,12 @@ class Reason(StrEnum):
         "A client speaks HTTP on a port for TURN only.",
         "Have it use the URL in the line; a `shared` listener serves both on one port.",
     )
+    TURN_UNEXPECTED = (
+        "turn-unexpected",
+        CLOSED,
+        "A client speaks TURN on a port for HTTP only (`health`).",
+        "Have it use the URL in the line.",
+    )
     DTLS_UNEXPECTED = (
         "dtls-unexpected",
         DROPPED,

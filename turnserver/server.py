@@ -366,7 +366,7 @@ class Server:
         parts.opened = open_files()
         self._use_files(parts)
         if config.health.port:
-            parts.health = HealthListener(config.health, config.limits, self._faults, self._clock.mono)
+            parts.health = HealthListener(config.health, config.limits, self._faults, self._clock.mono, listening.doors)
             parts.health.bind()
         parts.own = parts.addresses(config.relay)
         external.advise(parts.own, config)

@@ -6,7 +6,7 @@ import socket
 import aiohttp
 import pytest
 
-from tests.support.stream_world import BINDING
+from tests.support.stream_world import BINDING, captured_log
 from turnserver.errors import StartupError
 from turnserver.health import HealthListener
 from turnserver.server import Server
@@ -55,6 +55,26 @@ async def test_it_serves_no_stun(port: int) -> None:
             assert await reader.read() == b""
         writer.close()
         assert server.snapshot().faults == {}
+
+
+async def test_who_belongs_to_another_listener_is_a_line(port: int) -> None:
+    """TURN on a port for HTTP only, and HTTPS on one without TLS: with the URL that works."""
+    options = {**config(port), "listeners": [{"transport": "tcp", "address": "127.0.0.1", "port": 0}]}
+    with captured_log("meshturn.streams") as records:
+        async with Server(options) as server:
+            turn = server.snapshot().listeners[0].address
+            for first in (BINDING, b"\x16\x03\x01\x02\x00\x01\x00"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(first)
+                async with asyncio.timeout(60):
+                    assert await reader.read() == b""
+                writer.close()
+    lines = [(record.levelname, record.getMessage(), record.__dict__["fields"]) for record in records]
+    assert [(level, message, fields["cause"], fields["works"]) for level, message, fields in lines] == [
+        ("INFO", "TURN on a listener for HTTP only", "turn-unexpected", f"turn:{turn}?transport=tcp"),
+        ("INFO", "TLS on a listener without TLS", "tls-unexpected", f"http://127.0.0.1:{port}/"),
+    ]
+    assert all("option" not in fields for *_, fields in lines)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])

@@ -32,6 +32,7 @@ class Came(Enum):
     HTTP = "HTTP on a listener for TURN only"
     PLAIN_HTTP = "HTTP without TLS on a listener with TLS"
     DTLS = "DTLS on a UDP listener"
+    TURN_FOR_HTTP = "TURN on a listener for HTTP only"
 
     @property
     def cause(self) -> Reason:
@@ -45,11 +46,12 @@ _CAUSES: Final = {
     Came.HTTP: Reason.HTTP_UNEXPECTED,
     Came.PLAIN_HTTP: Reason.NOT_TLS,
     Came.DTLS: Reason.DTLS_UNEXPECTED,
+    Came.TURN_FOR_HTTP: Reason.TURN_UNEXPECTED,
 }
 
 
 class Door(NamedTuple):
-    """One open listener: its name in the configuration, its client transports, and whether it serves HTTP.
+    """One open listener: its name in the configuration, its TURN clients' transports, and whether it serves HTTP.
 
     ``bound`` is the address of its socket, ``public`` the address at which clients reach it. ``certified`` is the name
     that clients have to use under TLS, if the certificate is not for the address.
@@ -105,7 +107,7 @@ class Crossings:
         fields = {"client": str(client), "listener": f"{name} {here}", "cause": str(came.cause)}
         if urls:
             fields["works"] = " or ".join(urls)
-        if came in (Came.TLS, Came.TURN):
+        if came in (Came.TLS, Came.TURN) and any(door.kinds for door in own):
             fields["option"] = _AUTO
         elif came is Came.HTTP and not urls:
             fields["option"] = _SHARED
@@ -122,8 +124,13 @@ def _urls(came: Came, own: Sequence[Door], others: Sequence[Door]) -> Iterator[s
     secure = [door for door in others if door.secure]
     plain = [door for door in others if door.plain]
     match came:
+        case Came.TLS if any(not door.kinds for door in own):  # HTTP only: it was to be HTTPS
+            yield from (door.page(secure=False) for door in own if any(door.public.ip))
         case Came.TLS:
             yield from _turn(own, ClientTransport.TCP)
+            yield from _turn(secure[:1], ClientTransport.TLS)
+        case Came.TURN_FOR_HTTP:
+            yield from _turn(plain[:1], ClientTransport.TCP)
             yield from _turn(secure[:1], ClientTransport.TLS)
         case Came.TURN:
             yield from _turn(plain[:1], ClientTransport.TCP)

@@ -111,6 +111,17 @@ def test_under_tls_the_name_of_the_certificate_is_named() -> None:
     assert said(Came.PLAIN_HTTP, web)["works"] == "https://turn.example.org:443/"
 
 
+def test_a_listener_for_http_only() -> None:
+    """HTTPS is told to be HTTP, where the address is one; TURN belongs to another listener."""
+    here = Door("health", (), True, Address.parse("10.0.0.5", 8081), Address.parse("10.0.0.5", 8081))
+    assert said(Came.TLS, here, TLS_PORT)["works"] == "http://10.0.0.5:8081/"
+    both = "turn:203.0.113.5:3478?transport=tcp or turns:203.0.113.5:5349?transport=tcp"
+    assert said(Came.TURN_FOR_HTTP, here, TLS_PORT, TCP_PORT)["works"] == both
+    anywhere = Address.parse("0.0.0.0", 8081)
+    fields = said(Came.TLS, here._replace(bound=anywhere, public=anywhere))
+    assert not fields.keys() & {"works", "option"}
+
+
 def test_an_ipv6_host_is_in_brackets() -> None:
     here = door("tcp", 3478, TCP, host="2001:db8::1", public="2001:db8::1")
     assert said(Came.TLS, here)["works"] == "turn:[2001:db8::1]:3478?transport=tcp"
