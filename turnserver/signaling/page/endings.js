@@ -7,7 +7,7 @@ const ENDINGS = {
   room_full: ['This room is full', 'As many people as fit are already in the call.', 'Ask somebody in the call to make room, or use another room.'],
   room_locked: ['This room is locked', 'A host lets nobody else in at the moment.', 'Ask the host to unlock the room, and join again.'],
   kicked: ['You were removed from the call', 'A host has removed you.', ''],
-  banned: ['You may not join this room', 'A host has removed you for good.', ''],
+  banned: ['You may not join this room', 'A host has removed you, and does not let you in again.', ''],
   room_closed: ['The call was closed', 'The room was closed for everybody.', ''],
   replaced: ['The call goes on in another window', 'It was opened in another tab or window, which has taken it over.', 'You can close this one.'],
   auth_required: ['You need an invitation', 'This server lets people in by a link with an invitation in it.', 'Ask whoever invited you for the whole link, including what stands after the #.'],
