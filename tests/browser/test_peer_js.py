@@ -469,6 +469,39 @@ def test_somebody_who_may_return(ann: LabPage, ben: LabPage, lab: SignalLab) -> 
     settled(ann, ben)
 
 
+TAKE_A_SEAT = """
+async ([who, room]) => {
+  for (;;) {
+    try {
+      return await lab.enter(who, room, {media: false});
+    } catch (error) {
+      lab.runs[who].signal.bye();
+      if (error.code !== 'room_full' || !(error.retry > 0)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, error.retry));
+    }
+  }
+}
+"""
+
+
+def test_a_seat_that_was_given_away(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
+    """Kind: places that the dead hold. Whoever was lost for too long comes back as a newcomer, in the same session."""
+    with lab.with_settings(room_size=2, seat_hold=0.3):
+        call(ann, ben)
+        me = ben.run("() => lab.runs.ben.mesh.you.id")
+        ben.expected = ("WebSocket connection to",)
+        lab.unplug("ben")
+        ann.until("() => lab.runs.ann.peer().gap")
+        ann.run(TAKE_A_SEAT, ["cat", "blue"])
+        ann.until("(id) => lab.runs.ann.mesh.peers.size === 1 && !lab.runs.ann.mesh.peers.has(id)", me)
+        lab.unplug("ben", False)
+        lab.wait(lambda: {each["code"] for each in lab.of("ben", "client", "error")} == {"room_full"}, "the refusal")
+        assert lab.of("ben", "client", "hello_ok")[-1]["resumed"]
+        ann.exit("cat")
+        ann.until("(id) => lab.runs.ann.mesh.peers.has(id)", me)
+        settled(ann, ben)
+
+
 def test_leaving(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
     """`leave()`: every connection ends at once, at both ends, and the session can join again."""
     call(ann, ben)
