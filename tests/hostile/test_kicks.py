@@ -25,7 +25,7 @@ class Rooms:
         self.world = World(source=TimeLimitedCredentials([SECRET]))
         self.revoked = self.world.core.state.revoked = RevokedUsers()
         options, bounds = hub_settings(open=True, credential_lifetime=LIFETIME)
-        ice = IceServers(SECRET, ":", LIFETIME, "all", lambda host: ("turn:turn.example.org",))
+        ice = IceServers(SECRET, ":", LIFETIME, "all", lambda host, inner: ("turn:turn.example.org",))
         self.service = Service(
             options,
             lambda token, wall: Grant(role="host"),
