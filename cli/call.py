@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import math
 import os
 import ssl
 import sys
@@ -250,6 +251,9 @@ def _show(result: "CallResult") -> None:
         say(console, f"Failed: {text or 'the server refused.'} ({code})", "bold red")
         if code in _HINTS:
             hint(console, _HINTS[code])
+        elif code == "room_full" and result.problem.retry is not None:
+            seconds = math.ceil(result.problem.retry)
+            hint(console, f"Somebody has lost the connection, and the seat will be free in {seconds} seconds.")
     elif not result.peers:
         style = "bold green" if result.ok else "bold red"
         say(console, f"Nobody else was in the room {result.room}.", style)

@@ -1,5 +1,6 @@
 """``meshturn drain``: take a running server out of service without cutting calls."""
 
+import logging
 import os
 import signal
 from datetime import UTC, datetime
@@ -102,7 +103,7 @@ def _signal(pid: int, as_json: bool) -> None:
         if as_json:
             emit_json({"ok": False, "error": {"code": "no_server", "msg": reason}})
         else:
-            say(error_console(), f"Error: {reason}", "bold red")
+            say(error_console(logging.ERROR), f"Error: {reason}", "bold red")
         raise click.exceptions.Exit(ExitCode.FAILED)
     _done({"ok": True, "pid": pid}, f"Process {pid} drains, and stops when the last call has ended.", as_json)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -247,7 +248,7 @@ def ask(target: Target, question: Callable[[RoomServer], _Answer]) -> _Answer:
         else:
             from cli.console import error_console, hint, say  # noqa: PLC0415
 
-            say(error_console(), f"Error: {failure}", "bold red")
+            say(error_console(logging.ERROR), f"Error: {failure}", "bold red")
             if failure.hint:
                 hint(error_console(), failure.hint)
         raise click.exceptions.Exit(ExitCode.FAILED) from failure

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from cli.call import _show
+from cli.caller import CallResult
 from tests.support.certificates import issue
 from tests.support.mesh import page_url
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
+from turnserver.client.errors import SignalError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ADMIN_KEY = "admin-key-of-the-test-0123456789"
@@ -180,3 +183,14 @@ def test_without_aiortc(execute: Run, tmp_path: Path) -> None:
     assert "aiortc" in result.stderr
     assert "pip install 'meshturn[call]'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("retry", "words"), [(12.4, "the seat will be free in 13 seconds"), (None, "")])
+def test_a_full_room(retry: float | None, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kind: places that the dead hold."""
+    problem = SignalError("room_full", "the room is full", retry=retry)
+    _show(CallResult("https://example.org", "tea", problem=problem))
+    written = capsys.readouterr().out
+    assert "Failed: the room is full (room_full)" in written
+    assert ("Hint:" in written) is bool(words)
+    assert words in written
