@@ -125,7 +125,7 @@ async def test_who_joins_gets_ice_servers_for_where_it_came_in(make: Callable[..
     joined = Direct(service, 1, "calls.example.org").enter("x")
     assert joined["t"] == "joined"
     assert joined["ice"]["servers"][0]["urls"] == ["turn:calls.example.org:3478?transport=udp"]
-    assert service.health() == {"rooms": 1, "participants": 1}
+    assert (service.hub.room_count, service.hub.peer_count) == (1, 1)
 
 
 async def test_who_goes_loses_the_relays(make: Callable[..., Service], engine: Engine) -> None:
@@ -134,7 +134,7 @@ async def test_who_goes_loses_the_relays(make: Callable[..., Service], engine: E
     client = Direct(service, 1)
     joined = client.enter("x")
     client.say(t="leave", id="l")
-    assert service.health() == {"rooms": 0, "participants": 0}
+    assert (service.hub.room_count, service.hub.peer_count) == (0, 0)
     await eventually(lambda: engine.revoked)
     assert engine.revoked == [user_of(joined)]
     now = system_clock()
