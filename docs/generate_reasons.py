@@ -48,7 +48,8 @@ _ROOMS = """\
 ## Rooms
 
 Codes of `error` and `goodbye` frames over the WebSocket, with the close code if the connection ends; the log has them
-as `client refused code=…`. [The protocol](signaling.md#errors) says what a client does about each.
+as `client refused cause=…` or, if the connection goes on, `message refused cause=…`.
+[The protocol](signaling.md#errors) says what a client does about each.
 """
 
 _API = """\

@@ -14,6 +14,7 @@ from turnserver.signaling.rooms.facts import (
     ClientRefused,
     Fact,
     Kicked,
+    MessageRefused,
     PeerJoined,
     PeerLeft,
     PeerLost,
@@ -32,6 +33,7 @@ _MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
     SessionOpened: (logging.DEBUG, "session opened"),
     SessionEnded: (logging.DEBUG, "session ended"),
     ClientRefused: (logging.INFO, "client refused"),
+    MessageRefused: (logging.DEBUG, "message refused"),
     RoomOpened: (logging.INFO, "room opened"),
     RoomClosed: (logging.INFO, "room closed"),
     PeerJoined: (logging.INFO, "participant joined"),
@@ -43,8 +45,13 @@ _MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
     VerdictGiven: (logging.INFO, "call fails"),
 }
 
-_NAMES: Final = {"user_id": "user", "duration": "seconds", "msg": "why", "addresses": "relayed"}
+_NAMES: Final = {"user_id": "user", "code": "cause", "duration": "seconds", "msg": "why", "addresses": "relayed"}
 
+
+_ACTIONABLE: Final = frozenset(
+    {SignalCode.SERVER_FULL, SignalCode.ROOM_FULL, SignalCode.FORBIDDEN, SignalCode.BANNED, SignalCode.UNSUPPORTED_MODE}
+)
+"""Refusals that an operator can do something about; others belong to ordinary calls, or to faulty clients."""
 
 _REFUSALS_RATE: Final = 5.0
 _REFUSALS_BURST: Final = 50.0
@@ -69,7 +76,7 @@ class Journal:
     def line(self, fact: Fact, mono: float) -> Line | None:
         """The line of a fact at ``mono`` (seconds); None if it is suppressed."""
         line = line_of(fact)
-        if not isinstance(fact, ClientRefused) or line.level < logging.INFO:
+        if not isinstance(fact, ClientRefused | MessageRefused) or line.level < logging.INFO:
             return line
         if self._refusals.take(mono):
             self._unwritten += 1
@@ -85,6 +92,8 @@ def line_of(fact: Fact) -> Line:
     level, message = _MESSAGES[type(fact)]
     if isinstance(fact, ClientRefused) and fact.code is SignalCode.DRAINING:
         level = logging.DEBUG  # every client is refused then, and the log says once that the server stops
+    if isinstance(fact, MessageRefused) and fact.code in _ACTIONABLE:
+        level = logging.INFO
     fields = {_NAMES.get(name, name): _plain(value) for name, value in fact._asdict().items()}
     return Line(level, message, {name: value for name, value in fields.items() if value not in ("", False, [])})
 

@@ -13,6 +13,7 @@ from turnserver.signaling.rooms.facts import (
     ClientRefused,
     Fact,
     Kicked,
+    MessageRefused,
     PeerJoined,
     PeerReturned,
     RoomClosed,
@@ -36,7 +37,7 @@ from turnserver.signaling.rooms.facts import (
             Line(
                 logging.INFO,
                 "client refused",
-                {"address": "192.0.2.1", "code": "bad_token", "why": "not a token"},
+                {"address": "192.0.2.1", "cause": "bad_token", "why": "not a token"},
             ),
         ),
         (
@@ -88,3 +89,14 @@ def test_strangers_do_not_fill_the_log() -> None:
 def test_stopping_is_one_line() -> None:
     """Not one for everybody who is told."""
     assert line_of(ClientRefused("192.0.2.1", SignalCode.DRAINING, "")).level == logging.DEBUG
+
+
+def test_a_refused_message_is_at_info_where_an_operator_can_act() -> None:
+    """The kind: a refusal that only the client sees. A full room is one; a client's malformed frame is not."""
+    full = line_of(MessageRefused("192.0.2.1", SignalCode.ROOM_FULL, "the room is full", "demo", "abc"))
+    assert full == Line(
+        logging.INFO,
+        "message refused",
+        {"address": "192.0.2.1", "cause": "room_full", "why": "the room is full", "room": "demo", "peer": "abc"},
+    )
+    assert line_of(MessageRefused("192.0.2.1", SignalCode.BAD_MESSAGE, "n is 3 next", "", "")).level == logging.DEBUG

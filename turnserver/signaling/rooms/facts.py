@@ -13,6 +13,7 @@ __all__ = [
     "HubCommand",
     "Kicked",
     "LeaveReason",
+    "MessageRefused",
     "PeerJoined",
     "PeerLeft",
     "PeerLost",
@@ -79,6 +80,16 @@ class ClientRefused(NamedTuple):
     address: str
     code: SignalCode
     msg: str
+
+
+class MessageRefused(NamedTuple):
+    """A message of a client was refused, and its connection goes on; ``room`` is the one to join or be in, if any."""
+
+    address: str
+    code: SignalCode
+    msg: str
+    room: str
+    peer: str
 
 
 class RoomOpened(NamedTuple):
@@ -160,6 +171,7 @@ Fact: TypeAlias = (
     SessionOpened
     | SessionEnded
     | ClientRefused
+    | MessageRefused
     | RoomOpened
     | RoomClosed
     | PeerJoined

@@ -17,7 +17,7 @@ from typing import Final
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import ClientMessage, Counted, Delivery, Rate, Relayed, ServerMessage
-from turnserver.signaling.protocol.client_messages import Bye, Hello, Ping
+from turnserver.signaling.protocol.client_messages import Bye, Hello, Join, Ping
 from turnserver.signaling.protocol.codec import parse
 from turnserver.signaling.protocol.errors import Denial, Reconnect, SignalCode, reconnect_of
 from turnserver.signaling.protocol.fields import (
@@ -31,7 +31,7 @@ from turnserver.signaling.protocol.fields import (
 )
 from turnserver.signaling.protocol.server_messages import Ok, Pong, Welcome
 from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderation, presence, relaying
-from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, Revoke, Wake
+from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, MessageRefused, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import ClientPace, Connection, Session
 from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Minter, RoomOptions
@@ -406,6 +406,9 @@ class Hub:
         answer = error(refusal.code, refusal.msg, re=re, retry=refusal.retry, d=d)
         fatal = refusal.fatal or (refusal.code in _BROKEN and connection.bad.take(now.mono) > 0)
         if not fatal:
+            room = message.room if isinstance(message, Join) else ""
+            peer = "" if session is None else session.peer_id
+            state.fact(MessageRefused(connection.address, refusal.code, refusal.msg, room, peer))
             if session is None:
                 state.direct(connection, answer)
             else:

@@ -13,7 +13,7 @@ from tests.support.examples import scaled
 from tests.support.room_options import hub_settings
 from tests.support.signal_hub import World, entropy, kept
 from turnserver.core.types import Now
-from turnserver.signaling.rooms.facts import ClientRefused, Close, PeerLeft, Revoke
+from turnserver.signaling.rooms.facts import ClientRefused, Close, MessageRefused, PeerLeft, Revoke
 from turnserver.signaling.rooms.hub import SLICE, Hub
 from turnserver.signaling.truth.relays import NoRelays, PairPath
 
@@ -303,6 +303,17 @@ class TestOutputs:
         facts = [fact for fact in world.facts if isinstance(fact, ClientRefused)]
         assert [(fact.address, fact.code) for fact in facts] == [("192.0.2.1", "bad_token")]
         assert "hunter2" not in repr(world.facts) + repr(world.commands)
+
+    def test_a_refused_join_is_a_fact_though_the_connection_goes_on(self) -> None:
+        """The kind: a refusal that only the client sees."""
+        world = World(open=True, room_size=2)
+        for name in ("ann", "bob", "carol"):
+            client = world.client(name)
+            client.open()
+            client.hello()
+            client.join("demo")
+        facts = [fact for fact in world.facts if isinstance(fact, MessageRefused)]
+        assert [(fact.code, fact.room) for fact in facts] == [("room_full", "demo")]
 
     def test_a_hub_without_a_minter_gives_no_servers(self) -> None:
         options, _ = hub_settings(open=True, credential_lifetime=60)
