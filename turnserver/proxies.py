@@ -5,7 +5,7 @@ either, so both are read from configured addresses only. `Networks` are these ad
 listener knows when it passes a connection on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, NamedTuple, Protocol
 
@@ -91,7 +91,8 @@ class Arrival(NamedTuple):
     ``client`` is the source in the PROXY header or, without one, the other end of the connection. ``secure`` is whether
     the client uses TLS: with this server or, as the PROXY header says, with the proxy. ``port`` is the one that the
     client has connected to, 0 if no PROXY header tells it. ``proxied`` says that the other end is one of ``proxies``,
-    the networks that may tell more.
+    the networks that may tell more. ``claim`` counts the connection for a client, once one is known to whom it belongs;
+    it returns False if that client has too many. It is None for a connection that is counted already.
     """
 
     client: Address
@@ -99,3 +100,4 @@ class Arrival(NamedTuple):
     port: int = 0
     proxied: bool = False
     proxies: Networks = NOBODY
+    claim: Callable[[Address], bool] | None = None

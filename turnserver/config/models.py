@@ -289,7 +289,8 @@ class LimitsConfig(Section):
     connections_per_address: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=200,
         description="Of these, the connections of one client: an IPv4 address, or an IPv6 /64. An office or a mobile "
-        "network may share one IPv4 address. Further connections are closed at once.",
+        "network may share one IPv4 address. Further connections are closed at once. Those of a trusted proxy count "
+        "for the client that it names in a PROXY header, or at the start of a WebSocket; otherwise in total only.",
     )
     handshake_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,

@@ -74,7 +74,9 @@ class StreamAdapter(asyncio.Transport):
         self._mind_use()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What asyncio's transports know, and ``hold``: the method of this name."""
+        """What asyncio's transports know, ``hold``, the method of this name, and ``claim`` (`Arrival`)."""
+        if name == "claim":
+            return self.arrival.claim
         return self.hold if name == "hold" else super().get_extra_info(name, default)
 
     def _mind_use(self) -> None:

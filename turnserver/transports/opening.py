@@ -86,7 +86,8 @@ class Opening:
     def __init__(
         self, transport: OpeningHost, stream: ByteStream, slot: ConnectionSlot, deadline: float, *, proxied: bool
     ) -> None:
-        self._arrival = Arrival(stream.peer, proxied=proxied, proxies=transport.proxies)
+        claim = self._claim if proxied else None
+        self._arrival = Arrival(stream.peer, proxied=proxied, proxies=transport.proxies, claim=claim)
         self.deadline = deadline
         self.stream = stream
         self._transport = transport
@@ -151,12 +152,19 @@ class Opening:
             return
         self._buffer = self._buffer[header.size :]
         if header.client is not None:
-            self._arrival = self._arrival._replace(client=header.client, secure=header.secure, port=header.port)
-            if not self._slot.claim(self.client.ip):
-                self._transport.turned_away(Reason.CONNECTIONS_PER_ADDRESS, self.client)
+            told = self._arrival._replace(client=header.client, secure=header.secure, port=header.port)
+            self._arrival = told._replace(claim=None)
+            if not self._claim(self.client):
                 self.stream.close()
                 return
         self._first_step()
+
+    def _claim(self, client: Address) -> bool:
+        """Count a proxy's connection for its client; False, and said, if that has too many."""
+        if self._slot.claim(client.ip):
+            return True
+        self._transport.turned_away(Reason.CONNECTIONS_PER_ADDRESS, client)
+        return False
 
     def _choose(self) -> None:
         """TLS or not: no other protocol here begins with the first byte of a TLS handshake."""

@@ -88,6 +88,23 @@ async def test_from_anybody_else_the_headers_are_nothing() -> None:
             assert await site.ask("Host: h:80", *headers) == seen("127.0.0.1", "http", "h:80", proxied=False)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CONNECT meet.example.org:443",
+        "OPTIONS *",
+        "GET //evil.example/who",
+        "GET ftp://other.example/who",
+        "GET http:///who",
+    ],
+)
+async def test_targets_of_other_forms_are_no_fault(behind: Site, line: str) -> None:
+    """RFC 9112 §3.2: a proxy may pass on any form, and scheme and host are replaced in each."""
+    peer = await behind.rig.connect()
+    await peer.send("\r\n".join([f"{line} HTTP/1.1", "Host: h", *TOLD, "Connection: close", "", ""]).encode())
+    assert (await peer.read(10_000)).partition(b" ")[2][:3] in {b"200", b"400", b"404"}
+
+
 def version_2(source: str, extensions: bytes = b"") -> bytes:
     addresses = bytes(map(int, source.split("."))) + bytes((192, 0, 2, 2)) + b"\x12\x34\x20\xfb"
     size = (len(addresses) + len(extensions)).to_bytes(2, "big")

@@ -43,6 +43,12 @@ class ApiCode(StrEnum):
         "Too many wrong keys or tokens came from this address; right ones are accepted all the same.",
         "Find out who sends them: `wrong API key` in the log has the address.",
     )
+    TOO_MANY_CONNECTIONS = (
+        "too_many_connections",
+        429,
+        "The client has as many connections as `limits.connections_per_address` allows. A proxy is in front of it.",
+        "Raise it if many clients are behind one address; see that the proxy tells its clients apart (`proxies`).",
+    )
     FORBIDDEN = (
         "forbidden",
         403,

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from aiohttp import WSMsgType, web
 
+from stun.address import Address
 from turnserver.lines import Lines
 from turnserver.reached import Reached
 from turnserver.signaling.edge.origins import doorway_of, is_named, is_same_origin, reached_by
@@ -136,6 +137,8 @@ class WebSockets:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
+        if not _counted(request):
+            return _error(ApiCode.TOO_MANY_CONNECTIONS, "too many connections from your address", {"Retry-After": "10"})
         websocket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT,
             autoping=False,
@@ -305,6 +308,13 @@ class _Socket:
             if self._ending is not None:
                 return
             await self._woken.wait()
+
+
+def _counted(request: web.Request) -> bool:
+    """Count a proxy's connection for its client, whose it is from the upgrade on; False if that has too many."""
+    claim = None if request.transport is None else request.transport.get_extra_info("claim")
+    client = reached_by(request).client
+    return claim is None or not client or bool(claim(Address.parse(client, 0)))
 
 
 def _error(code: ApiCode, message: str, headers: dict[str, str] | None = None) -> web.Response:

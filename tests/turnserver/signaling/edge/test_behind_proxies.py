@@ -3,6 +3,7 @@
 ``tests/browser/test_proxies.py`` has real proxies and a browser.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -170,6 +171,23 @@ async def test_limits_of_one_client_stop_no_other_behind_the_same_proxy() -> Non
         assert [word for _, word in sockets] == ["welcome", "welcome", "goodbye", "welcome", "welcome"]
         for socket, _ in sockets:
             await socket.close()
+
+
+async def test_connections_count_for_the_client_whose_websocket_they_are() -> None:
+    """A proxy's connections are anybody's until then: requests of one client keep no other out."""
+    async with running(UDP, PLAIN, limits={"connections_per_address": 2}, **BEHIND) as site:
+        first, second = [await site.connect(**client(ONE)) for _ in range(2)]
+        assert await site.status(**client(ONE)) == 429
+        assert await site.status(**client(OTHER)) == 101
+        for _ in range(3):
+            asked = {"X-Forwarded-For": ONE, "Connection": "close"}
+            async with site.session.get(site.url("/readyz"), headers=asked) as answer:
+                assert answer.status == 200
+        await first.close()
+        async with asyncio.timeout(60):
+            while await site.status(**client(ONE)) != 101:
+                pass  # the server has not seen the end of the first one yet
+        await second.close()
 
 
 async def test_wrong_keys_of_one_client_stop_no_other_and_no_right_key() -> None:
