@@ -318,3 +318,25 @@ def test_where_there_are_rooms() -> None:
     assert Config.model_validate({"listeners": [plain]}).serves_rooms
     assert not Config.model_validate({"listeners": [plain], "signaling": {"enabled": False}}).serves_rooms
     assert not Config().serves_rooms
+
+
+@pytest.mark.parametrize(
+    ("listener", "health", "free"),
+    [
+        ({"transport": "tcp", "address": "127.0.0.1", "port": 8081}, "127.0.0.1", False),
+        ({"transport": "tcp", "address": "0.0.0.0", "port": 8081}, "127.0.0.1", False),
+        ({"transport": "tcp", "address": "127.0.0.1", "port": 8081}, "0.0.0.0", False),
+        ({"transport": "tcp", "address": "127.0.0.2", "port": 8081}, "127.0.0.1", True),
+        ({"transport": "tcp", "address": "::", "port": 8081}, "127.0.0.1", True),
+        ({"transport": "udp", "address": "127.0.0.1", "port": 8081}, "127.0.0.1", True),
+    ],
+)
+def test_health_checks_have_a_port_of_their_own(listener: dict[str, Any], health: str, free: bool) -> None:
+    """Otherwise the start would fail, or the check be answered by what is to be checked."""
+    options = {"listeners": [listener], "health": {"address": health, "port": 8081}}
+    if free:
+        assert Config.model_validate(options).health.port == 8081
+    else:
+        ((path, message),) = refusals(options)
+        assert path[-1] == "port"
+        assert "listeners[0]" in message
