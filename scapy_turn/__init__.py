@@ -14,6 +14,7 @@ from scapy_turn.demultiplex import Turn, bind, unbind
 from scapy_turn.digests import long_term_key, short_term_key, userhash
 from scapy_turn.integrity import Credential, Seals, sign, verify
 from scapy_turn.message import ChannelData, StunMessage
+from scapy_turn.relay import TurnSocket
 from scapy_turn.stun_attributes import *
 from scapy_turn.turn_attributes import *
 from scapy_turn.version import VERSION as __version__
@@ -25,6 +26,7 @@ __all__ = [
     "StunAttribute",
     "StunMessage",
     "Turn",
+    "TurnSocket",
     "__version__",
     "bind",
     "long_term_key",

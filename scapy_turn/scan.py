@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``python -m scapy_turn scan URI``: the probes, as a report for people or as JSON."""
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scapy.error import Scapy_Exception
+
+from scapy_turn.allocation import Peer
+from scapy_turn.fingerprint import behaviour, guess
+from scapy_turn.integrity import Credential
+from scapy_turn.probes import PEERS, allowed_peers, amplification, nonces
+
+__all__ = ["PROBES", "Target", "main", "parse_uri"]
+
+PASSWORD_VARIABLE = "SCAPY_TURN_PASSWORD"  # noqa: S105  (its name)
+
+
+class Target(NamedTuple):
+    """What is scanned, as whom, and how long an answer may take."""
+
+    server: Peer
+    transport: str
+    user: str | None
+    password: str
+    seconds: float
+    peers: tuple[str, ...]
+
+    @property
+    def credential(self) -> Credential | None:
+        """A new one for each probe: what one has learned is not the next one's."""
+        return None if self.user is None else Credential(self.user, self.password)
+
+
+def parse_uri(text: str) -> tuple[Peer, str]:
+    """Host, port and transport of a URI as in RFC 7064 and RFC 7065: ``turn:192.0.2.1:3478?transport=tcp``.
+
+    Raises `ValueError` if it is none.
+    """
+    pattern = r"(stuns?|turns?):(\[[0-9A-Fa-f:.]+\]|[^:?/\[\]@\s]+)(?::(\d{1,5}))?(?:\?transport=(udp|tcp))?"
+    found = re.fullmatch(pattern, text)
+    if found is None or int(found[3] or 1) not in range(1, 65536):
+        raise ValueError(f"no URI such as turn:192.0.2.1:3478?transport=udp: {text!a}")
+    secure = found[1].endswith("s")
+    if secure and found[4] == "udp":
+        raise ValueError("DTLS is not spoken here")
+    port = int(found[3] or (5349 if secure else 3478))
+    return (found[2].strip("[]"), port), "tls" if secure else found[4] or "udp"
+
+
+def _amplification(target: Target) -> list[dict[str, Any]]:
+    if target.transport != "udp":
+        raise Scapy_Exception("over UDP only: elsewhere the source of a request is proven")
+    return [asdict(one) | {"ratio": round(one.ratio, 2)} for one in amplification(target.server, target.seconds)]
+
+
+def _peers(target: Target) -> list[dict[str, Any]]:
+    if target.credential is None:
+        raise Scapy_Exception("needs a credential")
+    chosen = target.peers or tuple(PEERS)
+    found = allowed_peers(target.server, target.credential, chosen, target.transport, max(target.seconds, 2.0))
+    return [asdict(one) for one in found]
+
+
+def _nonces(target: Target) -> list[dict[str, Any]]:
+    if target.transport != "udp":
+        raise Scapy_Exception("over UDP only")
+    report = nonces(target.server, target.credential, target.seconds)
+    return [] if report is None else [asdict(report)]
+
+
+def _fingerprint(target: Target) -> list[dict[str, Any]]:
+    seen = behaviour(target.server, target.transport)
+    guesses = [f"{one.name} ({one.seen} of {one.of} marks)" for one in guess(seen) if one.seen]
+    return [asdict(seen) | {"guesses": ", ".join(guesses)}]
+
+
+PROBES: dict[str, tuple[str, Callable[[Target], list[dict[str, Any]]]]] = {
+    "strangers": ("What is answered without a credential, and how many bytes for each byte", _amplification),
+    "peers": ("To which addresses the server relays for this user", _peers),
+    "nonces": ("Nonces", _nonces),
+    "fingerprint": ("Which server it is", _fingerprint),
+}
+"""The probes by name: a title, and what makes the rows of its table."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 1 if nothing answers, 2 for what cannot be understood (argparse exits itself)."""
+    parser = argparse.ArgumentParser(prog="python -m scapy_turn", description="Probe STUN and TURN servers.")
+    scan = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "scan", help="probe a server and say what it does", description="Nothing is sent to peers."
+    )
+    scan.add_argument("uri", metavar="URI", help="turn:HOST[:PORT][?transport=udp|tcp], turns:…, stun:…, stuns:…")
+    scan.add_argument("--user", help=f"user name; its password is in ${PASSWORD_VARIABLE} or in a file")
+    scan.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password in its first line")
+    scan.add_argument("--only", action="append", choices=PROBES, help="this probe; can be repeated")
+    scan.add_argument("--peer", action="append", default=[], metavar="ADDRESS", help="ask for these peers only")
+    scan.add_argument("--timeout", type=float, default=1.0, metavar="SECONDS", help="wait for answers (default 1)")
+    scan.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    try:
+        server, transport = parse_uri(options.uri)
+        password = _password(options.password_file)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    target = Target(server, transport, options.user, password, options.timeout, tuple(options.peer))
+    report = {name: _run(PROBES[name][1], target) for name in options.only or PROBES}
+    print(json.dumps(report, indent=2) if options.json else "\n".join(map(_table, report, report.values())))
+    return 0 if _alive(report) else 1
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE, "")
+    return file.read_text(encoding="utf-8").partition("\n")[0]
+
+
+def _run(probe: Callable[[Target], list[dict[str, Any]]], target: Target) -> dict[str, Any]:
+    """A probe's rows, or why there are none: one that fails does not take the others along."""
+    try:
+        return {"rows": probe(target)}
+    except (Scapy_Exception, OSError, EOFError, ValueError) as error:
+        return {"rows": [], "skipped": str(error)}
+
+
+def _alive(report: dict[str, dict[str, Any]]) -> bool:
+    """Whether anything at all has answered."""
+    rows = [row for part in report.values() for row in part["rows"]]
+    silent = {"silence", "", False, None}
+    return any(row.get("answers", 0) or row.get("length", 0) or "what" in row for row in rows) or any(
+        row.get("binding", "silence") not in silent for row in rows
+    )
+
+
+def _table(name: str, part: dict[str, Any]) -> str:
+    """A probe for people: a table, or for one row a line for each value."""
+    title = PROBES[name][0]
+    lines = [title, "-" * len(title)]
+    rows = part["rows"]
+    if not rows:
+        return "\n".join([*lines, part.get("skipped", "nothing"), ""])
+    if len(rows) == 1 and len(rows[0]) > 6:
+        width = max(map(len, rows[0]))
+        return "\n".join([*lines, *(f"{key:<{width}}  {_cell(value)}" for key, value in rows[0].items()), ""])
+    columns = list(rows[0])
+    cells = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    lines += [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,62 @@
+"""The real server on loopback with all its transports, and an echo at the far end of its relays."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.certificates import issue
+from tests.support.server import TurnServerProcess, loopback_config, stream_listeners
+
+
+@pytest.fixture(scope="module")
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+    """One server for the tests of a module, over UDP, TCP and TLS."""
+    folder = tmp_path_factory.mktemp("server")
+    pair = issue(folder)
+    config = loopback_config(listeners=stream_listeners(http=False), tls={"certificates": [pair.config]})
+    with TurnServerProcess(config, folder) as running:
+        yield running
+
+
+class Echo:
+    """A UDP socket that answers everything, in a thread, until it is closed."""
+
+    def __init__(self, host: str) -> None:
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
+        self.address: tuple[str, int] = self.socket.getsockname()[:2]
+        self.sources: list[tuple[str, int]] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing:
+            with contextlib.suppress(ConnectionRefusedError):
+                data, source = self.socket.recvfrom(65_535)
+                self.sources.append(source[:2])
+                self.socket.sendto(data, source)
+
+    def close(self) -> None:
+        self._closing = True
+        with socket.socket(self.socket.family, socket.SOCK_DGRAM) as bell:
+            bell.sendto(b"", self.address)
+        self._thread.join()
+        self.socket.close()
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    running = Echo("127.0.0.1")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def echo6(ipv6: None) -> Iterator[Echo]:
+    running = Echo("::1")
+    yield running
+    running.close()

@@ -1,0 +1,101 @@
+"""The probes, on the real server and on coturn, whose deviations they have to find."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scapy_turn import Credential, StunMessage
+from scapy_turn.fingerprint import behaviour, guess
+from scapy_turn.probes import PEERS, allowed_peers, amplification, nonces, questions
+from scapy_turn.wire import Wire
+from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port, loopback_config
+from tests.support.tools import require_tool
+
+SECONDS = 0.2
+"""For what is answered at once or not at all: the server is on this machine."""
+
+
+@pytest.fixture(scope="module")
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+    """With the peers that are denied by default, and nothing on loopback allowed but own relays."""
+    with TurnServerProcess(loopback_config(peers={}, software=""), tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    folder: Path = tmp_path_factory.mktemp("coturn")
+    port = free_port(2)
+    command = [require_tool("turnserver"), "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-r", "example.org"]
+    command += ["-u", f"{USERNAME}:{PASSWORD}", "-L", "127.0.0.1", "-p", str(port), "--pidfile", str(folder / "pid")]
+    command += ["-l", str(folder / "log"), "--no-stdout-log", "--userdb", str(folder / "db")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        give_up = time.monotonic() + 60
+        while True:
+            with Wire(("127.0.0.1", port)) as wire:
+                if wire.exchange(StunMessage(), 0.5):
+                    break
+            assert time.monotonic() < give_up
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_strangers(server: TurnServerProcess) -> None:
+    """What a stranger gets of each kind; that there is no long answer to a short question is turn-rule 4."""
+    found = {one.kind: one for one in amplification(("127.0.0.1", server.port), SECONDS)}
+    assert list(found) == [kind for kind, _ in questions()]
+    assert found["Binding"].says == "success"
+    assert found["Binding"].ratio == 1.6
+    assert found["Allocate"].says == found["ChannelBind"].says == "error 401"
+    assert found["Binding, unknown attributes"].says == "error 420"
+    silent = ["Send indication", "Binding indication", "ChannelData", "no STUN", "a message that is cut off"]
+    assert {found[kind].says for kind in silent} == {"silence"}
+    assert found["Binding with PADDING"].ratio < 1
+
+
+def test_peers(server: TurnServerProcess) -> None:
+    """Nothing of what should not be reached is allowed; but the host's own relays stand on loopback here."""
+    verdicts = allowed_peers(("127.0.0.1", server.port), Credential(USERNAME, PASSWORD))
+    assert [one.address for one in verdicts] == list(PEERS)
+    assert {one.what for one in verdicts if one.allowed} <= {what for what in PEERS.values() if "loopback" in what}
+    assert all("403" in one.says for one in verdicts if not one.allowed)
+
+
+def test_nonces(server: TurnServerProcess) -> None:
+    address = ("127.0.0.1", server.port)
+    stranger = nonces(address)
+    assert stranger is not None
+    assert (stranger.cookie, stranger.other_port, stranger.changed) == (True, None, None)
+    report = nonces(address, Credential(USERNAME, PASSWORD))
+    assert report is not None
+    assert (report.other_port, report.changed) == (False, 438)
+    assert report.entropy >= 96
+
+
+def test_a_server_without_answers() -> None:
+    """Silence everywhere is a result, too."""
+    address = ("127.0.0.1", free_port())
+    assert {one.says for one in amplification(address, 0.01)} == {"silence"}
+    assert nonces(address, seconds=0.01) is None
+
+
+def test_another_server(coturn: tuple[str, int]) -> None:
+    """What is different on coturn 4.6 is seen: an answer of RFC 3489 and a long one, private peers, SHA-1 only."""
+    found = {one.kind: one for one in amplification(coturn, SECONDS)}
+    assert found["Binding"].ratio > 2
+    assert found["Binding of RFC 3489"].says == "success"
+    verdicts = {one.address: one for one in allowed_peers(coturn, Credential(USERNAME, PASSWORD), ["10.0.0.1", "::1"])}
+    assert verdicts["10.0.0.1"].allowed
+    assert verdicts["::1"].says == "family not relayed"
+    report = nonces(coturn, Credential(USERNAME, PASSWORD))
+    assert report is not None
+    assert (report.cookie, report.invented, report.changed) == (False, 438, 438)
+    seen = behaviour(coturn)
+    assert (seen.nonce, seen.algorithms) == ("hex", False)
+    assert guess(seen)[0].name == "coturn"

@@ -1,0 +1,87 @@
+"""The command: what it prints, what it does not take, and what it says where there is nothing."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from scapy_turn import fingerprint
+from scapy_turn.scan import PROBES, main, parse_uri
+from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is on this machine: what is not answered at once is not answered."""
+    monkeypatch.setattr(fingerprint, "PATIENCE", 0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "transport"),
+    [
+        ("turn:192.0.2.1", ("192.0.2.1", 3478), "udp"),
+        ("stun:turn.example.org:5000", ("turn.example.org", 5000), "udp"),
+        ("turn:[2001:db8::1]:99?transport=tcp", ("2001:db8::1", 99), "tcp"),
+        ("turns:192.0.2.1?transport=tcp", ("192.0.2.1", 5349), "tls"),
+    ],
+)
+def test_uris(text: str, server: tuple[str, int], transport: str) -> None:
+    """RFC 7064, RFC 7065."""
+    assert parse_uri(text) == (server, transport)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "turn:", "http://a", "turn:a:0", "turn:a:70000", "turn:a?transport=sctp", "turn:\n"]
+)
+def test_what_is_no_uri(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["scan", text])
+    assert "no URI such as" in capsys.readouterr().err
+
+
+def test_dtls(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["scan", "turns:192.0.2.1?transport=udp"])
+    assert "DTLS" in capsys.readouterr().err
+
+
+def test_json(
+    server: TurnServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every probe, with a password from a file; run as a module."""
+    secret = tmp_path / "password"
+    secret.write_text(PASSWORD + "\nanother line")
+    arguments = ["scan", f"turn:127.0.0.1:{server.port}", "--user", USERNAME, "--password-file", str(secret)]
+    monkeypatch.setattr(sys, "argv", ["scapy_turn", *arguments, "--json", "--timeout", "0.2"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("scapy_turn", run_name="__main__")
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == set(PROBES)
+    assert all(part["rows"] and "skipped" not in part for part in report.values())
+    assert report["fingerprint"]["rows"][0]["guesses"].startswith("meshturn (3 of 3")
+
+
+def test_tables(server: TurnServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people: with a password from the environment, and some probes only."""
+    monkeypatch.setenv("SCAPY_TURN_PASSWORD", PASSWORD)
+    address = f"127.0.0.1:{server.ports['tcp']}"
+    command = ["scan", f"turn:{address}?transport=tcp", "--user", USERNAME, "--peer", "10.0.0.1", "--peer", "127.0.0.9"]
+    assert main([*command, "--only", "peers", "--only", "strangers"]) == 0
+    printed = capsys.readouterr().out
+    assert "10.0.0.1   private  no" in printed
+    assert "127.0.0.9           yes      allowed" in printed
+    assert "over UDP only" in printed
+    assert PASSWORD not in printed
+
+
+def test_without_a_credential_or_a_server(server: TurnServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", f"turn:127.0.0.1:{server.port}", "--only", "peers", "--only", "fingerprint"]) == 0
+    assert "needs a credential" in capsys.readouterr().out
+    assert (
+        main(["scan", f"turn:127.0.0.1:{free_port()}?transport=tcp", "--only", "fingerprint", "--timeout", "0.1"]) == 1
+    )
+    monkey = ["scan", f"turn:127.0.0.1:{free_port()}", "--user", "a", "--only", "peers", "--timeout", "0.1"]
+    assert main(monkey) == 1
+    assert "no answer to Allocate" in capsys.readouterr().out
