@@ -11,7 +11,8 @@ from scapy.packet import Packet, Raw
 from scapy_turn import ChannelData, StunMessage, Turn, bind, unbind
 from scapy_turn.demultiplex import PORTS
 
-MESSAGE = bytes(StunMessage())
+# Drawn once: xdist wants the same names of tests in all of its processes.
+MESSAGE = bytes(StunMessage(transaction_id=bytes(12)))
 
 
 @pytest.fixture
