@@ -6,13 +6,13 @@
 #   make test ARGS="tests/cli -k up"              a part of them
 #   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
 #   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
-#   make test JOBS=4                              by so many workers; otherwise as many as there are cores
+#   make test JOBS=4                              by so many workers; otherwise three for every two cores, since tests wait for others
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-JOBS   ?= auto
+JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 3 / 2)
 # A distribution of its own, which the source distribution of this one does not have.
 SCAPY_TURN := $(wildcard scapy_turn)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile

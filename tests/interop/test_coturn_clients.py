@@ -94,19 +94,22 @@ def test_uclient_with_a_shared_secret(user: tuple[str, ...], turn_server: TurnSe
 
 
 @pytest.mark.parametrize(
-    "credentials",
+    ("source", "credentials"),
     [
-        ("-u", USERNAME, "-w", PASSWORD + "!"),
-        ("-u", "mallory", "-w", PASSWORD),
-        ("-u", "mallory", "-W", SHARED_SECRET[::-1]),
+        ("127.0.1.1", ("-u", USERNAME, "-w", PASSWORD + "!")),
+        ("127.0.1.2", ("-u", "mallory", "-w", PASSWORD)),
+        ("127.0.1.3", ("-u", "mallory", "-W", SHARED_SECRET[::-1])),
     ],
     ids=["wrong-password", "unknown-user", "wrong-shared-secret"],
 )
 def test_uclient_without_the_right_credentials_gets_nothing(
-    credentials: tuple[str, ...], turn_server: TurnServerProcess, echo_port: int
+    source: str, credentials: tuple[str, ...], turn_server: TurnServerProcess, echo_port: int
 ) -> None:
-    """RFC 8489 §9.2.4: 401 for an unknown user and for wrong integrity, so that the client gives up and says so."""
-    outcome = run_uclient(turn_server, Scenario("-c", 1), echo_port, *credentials)
+    """RFC 8489 §9.2.4: 401 for an unknown user and for wrong integrity, so that the client gives up and says so.
+
+    It tries so often that one address for all of these would be answered slowly, as a guesser is.
+    """
+    outcome = run_uclient(turn_server, Scenario("-c", 1), echo_port, "-L", source, *credentials)
     assert outcome.code != 0, outcome.output
     assert "Cannot complete Allocation" in outcome.output
     assert not TOTALS.search(outcome.output)

@@ -23,7 +23,7 @@ SAYS = {
     2: r"127\.0\.0\.1:\d+\n",
     3: r"b'hello'\n",
     4: r"127\.0\.0\.1:\d+\n\[PeerData\(.*data=b'hello', channel=None\)\]\n",
-    5: r"ErrorValue\(code=437, reason='Allocation Mismatch'\) True \d+\.\d ms\n",
+    5: r"ErrorValue\(code=437, reason='Allocation Mismatch \(no-allocation\)'\) True \d+\.\d ms\n",
 }
 """What each program prints."""
 

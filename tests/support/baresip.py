@@ -7,9 +7,10 @@ import socket
 import struct
 import subprocess
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 from tests.net.lab import Host, Lab, Nat
 from tests.support.process import wait_until
@@ -124,7 +125,11 @@ class Baresip:
         with self.host.entered(), socket.create_connection(("127.0.0.1", CONTROL), LIMIT) as control:
             command = json.dumps({"command": what, "params": parameters}).encode()
             control.sendall(b"%d:%s," % (len(command), command))
-            assert b'"ok":true' in control.recv(4096)
+            with control.makefile("rb") as frames:
+                answers = (answer for answer in _netstrings(frames) if answer.get("response"))
+                answer = next(answers, None)
+            assert answer is not None
+            assert answer["ok"], answer
 
     def says(self, pattern: str) -> re.Match[str]:
         """What it writes that fits a pattern; waits for it."""
@@ -145,3 +150,10 @@ class Baresip:
         """The address that the other end's audio comes from; waits for it."""
         match = self.says(r"incoming rtp for 'audio' established, receiving from ([0-9.]+):(\d+)")
         return match[1], int(match[2])
+
+
+def _netstrings(frames: BinaryIO) -> Iterator[dict[str, Any]]:
+    """What a control connection says: answers, and events of the calls in between."""
+    while length := b"".join(iter(lambda: frames.read(1).strip(b":"), b"")):
+        yield json.loads(frames.read(int(length)))
+        assert frames.read(1) == b","
