@@ -70,6 +70,7 @@ class AddressChoice:
         self._relays: dict[AddressFamily, list[RelayAddress]] = {family: [] for family in AddressFamily}
         for relay in relays:
             self._relays[Address(relay.bound, 0).family].append(relay)
+        self._families = tuple(family for family in (AddressFamily.IPV4, AddressFamily.IPV6) if self._relays[family])
         self._absent: dict[bytes, float] = {}
 
     def of(self, family: AddressFamily, preferred: bytes = b"", now: Now | None = None) -> list[RelayAddress]:
@@ -82,9 +83,10 @@ class AddressChoice:
 
     def available(self, now: Now) -> AddressFamily | None:
         """IPv4 if there is an address of it, else IPv6; None without any. Those that are absent count last."""
-        found = [family for family in (AddressFamily.IPV4, AddressFamily.IPV6) if self.of(family)]
-        present = [family for family in found if self._is_present(self.of(family, now=now)[0], now)]
-        return next(iter(present or found), None)
+        found = self._families
+        if self._absent:
+            found = tuple(each for each in found if self._is_present(self.of(each, now=now)[0], now)) or found
+        return found[0] if found else None
 
     def _is_present(self, relay: RelayAddress, now: Now) -> bool:
         return self._absent.get(relay.bound, now.mono) <= now.mono

@@ -39,7 +39,11 @@ class Refusal(CoreError):
         self.challenge = challenge
         self.unknown = unknown
         self.alternate = alternate
-        super().__init__(f"{int(self.code)} {self.phrase(authenticated=True)}")
+        super().__init__(cause, detail)
+
+    def __str__(self) -> str:
+        """The error code and the whole reason phrase; made only when it is read, since clients cause most refusals."""
+        return f"{int(self.code)} {self.phrase(authenticated=True)}"
 
     def phrase(self, *, authenticated: bool) -> str:
         """The reason phrase: with the cause only for a client that has proven who it is."""

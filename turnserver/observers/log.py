@@ -60,6 +60,8 @@ class LogObserver:
         """Write the line of one event, if its level is on."""
         if type(event) in _RELAY_EVENTS:
             happened = cast(Event, event)
+            if relay_lines.is_detail(happened) and not _relay_logger.isEnabledFor(logging.DEBUG):
+                return
             level, message, fields = relay_lines.line_of(happened, counters)
             if type(event) is AllocationEnded and event.reason is EndReason.SHUTDOWN:
                 _relay_logger.log(level, message, extra={"fields": fields})

@@ -29,7 +29,7 @@ from turnserver.core.types import Counters, FiveTuple
 from turnserver.observers.room_lines import Line
 from turnserver.reasons import Reason
 
-__all__ = ["PEER_CAUSES", "line_of"]
+__all__ = ["PEER_CAUSES", "is_detail", "line_of"]
 
 PEER_CAUSES: Final = frozenset(
     {Reason.PEER_NOT_PUBLIC, Reason.PEER_DENIED, Reason.PEER_OWN_LISTENER, Reason.PEER_OWN_ADDRESS}
@@ -56,6 +56,11 @@ _QUIET: Final = frozenset(
 
 
 _MILLISECONDS: Final = "the back end that issues it has to divide the time by 1000"
+
+
+def is_detail(event: Event) -> bool:
+    """Whether an event that every call has several of gets a line at level debug, so need not be put into words."""
+    return type(event) is AllocationRefreshed or (type(event) is RequestRefused and event.cause in _QUIET)
 
 
 def line_of(event: Event, counters: Counters | None) -> Line:

@@ -18,7 +18,7 @@ from turnserver.core.events import (
     RequestRefused,
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple
-from turnserver.observers.relay_lines import line_of
+from turnserver.observers.relay_lines import is_detail, line_of
 from turnserver.observers.room_lines import Line
 from turnserver.reasons import Reason
 
@@ -128,3 +128,10 @@ def test_every_event_has_a_line() -> None:
         fields |= {"failures": 1, "seconds": 0.0, "sources": 1, "cause": Reason.PEER_DENIED, "expires_at": 0.0}
         made = kind(*(fields.get(name, "") for name in kind._fields))
         assert line_of(made, None).message
+
+
+@pytest.mark.parametrize("cause", Reason)
+def test_details_are_exactly_the_refusals_below_info(cause: Reason) -> None:
+    """What is not put into words when debug is off would not have been written."""
+    event = RequestRefused(CLIENT, Method.ALLOCATE, 400, cause, "Bad Request", "")
+    assert is_detail(event) is (line_of(event, None).level == logging.DEBUG)
