@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stun.address import Address
+from tests.support.server import free_port
 from tests.support.tcp_pair import HOSTS, Peer, Server, eventually, has_ipv6, stream_pair
 from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
@@ -233,7 +234,7 @@ async def test_udp_has_the_port_to_itself(host: str) -> None:
     """RFC 6062 §5.1: UDP and TCP ports are different things."""
     rig = Rig(host)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind((host, 0))
+        datagrams.bind((host, free_port()))  # one that no connection has by chance
         rig.relays.open_relay(RelayId(2), from_sockaddr(datagrams.getsockname()))
     rig.close()
 
