@@ -10,6 +10,7 @@ from stun.uri import StunUri
 from turnserver.config import Config, External, Listener
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import ClientTransport
+from turnserver.proxies import is_behind
 from turnserver.signaling.edge.ice import valid_host
 
 __all__ = [
@@ -101,7 +102,10 @@ def public_uris(config: Config, host: str = "") -> list[StunUri]:
     if configured:
         return list(dict.fromkeys(replace(uri, host=host or uri.host) for uri in configured))
     if host:
-        return list(dict.fromkeys(replace(uri, host=host) for uri in client_uris(config)))
+        uris = client_uris(config)
+        # A port of a loopback address is not one of a host that others reach.
+        alike = [uri for uri in uris if _is_local(uri.host) == _is_local(host)] or uris
+        return list(dict.fromkeys(replace(uri, host=host) for uri in alike))
     return client_uris(config, name=certified_host(config))
 
 
@@ -139,17 +143,21 @@ def client_uris(
     For a wildcard listener, the URIs have the machine's primary addresses; for an address behind 1:1 NAT, its public
     one (``relay.external``). ``listening`` are the bound addresses of a running server, whose ports are used. Without
     it, the ports are those of the configuration, and listeners with port 0 are left out. Listeners for pages on this
-    machine are left out too: they would serve TURN clients, but the other listeners serve them better.
+    machine are left out too: they would serve TURN clients, but the other listeners serve them better. So are those
+    that clients reach only through proxies, whose ports they know instead.
     """
-    own = {(str(listener.address), listener.port) for listener in config.listeners if is_for_pages(listener)}
+    offered = [listener for listener in config.listeners if not _is_hidden(listener, config)]
+    inner = {
+        (host, listener.port)
+        for listener in config.listeners
+        if _is_hidden(listener, config)
+        for host in _hosts(listener)
+    }
     bound = _configured(config) if listening is None else list(listening)
-    bound = [(transport, address) for transport, address in bound if (address.host, address.port) not in own]
-    hosts = []
-    for listener in config.listeners:
-        if is_for_pages(listener):
-            continue
-        version = listener.address.version
-        hosts += _primary(version) if listener.address.is_unspecified else [str(listener.address)]
+    bound = [
+        (kind, address) for kind, address in bound if not kind.connected or (address.host, address.port) not in inner
+    ]
+    hosts = [host for listener in offered for host in _hosts(listener)]
     shown = {host: str(config.relay.external.of(ipaddress.ip_address(host))) for host in hosts}
     if name:
         # Others cannot reach a loopback address, so a name for them stands for it only if there is nothing else.
@@ -178,6 +186,11 @@ def page_url(uri: StunUri) -> str:
 def is_for_pages(listener: Listener) -> bool:
     """Whether a listener is for browsers on this machine only: HTTP without TLS, on a loopback address."""
     return listener.kind.http and not listener.tls and listener.address.is_loopback
+
+
+def _is_hidden(listener: Listener, config: Config) -> bool:
+    """Whether TURN clients are not told of a listener: it is for pages, or its port is one behind a proxy."""
+    return is_for_pages(listener) or (listener.kind.connected and is_behind(listener, config))
 
 
 def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:
@@ -212,11 +225,15 @@ def _primary(version: int) -> list[str]:
 
 
 def _configured(config: Config) -> list[tuple[ClientTransport, Address]]:
-    found = []
-    for listener in config.listeners:
-        if listener.kind.local:
-            continue
-        wildcard = listener.address.is_unspecified
-        hosts = _primary(listener.address.version) if wildcard else [str(listener.address)]
-        found += [(kind, Address.parse(host, listener.port)) for host in hosts for kind in listener.client_transports]
-    return found
+    return [
+        (kind, Address.parse(host, listener.port))
+        for listener in config.listeners
+        if not listener.kind.local
+        for host in _hosts(listener)
+        for kind in listener.client_transports
+    ]
+
+
+def _hosts(listener: Listener) -> list[str]:
+    """The addresses of a listener that clients may know."""
+    return _primary(listener.address.version) if listener.address.is_unspecified else [str(listener.address)]

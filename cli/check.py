@@ -21,6 +21,8 @@ _NAMES = 4
 _SOME_HOST = "host.invalid"
 _NO_URLS = "none but on this machine: listeners are on loopback or behind proxies (signaling.urls names others)"
 
+_NO_URI = "none: every listener is behind proxies, or has no port of its own (signaling.urls names others)"
+
 _PAIR = "a chain of certificates in PEM, the server's own first, in date, with its private key, without a passphrase"
 
 
@@ -284,7 +286,7 @@ def _show(found: dict[str, Any]) -> None:
     rows += [("listener", text) for text in found["listeners"]]
     rows += [("certificate", _certificate(facts)) for facts in found["certificates"]]
     rows += [("relay", f"{text}, ports {found['relay_ports']}") for text in found["relays"]]
-    rows += [("URL", text) for text in found["uris"]]
+    rows += [("URL", text) for text in found["uris"] or [_NO_URI]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
     rows += [("open files", _files_text(found["open_files"]))]
     rows += _rooms_text(found["rooms"])

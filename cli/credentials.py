@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["credentials", "issue"]
 
+_NO_URI = (
+    "Warning: There is no URL to give: every listener is behind proxies, or has no port of its own. signaling.urls "
+    "names the URLs of clients."
+)
+
 
 @click.group()
 def credentials() -> None:
@@ -84,7 +89,12 @@ def _from_config(user: str, ttl: int, path: Path, host: str | None) -> "Issued":
     show_warnings(loaded)
     first = auth.shared_secrets[0]
     secret = SharedSecret(first.secret.get_secret_value().encode(), first.hash)
-    return _issue(secret, user, ttl, auth.separator, public_uris(loaded.config, host or ""))
+    uris = public_uris(loaded.config, host or "")
+    if not uris:
+        from cli.console import error_console, say  # noqa: PLC0415
+
+        say(error_console(), _NO_URI, "yellow")
+    return _issue(secret, user, ttl, auth.separator, uris)
 
 
 def _from_state(user: str, ttl: int, directory: Path | None, host: str | None) -> "Issued":

@@ -163,6 +163,31 @@ def test_others_are_told_the_name_of_the_certificate(certify: Callable[..., Any]
     ]
 
 
+def test_others_are_not_told_an_inner_port() -> None:
+    """Kind: a URL with a port that clients do not know, because a proxy is in front of it, or because it is local."""
+    config = {
+        "listeners": [
+            {"address": "192.0.2.5"},
+            {"address": "192.0.2.5", "port": 8081},
+            {"transport": "tcp", "address": "192.0.2.5"},
+            {"transport": "shared", "tls": False, "address": "192.0.2.5", "port": 8081, "proxies": ["10.0.0.0/8"]},
+            {"address": "127.0.0.1", "port": 3500},
+        ],
+        "proxies": ["127.0.0.1"],
+    }
+    checked = Config.model_validate(config)
+    udp = ["turn:192.0.2.5:3478?transport=udp", "turn:192.0.2.5:8081?transport=udp"]
+    local = "turn:127.0.0.1:3500?transport=udp"
+    assert sorted(map(str, public_uris(checked))) == sorted([*udp, local, "turn:192.0.2.5:3478?transport=tcp"])
+    assert {(uri.port, uri.transport) for uri in public_uris(checked, "turn.example.org")} == {
+        (3478, "udp"),
+        (8081, "udp"),
+        (3478, "tcp"),
+    }
+    required = Config.model_validate(config | {"proxy_protocol": "required"})
+    assert list(map(str, public_uris(required))) == [*udp, local]
+
+
 def test_others_are_told_the_urls_that_participants_are_told(certify: Callable[..., Any]) -> None:
     """Kind: a URL that names what its readers cannot use: only the operator knows the ports before this machine."""
     urls = ["stun:a.example.org", "turn:a.example.org", "turns:b.example.org:443?transport=tcp"]

@@ -66,7 +66,6 @@ def test_every_kind_of_listener(run: Run, write: Write, certify: Callable[..., A
     assert found["warnings"] == []
     assert found["uris"] == [
         "turn:turn.example.org:3478?transport=udp",
-        "turn:turn.example.org:3478?transport=tcp",
         "turns:turn.example.org:443?transport=tcp",
         "turns:turn.example.org:5349?transport=tcp",
     ]

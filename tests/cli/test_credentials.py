@@ -91,6 +91,15 @@ def test_the_host_of_the_urls(run: Run, write: Write, home: Path, certify: Calla
     assert urls("--state-dir", state.path, "--host", "192.0.2.9") == ["turn:192.0.2.9:3478?transport=udp"]
 
 
+def test_without_a_url_there_is_a_warning(run: Run, write: Write) -> None:
+    """Kind: a URL that names what its readers cannot use. Here, only the operator knows the port of the proxy."""
+    listeners = "listeners: [{transport: tcp, address: 192.0.2.5, proxies: [10.0.0.0/8]}]\n"
+    result = run("credentials", "issue", "--json", "-c", write(f"{listeners}auth: {{shared_secrets: [{SECRET}]}}\n"))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["uris"] == []
+    assert "signaling.urls" in result.stderr
+
+
 @pytest.mark.parametrize("text", ["auth: {users: {a: b-password}}\n", "{}\n"])
 def test_a_configuration_without_a_secret(run: Run, write: Write, text: str) -> None:
     """No shared secret: a clear error and exit code 2."""
