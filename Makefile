@@ -6,12 +6,15 @@
 #   make test ARGS="tests/cli -k up"              a part of them
 #   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
 #   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
+#   make fuzz FUZZ_SECONDS=600 FUZZ="codec core"  so long each of these targets; without FUZZ, all of tests/fuzz/targets
 #   make test JOBS=4                              by so many workers; otherwise three for every two cores, since tests wait for others
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+FUZZ   ?= $(notdir $(basename $(wildcard tests/fuzz/targets/[a-z]*.py)))
+FUZZ_SECONDS ?= 60
 JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 3 / 2)
 # A distribution of its own, which the source distribution of this one does not have.
 SCAPY_TURN := $(wildcard scapy_turn)
@@ -20,7 +23,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 # Tests start servers and commands by the hundred; each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up check test lint static bench docs constraints clean
+.PHONY: up check test lint static fuzz bench docs constraints clean
 
 up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
@@ -40,6 +43,9 @@ static: $(VENV)/.linted
 	$(BIN)/mypy
 	$(SCAPY_TURN:%=$(BIN)/mypy %)
 
+fuzz: $(VENV)/.tested
+	@set -e; for target in $(FUZZ); do $(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) $(ARGS); done
+
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench $(ARGS)
 
@@ -53,7 +59,7 @@ constraints: | $(VENV)/bin/python
 	    --extra call --no-emit-package meshturn --output-file conf/constraints.txt setup.cfg
 
 clean:
-	rm -rf $(VENV) build site dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
+	rm -rf $(VENV) build site dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz artifacts
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

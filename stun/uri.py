@@ -106,12 +106,12 @@ def _host(text: str) -> str:
         return _ipv6(text[1:-1])
     if not _REG_NAME.fullmatch(text):
         raise InvalidUri("The host holds a character that a URI cannot hold (RFC 3986 §3.2.2).")
-    if _NUMERIC.fullmatch(text):
-        return _ipv4(text)
     try:
         name = unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidUri("The percent-encoded host is not UTF-8.") from None
+    if _NUMERIC.fullmatch(name):
+        return _ipv4(name)
     if not all(char.isprintable() and not char.isspace() and char not in _SHARED_DELIMITERS for char in name):
         raise InvalidUri("The percent-encoded host hides a control character, a blank or a delimiter.")
     if len(name) > _MAX_HOST:

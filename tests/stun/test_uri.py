@@ -102,6 +102,8 @@ def test_a_transport_extension_is_syntax_too() -> None:
         "turn:256.1.1.1",
         "turn:1.2.3",
         "turn:2130706433",
+        "turn:2130706%34%33%33",
+        "turn:%31.2.3",
         "turn:bücher.example",
         "turn:exam ple.org",
         "turn:%zz.example",

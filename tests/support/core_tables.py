@@ -13,6 +13,7 @@ from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.ports import RelayPorts
 from turnserver.core.reflection import MAX_PREFIXES
 from turnserver.core.state import CoreState
+from turnserver.core.tcp_connections import ConnectionState
 from turnserver.core.types import RelayId, Route
 from turnserver.throttle import packed_prefix
 
@@ -156,6 +157,7 @@ def _check_deadlines(world: World) -> None:
         {(DeadlineKind.RESERVATION, token) for token in state.reservations}
         | {(DeadlineKind.RETRANSMISSION, key) for key in state.retransmissions._answers}
         | {(DeadlineKind.LOOKUP, ticket) for ticket in core._lookups._parked}
+        | {(DeadlineKind.CONNECTION, id) for id, c in state.tcp.by_id.items() if c.state is not ConnectionState.BOUND}
     )
     assert all(key.owner == 0 for key in rest)
     assert all(when > world.now.mono for when in state.deadlines._when.values())

@@ -26,6 +26,8 @@ READ_SIZE: Final = 64 * 1024
 """Bytes read per connection and turn of the loop: some 300 packets of audio, or 50 of video."""
 
 _HEADER_SIZE: Final = 4
+_COOKIE_END: Final = 8
+"""Bytes of a STUN message up to the end of the magic cookie."""
 _FRAME_COST: Final = 48
 """Bytes counted per queued frame in addition to its size, so that a queue of empty frames is bounded too."""
 
@@ -366,7 +368,8 @@ class StreamConnection:
                     break
                 after = at + size
             if after > end:
-                missing = after - at
+                # Until the cookie is there, the next byte may show that this is no frame.
+                missing = after - at if end - at >= _COOKIE_END or first & KIND_BITS else end - at + 1
                 break
             frames += 1
             hop = channels.get(first << 8 | data[at + 1])

@@ -141,6 +141,18 @@ async def test_garbage_closes_at_the_first_impossible_byte(rig: StreamRig, garba
     assert rig.transport.counters.dropped == 1
 
 
+async def test_garbage_in_pieces_closes_as_early(rig: StreamRig) -> None:
+    """A header that announces much, and then a wrong cookie: nobody waits for the rest."""
+    peer, client, _ = await joined(rig)
+    await peer.send(BINDING + b"\x00\x01\xff\x00")
+    await eventually(lambda: rig.sink.frames)
+    await peer.send(b"\x21\x13")
+    assert await peer.ended()
+    await eventually(lambda: rig.sink.gone)
+    assert rig.sink.gone == [client]
+    assert rig.transport.counters.dropped == 1
+
+
 async def test_the_longest_frame_is_taken(rig: StreamRig) -> None:
     """Rule 22: 64 KiB and 4 bytes, the padding included."""
     peer, _, connection = await joined(rig)
