@@ -77,7 +77,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     rooms = _rooms(loaded)
     listeners = {
         (_kind(listener), address): _through(listener, config)
-        for listener in config.listeners
+        for listener in (*config.listeners, *config.discovery_listeners)
         for address in expanded(listener)
     }
     addresses = [address for _, address in listeners]
@@ -95,6 +95,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
         "certificates": certificates,
         "relays": [relay_text(relay, config.relay.stun_server if asked else "") for relay in relays],
         "relay_ports": str(config.relay.ports),
+        "behavior_discovery": [f"{one} and {other}" for one, other in config.behavior_discovery.pairs],
         "uris": [str(uri) for uri in public_uris(config, host)],
         "users": len(config.auth.users),
         "shared_secrets": len(config.auth.shared_secrets),
@@ -286,6 +287,7 @@ def _show(found: dict[str, Any]) -> None:
     rows += [("listener", text) for text in found["listeners"]]
     rows += [("certificate", _certificate(facts)) for facts in found["certificates"]]
     rows += [("relay", f"{text}, ports {found['relay_ports']}") for text in found["relays"]]
+    rows += [("behavior discovery", text) for text in found["behavior_discovery"]]
     rows += [("URL", text) for text in found["uris"] or [_NO_URI]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
     rows += [("open files", _files_text(found["open_files"]))]

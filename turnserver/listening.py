@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from stun.address import Address
 from turnserver.addresses import AddressWatch
-from turnserver.core.settings import OwnAddresses, RelayOptions
+from turnserver.core.settings import DiscoverySocket, OwnAddresses, RelayOptions
 from turnserver.core.types import ClientTransport, TlsMode
 from turnserver.errors import StartupError
 from turnserver.faults import RAISED, Faults
@@ -64,7 +64,8 @@ class Listening:
     """The listeners of one server; use it inside the running loop.
 
     ``changed`` is called after listeners have been opened or closed while the server runs. ``public`` gives the IP
-    address (packed) at which clients reach one of the host's.
+    address (packed) at which clients reach one of the host's. ``discovery`` are UDP listeners for behavior discovery.
+    Those of them that are not in ``sections`` as well are in no URL.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class Listening:
         faults: Faults,
         changed: Callable[[], None] = lambda: None,
         public: Callable[[bytes], bytes] = lambda ip: ip,
+        discovery: Sequence[ListenerSection] = (),
     ) -> None:
-        self._sections = tuple(sections)
+        self._sections = (*sections, *discovery)
+        self._listed = len(sections)
+        self._discovery = frozenset(Address(each.address.packed, each.port) for each in discovery)
         self._context = replace(context, doors=self.doors)
         self._public = public
         self._faults = faults
@@ -106,7 +110,11 @@ class Listening:
     @property
     def offered(self) -> list[tuple[ClientTransport, Address]]:
         """The same without those that clients reach through proxies only, by a host and a port of the proxy's."""
-        views = [bound.view for bound in self._bound.values() if not bound.planned.behind and not bound.view.local]
+        views = [
+            bound.view
+            for bound in self._bound.values()
+            if bound.planned.section < self._listed and not bound.planned.behind and not bound.view.local
+        ]
         return [(kind, view.address) for view in views for kind in view.transports]
 
     @property
@@ -120,10 +128,18 @@ class Listening:
         A wildcard listener is one of them: it means also an address for which it has no socket yet.
         """
         own = OwnAddresses.of(relay, self.addresses, [address for _, address in self.reachable])
+        own = replace(own, discovery=self._discovery_sockets(own))
         wildcards = [Address(one.address.packed, one.port) for one in self._sections if one.address.is_unspecified]
         if not wildcards:
             return own
         return replace(own, listeners=(*own.listeners, *wildcards), local=tuple(local_addresses()))
+
+    def _discovery_sockets(self, own: OwnAddresses) -> tuple[DiscoverySocket, ...]:
+        return tuple(
+            DiscoverySocket(at, Address(own.public(at.ip), at.port), bound.planned.number)
+            for bound in self._bound.values()
+            if bound.view.transport is ClientTransport.UDP and (at := bound.view.address) in self._discovery
+        )
 
     def carried(self) -> tuple[ListenerView, ...]:
         """The views with their present counters; zeros for a transport that raises."""

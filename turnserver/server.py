@@ -423,6 +423,7 @@ class Server:
             faults=self._faults,
             changed=lambda: self._listeners_changed(parts),
             public=parts.public,
+            discovery=config.discovery_listeners,
         )
         parts.listening.open()
         parts.external = ExternalAddresses(parts.listening.own, lambda: self._external_changed(parts), self._faults)

@@ -17,10 +17,12 @@ from turnserver.config.models import (
 from turnserver.config.reference import json_schema, reference, show
 from turnserver.config.secret import Secret
 from turnserver.config.signaling import SignalingConfig
+from turnserver.config.stun import BehaviorDiscoveryConfig, StunConfig
 
 __all__ = [
     "MAX_FILE_BYTES",
     "AuthConfig",
+    "BehaviorDiscoveryConfig",
     "CertificateConfig",
     "Changes",
     "Config",
@@ -35,6 +37,7 @@ __all__ = [
     "Secret",
     "SharedSecretConfig",
     "SignalingConfig",
+    "StunConfig",
     "TlsConfig",
     "json_schema",
     "load",

@@ -23,7 +23,7 @@ from turnserver.config.values import (
 from turnserver.core.types import ClientTransport
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 
-__all__ = ["Header", "Listener", "all_addresses", "no_duplicates"]
+__all__ = ["Header", "Listener", "all_addresses", "collide", "no_duplicates"]
 
 Header = Literal["optional", "required"]
 
@@ -119,7 +119,7 @@ class Listener(Section):
         return self
 
 
-def _collide(one: Listener, other: Listener) -> bool:
+def collide(one: Listener, other: Listener) -> bool:
     """Whether two listeners need the same port of an address; a wildcard takes that of every address."""
     if not one.port or one.port != other.port or one.kind.port_space is not other.kind.port_space:
         return False
@@ -142,7 +142,7 @@ def no_duplicates(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
     """The listeners themselves; refused if two of them need the same port of an address."""
     for index, listener in enumerate(listeners):
         for before, other in enumerate(listeners[:index]):
-            if _collide(listener, other):
+            if collide(listener, other):
                 refuse(
                     f"{_protocol(listener)} on {listener.address} port {listener.port} again "
                     f"({other.transport} on {other.address} in listeners[{before}])",

@@ -15,9 +15,10 @@ from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.external import External, ExternalOption, StunServerOption
-from turnserver.config.listeners import Header, Listener, all_addresses, no_duplicates
+from turnserver.config.listeners import Header, Listener, all_addresses, collide, no_duplicates
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
+from turnserver.config.stun import BehaviorDiscoveryConfig, StunConfig, discovery_listeners
 from turnserver.config.values import (
     LIVE,
     MAX_ITEMS,
@@ -412,6 +413,11 @@ class Config(Section):
     relay: RelayConfig = Field(default_factory=RelayConfig, description="Addresses and ports towards peers.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
+    stun: StunConfig = Field(default_factory=StunConfig, description="Binding.")
+    behavior_discovery: BehaviorDiscoveryConfig = Field(
+        default_factory=BehaviorDiscoveryConfig,
+        description="NAT behavior discovery (RFC 5780), for tools that ask which kind of NAT they are behind.",
+    )
     signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="A listener for health checks.")
@@ -449,6 +455,24 @@ class Config(Section):
                 allowed = "a certificate and its key in tls.certificates"
                 allowed += ", or listeners[].tls: false" if listener.kind.plain is not None else ""
                 report(info, "listeners", Finding((index, "transport"), found, allowed))
+        return self
+
+    @property
+    def discovery_listeners(self) -> tuple[Listener, ...]:
+        """The UDP listeners for behavior discovery; some of them may be among ``listeners``, too."""
+        return discovery_listeners(self.behavior_discovery)
+
+    @model_validator(mode="after")
+    def _discovery_has_ports_of_its_own(self, info: ValidationInfo) -> Self:
+        for implied in self.discovery_listeners:
+            for index, listener in enumerate(self.listeners):
+                if listener.transport != implied.transport and collide(listener, implied):
+                    found = (
+                        f"{implied.address} port {implied.port}, which listeners[{index}] has for {listener.transport}"
+                    )
+                    report(
+                        info, "behavior_discovery", Finding((), found, "ports that are free, or those of udp listeners")
+                    )
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,8 @@ class Request:
     username: str = ""
     claimed_id: str = ""
     """The id of the user that the request names, if a source knows that name; not proven."""
+    classic: bool = False
+    """It is of RFC 3489, and so has to be the answer."""
     _transaction: TransactionKey | None = None
 
     @property

@@ -17,6 +17,7 @@ from stun.attributes import (
     AttributeType,
     ErrorValue,
 )
+from stun.classic import in_classic_form
 from stun.constants import HEADER_LENGTH, TRANSACTION_ID_LENGTH, MessageClass, PasswordAlgorithm
 from stun.message import MessageBuilder
 from turnserver.core.errors import Refusal
@@ -43,7 +44,10 @@ def finish(builder: MessageBuilder, request: Request, software: str) -> bytes:
     """Close an answer: SOFTWARE, the integrity that the request had, FINGERPRINT if the request had one.
 
     Unauthenticated clients whose address may be forged get no SOFTWARE: it would only amplify a reflected answer.
+    An answer of RFC 3489 has none of them.
     """
+    if request.classic:
+        return in_classic_form(builder.build(), request.message)
     if software and (request.credential is not None or request.client.transport.proven):
         builder.extend(_encoded(SOFTWARE, software))
     if request.credential is not None:
@@ -60,6 +64,8 @@ def error(request: Request, refusal: Refusal, reason: str, realm: str, nonce: by
     """An error response (RFC 8489 §6.3.4); a challenge carries REALM, NONCE and PASSWORD-ALGORITHMS (§9.2.4)."""
     message = request.message
     builder = MessageBuilder(message.method, MessageClass.ERROR, message.transaction_id)
+    if request.classic:
+        return _classic_error(builder, refusal, reason)
     value = ErrorValue(int(refusal.code), reason)
     if reason == refusal.code.reason:
         builder.extend(_encoded(ERROR_CODE, value))
@@ -72,6 +78,14 @@ def error(request: Request, refusal: Refusal, reason: str, realm: str, nonce: by
     if refusal.challenge:
         builder.extend(_encoded(REALM, realm)).add(NONCE, nonce)
         builder.extend(_encoded(PASSWORD_ALGORITHMS, OFFERED_ALGORITHMS))
+    return builder
+
+
+def _classic_error(builder: MessageBuilder, refusal: Refusal, reason: str) -> MessageBuilder:
+    """The same of RFC 3489, where every value fills four bytes (§11.2.9, §11.2.10): an odd type is said twice."""
+    builder.add(ERROR_CODE, ErrorValue(int(refusal.code), reason + " " * (-len(reason) % 4)))
+    if refusal.unknown:
+        builder.add(UNKNOWN_ATTRIBUTES, refusal.unknown + refusal.unknown[-1:] * (len(refusal.unknown) % 2))
     return builder
 
 

@@ -19,6 +19,7 @@ from auth.types import Credential, LateAnswer
 from stun import attributes
 from stun.address import Address
 from stun.attributes import IcmpValue
+from stun.classic import decode_binding
 from stun.constants import MessageClass, Method
 from stun.demux import is_stun
 from stun.errors import MalformedMessage
@@ -38,42 +39,11 @@ from turnserver.core.request import Request
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
 from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayFailure, RelayId
+from turnserver.core.understood import not_understood
 from turnserver.descriptors import Descriptors
 from turnserver.reasons import Reason
 
-__all__ = ["UNDERSTOOD", "TurnCore"]
-
-UNDERSTOOD = frozenset(
-    spec.number
-    for spec in (
-        attributes.MAPPED_ADDRESS,
-        attributes.USERNAME,
-        attributes.MESSAGE_INTEGRITY,
-        attributes.ERROR_CODE,
-        attributes.UNKNOWN_ATTRIBUTES,
-        attributes.CHANNEL_NUMBER,
-        attributes.LIFETIME,
-        attributes.XOR_PEER_ADDRESS,
-        attributes.DATA,
-        attributes.REALM,
-        attributes.NONCE,
-        attributes.XOR_RELAYED_ADDRESS,
-        attributes.REQUESTED_ADDRESS_FAMILY,
-        attributes.EVEN_PORT,
-        attributes.REQUESTED_TRANSPORT,
-        attributes.DONT_FRAGMENT,
-        attributes.MESSAGE_INTEGRITY_SHA256,
-        attributes.PASSWORD_ALGORITHM,
-        attributes.USERHASH,
-        attributes.XOR_MAPPED_ADDRESS,
-        attributes.RESERVATION_TOKEN,
-        attributes.CONNECTION_ID,
-    )
-)
-"""Comprehension-required attributes that this server acts on; any other in a request gets 420 (RFC 8489 §6.3.1).
-
-CHANGE-REQUEST and its like are known to the codec but not here: ignoring one would give a NAT test a wrong result.
-"""
+__all__ = ["TurnCore"]
 
 _NAMED = 4
 """Unknown attributes that the log names."""
@@ -138,7 +108,7 @@ class TurnCore:
             else:
                 channel.channel_data(self.state, client, frame)
         except MalformedMessage:
-            return
+            self._perhaps_classic(client, frame, now)
 
     def peer_datagram(self, relay: RelayId, peer: Address, data: bytes, now: Now) -> None:
         """A datagram without a route came to a relay from ``peer`` (its address on the wire)."""
@@ -475,8 +445,16 @@ class TurnCore:
         if message.message_class == MessageClass.REQUEST:
             self._request(Request(client, message, size, now), None)
         elif message.message_class == MessageClass.INDICATION and message.method == Method.SEND:
-            if not message.unknown_required(UNDERSTOOD):
+            if not not_understood(message):
                 indication.send(self.state, client, message)
+
+    def _perhaps_classic(self, client: FiveTuple, frame: bytes, now: Now) -> None:
+        """A Binding request of RFC 3489, which clients send over UDP only; anything else is dropped."""
+        if client.transport.proven or not self.state.settings.stun.classic:
+            return
+        message = decode_binding(bytes(frame))
+        if message is not None:
+            self._request(Request(client, message, len(frame), now, classic=True), None)
 
     def _request(self, request: Request, found: LateAnswer | None) -> None:
         handler = _HANDLERS.get(request.message.method)
@@ -521,10 +499,10 @@ class TurnCore:
         """RFC 8489 §6.3: authentication first, then unknown attributes, then the method itself."""
         if handler.authenticated:
             authenticate(self.state, request, found)
-        unknown = request.message.unknown_required(UNDERSTOOD)
+        unknown = not_understood(request.message, discovers=self.state.discovery.place(request.client) is not None)
         if unknown:
             numbers = ", ".join(f"{number:#06x}" for number in unknown[:_NAMED])
-            raise Refusal(Reason.UNKNOWN_ATTRIBUTE, numbers, unknown=unknown)
+            raise Refusal(Reason.UNKNOWN_ATTRIBUTE, numbers, unknown=tuple(unknown))
         try:
             handler.run(self.state, request)
         except Refusal as refusal:

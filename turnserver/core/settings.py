@@ -15,10 +15,12 @@ __all__ = [
     "CoreBounds",
     "CoreLimits",
     "CoreSettings",
+    "DiscoverySocket",
     "OwnAddresses",
     "PeerOptions",
     "RelayAddress",
     "RelayOptions",
+    "StunOptions",
 ]
 
 
@@ -122,6 +124,14 @@ class AuthOptions(Protocol):
         """What becomes of allocations whose credential has been removed from the configuration."""
 
 
+class StunOptions(Protocol):
+    """The options of ``stun``."""
+
+    @property
+    def classic(self) -> bool:
+        """Answer Binding requests of RFC 3489, which have no magic cookie."""
+
+
 class CoreSettings(Protocol):
     """The part of the configuration that the core reads."""
 
@@ -148,6 +158,10 @@ class CoreSettings(Protocol):
     @property
     def auth(self) -> AuthOptions:
         """Requests."""
+
+    @property
+    def stun(self) -> StunOptions:
+        """Binding."""
 
     @property
     def limits(self) -> CoreLimits:
@@ -188,17 +202,28 @@ class RelayAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoverySocket:
+    """A UDP socket for behavior discovery (RFC 5780): its address, the one that clients are told, and its listener."""
+
+    bound: Address
+    public: Address
+    listener: int
+
+
+@dataclass(frozen=True, slots=True)
 class OwnAddresses:
     """The server's real addresses: those that relays are bound on, and those of the listeners.
 
     ``former`` are pairs that are not in ``relays`` any more, but have relays that are still open.
     ``local`` are all addresses of the host (packed); needed only if a listener is on the unspecified address.
+    ``discovery`` are the sockets that are open for behavior discovery.
     """
 
     relays: tuple[RelayAddress, ...]
     listeners: tuple[Address, ...] = ()
     former: tuple[RelayAddress, ...] = ()
     local: tuple[bytes, ...] = ()
+    discovery: tuple[DiscoverySocket, ...] = ()
 
     def public(self, ip: bytes) -> bytes:
         """The address that clients are told instead of one of the host's (packed); the same one without 1:1 NAT."""

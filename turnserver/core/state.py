@@ -31,6 +31,7 @@ from turnserver.core.commands import (
     SendToClient,
 )
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
+from turnserver.core.discovery import Discovery
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
 from turnserver.core.logins import FailedLogins
 from turnserver.core.own_relays import OwnRelays, Ways
@@ -126,6 +127,7 @@ class CoreState:
         self.entropy = entropy
         self.addresses = RelayAddresses(own.relays, settings.relay.ports)
         self.choice = AddressChoice(own.relays)
+        self.discovery = Discovery(own.discovery)
         self.ports: dict[tuple[bytes, TransportProtocol], RelayPorts] = {}
         self._add_ports()
         self.quota = Quota(limits.allocations_per_user, limits.allocations)
@@ -175,6 +177,7 @@ class CoreState:
         self.own = replace(own, former=tuple(former))
         self.addresses = RelayAddresses(own.relays, self.settings.relay.ports, former)
         self.choice = AddressChoice(own.relays)
+        self.discovery = Discovery(own.discovery)
         used = {relay.bound for relay in (*own.relays, *former)}
         used.update(
             relay.bound for opening in self.openings.values() for slot in opening.slots for relay in slot.addresses
@@ -553,14 +556,17 @@ class CoreState:
 
     # Answers
 
-    def answer(self, request: Request, frame: bytes) -> bool:
-        """Send an answer; to an address that may be forged, only within the reflection budget. False if withheld."""
+    def answer(self, request: Request, frame: bytes, way: FiveTuple | None = None) -> bool:
+        """Send an answer; to an address that may be forged, only within the reflection budget. False if withheld.
+
+        ``way`` is another socket of the server's, or another port of the client's, to send it from and to (RFC 5780).
+        """
         client = request.client
         if request.credential is None and not client.transport.proven:
             if not self.reflection.spend(client.address.ip, request.size, len(frame), request.now):
                 self.event(AnswerWithheld(client))
                 return False
-        self.send(client, frame)
+        self.send(way or client, frame)
         return True
 
     def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:

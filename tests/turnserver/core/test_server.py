@@ -187,7 +187,7 @@ def test_known_is_not_understood(spec: AttributeType[object]) -> None:
     world = World()
     client = world.client()
     raw: AttributeType[bytes] = AttributeType(spec.number, spec.name, "-", lambda v, t: v, lambda v, t: v)
-    answer = client.send(client.build(Method.BINDING, [(raw, bytes(4))], signed=False))
+    answer = client.send(client.build(Method.BINDING, [(raw, bytes((0, 0, 0, 6)))], signed=False))
     assert (code_of(answer), answer.first(a.UNKNOWN_ATTRIBUTES)) == (420, (spec.number,))
 
 
