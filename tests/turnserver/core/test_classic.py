@@ -44,6 +44,7 @@ def test_a_client_of_rfc_3489_learns_its_address() -> None:
 
 
 def test_behind_nat_the_source_is_the_public_address() -> None:
+    """Rule 23: SOURCE-ADDRESS is the one that the client can have sent to."""
     public = Address.parse("203.0.113.9", 0).ip
     world = World(relays=(RelayAddress(SERVER.ip, public),))
     (answer,) = ask(world)
@@ -73,10 +74,12 @@ def test_a_change_that_is_none_is_absent(flags: str, code: int | None) -> None:
 
 @pytest.mark.parametrize("transport", [ClientTransport.TCP, ClientTransport.TLS])
 def test_only_over_udp(transport: ClientTransport) -> None:
+    """RFC 3489 §9.3: TCP was for SharedSecret only, which is not offered."""
     assert ask(World(), transport=transport) == []
 
 
 def test_it_can_be_switched_off() -> None:
+    """``stun.classic: false`` is silence, as RFC 8489 §6.3 says of messages without the cookie."""
     assert ask(World(settings={"stun": StunConfig(classic=False)})) == []
 
 

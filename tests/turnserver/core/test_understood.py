@@ -36,10 +36,12 @@ def test_a_change_request_with_flags_is_not(flags: int) -> None:
 
 
 def test_others_are_named_all_the_same() -> None:
+    """RFC 8489 §6.3.1: an absent one does not hide the others."""
     assert list(not_understood(message(Method.BINDING, 0, padding=True))) == [a.PADDING.number]
 
 
 def test_nothing_of_discovery_is_understood_by_default() -> None:
+    """RFC 5780 §6: 420 where there is no alternate address."""
     assert not {a.CHANGE_REQUEST.number, a.PADDING.number, a.RESPONSE_PORT.number} & UNDERSTOOD
 
 
