@@ -105,7 +105,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
             *loaded.warnings,
             *late,
             *(f"{each} is not an address of this machine at present." for each in strange),
-            *relay_advice(relays, config.relay.default_family, asked=asked),
+            *relay_advice(relays, config.relay.default_family, config.relay.external, asked=asked),
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }

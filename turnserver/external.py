@@ -147,7 +147,8 @@ class ExternalAddresses:
 
     def advise(self, own: OwnAddresses, config: Config) -> None:
         """Warn of relay addresses that are of no use to clients: again only when there is something else to say."""
-        advice = relay_advice(own.relays, config.relay.default_family)
+        external = self._relay.external if self._relay is not None else None
+        advice = relay_advice(own.relays, config.relay.default_family, external)
         for sentence in advice:
             if sentence not in self._advised:
                 _logger.warning(sentence)

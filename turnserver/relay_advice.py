@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from stun.address import Address
+from turnserver.config import External
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import DefaultFamily
 
@@ -21,13 +22,23 @@ _PRIVATE: Final = tuple(
 """RFC 1918, RFC 6598, RFC 3927, RFC 4193: addresses that hosts behind a NAT have."""
 
 
-def relay_advice(relays: Iterable[RelayAddress], default_family: DefaultFamily, *, asked: bool = False) -> list[str]:
-    """What should be changed about these addresses; ``default_family`` is the option of that name.
+def relay_advice(
+    relays: Iterable[RelayAddress],
+    default_family: DefaultFamily,
+    external: External | None = None,
+    *,
+    asked: bool = False,
+) -> list[str]:
+    """What should be changed about these addresses; ``default_family`` and ``external`` are the options of that name.
 
     ``asked``: the public addresses are not known yet, because a STUN server is still to be asked for them.
     """
     found = list(relays)
-    return [*([] if asked else _private_addresses(found)), *_missing_family(found, default_family)]
+    return [
+        *([] if asked else _private_addresses(found)),
+        *_missing_family(found, default_family),
+        *(_unused(found, external) if external is not None and found else ()),
+    ]
 
 
 def _private_addresses(relays: list[RelayAddress]) -> Iterator[str]:
@@ -62,3 +73,14 @@ def _missing_family(relays: list[RelayAddress], default_family: DefaultFamily) -
             f"No relay address is {words}, which relay.default_family asks for: browsers, which ask for no family, get "
             "no relay (440). Use auto."
         )
+
+
+def _unused(relays: list[RelayAddress], external: External) -> Iterator[str]:
+    """Public addresses that no client is told, because nothing is relayed from what they are for."""
+    public = external.public
+    if public is not None and all(len(relay.bound) != len(public.packed) for relay in relays):
+        yield f"relay.external is {public}, and no relay address is IPv{public.version}: no client is told it."
+    bound = {relay.bound for relay in relays}
+    for own in external:
+        if own.packed not in bound:
+            yield f"relay.external has a public address for {own}, and nothing is relayed from there."

@@ -53,7 +53,7 @@ class Reach:
     outside: Outside
     relayed: Address
     rejected: bool = False
-    """An ICMP error said that the port is closed while the relay was there: a firewall says so."""
+    """An ICMP error said that the port is closed while the relay was there: a firewall says so, or another host."""
 
     @property
     def local(self) -> bool:
@@ -163,12 +163,9 @@ def _why(reach: Reach, places: Places) -> str:
     """The likely reasons for silence, the most likely first."""
     firewall = f"a firewall in front of the server's relay ports ({places.ports} here; usually UDP 49152-65535)"
     wrong = f"a wrong public address ({reach.relayed.host}; meshturn: relay.external)"
+    causes = [firewall] if reach.relayed.ip == places.server.ip else [wrong, firewall]
     if reach.rejected:
-        causes = [f"{firewall}, which answers that the port is closed (ICMP)"]
-    elif reach.relayed.ip == places.server.ip:
-        causes = [firewall]
-    else:
-        causes = [wrong, firewall]
+        causes[0] += "; whatever is there answers that the port is closed (ICMP)"
     if not places.over_udp:
         causes.append("this machine's network, if it lets no UDP out")
     return f"It is {', or '.join(causes)}."

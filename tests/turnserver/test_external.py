@@ -339,3 +339,19 @@ async def test_a_reload_that_fails_goes_on_asking(teller: Teller, monkeypatch: p
         assert shown(server) == ["203.0.113.5"]
         teller.told = "203.0.113.6"
         await until(lambda: shown(server) == ["203.0.113.6"])
+
+
+async def test_a_public_address_of_the_wrong_family_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Kind: an option without effect. Only at first, and again when it comes to that by a reload."""
+    base: dict[str, Any] = {"listeners": [LISTENER], "auth": AUTH}
+    warning = "relay.external is 2001:db8::5, and no relay address is IPv6: no client is told it."
+
+    def warnings() -> int:
+        return [record.getMessage() for record in caplog.records].count(warning)
+
+    async with Server({**base, "relay": {"external": "2001:db8::5"}}) as server:
+        assert warnings() == 1
+        await server.reload({**base, "relay": {"external": "198.51.100.7"}})
+        assert warnings() == 1
+        await server.reload({**base, "relay": {"external": "2001:db8::5"}})
+        assert warnings() == 2

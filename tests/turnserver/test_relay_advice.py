@@ -1,8 +1,11 @@
 """What the operator is told about relay addresses that are of no use to clients."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from stun.address import Address
+from turnserver.config import External
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import DefaultFamily
 from turnserver.relay_advice import relay_advice
@@ -61,3 +64,23 @@ def test_each_family_is_advised_of() -> None:
     advice = relay_advice([relay("10.0.0.5"), relay("fd00::5")], "auto")
     assert ["IPv4" in advice[0], "IPv6" in advice[1]] == [True, True]
     assert all("relay.external" in sentence for sentence in advice)
+
+
+@pytest.mark.parametrize(
+    ("external", "relays", "named"),
+    [
+        (External(public=ip_address("2001:db8::5")), [FOUR], "2001:db8::5"),
+        (External(public=ip_address("203.0.113.5")), [SIX], "203.0.113.5"),
+        (External(public=ip_address("203.0.113.5")), [FOUR, SIX], ""),
+        (External(public=ip_address("203.0.113.5")), [], ""),
+        (External({ip_address("192.0.2.5"): ip_address("203.0.113.5")}), [FOUR], "192.0.2.5"),
+        (External({ip_address("8.8.4.4"): ip_address("203.0.113.5")}), [FOUR, SIX], ""),
+        (External(asked=True), [FOUR], ""),
+        (External(), [FOUR], ""),
+    ],
+)
+def test_a_public_address_that_no_client_is_told(external: External, relays: list[RelayAddress], named: str) -> None:
+    """Kind: an option without effect, which looks as if it had one."""
+    advice = relay_advice(relays, "auto", external)
+    assert len(advice) == bool(named)
+    assert all(named in sentence and "relay.external" in sentence for sentence in advice)

@@ -310,11 +310,12 @@ async def test_over_tcp_this_network_may_be_the_reason(fake_turn: Callable[..., 
 
 
 async def test_a_wrong_public_address_is_the_first_suspect(fake_turn: Callable[..., Any]) -> None:
-    """Where the relayed address is the server's, it is not suspected at all."""
-    _, wrong = await outside(fake_turn(shut="drop"))
-    assert "a wrong public address (203.0.113.9" in wrong
-    _, right = await outside(fake_turn(shut="drop", relay="192.0.2.1"))
-    assert "wrong public address" not in right
+    """Where the relayed address is the server's, it is not suspected. A wrong host may say that its port is closed."""
+    for shut in ("drop", "reject"):
+        _, wrong = await outside(fake_turn(shut=shut))
+        assert "It is a wrong public address (203.0.113.9" in wrong
+        _, right = await outside(fake_turn(shut=shut, relay="192.0.2.1"))
+        assert "wrong public address" not in right
 
 
 async def test_the_relay_of_this_machine_is_said_to_be_so(fake_turn: Callable[..., Any]) -> None:
