@@ -28,7 +28,7 @@ Lines at level `info` are those that an operator can act on. What belongs to eve
 `no-credentials`, `stale-nonce`, `foreign-nonce` and `peer-not-public`. A wrong credential is a line `login failed` for
 the first failure of a user from a source in ten minutes. A refused peer has one line for each allocation and address;
 then the log counts (`peer refused, and more like it`), and `allocation ended` has the sum. All lines that clients can
-cause are limited by kind and network.
+cause are limited by kind, reason and network.
 """
 
 _REQUESTS = """\

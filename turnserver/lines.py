@@ -1,6 +1,7 @@
 """Limits log lines that clients can cause: some of each kind from one network, and then the number of further ones.
 
-A line's kind is its text. A network is the /24 (IPv4) or /48 (IPv6) that a client's address is in. Lines beyond the
+A line's kind is its text and, for refusals, the reason code: what many do wrong must not hide what an operator has to
+act on. A network is the /24 (IPv4) or /48 (IPv6) that a client's address is in. Lines beyond the
 limit are not written but counted; the count is added to the next line of that kind from that network, or written
 after ten seconds in a line of its own. The sources of UDP are easily forged, so each kind also has a limit for all
 networks together.
@@ -55,6 +56,7 @@ _Network = bytes | str
 
 class _Kind(NamedTuple):
     message: str
+    reason: str
     network: _Network
 
 
@@ -76,7 +78,7 @@ class Lines:
         self._logger = logger
         self._clock = clock
         self._networks: Buckets[_Kind] = Buckets(allowance.rate, allowance.burst, MAX_NETWORKS)
-        self._kinds: Buckets[str] = Buckets(allowance.total_rate, allowance.total_burst, MAX_NETWORKS)
+        self._kinds: Buckets[tuple[str, str]] = Buckets(allowance.total_rate, allowance.total_burst, MAX_NETWORKS)
         self._withheld: dict[_Kind, _Withheld] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop of the timer that calls `say`."""
@@ -95,18 +97,19 @@ class Lines:
         source: Address | str | None = None,
         *,
         cause: BaseException | None = None,
+        reason: str = "",
     ) -> bool:
         """Write one line, unless it is over the limit; returns whether it was written.
 
         ``message`` is the kind, so there must be few of them: what differs belongs in ``fields``. ``source`` is the
         address of the client that has caused the line; without one only the limit for all networks counts. ``cause`` is
-        written with its traceback.
+        written with its traceback. ``reason`` is a reason code that makes a kind of its own.
         """
         if not self._logger.isEnabledFor(level):
             return False
         now = self._clock()
-        kind = _Kind(message, _network_of(source))
-        if (kind.network and self._networks.take(kind, now)) or self._kinds.take(message, now):
+        kind = _Kind(message, reason, _network_of(source))
+        if (kind.network and self._networks.take(kind, now)) or self._kinds.take((message, reason), now):
             self._withhold(kind, level, now)
             return False
         withheld = self._withheld.pop(kind, None)
@@ -118,18 +121,19 @@ class Lines:
         """Write how many lines were withheld, and reset the counts."""
         now = self._clock()
         withheld, self._withheld = self._withheld, {}
-        for message in dict.fromkeys(kind.message for kind in withheld):
-            entries = [(kind.network, entry) for kind, entry in withheld.items() if kind.message == message]
+        for message, reason in dict.fromkeys((kind.message, kind.reason) for kind in withheld):
+            entries = [(kind.network, entry) for kind, entry in withheld.items() if kind[:2] == (message, reason)]
             entries.sort(key=lambda pair: pair[1].count, reverse=True)
+            fields = {"cause": reason} if reason else {}
             for network, entry in entries[:MAX_SAID]:
-                self._say(message, {"source": _text(network)} if network else {}, entry, now)
+                self._say(message, fields | ({"source": _text(network)} if network else {}), entry, now)
             if rest := [entry for _, entry in entries[MAX_SAID:]]:
                 together = _Withheld(
                     min(entry.since for entry in rest),
                     max(entry.level for entry in rest),
                     sum(entry.count for entry in rest),
                 )
-                self._say(message, {"sources": len(rest)}, together, now)
+                self._say(message, fields | {"sources": len(rest)}, together, now)
 
     def _say(self, message: str, fields: Mapping[str, Any], entry: _Withheld, now: float) -> None:
         self._logger.log(
@@ -140,7 +144,7 @@ class Lines:
         entry = self._withheld.get(kind)
         if entry is None:
             if len(self._withheld) >= MAX_NETWORKS:
-                kind = _Kind(kind.message, "")
+                kind = kind._replace(network="")
             entry = self._withheld.setdefault(kind, _Withheld(now, level))
         entry.count += 1
         self._arm()

@@ -75,7 +75,8 @@ class LogObserver:
                 return  # a PeerRefused says more
             elif type(event) is PeerRefused and event.times > 1:
                 lines, source = self._repeated, f"{event.client.address}, peer {event.peer.host}"
-            lines.write(level, message, fields, source)
+            reason = str(event.cause) if type(event) is RequestRefused or type(event) is LoginFailed else ""
+            lines.write(level, message, fields, source, reason=reason)
             return
         line = self._journal.line(cast(RoomFact, event), self._clock())
         if line is not None:

@@ -407,7 +407,7 @@ class StreamTransport:
 
     def complain(self, message: str, fields: dict[str, str | None]) -> None:
         """Log a warning at a limited rate per kind, because strangers can cause it at will."""
-        self._lines.write(logging.WARNING, message, {"listener": str(self.address), **fields})
+        self._lines.write(logging.WARNING, message, {"listener": f"{self.name} {self.address}", **fields})
 
     def _flush_all(self) -> None:
         unflushed, self._unflushed = self._unflushed, []

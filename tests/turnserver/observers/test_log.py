@@ -11,6 +11,7 @@ from turnserver.core.events import (
     AllocationOpened,
     AllocationRefreshed,
     EndReason,
+    LoginFailed,
     LookupFailed,
     PeerRefused,
     RequestRefused,
@@ -151,3 +152,19 @@ def test_a_refused_peer_is_one_line_and_a_count(records: list[logging.LogRecord]
     repeated = [record for record in records if record.getMessage() == "peer refused, and more like it"]
     counted = {record.fields["source"]: record.fields["withheld"] for record in repeated}
     assert counted == {f"{CLIENT.address}, peer {peer.host}": 19 for peer in peers}
+
+
+def test_a_cause_does_not_hide_another(records: list[logging.LogRecord]) -> None:
+    """The kind: a line that an operator has to act on, withheld because of what others in that network do wrong."""
+    now = 1000.0
+    observer = LogObserver(clock=lambda: now)
+    for _ in range(500):
+        observer.on_event(RequestRefused(CLIENT, 3, 400, Reason.MALFORMED_ATTRIBUTE, "Bad Request", ""), None)
+        observer.on_event(LoginFailed(CLIENT, "nobody", Reason.UNKNOWN_USER, ""), None)
+    observer.on_event(RequestRefused(CLIENT, 3, 508, Reason.RELAY_PORTS, "Insufficient Capacity", "bob", "bob"), None)
+    observer.on_event(LoginFailed(CLIENT, "bob", Reason.EXPIRED, ""), None)
+    assert [record.fields["cause"] for record in records[-2:]] == ["relay-ports", "expired"]
+    now += 10
+    say_withheld()
+    counted = {record.fields["cause"]: record.fields["withheld"] for record in records[-2:]}
+    assert counted == {"malformed-attribute": 490, "unknown-user": 490}

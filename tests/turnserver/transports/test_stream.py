@@ -333,6 +333,8 @@ async def test_a_flood_is_logged_once_a_minute() -> None:
             rig.pass_time(61)
             assert await (await rig.connect()).ended()
             assert [record.getMessage() for record in log] == ["too many connections"] * 2
+            name = f"{rig.transport.name} {rig.transport.address}"
+            assert {record.__dict__["fields"]["listener"] for record in log} == {name}, "as in every other line"
             assert rig.transport.counters.dropped == 6
 
 
