@@ -29,6 +29,9 @@ codes = st.integers(300, 699)
 algorithms = st.builds(a.AlgorithmValue, st.integers(0, 0xFFFF), st.binary(max_size=20))
 VALUES: dict[a.AttributeType[Any], st.SearchStrategy[Any]] = {
     a.MAPPED_ADDRESS: addresses,
+    a.RESPONSE_ADDRESS: addresses,
+    a.SOURCE_ADDRESS: addresses,
+    a.CHANGED_ADDRESS: addresses,
     a.CHANGE_REQUEST: st.integers(0, 2**32 - 1),
     a.USERNAME: texts,
     a.ERROR_CODE: st.builds(a.ErrorValue, codes, texts),

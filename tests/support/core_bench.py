@@ -22,7 +22,7 @@ from stun.errors import MalformedMessage
 from stun.integrity import verify, verify_sha256
 from stun.message import Message, MessageBuilder
 from tests.support.core_cast import ACCOUNTS, BOUND, FAR_FUTURE, POLICIES, Account, MixedSource, Setup
-from tests.support.core_oracle import METHODS, OFFERED, SUCCESS, UNDERSTOOD, Key, Oracle, Verdict
+from tests.support.core_oracle import METHODS, OFFERED, SUCCESS, Key, Oracle, Verdict, unknown_in
 from tests.support.core_tables import check_empty, check_shell, check_tables, check_told, relay_of
 from tests.support.core_world import REALM, RELAY, RELAY6, SERVER, Attribute, World
 from turnserver.core import commands as c
@@ -362,7 +362,7 @@ class Bench:
                 message = Message.decode(frame)
                 if (message.message_class, message.method) != (MessageClass.INDICATION, Method.SEND):
                     return []
-                if message.unknown_required(UNDERSTOOD):
+                if unknown_in(message):
                     return []
                 peer, sent = message.first(a.XOR_PEER_ADDRESS), message.first(a.DATA)
                 if sent is None:
@@ -476,7 +476,7 @@ class Bench:
         if code in _CHALLENGES:
             self._check_challenge(client, answer)
         if code == ErrorCode.UNKNOWN_ATTRIBUTE:
-            assert answer.first(a.UNKNOWN_ATTRIBUTES) == request.unknown_required(UNDERSTOOD)
+            assert answer.first(a.UNKNOWN_ATTRIBUTES) == unknown_in(request)
         if code == SUCCESS and verdict.account is not None:
             self.oracle.succeed(client, request, answer, verdict.account, now)
         elif code == SUCCESS:

@@ -34,16 +34,30 @@ from tests.support.core_cast import (
 from tests.support.core_world import RELAY, RELAY6, SERVER
 from turnserver.core.types import ClientTransport, FiveTuple, Now
 
-__all__ = ["METHODS", "OFFERED", "SUCCESS", "UNDERSTOOD", "Key", "Oracle", "Reservation", "Told", "Verdict"]
+__all__ = ["METHODS", "OFFERED", "SUCCESS", "Key", "Oracle", "Reservation", "Told", "Verdict", "unknown_in"]
 
 SUCCESS: Final = 0
 """Stands for a success response wherever an error code could."""
 
-UNDERSTOOD: Final = frozenset(
+_UNDERSTOOD: Final = frozenset(
     {0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015}
     | {0x0016, 0x0017, 0x0018, 0x0019, 0x001A, 0x001C, 0x001D, 0x001E, 0x0020, 0x0022}
 )
 """Comprehension-required attributes of RFC 8489 and RFC 8656 that a TURN server over UDP acts on, or may see."""
+
+
+def unknown_in(message: Message) -> tuple[int, ...]:
+    """What gets 420. A CHANGE-REQUEST without flags (4 and 2) asks for nothing, so it is as if it were not there.
+
+    Raises `MalformedMessage` if that is not four bytes.
+    """
+    unknown = message.unknown_required(_UNDERSTOOD)
+    changes = [raw.value for raw in message.meaningful if raw.type == 0x0003]
+    if changes and len(changes[0]) != 4:
+        raise MalformedMessage("CHANGE-REQUEST is four bytes")
+    absent = changes and not changes[0][3] & 6
+    return tuple(number for number in unknown if number != 0x0003 or not absent)
+
 
 OFFERED: Final = (a.AlgorithmValue(PasswordAlgorithm.SHA256), a.AlgorithmValue(PasswordAlgorithm.MD5))
 METHODS: Final = frozenset(
@@ -187,7 +201,10 @@ class Oracle:
     ) -> Verdict:
         """What a request deserves; ``found`` is what the source has said about it, once it has been asked."""
         if message.method == Method.BINDING:
-            return _only(ErrorCode.UNKNOWN_ATTRIBUTE if message.unknown_required(UNDERSTOOD) else SUCCESS)
+            try:
+                return _only(ErrorCode.UNKNOWN_ATTRIBUTE if unknown_in(message) else SUCCESS)
+            except MalformedMessage:
+                return _only(ErrorCode.BAD_REQUEST)
         try:
             verdict = self._authenticate(client, message, now, found)
         except MalformedMessage:
@@ -240,8 +257,11 @@ class Oracle:
         return held is not None and held.username == account.username == name
 
     def _codes(self, client: FiveTuple, message: Message, now: Now, account: Account) -> set[int]:
-        if message.unknown_required(UNDERSTOOD):
-            return {ErrorCode.UNKNOWN_ATTRIBUTE}
+        try:
+            if unknown_in(message):
+                return {ErrorCode.UNKNOWN_ATTRIBUTE}
+        except MalformedMessage:
+            return {ErrorCode.BAD_REQUEST}
         read = _Reader(message)
         told = self.allocations.get(client)
         if message.method == Method.ALLOCATE:
