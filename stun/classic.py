@@ -9,16 +9,11 @@ from typing import Final
 from stun.constants import HEADER_LENGTH, MAGIC_COOKIE, MAX_LENGTH, MessageClass, Method
 from stun.message import Message, RawAttribute
 
-__all__ = ["decode_binding", "in_classic_form", "is_classic"]
+__all__ = ["decode_binding", "in_classic_form"]
 
 _TYPE: Final = Method.BINDING.to_bytes(2, "big")
 _COOKIE: Final = MAGIC_COOKIE.to_bytes(4, "big")
 _COOKIE_PLACE: Final = slice(4, 8)
-
-
-def is_classic(message: Message) -> bool:
-    """Whether a message, in whole bytes, has no magic cookie."""
-    return message.raw[_COOKIE_PLACE] != _COOKIE
 
 
 def decode_binding(data: bytes) -> Message | None:

@@ -43,11 +43,15 @@ class BehaviorDiscoveryConfig(Section):
     )
     alternate: ServerEndpoint | None = Field(
         default=None,
-        description="Another address with another port, such as `192.0.2.2:3479`. For filtering to be seen, it should "
-        "be on another network path as far as NATs can tell: just another address will do.",
+        description="Another address of this host with another port, such as `192.0.2.2:3479`. The server also listens "
+        "on the port of each at the address of the other.",
     )
-    primary_ipv6: ServerEndpoint | None = Field(default=None, description="The same for IPv6: `[2001:db8::1]:3478`.")
-    alternate_ipv6: ServerEndpoint | None = Field(default=None, description="The same for IPv6.")
+    primary_ipv6: ServerEndpoint | None = Field(
+        default=None, description="The same for IPv6, such as `[2001:db8::1]:3478`."
+    )
+    alternate_ipv6: ServerEndpoint | None = Field(
+        default=None, description="The same for IPv6, such as `[2001:db8::2]:3479`."
+    )
 
     @property
     def pairs(self) -> tuple[tuple[Address, Address], ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stun.address import Address
 from turnserver.core.settings import DiscoverySocket
 from turnserver.core.types import FiveTuple
-from turnserver.core.understood import CHANGE_IP, CHANGE_PORT
+from turnserver.core.understood import CHANGE_FLAGS, CHANGE_IP, CHANGE_PORT
 
 __all__ = ["Discovery", "DiscoveryPlace"]
 
@@ -24,11 +24,11 @@ class DiscoveryPlace(NamedTuple):
     @property
     def other(self) -> Address:
         """OTHER-ADDRESS: the public address of the socket that differs in address and port."""
-        return self.by_flags[CHANGE_IP | CHANGE_PORT].public
+        return self.by_flags[CHANGE_FLAGS].public
 
     def source(self, flags: int) -> DiscoverySocket:
         """The socket that an answer is sent from."""
-        return self.by_flags.get(flags & (CHANGE_IP | CHANGE_PORT), self.own)
+        return self.by_flags.get(flags & CHANGE_FLAGS, self.own)
 
 
 class Discovery:
@@ -44,7 +44,7 @@ class Discovery:
                 quad = {
                     CHANGE_IP: Address(other.ip, port),
                     CHANGE_PORT: Address(ip, other.port),
-                    CHANGE_IP | CHANGE_PORT: other,
+                    CHANGE_FLAGS: other,
                 }
                 if other.port != port and all(address in known for address in quad.values()):
                     by_flags = {flags: known[address] for flags, address in quad.items()}

@@ -502,7 +502,7 @@ class TurnCore:
         unknown = not_understood(request.message, discovers=self.state.discovery.place(request.client) is not None)
         if unknown:
             numbers = ", ".join(f"{number:#06x}" for number in unknown[:_NAMED])
-            raise Refusal(Reason.UNKNOWN_ATTRIBUTE, numbers, unknown=tuple(unknown))
+            raise Refusal(Reason.UNKNOWN_ATTRIBUTE, numbers, unknown=unknown)
         try:
             handler.run(self.state, request)
         except Refusal as refusal:

@@ -1,13 +1,12 @@
 """Which comprehension-required attributes a request may have (RFC 8489 §6.3.1; docs/conformance.md, rule 7)."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from stun import attributes
 from stun.constants import Method
 from stun.message import Message
 
-__all__ = ["CHANGE_FLAGS", "CHANGE_IP", "CHANGE_PORT", "DISCOVERY", "UNDERSTOOD", "not_understood"]
+__all__ = ["CHANGE_FLAGS", "CHANGE_IP", "CHANGE_PORT", "UNDERSTOOD", "not_understood"]
 
 UNDERSTOOD: Final = frozenset(
     spec.number
@@ -41,7 +40,7 @@ UNDERSTOOD: Final = frozenset(
 CHANGE-REQUEST and its like are known to the codec but not here: ignoring one would give a NAT test a wrong result.
 """
 
-DISCOVERY: Final = frozenset(
+_DISCOVERY: Final = frozenset(
     spec.number for spec in (attributes.CHANGE_REQUEST, attributes.PADDING, attributes.RESPONSE_PORT)
 )
 """Those of RFC 5780 §7, understood in a Binding request where behavior discovery is offered."""
@@ -52,7 +51,7 @@ CHANGE_FLAGS: Final = CHANGE_IP | CHANGE_PORT
 """RFC 5780 §7.2: the two flags of CHANGE-REQUEST; the other bits have no meaning."""
 
 
-def not_understood(message: Message, *, discovers: bool = False) -> Sequence[int]:
+def not_understood(message: Message, *, discovers: bool = False) -> tuple[int, ...]:
     """The types for UNKNOWN-ATTRIBUTES, each once; none for most messages.
 
     A CHANGE-REQUEST without flags asks for nothing, so it counts as absent; clients of RFC 3489 send it. ``discovers``:
@@ -60,10 +59,10 @@ def not_understood(message: Message, *, discovers: bool = False) -> Sequence[int
     CHANGE-REQUEST.
     """
     found = message.unknown_required(UNDERSTOOD)
-    if not found or DISCOVERY.isdisjoint(found):
+    if not found or _DISCOVERY.isdisjoint(found):
         return found
-    known = DISCOVERY if discovers and message.method == Method.BINDING else frozenset[int]()
+    known = _DISCOVERY if discovers and message.method == Method.BINDING else frozenset[int]()
     flags = message.first(attributes.CHANGE_REQUEST)
     if flags is not None and not flags & CHANGE_FLAGS:
         known |= {attributes.CHANGE_REQUEST.number}
-    return [number for number in found if number not in known]
+    return tuple(number for number in found if number not in known)
