@@ -1,6 +1,7 @@
 """How tests are run: who starts a process says so, files stay whole, and reports never end a run."""
 
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support import guard
 from tests.support.examples import FAST, WHOLE, scaled
 from tests.support.reports import add_section
 from tests.support.schedule import Scopes
+from tests.support.tools import DEBIAN_PACKAGES, require_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER = [f"tests/{path}" for path in ("browser/test_a.py", "browser/test_b.py", "net/test_calls.py")]
@@ -84,6 +86,23 @@ def test_a_description_that_fails_is_told_as_such() -> None:
         ("page", "cannot be told: OSError: no such page"),
         ("other page", "cannot be told: Failed: Timeout"),
     ]
+
+
+def test_a_program_that_is_missing_skips_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to install; a program of which that is not known is an error wherever the test runs."""
+    monkeypatch.setattr("shutil.which", lambda name, path: None)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install stun-client"):
+        require_tool("stun")
+    monkeypatch.undo()
+    with pytest.raises(KeyError):
+        require_tool("python3")
+
+
+def test_ci_installs_the_programs() -> None:
+    """All that `require_tool` can ask for, but what every Debian has."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    listed = set(" ".join(re.findall(r"^(?:packages|clients)=\((.*)\)$", script, re.MULTILINE)).split())
+    assert set(DEBIAN_PACKAGES.values()) - listed == {"coreutils"}
 
 
 def test_a_file_stays_whole() -> None:

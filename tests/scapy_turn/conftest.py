@@ -22,9 +22,11 @@ def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 class Echo:
-    """A UDP socket that answers everything, in a thread, until it is closed."""
+    """A UDP socket that answers everything, in a thread, until it is closed; not before ``after`` has answered."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, after: "Echo | None" = None) -> None:
+        self.after = after
+        self.answered = threading.Event()
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, 0))
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
@@ -38,7 +40,10 @@ class Echo:
             with contextlib.suppress(ConnectionRefusedError):
                 data, source = self.socket.recvfrom(65_535)
                 self.sources.append(source[:2])
+                if self.after is not None and not self._closing:
+                    self.after.answered.wait(60)
                 self.socket.sendto(data, source)
+                self.answered.set()
 
     def close(self) -> None:
         self._closing = True

@@ -32,15 +32,19 @@ def test_sr1(server: TurnServerProcess, echo: Echo, transport: str) -> None:
 
 
 def test_sr_to_several_peers(server: TurnServerProcess, echo: Echo) -> None:
-    """Without channels, too; each answer belongs to its packet."""
-    other = Echo("127.0.0.1")
+    """Without channels, too; each answer belongs to its packet, in whatever order they come.
+
+    scapy tells answers over UDP apart by the source port of the packet, and never by that of the peer.
+    """
+    slower = Echo("127.0.0.1", after=echo)
     with through(server, channels=False) as relayed:
-        ports = [echo.address[1], other.address[1]]
-        packets = [IP(dst="127.0.0.1") / UDP(sport=5000, dport=port) / Raw(b"%d" % port) for port in ports]
+        peers = {5000: slower.address[1], 5001: echo.address[1]}
+        packets = [IP(dst="127.0.0.1") / UDP(sport=own, dport=port) / Raw(b"%d" % port) for own, port in peers.items()]
         answered, unanswered = relayed.sr(packets, timeout=60, verbose=0)
         assert len(unanswered) == 0
-        assert {sent[UDP].dport: got[UDP].sport for sent, got in answered} == {port: port for port in ports}
-    other.close()
+        assert [got[UDP].sport for _, got in answered] == [echo.address[1], slower.address[1]], "the slower one is last"
+        assert {sent[UDP].dport: got[UDP].sport for sent, got in answered} == {port: port for port in peers.values()}
+    slower.close()
 
 
 def test_stun_through_a_relay(server: TurnServerProcess, echo: Echo) -> None:

@@ -17,7 +17,11 @@ DEBIAN_PACKAGES = {
     "nginx": "nginx",
     "openssl": "openssl",
     "ss": "iproute2",
+    "stun": "stun-client",
     "tc": "iproute2",
+    "timeout": "coreutils",
+    "tshark": "tshark",
+    "turnserver": "coturn",
     "turnutils_natdiscovery": "coturn",
     "turnutils_peer": "coturn",
     "turnutils_stunclient": "coturn",
@@ -26,9 +30,13 @@ DEBIAN_PACKAGES = {
 
 
 def require_tool(name: str) -> str:
-    """The path of a program; skips the test, naming the Debian package to install, where there is none."""
+    """The path of a program; skips the test, naming the Debian package to install, where there is none.
+
+    Raises `KeyError` for a program that is not in `DEBIAN_PACKAGES`, also where there is one: nobody would see it.
+    """
+    package = DEBIAN_PACKAGES[name]
     # Administrators' programs are not on everybody's path.
     path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
     if path is None:
-        pytest.skip(f"{name} is not installed: apt-get install {DEBIAN_PACKAGES[name]}")
+        pytest.skip(f"{name} is not installed: apt-get install {package}")
     return path
