@@ -13,7 +13,7 @@ from scapy_turn.attribute import StunAttribute
 from scapy_turn.demultiplex import Turn, bind, unbind
 from scapy_turn.digests import long_term_key, short_term_key, userhash
 from scapy_turn.integrity import Credential, Seals, sign, verify
-from scapy_turn.message import ChannelData, StunMessage
+from scapy_turn.message import ChannelData, StunMessage, stun_frames
 from scapy_turn.relay import TurnSocket
 from scapy_turn.stun_attributes import *
 from scapy_turn.turn_attributes import *
@@ -33,6 +33,7 @@ __all__ = [
     "scapy_ext",
     "short_term_key",
     "sign",
+    "stun_frames",
     "unbind",
     "userhash",
     "verify",

@@ -7,7 +7,7 @@ from typing import Any
 from scapy.layers.inet import TCP, UDP
 from scapy.packet import Packet, Raw, bind_top_down, split_bottom_up
 
-from scapy_turn.message import ChannelData, StunMessage, first_frame
+from scapy_turn.message import ChannelData, StunMessage, reassembled
 
 __all__ = ["PORTS", "Turn", "bind", "unbind"]
 
@@ -35,8 +35,8 @@ class Turn(Packet):
 
     @classmethod
     def tcp_reassemble(cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]) -> Packet | None:
-        """The first frame of a stream (`scapy_turn.message.first_frame`)."""
-        return first_frame(data)
+        """The whole frames at the beginning of a stream (`scapy_turn.message.reassembled`)."""
+        return reassembled(data)
 
 
 def _is_rtp(data: bytes) -> bool:

@@ -2,30 +2,45 @@
 """Fields that scapy does not have: what an attribute of STUN needs beyond the ordinary ones."""
 
 import ipaddress
+import random
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from scapy.fields import ByteEnumField, ByteField, Field, PacketListField, ShortField, StrField, XShortEnumField
+from scapy.fields import (
+    ByteEnumField,
+    ByteField,
+    Field,
+    PacketListField,
+    ShortField,
+    StrField,
+    StrLenField,
+    XShortEnumField,
+    XShortField,
+)
 from scapy.packet import Packet, Raw
-from scapy.volatile import RandChoice, RandIP, RandIP6, RandNum
+from scapy.volatile import RandChoice, RandField, RandIP, RandIP6, RandNum
 
-from scapy_turn.registry import ADDRESS_FAMILIES, ATTRIBUTES, COOKIE, ERRORS
+from scapy_turn.registry import ADDRESS_FAMILIES, ALGORITHMS, ATTRIBUTES, COOKIE, ERRORS
 
 __all__ = [
     "MAX_ATTRIBUTES",
     "AddressField",
+    "AlgorithmsField",
     "AttributesField",
+    "ChannelField",
     "CodeField",
     "FamilyField",
     "KeyField",
     "LengthField",
     "PaddingField",
     "SpareBitsField",
+    "SpareBytesField",
     "TypeField",
     "XorAddressField",
     "XorPortField",
+    "algorithm_numbers",
     "padding_of",
 ]
 
@@ -214,6 +229,66 @@ class SpareBitsField(ByteField):
 
     def randval(self) -> Any:
         """Nothing: it is not fuzzed."""
+
+
+class SpareBytesField(StrLenField):
+    """Reserved bytes that are not always there, behind the first ``before`` bytes of a value."""
+
+    def __init__(self, before: int) -> None:
+        super().__init__("rffu", b"", length_from=lambda pkt: (pkt.length or 0) - before)
+
+    def randval(self) -> Any:
+        """Nothing: it is not fuzzed."""
+
+
+def algorithm_numbers(value: bytes) -> list[int]:
+    """The numbers of password algorithms in a list (RFC 8489 §14.11), up to the first one that is cut off."""
+    found, at = [], 0
+    while at + 4 <= len(value):
+        number, length = struct.unpack_from("!HH", value, at)
+        found.append(number)
+        at += 4 + length + padding_of(length)
+    return found
+
+
+class RandAlgorithms(RandField[bytes]):
+    """A list of up to four password algorithms, known ones and others, some of which have parameters."""
+
+    def _fix(self) -> bytes:
+        found = b""
+        for _ in range(random.randrange(5)):
+            parameters = random.randbytes(random.choice([0, 0, 4, 8]))
+            found += struct.pack("!HH", random.choice([1, 2, random.randrange(0x10000)]), len(parameters)) + parameters
+        return found
+
+
+class AlgorithmsField(StrLenField):
+    """A list of password algorithms, each with a length and parameters (RFC 8489 §14.11)."""
+
+    def __init__(self, default: bytes) -> None:
+        super().__init__("value", default, length_from=lambda pkt: pkt.length or 0)
+
+    def any2i(self, pkt: Packet | None, x: Any) -> Any:
+        """Numbers become algorithms without parameters."""
+        if isinstance(x, list) and all(isinstance(number, int) for number in x):
+            return b"".join(struct.pack("!HH", number, 0) for number in x)
+        return super().any2i(pkt, x)
+
+    def i2repr(self, pkt: Packet | None, x: Any) -> str:
+        """Their names."""
+        return ",".join(ALGORITHMS.get(number, str(number)) for number in algorithm_numbers(bytes(x))[:8])
+
+    def randval(self) -> Any:
+        """A list in which every length is right."""
+        return RandAlgorithms()
+
+
+class ChannelField(XShortField):
+    """The number before ChannelData."""
+
+    def randval(self) -> RandNum:
+        """One of those that say in the first byte that it is ChannelData (RFC 8656 §12)."""
+        return RandNum(0x4000, 0x4FFF)
 
 
 class CodeField(Field[int, int]):

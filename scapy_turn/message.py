@@ -3,19 +3,23 @@
 
 import secrets
 import struct
+from itertools import pairwise
 from typing import Any
 
-from scapy.fields import ByteEnumField, EnumField, ShortField, XIntField, XShortField, XStrFixedLenField
+from scapy.fields import ByteEnumField, EnumField, ShortField, XIntField, XStrFixedLenField
 from scapy.layers.inet import TCP, UDP
 from scapy.packet import Packet, Padding, Raw
 from scapy.volatile import RandNum
 
 from scapy_turn.attribute import StunAttribute
-from scapy_turn.fields import AttributesField, PaddingField, padding_of
+from scapy_turn.fields import AttributesField, ChannelField, PaddingField, padding_of
 from scapy_turn.registry import CLASSES, COOKIE, ERROR, HEADER_LENGTH, METHODS, REQUEST, SUCCESS
 from scapy_turn.stun_attributes import StunErrorCode
 
-__all__ = ["ChannelData", "StunMessage", "frame_length"]
+__all__ = ["ChannelData", "StunMessage", "frame_length", "reassembled", "stun_frames"]
+
+MAX_FRAMES = 64
+"""Frames of one segment that are dissected; one can have thousands, and each is a layer under the one before."""
 
 
 class ClassField(ByteEnumField):
@@ -143,8 +147,8 @@ class StunMessage(Packet):
 
     @classmethod
     def tcp_reassemble(cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]) -> Packet | None:
-        """The first frame of a stream, see `frame_length`."""
-        return first_frame(data)
+        """The whole frames at the beginning of a stream, see `reassembled`."""
+        return reassembled(data)
 
 
 class ChannelData(Packet):
@@ -155,7 +159,7 @@ class ChannelData(Packet):
     """
 
     name = "ChannelData"
-    fields_desc = [XShortField("number", 0x4000), ShortField("length", None), PaddingField()]
+    fields_desc = [ChannelField("number", 0x4000), ShortField("length", None), PaddingField()]
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *args: Any, **kwargs: Any) -> type[Packet]:
@@ -185,9 +189,12 @@ class ChannelData(Packet):
         """Fill in the length, and pad where a stream needs it."""
         if self.length is None:
             pkt = pkt[:2] + struct.pack("!H", len(pay) & 0xFFFF) + pkt[4:]
-        if self.padding is not None:
-            return pkt + pay + bytes(self.padding)
-        return pkt + pay + (bytes(padding_of(len(pay))) if self._on_a_stream() else b"")
+        # On a stream the next frame is behind the payload, and the padding is between them.
+        end = len(pay) if self.length is None else min(self.length, len(pay))
+        padding = self.padding
+        if padding is None:
+            padding = bytes(padding_of(end)) if self._on_a_stream() else b""
+        return pkt + pay[:end] + bytes(padding) + pay[end:]
 
     def _on_a_stream(self) -> bool:
         return self.underlayer is not None and self.underlayer.name in {"TCP", "TLS"}
@@ -208,8 +215,8 @@ class ChannelData(Packet):
 
     @classmethod
     def tcp_reassemble(cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]) -> Packet | None:
-        """The first frame of a stream, see `frame_length`."""
-        return first_frame(data)
+        """The whole frames at the beginning of a stream, see `reassembled`."""
+        return reassembled(data)
 
 
 def frame_length(data: bytes) -> int | None:
@@ -231,18 +238,50 @@ def frame_length(data: bytes) -> int | None:
     return HEADER_LENGTH + length
 
 
-def first_frame(data: bytes) -> Packet | None:
-    """The frame that a stream begins with; what follows it is Padding, as `scapy.sessions.TCPSession` wants it.
+def reassembled(data: bytes) -> Packet | None:
+    """All whole frames that a stream begins with, each the payload of the one before; then Padding, if bytes remain.
 
-    None if more bytes are needed. A stream of something else becomes Raw as a whole.
+    None if there is no whole frame yet. A stream of something else becomes Raw as a whole, and so does what follows
+    the first `MAX_FRAMES` frames.
+
+    `scapy.sessions.TCPSession` puts the Padding before the next segment. Given one frame at a time it would lose its
+    place in the stream, since of several frames in a segment it counts only the last one.
     """
-    try:
-        size = frame_length(data)
-    except ValueError:
-        return Raw(data)
-    if size is None or len(data) < size:
-        return None
-    frame: Packet = (StunMessage if data[0] < 4 else ChannelData)(data[:size])
-    if len(data) > size:
-        frame.add_payload(Padding(data[size:]))
-    return frame
+    frames, at, foreign = [], 0, False
+    while at < len(data):
+        try:
+            size = frame_length(data[at : at + 8])
+        except ValueError:
+            foreign = True
+            break
+        if size is None or at + size > len(data):
+            break
+        frames.append(data[at : at + size])
+        at += size
+    if not frames:
+        return Raw(data) if foreign else None
+    layers: list[Packet] = [(StunMessage if one[0] < 4 else ChannelData)(one) for one in frames[:MAX_FRAMES]]
+    surplus = b"".join(frames[MAX_FRAMES:]) + (data[at:] if foreign else b"")
+    if surplus:
+        layers.append(Raw(surplus))
+    if at < len(data) and not foreign:
+        layers.append(Padding(data[at:]))
+    for before, behind in pairwise(layers):
+        before.lastlayer().add_payload(behind)
+    return layers[0]
+
+
+def stun_frames(packet: Packet) -> list[Packet]:
+    """The messages and the ChannelData in a packet; on a stream one segment can end several.
+
+    Each still has the next one behind its payload. What is inside ChannelData is not counted.
+    """
+    found: list[Packet] = []
+    layer = packet
+    while layer:
+        if isinstance(layer, StunMessage | ChannelData):
+            found.append(layer)
+            if isinstance(layer, ChannelData) and (layer.length is None or layer.length):
+                layer = layer.payload
+        layer = layer.payload
+    return found

@@ -5,6 +5,7 @@ import struct
 
 from scapy.fields import (
     BitField,
+    FieldLenField,
     FieldListField,
     IntField,
     ShortEnumField,
@@ -14,7 +15,6 @@ from scapy.fields import (
     XLongField,
     XShortField,
     XStrFixedLenField,
-    XStrLenField,
 )
 from scapy.packet import Packet
 
@@ -32,10 +32,12 @@ from scapy_turn.attribute import (
 )
 from scapy_turn.digests import crc, hmac_sha1, hmac_sha256
 from scapy_turn.fields import (
+    AlgorithmsField,
     CodeField,
     KeyField,
     SpareBitsField,
-    padding_of,
+    SpareBytesField,
+    algorithm_numbers,
 )
 from scapy_turn.registry import ALGORITHMS, ATTRIBUTES
 
@@ -241,7 +243,10 @@ class StunPasswordAlgorithm(StunAttribute):
     name = "PASSWORD-ALGORITHM"
     attribute_type = 0x001D
     fields_desc = tlv(
-        0x001D, ShortEnumField("algorithm", 2, ALGORITHMS), ShortField("parameters_length", 0), rest("parameters", 4)
+        0x001D,
+        ShortEnumField("algorithm", 2, ALGORITHMS),
+        FieldLenField("parameters_length", None, length_of="parameters"),
+        rest("parameters", 4),
     )
 
     @classmethod
@@ -303,25 +308,20 @@ class StunResponsePort(StunAttribute):
     name = "RESPONSE-PORT"
     attribute_type = 0x0027
     sizes = (2, 4)
-    fields_desc = tlv(0x0027, ShortField("port", 0), rest("rffu", 2))
+    fields_desc = tlv(0x0027, ShortField("port", 0), SpareBytesField(2))
 
 
 class StunPasswordAlgorithms(StunAttribute):
-    """RFC 8489 §14.11. ``algorithms`` has the numbers in ``value``; it is both by default."""
+    """RFC 8489 §14.11. ``value`` is bytes, or a list of numbers; ``algorithms`` has its numbers. Both by default."""
 
     name = "PASSWORD-ALGORITHMS"
     attribute_type = 0x8002
-    fields_desc = tlv(0x8002, XStrLenField("value", ALGORITHM_LIST, length_from=lambda pkt: pkt.length or 0))
+    fields_desc = tlv(0x8002, AlgorithmsField(ALGORITHM_LIST))
 
     @property
     def algorithms(self) -> list[int]:
         """The algorithms' numbers in the order of the server's preference, up to the first part that is cut off."""
-        found, at, value = [], 0, bytes(self.value)
-        while at + 4 <= len(value):
-            number, length = struct.unpack_from("!HH", value, at)
-            found.append(number)
-            at += 4 + length + padding_of(length)
-        return found
+        return algorithm_numbers(bytes(self.value))
 
     def told(self) -> str:
         """Their names."""

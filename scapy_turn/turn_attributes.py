@@ -4,8 +4,8 @@
 from scapy.fields import (
     BitField,
     ByteEnumField,
+    FieldLenField,
     IntField,
-    ShortField,
     StrLenField,
     XBitField,
     XByteField,
@@ -136,7 +136,7 @@ class StunAccessToken(BlobAttribute):
     attribute_type = 0x001B
     fields_desc = tlv(
         0x001B,
-        ShortField("nonce_length", 0),
+        FieldLenField("nonce_length", None, length_of="nonce"),
         StrLenField("nonce", b"", length_from=lambda pkt: pkt.nonce_length),
         StrLenField("encrypted_block", b"", length_from=lambda pkt: (pkt.length or 0) - 2 - pkt.nonce_length),
     )

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.config import conf
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.packet import Padding, Raw, fuzz
+from scapy.packet import Raw, fuzz
 from scapy.plist import PacketList
 from scapy.sessions import TCPSession
 
 import scapy_turn
 from scapy_turn import (
     ChannelData,
+    StunAccessToken,
     StunAttribute,
     StunData,
     StunErrorCode,
@@ -21,14 +22,17 @@ from scapy_turn import (
     StunLifetime,
     StunMessage,
     StunMessageIntegrity,
+    StunPasswordAlgorithm,
+    StunPasswordAlgorithms,
     StunRealm,
     StunSoftware,
     StunUsername,
     StunXorPeerAddress,
     Turn,
+    stun_frames,
     verify,
 )
-from scapy_turn.message import first_frame, frame_length
+from scapy_turn.message import MAX_FRAMES, frame_length, reassembled
 from scapy_turn.registry import CLASSES, METHODS
 from stun.message import Message
 from tests.stun import test_vectors as vectors
@@ -176,6 +180,32 @@ def test_fuzz_stays_well_formed() -> None:
     assert len(seen) > 5
 
 
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_fuzz_keeps_every_attribute_what_it_is(layer: type[StunAttribute]) -> None:
+    """Also the lengths inside of values."""
+    random.seed(8489)
+    template = fuzz(StunMessage(attributes=[layer()]))
+    for _ in range(scaled(20)):
+        (found,) = StunMessage(bytes(template)).attributes
+        assert type(found) is layer
+        if layer is StunPasswordAlgorithms:
+            assert bytes(found)[4:].startswith(found.value)
+            assert sum(4 for _ in found.algorithms) <= len(found.value)
+        if layer is StunPasswordAlgorithm:
+            assert found.parameters_length == len(found.parameters)
+        if layer is StunAccessToken:
+            assert len(found.nonce) == found.nonce_length
+
+
+def test_fuzzed_channel_data() -> None:
+    random.seed(8656)
+    template = fuzz(ChannelData()) / Raw(b"abc")
+    numbers = {ChannelData(bytes(template)).number for _ in range(50)}
+    assert len(numbers) > 10
+    assert {number >> 12 for number in numbers} == {4}
+    assert {type(Turn(bytes(template))) for _ in range(50)} == {ChannelData}
+
+
 def frames() -> list[StunMessage | ChannelData]:
     return [
         StunMessage(method="Send", msgclass="indication", attributes=[StunXorPeerAddress(), StunData(data=b"abc")]),
@@ -196,14 +226,39 @@ def test_streams(size: int) -> None:
         segments.append(IP(bytes(IP(src="192.0.2.1", dst="192.0.2.2") / header / part)))
     session = TCPSession()
     found = PacketList([done for done in map(session.process, segments) if done is not None and TCP in done])
-    layers = []
-    for packet in found:
-        layer = packet[TCP].payload
-        while layer and not isinstance(layer, Padding):
-            if isinstance(layer, StunMessage | ChannelData):
-                layers.append(layer)
-            layer = layer.payload
+    layers = [layer for packet in found for layer in stun_frames(packet)]
     assert [type(layer) for layer in layers] == [type(frame) for frame in frames()]
+    assert b"".join(bytes(packet[TCP].payload) for packet in found).endswith(wire[-size:])
+
+
+def test_a_segment_that_ends_several_frames_and_begins_another() -> None:
+    """scapy forgets all but the last of the frames that it takes one by one, and with them its place in the stream."""
+    wire = b"".join(map(bytes, frames())) * 50
+    for size in (90, 150, 333):
+        session, found = TCPSession(), []
+        for at in range(0, len(wire), size):
+            header = TCP(sport=5000, dport=3478, seq=1 + at, flags="PA")
+            part = IP(bytes(IP(src="192.0.2.1", dst="192.0.2.2") / header / Raw(wire[at : at + size])))
+            found.append(session.process(part))
+        layers = [layer for packet in found if packet is not None for layer in stun_frames(packet)]
+        assert [type(layer) for layer in layers] == [type(frame) for frame in frames()] * 50
+        # With the padding of ChannelData where it was.
+        assert b"".join(bytes(packet[TCP].payload) for packet in found if packet is not None) == wire
+
+
+def test_many_frames_in_a_segment() -> None:
+    """They do not become layers without end; nothing of them is lost."""
+    data = bytes(StunMessage()) + b"\x40\0\0\0" * 5000
+    found = reassembled(data)
+    assert found is not None
+    assert len(stun_frames(found)) == MAX_FRAMES
+    assert bytes(found) == data
+    assert found.summary()
+    foreign = reassembled(bytes(StunMessage()) + b"POST / HTTP/1.1")
+    assert foreign is not None
+    assert foreign[Raw].load == b"POST / HTTP/1.1"
+    assert stun_frames(ChannelData(number=0x4001) / b"x" / Raw(b"y"))[0].number == 0x4001
+    assert stun_frames(Raw(b"x")) == []
 
 
 def test_frames() -> None:
@@ -211,11 +266,11 @@ def test_frames() -> None:
     data = bytes(StunMessage(method="Refresh", attributes=[StunLifetime()]))
     assert [frame_length(data[:size]) for size in (0, 1, 3, 4, 8, 28)] == [None, None, None, 28, 28, 28]
     assert frame_length(b"\x40\0\0\5") == 12
-    assert first_frame(data[:27]) is None
+    assert reassembled(data[:27]) is None
     for wrong in (b"\x50", b"\x16\3\1", b"POST", b"\0\1\0\3", b"\0\1\0\0\x21\x13"):
         with pytest.raises(ValueError, match=r"no message|neither"):
             frame_length(wrong)
-        assert isinstance(first_frame(wrong), Raw)
+        assert isinstance(reassembled(wrong), Raw)
 
 
 @given(st.binary(max_size=200), st.sampled_from([StunMessage, ChannelData, Turn, *LAYERS]))
