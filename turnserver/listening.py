@@ -18,10 +18,11 @@ from stun.address import Address
 from turnserver.addresses import AddressWatch
 from turnserver.core.settings import DiscoverySocket, OwnAddresses, RelayOptions
 from turnserver.core.types import ClientTransport, TlsMode
+from turnserver.discovery import discovery_sockets
 from turnserver.errors import StartupError
 from turnserver.faults import RAISED, Faults
 from turnserver.losses import Losses
-from turnserver.net import local_addresses
+from turnserver.net import has_address, local_addresses
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
@@ -80,7 +81,11 @@ class Listening:
     ) -> None:
         self._sections = (*sections, *discovery)
         self._listed = len(sections)
-        self._discovery = frozenset(Address(each.address.packed, each.port) for each in discovery)
+        self._discovery = tuple(Address(each.address.packed, each.port) for each in discovery)
+        self._present: frozenset[bytes] = frozenset()
+        """The addresses for behavior discovery that this host had at the last look."""
+        self._undiscovered: dict[str, str] = {}
+        """Why behavior discovery is not offered, by family; logged when that changes."""
         self._context = replace(context, doors=self.doors)
         self._public = public
         self._faults = faults
@@ -135,11 +140,24 @@ class Listening:
         return replace(own, listeners=(*own.listeners, *wildcards), local=tuple(local_addresses()))
 
     def _discovery_sockets(self, own: OwnAddresses) -> tuple[DiscoverySocket, ...]:
-        return tuple(
-            DiscoverySocket(at, Address(own.public(at.ip), at.port), bound.planned.number)
+        if not self._discovery:
+            return ()
+        self._present = self._discovery_addresses()
+        numbers = {
+            bound.view.address: bound.planned.number
             for bound in self._bound.values()
-            if bound.view.transport is ClientTransport.UDP and (at := bound.view.address) in self._discovery
-        )
+            if bound.view.transport is ClientTransport.UDP
+        }
+        sockets, reasons = discovery_sockets(self._discovery, numbers, self._present, own.public)
+        for family, reason in reasons.items():
+            if self._undiscovered.get(family) != reason:
+                fields = {"family": family, "reason": reason}
+                _logger.warning("behavior discovery is not offered", extra={"fields": fields})
+        self._undiscovered = reasons
+        return sockets
+
+    def _discovery_addresses(self) -> frozenset[bytes]:
+        return frozenset(ip for ip in {each.ip for each in self._discovery} if has_address(ip))
 
     def carried(self) -> tuple[ListenerView, ...]:
         """The views with their present counters; zeros for a transport that raises."""
@@ -209,7 +227,7 @@ class Listening:
         if certificates is not None:
             certificates.on_change = self.soon
             certificates.watch()
-        if self._failed or any(section.address.is_unspecified for section in self._sections):
+        if self._failed or self._discovery or any(section.address.is_unspecified for section in self._sections):
             self._watch.start(again=bool(self._failed))
 
     def close(self) -> None:
@@ -243,6 +261,7 @@ class Listening:
         self._failed = {key: reason for key, reason in self._failed.items() if key in wanted}
         if came or gone:
             self._bound = {key: self._bound[key] for key in (*wanted, *self._bound) if key in self._bound}
+        if came or gone or self._present != self._discovery_addresses():
             self._changed()
         return any(reason is not _NO_CERTIFICATE for reason in self._failed.values())
 

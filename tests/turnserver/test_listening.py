@@ -456,3 +456,66 @@ async def test_reloaded_limits_count_for_listeners_that_come_later(inside: Netwo
         inside.ip("address add 10.7.0.6/32 dev lo")
         await until(lambda: len(serving(server)) == 2)
         assert [transport._limits.idle_timeout for transport in server.transports] == [7, 7]  # type: ignore[attr-defined]
+
+
+# Behavior discovery
+
+
+@pytest.mark.process
+async def test_behavior_discovery_ends_with_an_address_and_returns(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 5780 §6: a client that is told of an address which has gone would take its own NAT for one that filters."""
+    hosts = ("192.0.2.1", "192.0.2.2")
+    inside.ip("link set lo up")
+    for host in hosts:
+        inside.ip(f"addr add {host}/32 dev lo")
+    options = {
+        "listeners": [{"transport": "udp", "address": hosts[0], "port": PORT}],
+        "auth": USERS,
+        "behavior_discovery": {"primary": f"{hosts[0]}:{PORT}", "alternate": f"{hosts[1]}:{PORT + 1}"},
+    }
+
+    def told() -> list[str]:
+        return [str(each.public) for each in core_of(server).state.own.discovery]
+
+    async with Server(options) as server:
+        every = [f"{host}:{port}" for host in hosts for port in (PORT, PORT + 1)]
+        assert told() == every
+        inside.ip(f"addr del {hosts[1]}/32 dev lo")
+        await until(lambda: not told())
+        (record,) = [each for each in caplog.records if each.getMessage() == "behavior discovery is not offered"]
+        assert record.__dict__["fields"] == {
+            "family": "IPv4",
+            "reason": "192.0.2.2 is no address of this host now",
+        }
+        inside.ip(f"addr add {hosts[1]}/32 dev lo")
+        await until(lambda: told() == every)
+
+
+@pytest.mark.process
+async def test_behavior_discovery_behind_1_1_nat_needs_both_public_addresses(
+    inside: NetworkNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A private OTHER-ADDRESS is of no use to anybody. A reload that names both public addresses offers it."""
+    hosts = ("10.0.0.1", "10.0.0.2")
+    for host in hosts:
+        inside.ip(f"addr add {host}/32 dev lo")
+    inside.ip("link set lo up")
+    external = {hosts[0]: "203.0.113.1"}
+    options: dict[str, Any] = {
+        "listeners": [{"transport": "udp", "address": hosts[0], "port": PORT}],
+        "auth": USERS,
+        "relay": {"addresses": list(hosts), "external": external},
+        "behavior_discovery": {"primary": f"{hosts[0]}:{PORT}", "alternate": f"{hosts[1]}:{PORT + 1}"},
+    }
+    async with Server(options) as server:
+        assert core_of(server).state.own.discovery == ()
+        assert "relay.external has no public address for 10.0.0.2" in [
+            each.__dict__["fields"]["reason"] for each in caplog.records if "discovery" in each.getMessage()
+        ]
+        whole = external | {hosts[1]: "203.0.113.2"}
+        await server.reload({**options, "relay": {"addresses": list(hosts), "external": whole}})
+        assert [each.public.host for each in core_of(server).state.own.discovery] == [
+            public for public in whole.values() for _ in range(2)
+        ]

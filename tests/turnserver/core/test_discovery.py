@@ -110,6 +110,14 @@ def test_padding_is_no_longer_than_the_requests(size: int) -> None:
     assert answer.first(a.PADDING) == bytes(size)
 
 
+@pytest.mark.parametrize("size", [64_001, 65_430, 65_440, 65_480])
+def test_an_answer_with_padding_fits_a_datagram(size: int) -> None:
+    """A request may be as long as a message can be; its answer has more beside the padding (RFC 768: 65,507 bytes)."""
+    _, answer = ask(world_of(*SOCKETS, settings={"software": "s" * 128}), SOCKETS[0], (a.PADDING, b"x" * size))
+    assert answer.first(a.PADDING) == bytes(64_000)
+    assert len(answer.raw) <= 65_487
+
+
 @pytest.mark.parametrize(
     "attributes", [((a.PADDING, b"1234"), (a.RESPONSE_PORT, 4000)), ((a.RESPONSE_PORT, 0),)], ids=["both", "port 0"]
 )

@@ -4,6 +4,8 @@ Where NAT behavior discovery is offered (RFC 5780), it also tells where the answ
 address, and answers from there or to another port on request. Clients of RFC 3489 get an answer of theirs.
 """
 
+from typing import Final
+
 from stun.address import Address
 from stun.attributes import (
     CHANGE_REQUEST,
@@ -24,6 +26,9 @@ from turnserver.core.state import CoreState
 from turnserver.reasons import Reason
 
 __all__ = ["handle"]
+
+MAX_PADDING: Final = 64_000
+"""Bytes; an answer with so many, with all else that is in it, fits a UDP datagram of either family."""
 
 
 def handle(state: CoreState, request: Request) -> None:
@@ -60,7 +65,7 @@ def _discover(state: CoreState, request: Request, place: DiscoveryPlace) -> None
         builder.add(XOR_MAPPED_ADDRESS, reflexive).add(MAPPED_ADDRESS, reflexive)
         builder.add(RESPONSE_ORIGIN, source.public).add(OTHER_ADDRESS, place.other)
         if padding is not None:
-            builder.add(PADDING, bytes(len(padding)))
+            builder.add(PADDING, bytes(min(len(padding), MAX_PADDING)))
     way = client._replace(server=source.bound, listener=source.listener)
     if port is not None:
         way = way._replace(address=Address(client.address.ip, port))
