@@ -368,8 +368,9 @@ class StreamConnection:
                     break
                 after = at + size
             if after > end:
-                # Until the cookie is there, the next byte may show that this is no frame.
-                missing = after - at if end - at >= _COOKIE_END or first & KIND_BITS else end - at + 1
+                missing = after - at
+                if missing <= MAX_FRAME and end - at < _COOKIE_END and not first & KIND_BITS:
+                    missing = end - at + 1  # any byte of the cookie may show that this is no frame
                 break
             frames += 1
             hop = channels.get(first << 8 | data[at + 1])

@@ -59,6 +59,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x00" + BINDING + media[0] * 3 + media[1] + channeldata.encode_padded(0x4100, b"") + REQUEST
     yield b"\x05" + media[0] + BINDING + media[1]
     yield b"\x03" + BINDING + b"GET / HTTP/1.1\r\n\r\n"
+    yield b"\x04" + BINDING + b"\x00\x01\xff\xf4"
 
 
 def run(data: bytes) -> None:

@@ -126,6 +126,7 @@ async def test_one_byte_at_a_time(rig: StreamRig) -> None:
         b"\x00\x01\x00\x01",
         b"\x00\x01\x00\x00\x21\x12\xa4\x43",
         b"\x00\x01\xff\xfc\x21\x12\xa4\x42",
+        b"\x00\x01\xff\xf4",
         b"\x0a",
     ],
     ids=repr,
