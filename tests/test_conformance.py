@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def rules_named(docstring: str) -> set[int]:
     """The numbers in "Rule 7", "Rules 1 and 2", "Rules 10, 11, 13 and 17"."""
     found = re.findall(r"\b[Rr]ules? (\d+(?:(?:, | and |–)\d+)*)", docstring)
     return {int(number) for numbers in found for number in re.findall(r"\d+", numbers)}
+
+
+def test_the_page_is_current() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate_conformance.py"))["page"]()
+    assert made == TABLE, "run docs/generate_conformance.py"
 
 
 def test_every_rule_has_a_section_in_order() -> None:
