@@ -27,6 +27,7 @@ from stun.client.events import (
 )
 from turnserver.core.events import (
     AllocationEnded,
+    AllocationMoved,
     AllocationOpened,
     AllocationRefreshed,
     AnswerWithheld,
@@ -68,6 +69,7 @@ __all__ = [
     "AllocationEnded",
     "AllocationGrant",
     "AllocationLost",
+    "AllocationMoved",
     "AllocationOpened",
     "AllocationRefreshed",
     "AnswerWithheld",

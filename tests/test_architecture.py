@@ -35,7 +35,7 @@ PURE = (
     "turnserver.throttle",
 )
 
-PURE_LIBRARIES = frozenset({"precis_i18n"})
+PURE_LIBRARIES = frozenset({"cryptography", "precis_i18n"})
 """Libraries that the pure parts may import: they are pure, too."""
 
 SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms", "turnserver.signaling.truth")

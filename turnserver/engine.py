@@ -19,8 +19,8 @@ from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
 from turnserver.clock import system_clock
 from turnserver.core.backlog import SLICE as STEPS
-from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential
-from turnserver.core.events import AllocationEnded, AllocationOpened, Event
+from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential, KeepClient
+from turnserver.core.events import AllocationEnded, AllocationMoved, AllocationOpened, Event
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreSettings, OwnAddresses
 from turnserver.core.types import AllocationView, Counters, FiveTuple, Now, RelayFailure, RelayId
@@ -84,7 +84,11 @@ class Engine:
             transports=self._transports,
             clock=clock,
             faults=self._faults,
-            more={FindCredential: self._find_credential, CancelLookup: self._cancel_lookup},
+            more={
+                FindCredential: self._find_credential,
+                CancelLookup: self._cancel_lookup,
+                KeepClient: lambda command: self._keep(command.client, command.on),
+            },
         )
         datapath.attach(self, self)
         if tcp is not None:
@@ -326,14 +330,20 @@ class Engine:
             closed = self._execution.closed
             counters = _sum([closed[relay] for relay in event.relays if relay in closed])
             self._keep(event.client, False)
-            if event.client in self._pathless:
-                self._pathless.remove(event.client)
-                self._execution.forget(event.client)
+            self._let_go(event.client)
+        elif type(event) is AllocationMoved:
+            self._let_go(event.former)
         for listener in self._listeners:
             try:
                 listener(event, counters)
             except RAISED as error:
                 self.fault("observer", error)
+
+    def _let_go(self, client: FiveTuple) -> None:
+        """A client has no allocation any more, so its transport needs no path that nobody was given."""
+        if client in self._pathless:
+            self._pathless.remove(client)
+            self._execution.forget(client)
 
     def _keep(self, client: FiveTuple, on: bool) -> None:
         """A client with an allocation may be idle for as long as the allocation lives."""

@@ -398,6 +398,33 @@ class Reason(StrEnum):
         "Nothing, once: the client was too late, or the peer has gone.",
     )
 
+    # Mobility
+
+    MOBILITY_OFF = (
+        "mobility-off",
+        ErrorCode.MOBILITY_FORBIDDEN,
+        "The client wants to take its allocation along when its address changes, and `relay.mobility` is off.",
+        "Set `relay.mobility`, if clients may. Without it, they have to allocate anew.",
+    )
+    TICKET_ASKED_WITH = (
+        "ticket-asked-with",
+        ErrorCode.BAD_REQUEST,
+        "An Allocate has a MOBILITY-TICKET that is not empty, and so does not ask for one.",
+        "Repair the client.",
+    )
+    TICKET_INVALID = (
+        "ticket-invalid",
+        ErrorCode.BAD_REQUEST,
+        "The MOBILITY-TICKET was not made by this server since its start, has been used, or is too old.",
+        "Nothing, once: the client was restarted, or the server. If it goes on, the client keeps old tickets.",
+    )
+    TICKET_NOT_NEEDED = (
+        "ticket-not-needed",
+        ErrorCode.BAD_REQUEST,
+        "A Refresh has a MOBILITY-TICKET, although it comes from where the allocation is.",
+        "Repair the client, which must not send one as long as its address is the same.",
+    )
+
     # Connections of clients
 
     CONNECTIONS_PER_ADDRESS = (

@@ -333,6 +333,7 @@ class Server:
             unanswered_logins=totals.unanswered_logins,
             withheld_answers=totals.withheld_answers,
             swallowed_datagrams=totals.swallowed_datagrams,
+            moved_allocations=totals.moves,
             faults=self._faults.counts,
             draining=self._drain.begun,
         )

@@ -125,6 +125,8 @@ class Snapshot:
     """Answers without a credential, over UDP, that were withheld: their sources had no reflection budget left."""
     swallowed_datagrams: int = 0
     """Datagrams of clients since the start to refused peers that they believe to be allowed (``peers.refusal``)."""
+    moved_allocations: int = 0
+    """How often since the start a client has taken its allocation along (``relay.mobility``)."""
 
     @property
     def listening(self) -> tuple[tuple[ClientTransport, Address], ...]:

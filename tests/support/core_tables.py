@@ -44,6 +44,12 @@ def _check_allocations(state: CoreState) -> None:
         assert all(allocation.credential.user_id == user_id for allocation in held)
     attached = {relay.id: (allocation, relay) for allocation in allocations for relay in allocation.relays}
     assert state.by_relay == attached
+    moving = {allocation.moving: allocation for allocation in allocations if allocation.moving is not None}
+    assert state.moves.by_client == moving
+    assert moving.keys().isdisjoint(state.allocations), "a 5-tuple with two allocations"
+    assert all(allocation.mobile and allocation.state is AllocationState.LIVE for allocation in moving.values())
+    assert all(allocation.spent <= allocation.tickets for allocation in allocations)
+    assert all(allocation.mobile or not allocation.tickets for allocation in allocations)
 
 
 def _check_openings(state: CoreState) -> None:
@@ -75,7 +81,8 @@ def _check_relays(state: CoreState, world: World) -> None:
     held += Counter(allocation.credential.user_id for allocation, _ in state.by_relay.values())
     held += Counter(reservation.user_id for reservation in state.reservations.values())
     clients = Counter(connection.allocation.credential.user_id for connection in state.tcp.by_id.values())
-    connected = [allocation for allocation in state.allocations.values() if allocation.client.transport.connected]
+    ends = [*state.allocations.items(), *state.moves.by_client.items()]
+    connected = [allocation for client, allocation in ends if client.transport.connected]
     clients += Counter(allocation.credential.user_id for allocation in connected)
     assert state.descriptors.ahead == len(state.tcp.by_id) - len(state.tcp.by_client)
     waiting = [(entry, slot) for entry in state.openings.values() for slot in entry.slots if slot.mate is not None]
@@ -227,6 +234,7 @@ def check_empty(world: World) -> None:
     core, state = world.core, world.core.state
     tables = (
         state.allocations,
+        state.moves.by_client,
         state.by_serial,
         state.by_user,
         state.by_relay,

@@ -113,6 +113,8 @@ class World:
         self.lookups: list[c.FindCredential] = []
         self.cancelled: list[int] = []
         self.closed_clients: list[FiveTuple] = []
+        self.kept: set[FiveTuple] = set()
+        """Clients to whom an allocation is moving, or has moved."""
         self.events: list[Event] = []
         self.log: list[c.Command] = []
 
@@ -153,6 +155,8 @@ class World:
                 self.cancelled.append(ticket)
             case c.CloseClient(client):
                 self.closed_clients.append(client)
+            case c.KeepClient(client, on):
+                (self.kept.add if on else self.kept.discard)(client)
 
     def _open(self, relay: RelayId, bind: Address) -> None:
         assert bind not in self.bound.values(), "a port was given out twice"
@@ -352,6 +356,14 @@ class ScriptedClient:
         """The relays of this client's allocation."""
         allocation = self.world.core.state.allocation(self.path)
         return [] if allocation is None else [relay.id for relay in allocation.relays]
+
+    def at(self, host: str, port: int = 40000, **options: Any) -> "ScriptedClient":
+        """The same client at another address, with another socket or over another transport; it has a nonce there."""
+        moved = ScriptedClient(
+            self.world, Address.parse(host, port), user=self.user, password=self.password, sha256=self.sha256, **options
+        )
+        moved.nonce = self.world.nonces.issue(moved.path.address.pack(), self.world.now.wall, b"\0")
+        return moved
 
     def hears(self) -> list[bytes]:
         """What has been sent to this client since it last looked."""

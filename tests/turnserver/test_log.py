@@ -16,6 +16,7 @@ from stun.constants import Method
 from turnserver.config import LogConfig
 from turnserver.core.events import (
     AllocationEnded,
+    AllocationMoved,
     AllocationOpened,
     AllocationRefreshed,
     AnswerWithheld,
@@ -39,6 +40,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (AllocationOpened(CLIENT, "alice", "alice", (RelayId(1),), (RELAYED,), 600), "info", "allocation opened"),
     (AllocationEnded(CLIENT, "alice", "alice", (RelayId(1),), EndReason.EXPIRED, 12.34), "info", "allocation ended"),
     (AllocationRefreshed(CLIENT, "alice", 600), "debug", "allocation refreshed"),
+    (AllocationMoved(CLIENT, CLIENT, "alice", "alice", (RelayId(1),)), "info", "allocation moved"),
     (
         RequestRefused(CLIENT, Method.ALLOCATE, 401, Reason.NO_CREDENTIALS, "Unauthenticated", ""),
         "debug",

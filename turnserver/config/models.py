@@ -169,6 +169,13 @@ class RelayConfig(Section):
         "reserves. Browsers count up from 0x4000; coturn 4.6's test client does not.",
     )
 
+    mobility: Annotated[Boolean, LIVE] = Field(
+        default=False,
+        description="Let clients take an allocation along when their address changes (RFC 8016): those that ask get a "
+        "ticket, and a Refresh with it from another address or over another transport moves the allocation there. "
+        "Without it, they get 405.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _null_needs_quotes(cls, data: Any) -> Any:

@@ -24,7 +24,7 @@ from stun.address import Address
 from stun.constants import AddressFamily, TransportProtocol
 from turnserver.core.types import AllocationView, Counters, FiveTuple, RelayId
 
-__all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState", "view_of"]
+__all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState", "Reservation", "view_of"]
 
 
 _NOTHING = Counters()
@@ -65,6 +65,15 @@ class Relay:
 
 
 @dataclass(slots=True, eq=False)
+class Reservation:
+    """A relay held for a second allocation of the same user (RFC 8656 §7.2, EVEN-PORT with R=1)."""
+
+    token: bytes
+    relay: Relay
+    user_id: str
+
+
+@dataclass(slots=True, eq=False)
 class Channel:
     """One channel binding (RFC 8656 §12): ``peer`` as the client names it.
 
@@ -100,6 +109,14 @@ class Allocation:
     """Between server and peers; for TCP (RFC 6062), `turnserver.core.tcp_connections` holds the connections."""
     credential_removed: bool = False
     """The configuration does not have its credential any more; what follows from that is ``auth.on_removal``."""
+    mobile: bool = False
+    """Its client has asked for tickets (RFC 8016)."""
+    tickets: int = 0
+    """How many it has been given; the last one has this number."""
+    spent: int = 0
+    """The tickets up to this number cannot be used any more."""
+    moving: FiveTuple | None = None
+    """Where its client has used a ticket, and has not sent data yet (`turnserver.core.moves`)."""
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relay of one family, if the allocation has it."""

@@ -170,12 +170,14 @@ def _take(state: CoreState, request: Request, claim: _Claim, answer: LateAnswer)
 
 
 def _allocation_meant(state: CoreState, request: Request) -> Allocation | None:
-    """The allocation of the 5-tuple, or the one whose data connection this will become (RFC 6062 §5.4)."""
+    """The allocation of the 5-tuple or of a ticket (RFC 8016 §3.2.2), or the one whose data connection this will become
+    (RFC 6062 §5.4).
+    """
     if request.message.method == Method.CONNECTION_BIND:
         number = request.message.first(CONNECTION_ID)
         connection = None if number is None else state.tcp.by_id.get(number)
         return None if connection is None else connection.allocation
-    return state.allocation(request.client)
+    return state.moves.meant(request.message) or state.allocation(request.client)
 
 
 def _nonce_valid(state: CoreState, request: Request, claim: _Claim) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "ConnectPeer",
     "FindCredential",
     "ForbidPeer",
+    "KeepClient",
     "OpenRelay",
     "RemoveRoute",
     "SendToClient",
@@ -113,6 +114,13 @@ class CloseClient(NamedTuple):
     client: FiveTuple
 
 
+class KeepClient(NamedTuple):
+    """An allocation is moving to a client (RFC 8016), so its connection may be idle (``on``); or it is not any more."""
+
+    client: FiveTuple
+    on: bool
+
+
 class ConnectPeer(NamedTuple):
     """Connect from a TCP relay to a peer's wire address; answered by ``peer_connected`` or ``peer_failed``."""
 
@@ -149,6 +157,7 @@ Command = (
     | FindCredential
     | CancelLookup
     | CloseClient
+    | KeepClient
     | ConnectPeer
     | ClosePeer
     | Splice

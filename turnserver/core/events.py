@@ -9,6 +9,7 @@ from turnserver.reasons import Reason
 
 __all__ = [
     "AllocationEnded",
+    "AllocationMoved",
     "AllocationOpened",
     "AllocationRefreshed",
     "AnswerWithheld",
@@ -63,6 +64,20 @@ class AllocationRefreshed(NamedTuple):
     client: FiveTuple
     user_id: str
     lifetime: int
+
+
+class AllocationMoved(NamedTuple):
+    """A client has taken its allocation along (RFC 8016): ``client`` is its 5-tuple from now on, and was ``former``.
+
+    Its relays, permissions and channels are the same. The Refresh that led to it is an `AllocationRefreshed`, and the
+    client has sent its first data since.
+    """
+
+    client: FiveTuple
+    former: FiveTuple
+    username: str
+    user_id: str
+    relays: tuple[RelayId, ...]
 
 
 class AllocationEnded(NamedTuple):
@@ -216,6 +231,7 @@ class PeerConnectionEnded(NamedTuple):
 Event = (
     AllocationOpened
     | AllocationRefreshed
+    | AllocationMoved
     | AllocationEnded
     | RequestRefused
     | LoginFailed

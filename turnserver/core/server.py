@@ -106,7 +106,7 @@ class TurnCore:
             if is_stun(frame):
                 self._message(client, Message.decode(frame), len(frame), now)
             else:
-                channel.channel_data(self.state, client, frame)
+                channel.channel_data(self.state, client, frame, now)
         except MalformedMessage:
             self._perhaps_classic(client, frame, now)
 
@@ -121,12 +121,14 @@ class TurnCore:
         indication.peer_icmp(self.state, relay, peer, value)
 
     def client_gone(self, client: FiveTuple, now: Now) -> None:
-        """A client's connection has ended, and its allocation with it (RFC 8656 §3.1)."""
+        """A client's connection has ended, and its allocation with it (RFC 8656 §3.1), unless that is moving."""
         self._begin(now, client)
         self._lookups.cancel_client(client)
         allocation = self.state.allocation(client)
-        self.state.tcp.client_gone(client, allocation, now)
-        if allocation is not None:
+        if allocation is None:
+            self.state.tcp.client_gone(client, None, now)
+        elif not self._end_gone(client, allocation, now):
+            self.state.tcp.client_gone(client, allocation, now)
             self.state.end_allocation(allocation, EndReason.CLIENT_GONE, now)
 
     def relay_opened(self, relay: RelayId, now: Now) -> bool:
@@ -259,6 +261,10 @@ class TurnCore:
         self._lookups.cancel_listener(listener)
         for client in [client for client in state.tcp.by_client if client.listener == listener]:
             state.tcp.client_gone(client, None, now)
+        for each in [*state.moves.by_client.values()]:
+            for end in (each.moving, each.client):
+                if end is not None and end.listener == listener:
+                    self._end_gone(end, each, now)
         stranded = [each for each in state.allocations.values() if each.client.listener == listener]
         self._backlog.end([each for each in stranded if not self._backlog.is_ending(each)], self._strand, now)
 
@@ -342,11 +348,12 @@ class TurnCore:
             unanswered_logins=state.logins.unanswered,
             withheld_answers=state.reflection.withheld,
             swallowed_datagrams=state.swallowed,
+            moves=state.moves.total,
         )
 
     def has_channels(self, client: FiveTuple) -> bool:
         """Whether a client has channels bound."""
-        allocation = self.state.allocation(client)
+        allocation = self.state.allocations.get(client)
         return allocation is not None and bool(allocation.channels)
 
     # Time
@@ -412,6 +419,22 @@ class TurnCore:
         elif message.method == Method.CONNECTION_BIND:
             number: int | None = message.first(attributes.CONNECTION_ID)
             backlog.settle_key(DeadlineKind.CONNECTION, number, now)
+        elif (moving := self.state.moves.meant(message)) is not None:
+            backlog.settle(now, moving.client)
+
+    def _end_gone(self, client: FiveTuple, allocation: Allocation, now: Now) -> bool:
+        """One of two ends of an allocation that is moving is gone, and the other one is its client's (RFC 8016 §3.2.2).
+
+        False if there is no other one.
+        """
+        if client == allocation.moving:
+            self.state.client_left(client, allocation, now)
+            self.state.moves.cancel(allocation)
+            return True
+        if allocation.moving is not None:
+            self.state.moves.complete(allocation, now)
+            return True
+        return False
 
     def _allocations_of(self, credential: Credential) -> list[Allocation]:
         """Those that were created with a credential and do not wait to be ended, the oldest first."""
@@ -432,11 +455,13 @@ class TurnCore:
     def _dismiss(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
         """End an allocation against its client's will; a waiting Allocate gets 401, a stream is closed."""
         opening = self.state.openings.get(allocation.serial)
+        if opening is None:
+            self.state.turn_out(allocation, reason, now)
+            return
         self.state.end_allocation(allocation, reason, now)
-        if opening is not None:
-            opening.request.now = now
-            cause = Reason.REVOKED if reason is EndReason.REVOKED else Reason.CREDENTIAL_REMOVED
-            refuse(self.state, opening.request, Refusal(cause, challenge=True))
+        opening.request.now = now
+        cause = Reason.REVOKED if reason is EndReason.REVOKED else Reason.CREDENTIAL_REMOVED
+        refuse(self.state, opening.request, Refusal(cause, challenge=True))
         if allocation.client.transport.connected:
             self.state.command(CloseClient(allocation.client))
 
@@ -446,7 +471,7 @@ class TurnCore:
             self._request(Request(client, message, size, now), None)
         elif message.message_class == MessageClass.INDICATION and message.method == Method.SEND:
             if not not_understood(message):
-                indication.send(self.state, client, message)
+                indication.send(self.state, client, message, now)
 
     def _perhaps_classic(self, client: FiveTuple, frame: bytes, now: Now) -> None:
         """A Binding request of RFC 3489, which clients send over UDP only; anything else is dropped."""

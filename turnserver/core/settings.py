@@ -91,6 +91,10 @@ class RelayOptions(Protocol):
     def legacy_channels(self) -> bool:
         """Accept also the channel numbers that RFC 5766 allowed and RFC 8656 §12 reserves."""
 
+    @property
+    def mobility(self) -> bool:
+        """Give tickets to clients that ask for them, and let them move their allocations (RFC 8016)."""
+
 
 class PeerOptions(Protocol):
     """What ``peers`` says."""

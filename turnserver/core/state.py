@@ -18,7 +18,7 @@ from stun.address import Address
 from stun.attributes import AddressErrorValue
 from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766, AddressFamily, TransportProtocol
 from turnserver.core.addresses import AddressChoice, RelayAddresses
-from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState
+from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState, Reservation
 from turnserver.core.commands import (
     AddRoute,
     AllowPeer,
@@ -34,6 +34,7 @@ from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.discovery import Discovery
 from turnserver.core.events import AllocationEnded, AnswerWithheld, EndReason, Event
 from turnserver.core.logins import FailedLogins
+from turnserver.core.moves import Moves
 from turnserver.core.own_relays import OwnRelays, Ways
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.ports import RelayPorts
@@ -43,23 +44,15 @@ from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
 from turnserver.core.tcp_connections import TcpConnections
+from turnserver.core.tickets import TicketSeal
 from turnserver.core.types import FiveTuple, Now, RelayFailure, RelayId, Route
 from turnserver.deadlines import Deadlines
 from turnserver.descriptors import Descriptors
 
-__all__ = ["CoreState", "RelayOpening", "Reservation", "Slot", "last_channel"]
+__all__ = ["CoreState", "RelayOpening", "Slot", "last_channel"]
 
 MAX_ATTEMPTS = 32
 """Ports tried for one relay before 508: other programs may hold some of the range."""
-
-
-@dataclass(slots=True, eq=False)
-class Reservation:
-    """A relay held for a second allocation of the same user (RFC 8656 §7.2, EVEN-PORT with R=1)."""
-
-    token: bytes
-    relay: Relay
-    user_id: str
 
 
 @dataclass(slots=True, eq=False)
@@ -154,6 +147,7 @@ class CoreState:
         self.openings: dict[int, RelayOpening] = {}
         self.opening_relays: dict[RelayId, tuple[RelayOpening, Slot]] = {}
         self.tcp = TcpConnections(self)
+        self.moves = Moves(self, TicketSeal(settings.realm, entropy))
         self.commands: list[Command] = []
         self.events: list[Event] = []
         self._relay_serial = 0
@@ -216,12 +210,12 @@ class CoreState:
     # Allocations
 
     def allocation(self, client: FiveTuple) -> Allocation | None:
-        """The allocation of a 5-tuple, in any state."""
-        return self.allocations.get(client)
+        """The allocation of a 5-tuple, in any state, and that which is moving there."""
+        return self.allocations.get(client) or self.moves.by_client.get(client)
 
     def live(self, client: FiveTuple) -> Allocation | None:
         """The allocation of a 5-tuple if it can carry data."""
-        allocation = self.allocations.get(client)
+        allocation = self.allocation(client)
         return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
 
     def live_allocations(self, user_ids: Collection[str] | None = None) -> list[Allocation]:
@@ -263,6 +257,7 @@ class CoreState:
         opening = self.end_opening(allocation)
         for slot in opening.slots if opening is not None else ():
             self.drop_mate(slot, now)
+        self.moves.cancel(allocation)
         credential = allocation.credential
         del self.allocations[allocation.client]
         del self.by_serial[allocation.serial]
@@ -288,6 +283,30 @@ class CoreState:
                     swallowed,
                 )
             )
+
+    def turn_out(self, allocation: Allocation, reason: EndReason, now: Now) -> None:
+        """End an allocation against its client's will, and close its connection; also one to which it is moving."""
+        ends = [end for end in (allocation.client, allocation.moving) if end is not None and end.transport.connected]
+        self.end_allocation(allocation, reason, now)
+        for end in ends:
+            self.command(CloseClient(end))
+
+    def route_to(self, allocation: Allocation, client: FiveTuple) -> None:
+        """Make ``client`` the client's end of an allocation, also for the routes of its channels (RFC 8016 §3.2.2)."""
+        led = [channel for channel in allocation.channels.values() if not channel.swallows]
+        for channel in led:
+            relay = self._relay_of(allocation, channel.peer.ip)
+            if relay is not None:
+                self.command(RemoveRoute(allocation.client, channel.number, relay.id))
+        allocation.client = client
+        for channel in led:
+            relay = self._relay_of(allocation, channel.peer.ip)
+            if relay is not None and channel.peer.ip in allocation.permissions:
+                self._route(allocation, relay, channel)
+
+    def client_left(self, client: FiveTuple, allocation: Allocation, now: Now) -> None:
+        """A former client's end is gone; the allocation lives on."""
+        self.tcp.client_gone(client, allocation, now)
 
     def begin_opening(self, opening: RelayOpening, now: Now) -> None:
         """Add an Allocate whose relays are being opened, with a deadline."""
@@ -366,9 +385,7 @@ class CoreState:
             if len(allocation.relays) > 1:
                 self.drop_relay(allocation, relay, now)
                 return
-            self.end_allocation(allocation, EndReason.RELAY_FAILED, now)
-            if allocation.client.transport.connected:
-                self.command(CloseClient(allocation.client))
+            self.turn_out(allocation, EndReason.RELAY_FAILED, now)
         reservation = self._by_reserved.get(relay_id)
         if reservation is not None:
             self.redeem(reservation.token, reservation.user_id)

@@ -180,7 +180,8 @@ class TcpConnections:
         if bound is not None:
             self.close(bound, now)
         for connection in [] if allocation is None else self.of(allocation):
-            connection.request = None
+            if connection.request is not None and connection.request.client == client:
+                connection.request = None
 
     def _enter(
         self, allocation: Allocation, relay: Relay, peer: Address, state: ConnectionState, now: Now

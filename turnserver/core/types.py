@@ -190,7 +190,7 @@ class CoreTotals(NamedTuple):
     because no credential source could answer. So are ``failed_logins``, wrong credentials from proven addresses, and
     ``unanswered_logins``, those of them that got no answer because there were too many, and ``withheld_answers``, for
     which a source had no reflection budget, and ``swallowed_datagrams``, what clients sent to peers that are refused
-    (``peers.refusal: swallow``).
+    (``peers.refusal: swallow``), and ``moves``, allocations that clients have taken along (RFC 8016).
     """
 
     allocations: int = 0
@@ -201,6 +201,7 @@ class CoreTotals(NamedTuple):
     unanswered_logins: int = 0
     withheld_answers: int = 0
     swallowed_datagrams: int = 0
+    moves: int = 0
 
 
 class AllocationView(NamedTuple):

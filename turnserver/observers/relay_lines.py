@@ -11,6 +11,7 @@ from typing import Any, Final
 from stun.constants import Method
 from turnserver.core.events import (
     AllocationEnded,
+    AllocationMoved,
     AllocationOpened,
     AllocationRefreshed,
     AnswerWithheld,
@@ -74,14 +75,20 @@ def line_of(event: Event, counters: Counters | None) -> Line:
         refused = {"peers_refused": event.refusals, "swallowed": event.swallowed}
         refused = {name: count for name, count in refused.items() if count}
         return Line(logging.INFO, "allocation ended", fields | (counters or Counters())._asdict() | refused)
-    if isinstance(event, AllocationRefreshed):
-        fields |= {"user": event.user_id, "lifetime": event.lifetime}
-        return Line(logging.DEBUG, "allocation refreshed", fields)
+    if isinstance(event, AllocationRefreshed | AllocationMoved):
+        return _goes_on(event, fields | {"user": event.user_id})
     if isinstance(event, RequestRefused):
         return _refused(event, fields)
     if isinstance(event, LookupFailed | LoginFailed | LoginsFailing | OddExpiry):
         return _credentials(event, fields)
     return _withheld(event, fields) if isinstance(event, AnswerWithheld) else _with_peers(event, fields)
+
+
+def _goes_on(event: AllocationRefreshed | AllocationMoved, fields: dict[str, Any]) -> Line:
+    if isinstance(event, AllocationMoved):
+        former = {"from": str(event.former.address), "from_transport": event.former.transport.label}
+        return Line(logging.INFO, "allocation moved", fields | former)
+    return Line(logging.DEBUG, "allocation refreshed", fields | {"lifetime": event.lifetime})
 
 
 def _refused(event: RequestRefused, fields: dict[str, Any]) -> Line:

@@ -124,7 +124,15 @@ def test_lines(event: Event, counters: Counters | None, line: Line) -> None:
 def test_every_event_has_a_line() -> None:
     """None is forgotten."""
     for kind in get_args(Event):
-        fields = {"client": CLIENT, "duration": 0.0, "relayed": (), "relays": (), "method": 1, "code": 400}
+        fields = {
+            "client": CLIENT,
+            "former": CLIENT,
+            "duration": 0.0,
+            "relayed": (),
+            "relays": (),
+            "method": 1,
+            "code": 400,
+        }
         fields |= {"failures": 1, "seconds": 0.0, "sources": 1, "cause": Reason.PEER_DENIED, "expires_at": 0.0}
         made = kind(*(fields.get(name, "") for name in kind._fields))
         assert line_of(made, None).message

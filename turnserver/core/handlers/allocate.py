@@ -15,6 +15,7 @@ from stun.attributes import (
     DONT_FRAGMENT,
     EVEN_PORT,
     LIFETIME,
+    MOBILITY_TICKET,
     REQUESTED_ADDRESS_FAMILY,
     REQUESTED_TRANSPORT,
     RESERVATION_TOKEN,
@@ -63,6 +64,7 @@ class _Plan:
     reserve: bool = False
     token: bytes | None = None
     reserved: Relay | None = None
+    mobile: bool = False
 
 
 def handle(state: CoreState, request: Request) -> None:
@@ -192,6 +194,18 @@ def _lifetime(state: CoreState, request: Request, plan: _Plan) -> None:
     plan.lifetime = granted_lifetime(state, request)
 
 
+def _mobility(state: CoreState, request: Request, plan: _Plan) -> None:
+    """RFC 8016 §3.1.2: MOBILITY-TICKET where mobility is off → 405; one that is not empty → 400."""
+    ticket = request.message.first(MOBILITY_TICKET)
+    if ticket is None:
+        return
+    if not state.settings.relay.mobility:
+        raise Refusal(Reason.MOBILITY_OFF)
+    if ticket:
+        raise Refusal(Reason.TICKET_ASKED_WITH)
+    plan.mobile = True
+
+
 def _not_draining(state: CoreState, request: Request, plan: _Plan) -> None:
     """A server that is about to stop: 300 where another one is known, else 508. Before the quota, which is no matter.
 
@@ -210,6 +224,7 @@ _CHECKS: tuple[Callable[[CoreState, Request, _Plan], None], ...] = (
     _families,
     _even_port,
     _lifetime,
+    _mobility,
     _not_draining,
 )
 
@@ -252,6 +267,7 @@ def _redeem(state: CoreState, request: Request, plan: _Plan) -> None:
 
 def _open(state: CoreState, request: Request, plan: _Plan) -> None:
     allocation = state.new_allocation(request.client, request.user, request.now, plan.protocol)
+    allocation.mobile = plan.mobile
     opening = RelayOpening(request, allocation, plan.lifetime, [], plan.errors)
     state.begin_opening(opening, request.now)
     if plan.reserved is not None:
@@ -393,6 +409,8 @@ def _finish(state: CoreState, opening: RelayOpening, now: Now) -> None:
     builder.add(XOR_MAPPED_ADDRESS, request.client.address.canonical())
     for error in opening.errors:
         builder.add(ADDRESS_ERROR_CODE, error)
+    if allocation.mobile:
+        builder.add(MOBILITY_TICKET, state.moves.issue(allocation))
     frame = finish(builder, request, state.settings.software)
     state.keep_answer(request.transaction, frame, now)
     state.answer(request, frame)

@@ -19,7 +19,7 @@ from turnserver.core.handlers.common import (
 from turnserver.core.request import Request
 from turnserver.core.responses import begin_success, finish
 from turnserver.core.state import CoreState
-from turnserver.core.types import FiveTuple
+from turnserver.core.types import FiveTuple, Now
 from turnserver.reasons import Reason
 
 __all__ = ["channel_data", "handle"]
@@ -72,12 +72,13 @@ def _room_for_one_more(state: CoreState, allocation: Allocation, ip: bytes | Non
             raise Refusal(Reason.PERMISSIONS_FULL, "limits.permissions_per_allocation")
 
 
-def channel_data(state: CoreState, client: FiveTuple, frame: bytes) -> None:
+def channel_data(state: CoreState, client: FiveTuple, frame: bytes, now: Now) -> None:
     """§12.6: relay to the channel's peer; without allocation, channel or permission, or if too short, drop silently.
 
     Raises `stun.errors.MalformedMessage` if the frame is not ChannelData.
     """
     number, payload = decode(frame, state.last_channel)
+    state.moves.data_on(client, now)
     allocation = state.live(client)
     if allocation is None:
         return

@@ -10,7 +10,7 @@ from turnserver.core.allocation import Allocation
 from turnserver.core.commands import SendToPeer
 from turnserver.core.handlers.common import is_refused_now
 from turnserver.core.state import CoreState
-from turnserver.core.types import FiveTuple, RelayId
+from turnserver.core.types import FiveTuple, Now, RelayId
 
 __all__ = ["peer_datagram", "peer_icmp", "send"]
 
@@ -18,11 +18,12 @@ _RELAYED_ICMP = {4: frozenset({3, 11}), 16: frozenset({1, 2, 3})}
 """§11.5: ICMPv4 destination unreachable and time exceeded; ICMPv6 the same and packet too big. By address size."""
 
 
-def send(state: CoreState, client: FiveTuple, message: Message) -> None:
+def send(state: CoreState, client: FiveTuple, message: Message, now: Now) -> None:
     """§11.2: needs XOR-PEER-ADDRESS, DATA (may be empty) and a live permission; creates and refreshes nothing.
 
     Raises `stun.errors.MalformedMessage` for an attribute that cannot be read; the caller drops the indication.
     """
+    state.moves.data_on(client, now)
     allocation = state.live(client)
     if allocation is None or allocation.protocol is not TransportProtocol.UDP:
         return

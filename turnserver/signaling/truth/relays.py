@@ -17,6 +17,7 @@ from stun.address import Address
 from stun.constants import ErrorCode, Method
 from turnserver.core.events import (
     AllocationEnded,
+    AllocationMoved,
     AllocationOpened,
     Event,
     PeerRefused,
@@ -207,6 +208,8 @@ class RelayTable:
             self._opened(event.client, event.user_id, event.relayed, now)
         elif isinstance(event, AllocationEnded):
             self._ended(event, counters or Counters(), now)
+        elif isinstance(event, AllocationMoved):
+            self._moved(event)
         elif isinstance(event, RequestRefused):
             self._refused(event, now)
         elif isinstance(event, PeerRefused):
@@ -366,6 +369,22 @@ class RelayTable:
         claims = self._claims.get(allocation.user_id, {})
         for address in allocation.relayed:
             claims.pop(address, None)  # the port will belong to another user or another pair
+
+    def _moved(self, event: AllocationMoved) -> None:
+        """The allocation and its pair are the same; only where its client is has changed (RFC 8016)."""
+        allocation = self._live.pop(event.former, None)
+        if allocation is None:
+            return
+        tables: list[dict[FiveTuple, _TiedAllocation]] = [self._live]
+        if allocation.key is not None:
+            tables.append(self._end(self._pairs[allocation.key], allocation.key, allocation.user_id).allocations)
+        for table in tables:
+            table.pop(event.former, None)
+            table[event.client] = allocation
+        allocation.client = event.client
+        self._of_user[allocation.user_id].remove(event.former)
+        self._of_user[allocation.user_id].add(event.client)
+        self._book.moved(allocation.user_id, event.former, event.client)
 
     def _refused(self, event: RequestRefused, now: Now) -> None:
         """401 without a name and 438 occur in every normal session; other refusals show a user's problem."""

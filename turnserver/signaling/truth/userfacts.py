@@ -131,6 +131,14 @@ class FactBook:
         if user is not None and client in user.live:
             user.live[client] = relayed
 
+    def moved(self, user_id: str, former: FiveTuple, client: FiveTuple) -> None:
+        """An allocation's client is somewhere else now (RFC 8016)."""
+        user = self._users.get(user_id)
+        if user is not None and former in user.live:
+            user.live[client] = user.live.pop(former)
+            user.last_proto = proto_of(client)
+            _remember(user.clients, client.address.canonical().ip, None)
+
     def ended(self, user_id: str, client: FiveTuple, reason: str) -> None:
         """An allocation has ended."""
         user = self._users.get(user_id)
