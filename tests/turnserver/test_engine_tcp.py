@@ -15,7 +15,7 @@ from stun.message import Message
 from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, SERVER, ScriptedClient, World, code_of
 from turnserver.core.commands import ConnectPeer, Splice
-from turnserver.core.events import AllocationEnded, Event
+from turnserver.core.events import AllocationEnded, AllocationMoved, Event
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import OwnAddresses, RelayAddress
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
@@ -107,10 +107,11 @@ class MemoryRelays:
 class Rig:
     """An engine with TCP relays and a client that has connected by TCP."""
 
-    def __init__(self, tcp: MemoryRelays | None = None, *, offered: bool = True) -> None:
+    def __init__(self, tcp: MemoryRelays | None = None, *, offered: bool = True, mobility: bool = False) -> None:
         own = OwnAddresses((RelayAddress(RELAY, RELAY),))
         users = StaticUsers({"alice": "secret"})
-        self.core = TurnCore(core_settings(realm=REALM), own, users, NonceIssuer([b"k" * 32]), os.urandom)
+        settings = core_settings(realm=REALM, mobility=mobility)
+        self.core = TurnCore(settings, own, users, NonceIssuer([b"k" * 32]), os.urandom)
         self.tcp = tcp or MemoryRelays()
         self.streams = MemoryStreams()
         self.datapath = NullDatapath()
@@ -165,6 +166,28 @@ async def test_a_connection_with_an_allocation_is_kept() -> None:
         kept = [entry for entry in rig.streams.log if entry[0] == "keep"]
         assert kept == [("keep", rig.control.path, True), ("keep", rig.control.path, False)]
         rig.engine.close()
+
+
+async def test_a_connection_that_an_allocation_moves_to_is_kept() -> None:
+    """RFC 8016 §3.2.2: from the Refresh with the ticket on; the old one is closed when the allocation has arrived."""
+    rig = Rig(mobility=True)
+    ticket = rig.ask(rig.control, Method.ALLOCATE, (a.REQUESTED_TRANSPORT, 17), (a.MOBILITY_TICKET, b"")).first(
+        a.MOBILITY_TICKET
+    )
+    away = rig.client(2)
+    assert code_of(rig.ask(away, Method.REFRESH, (a.MOBILITY_TICKET, ticket))) == 0
+    rig.engine.client_frame(away.path, b"\x40\x00\x00\x00")
+    told = [entry for entry in rig.streams.log if entry[0] in {"keep", "close"}]
+    assert told == [
+        ("keep", rig.control.path, True),
+        ("keep", away.path, True),
+        ("keep", rig.control.path, False),
+        ("close", rig.control.path),
+    ]
+    event, _ = rig.events[-1]
+    assert isinstance(event, AllocationMoved)
+    assert (event.former, event.client) == (rig.control.path, away.path)
+    rig.engine.close()
 
 
 async def test_tcp_relays_are_opened_and_closed_as_such() -> None:

@@ -161,7 +161,7 @@ def test_an_allocation_moves(before: ClientTransport, after: ClientTransport, ho
 
 
 def test_a_send_indication_confirms_too_even_one_that_leads_nowhere() -> None:
-    """RFC 8016 §3.2.2: "until it receives a Send Indication or ChannelData message from the client on the new 5-tuple"."""
+    """RFC 8016 §3.2.2: the client's first Send indication or ChannelData on the new 5-tuple."""
     world = a_world()
     client, ticket = mobile(world)
     away = client.at(AWAY)
@@ -189,7 +189,7 @@ def test_requests_do_not_confirm(request_: str) -> None:
 
 
 def test_the_end_of_the_old_connection_confirms() -> None:
-    """RFC 8016 §3.2.2: "or a message from the client to close the old connection"."""
+    """RFC 8016 §3.2.2: or a message of the client that closes the old connection."""
     world = a_world()
     client, ticket = mobile(world, transport=STREAM, serial=1)
     away = client.at(AWAY)
@@ -202,6 +202,7 @@ def test_the_end_of_the_old_connection_confirms() -> None:
 
 
 def test_the_end_of_the_new_connection_leaves_it_where_it_was() -> None:
+    """Nothing is lost, and nothing counts for the user any more; the new ticket is good."""
     world = a_world()
     client, ticket = mobile(world)
     away = client.at(AWAY, transport=STREAM, serial=9)
@@ -231,6 +232,7 @@ def test_it_moves_on_before_it_has_arrived_and_back() -> None:
 
 
 def test_it_moves_again_and_again() -> None:
+    """RFC 8016 §3.2.2: each new ticket leads to the next place; nothing is left behind in any."""
     world = a_world()
     client, ticket = mobile(world)
     relay = client.relay
@@ -242,6 +244,7 @@ def test_it_moves_again_and_again() -> None:
 
 
 def test_permissions_channels_and_expiries_are_the_same_after_it() -> None:
+    """RFC 8016 §3: the client goes on with the channels that it has."""
     world = a_world()
     client, ticket = mobile(world, DUAL)
     client.bind(CHANNEL + 1, PEER6)
@@ -276,6 +279,7 @@ def test_a_route_that_has_lapsed_stays_away() -> None:
 
 
 def test_the_quota_is_of_the_allocation() -> None:
+    """An allocation that has moved counts once, and gives its place back at its end."""
     world = a_world(limits=World().limits.model_copy(update={"allocations_per_user": 1}))
     client, ticket = mobile(world)
     away = client.at(AWAY)
@@ -303,7 +307,7 @@ def test_the_old_place_is_free_after_it() -> None:
 
 
 def test_a_retransmission_gets_the_same_answer_and_a_used_ticket_nothing_else() -> None:
-    """RFC 8016 §3.2.2: "the old ticket can only be used for the purposes of retransmission", for at least 30 seconds."""
+    """RFC 8016 §3.2.2: the old ticket is for retransmissions only, and these get their answer for 30 seconds."""
     world = a_world()
     client, ticket = mobile(world)
     away = client.at(AWAY)
@@ -335,7 +339,7 @@ def test_a_challenge_does_not_spend_the_ticket() -> None:
 
 
 def test_a_client_that_has_lost_its_old_address_deletes_with_a_ticket() -> None:
-    """RFC 8016 §3.2.1: "or delete an existing allocation"; the answer has no ticket, since nothing is left."""
+    """RFC 8016 §3.2.1: a Refresh deletes, too; the answer has no ticket, since nothing is left."""
     world = a_world()
     client, ticket = mobile(world)
     answer = move(client.at(AWAY), ticket, 0)
@@ -347,6 +351,7 @@ def test_a_client_that_has_lost_its_old_address_deletes_with_a_ticket() -> None:
 
 
 def test_half_of_a_dual_allocation_is_deleted_and_the_rest_moves() -> None:
+    """RFC 8656 §8.2 with a ticket: the answer has another ticket, since an allocation is left."""
     world = a_world()
     client, ticket = mobile(world, DUAL)
     away = client.at(AWAY)
@@ -370,6 +375,7 @@ def test_a_move_with_a_family_refreshes_that_half_only() -> None:
 
 
 def test_an_allocation_ends_while_it_is_moving() -> None:
+    """A revocation closes both connections."""
     world = a_world()
     client, ticket = mobile(world, transport=STREAM, serial=1)
     away = client.at(AWAY, transport=STREAM, serial=2)
@@ -386,6 +392,7 @@ def test_an_allocation_ends_while_it_is_moving() -> None:
 
 @pytest.mark.parametrize("gone", ["old", "new", "both"])
 def test_a_listener_closes_while_an_allocation_is_moving(gone: str) -> None:
+    """The allocation is where a listener is left, if one is."""
     world = a_world()
     client, ticket = mobile(world, transport=STREAM, serial=1)
     away = client.at(AWAY, transport=STREAM, serial=2)
@@ -405,7 +412,7 @@ def test_a_listener_closes_while_an_allocation_is_moving(gone: str) -> None:
     "value", [b"", b"x", bytes(TICKET_SIZE), b"\xff" * 800], ids=["empty", "short", "zero", "long"]
 )
 def test_a_forged_ticket_is_400(value: bytes) -> None:
-    """RFC 8016 §3.2.2: "If the ticket is invalid, then the server MUST reject the request with a 400"."""
+    """RFC 8016 §3.2.2: an invalid ticket."""
     world = a_world()
     client, _ = mobile(world)
     assert code_of(move(client.at(AWAY), value)) == 400
@@ -415,7 +422,7 @@ def test_a_forged_ticket_is_400(value: bytes) -> None:
 
 
 def test_a_ticket_where_nothing_has_changed_is_400() -> None:
-    """RFC 8016 §3.2.1, §3.2.2: "the client MUST NOT include a MOBILITY-TICKET attribute, as this would be rejected"."""
+    """RFC 8016 §3.2.1, §3.2.2: the client must not send one there, and it is rejected."""
     world = a_world()
     client, ticket = mobile(world)
     assert code_of(move(client, ticket)) == 400
@@ -423,7 +430,7 @@ def test_a_ticket_where_nothing_has_changed_is_400() -> None:
 
 
 def test_a_ticket_whose_allocation_has_ended_is_437() -> None:
-    """RFC 8016 §3.2.2: "If this 5-tuple obtained does not identify an existing allocation" → 437."""
+    """RFC 8016 §3.2.2: the ticket identifies no existing allocation → 437."""
     world = a_world()
     client, ticket = mobile(world)
     client.refresh(0)
@@ -483,7 +490,7 @@ def test_where_another_allocation_is_none_moves_to() -> None:
 
 
 def test_mobility_is_switched_off_later() -> None:
-    """RFC 8016 §3.2.2: "the server configuration changed to forbid mobility" → 405; what is moving arrives."""
+    """RFC 8016 §3.2.2: the configuration has changed to forbid mobility → 405; what is moving arrives."""
     world = a_world()
     client, ticket = mobile(world)
     away = client.at(AWAY)
@@ -511,6 +518,7 @@ def test_tickets_survive_new_secrets_and_the_end_of_a_credential() -> None:
 
 
 def test_a_source_that_has_to_be_waited_for_is_not_asked() -> None:
+    """The ticket names the allocation, and the allocation has its credential."""
     world = a_world()
     client, ticket = mobile(world)
     source = SlowSource()
@@ -530,6 +538,7 @@ def test_a_removed_credential_moves_nothing() -> None:
 
 
 def test_refusals_say_why() -> None:
+    """The operator learns the cause of each refusal."""
     world = a_world()
     client, ticket = mobile(world)
     move(client, ticket)
@@ -562,11 +571,10 @@ def test_a_waiting_peer_connection_is_bound_from_the_new_place() -> None:
     client = world.control()
     ticket = ticket_of(client.request(Method.ALLOCATE, TCP, ASKED))
     client.permit(PEER)
-    number = world.accepts(client, PEER)
+    number = world.peer_connects(client.relay, PEER)
     away = client.at(AWAY, transport=STREAM, serial=77)
     move(away, ticket)
-    world.core.client_gone(client.path, world.now)
-    world.run()
+    world.hang_up(client.path)
     data = client.at(AWAY, 40009, transport=STREAM, serial=78)
     data.nonce = away.nonce
     assert code_of(data.request(Method.CONNECTION_BIND, (a.CONNECTION_ID, number))) == 0
@@ -574,21 +582,22 @@ def test_a_waiting_peer_connection_is_bound_from_the_new_place() -> None:
 
 
 def test_a_connect_of_the_old_place_is_not_answered_any_more() -> None:
+    """RFC 6062 §5.2: whoever asked is gone; the connection itself waits for its ConnectionBind."""
     world = TcpWorld(settings={"mobility": True})
     client: TcpClient = world.control()
     ticket = ticket_of(client.request(Method.ALLOCATE, TCP, ASKED))
     client.permit(PEER)
-    world.feed(client.path, client.build(Method.CONNECT, [(a.XOR_PEER_ADDRESS, PEER)]))
-    (connection,) = world.connections
+    assert client.connect(PEER) == []
     away = client.at(AWAY, transport=STREAM, serial=77)
     move(away, ticket)
-    world.core.client_gone(client.path, world.now)
-    world.core.peer_failed(connection, world.now)
-    world.run()
+    world.hang_up(client.path)
+    away.hears()
+    world.peer_takes(world.connects[-1].connection)
     assert client.hears() == away.hears() == []
 
 
 def test_totals_count_moves() -> None:
+    """A move counts when the allocation has arrived."""
     assert CoreTotals().moves == 0
     world = a_world()
     client, ticket = mobile(world)

@@ -1,4 +1,4 @@
-"""Mobility tickets: only the server that has sealed one can open it, and nothing can be learnt from it (RFC 8016 §5)."""
+"""Mobility tickets (RFC 8016 §5): only the server that has sealed one can open it, and nobody learns anything by it."""
 
 from itertools import pairwise
 
@@ -21,6 +21,7 @@ def a_seal(realm: str = "example.org", seed: bytes = b"seed") -> TicketSeal:
 
 @given(SERIALS, SERIALS, st.floats(0, 1e12))
 def test_what_is_sealed_is_opened(serial: int, number: int, expires: float) -> None:
+    """Whatever is in it."""
     seal, ticket = a_seal(), Ticket(serial, number, expires)
     assert seal.open(seal.seal(ticket)) == ticket
 
@@ -32,6 +33,7 @@ def test_all_tickets_have_one_size(serial: int, expires: float) -> None:
 
 
 def test_the_same_ticket_never_looks_the_same() -> None:
+    """RFC 8016 §5: nothing can be gleaned from the ticket alone."""
     seal = a_seal()
     sealed = [seal.seal(TICKET) for _ in range(100)]
     assert len(set(sealed)) == 100
@@ -39,6 +41,7 @@ def test_the_same_ticket_never_looks_the_same() -> None:
 
 
 def test_every_bit_flip_is_noticed() -> None:
+    """RFC 8016 §5: integrity."""
     seal = a_seal()
     sealed = seal.seal(TICKET)
     for bit in range(len(sealed) * 8):
@@ -49,6 +52,7 @@ def test_every_bit_flip_is_noticed() -> None:
 
 @given(st.binary(max_size=100))
 def test_nothing_else_is_a_ticket(value: bytes) -> None:
+    """Neither before there is any ticket nor after."""
     seal = a_seal()
     assert seal.open(value) is None, "before there is any ticket, too"
     seal.seal(TICKET)
@@ -57,6 +61,7 @@ def test_nothing_else_is_a_ticket(value: bytes) -> None:
 
 @pytest.mark.parametrize("other", [a_seal(seed=b"another process"), a_seal(realm="example.com")], ids=["key", "realm"])
 def test_another_server_cannot_open_it(other: TicketSeal) -> None:
+    """Nor this one after a restart, nor for another realm."""
     other.seal(TICKET)
     assert other.open(a_seal().seal(TICKET)) is None
 

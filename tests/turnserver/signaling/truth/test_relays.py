@@ -7,7 +7,14 @@ import pytest
 
 from stun.address import Address
 from stun.constants import Method, TransportProtocol
-from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, PeerRefused, RequestRefused
+from turnserver.core.events import (
+    AllocationEnded,
+    AllocationMoved,
+    AllocationOpened,
+    EndReason,
+    PeerRefused,
+    RequestRefused,
+)
 from turnserver.core.types import AllocationView, ClientTransport, Counters, FiveTuple, Now, RelayId
 from turnserver.reasons import Reason
 from turnserver.signaling.truth import relays
@@ -48,6 +55,11 @@ class Relay:
     def carry(self, up: int, down: int, size: int = 100) -> None:
         grown = (up // size, up, down // size, down, 0)
         self.counters = Counters(*(a + b for a, b in zip(self.counters, grown, strict=True)))
+
+    def move(self, transport: ClientTransport, host: str) -> None:
+        former, self.client = self.client, FiveTuple(transport, Address.parse(host, 4000), SERVER, 0)
+        event = AllocationMoved(self.client, former, f"1:{self.user_id}", self.user_id, (RelayId(1),))
+        self.world.table.event(event, None, self.world.now)
 
     def end(self, reason: EndReason = EndReason.DELETED) -> None:
         self.world.live.remove(self)
@@ -677,3 +689,30 @@ def test_denied_peers_become_facts_of_the_allocations_owner() -> None:
         PeerRefused(relay.client._replace(serial=9), peer, Reason.PEER_NOT_PUBLIC, "10.0.0.0/8"), None, world.now
     )
     assert world.table.facts(A).denied == (peer,)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_allocation_that_moves_is_the_same(tied: bool) -> None:
+    """RFC 8016: the pair keeps its path and its bytes; only how the client reaches the relay is another."""
+    world = World()
+    relay = world.relay(A, 50000)
+    if tied:
+        relay.announce(B)
+    world.run(10, {relay: (5000, 3000)})
+    relay.move(TCP, "198.51.100.99")
+    world.run(10, {relay: (5000, 3000)})
+    if not tied:
+        relay.announce(B)
+    assert world.pair() == PairPath("relay", "tcp", "a", 100_000, 60_000, relay.relayed)
+    facts = world.table.facts(A)
+    assert (facts.opened, facts.ended, facts.live, facts.protos) == (1, 0, 1, ("tcp",))
+    assert Address.parse("198.51.100.99", 0).ip in facts.clients
+    relay.end()
+    assert world.table.facts(A).live == 0
+    assert world.table.watched() == set()
+
+
+def test_a_move_of_an_allocation_that_is_not_known_is_ignored() -> None:
+    world = World()
+    Relay(world, A, 50000, UDP).move(TCP, "198.51.100.99")
+    assert world.table.facts(A) is NO_FACTS
