@@ -92,6 +92,7 @@ def rooms() -> None:
 )
 @click.option("--name", metavar="NAME", help="The participant's name; it cannot be changed in the lobby.")
 @click.option("--once", is_flag=True, help="Valid for one entry: after that, the link cannot be used again.")
+@click.option("--uses", type=click.IntRange(1, 100), help="Valid for so many entries.  [default: any number]")
 @click.option("--max", "maximum", type=click.IntRange(2, 8), help="Maximum number of participants in the room.")
 @click.option(
     "--cap",
@@ -110,6 +111,7 @@ def token(  # noqa: PLR0917  click passes them by name
     ttl: int,
     name: str | None,
     once: bool,
+    uses: int | None,
     maximum: int | None,
     caps: tuple[str, ...],
     url: str | None,
@@ -145,7 +147,8 @@ def token(  # noqa: PLR0917  click passes them by name
             caps=caps or None,
             maximum=maximum,
             once=once,
-            shared=not once and name is None,  # a link for whoever gets it; a name is somebody's
+            uses=uses,
+            shared=not once and uses != 1 and name is None,  # a link for whoever gets it; a name is somebody's
         )
     except TokenError as error:
         raise click.UsageError(one_line(str(error))) from None

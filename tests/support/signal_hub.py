@@ -17,7 +17,7 @@ from turnserver.signaling.rooms.outbox import Outbox
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import NoRelays, PairPath
 
-__all__ = ["Client", "ScriptedRelays", "World", "counts", "entropy", "kept", "mint"]
+__all__ = ["Client", "ScriptedRelays", "World", "counts", "entropy", "invite", "kept", "mint"]
 
 WALL = 1_700_000_000.0
 
@@ -53,6 +53,11 @@ def mint(user_id: str, wall: float, host: str) -> Ice:
     return Ice(servers=(server,), exp=expires, policy="all")
 
 
+def invite(room: str, host: Grant, ttl: int, uses: int, wall: float) -> tuple[str, int]:
+    """A token that names what it is for."""
+    return f"{room}-{host.subject}-{uses}", int(wall) + ttl
+
+
 class ScriptedRelays(NoRelays):
     """Says of pairs what it was told to say, and remembers whom it was told to forget."""
 
@@ -78,7 +83,7 @@ class World:
         self.relays = ScriptedRelays()
         self.log = log
         self.time = 0.0
-        self.hub = Hub(options, entropy(), self.admit, mint, self.relays, bounds=bounds)
+        self.hub = Hub(options, entropy(), self.admit, mint, self.relays, bounds=bounds, invite=invite)
         self.clients: dict[int, Any] = {}
         self.commands: list[HubCommand] = []
         self.facts: list[Fact] = []

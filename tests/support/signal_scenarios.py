@@ -237,6 +237,21 @@ def moderation(world: World) -> None:
     world.operate("close_room", room="blue")
 
 
+@scenario(grants={"host": HOST})
+def hosts(world: World) -> None:
+    """A host invites, mutes everybody, makes another a host and steps down; the other ends the call for all."""
+    ann = come(world, "ann", token="host")[0]
+    bob, cem = come(world, "bob", "cem")
+    ann.ask("invite", ttl=3600, uses=5)
+    bob.ask("invite")
+    ann.ask("mod", op="mute")
+    ann.ask("mod", op="host", to=bob.id)
+    ann.ask("mod", op="member")
+    cem.say("bye", keep=5000)
+    world.pass_time(5.0)
+    bob.say("mod", op="close")
+
+
 @scenario()
 def ice(world: World) -> None:
     """Live credentials: pushed at about three quarters of their life, and to both ends before an ICE restart."""

@@ -29,7 +29,7 @@ from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
 from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, StateChange
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
-from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart, Stat
+from turnserver.signaling.protocol.client_messages import Diag, Invite, Join, Leave, Mod, Msg, Restart, Stat
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RelayTransport, RoomState
 from turnserver.signaling.protocol.server_messages import (
@@ -37,6 +37,7 @@ from turnserver.signaling.protocol.server_messages import (
     Draining,
     Error,
     IceUpdate,
+    Invitation,
     Joined,
     Knock,
     Mute,
@@ -68,7 +69,7 @@ _SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpda
 
 _RETRIES: Final = 5
 
-Operation: TypeAlias = Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit"]
+Operation: TypeAlias = Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close"]
 """The actions of `MeshClient.moderate`."""
 
 _logger = logging.getLogger("meshturn.client")
@@ -252,8 +253,18 @@ class MeshClient:
     async def moderate(
         self, op: Operation, to: str | None = None, *, value: str | int | None = None, reason: str | None = None
     ) -> None:
-        """``kick``, ``ban``, ``mute``, ``lock``, ``unlock``, ``cap`` or ``admit``; for hosts. Raises `SignalError`."""
+        """Do what a host may do (`Operation`); ``mute`` without ``to`` is for all others. Raises `SignalError`."""
         await self.signal.request(Mod(n=UNNUMBERED, op=op, to=to, value=value, reason=reason or ""))
+
+    async def invite(self, *, ttl: int = 86_400, uses: int = 20) -> Invitation:
+        """A member's token for this room, valid for ``ttl`` seconds and ``uses`` sessions; for hosts.
+
+        It is valid no longer than the host's own token. Raises `SignalError`.
+        """
+        answer = await self.signal.request(Invite(ttl=ttl, uses=uses))
+        if not isinstance(answer, Invitation):
+            raise SignalError("unreadable", f"The server answers {answer.t!r} to 'invite'.")
+        return answer
 
     async def reports(self) -> list[PairReport]:
         """The current report of every pair."""

@@ -13,6 +13,7 @@ from turnserver.signaling.rooms.facts import (
     CandidatesSeen,
     ClientRefused,
     Fact,
+    InvitationMade,
     Kicked,
     MessageRefused,
     PeerJoined,
@@ -41,6 +42,7 @@ _MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
     PeerLost: (logging.DEBUG, "participant's connection lost"),
     PeerReturned: (logging.DEBUG, "participant is back"),
     Kicked: (logging.INFO, "participant sent away"),
+    InvitationMade: (logging.INFO, "invitation made"),
     CandidatesSeen: (logging.DEBUG, "relayed addresses announced"),
     VerdictGiven: (logging.INFO, "call fails"),
 }

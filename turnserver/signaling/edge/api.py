@@ -29,6 +29,7 @@ from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_js
 from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
 from turnserver.signaling.protocol.errors import Denial, SignalCode
+from turnserver.signaling.protocol.fields import MAX_USES
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import RelayView
@@ -143,6 +144,7 @@ class TokenRequest(BaseModel):
     caps: list[Literal["publish", "screen", "message"]] | None = None
     max: int | None = None
     once: bool = False
+    uses: Annotated[int, Field(ge=1, le=MAX_USES)] | None = None
     shared: bool = False
 
 
@@ -353,6 +355,7 @@ class Api:
                 caps=asked.caps,
                 maximum=asked.max,
                 once=asked.once,
+                uses=asked.uses,
                 shared=asked.shared,
             )
         except TokenError as error:
@@ -457,8 +460,8 @@ def _ttl(text: str | None, default: int) -> int:
 
 def _user_of(grant: Grant) -> str:
     """The user of a TURN credential requested with a room token: the token's holder, not a participant."""
-    if grant.once:
-        raise ApiError(ApiCode.FORBIDDEN, "a single-use token is valid for joining a room only")
+    if grant.once or grant.uses:
+        raise ApiError(ApiCode.FORBIDDEN, "a token with a number of uses is valid for joining a room only")
     room = "any" if grant.room is None else hashlib.sha256(grant.room.encode()).hexdigest()[:10]
     return f"{room}.token-{hashlib.sha256((grant.token_id or '').encode()).hexdigest()[:16]}"
 

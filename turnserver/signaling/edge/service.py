@@ -98,9 +98,9 @@ class Service:
 
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`). Users in
     ``revoked`` get no new allocations: the core uses the same table. ``origins`` are web origins that may connect in
-    addition to the server's own. Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs
-    participants get after `use`. ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the
-    server, and returns what the API answers then. ``faults`` records unexpected exceptions.
+    addition to the server's own. ``keys`` sign invitations. Without ``api`` there is no HTTP API. ``listening`` are the
+    listeners whose URLs participants get after `use`. ``tell`` is called with every fact about the rooms. ``drain``
+    begins to drain the server, and returns what the API answers then. ``faults`` records unexpected exceptions.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Service:
         *,
         origins: Collection[str] = (),
         separator: str,
+        keys: TokenKeys | None = None,
         api: ApiOptions | None = None,
         listening: Sequence[tuple[ClientTransport, Address]] = (),
         tell: Callable[[Fact], None] = lambda fact: None,
@@ -134,7 +135,11 @@ class Service:
         self._drain = drain
         self._listening = listening
         self.relays = RelayTable(separator)
-        self.hub = Hub(options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds())
+        self._keys = TokenKeys() if keys is None else keys
+        self._entropy = entropy
+        self.hub = Hub(
+            options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds(), invite=self._invite
+        )
         self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
         self._pages = Pages(origins=origins, open=options.open)
         self._api = None if api is None else Api(self, api, clock)
@@ -163,6 +168,7 @@ class Service:
             revoked,
             origins=config.signaling.origins,
             separator=config.auth.separator,
+            keys=means.keys,
             api=means.api,
             listening=listening,
             tell=tell,
@@ -178,7 +184,7 @@ class Service:
         Raises `turnserver.errors.StartupError` for a file of keys that cannot be used; nothing is changed then.
         """
         means = _Means.of(config, self._listening)
-        self._admission, self._minter = means.keys.admit, means.ice.mint
+        self._admission, self._minter, self._keys = means.keys.admit, means.ice.mint, means.keys
         signaling = config.signaling
         self.hub.use(signaling)
         self.edge.heartbeat = signaling.heartbeat
@@ -334,6 +340,9 @@ class Service:
 
     def _mint(self, user_id: str, wall: float, doorway: Doorway) -> Ice:
         return self._minter(user_id, wall, doorway)
+
+    def _invite(self, room: str, host: Grant, ttl: int, uses: int, wall: float) -> tuple[str, int]:
+        return self._keys.invite(room, host, ttl, uses, wall, token_id=self._entropy(16).hex())
 
     def _mind_timer(self) -> None:
         """Move the timer only to earlier times, because a timer that fires too early costs little."""

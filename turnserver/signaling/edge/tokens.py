@@ -18,7 +18,7 @@ from meshturn.root import MeshturnError
 from turnserver.signaling.edge.keys import PublicKey, UnusableKey, load_public_keys
 from turnserver.signaling.edge.sections import SharedSecretSection, SignalingSection
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.fields import Cap
+from turnserver.signaling.protocol.fields import MAX_USES, Cap
 from turnserver.signaling.rooms.settings import ALL_CAPS, Grant
 
 __all__ = ["AUDIENCE", "LEEWAY", "MAX_TOKEN", "Claims", "TokenError", "TokenKeys", "derived_key"]
@@ -72,6 +72,7 @@ class Claims(BaseModel):
     jti: ShortText | None = None
     once: bool = False
     shared: bool = False
+    uses: Annotated[int, Field(ge=1, le=MAX_USES)] | None = None
 
 
 def derived_key(shared_secret: bytes) -> bytes:
@@ -145,6 +146,7 @@ class TokenKeys:
             token_id=claims.jti or _fingerprint(token),
             once=claims.once,
             shared=claims.shared and not claims.once,
+            uses=0 if claims.once else claims.uses or 0,
             expires=claims.exp
             + LEEWAY,  # with the leeway, until which the token is accepted: records of a used token must last as long
         )
@@ -163,10 +165,12 @@ class TokenKeys:
         maximum: int | None = None,
         once: bool = False,
         shared: bool = False,
+        uses: int | None = None,
     ) -> str:
         """Sign a room token that is valid for ``ttl`` seconds from ``wall``.
 
-        ``token_id`` is unique to the token; ``shared`` says that it is to be given to several people. Raises
+        ``token_id`` is unique to the token; ``shared`` says that it is to be given to several people; it opens ``uses``
+        sessions, if that is said. Raises
         `TokenError` for claims that no token may have, or without a signing key.
         """
         if not self._own:
@@ -184,20 +188,38 @@ class TokenKeys:
             "max": maximum,
             "once": once or None,
             "shared": shared or None,
+            "uses": uses,
         }
         claims = {claim: value for claim, value in said.items() if value is not None}
         try:
             Claims.model_validate(claims)
         except ValidationError as error:
             raise TokenError(f"The token would not be valid: {_complaint(error)}.") from None
-        if once and shared:
-            raise TokenError("A token that opens one session only cannot be shared.")
+        if once and (shared or uses is not None):
+            raise TokenError("A token that opens one session only cannot be shared, nor have another number of uses.")
         if ttl <= 0:
             raise TokenError("A token must be valid for at least one second.")
         token = jwt.api_jws.encode(json.dumps(claims, separators=(",", ":")).encode(), self._own[0], "HS256")
         if len(token) > MAX_TOKEN:
             raise TokenError(f"The token would be longer than {MAX_TOKEN} characters.")
         return token
+
+    def invite(self, room: str, host: Grant, ttl: int, uses: int, wall: float, *, token_id: str) -> tuple[str, int]:
+        """Sign a token for those whom a host invites, and return it with its expiry (Unix time).
+
+        It allows no more than the host's does: not longer, not more people, no other capabilities. Raises `Denial`.
+        """
+        left = int(min(host.expires - LEEWAY, wall + ttl)) - int(wall)
+        if left <= 0:
+            raise Denial(SignalCode.TOKEN_EXPIRED, "your token has expired, so it cannot invite others")
+        caps = None if host.caps == ALL_CAPS else host.caps
+        try:
+            token = self.mint(
+                room, "member", left, wall, token_id=token_id, caps=caps, maximum=host.max, shared=uses > 1, uses=uses
+            )
+        except TokenError as error:
+            raise Denial(SignalCode.FORBIDDEN, f"This server cannot sign invitations. {error}") from None
+        return token, int(wall) + left
 
     def _payload(self, token: str) -> bytes:
         """The payload of a token with a valid signature."""

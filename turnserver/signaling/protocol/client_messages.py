@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from turnserver.signaling.protocol.base import ClientMessage, Counted, FromPeer, Rate, Relayed, message
 from turnserver.signaling.protocol.fields import (
+    MAX_USES,
     Candidate,
     CandidateTypes,
     ClientInfo,
@@ -28,6 +29,7 @@ from turnserver.signaling.protocol.server_messages import (
     DiagVerdict,
     HelloOk,
     IceUpdate,
+    Invitation,
     Joined,
     PeerCand,
     PeerDesc,
@@ -44,6 +46,7 @@ __all__ = [
     "Diag",
     "Hello",
     "IceGet",
+    "Invite",
     "Join",
     "Leave",
     "Mod",
@@ -87,9 +90,10 @@ class Ping(ClientMessage):
 
 @message
 class Bye(ClientMessage):
-    """End the session now."""
+    """End the session now; with `keep`, if nobody resumes it in so many milliseconds (a page that is reloaded does)."""
 
     t: Literal["bye"] = "bye"
+    keep: Annotated[int, Field(ge=0, le=60_000)] | None = None
 
 
 @message
@@ -230,11 +234,22 @@ class Diag(ClientMessage):
 
 
 @message
+class Invite(ClientMessage):
+    """Asks for a member's token for the room, valid for `ttl` seconds, to open `uses` sessions. For hosts."""
+
+    answer = Invitation
+
+    t: Literal["invite"] = "invite"
+    ttl: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+    uses: Annotated[int, Field(ge=1, le=MAX_USES)] = 20
+
+
+@message
 class Mod(Counted):
     """A moderation action of a host."""
 
     t: Literal["mod"] = "mod"
-    op: Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit"]
+    op: Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close"]
     to: SomeId | None = None
     value: Annotated[int, Field(ge=0, le=1000)] | Word | None = None
     reason: Text = ""

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_META",
     "MAX_NAME",
     "MAX_SDP",
+    "MAX_USES",
     "RELAY_TRANSPORTS",
     "Candidate",
     "CandidateTypes",
@@ -126,6 +127,9 @@ Data = Annotated[
     freeform(MAX_DATA),
 ]
 _Flag = Annotated[int, Field(ge=0, le=1)]
+MAX_USES: Final = 100
+"""Maximum number of sessions that a token with a number of uses opens."""
+
 Role = Literal["host", "member"]
 Cap = Literal["publish", "screen", "message"]
 Caps = Annotated[tuple[Cap, ...], Field(max_length=3)]

@@ -23,6 +23,7 @@ from turnserver.signaling.protocol.fields import (
     PathEntry,
     Peer,
     PeerId,
+    Role,
     RoomId,
     RoomState,
     SomeId,
@@ -38,6 +39,7 @@ __all__ = [
     "Goodbye",
     "HelloOk",
     "IceUpdate",
+    "Invitation",
     "Joined",
     "Knock",
     "Mute",
@@ -54,6 +56,7 @@ __all__ = [
     "PeerRestart",
     "PeerUpdate",
     "Pong",
+    "RoleUpdate",
     "RoomInfo",
     "RoomUpdate",
     "Sync",
@@ -215,7 +218,7 @@ class PeerBack(News):
 
 @message
 class PeerUpdate(News):
-    """A peer's current name, `meta` and media state, all of it."""
+    """A peer's current name, `meta`, media state and role, all of it."""
 
     delivery = Delivery.PRESENCE
     replaces = "update"
@@ -225,6 +228,8 @@ class PeerUpdate(News):
     name: Name
     meta: Meta
     media: Media
+    role: Role | None = None
+    """Absent from servers in which roles do not change."""
 
 
 @message
@@ -262,6 +267,27 @@ class Knock(News):
     id: PeerId
     name: Name
     gone: bool | None = None
+
+
+@message
+class RoleUpdate(News):
+    """The client's own role has changed. The others are told by `peer_update`."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "role"
+
+    t: Literal["role"] = "role"
+    role: Role
+
+
+@message
+class Invitation(Reply):
+    """A token for others: member of this room until `exp` (Unix time in seconds), for `uses` sessions."""
+
+    t: Literal["invitation"] = "invitation"
+    token: Annotated[str, StringConstraints(max_length=4096)] = field(repr=False)
+    exp: int
+    uses: int
 
 
 @message

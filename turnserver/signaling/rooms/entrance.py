@@ -100,7 +100,7 @@ def _begin(state: HubState, connection: Connection, message: Hello, now: Now) ->
     most = state.options.sockets_per_address * state.bounds.sessions_per_socket
     if state.held[connection.address_key] >= most:
         raise Denial(SignalCode.RATE_LIMITED, "too many sessions from your address", retry=10_000, fatal=True)
-    if grant.once:
+    if grant.once or grant.uses:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
     session = Session(state.name(16), state.peer_id(), grant, connection, bounds=state.bounds, client=client)
@@ -135,15 +135,17 @@ def _admit(state: HubState, connection: Connection, token: str | None, now: Now)
 
 
 def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:
-    """Mark a single-use token as used for as long as it is valid. Raises `Denial`."""
+    """Count a use of a token that has a number of them, for as long as it is valid. Raises `Denial`."""
     if not grant.token_id:
-        raise Denial(SignalCode.BAD_TOKEN, "a single-use token needs an id (jti)", fatal=True)
-    if state.used_tokens.has(grant.token_id, now.wall):
+        raise Denial(SignalCode.BAD_TOKEN, "a token with a number of uses needs an id (jti)", fatal=True)
+    keys = ((grant.token_id, number) for number in range(1 if grant.once else grant.uses))
+    key = next((each for each in keys if not state.used_tokens.has(each, now.wall)), None)
+    if key is None:
         _take_back(state, connection, grant.token_id, now)
         return
     if state.used_tokens.is_full(now.wall):
-        raise Denial(SignalCode.SERVER_FULL, "too many single-use tokens", retry=60_000, fatal=True)
-    state.used_tokens.add(grant.token_id, now.wall, grant.expires)
+        raise Denial(SignalCode.SERVER_FULL, "too many tokens with a number of uses", retry=60_000, fatal=True)
+    state.used_tokens.add(key, now.wall, grant.expires)
 
 
 def _take_back(state: HubState, connection: Connection, token_id: str, now: Now) -> None:

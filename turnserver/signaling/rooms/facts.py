@@ -11,6 +11,7 @@ __all__ = [
     "Close",
     "Fact",
     "HubCommand",
+    "InvitationMade",
     "Kicked",
     "LeaveReason",
     "MessageRefused",
@@ -149,6 +150,15 @@ class Kicked(NamedTuple):
     banned: bool
 
 
+class InvitationMade(NamedTuple):
+    """A host (``by``) has got a token for others, valid until ``expires`` (Unix time) for ``uses`` sessions."""
+
+    room: str
+    by: str
+    expires: int
+    uses: int
+
+
 class CandidatesSeen(NamedTuple):
     """``sender`` has sent these relayed transport addresses to ``receiver`` (both TURN user ids)."""
 
@@ -179,6 +189,7 @@ Fact: TypeAlias = (
     | PeerLost
     | PeerReturned
     | Kicked
+    | InvitationMade
     | CandidatesSeen
     | VerdictGiven
 )

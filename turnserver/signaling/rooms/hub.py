@@ -34,7 +34,7 @@ from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderati
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, MessageRefused, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
 from turnserver.signaling.rooms.session import ClientPace, Connection, Session
-from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Inviter, Minter, RoomOptions
 from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
@@ -53,7 +53,7 @@ __all__ = [
     "Wake",
 ]
 
-FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock")
+FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock", "invite")
 
 _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
@@ -74,6 +74,7 @@ class Hub:
 
     ``entropy`` returns that many unguessable bytes. ``admit`` reads tokens; without it only an open hub admits clients.
     ``mint`` makes ICE servers; without it clients get none. ``relays`` is the TURN server's knowledge of paths.
+    ``invite`` makes tokens for those whom hosts invite; without it, they cannot.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class Hub:
         relays: RelayView,
         *,
         bounds: HubBounds = _BOUNDS,
+        invite: Inviter | None = None,
     ) -> None:
-        self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds)
+        self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds, invite=invite)
         self._soon: deque[tuple[Callable[[str, Now], None], str]] = deque()
         """What is to be done for many (by name), in slices..."""
         self._soon_since = 0.0
@@ -124,7 +126,8 @@ class Hub:
             return
         if connection.closing:
             with suppress(Denial):
-                if isinstance(parse(frame), Bye):
+                late = parse(frame)
+                if isinstance(late, Bye) and not late.keep:
                     lifecycle.hear_late_bye(self._state, connection, now)
             self._settle(now)
             return
@@ -330,7 +333,9 @@ class Hub:
     def _hear(self, connection: Connection, message: ClientMessage, heard: Heard) -> None:
         session = connection.session
         if isinstance(message, Bye):
-            if session is not None:
+            if session is not None and message.keep:
+                lifecycle.detach(self._state, session, heard.now, wait=message.keep / 1000)
+            elif session is not None:
                 lifecycle.end_session(self._state, session, "left", heard.now)
             lifecycle.end_socket(self._state, connection)
             return

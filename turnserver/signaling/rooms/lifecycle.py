@@ -321,14 +321,18 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
     return old is not None
 
 
-def detach(state: HubState, session: Session, now: Now, *, tell: bool = True) -> None:
-    """A session has lost its socket, and waits for its client. With ``tell``, the others in its room are told."""
+def detach(state: HubState, session: Session, now: Now, *, tell: bool = True, wait: float | None = None) -> None:
+    """A session has lost its socket, and waits for its client. With ``tell``, the others in its room are told.
+
+    It waits as long as the configuration says, or ``wait`` seconds if that is less.
+    """
     _allow(SESSION, session_state(state, session), "detach")
     session.last.left = session
     _part(session)
     session.lost_at = now.mono
-    session.gap_until = now.wall + state.options.resume
-    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + state.options.resume)
+    resume = state.options.resume if wait is None else min(wait, state.options.resume)
+    session.gap_until = now.wall + resume
+    state.deadlines.set(Timer(Due.GAP, session.sid), now.mono + resume)
     found = state.member_of(session)
     if tell and found is not None:
         room, member = found
@@ -471,6 +475,7 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
     room, member = found
     room.unseat(member.id)
     session.room = None
+    session.appointed = None
     state.deadlines.remove(Timer(Due.ICE, member.id))
     state.fact(PeerLeft(room.id, member.id, member.user_id, reason))
     if revoke:

@@ -1,32 +1,41 @@
-"""Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit, close."""
+"""Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit, appoint, close, and invitations."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from turnserver.core.types import Now
-from turnserver.signaling.protocol.client_messages import Mod
+from turnserver.signaling.protocol.client_messages import Invite, Mod
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.server_messages import Mute
+from turnserver.signaling.protocol.fields import Role
+from turnserver.signaling.protocol.server_messages import Invitation, Mute, RoleUpdate
 from turnserver.signaling.rooms.assistance import inside, other
-from turnserver.signaling.rooms.facts import Kicked
+from turnserver.signaling.rooms.facts import InvitationMade, Kicked
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import dismiss, turn_away
-from turnserver.signaling.rooms.presence import announce_room, ban_keys, let_in
+from turnserver.signaling.rooms.presence import announce_member, announce_room, ban_keys, let_in, restate
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.seats import free_seat
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import HubState
 
-__all__ = ["close_room", "expel", "moderate"]
+__all__ = ["close_room", "expel", "invite", "moderate"]
 
 
 @handles(Mod)
 def moderate(state: HubState, session: Session, message: Mod, heard: Heard) -> None:
     """`mod`: for hosts only. Raises `Denial`."""
-    room, member = inside(state, session)
-    if member.role != "host":
-        raise Denial(SignalCode.FORBIDDEN, "only hosts may do this")
-    _OPERATIONS[message.op](state, room, member, message, heard.now)
+    _OPERATIONS[message.op](state, *_as_host(state, session), message, heard.now)
+
+
+@handles(Invite)
+def invite(state: HubState, session: Session, message: Invite, heard: Heard) -> Invitation:
+    """`invite`: for hosts only. An invitation ends with the token of whoever invites at the latest. Raises `Denial`."""
+    room, member = _as_host(state, session)
+    if state.invite is None:
+        raise Denial(SignalCode.FORBIDDEN, "this server cannot sign invitations")
+    token, expires = state.invite(room.id, session.grant, message.ttl, message.uses, heard.now.wall)
+    state.fact(InvitationMade(room.id, member.id, expires, message.uses))
+    return Invitation(re=message.id, token=token, exp=expires, uses=message.uses)
 
 
 def expel(state: HubState, room: Room, target: Session, reason: str, now: Now, *, by: str = "") -> None:
@@ -59,11 +68,12 @@ def _ban(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> N
 
 
 def _mute(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
-    target = other(room, host, message.to or "")
+    targets = room.others(host.id) if message.to is None else [other(room, host, message.to)]
     what = "audio" if message.value is None else message.value
     if what not in ("audio", "video"):
         raise Denial(SignalCode.BAD_MESSAGE, "must be audio or video", path="value")
-    state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
+    for target in targets:
+        state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
 
 
 def _lock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
@@ -101,6 +111,39 @@ def _admit(state: HubState, room: Room, host: Member, message: Mod, now: Now) ->
     _open_door(state, room, message.to, now)
 
 
+def _host(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
+    _appoint(state, room, other(room, host, message.to or ""), "host")
+
+
+def _member(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
+    target = host if message.to in (None, host.id) else other(room, host, message.to or "")
+    if len(room.hosts()) == 1 and target.role == "host":
+        raise Denial(SignalCode.BAD_MESSAGE, "a room needs a host: appoint another one first", path="to")
+    _appoint(state, room, target, "member")
+
+
+def _appoint(state: HubState, room: Room, target: Member, role: Role) -> None:
+    """Give a participant a role for as long as it is in the room, and tell everybody."""
+    if target.role == role:
+        return
+    target.session.appointed = role
+    state.send(target.session, RoleUpdate(role=role))
+    announce_member(state, room, target)
+    restate(state, target.session)
+
+
+def _close(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
+    close_room(state, room, now)
+
+
+def _as_host(state: HubState, session: Session) -> tuple[Room, Member]:
+    """The session's room, and its member there. Raises `Denial` unless that is a host."""
+    room, member = inside(state, session)
+    if member.role != "host":
+        raise Denial(SignalCode.FORBIDDEN, "only hosts may do this")
+    return room, member
+
+
 def _open_door(state: HubState, room: Room, peer_id: str, now: Now) -> None:
     """Complete the join of a client that waits for admission. Raises `Denial` if the room is full."""
     waiter = room.waiting[peer_id]
@@ -122,4 +165,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[HubState, Room, Member, Mod, Now], Non
     "unlock": _unlock,
     "cap": _cap,
     "admit": _admit,
+    "host": _host,
+    "member": _member,
+    "close": _close,
 }

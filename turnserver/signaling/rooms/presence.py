@@ -16,6 +16,7 @@ from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.rooms.state import HubState
 
 __all__ = [
+    "announce_member",
     "announce_room",
     "ban_keys",
     "is_banned",
@@ -105,7 +106,12 @@ def update(state: HubState, session: Session, message: Update, heard: Heard) -> 
         member.name = message.name
     if message.meta is not None:
         member.meta = message.meta
-    news = PeerUpdate(id=member.id, name=member.name, meta=member.meta, media=member.media)
+    announce_member(state, room, member)
+
+
+def announce_member(state: HubState, room: Room, member: Member) -> None:
+    """Tell the others what a member's name, media and role are now."""
+    news = PeerUpdate(id=member.id, name=member.name, meta=member.meta, media=member.media, role=member.role)
     state.broadcast(room, news, but=member.id)
 
 

@@ -77,6 +77,8 @@ class Session:
         """When it lost its last socket, on the monotonic clock."""
         self.gap_until = 0.0
         """When the session ends unless it is resumed (Unix time), while it has no socket."""
+        self.appointed: Role | None = None
+        """The role that a host has given it in its room, if that is not its token's."""
         self.farewell: tuple[SignalCode, str] | None = None
         """Why its client was disconnected, to tell it when it resumes."""
         self.generation = 0
@@ -110,8 +112,8 @@ class Session:
 
     @property
     def role(self) -> Role:
-        """The role that its token gives."""
-        return cast(Role, self.grant.role)
+        """The role that a host has given it, otherwise its token's."""
+        return self.appointed or cast(Role, self.grant.role)
 
     @property
     def caps(self) -> Caps:

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from turnserver.signaling.protocol.fields import Ice
 
-__all__ = ["ALL_CAPS", "Admission", "Doorway", "Grant", "HubBounds", "Minter", "RoomOptions"]
+__all__ = ["ALL_CAPS", "Admission", "Doorway", "Grant", "HubBounds", "Inviter", "Minter", "RoomOptions"]
 
 ALL_CAPS: Final = frozenset({"publish", "screen", "message"})
 """All capabilities of tokens: sending audio and video, sharing the screen, sending messages."""
@@ -26,6 +26,8 @@ class Grant(NamedTuple):
     expires: float = float("inf")
     shared: bool = False
     """Whether several people have the token, so that its id is nobody's name."""
+    uses: int = 0
+    """How many sessions the token opens; 0 if they are not counted."""
 
 
 class Doorway(NamedTuple):
@@ -40,6 +42,12 @@ class Doorway(NamedTuple):
 
 Admission = Callable[[str, float], Grant]
 """Returns the grant of a token at a Unix time; raises `Denial` (bad_token, token_expired, token_not_yet)."""
+
+Inviter = Callable[[str, Grant, int, int, float], tuple[str, int]]
+"""Returns a member's token for a room and its expiry (Unix time).
+
+Arguments: the room, the grant of the host who invites, seconds, uses, and the Unix time. Raises `Denial`.
+"""
 
 Minter = Callable[[str, float, Doorway], Ice]
 """Returns ICE servers with credentials for a TURN user id, a Unix time, and the way by which the client has come."""

@@ -20,7 +20,7 @@ from turnserver.signaling.rooms.expiring import ExpiringSet, FairSet
 from turnserver.signaling.rooms.facts import Fact, HubCommand, Wake
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.settings import Admission, HubBounds, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import Admission, HubBounds, Inviter, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
@@ -78,8 +78,10 @@ class HubState:
         relays: RelayView,
         *,
         bounds: HubBounds,
+        invite: Inviter | None = None,
     ) -> None:
         self.options = options
+        self.invite = invite
         self.bounds = bounds
         self.entropy = entropy
         self.admit = admit
@@ -101,8 +103,8 @@ class HubState:
         """Failed admissions by address key, on the monotonic clock."""
         self.bans: FairSet[tuple[str, str, str]] = FairSet(_MAX_BANS)
         """Room, kind and value of what is banned, on the wall clock; owned by the room, or by who is host of all."""
-        self.used_tokens: ExpiringSet[str] = ExpiringSet(_MAX_TOKENS)
-        """Tokens that open one session only, by id, on the wall clock."""
+        self.used_tokens: ExpiringSet[tuple[str, int]] = ExpiringSet(_MAX_TOKENS)
+        """The uses of tokens that open a number of sessions only, by id and from 0 on, on the wall clock."""
         self.leaving: dict[str, tuple[str, float]] = {}
         """TURN users to revoke after the grace period: their peer id, and the end of the revocation."""
         self._mint = mint

@@ -342,7 +342,7 @@ async def test_a_room_token(world: World, caplog: pytest.LogCaptureFixture) -> N
     assert answer.status == 201
     grant = KEYS.admit(made["token"], NOW.wall)
     assert grant._replace(token_id=None) == grant._make(
-        ("demo", "host", "ann", "Ann", frozenset({"message"}), 3, None, True, NOW.wall + 60 + LEEWAY, False)
+        ("demo", "host", "ann", "Ann", frozenset({"message"}), 3, None, True, NOW.wall + 60 + LEEWAY, False, 0)
     )
     assert made == {
         "token": made["token"],
@@ -354,6 +354,17 @@ async def test_a_room_token(world: World, caplog: pytest.LogCaptureFixture) -> N
     assert made["token"] not in caplog.text
     fields = vars(caplog.records[-1])["fields"]
     assert (fields["key"], fields["room"]) == ("website", "demo")
+
+
+async def test_a_room_token_for_a_number_of_sessions(world: World) -> None:
+    """It opens so many, so it is no token for TURN credentials without end."""
+    answer = await world.ask("/v1/tokens", API_KEY, "POST", json={"room": "demo", "uses": 3, "shared": True})
+    token = (await answer.json())["token"]
+    assert KEYS.admit(token, NOW.wall).uses == 3
+    answer = await world.ask("/v1/turn", token)
+    assert (answer.status, (await answer.json())["error"]["code"]) == (403, "forbidden")
+    answer = await world.ask("/v1/tokens", API_KEY, "POST", json={"room": "demo", "uses": 101})
+    assert answer.status == 400
 
 
 async def test_a_room_token_for_several_people(world: World) -> None:

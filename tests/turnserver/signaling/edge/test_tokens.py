@@ -463,3 +463,51 @@ def test_room_tokens_are_signed_with_the_key_or_what_is_derived_from_the_secret(
     with pytest.raises(Denial):
         keyed.admit(token, 1010.0)
     assert not keys_of(config()).can_mint
+
+
+# Invitations
+
+HOST = Grant(room="demo", role="host", subject="ann", expires=NOW + 600 + LEEWAY)
+
+
+def test_an_invitation_is_for_members_of_that_room() -> None:
+    """It is to be given to several people, so its id names nobody; no other claim of the host's token is in it."""
+    token, expires = KEYS.invite("demo", HOST, 60, 20, NOW, token_id="i1")
+    assert expires == NOW + 60
+    assert KEYS.admit(token, NOW) == Grant(
+        room="demo", role="member", token_id="i1", expires=NOW + 60 + LEEWAY, shared=True, uses=20
+    )
+    assert not KEYS.admit(KEYS.invite("demo", HOST, 60, 1, NOW, token_id="i2")[0], NOW).shared
+
+
+def test_an_invitation_allows_no_more_than_the_token_of_the_host() -> None:
+    """Kind: a short permission that makes long ones. Its time, its capabilities and its size are bounds."""
+    host = HOST._replace(caps=frozenset({"message"}), max=3)
+    token, expires = KEYS.invite("demo", host, 86_400, 5, NOW, token_id="i1")
+    grant = KEYS.admit(token, NOW)
+    assert (expires, grant.caps, grant.max) == (NOW + 600, {"message"}, 3)
+    with pytest.raises(Denial) as caught:
+        KEYS.invite("demo", host, 60, 5, NOW + 600, token_id="i1")
+    assert caught.value.code is SignalCode.TOKEN_EXPIRED
+
+
+def test_an_open_servers_host_has_no_end() -> None:
+    """Without a token there is no bound but the one that was asked for."""
+    assert KEYS.invite("demo", Grant(role="host"), 60, 5, NOW, token_id="i1")[1] == NOW + 60
+
+
+def test_without_a_key_nobody_is_invited() -> None:
+    with pytest.raises(Denial) as caught:
+        TokenKeys((), PUBLIC).invite("demo", HOST, 60, 5, NOW, token_id="i1")
+    assert caught.value.code is SignalCode.FORBIDDEN
+
+
+@pytest.mark.parametrize("uses", [0, 101, "3", True])
+def test_uses_are_a_number(uses: object) -> None:
+    assert refusal(with_claims(uses=uses)).code is SignalCode.BAD_TOKEN
+
+
+def test_a_token_for_once_has_no_other_number_of_uses() -> None:
+    assert KEYS.admit(with_claims(once=True, uses=5), NOW).uses == 0
+    with pytest.raises(TokenError):
+        KEYS.mint("demo", "member", 60, NOW, token_id="x", once=True, uses=2)

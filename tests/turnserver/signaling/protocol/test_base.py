@@ -113,7 +113,7 @@ def test_what_has_a_number_can_carry_it() -> None:
 
 
 def test_of_presence_the_last_about_somebody_replaces_the_ones_before() -> None:
-    gap, look = PeerGap(id=ANN, until=1), PeerUpdate(id=ANN, name="", meta={}, media=Media())
+    gap, look = PeerGap(id=ANN, until=1), PeerUpdate(id=ANN, name="", meta={}, media=Media(), role="member")
     assert [gap.queue_key, look.queue_key] == [("link", ANN), ("update", ANN)]
     assert RoomUpdate(locked=True, max=4).queue_key == ("room", "")
     assert Paths(list=()).queue_key == ("paths", "")

@@ -24,7 +24,7 @@ ANN = "aaaaaaaaaa"
 SOUND: dict[str, dict[str, Any]] = {
     "hello": {"id": "1", "v": 1, "feat": ["x"], "token": "t", "client": {"name": "a", "ver": "1"}},
     "ping": {"ts": 1.5, "ack": 3},
-    "bye": {},
+    "bye": {"keep": 5000},
     "peek": {"room": "blue"},
     "join": {"room": "blue", "name": "Ann", "meta": {"a": [1, None]}, "media": {"a": 1, "v": 0, "s": 0}},
     "leave": {"id": "1"},
@@ -33,6 +33,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "cand": {"n": 1, "to": ANN, "pc": "p", "list": [{"candidate": "c", "sdpMid": None, "sdpMLineIndex": 0}, None]},
     "reset": {"n": 1, "to": ANN, "pc": "p", "why": "failed"},
     "ice_get": {"why": "check"},
+    "invite": {"id": "1", "ttl": 600, "uses": 3},
     "restart": {"n": 1, "to": ANN, "why": "online"},
     "stat": {"to": ANN, "path": "relay", "proto": "tls", "rtt": 10, "rx": 0.5, "loss": 0},
     "diag": {"to": ANN, "states": ["failed"], "cands": {"local": ["host"]}, "errors": [{"code": 701, "url": "turn:x"}]},

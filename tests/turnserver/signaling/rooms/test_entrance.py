@@ -252,6 +252,39 @@ def test_bye_ends_the_session_at_once() -> None:
     assert bob.resume()["code"] == "session_gone"
 
 
+def test_bye_for_a_while_keeps_the_seat_for_a_page_that_reloads() -> None:
+    """`keep` says how long, and no longer than any other gap: a closed tab is no ghost for a minute."""
+    world = World()
+    ann, bob = world.enter("ann", "bob")
+    bob.say("bye", keep=5000)
+    assert bob.closed_with == 1000
+    (gap,) = ann.drain()
+    assert (gap["t"], gap["until"]) == ("peer_gap", 1_700_000_005_000)
+    world.pass_time(4.9)
+    bob.open()
+    assert bob.resume()["t"] == "hello_ok"
+    assert ann.types() == ["peer_back"]
+    bob.say("bye", keep=5000)
+    world.pass_time(5.0)
+    assert [frame["t"] for frame in ann.drain()] == ["peer_gap", "peer_leave"]
+    short = World(resume=2.0)
+    (cem,) = short.enter("cem")
+    cem.say("bye", keep=60_000)
+    short.pass_time(2.0)
+    assert short.hub.room_count == 0
+
+
+def test_a_late_bye_for_a_while_changes_nothing() -> None:
+    """The session is detached already, and waits as long as after any lost socket."""
+    world = World()
+    _, bob = world.enter("ann", "bob")
+    cid = bob.cid
+    world.hub.drain(1.0, world.now)
+    world.hub.text(cid, '{"t":"bye","keep":1}', world.now)
+    world.pass_time(59.0)
+    assert world.hub.peer_count == 2
+
+
 def test_an_overflow_is_said_and_a_snapshot_takes_the_place_of_news() -> None:
     """`resume_lost` and `sync` instead of silence; descriptions and messages that are left come after it."""
     world = World(replay_messages=8)
@@ -398,8 +431,25 @@ def test_a_token_for_one_use_opens_one_session() -> None:
     assert ann.resume()["t"] == "hello_ok"
 
 
-def test_a_token_for_one_use_without_an_id_is_none() -> None:
-    world = World(open=False, grants={"t": {"once": True}})
+def test_a_token_with_a_number_of_uses_opens_so_many_sessions() -> None:
+    """Each takes one, also of the same person; a resume takes none. After them, a lost answer is said again."""
+    world = World(open=False, grants={"t": {"token_id": "j1", "uses": 3, "expires": 1_700_000_100.0}})
+    guests = [world.client(f"guest{number}") for number in range(4)]
+    for guest in guests[:3]:
+        guest.open()
+        assert guest.hello(token="t")["t"] == "hello_ok"
+        guest.say("ping")
+    guests[0].cut()
+    guests[0].open()
+    assert guests[0].resume()["t"] == "hello_ok"
+    guests[3].open()
+    assert guests[3].hello(token="t")["code"] == "bad_token"
+    assert guests[3].closed_with == 4401
+
+
+@pytest.mark.parametrize("grant", [{"once": True}, {"uses": 2}], ids=str)
+def test_a_token_for_one_use_without_an_id_is_none(grant: dict[str, Any]) -> None:
+    world = World(open=False, grants={"t": grant})
     ann = world.client("ann")
     ann.open()
     assert ann.hello(token="t")["code"] == "bad_token"

@@ -1,11 +1,12 @@
 """Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit."""
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.support.signal_hub import WALL, World
-from turnserver.signaling.rooms.facts import Kicked
+from turnserver.signaling.rooms.facts import InvitationMade, Kicked
 from turnserver.signaling.rooms.settings import Grant
 
 __all__: list[str] = []
@@ -31,7 +32,7 @@ def call(*others: str, **settings: Any) -> tuple[World, Any, list[Any]]:
     return world, ann, rest
 
 
-@pytest.mark.parametrize("op", ["kick", "ban", "mute", "lock", "unlock", "cap", "admit"])
+@pytest.mark.parametrize("op", ["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close"])
 def test_that_is_for_hosts(op: str) -> None:
     _, ann, (bob, cem) = call("bob", "cem")
     assert bob.ask("mod", op=op, to=cem.id, value=2 if op == "cap" else None)["code"] == "forbidden"
@@ -171,8 +172,11 @@ def test_mute_is_a_request() -> None:
         frame = bob.drain()[-1]
         assert (frame["t"], frame["from"], frame["what"]) == ("mute", ann.id, what)
     assert ann.ask("mod", op="mute", to=bob.id, value="smell")["d"]["path"] == "value"
-    assert ann.ask("mod", op="mute")["code"] == "no_such_peer"
+    assert ann.ask("mod", op="mute", to=ann.id)["code"] == "no_such_peer"
     assert cem.drain() == []
+    assert ann.ask("mod", op="mute")["t"] == "ok"
+    assert [each.drain()[-1]["t"] for each in (bob, cem)] == ["mute", "mute"], "without a name it is for all others"
+    assert ann.drain() == []
 
 
 def test_lock_and_cap_are_told_to_all() -> None:
@@ -243,3 +247,74 @@ def test_an_administrator_closes_a_room() -> None:
     assert len(world.revoked()) == 3
     cem.open()
     assert cem.resume()["code"] == "room_closed"
+
+
+# Hosts
+
+
+def test_a_host_appoints_another_and_steps_down() -> None:
+    """Everybody hears of it; who waits at the door is told to the new host; the role goes with the seat."""
+    world, ann, (bob, cem) = call("bob", "cem")
+    ann.ask("mod", op="lock", value="knock")
+    dan = world.client("dan")
+    dan.open()
+    dan.hello()
+    dan.say("join", id="j", room="blue", name="dan")
+    for client in (ann, bob, cem):
+        client.drain()
+    assert ann.ask("mod", op="member")["code"] == "bad_message", "a room needs a host"
+    assert ann.ask("mod", op="host", to=bob.id)["t"] == "ok"
+    assert [(frame["t"], frame.get("role")) for frame in bob.drain()] == [("role", "host"), ("knock", None)]
+    (news,) = cem.drain()
+    assert (news["t"], news["id"], news["role"]) == ("peer_update", bob.id, "host")
+    assert ann.ask("mod", op="host", to=bob.id)["t"] == "ok", "and nothing more happens"
+    assert ann.ask("mod", op="member")["t"] == "ok"
+    assert [frame["role"] for frame in ann.drain() if frame["t"] == "role"] == ["member"]
+    assert ann.ask("mod", op="kick", to=cem.id)["code"] == "forbidden"
+    assert bob.ask("mod", op="admit", to=dan.id)["t"] == "ok"
+    bob.cut()
+    bob.open()
+    assert bob.resume()["you"]["role"] == "host"
+    bob.ask("leave")
+    bob.drain()
+    bob.ask("join", room="green", name="bob")
+    assert bob.ask("mod", op="lock")["code"] == "forbidden", "elsewhere it is what its token says"
+
+
+def test_a_host_ends_the_call_for_all() -> None:
+    world, ann, (bob, cem) = call("bob", "cem")
+    ann.say("mod", op="close")
+    assert world.hub.room_count == 0
+    for client in (ann, bob, cem):
+        assert (client.closed_with, client.drain()[-1]["code"]) == (4410, "room_closed")
+
+
+# Invitations
+
+
+def test_a_host_invites() -> None:
+    """For the room, with what was asked for; who is no host may not, nor may anybody where nothing can be signed."""
+    world, ann, (bob,) = call("bob")
+    answer = ann.ask("invite", ttl=600, uses=3)
+    assert (answer["t"], answer["token"], answer["exp"], answer["uses"]) == (
+        "invitation",
+        "blue-ann-3",
+        int(WALL) + 600,
+        3,
+    )
+    assert [fact for fact in world.facts if isinstance(fact, InvitationMade)] == [
+        InvitationMade("blue", ann.id, int(WALL) + 600, 3)
+    ]
+    usual = ann.ask("invite")
+    assert (usual["exp"], usual["uses"]) == (int(WALL) + 86_400, 20)
+    assert bob.ask("invite")["code"] == "forbidden"
+    world.hub._state.invite = None
+    assert ann.ask("invite")["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("fields", [{"ttl": 59}, {"ttl": 604_801}, {"uses": 0}, {"uses": 101}])
+def test_invitations_have_bounds(fields: dict[str, int]) -> None:
+    _, ann, _ = call()
+    ann.raw(json.dumps({"t": "invite", "id": "x", **fields}))
+    (frame,) = ann.drain()
+    assert (frame["code"], frame["d"]["path"]) == ("bad_message", next(iter(fields)))

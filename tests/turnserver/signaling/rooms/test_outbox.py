@@ -21,7 +21,7 @@ def msg(data: object) -> PeerMsg:
 
 
 def look(name: str, peer: str = ANN) -> PeerUpdate:
-    return PeerUpdate(id=peer, name=name, meta={}, media=Media())
+    return PeerUpdate(id=peer, name=name, meta={}, media=Media(), role="member")
 
 
 def box(limit: int = 100_000, count: int = 100) -> Outbox:
