@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""STUN and TURN for scapy: layers, integrity, sockets through a relay, and probes of servers.
+"""STUN and TURN for scapy: layers, integrity, sockets through a relay, a tiny server, and probes of servers.
 
 ``from scapy_turn import *`` beside ``from scapy.all import *``, or ``conf.exts.load("scapy-turn")``, after which
 ``load_contrib("turn")`` has the same names. Both bind the layers to ports 3478 and 5349; ``bind(443)`` adds another.
@@ -10,11 +10,13 @@ from typing import Any
 
 from scapy_turn import stun_attributes, turn_attributes
 from scapy_turn.attribute import StunAttribute
+from scapy_turn.automaton import TurnAutomaton
 from scapy_turn.demultiplex import Turn, bind, unbind
 from scapy_turn.digests import long_term_key, short_term_key, userhash
 from scapy_turn.integrity import Credential, Seals, sign, verify
 from scapy_turn.message import ChannelData, StunMessage, stun_frames
 from scapy_turn.relay import TurnSocket
+from scapy_turn.server import StunServer
 from scapy_turn.stun_attributes import *
 from scapy_turn.turn_attributes import *
 from scapy_turn.version import VERSION as __version__
@@ -25,7 +27,9 @@ __all__ = [
     "Seals",
     "StunAttribute",
     "StunMessage",
+    "StunServer",
     "Turn",
+    "TurnAutomaton",
     "TurnSocket",
     "__version__",
     "bind",

@@ -11,6 +11,7 @@ from typing import Any
 from scapy.error import Scapy_Exception
 from scapy.packet import Packet, Raw
 
+from scapy_turn.datagrams import Peer
 from scapy_turn.demultiplex import Turn
 from scapy_turn.integrity import Credential, verify
 from scapy_turn.message import ChannelData, StunMessage
@@ -28,10 +29,7 @@ from scapy_turn.turn_attributes import (
 )
 from scapy_turn.wire import RETRANSMISSION, Bell, Wire
 
-__all__ = ["Allocation", "NoAnswer", "Peer", "Refused"]
-
-Peer = tuple[str, int]
-"""Address and port of a peer, or of anything else."""
+__all__ = ["Allocation", "NoAnswer", "Refused"]
 
 PERMISSION_LIFETIME = 300.0
 CHANNEL_LIFETIME = 600.0

@@ -3,8 +3,8 @@
 
 from dataclasses import asdict, dataclass
 
-from scapy_turn.allocation import Peer
 from scapy_turn.attribute import StunAttribute
+from scapy_turn.datagrams import Peer
 from scapy_turn.message import StunMessage
 from scapy_turn.registry import ATTRIBUTES
 from scapy_turn.stun_attributes import (

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from scapy.packet import Packet, Raw
 
-from scapy_turn.allocation import Allocation, NoAnswer, Peer, Refused
+from scapy_turn.allocation import Allocation, NoAnswer, Refused
 from scapy_turn.attribute import StunAttribute
+from scapy_turn.datagrams import Peer
 from scapy_turn.integrity import Credential
 from scapy_turn.message import ChannelData, StunMessage
 from scapy_turn.registry import CLASSES

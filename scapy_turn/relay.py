@@ -6,21 +6,16 @@ import threading
 import time
 from typing import Any
 
-from scapy.automaton import ObjectPipe
-from scapy.layers.inet import ICMP, IP, UDP, IPerror, UDPerror
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPerror6, IPv6
 from scapy.packet import Packet
 from scapy.supersocket import SuperSocket
 
-from scapy_turn.allocation import Allocation, Peer
+from scapy_turn.allocation import Allocation
+from scapy_turn.datagrams import Inbox, Peer, datagram, ends, reported
 from scapy_turn.integrity import Credential
 from scapy_turn.turn_attributes import StunIcmp
 from scapy_turn.wire import Wire
 
 __all__ = ["TurnSocket"]
-
-QUEUE = 1000
-"""Packets that wait to be read; what comes then is dropped, as a full socket would."""
 
 
 class TurnSocket(SuperSocket):
@@ -52,11 +47,9 @@ class TurnSocket(SuperSocket):
     ) -> None:
         self.closed = True
         self.family, self.channels = family, channels
-        self.dropped = 0
-        self._waiting = 0
         self._lock = threading.Lock()
         self._sources: dict[Peer, tuple[str, int]] = {}
-        self._pipe: ObjectPipe[Packet] = ObjectPipe("TurnSocket")
+        self._pipe = Inbox("TurnSocket")
         credential = Credential(username, password, prefer_sha256=prefer_sha256)
         try:
             self.allocation = Allocation(
@@ -74,6 +67,11 @@ class TurnSocket(SuperSocket):
         self.closed = False
 
     @property
+    def dropped(self) -> int:
+        """Packets that there was no room for, since nobody has read so many."""
+        return self._pipe.dropped
+
+    @property
     def relayed(self) -> Peer:
         """The address that peers see."""
         return self.allocation.relayed
@@ -83,23 +81,16 @@ class TurnSocket(SuperSocket):
 
         Raises `ValueError` for a packet without IP or UDP, and what `Allocation.send` raises.
         """
-        network = x.getlayer(IPv6 if self.family == 6 else IP)
-        datagram = None if network is None else network.getlayer(UDP)
-        if network is None or datagram is None:
-            raise ValueError(f"a relay carries UDP over {'IPv6' if self.family == 6 else 'IPv4'} only")
-        peer, data = (network.dst, datagram.dport), bytes(datagram.payload)
+        source, peer, data = ends(x, self.family)
         with self._lock:
-            self._sources[peer] = (network.src, datagram.sport)
+            self._sources[peer] = source
         x.sent_time = time.time()
         self.allocation.send(peer, data, channel=self.channels)
         return len(data)
 
     def recv(self, x: int | None = None, **kwargs: Any) -> Packet | None:
         """The next packet; waits for one."""
-        packet = self._pipe.recv()
-        with self._lock:
-            self._waiting -= 1
-        return packet
+        return self._pipe.recv()
 
     def fileno(self) -> int:
         """For select(2)."""
@@ -117,33 +108,7 @@ class TurnSocket(SuperSocket):
         if (":" in peer[0]) != (self.family == 6):
             return
         with self._lock:
-            source = self._sources.get(peer)
-            if self._waiting >= QUEUE:
-                self.dropped += 1
-                return
-        to = source or self.relayed
-        packet = self._error(peer, to, what) if isinstance(what, StunIcmp) else self._packet(peer, to, what)
+            to = self._sources.get(peer) or self.relayed
+        packet = reported(peer, to, what) if isinstance(what, StunIcmp) else datagram(peer, to, what)
         packet.time = time.time()
-        with self._lock:
-            self._waiting += 1
         self._pipe.send(packet)
-
-    def _packet(self, peer: Peer, to: Peer, data: bytes) -> Packet:
-        """What a datagram would look like if it had come without a relay; dissected by its ports."""
-        network = IPv6(src=peer[0], dst=to[0]) if self.family == 6 else IP(src=peer[0], dst=to[0])
-        made = network / UDP(sport=peer[1], dport=to[1]) / data
-        return type(network)(bytes(made))
-
-    def _error(self, peer: Peer, to: Peer, icmp: StunIcmp) -> Packet:
-        """The ICMP error as it would have come; about the packet that was sent, whose source port it has."""
-        if self.family != 6:
-            made = IP(src=peer[0], dst=to[0]) / ICMP(type=icmp.icmp_type, code=icmp.icmp_code)
-            if (icmp.icmp_type, icmp.icmp_code) == (3, 4):
-                made[ICMP].nexthopmtu = icmp.icmp_data & 0xFFFF
-            return made / IPerror(src=to[0], dst=peer[0], proto=17) / UDPerror(sport=to[1], dport=peer[1])
-        kinds = {2: ICMPv6PacketTooBig, 3: ICMPv6TimeExceeded}
-        error: Packet = kinds.get(icmp.icmp_type, ICMPv6DestUnreach)(code=icmp.icmp_code)
-        if icmp.icmp_type == 2:
-            error.mtu = icmp.icmp_data
-        inner = IPerror6(src=to[0], dst=peer[0], nh=17) / UDPerror(sport=to[1], dport=peer[1])
-        return IPv6(src=peer[0], dst=to[0]) / error / inner

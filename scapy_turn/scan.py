@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from scapy.error import Scapy_Exception
 
-from scapy_turn.allocation import Peer
+from scapy_turn.datagrams import Peer
 from scapy_turn.fingerprint import behaviour, guess
 from scapy_turn.integrity import Credential
 from scapy_turn.probes import PEERS, allowed_peers, amplification, nonces

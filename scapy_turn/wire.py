@@ -18,6 +18,8 @@ from scapy_turn.message import StunMessage, frame_length
 __all__ = ["MTU", "Bell", "Wire"]
 
 MTU = 65535
+MAX_READ = 1000
+"""Frames after which `Wire.read` lets others do something, however fast the server sends."""
 RETRANSMISSION = 0.5
 """Seconds until a request over UDP is sent again, doubled each time (RFC 8489 §6.2.1)."""
 
@@ -105,7 +107,7 @@ class Wire:
         """The frames that are there, without waiting. Raises `EOFError` when the server has closed a stream."""
         frames: list[bytes] = []
         # A TLS connection must be read to its end: select(2) does not see what the library has decrypted.
-        while self.transport != "udp" or len(frames) < 1000:
+        while len(frames) < MAX_READ or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
             try:
                 data = self.socket.recv(MTU)
             except (BlockingIOError, ssl.SSLWantReadError):

@@ -36,4 +36,4 @@ def test_a_campaign_can_fail(processes: None, tmp_path: Path) -> None:
 
 
 def test_there_are_campaigns() -> None:
-    assert {path.stem for path in CAMPAIGNS} >= {"layers", "integrity", "streams"}
+    assert {path.stem for path in CAMPAIGNS} >= {"layers", "integrity", "streams", "machines"}
