@@ -77,6 +77,12 @@ def _probe() -> click.Command:
     return probe
 
 
+def _nat() -> click.Command:
+    from cli.nat.command import nat  # noqa: PLC0415
+
+    return nat
+
+
 class _Entry(NamedTuple):
     load: Callable[[], click.Command]
     summary: str
@@ -93,6 +99,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
+        "nat": _Entry(_nat, "Find out which NAT this machine is behind."),
     }
 )
 """The commands, the most important first."""
@@ -100,7 +107,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
 _EPILOG = """\b
 Exit codes:
   0  fine
-  1  the result is negative (a probe failed)
+  1  the result is negative (a probe failed, no server answered)
   2  the command line or the configuration is wrong
   3  the machine does not allow it (port in use, address not local, full disk, ...)
 """

@@ -4,31 +4,24 @@ Debian's `stun` and pystun3 are clients of RFC 3489, coturn's `turnutils_natdisc
 5780. All run at the same time, each from its own sockets.
 """
 
-import itertools
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.net.discovery_servers import COTURNS, LIMIT, OURS, PORTS, discovery_servers
 from tests.net.lab import Host, Lab, Nat
-from tests.net.public_server import PublicServer
-from tests.support.certificates import issue
 from tests.support.process import wait_until
 from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.net
 
-OURS = ("203.0.113.3", "203.0.113.4")
-COTURNS = ("203.0.113.5", "203.0.113.6")
-PORTS = (3478, 3479)
 SERVERS = {"meshturn": OURS, "coturn": COTURNS}
-LIMIT = 120
 
 VERDICTS = {
     "stun": {
@@ -98,35 +91,11 @@ def run(tool: str, host: Host, server: str, pystun3: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def servers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for tool in ("stun", "turnserver", "turnutils_natdiscovery", "turnutils_stunclient"):
         require_tool(tool)
-    with Lab() as built:
-        for address in (*OURS, *COTURNS):
-            built.public.ip(f"addr add {address}/24 dev net")
-        yield built
-
-
-@pytest.fixture(scope="module")
-def servers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     directory = tmp_path_factory.mktemp("servers")
-    ours = {
-        "listeners": [{"transport": "udp", "address": OURS[0], "port": PORTS[0]}],
-        "behavior_discovery": {
-            "primary": f"{OURS[0]}:{PORTS[0]}",
-            "alternate": f"{OURS[1]}:{PORTS[1]}",
-        },
-    }
-    addresses = itertools.chain.from_iterable(("-L", address) for address in COTURNS)
-    options = ["--alt-listening-port", str(PORTS[1]), "-z", "--no-tls", "--no-dtls", "--no-tcp", "--no-cli"]
-    files = ["--log-file", "stdout", "--simple-log", "--pidfile", str(directory / "pid"), "--db", str(directory / "db")]
-    line = [require_tool("turnserver"), "-n", "-p", str(PORTS[0]), *addresses, *options, *files]
-    with ExitStack() as stack:
-        stack.enter_context(PublicServer(lab, issue(directory), directory, **ours))
-        with lab.public.entered():
-            coturn = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
-        stack.callback(coturn.wait, LIMIT)
-        stack.callback(coturn.terminate)
+    with discovery_servers(lab, directory):
         prober = lab.host("prober", Nat.NONE)
         wait_until(lambda: "reflexive" in run("stunclient", prober, COTURNS[0], directory), "coturn answers", LIMIT)
         yield
