@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stun.address import Address
 from stun.attributes import ERROR_CODE, MAPPED_ADDRESS, OTHER_ADDRESS, XOR_MAPPED_ADDRESS, ErrorValue
@@ -230,3 +232,17 @@ def test_a_broken_fingerprint_is_named() -> None:
     dialogue.receive(0, SERVER, whole[:28] + b"!" + whole[29:], 0.1)
     list(walk(dialogue))
     assert dialogue.result[0].why == "a response was ignored that is not valid (a wrong FINGERPRINT)"
+
+
+@given(st.binary(max_size=80), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=6))
+def test_whatever_is_received_raises_nothing(noise: bytes, changes: list[tuple[int, int]]) -> None:
+    """Bytes of strangers, and answers with some bytes changed."""
+    dialogue, sent = begun(one(Ask(0, SERVER), Ask(1, SERVER)), patience=1.0)
+    values = {"other": (OTHER_ADDRESS, ELSEWHERE), "plain": (MAPPED_ADDRESS, MAPPED)}
+    answer = bytearray(reply(sent[0].data, **values))
+    for place, value in changes:
+        answer[place % len(answer)] = value
+    for data in (noise, sent[0].data[:20] + noise, bytes(answer), bytes(answer) + noise):
+        dialogue.receive(0, SERVER, data, 0.1)
+    list(walk(dialogue))
+    assert [outcome.ask.socket for outcome in dialogue.result] == [0, 1]
