@@ -49,7 +49,8 @@ class Lifetime:
     """How long an idle binding lives, in seconds: longer than ``lower``, and at most ``upper``.
 
     ``upper`` is None if no binding expired within the search; both are None if nothing is known, for the reason
-    ``why``; that is empty if nobody asked for a search. ``unsteady``: a binding outlived another that was idle for less time.
+    ``why``; that is empty if nobody asked for a search. ``unsteady``: a binding outlived another that was idle for
+    less time.
     """
 
     lower: float | None = None
