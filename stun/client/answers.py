@@ -12,6 +12,7 @@ from stun.attributes import (
     CONNECTION_ID,
     LIFETIME,
     MAPPED_ADDRESS,
+    MOBILITY_TICKET,
     RESERVATION_TOKEN,
     XOR_MAPPED_ADDRESS,
     XOR_RELAYED_ADDRESS,
@@ -87,4 +88,5 @@ def read_allocation(protocol: TransportProtocol, families: set[AddressFamily], m
         protocol,
         message.first(RESERVATION_TOKEN),
         message.first(ADDRESS_ERROR_CODE),
+        message.first(MOBILITY_TICKET) not in (None, b""),
     )

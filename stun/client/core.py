@@ -24,6 +24,7 @@ from stun.attributes import (
     EVEN_PORT,
     ICMP,
     LIFETIME,
+    MOBILITY_TICKET,
     REGISTRY,
     REQUESTED_ADDRESS_FAMILY,
     REQUESTED_TRANSPORT,
@@ -41,6 +42,7 @@ from stun.client.answers import (
     read_nothing,
 )
 from stun.client.authentication import AuthSession, Login
+from stun.client.confirmation import Confirmation, nobody
 from stun.client.errors import ClientError, InvalidAnswer, NoAllocation, NotPermitted
 from stun.client.events import (
     AllocationGrant,
@@ -50,7 +52,8 @@ from stun.client.events import (
     PeerError,
     RequestDone,
 )
-from stun.client.holdings import REFUSED_RETRY_AFTER, RETRY_AFTER, HeldChannel, Holdings
+from stun.client.holdings import RETRY_AFTER, HeldChannel, Holdings
+from stun.client.outcomes import code, error_of, retry, sent_at, succeeded, ticket_of
 from stun.client.requests import Attribute, ClientRequest, Entropy, FinalResponse, RequestOptions, Requests
 from stun.constants import (
     CHANNEL_MAX_RFC5766,
@@ -119,6 +122,7 @@ class ClientCore:
         self._queued = 0
         self._lifetime: int | None = None
         self._last_sent = 0.0
+        self._confirmation = Confirmation()
 
     @property
     def allocation(self) -> AllocationGrant | None:
@@ -162,12 +166,14 @@ class ClientCore:
         reservation: bytes | None = None,
         lifetime: int | None = None,
         dont_fragment: bool = False,
+        mobile: bool = False,
     ) -> ClientRequest[AllocationGrant]:
         """Allocate a relay (RFC 8656 §7.1, RFC 6062 §4.1); without ``family`` the server chooses.
 
         ``even_port`` asks for an even port, True for the next one to be reserved, too; ``reservation`` is the token of
         such a port. ``lifetime`` is in seconds, here and in later renewals. ``dont_fragment`` asks whether the server
-        can set DF.
+        can set DF. ``mobile`` asks for a ticket, with which the allocation can `move`; a server that forbids it says
+        405, and one that does not know it gives none.
         """
         wanted: list[Attribute] = [(REQUESTED_TRANSPORT, int(protocol))]
         optional: list[tuple[AttributeType[Any], Any]] = [
@@ -177,6 +183,7 @@ class ClientCore:
             (RESERVATION_TOKEN, reservation),
             (LIFETIME, lifetime),
             (DONT_FRAGMENT, dont_fragment or None),
+            (MOBILITY_TICKET, b"" if mobile else None),
         ]
         wanted += [(spec, value) for spec, value in optional if value is not None]
         families = {each for each in (family, additional_family) if each is not None}
@@ -194,6 +201,21 @@ class ClientCore:
         """Refresh the allocation, or delete it with 0; the lifetime granted, in seconds (RFC 8656 §8)."""
         wanted: list[Attribute] = [] if lifetime is None else [(LIFETIME, lifetime)]
         return self._begin(Method.REFRESH, wanted, now, read_lifetime, partial(self._refreshed, lifetime))
+
+    def move(self, former: "ClientCore", now: float) -> ClientRequest[int]:
+        """Take the allocation of ``former`` over to this 5-tuple, permissions and channels included (RFC 8016 §3.2.1).
+
+        Until that is done, ``former`` goes on as before; then it has no allocation any more. The lifetime granted, in
+        seconds. Raises `NoAllocation` if there is no ticket.
+        """
+        ticket = former._holdings.ticket
+        if ticket is None:
+            raise NoAllocation("There is no allocation that can be moved: it was not made with mobile=True.")
+        self._requests.session = self._requests.session or former.session
+        self._lifetime = former._lifetime
+        wanted: list[Attribute] = [(MOBILITY_TICKET, ticket)]
+        wanted += [] if self._lifetime is None else [(LIFETIME, self._lifetime)]
+        return self._begin(Method.REFRESH, wanted, now, read_lifetime, partial(self._moved, former))
 
     def create_permission(self, peers: Iterable[Address], now: float) -> ClientRequest[None]:
         """Permit the addresses of some peers; their ports do not matter (RFC 8656 §10)."""
@@ -282,6 +304,7 @@ class ClientCore:
         self._requests.expire(now)
         self._settle(now)
         self._events += self._holdings.lapse(now)
+        self._confirm(now)
         if self.options.automatic and self._holdings.allocation is not None:
             self._renew(now)
             if self._keepalive_due() <= now:
@@ -315,7 +338,7 @@ class ClientCore:
 
     def deadline(self) -> float | None:
         """When `expire` must be called; None while nothing has a deadline."""
-        moments = [self._requests.deadline(), self._holdings.deadline()]
+        moments = [self._requests.deadline(), self._holdings.deadline(), self._confirmation.deadline()]
         if self.options.automatic and self._holdings.allocation is not None:
             moments.append(self._keepalive_due())
         return min((moment for moment in moments if moment is not None and moment < float("inf")), default=None)
@@ -365,46 +388,65 @@ class ClientCore:
         if isinstance(request.outcome, InvalidAnswer):
             # RFC 8656 §7.3: an allocation that cannot be used has to be deleted.
             self._internally(Method.REFRESH, [(LIFETIME, 0)], now, read_nothing, self._answered)
-        elif _succeeded(request):
+        elif succeeded(request):
             self._lifetime = lifetime
-            self._holdings.opened(request.result(), _sent(request, now))
+            self._holdings.opened(request.result(), sent_at(request, now), ticket_of(request))
+
+    def _moved(self, former: "ClientCore", request: ClientRequest[int], now: float) -> None:
+        if succeeded(request):
+            self._holdings, former._holdings = former._holdings, former._holdings.successor()
+            self._holdings.moved()
+            self._refreshed(None, request, now)
+            if self.options.automatic:
+                self._confirmation.begin(now)
+                self._confirm(now)
+        else:
+            former._answered(request, now)
+
+    def _confirm(self, now: float) -> None:
+        """The server sends here once it has had data from here (RFC 8016 §3.2.2): these, which are for nobody."""
+        allocation = self._holdings.allocation
+        if allocation is None or allocation.protocol != TransportProtocol.UDP:
+            self._confirmation.end()
+        elif self._confirmation.due(now):
+            self.send_indication(nobody(allocation.address.family), b"", now)
 
     def _refreshed(self, lifetime: int | None, request: ClientRequest[int], now: float) -> None:
-        if _succeeded(request):
+        if succeeded(request):
             granted = request.result()
             if granted:
-                self._holdings.refreshed(granted, _sent(request, now))
+                self._holdings.refreshed(granted, sent_at(request, now), ticket_of(request))
             else:
                 self._holdings.closed()
-        elif lifetime == 0 and _code(request) == ErrorCode.ALLOCATION_MISMATCH:
+        elif lifetime == 0 and code(request) == ErrorCode.ALLOCATION_MISMATCH:
             self._holdings.closed()
         else:
             self._answered(request, now)
 
     def _permitted(self, ips: tuple[bytes, ...], request: ClientRequest[None], now: float) -> None:
-        if self._holdings.allocation is not None and _succeeded(request):
+        if self._holdings.allocation is not None and succeeded(request):
             for ip in ips:
-                self._holdings.permitted(ip, _sent(request, now))
+                self._holdings.permitted(ip, sent_at(request, now))
         else:
             self._answered(request, now)
 
     def _bound(self, channel: HeldChannel, request: ClientRequest[int], now: float) -> None:
         channel.pending = False
-        if _succeeded(request):
-            self._holdings.bound(channel, _sent(request, now))
+        if succeeded(request):
+            self._holdings.bound(channel, sent_at(request, now))
         elif not self._answered(request, now):
             refused = isinstance(request.outcome, FinalResponse)
             if channel.until <= now or refused:
-                self._events += self._holdings.unbound(channel, now, _error_of(request), known=refused)
+                self._events += self._holdings.unbound(channel, now, error_of(request), known=refused)
             else:
                 channel.renew = now + RETRY_AFTER
                 self._holdings.changed()
 
     def _answered(self, request: ClientRequest[Any], now: float) -> bool:
         """True if the server says that there is no allocation, which is then lost (RFC 8656 §8.3 and elsewhere)."""
-        if _code(request) != ErrorCode.ALLOCATION_MISMATCH:
+        if code(request) != ErrorCode.ALLOCATION_MISMATCH:
             return False
-        self._events += self._holdings.lost(_error_of(request))
+        self._events += self._holdings.lost(error_of(request))
         return True
 
     # Inside: renewal
@@ -456,19 +498,19 @@ class ClientCore:
 
     def _life_renewed(self, request: ClientRequest[int], now: float) -> None:
         self._holdings.life.pending = False
-        if _succeeded(request):
+        if succeeded(request):
             self._refreshed(None, request, now)
         elif not self._answered(request, now):
-            self._holdings.trouble = _error_of(request)
-            self._holdings.life.renew = now + _retry(request)
+            self._holdings.trouble = error_of(request)
+            self._holdings.life.renew = now + retry(request)
             self._holdings.changed()
 
     def _permissions_renewed(self, ips: tuple[bytes, ...], request: ClientRequest[None], now: float) -> None:
         """One request permits all or none (RFC 8656 §10.2): when it is refused, each is requested separately."""
         held = [ip for ip in ips if ip in self._holdings.permissions]
-        if _succeeded(request):
+        if succeeded(request):
             for ip in held:
-                self._holdings.permitted(ip, _sent(request, now))
+                self._holdings.permitted(ip, sent_at(request, now))
         elif self._answered(request, now):
             return
         elif not isinstance(request.outcome, FinalResponse):
@@ -478,7 +520,7 @@ class ClientCore:
                 self._renew_permissions((ip,), now)
         else:
             for ip in held:
-                self._events += self._holdings.forbidden(ip, _error_of(request))
+                self._events += self._holdings.forbidden(ip, error_of(request))
 
     def _put_off(self, ips: Iterable[bytes], now: float) -> None:
         for ip in ips:
@@ -532,36 +574,9 @@ class ClientCore:
             self._queue(PeerData(peer, data))
 
     def _queue(self, event: PeerData | PeerError | ConnectionAttempt) -> None:
+        self._confirmation.end()
         if self._queued >= self.options.queue:
             self.dropped += 1
             return
         self._queued += 1
         self._events.append(event)
-
-
-def _succeeded(request: ClientRequest[Any]) -> bool:
-    return isinstance(request.outcome, FinalResponse) and request.outcome.is_success
-
-
-def _sent(request: ClientRequest[Any], now: float) -> float:
-    """When the request that is answered now was sent."""
-    return now - request.outcome.seconds if isinstance(request.outcome, FinalResponse) else now
-
-
-def _code(request: ClientRequest[Any]) -> int:
-    error = request.outcome.error if isinstance(request.outcome, FinalResponse) else None
-    return 0 if error is None else error.code
-
-
-def _error_of(request: ClientRequest[Any]) -> ClientError | None:
-    """Why a request has failed; None if it has not."""
-    try:
-        request.result()
-    except ClientError as error:
-        return error
-    return None
-
-
-def _retry(request: ClientRequest[Any]) -> float:
-    """Seconds until a renewal is tried again."""
-    return REFUSED_RETRY_AFTER if isinstance(request.outcome, FinalResponse) else RETRY_AFTER

@@ -26,7 +26,8 @@ class AllocationGrant(NamedTuple):
 
     ``relayed`` are the relayed transport addresses, two of a dual allocation; ``mapped`` is the server-reflexive one.
     ``lifetime`` is in seconds. ``reservation`` is the RESERVATION-TOKEN for the next port, ``refused`` says why a dual
-    allocation has only one half. ``protocol`` is that between server and peers.
+    allocation has only one half. ``protocol`` is that between server and peers. A ``mobile`` one can move
+    (RFC 8016); after that, ``mapped`` is None, since no answer says it.
     """
 
     relayed: tuple[Address, ...]
@@ -35,6 +36,7 @@ class AllocationGrant(NamedTuple):
     protocol: TransportProtocol = TransportProtocol.UDP
     reservation: bytes | None = None
     refused: AddressErrorValue | None = None
+    mobile: bool = False
 
     @property
     def address(self) -> Address:

@@ -97,6 +97,8 @@ class Holdings:
         """Number of the allocation, so that answers for an earlier one are recognized."""
         self.trouble: ClientError | None = None
         """Why the last renewal of the allocation failed; None if it did not."""
+        self.ticket: bytes | None = None
+        """The last ticket of a mobile allocation (RFC 8016)."""
         self.life = Holding(_NEVER, _NEVER)
         self.permissions: dict[bytes, Holding] = {}
         self.channels: dict[int, HeldChannel] = {}
@@ -108,15 +110,17 @@ class Holdings:
 
     # The allocation
 
-    def opened(self, allocation: AllocationGrant, since: float) -> None:
+    def opened(self, allocation: AllocationGrant, since: float, ticket: bytes | None = None) -> None:
         """An Allocate has succeeded; the state of an earlier one is removed."""
         self.closed()
         self.allocation = allocation
+        self.ticket = ticket or None
         self.life = Holding.lasting(since, allocation.lifetime)
 
-    def refreshed(self, lifetime: int, since: float) -> None:
-        """A Refresh has succeeded."""
+    def refreshed(self, lifetime: int, since: float, ticket: bytes | None = None) -> None:
+        """A Refresh has succeeded; a mobile allocation has a new ticket by it."""
         if self.allocation is not None:
+            self.ticket = ticket or self.ticket
             self.allocation = self.allocation._replace(lifetime=lifetime)
             self.life.renewed(since, lifetime)
             self.trouble = None
@@ -127,11 +131,26 @@ class Holdings:
         self.allocation = None
         self.generation += 1
         self.trouble = None
+        self.ticket = None
         self.life = Holding(_NEVER, _NEVER)
         self.permissions.clear()
         self.channels.clear()
         self._by_peer.clear()
         self._next_number = CHANNEL_MIN
+        self._stale = True
+
+    def successor(self) -> "Holdings":
+        """Empty ones, for a client whose allocation another 5-tuple has now; answers to it are for an earlier one."""
+        successor = Holdings(renewing=self._renewing)
+        successor.generation = self.generation + 1
+        return successor
+
+    def moved(self) -> None:
+        """Another 5-tuple has them: no renewal is under way there, and the mapped address is another one."""
+        if self.allocation is not None:
+            self.allocation = self.allocation._replace(mapped=None)
+        for held in (self.life, *self.permissions.values(), *self.channels.values()):
+            held.pending = False
         self._stale = True
 
     def lost(self, error: ClientError | None) -> list[ClientEvent]:

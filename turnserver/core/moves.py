@@ -65,7 +65,7 @@ class Moves:
         """Another ticket for a mobile allocation, which can be used until its present expiry."""
         allocation.tickets += 1
         expires = max(relay.expires for relay in allocation.relays)
-        return self._seal.seal(Ticket(allocation.serial, allocation.tickets, expires))
+        return self._seal.seal(Ticket(allocation.serial, allocation.tickets, round(expires * 1000)))
 
     def opened(self, sealed: bytes) -> Ticket | None:
         """What is in a ticket; None for one that this server has not made."""

@@ -1,41 +1,90 @@
 """Mobility tickets (RFC 8016): what is in one, and the seal that only this server can make or open.
 
 A ticket names an allocation by its serial number, which is never used again. It has the number that the allocation gave
-it, and a time until which it can be used. It is sealed with AES-GCM-SIV (RFC 8452) or, if OpenSSL has no such cipher,
-with AES-GCM: nobody else can read, make or alter one (§5). All tickets have the same size, small enough for any path.
+it, and a time until which it can be used. It is sealed with AES-SIV (RFC 5297): nobody else can read, make or alter one
+(§5). That needs no nonce, because no two tickets say the same, so a ticket has 32 bytes, the most that coturn's client
+takes. If OpenSSL has no AES-SIV, the seal is AES-GCM with a random nonce, and 44 bytes. All tickets have the same size.
 
 The key lives as long as the process does, as allocations do. So a ticket of an earlier process cannot be opened.
 """
 
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 __all__ = ["TICKET_SIZE", "Ticket", "TicketSeal"]
 
-_KEY: Final = 32
-_NONCE: Final = 12
-_TAG: Final = 16
+_SIV_KEY: Final = 64
+_GCM_KEY: Final = 32
+_GCM_NONCE: Final = 12
 
-_STATE: Final = struct.Struct("!QQd")
+_SERIAL: Final = 6
+_NUMBER: Final = 5
+_EXPIRES: Final = 5
+"""Bytes of each field."""
 
-TICKET_SIZE: Final = _NONCE + _STATE.size + _TAG
-"""Bytes of every ticket."""
+TICKET_SIZE: Final = 16 + _SERIAL + _NUMBER + _EXPIRES
+"""Bytes of every ticket sealed with AES-SIV."""
 
 
 class Ticket(NamedTuple):
-    """What a ticket says: the allocation's serial, which of its tickets it is, and its end on the monotonic clock."""
+    """What a ticket says: the allocation's serial, which of its tickets it is, and its end on the monotonic clock.
+
+    The end is in milliseconds, so that whole numbers say it.
+    """
 
     serial: int
     number: int
-    expires: float
+    expires: int
+
+    def pack(self) -> bytes:
+        """Sixteen bytes. Raises OverflowError for numbers that no process reaches."""
+        fields = (self.serial, _SERIAL), (self.number, _NUMBER), (self.expires, _EXPIRES)
+        return b"".join(value.to_bytes(size, "big") for value, size in fields)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Ticket":
+        """The inverse of `pack`."""
+        ends = _SERIAL, _SERIAL + _NUMBER
+        return cls(
+            *(int.from_bytes(part, "big") for part in (packed[: ends[0]], packed[ends[0] : ends[1]], packed[ends[1] :]))
+        )
+
+
+class _Siv:
+    """AES-SIV: the same ticket always has the same seal."""
+
+    def __init__(self, cipher: "AESSIV", realm: bytes) -> None:
+        self._cipher = cipher
+        self._associated: list[bytes | bytearray | memoryview] = [realm]
+
+    def seal(self, state: bytes) -> bytes:
+        return self._cipher.encrypt(state, self._associated)
+
+    def open(self, sealed: bytes) -> bytes:
+        return self._cipher.decrypt(sealed, self._associated)
+
+
+class _Gcm:
+    """AES-GCM, with a nonce for each ticket."""
+
+    def __init__(self, cipher: "AESGCM", realm: bytes, entropy: Callable[[int], bytes]) -> None:
+        self._cipher = cipher
+        self._realm = realm
+        self._entropy = entropy
+
+    def seal(self, state: bytes) -> bytes:
+        nonce = self._entropy(_GCM_NONCE)
+        return nonce + self._cipher.encrypt(nonce, state, self._realm)
+
+    def open(self, sealed: bytes) -> bytes:
+        return self._cipher.decrypt(sealed[:_GCM_NONCE], sealed[_GCM_NONCE:], self._realm)
 
 
 class TicketSeal:
-    """Seals tickets for one realm; ``entropy`` gives the key, and a nonce for each ticket.
+    """Seals tickets for one realm; ``entropy`` gives the key.
 
     The cipher is made for the first ticket: a server that gives none does not load it.
     """
@@ -43,33 +92,33 @@ class TicketSeal:
     def __init__(self, realm: str, entropy: Callable[[int], bytes]) -> None:
         self._realm = realm.encode()
         self._entropy = entropy
-        self._cipher: AESGCMSIV | AESGCM | None = None
+        self._cipher: _Siv | _Gcm | None = None
+        self._size = 0
 
     def seal(self, ticket: Ticket) -> bytes:
         """The value of a MOBILITY-TICKET attribute."""
         if self._cipher is None:
-            self._cipher = _cipher(self._entropy(_KEY))
-        nonce = self._entropy(_NONCE)
-        return nonce + self._cipher.encrypt(nonce, _STATE.pack(*ticket), self._realm)
+            self._cipher = self._cipher_made()
+        sealed = self._cipher.seal(ticket.pack())
+        self._size = len(sealed)
+        return sealed
 
     def open(self, sealed: bytes) -> Ticket | None:
         """The ticket in a MOBILITY-TICKET attribute; None for one that this seal has not made."""
-        if self._cipher is None or len(sealed) != TICKET_SIZE:
+        if self._cipher is None or len(sealed) != self._size:
             return None
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415  see above
 
         try:
-            return Ticket(*_STATE.unpack(self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], self._realm)))
+            return Ticket.unpack(self._cipher.open(sealed))
         except InvalidTag:
             return None
 
+    def _cipher_made(self) -> _Siv | _Gcm:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV  # noqa: PLC0415
 
-def _cipher(key: bytes) -> "AESGCMSIV | AESGCM":
-    """AES-GCM-SIV, for which a nonce that comes twice does no harm; OpenSSL has it since 3.2."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV  # noqa: PLC0415
-
-    try:
-        return AESGCMSIV(key)
-    except UnsupportedAlgorithm:
-        return AESGCM(key)
+        try:
+            return _Siv(AESSIV(self._entropy(_SIV_KEY)), self._realm)
+        except UnsupportedAlgorithm:
+            return _Gcm(AESGCM(self._entropy(_GCM_KEY)), self._realm, self._entropy)

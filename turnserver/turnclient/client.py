@@ -6,13 +6,14 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from stun.address import Address
 from stun.client.authentication import Login
 from stun.client.core import PERMISSIONS_AT_ONCE, ClientCore, ClientOptions
-from stun.client.errors import ClientError, NoAllocation, ServerUnreachable
+from stun.client.errors import ClientError, NoAllocation, NoAnswer, ServerUnreachable
 from stun.client.events import AllocationGrant, AllocationLost, ClientEvent, ConnectionAttempt, PeerData
 from stun.client.requests import Attribute, ClientRequest, FinalResponse
 from stun.constants import AddressFamily, TransportProtocol
@@ -83,13 +84,15 @@ class TurnClient:
         too slow."""
         self.server: Address | None = None
         """The server's transport address, once connected."""
-        self._opener = opener or OPENERS[self.uri.protocol]
+        self._opener = opener
         self._login = login
         self._tls = tls
         self._options = options or ClientOptions()
         self._timeout = timeout
         self._on_event = on_event
         self._driver: Driver | None = None
+        self._former: set[asyncio.Task[None]] = set()
+        """Connections that the client has moved away from, while they are being closed."""
         # Half of the concurrent transactions are reserved for refreshes; further requests wait.
         self._turns = asyncio.Semaphore(max(1, self._options.limit // 2))
         self._streams: PeerStreams | None = None
@@ -121,15 +124,11 @@ class TurnClient:
         failure: ClientError | None = None
         for address in addresses:
             try:
-                async with asyncio.timeout(self._timeout):
-                    link = await self._opener(self.uri, address, self._tls)
+                link = await self._open(self.uri, address)
             except ServerUnreachable as error:
                 failure = error
                 continue
-            except TimeoutError:
-                failure = ServerUnreachable(f"No connection to {address} within {self._timeout:g} s.")
-                continue
-            self._start(link, address)
+            self._start(self._drive(link), address)
             if link.reliable or address is addresses[-1] or await self._answers():
                 return
             await self._stop()
@@ -148,6 +147,42 @@ class TurnClient:
                         await self.refresh(0)
         finally:
             await self._stop()
+            await asyncio.gather(*self._former)
+
+    async def move(self, uri: str | StunUri | None = None) -> None:
+        """Take the allocation along to another connection, with its permissions and channels (RFC 8016).
+
+        For a program whose host has another address, or that wants another transport: ``uri`` may be another one of the
+        same server. The allocation must be ``mobile``. The present connection is used until the new one has it, and
+        closed then. If that fails, everything is as before. Raises `NoAllocation`, `ErrorResponse` (400 if the server
+        sees no other address, or does not know the ticket), `NoAnswer` and `ServerUnreachable`.
+        """
+        former = self._connected
+        target = self.uri if uri is None else uri if isinstance(uri, StunUri) else StunUri.parse(uri)
+        known = [self.server] if uri is None and self.server is not None else []
+        addresses = [*known, *[each for each in await self._resolved(target, known) if each not in known]]
+        failure: ClientError = ServerUnreachable("The server has no address.")
+        for address in addresses:
+            try:
+                driver = self._drive(await self._open(target, address))
+            except ServerUnreachable as error:
+                failure = error
+                continue
+            try:
+                async with asyncio.timeout(self._timeout):
+                    (await driver.ask(lambda now, core=driver.core: core.move(former.core, now))).result()  # type: ignore[misc]
+            except (NoAnswer, ServerUnreachable, TimeoutError) as error:
+                await driver.close()
+                failure = error if isinstance(error, ClientError) else NoAnswer(1, self._timeout)
+                continue
+            except BaseException:
+                await driver.close()
+                raise
+            self.uri = target
+            self._start(driver, address)
+            self._leave(former)
+            return
+        raise failure
 
     # Requests
 
@@ -170,6 +205,7 @@ class TurnClient:
         reservation: bytes | None = None,
         lifetime: int | None = None,
         dont_fragment: bool = False,
+        mobile: bool = False,
     ) -> AllocationGrant:
         """Make an allocation (RFC 8656 §7, RFC 6062 §4.1); the options are those of `ClientCore.allocate`.
 
@@ -185,6 +221,7 @@ class TurnClient:
                 reservation=reservation,
                 lifetime=lifetime,
                 dont_fragment=dont_fragment,
+                mobile=mobile,
             )
         )
         self._over = None
@@ -296,16 +333,45 @@ class TurnClient:
                 return True
         return False
 
-    def _start(self, link: Link, address: Address) -> None:
+    async def _resolved(self, uri: StunUri, known: Sequence[Address]) -> Sequence[Address]:
+        """The addresses of a URI; where one is known already, an empty result will do."""
+        try:
+            return await resolve(uri, self._timeout)
+        except ServerUnreachable:
+            if not known:
+                raise
+            return ()
+
+    async def _open(self, uri: StunUri, address: Address) -> Link:
+        opener = self._opener or OPENERS.get(uri.protocol)
+        if opener is None:
+            raise ServerUnreachable(f"{uri.protocol.upper()} to a server is not supported yet.")
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await opener(uri, address, self._tls)
+        except TimeoutError:
+            raise ServerUnreachable(f"No connection to {address} within {self._timeout:g} s.") from None
+
+    def _drive(self, link: Link) -> Driver:
         core = ClientCore(secrets.token_bytes, login=self._login, reliable=link.reliable, options=self._options)
+        return Driver(core, link, self._happened, partial(self._troubled, link))
+
+    def _start(self, driver: Driver, address: Address) -> None:
         self.server = address
         self._over = None
-        self._driver = Driver(core, link, self._happened, self._troubled)
-        if link.reliable:
+        self._driver = driver
+        self._streams = None
+        if driver.link.reliable:
             tls = (self._tls or ssl.create_default_context()) if self.uri.secure else None
             self._streams = PeerStreams(
                 self.uri.host, address, tls, login=self._login, patience=self._timeout, options=self._options
             )
+
+    def _leave(self, former: Driver) -> None:
+        """Close a connection without waiting for it: its network may be gone."""
+        task = asyncio.get_running_loop().create_task(former.close("The client has moved to another connection."))
+        self._former.add(task)
+        task.add_done_callback(self._former.discard)
 
     async def _stop(self) -> None:
         driver, self._driver = self._driver, None
@@ -330,9 +396,9 @@ class TurnClient:
         queue.append(event)
         self._news.set()
 
-    def _troubled(self, error: ServerUnreachable) -> None:
+    def _troubled(self, link: Link, error: ServerUnreachable) -> None:
         """A connection that has ended cannot be used again; over UDP the next packet may be delivered."""
-        if isinstance(error, LinkBroken):
+        if isinstance(error, LinkBroken) and self._driver is not None and self._driver.link is link:
             self._end(error)
 
     def _end(self, error: ClientError) -> None:

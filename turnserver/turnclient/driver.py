@@ -78,10 +78,10 @@ class Driver:
                 self._tell(self._on_event, event)
         self._set_timer()
 
-    async def close(self) -> None:
+    async def close(self, why: str = "The client was closed.") -> None:
         """Stop, abandon pending requests, and close the link."""
         self._closed = True
-        self.core.unreachable(RequestCancelled("The client was closed."), self.now())
+        self.core.unreachable(RequestCancelled(why), self.now())
         self.flush()
         await self.link.close()
 

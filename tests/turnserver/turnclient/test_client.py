@@ -13,6 +13,7 @@ from stun.client.errors import (
     ErrorResponse,
     InvalidLogin,
     NoAllocation,
+    NoAnswer,
     NotPermitted,
     ServerUnreachable,
     TryAlternate,
@@ -358,3 +359,97 @@ def _resolves_to(monkeypatch: pytest.MonkeyPatch, hosts: list[str]) -> None:
         return [(0, 0, 0, "", (name, port)) for name in hosts]
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+def mobile_server(transport: ClientTransport = ClientTransport.UDP) -> MemoryServer:
+    return MemoryServer(World(settings={"mobility": True}), transport)
+
+
+@pytest.mark.parametrize("transport", [ClientTransport.UDP, ClientTransport.TCP])
+async def test_it_takes_its_allocation_along(transport: ClientTransport) -> None:
+    """RFC 8016: what was allocated, permitted and bound is there after it; the former connection is closed."""
+    server = mobile_server(transport)
+    events: list[object] = []
+    async with client(server, on_event=events.append) as turn:
+        before = await turn.allocate(mobile=True)
+        await turn.bind_channel(PEER)
+        await turn.move()
+        home, away = server.links
+        assert turn.allocation == before._replace(mapped=None)
+        turn.send(PEER, b"from away")
+        assert [each.data for each in server.world.to_peers] == [b"from away"]
+        server.peer_sends(away, PEER, b"to away")
+        assert await turn.receive() == PeerData(PEER, b"to away", 0x4000)
+        async with asyncio.timeout(TIMEOUT):
+            while not home.closed:
+                await asyncio.sleep(0)
+        home.receiver.link_ended(LinkBroken("too late to matter", nonsense=b"", answered=True))
+        await turn.create_permission(PEER)
+        assert turn.server == Address.parse("198.51.100.1", 3478)
+    assert events == []
+    assert away.closed
+    server.world.assert_nothing_left()
+
+
+async def test_it_goes_on_while_it_moves() -> None:
+    """RFC 8016 §3.2.2: data in both directions until the server has answered; who waits for data notices nothing."""
+    server = mobile_server()
+    async with client(server) as turn:
+        await turn.allocate(mobile=True)
+        await turn.bind_channel(PEER)
+        waiting = asyncio.create_task(turn.receive())
+        moving = asyncio.create_task(turn.move())
+        while len(server.links) < 2:
+            await asyncio.sleep(0)
+        turn.send(PEER, b"meanwhile")
+        server.peer_sends(server.links[0], PEER, b"hello")
+        async with asyncio.timeout(TIMEOUT):
+            assert (await waiting).data == b"hello"
+            await moving
+        assert [each.data for each in server.world.to_peers] == [b"meanwhile"]
+
+
+async def test_a_move_that_fails_changes_nothing() -> None:
+    """Nobody answers on the new connection, which is closed; the present one goes on."""
+    server = mobile_server()
+    async with client(server, timeout=0.05) as turn:
+        await turn.allocate(mobile=True)
+        await turn.bind_channel(PEER)
+        server.dead.add(Address.parse("198.51.100.1", 3478))
+        with pytest.raises(NoAnswer):
+            await turn.move()
+        home, away = server.links
+        assert (home.closed, away.closed) == (False, True)
+        turn.send(PEER, b"still here")
+        assert [each.data for each in server.world.to_peers] == [b"still here"]
+
+
+async def test_what_cannot_move_says_so() -> None:
+    """Without a ticket, and without an allocation; a server that forbids it says 405 at once."""
+    server = MemoryServer()
+    async with client(server) as turn:
+        with pytest.raises(NoAllocation):
+            await turn.move()
+        with pytest.raises(ErrorResponse, match="405"):
+            await turn.allocate(mobile=True)
+        await turn.allocate()
+        with pytest.raises(NoAllocation, match="mobile=True"):
+            await turn.move()
+        assert all(link.closed for link in server.links[1:])
+        assert turn.allocation is not None
+
+
+async def test_it_moves_to_another_uri() -> None:
+    """Another transport or address of the same server."""
+    server = mobile_server()
+    async with client(server) as turn:
+        await turn.allocate(mobile=True)
+        with pytest.raises(InvalidUri):
+            await turn.move("http://198.51.100.1")
+        await turn.move("turn:198.51.100.1:3479?transport=tcp")
+        assert turn.server == Address.parse("198.51.100.1", 3479)
+        assert turn.uri.protocol == "tcp"
+        turn._opener = None
+        with pytest.raises(ServerUnreachable, match="SCTP"):
+            await turn.move("turn:198.51.100.1?transport=sctp")
+        assert turn.uri.protocol == "tcp"

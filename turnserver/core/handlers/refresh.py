@@ -52,7 +52,7 @@ def _moving_allocation(state: CoreState, request: Request, sealed: bytes) -> All
         raise Refusal(Reason.NO_ALLOCATION)
     if ticket.number <= allocation.spent:
         raise Refusal(Reason.TICKET_INVALID, "used already")
-    if ticket.expires <= request.now.mono:
+    if ticket.expires <= request.now.mono * 1000:
         raise Refusal(Reason.TICKET_INVALID, "too old")
     if request.client == (allocation.moving or allocation.client):
         raise Refusal(Reason.TICKET_NOT_NEEDED)
