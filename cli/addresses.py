@@ -154,9 +154,7 @@ def client_uris(
         for host in _hosts(listener)
     }
     bound = _configured(config) if listening is None else list(listening)
-    bound = [
-        (kind, address) for kind, address in bound if not kind.connected or (address.host, address.port) not in inner
-    ]
+    bound = [(kind, address) for kind, address in bound if not kind.stream or (address.host, address.port) not in inner]
     hosts = [host for listener in offered for host in _hosts(listener)]
     shown = {host: str(config.relay.external.of(ipaddress.ip_address(host))) for host in hosts}
     if name:
@@ -190,7 +188,7 @@ def is_for_pages(listener: Listener) -> bool:
 
 def _is_hidden(listener: Listener, config: Config) -> bool:
     """Whether TURN clients are not told of a listener: it is for pages, or its port is one behind a proxy."""
-    return is_for_pages(listener) or (listener.kind.connected and is_behind(listener, config))
+    return is_for_pages(listener) or (listener.kind.stream and is_behind(listener, config))
 
 
 def page_urls(config: Config, uris: Iterable[StunUri]) -> list[str]:

@@ -153,7 +153,7 @@ def _through(listener: "Listener", config: "Config") -> str:
     """Which proxies are in front of a listener, in words."""
     from turnserver.proxies import requires_header, trusted_by  # noqa: PLC0415
 
-    networks = ", ".join(map(str, trusted_by(listener, config))) if listener.kind.connected else ""
+    networks = ", ".join(map(str, trusted_by(listener, config))) if listener.kind.stream else ""
     if not networks:
         return ""
     return f" (proxies in {networks}{', PROXY header required' if requires_header(listener, config) else ''})"
@@ -258,7 +258,7 @@ def _room_urls(config: "Config") -> list[str]:
     offered = [
         (kind, address)
         for listener in config.listeners
-        if not (listener.kind.local or (listener.kind.connected and is_behind(listener, config)))
+        if not (listener.kind.local or (listener.kind.stream and is_behind(listener, config)))
         for kind in listener.client_transports
         for address in expanded(listener)
     ]

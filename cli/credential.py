@@ -28,8 +28,9 @@ class Issued:
         return datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def ice_servers(self) -> list[dict[str, Any]]:
-        """The value of ``iceServers`` for ``RTCPeerConnection``."""
-        return [{"urls": list(map(str, self.uris)), "username": self.username, "credential": self.password}]
+        """The value of ``iceServers`` for ``RTCPeerConnection``, without DTLS, which browsers do not speak."""
+        urls = [str(uri) for uri in self.uris if uri.protocol != "dtls"]
+        return [{"urls": urls, "username": self.username, "credential": self.password}]
 
     def snippet(self) -> str:
         """One line of JavaScript that uses the credential."""

@@ -514,7 +514,13 @@ class Reason(StrEnum):
     DTLS_UNEXPECTED = (
         "dtls-unexpected",
         DROPPED,
-        "A client speaks DTLS on a UDP listener, which this server does not offer.",
+        "A client speaks DTLS on a `udp` listener.",
+        "Have it use the URL in the line, or add a `dtls` listener.",
+    )
+    NOT_DTLS = (
+        "not-dtls",
+        DROPPED,
+        "A client speaks TURN without DTLS on a `dtls` listener.",
         "Have it use the URL in the line.",
     )
     NOT_TURN = (

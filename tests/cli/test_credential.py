@@ -46,3 +46,11 @@ def test_its_forms() -> None:
     assert issued.snippet().startswith(start)
     assert json.loads(issued.snippet().removeprefix(start).removesuffix(end)) == servers
     assert "</script>" not in repr(issued)
+
+
+def test_browsers_get_no_url_of_dtls() -> None:
+    """RFC 7350: other clients do."""
+    uris = (URI, StunUri.parse("turns:192.0.2.1?transport=udp"))
+    issued = Issued("1767225600:a", "secret", 1767225600, uris)
+    assert issued.ice_servers()[0]["urls"] == ["turn:192.0.2.1:3478?transport=udp"]
+    assert issued.as_json()["uris"] == ["turn:192.0.2.1:3478?transport=udp", "turns:192.0.2.1:5349?transport=udp"]

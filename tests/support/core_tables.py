@@ -82,8 +82,8 @@ def _check_relays(state: CoreState, world: World) -> None:
     held += Counter(reservation.user_id for reservation in state.reservations.values())
     clients = Counter(connection.allocation.credential.user_id for connection in state.tcp.by_id.values())
     ends = [*state.allocations.items(), *state.moves.by_client.items()]
-    connected = [allocation for client, allocation in ends if client.transport.connected]
-    clients += Counter(allocation.credential.user_id for allocation in connected)
+    streams = [allocation for client, allocation in ends if client.transport.stream]
+    clients += Counter(allocation.credential.user_id for allocation in streams)
     assert state.descriptors.ahead == len(state.tcp.by_id) - len(state.tcp.by_client)
     waiting = [(entry, slot) for entry in state.openings.values() for slot in entry.slots if slot.mate is not None]
     held += Counter(entry.allocation.credential.user_id for entry, _ in waiting)

@@ -234,7 +234,7 @@ class TurnServerProcess:
     def _wait_until_ready(self, transport: str, host: str, port: int) -> None:
         process = self._process
         assert process is not None
-        is_ready = _answers_binding if transport == "udp" else _takes_connections
+        is_ready = {"udp": _answers_binding, "dtls": _answers_hello}.get(transport, _takes_connections)
         give_up = time.monotonic() + START_TIMEOUT
         while not is_ready(host, port):
             code = process.poll()
@@ -261,6 +261,21 @@ def _takes_connections(host: str, port: int) -> bool:
             time.sleep(PROBE_TIMEOUT)
             return False
     return True
+
+
+def _answers_hello(host: str, port: int) -> bool:
+    """Whether a ClientHello without a cookie gets its HelloVerifyRequest."""
+    body = b"\xfe\xfd" + bytes(34) + b"\0\2\xc0\x2b\1\0"
+    length = len(body).to_bytes(3, "big")
+    hello = b"\1" + length + bytes(5) + length + body
+    with _probe(host, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))
+        try:
+            probe.send(b"\x16\xfe\xfd" + bytes(8) + len(hello).to_bytes(2, "big") + hello)
+            return probe.recv(2048)[13:14] == b"\3"
+        except (TimeoutError, ConnectionRefusedError):
+            time.sleep(PROBE_TIMEOUT)
+            return False
 
 
 def _answers_binding(host: str, port: int) -> bool:

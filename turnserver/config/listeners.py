@@ -46,7 +46,8 @@ class Listener(Section):
     tls: Annotated[TlsOption, Varies("by transport")] = Field(
         default_factory=lambda: False,
         description="Whether clients use TLS. `tls` and `shared` listeners have `true` by default, and need "
-        "`tls.certificates`; `tcp` listeners have `false`, and `udp` ones nothing else. `false` for a `shared` "
+        "`tls.certificates`; `dtls` listeners have nothing else. `tcp` listeners have `false`, and `udp` ones nothing "
+        "else. `false` for a `shared` "
         "listener is for one behind a proxy that terminates TLS (`proxies`). `auto`, for `tcp`, `tls` and `shared`, "
         "serves both on one port: the first byte of a connection tells TLS from plain. Some clients need it (libnice "
         "speaks plain TURN to the port of a `turns:` URL). Clients are given the URLs of both.",
@@ -58,8 +59,8 @@ class Listener(Section):
     )
     port: Annotated[int, integer(0, 65535), Varies("by transport")] = Field(
         default_factory=lambda: TRANSPORTS["udp"].port,  # not a default of the schema: it depends
-        description="The port. The default is 3478 for `udp` and `tcp` and 5349 for `tls`, the ones registered for "
-        "STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are independent: "
+        description="The port. The default is 3478 for `udp` and `tcp` and 5349 for `tls` and `dtls`, the ones "
+        "registered for STUN and TURN; 443 for `shared` (HTTPS), or 80 without TLS. UDP and TCP ports are independent: "
         "3478 can be used for both. 0 takes any free port, which is useful in tests only.",
     )
     proxies: Annotated[Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] | None, Varies("the global one")] = Field(
@@ -96,6 +97,16 @@ class Listener(Section):
         return self.kind.transports(self.tls)
 
     @model_validator(mode="after")
+    def _is_installed(self) -> Self:
+        if self.kind.missing:
+            refuse(
+                f"{self.transport}, for which {self.kind.missing} is not installed",
+                f"another transport, or: pip install 'meshturn[{self.kind.extra}]'",
+                ("transport",),
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tls_fits(self) -> Self:
         if self.tls == "auto":
             if not self.kind.auto:
@@ -110,11 +121,11 @@ class Listener(Section):
 
     @model_validator(mode="after")
     def _proxies_fit(self) -> Self:
-        if self.kind.connected:
+        if self.kind.stream:
             return self
         for option in ("proxies", "proxy_protocol"):
             if getattr(self, option):
-                allowed = f"{option} for {_kinds(lambda kind: kind.connected)}: proxies tell the client over TCP only"
+                allowed = f"{option} for {_kinds(lambda kind: kind.stream)}: proxies tell the client over TCP only"
                 refuse(f"{option} of a {self.transport} listener", allowed, (option,))
         return self
 

@@ -289,10 +289,11 @@ class LimitsConfig(Section):
 
     connections: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=10_000,
-        description="Connections (TCP and TLS) held at once, by all listeners together. Each takes a file descriptor "
-        "and a few kilobytes, with TLS some tens. When all are taken, the connection that has been idle longest is "
-        "closed to make room: never one with an allocation, a data connection, a participant of a room, or a request "
-        "that the server works on. The network (IPv4 /24, IPv6 /48) with the most idle connections gives first.",
+        description="Connections (TCP, TLS and DTLS) held at once, by all listeners together. Each takes a few "
+        "kilobytes, with TLS or DTLS some tens; those of TCP and TLS take a file descriptor. When all are taken, the "
+        "connection that has been idle longest is closed to make room: never one with an allocation, a data "
+        "connection, a participant of a room, or a request that the server works on. The network (IPv4 /24, IPv6 /48) "
+        "with the most idle connections gives first.",
     )
     connections_per_address: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
         default=200,
@@ -302,7 +303,7 @@ class LimitsConfig(Section):
     )
     handshake_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
-        description="Seconds that a connection has for its PROXY header and its TLS handshake.",
+        description="Seconds that a connection has for its PROXY header and its TLS or DTLS handshake.",
     )
     first_message_timeout: Annotated[int, duration(1, 300), LIVE] = Field(
         default=10,
@@ -401,7 +402,9 @@ class Config(Section):
         description="Whether connections of trusted proxies must begin with a PROXY header. With `optional`, one "
         "without it is served, and its client is the proxy until HTTP headers say more.",
     )
-    tls: TlsConfig = Field(default_factory=TlsConfig, description="The certificates of `tls` and `shared` listeners.")
+    tls: TlsConfig = Field(
+        default_factory=TlsConfig, description="The certificates of `tls`, `dtls` and `shared` listeners."
+    )
     alternate_servers: Annotated[
         tuple[ServerEndpoint, ...],
         AfterValidator(_one_per_family),
@@ -440,8 +443,8 @@ class Config(Section):
 
     @property
     def has_streams(self) -> bool:
-        """Whether clients can have connections."""
-        return any(listener.kind.connected for listener in self.listeners)
+        """Whether clients can have connections over TCP."""
+        return any(listener.kind.stream for listener in self.listeners)
 
     @property
     def serves_http(self) -> bool:

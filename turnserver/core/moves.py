@@ -85,7 +85,7 @@ class Moves:
             return
         allocation.moving = client
         self.by_client[client] = allocation
-        if client.transport.connected:
+        if client.transport.stream:
             self._host.descriptors.claim(allocation.credential.user_id)
         self._host.command(KeepClient(client, True))
 
@@ -93,7 +93,7 @@ class Moves:
         """An allocation that is moving stays where it is, or ends; returns the new 5-tuple, None if there was none."""
         client = self._take(allocation)
         if client is not None:
-            if client.transport.connected:
+            if client.transport.stream:
                 self._host.descriptors.disclaim(allocation.credential.user_id)
             self._host.command(KeepClient(client, False))
         return client
@@ -115,8 +115,9 @@ class Moves:
         host.allocations[client] = allocation
         host.route_to(allocation, client)
         host.command(KeepClient(former, False))
-        if former.transport.connected:
+        if former.transport.stream:
             host.descriptors.disclaim(credential.user_id)
+        if former.transport.connected:
             host.command(CloseClient(former))
         self.total += 1
         relays = tuple(relay.id for relay in allocation.relays)

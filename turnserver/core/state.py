@@ -240,7 +240,7 @@ class CoreState:
         self.allocations[client] = allocation
         self.by_serial[allocation.serial] = allocation
         self.by_user.setdefault(credential.user_id, set()).add(allocation)
-        if client.transport.connected:
+        if client.transport.stream:
             self.descriptors.claim(credential.user_id)
         return allocation
 
@@ -266,7 +266,7 @@ class CoreState:
         if not mates:
             del self.by_user[credential.user_id]
         self.quota.give_back(credential.user_id)
-        if allocation.client.transport.connected:
+        if allocation.client.transport.stream:
             self.descriptors.disclaim(credential.user_id)
         if was_live:
             duration = now.mono - allocation.created
@@ -378,7 +378,7 @@ class CoreState:
     def lose_relay(self, relay_id: RelayId, now: Now) -> None:
         """An open relay has failed: an allocation ends with its last relay, a reservation with its only one.
 
-        The connection of a stream client is closed; a datagram client gets 437 for its next request.
+        The connection of a client that has one is closed; a datagram client gets 437 for its next request.
         """
         allocation, relay = self.by_relay.get(relay_id, (None, None))
         if allocation is not None and relay is not None:

@@ -66,6 +66,8 @@ class TransportTraits:
     """Whether it runs over TLS or DTLS."""
     connected: bool = False
     """The client has a connection, which is part of the 5-tuple; the allocation ends with it (RFC 8656 §3.1)."""
+    stream: bool = False
+    """The connection is one of TCP: it has a socket of its own, and may come through a proxy."""
     padded: bool = False
     """ChannelData is padded to four bytes (RFC 8656 §12.5)."""
     proven: bool = False
@@ -78,16 +80,27 @@ class ClientTransport(Enum):
     """How a client reaches the server (RFC 8656 §3.1); a new one is one line."""
 
     UDP = TransportTraits("udp", TransportProtocol.UDP)
-    TCP = TransportTraits("tcp", TransportProtocol.TCP, connected=True, padded=True, proven=True, tcp_relays=True)
-    TLS = TransportTraits(
-        "tls", TransportProtocol.TCP, secure=True, connected=True, padded=True, proven=True, tcp_relays=True
+    TCP = TransportTraits(
+        "tcp", TransportProtocol.TCP, connected=True, stream=True, padded=True, proven=True, tcp_relays=True
     )
+    TLS = TransportTraits(
+        "tls",
+        TransportProtocol.TCP,
+        secure=True,
+        connected=True,
+        stream=True,
+        padded=True,
+        proven=True,
+        tcp_relays=True,
+    )
+    DTLS = TransportTraits("dtls", TransportProtocol.UDP, secure=True, connected=True, proven=True)
 
     def __init__(self, traits: TransportTraits) -> None:
         self.label = traits.label
         self.port_space = traits.port_space
         self.secure = traits.secure
         self.connected = traits.connected
+        self.stream = traits.stream
         self.padded = traits.padded
         self.proven = traits.proven
         self.tcp_relays = traits.tcp_relays
@@ -130,7 +143,7 @@ class FiveTuple(NamedTuple):
 
     ``address`` is the client's transport address as the server sees it, ``server`` the server's transport address.
     ``listener`` is the index of the listener that the client came in by, and ``serial`` numbers the connections of a
-    stream listener (0 for UDP), so that a new connection from an old address is never taken for the old one.
+    listener with connections (0 for UDP), so that a new connection from an old address is never taken for the old one.
     """
 
     transport: ClientTransport

@@ -173,7 +173,7 @@ class Transport(Protocol):
 
 
 class ConnectedTransport(Transport, Protocol):
-    """One listener whose clients have connections (RFC 8656 §3.1): TCP and TLS; ``kind.connected`` is true."""
+    """One listener whose clients have connections (RFC 8656 §3.1): TCP, TLS and DTLS; ``kind.connected`` is true."""
 
     def keep(self, client: FiveTuple, on: bool) -> None:
         """Set whether the client has an allocation and may therefore be idle; unknown clients are ignored."""
@@ -184,7 +184,7 @@ class ConnectedTransport(Transport, Protocol):
         Every frame queued so far is sent before the bytes of the new owner, which can read the bytes that came after
         the last frame. The new owner sets its callbacks and the events that it waits for. The transport reports nothing
         about the client any more: `FrameSink.client_gone` is not called for it. A transport that raises here keeps the
-        connection or closes it, because it has no other owner.
+        connection or closes it, because it has no other owner. It is asked only where ``kind.tcp_relays`` is true.
         """
 
 

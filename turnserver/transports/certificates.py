@@ -36,6 +36,7 @@ __all__ = [
     "CertificateSource",
     "Inspected",
     "TlsSection",
+    "as_file",
     "inspect_pair",
     "uncertified",
     "unused_pairs",
@@ -244,6 +245,14 @@ class CertificateSource:
             contexts = self._contexts[key] = self._build_all(self._loaded, self._names, key)
         return contexts[self._names.of(name, address)]
 
+    def shown(self, name: str | None = None, address: str = "") -> tuple[tuple[bytes, bytes], ...]:
+        """The same choice for a handshake that ``ssl`` does not make: chain and key of each, in PEM.
+
+        Empty while there is no certificate.
+        """
+        chosen = [self._loaded[number] for number in self._names.of(name, address)]
+        return tuple(entry.content for entry in chosen if entry is not None)
+
     def check(self, *, force: bool = False) -> bool:
         """Check the files once and use valid new ones; True if any was taken.
 
@@ -349,7 +358,7 @@ def _stamp(path: Path) -> _Stamp:
 
 
 @contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
+def as_file(content: bytes) -> Iterator[str]:
     """A file for OpenSSL with the verified bytes, since the real file may have changed since."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         with os.fdopen(os.memfd_create("certificate"), "wb") as memory:
@@ -379,7 +388,7 @@ def _context(loaded: Sequence[_Loaded | None], protocols: tuple[str, ...]) -> ss
         if entry is None:
             continue
         try:
-            with _as_file(entry.content[0]) as certificate, _as_file(entry.content[1]) as key:
+            with as_file(entry.content[0]) as certificate, as_file(entry.content[1]) as key:
                 context.load_cert_chain(certificate, key, password=_no_password)
         except (OSError, ValueError) as error:
             raise CertificateError(f"OpenSSL does not accept it: {error}") from error

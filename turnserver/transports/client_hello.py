@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from meshturn.root import MeshturnError
 from stun.demux import TLS_HANDSHAKE
 
-__all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "read_client_hello"]
+__all__ = ["NO_APPLICATION_PROTOCOL", "ClientHello", "NotTls", "Reader", "read_client_hello", "read_extensions"]
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """A fatal ``no_application_protocol`` alert (RFC 7301 §3.2) in a record of its own."""
@@ -64,23 +64,31 @@ def read_client_hello(data: bytes) -> ClientHello | None:
             if size > _HELLO_MAX:
                 raise NotTls("a ClientHello of implausible length")
             if len(message) >= 4 + size:
-                return _read_extensions(bytes(message[4 : 4 + size]))
+                return _read_hello(bytes(message[4 : 4 + size]))
         at += 5 + length
         if at > len(data):
             return None
     raise NotTls("a ClientHello in too many records")
 
 
-def _read_extensions(hello: bytes) -> ClientHello:
+def _read_hello(hello: bytes) -> ClientHello:
     """What the extensions say; nothing at all if the lengths are inconsistent."""
-    reader = _Reader(hello)
-    protocols: tuple[bytes, ...] | None = None
-    name: str | None = None
+    reader = Reader(hello)
     try:
         reader.take(2 + 32)  # legacy_version, random
         for width in (1, 2, 1):  # session id, cipher suites, compression methods
             reader.vector(width)
-        extensions = _Reader(reader.vector(2))
+    except ValueError:
+        return ClientHello(None)
+    return read_extensions(reader)
+
+
+def read_extensions(reader: "Reader") -> ClientHello:
+    """What the extensions say, which are all that is left; nothing at all if the lengths are inconsistent."""
+    protocols: tuple[bytes, ...] | None = None
+    name: str | None = None
+    try:
+        extensions = Reader(reader.vector(2))
         while not extensions.empty:
             number = int.from_bytes(extensions.take(2), "big")
             body = extensions.vector(2)
@@ -95,7 +103,7 @@ def _read_extensions(hello: bytes) -> ClientHello:
 
 def _protocols(body: bytes) -> tuple[bytes, ...]:
     """The ALPN extension (RFC 7301 §3.1)."""
-    names = _Reader(_Reader(body).vector(2))
+    names = Reader(Reader(body).vector(2))
     found = []
     while not names.empty:
         found.append(names.vector(1))
@@ -104,7 +112,7 @@ def _protocols(body: bytes) -> tuple[bytes, ...]:
 
 def _server_name(body: bytes) -> str | None:
     """The host name in the extension (RFC 6066 §3), which has to be ASCII; None if it has none."""
-    names = _Reader(_Reader(body).vector(2))
+    names = Reader(Reader(body).vector(2))
     while not names.empty:
         kind, name = names.take(1)[0], names.vector(2)
         if kind == _HOST_NAME:
@@ -112,7 +120,7 @@ def _server_name(body: bytes) -> str | None:
     return None
 
 
-class _Reader:
+class Reader:
     """Reads bytes from the front; raises ValueError when there are not enough."""
 
     def __init__(self, data: bytes) -> None:
@@ -121,9 +129,11 @@ class _Reader:
 
     @property
     def empty(self) -> bool:
+        """Whether all has been read."""
         return self._at == len(self._data)
 
     def take(self, size: int) -> bytes:
+        """The next bytes."""
         end = self._at + size
         if end > len(self._data):
             raise ValueError("too short")

@@ -32,6 +32,7 @@ class Came(Enum):
     HTTP = "HTTP on a listener for TURN only"
     PLAIN_HTTP = "HTTP without TLS on a listener with TLS"
     DTLS = "DTLS on a UDP listener"
+    PLAIN_UDP = "TURN without DTLS on a listener with DTLS"
     TURN_FOR_HTTP = "TURN on a listener for HTTP only"
 
     @property
@@ -46,6 +47,7 @@ _CAUSES: Final = {
     Came.HTTP: Reason.HTTP_UNEXPECTED,
     Came.PLAIN_HTTP: Reason.NOT_TLS,
     Came.DTLS: Reason.DTLS_UNEXPECTED,
+    Came.PLAIN_UDP: Reason.NOT_DTLS,
     Came.TURN_FOR_HTTP: Reason.TURN_UNEXPECTED,
 }
 
@@ -121,7 +123,7 @@ def _reachable(door: Door, here: Address) -> bool:
 
 def _urls(came: Came, own: Sequence[Door], others: Sequence[Door]) -> Iterator[str]:
     """The URLs that work instead: at most one of this listener, and one of another."""
-    secure = [door for door in others if door.secure]
+    secure = [door for door in others if ClientTransport.TLS in door.kinds]
     plain = [door for door in others if door.plain]
     match came:
         case Came.TLS if any(not door.kinds for door in own):  # HTTP only: it was to be HTTPS
@@ -136,8 +138,14 @@ def _urls(came: Came, own: Sequence[Door], others: Sequence[Door]) -> Iterator[s
             yield from _turn(plain[:1], ClientTransport.TCP)
             yield from _turn(own, ClientTransport.TLS)
         case Came.DTLS:
+            datagrams = [door for door in others if ClientTransport.DTLS in door.kinds]
             yield from _turn(own, ClientTransport.UDP)
-            yield from _turn(secure[:1], ClientTransport.TLS)
+            yield from _turn(datagrams[:1], ClientTransport.DTLS)
+            yield from _turn([] if datagrams else secure[:1], ClientTransport.TLS)
+        case Came.PLAIN_UDP:
+            datagrams = [door for door in others if ClientTransport.UDP in door.kinds]
+            yield from _turn(datagrams[:1], ClientTransport.UDP)
+            yield from _turn(own, ClientTransport.DTLS)
         case Came.PLAIN_HTTP:
             yield from (door.page(secure=True) for door in own)
         case Came.HTTP:

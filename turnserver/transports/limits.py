@@ -64,16 +64,20 @@ class ConnectionLimiter:
         """Whether a client (packed address) may have one more connection; to be asked before another makes room."""
         return self._addresses.get(packed_prefix(ip), 0) < self.limits.connections_per_address
 
-    def admit(self) -> "ConnectionSlot | None":
-        """A slot for one more connection, from any client; None when all are taken and none can make room."""
+    def admit(self, *, socket: bool = True) -> "ConnectionSlot | None":
+        """A slot for one more connection, from any client; None when all are taken and none can make room.
+
+        ``socket`` says that it has a socket of its own, and so takes a descriptor.
+        """
         evicted = 0
         while self.full and evicted < _MOST_EVICTED and self._evict():
             evicted += 1
         if self.full:
             return None
         self._count += 1
-        self._descriptors.take()
-        return ConnectionSlot(self)
+        if socket:
+            self._descriptors.take()
+        return ConnectionSlot(self, socket=socket)
 
     def claim(self, key: bytes) -> bool:
         """Count a connection for a client; `ConnectionSlot` calls it."""
@@ -91,10 +95,11 @@ class ConnectionLimiter:
         """A connection must not make room; `ConnectionSlot` calls it."""
         self._idle.remove(slot)
 
-    def leave(self, slot: "ConnectionSlot", key: bytes) -> None:
+    def leave(self, slot: "ConnectionSlot", key: bytes, *, socket: bool = True) -> None:
         """Free a slot; `ConnectionSlot` calls it. ``key`` is empty if no client was counted."""
         self._count -= 1
-        self._descriptors.give_back()
+        if socket:
+            self._descriptors.give_back()
         self._idle.remove(slot)
         if not key:
             return
@@ -117,10 +122,11 @@ class ConnectionLimiter:
 class ConnectionSlot:
     """The slot of one connection; freed once."""
 
-    __slots__ = ("_close", "_ip", "_key", "_limiter", "_used")
+    __slots__ = ("_close", "_ip", "_key", "_limiter", "_socket", "_used")
 
-    def __init__(self, limiter: ConnectionLimiter) -> None:
+    def __init__(self, limiter: ConnectionLimiter, *, socket: bool = True) -> None:
         self._limiter: ConnectionLimiter | None = limiter
+        self._socket = socket
         self._key = b""
         self._ip = b""
         self._close: Callable[[], None] | None = None
@@ -168,4 +174,4 @@ class ConnectionSlot:
         """Free the slot; calling it again does nothing."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
-            limiter.leave(self, self._key)
+            limiter.leave(self, self._key, socket=self._socket)

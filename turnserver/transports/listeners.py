@@ -76,7 +76,7 @@ def planned_listeners(
             tls,
             index,
             section.address.is_unspecified,
-            TRANSPORTS[name].connected and is_behind(section, context.proxies),
+            TRANSPORTS[name].stream and is_behind(section, context.proxies),
             number,
             partial(TRANSPORTS[name].make, section, address, number, context),
         )

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from turnserver.config.models import Config, Listener
+from turnserver.transports import registry
 
 LOOPBACK = {"address": "127.0.0.1"}
 
@@ -28,13 +29,14 @@ def refusals(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
         ({"transport": "shared", "tls": True}, True, 443),
         ({"transport": "shared", "tls": False}, False, 80),
         ({"transport": "shared", "tls": False, "port": 443}, False, 443),
+        ({"transport": "dtls"}, True, 5349),
     ],
 )
 def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls: bool, port: int) -> None:
     """RFC 8656 §3.1 (ports 3478 and 5349, RFC 5928 §3); a shared port is where HTTPS or HTTP is looked for."""
     listener = Listener.model_validate({**LOOPBACK, **given})
     assert (listener.tls, listener.port) == (tls, port)
-    assert listener.kind.connected == (listener.transport != "udp")
+    assert listener.kind.stream == (listener.transport not in {"udp", "dtls"})
     assert Listener.model_validate(listener.model_dump(mode="json")) == listener
 
 
@@ -48,12 +50,24 @@ def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls
         ({"transport": "udp", "proxies": ["10.0.0.0/8"]}, "proxies"),
         ({"transport": "udp", "proxy_protocol": "required"}, "proxy_protocol"),
         ({"transport": "tcp", "proxy_protocol": "never"}, "proxy_protocol"),
-        ({"transport": "dtls"}, "transport"),
+        ({"transport": "sctp"}, "transport"),
+        ({"transport": "dtls", "tls": False}, "tls"),
+        ({"transport": "dtls", "tls": "auto"}, "tls"),
+        ({"transport": "dtls", "proxies": ["10.0.0.0/8"]}, "proxies"),
     ],
 )
 def test_what_does_not_fit_a_transport(given: dict[str, Any], key: str) -> None:
     ((path, _),) = refusals({"listeners": [{**LOOPBACK, **given}]})
     assert path == ("listeners", 0, key)
+
+
+def test_a_library_that_is_missing_is_an_error_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DTLS needs pyOpenSSL, which is an extra: the message says how to get it."""
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    ((path, message),) = refusals({"listeners": [{**LOOPBACK, "transport": "dtls"}]})
+    assert path == ("listeners", 0, "transport")
+    assert "dtls, for which pyOpenSSL is not installed" in message
+    assert "pip install 'meshturn[dtls]'" in message
 
 
 def test_udp_and_tcp_ports_are_different_things() -> None:

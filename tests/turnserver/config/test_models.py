@@ -103,10 +103,10 @@ def test_one_word_of_yaml_is_not_mistaken_for_nothing() -> None:
     ("options", "allowed"),
     [
         ({"relay": {"datapath": "fast"}}, "auto or asyncio"),
-        ({"listeners": [{"address": "127.0.0.1", "transport": "sctp"}]}, "udp or tcp or tls or shared"),
+        ({"listeners": [{"address": "127.0.0.1", "transport": "sctp"}]}, "udp or tcp or tls or shared or dtls"),
         (
             {"listeners": [{"address": "127.0.0.1", "transport": "udp", "tls": True}]},
-            "true for tls, false for udp and tcp, either for shared",
+            "true for tls and dtls, false for udp and tcp, either for shared",
         ),
         (
             {"listeners": [{"address": "127.0.0.1", "transport": "udp", "tls": "auto"}]},

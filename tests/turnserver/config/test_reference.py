@@ -58,7 +58,7 @@ def test_what_is_for_embedding_is_not_offered() -> None:
     """Neither on the page nor by an editor."""
     rows = {row.split(" | ")[0].strip("| `"): row for row in reference().splitlines() if "| `" in row}
     definitions = json_schema()["$defs"]
-    assert definitions["Listener"]["properties"]["transport"]["enum"] == ["udp", "tcp", "tls", "shared"]
+    assert definitions["Listener"]["properties"]["transport"]["enum"] == ["udp", "tcp", "tls", "shared", "dtls"]
     assert definitions["RelayConfig"]["properties"]["datapath"]["enum"] == ["auto", "asyncio"]
     assert "memory" not in rows["listeners[].transport"]
     assert "null" not in rows["relay.datapath"]

@@ -8,21 +8,23 @@ from turnserver.core.types import ClientTransport
 
 @pytest.mark.parametrize("transport", list(ClientTransport))
 def test_what_follows_from_a_transport(transport: ClientTransport) -> None:
-    """RFC 8656 §3.1, §12.5, RFC 6062 §4.1: TCP and TLS have a connection, padding and TCP relays."""
+    """RFC 8656 §3.1, §12.5, RFC 6062 §4.1: TCP and TLS have a connection, padding and TCP relays; DTLS a connection."""
     stream = transport in (ClientTransport.TCP, ClientTransport.TLS)
-    assert transport.connected is stream
+    assert transport.connected is (stream or transport is ClientTransport.DTLS)
+    assert transport.proven is transport.connected
+    assert transport.stream is stream
     assert transport.padded is stream
-    assert transport.proven is stream
     assert transport.tcp_relays is stream
     assert transport.port_space is (TransportProtocol.TCP if stream else TransportProtocol.UDP)
 
 
 def test_uris() -> None:
-    """RFC 7065 §3.1: turns: where there is TLS."""
-    assert [transport.uri for transport in ClientTransport] == [("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")]
+    """RFC 7065 §3.1, RFC 7350 §4.6.2: turns: where there is TLS or DTLS."""
+    uris = [("turn", "udp"), ("turn", "tcp"), ("turns", "tcp"), ("turns", "udp")]
+    assert [transport.uri for transport in ClientTransport] == uris
 
 
 def test_names() -> None:
     """What logs and messages call them; each is one object, and two transports never are the same key."""
-    assert [transport.label for transport in ClientTransport] == ["udp", "tcp", "tls"]
-    assert len({*ClientTransport}) == 3
+    assert [transport.label for transport in ClientTransport] == ["udp", "tcp", "tls", "dtls"]
+    assert len({*ClientTransport}) == 4

@@ -38,6 +38,7 @@ def said(came: Came, here: Door, *others: Door, proxied: bool = False) -> dict[s
 TCP_PORT = door("tcp", 3478, TCP)
 TLS_PORT = door("tls", 5349, TLS)
 UDP_PORT = door("udp", 3478, UDP)
+DTLS_PORT = door("dtls", 5349, ClientTransport.DTLS)
 WEB = door("shared", 443, TLS)
 PLAIN_WEB = door("shared", 80, TCP)
 
@@ -65,6 +66,19 @@ PLAIN_WEB = door("shared", 80, TCP)
             [TLS_PORT],
             "turn:203.0.113.5:3478?transport=udp or turns:203.0.113.5:5349?transport=tcp",
         ),
+        (
+            Came.DTLS,
+            UDP_PORT,
+            [TLS_PORT, DTLS_PORT],
+            "turn:203.0.113.5:3478?transport=udp or turns:203.0.113.5:5349?transport=udp",
+        ),
+        (
+            Came.PLAIN_UDP,
+            DTLS_PORT,
+            [TCP_PORT, UDP_PORT],
+            "turn:203.0.113.5:3478?transport=udp or turns:203.0.113.5:5349?transport=udp",
+        ),
+        (Came.TLS, TCP_PORT, [DTLS_PORT], "turn:203.0.113.5:3478?transport=tcp"),
     ],
 )
 def test_the_url_that_works(came: Came, here: Door, others: Sequence[Door], works: str | None) -> None:

@@ -175,6 +175,18 @@ def test_connections_take_descriptors_and_no_more_than_half() -> None:
     assert (budget.used, limiter.full) == (3, None)
 
 
+def test_a_session_without_a_socket_takes_no_descriptor() -> None:
+    """DTLS: all have one socket. They count as connections all the same."""
+    budget = Descriptors(8)
+    limiter = ConnectionLimiter(limits(connections=2), budget)
+    slots = [limiter.admit(socket=False), limiter.admit(socket=False)]
+    assert (budget.used, limiter.count, limiter.admit(socket=False)) == (0, 2, None)
+    for slot in slots:
+        assert slot is not None
+        slot.release()
+    assert (budget.used, limiter.count) == (0, 0)
+
+
 def test_without_a_descriptor_an_idle_connection_makes_room_or_the_newcomer_is_refused() -> None:
     """Relays may have taken all."""
     ended: list[str] = []

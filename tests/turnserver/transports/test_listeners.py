@@ -15,6 +15,7 @@ from turnserver.proxies import Arrival
 from turnserver.streams import ByteStream
 from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
+from turnserver.transports.dtls import DtlsTransport
 from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.listeners import expanded, planned_listeners
 from turnserver.transports.memory import MemoryTransport
@@ -115,6 +116,7 @@ def test_each_way_in_is_what_it_says(pair: CertificatePair) -> None:
         {"transport": "shared", "address": "127.0.0.1", "port": 443},
         {"transport": "shared", "address": "127.0.0.1", "port": 80, "tls": False},
         {"transport": "memory", "address": "127.0.0.1", "port": 3478},
+        {"transport": "dtls", "address": "127.0.0.1", "port": 5349},
     ]
     chosen = config(listeners=listeners, tls={"certificates": [pair.config], "reload_interval": 7})
     source, http = CertificateSource.from_config(chosen.tls), Http()
@@ -126,8 +128,9 @@ def test_each_way_in_is_what_it_says(pair: CertificatePair) -> None:
         ("shared", "TLS", 443, 3, False),
         ("shared", "TCP", 80, 4, False),
         ("memory", "UDP", 3478, 5, True),
+        ("dtls", "DTLS", 5349, 6, False),
     ]
-    assert [type(each) for each in made] == [UdpTransport, *[StreamTransport] * 4, MemoryTransport]
+    assert [type(each) for each in made] == [UdpTransport, *[StreamTransport] * 4, MemoryTransport, DtlsTransport]
     facts = [(t.tls is source, t.http is http) for t in made if isinstance(t, StreamTransport)]
     assert facts == [(False, False), (True, False), (True, True), (False, True)]
     source.load()
@@ -136,10 +139,13 @@ def test_each_way_in_is_what_it_says(pair: CertificatePair) -> None:
     assert (chosen.has_streams, chosen.serves_http, chosen.serves_rooms) == (True, True, True)
 
 
-def test_without_stream_listeners() -> None:
+def test_without_stream_listeners(pair: CertificatePair) -> None:
     chosen = config(listeners=[{"transport": "tcp", "address": "127.0.0.1"}])
     assert (chosen.has_streams, chosen.serves_http) == (True, False)
     assert not config().has_streams
+    assert not config(
+        listeners=[{"transport": "dtls", "address": "127.0.0.1"}], tls={"certificates": [pair.config]}
+    ).has_streams
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])

@@ -14,6 +14,7 @@ from turnserver.transports.registry import TRANSPORTS
         ("tcp", False, ClientTransport.TCP, None, (3478, 3478)),
         ("tls", True, None, ClientTransport.TLS, (5349, 5349)),
         ("shared", None, ClientTransport.TCP, ClientTransport.TLS, (80, 443)),
+        ("dtls", True, None, ClientTransport.DTLS, (5349, 5349)),
         ("memory", False, ClientTransport.UDP, None, (3478, 3478)),
     ],
 )
@@ -51,6 +52,8 @@ def test_who_can_leave_tls_to_clients() -> None:
 def test_what_follows_from_it() -> None:
     spaces = {name: TRANSPORTS[name].port_space for name in TRANSPORTS}
     over_tcp = {name for name, space in spaces.items() if space is TransportProtocol.TCP}
-    assert over_tcp == {"tcp", "tls", "shared"} == {name for name in TRANSPORTS if TRANSPORTS[name].connected}
+    assert over_tcp == {"tcp", "tls", "shared"} == {name for name in TRANSPORTS if TRANSPORTS[name].stream}
     assert [name for name in TRANSPORTS if TRANSPORTS[name].http] == ["shared"]
     assert [name for name in TRANSPORTS if TRANSPORTS[name].local] == ["memory"]
+    assert [(name, TRANSPORTS[name].extra) for name in TRANSPORTS if TRANSPORTS[name].library] == [("dtls", "dtls")]
+    assert not any(TRANSPORTS[name].missing for name in TRANSPORTS)

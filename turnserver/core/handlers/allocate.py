@@ -236,7 +236,7 @@ def _take_quota(state: CoreState, request: Request, plan: _Plan) -> None:
     """
     user_id = request.user.user_id
     sockets = len(plan.families) * (2 if plan.reserve else 1)
-    shortage = state.descriptors.shortage(user_id, sockets, claimed=int(request.client.transport.connected))
+    shortage = state.descriptors.shortage(user_id, sockets, claimed=int(request.client.transport.stream))
     if plan.reserve and state.reserved_by(user_id) >= state.settings.limits.allocations_per_user:
         raise Refusal(Reason.USER_QUOTA, "reserved ports, limits.allocations_per_user")
     verdict = state.quota.take(user_id)

@@ -16,6 +16,9 @@ __all__ = ["Credentials", "IceServers", "UrlsByHost", "valid_host"]
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _HTTPS: Final = 443
+
+_SPOKEN: Final = (ClientTransport.UDP, ClientTransport.TCP, ClientTransport.TLS)
+"""What browsers speak to a TURN server, in the order of the URLs: no DTLS."""
 """The TLS port to prefer, because the most restrictive networks allow it."""
 
 
@@ -44,7 +47,8 @@ class UrlsByHost:
     Listeners on loopback addresses are only for clients that came by a loopback address. A listener on the address that
     the client used is preferred. There is at most one URL of each kind, because browsers gather from all of them at
     once and warn about five or more. A stream listener that the client reached through another port, a proxy's or that
-    of a port forwarding, has no URL: whether TURN comes through there is not known.
+    of a port forwarding, has no URL: whether TURN comes through there is not known. Nor has one with DTLS, which no
+    browser speaks to a TURN server.
 
     ``listening`` has the transports and bound addresses in the order of the configuration; ``external`` maps addresses
     behind 1:1 NAT to their public ones.
@@ -64,8 +68,8 @@ class UrlsByHost:
         """
         found = valid_host(host) or ""
         urls = []
-        for kind in ClientTransport:
-            usable = [each for each in self._usable(kind, found) if not kind.connected or each.port != inner]
+        for kind in _SPOKEN:
+            usable = [each for each in self._usable(kind, found) if not kind.stream or each.port != inner]
             if not usable:
                 continue
             best = next((each for each in usable if kind.secure and each.port == _HTTPS), usable[0])

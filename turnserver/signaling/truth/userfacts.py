@@ -24,9 +24,12 @@ MAX_PER_USER: Final = 16
 """Kinds of refusals, denied peers and client addresses kept per user: the latest ones."""
 
 _PROTOS: Final[Mapping[ClientTransport, RelayTransport]] = {
-    kind: name for kind in ClientTransport for name in RELAY_TRANSPORTS if name == kind.label
+    kind: name
+    for kind in ClientTransport
+    for name in RELAY_TRANSPORTS
+    if name == (kind.label if kind.label in RELAY_TRANSPORTS else kind.port_space.name.lower())
 }
-"""The name of each client transport in the protocol: its label."""
+"""The name of each client transport in the protocol: its label, or the protocol beneath, which is UDP for DTLS."""
 
 
 def proto_of(client: FiveTuple) -> RelayTransport:

@@ -40,6 +40,13 @@ EVERYWHERE = at(
 URLS = UrlsByHost(EVERYWHERE)
 
 
+def test_browsers_get_no_url_of_dtls() -> None:
+    """They do not speak it to TURN servers (RFC 7350)."""
+    dtls = (ClientTransport.DTLS, PUBLIC, 5349)
+    assert urls_of((TLS, PUBLIC, 5349), dtls, host=PUBLIC) == (f"turns:{PUBLIC}:5349?transport=tcp",)
+    assert urls_of(dtls, host=PUBLIC) == ()
+
+
 def urls_of(*where: tuple[ClientTransport, str, int], host: str) -> tuple[str, ...]:
     return UrlsByHost(at(*where))(host)
 
