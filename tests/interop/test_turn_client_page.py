@@ -22,8 +22,9 @@ SAYS = {
     1: r"refused: 401\n",
     2: r"127\.0\.0\.1:\d+\n",
     3: r"b'hello'\n",
-    4: r"127\.0\.0\.1:\d+\n\[PeerData\(.*data=b'hello', channel=None\)\]\n",
-    5: r"ErrorValue\(code=437, reason='Allocation Mismatch \(no-allocation\)'\) True \d+\.\d ms\n",
+    4: r"PeerData\(.*data=b'from another address', channel=16384\)\nPeerData\(.*data=b'over TCP', channel=16384\)\n",
+    5: r"127\.0\.0\.1:\d+\n\[PeerData\(.*data=b'hello', channel=None\)\]\n",
+    6: r"ErrorValue\(code=437, reason='Allocation Mismatch \(no-allocation\)'\) True \d+\.\d ms\n",
 }
 """What each program prints."""
 
@@ -39,6 +40,7 @@ def turn_server(tmp_path_factory: pytest.TempPathFactory, pair: CertificatePair)
         listeners=stream_listeners(http=False),
         tls={"certificates": [pair.config]},
         auth={"users": {"alice": "secret"}},
+        relay={"addresses": ["127.0.0.1"], "mobility": True},
     )
     with TurnServerProcess(config, tmp_path_factory.mktemp("server")) as server:
         yield server
