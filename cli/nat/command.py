@@ -142,9 +142,13 @@ def nat(  # noqa: PLR0917  click passes them by name
     from cli.console import emit_json, error_console, out_console, say  # noqa: PLC0415  keeps usage errors quick
     from cli.nat.runner import Wishes, run_nat  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
+    from stun.client.nat.discovery import SILENCES  # noqa: PLC0415
     from stun.client.nat.lifetime import longest_search  # noqa: PLC0415
 
     progress = error_console()
+    if progress.is_terminal:
+        seconds = SILENCES * timeout * (2 if transport == "both" else 1)
+        say(progress, f"This takes up to {seconds:.0f} s for each family: silence is an answer, too.")
     if lifetime is not None:
         minutes = longest_search(lifetime, timeout) / 60
         say(progress, f"The search for the lifetime of bindings takes at most {minutes:.0f} minutes for each family.")

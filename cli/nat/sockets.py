@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 from typing import Final, Protocol
 
 from stun.address import Address
@@ -92,7 +93,9 @@ def own_address(server: Address) -> Address | None:
 
 
 def mtu_towards(server: Address) -> int:
-    """Bytes that a packet to a server may have, as far as the system knows."""
+    """Bytes that a packet to a server may have, as far as the system knows; only Linux says."""
+    if sys.platform != "linux":
+        return _USUAL_MTU
     with socket.socket(_family(server), socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((server.host, server.port))

@@ -99,7 +99,7 @@ def hosts(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]
         prober = lab.host("prober", Nat.NONE)
         for server in COTURNS[0], COTURNS_V6[0]:
             wait_until(lambda at=server: is_there(lab, at), "coturn answers", LIMIT)  # type: ignore[misc]
-        for each in kinds_of_nat, families_and_transports, further_tests:
+        for each in lifetimes, kinds_of_nat, families_and_transports, further_tests:
             each(made, prober)
         yield made
 
@@ -134,8 +134,18 @@ def families_and_transports(made: Hosts, prober: Host) -> None:
         made.ask(("tcp", kind[0], "coturn"), made.hosts[kind], COTURNS[0], transports=("tcp",))
 
 
+def lifetimes(made: Hosts, prober: Host) -> None:
+    """These take longest, so they begin first."""
+    forgetful = nat_host(made.lab, "forgetful", NatRules(INDEPENDENT, BOTH))
+    for timer in ("udp_timeout", "udp_timeout_stream"):
+        forgetful.gate.inside.set(f"net.netfilter.nf_conntrack_{timer}", str(LIFETIME))
+    for server, addresses in SERVERS.items():
+        made.ask(("lifetime", server), forgetful, addresses[0], lifetime=3.0)
+        made.ask(("long lifetime", server), prober, addresses[0], lifetime=2.0)
+
+
 def further_tests(made: Hosts, prober: Host) -> None:
-    """Plain servers, blocked UDP, lost fragments, short lifetimes."""
+    """Plain servers, blocked UDP, lost fragments."""
     for kind in KINDS:
         made.ask(("plain", *kind), made.hosts[kind], *PLAIN)
     blocked = nat_host(made.lab, "blocked", NatRules(INDEPENDENT, BOTH, drops=("meta l4proto udp",)))
@@ -146,12 +156,6 @@ def further_tests(made: Hosts, prober: Host) -> None:
         host = nat_host(made.lab, f"no-fragments-{direction}", NatRules(INDEPENDENT, BOTH, **drops))
         for server, addresses in SERVERS.items():
             made.ask(("fragments", direction, server), host, addresses[0])
-    forgetful = nat_host(made.lab, "forgetful", NatRules(INDEPENDENT, BOTH))
-    for timer in ("udp_timeout", "udp_timeout_stream"):
-        forgetful.gate.inside.set(f"net.netfilter.nf_conntrack_{timer}", str(LIFETIME))
-    for server, addresses in SERVERS.items():
-        made.ask(("lifetime", server), forgetful, addresses[0], lifetime=3.0)
-        made.ask(("long lifetime", server), prober, addresses[0], lifetime=2.0)
 
 
 @both_servers

@@ -19,10 +19,13 @@ from stun.client.nat.lifetime import search_lifetime
 from stun.client.nat.mapping import compare_servers, mapping_test
 from stun.client.nat.steps import Ask, Asks, BindingAnswer, Outcome, Script, Together
 
-__all__ = ["MAX_SERVERS", "DiscoveryPlan", "discover", "unfit_other"]
+__all__ = ["MAX_SERVERS", "SILENCES", "DiscoveryPlan", "discover", "unfit_other"]
 
 MAX_SERVERS = 8
 """Servers that are asked; more would tell nothing new."""
+
+SILENCES = 4
+"""At most so many answers are waited for in vain, one after the other: without a search for lifetimes."""
 
 _NO_FILTERING_TEST = "no server offers RFC 5780: only one with a second address can send from where nobody has sent to"
 _ONLY_UDP = "over TCP a server may not open a connection to the client (RFC 5780 §3)"
@@ -71,8 +74,7 @@ def discover(plan: DiscoveryPlan) -> Script[Findings]:
     found.rewriting = _rewriting([outcome.heard for outcome in outcomes if outcome.ok and outcome.heard is not None])
     yield from _filtering(plan, found, best)
     yield from _mapping(found, best, usable)
-    yield from _hairpin_and_fragments(plan, found, best)
-    yield from _lifetime(plan, found, best)
+    yield from _further(plan, found, best)
     return found
 
 
@@ -98,26 +100,33 @@ def _mapping(found: Findings, best: ServerSeen, usable: Sequence[ServerSeen]) ->
             found.mapping = Behavior((), other)
 
 
-def _hairpin_and_fragments(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script[None]:
-    """Both may wait for what does not come, so they do it at the same time."""
-    tests = []
-    if found.translated:
+def _further(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script[None]:
+    """The rest may wait for what does not come, so it does so at the same time."""
+    scripts = (_hairpinning(plan, found, best), _fragments(plan, found, best), _lifetime(plan, found, best))
+    yield Together(scripts)
+
+
+def _hairpinning(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script[None]:
+    if not found.translated:
+        found.hairpinning = Behavior((), "there is no NAT")
+    else:
         sockets = (_Socket.HAIRPIN, _Socket.HAIRPIN_PEER)
-        tests.append(hairpinning_test(sockets, best.address, one_way=plan.reliable))
-    if not plan.reliable:
-        tests.append(fragments_test((_Socket.LARGE, _Socket.SMALL), best.address, plan.mtu))
-    results = list((yield Together(tuple(tests))))
-    found.hairpinning = results.pop(0) if found.translated else Behavior((), "there is no NAT")
-    found.fragments = Behavior((), "TCP has no datagrams") if plan.reliable else results.pop(0)
+        found.hairpinning = yield from hairpinning_test(sockets, best.address, one_way=plan.reliable)
+
+
+def _fragments(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script[None]:
+    if plan.reliable:
+        found.fragments = Behavior((), "TCP has no datagrams")
+    else:
+        found.fragments = yield from fragments_test((_Socket.LARGE, _Socket.SMALL), best.address, plan.mtu)
 
 
 def _lifetime(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script[None]:
     if plan.reliable:
         found.lifetime = Lifetime(why=_ONLY_UDP)
     elif plan.lifetime is not None:
-        found.lifetime = yield from search_lifetime(
-            count(_Socket.LIFETIME), _Socket.CONTROL, best.address, plan.lifetime
-        )
+        fresh = count(_Socket.LIFETIME)
+        found.lifetime = yield from search_lifetime(fresh, _Socket.CONTROL, best.address, plan.lifetime)
 
 
 def _seen(outcome: Outcome) -> ServerSeen:

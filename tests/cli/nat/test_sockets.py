@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_an_address_that_is_not_here(kind: type[Any]) -> None:
     run(kind, work, Address.parse("192.0.2.77", 0))
 
 
-def test_own_address_and_mtu() -> None:
+def test_own_address_and_mtu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system routes; nothing is sent."""
     server = Address.parse("127.0.0.5", 3478)
     found = own_address(server)
@@ -150,6 +151,8 @@ def test_own_address_and_mtu() -> None:
     assert found.is_loopback
     assert found.port == 0
     assert mtu_towards(server) in (65_535, 65_536)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert mtu_towards(server) == 1500
     assert own_address(Address.parse("255.255.255.255", 1)) is None
 
 
