@@ -168,9 +168,9 @@ def _independent(filtering: Behavior) -> str:
     """Hole punching from behind a NAT with endpoint-independent mapping (RFC 5128 §3.3)."""
     if filtering.is_only(_INDEPENDENT):
         return "Direct connections work with all hosts whose network lets UDP out."
-    if filtering.is_only(_ADDRESS):
+    if filtering.is_only(_INDEPENDENT, _ADDRESS):
         return "Direct connections work with other hosts behind NATs, whichever way these map."
-    unless = "" if filtering.possible else " if this NAT filters by port, which is not known"
+    unless = "" if filtering.is_only(_BOTH) else " if this NAT filters by port, which is not known"
     return (
         "Direct connections work with other hosts behind NATs whose mapping is endpoint-independent. "
         f"To one behind a NAT with dependent mapping they fail{unless}: a TURN server is needed for those."
@@ -183,9 +183,11 @@ def _dependent(filtering: Behavior) -> str:
         return (
             "Direct connections work: peers reach this host at the address that STUN tells, since nothing is filtered."
         )
+    known = filtering.is_only(*_DEPENDENT)
+    unless = "" if known else ", unless it filters nothing, which is not known"
     return (
-        "A direct connection to another host behind such a NAT fails: a TURN server is needed. It works with hosts "
-        "without NAT, and with those whose NAT has endpoint-independent mapping and does not filter by port."
+        f"A direct connection to another host behind such a NAT fails{unless}: a TURN server is needed. It works with "
+        "hosts without NAT, and with those whose NAT has endpoint-independent mapping and does not filter by port."
     )
 
 

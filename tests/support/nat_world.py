@@ -149,6 +149,8 @@ class SimServer:
             return at, source, builder.build()
         flags = (request.first(a.CHANGE_REQUEST) or 0) if self.obeys_change else 0
         place = Address(self._change(at.ip, self._ips, flags & 4), self._change(at.port, self._ports, flags & 2))
+        if place in self.silent_at:
+            return None
         builder = MessageBuilder(request.method, MessageClass.SUCCESS, request.transaction_id)
         builder.add(a.XOR_MAPPED_ADDRESS, source)
         if self.both_addresses:

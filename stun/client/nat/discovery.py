@@ -24,7 +24,7 @@ __all__ = ["MAX_SERVERS", "SILENCES", "DiscoveryPlan", "discover", "unfit_other"
 MAX_SERVERS = 8
 """Servers that are asked; more would tell nothing new."""
 
-SILENCES = 4
+SILENCES = 5
 """At most so many answers are waited for in vain, one after the other: without a search for lifetimes."""
 
 _NO_FILTERING_TEST = "no server offers RFC 5780: only one with a second address can send from where nobody has sent to"
@@ -41,8 +41,9 @@ class _Socket(IntEnum):
     HAIRPIN_PEER = 4
     LARGE = 5
     SMALL = 6
-    CONTROL = 7
-    LIFETIME = 8
+    FILTERING = 7
+    CONTROL = 8
+    LIFETIME = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _filtering(plan: DiscoveryPlan, found: Findings, best: ServerSeen) -> Script
     elif best.other is None:
         found.filtering = Behavior((), best.why or _NO_FILTERING_TEST)
     else:
-        sockets = (_Socket.OTHER_ADDRESS, _Socket.OTHER_PORT)
+        sockets = (_Socket.OTHER_ADDRESS, _Socket.OTHER_PORT, _Socket.FILTERING)
         found.filtering = yield from filtering_test(sockets, best.address, best.other)
 
 

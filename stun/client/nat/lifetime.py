@@ -39,8 +39,8 @@ def times_of_first_round(limit: float) -> tuple[float, ...]:
 
 def longest_search(limit: float, patience: float) -> float:
     """At most so many seconds take a search up to ``limit``, with ``patience`` for each answer."""
-    checks = len(times_of_first_round(limit)) + (_ROUNDS - 1) * _LATER_POINTS + 1
-    return _ROUNDS * limit + checks * _CHECK + (_ROUNDS + 1) * (patience + checks * PACE)
+    checks = len(times_of_first_round(limit)) + (_ROUNDS - 1) * _LATER_POINTS + 2
+    return _ROUNDS * limit + checks * _CHECK + (_ROUNDS + 2) * (patience + checks * PACE)
 
 
 def search_lifetime(sockets: Iterable[int], control: int, server: Address, limit: float) -> Script[Lifetime]:
@@ -62,8 +62,9 @@ def search_lifetime(sockets: Iterable[int], control: int, server: Address, limit
             break
         step = (upper - lower) / (_LATER_POINTS + 1)
         times = [lower + step * (point + 1) for point in range(_LATER_POINTS)]
-    if not lower and upper is None:
-        return Lifetime(why="the server stopped answering during the search")
+    trouble = yield from _trouble(next(fresh), control, server)
+    if trouble:
+        return Lifetime(why=f"something has changed during the search: {trouble}")
     return Lifetime(lower, upper, unsteady)
 
 

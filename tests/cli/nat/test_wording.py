@@ -56,7 +56,12 @@ def test_conclusions_from_less() -> None:
     assert conclusion(Findings(), over_tcp=False).startswith("UDP does not pass: a call needs a TURN server")
     assert conclusion(Findings(), over_tcp=True) == "TCP to these servers does not pass."
     assert conclusion(found(), over_tcp=False).startswith("Whether direct connections work cannot be said")
-    assert RELAY in conclusion(found(mapping=(ADDRESS, BOTH)), over_tcp=False)
+    for filtering in (), (INDEPENDENT, ADDRESS):
+        text = conclusion(found(mapping=(ADDRESS, BOTH), filtering=filtering), over_tcp=False)
+        assert "fails, unless it filters nothing, which is not known: a TURN server is needed." in text
+    assert RELAY in conclusion(found(mapping=(ADDRESS, BOTH), filtering=(ADDRESS, BOTH)), over_tcp=False)
+    assert "TURN" not in conclusion(found(mapping=(INDEPENDENT,), filtering=(INDEPENDENT, ADDRESS)), over_tcp=False)
+    assert "not known" in conclusion(found(mapping=(INDEPENDENT,), filtering=(ADDRESS, BOTH)), over_tcp=False)
     assert "which is not known" in conclusion(found(mapping=(INDEPENDENT,)), over_tcp=False)
     assert "cannot be said" in conclusion(found(mapping=(INDEPENDENT, ADDRESS)), over_tcp=False)
     assert "browsers connect over TCP to servers only" in conclusion(found(mapping=(INDEPENDENT,)), over_tcp=True)

@@ -6,7 +6,7 @@ import pytest
 
 from stun.address import Address
 from stun.attributes import CHANGE_REQUEST
-from stun.client.nat.discovery import MAX_SERVERS, DiscoveryPlan, discover, unfit_other
+from stun.client.nat.discovery import MAX_SERVERS, SILENCES, DiscoveryPlan, discover, unfit_other
 from stun.client.nat.findings import Dependence, Findings, Trial
 from stun.message import Message
 from tests.support.nat_world import ALTERNATE, PRIMARY, SECOND_SERVER, NatWorld, SimNat, SimServer
@@ -177,7 +177,7 @@ def test_it_takes_a_bounded_time() -> None:
     """Everything silent that may be: connectivity, then filtering, mapping, and the rest at the same time."""
     world = NatWorld(SimNat(Dependence.ADDRESS_AND_PORT_DEPENDENT, fragments_in=False))
     found(world, PRIMARY, SECOND_SERVER)
-    assert world.now - 1000 < 4 * 5 + 2
+    assert world.now - 1000 < SILENCES * 5 + 2
 
 
 @pytest.mark.parametrize("mapping", list(Dependence))

@@ -8,9 +8,11 @@ from stun.client.nat.filtering import filtering_test
 from stun.client.nat.findings import Behavior, Dependence
 from tests.support.nat_world import ALTERNATE, PRIMARY, NatWorld, SimNat, SimServer
 
+PORT_ONLY = Address(PRIMARY.ip, ALTERNATE.port)
+
 
 def found(nat: SimNat, server: SimServer) -> Behavior:
-    return NatWorld(nat, server).run(filtering_test((1, 2), PRIMARY, ALTERNATE))
+    return NatWorld(nat, server).run(filtering_test((1, 2, 3), PRIMARY, ALTERNATE))
 
 
 @pytest.mark.parametrize("filtering", list(Dependence))
@@ -45,3 +47,27 @@ def test_loss_is_made_up_for() -> None:
 
     nat = SimNat(filtering=Dependence.ADDRESS_DEPENDENT, loses=loses)
     assert found(nat, SimServer()) == Behavior((Dependence.ADDRESS_DEPENDENT,))
+
+
+@pytest.mark.parametrize(
+    ("filtering", "silent", "possible"),
+    [
+        (Dependence.ENDPOINT_INDEPENDENT, [ALTERNATE], ("endpoint-independent", "address-dependent")),
+        (Dependence.ADDRESS_DEPENDENT, [ALTERNATE], ("endpoint-independent", "address-dependent")),
+        (Dependence.ENDPOINT_INDEPENDENT, [PORT_ONLY, ALTERNATE], ()),
+        (Dependence.ADDRESS_AND_PORT_DEPENDENT, [PORT_ONLY, ALTERNATE], ()),
+        (Dependence.ADDRESS_DEPENDENT, [PORT_ONLY], ("address-dependent", "address and port-dependent")),
+        (Dependence.ENDPOINT_INDEPENDENT, [PORT_ONLY], ("endpoint-independent",)),
+    ],
+)
+def test_silence_of_an_address_that_never_answers_says_nothing(
+    filtering: Dependence, silent: list[Address], possible: tuple[str, ...]
+) -> None:
+    """Half a server would make every NAT one that filters."""
+    behavior = found(SimNat(filtering=filtering), SimServer(silent_at=tuple(silent)))
+    assert behavior.possible == possible
+    assert behavior.why == (
+        ""
+        if len(possible) == 1
+        else f"the server does not answer at {' and '.join(map(str, silent))} either, so that its silence says nothing"
+    )

@@ -85,3 +85,12 @@ def test_a_nat_that_is_not_steady() -> None:
     found = search(world, 60)
     assert (found.unsteady, found.upper) == (True, None)
     assert found.lower == pytest.approx(60, abs=6)
+
+
+def test_a_server_that_stops() -> None:
+    """Its silence is no lifetime."""
+    world = NatWorld(SimNat(lifetime=1000))
+    world.nat.loses = lambda source, to, data: world.now > 1025
+    found = search(world, 60)
+    assert (found.lower, found.upper) == (None, None)
+    assert found.why == "something has changed during the search: the server did not answer two more sockets"
