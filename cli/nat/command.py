@@ -122,8 +122,8 @@ def nat(  # noqa: PLR0917  click passes them by name
 ) -> None:
     """Find out which NAT this machine is behind.
 
-    Each URI is stun:HOST[:PORT]. A server with NAT behavior discovery (RFC 5780) tells how the NAT maps and filters;
-    meshturn (behavior_discovery) and coturn (--rfc5780) have it. Without one, name two servers at different addresses:
+    Each URI is stun:HOST[:PORT]. A server with NAT behavior discovery (RFC 5780) tells how the NAT maps and filters:
+    meshturn with behavior_discovery, or coturn with two addresses. Without one, name two servers at different addresses:
     they tell whether the mapping depends on the destination, but not how the NAT filters. Verdicts that cannot be given
     say why.
 

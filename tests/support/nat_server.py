@@ -1,7 +1,6 @@
 """The server of `tests.support.nat_world` on real sockets of loopback, in the loop of the test."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,28 +8,7 @@ from stun.address import Address
 from stun.framing import StreamFramer
 from tests.support.nat_world import SimServer
 
-__all__ = ["serving", "two_ports"]
-
-HOSTS = ("127.0.0.1", "127.0.0.2")
-
-
-def two_ports() -> tuple[int, int]:
-    """Two ports that are free on both addresses, over UDP and TCP."""
-    found: list[int] = []
-    while len(found) < 2:
-        with socket.socket() as probe:
-            probe.bind((HOSTS[0], 0))
-            port = probe.getsockname()[1]
-        try:
-            for host in HOSTS:
-                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                    with socket.socket(socket.AF_INET, kind) as probe:
-                        probe.bind((host, port))
-        except OSError:
-            continue
-        if port not in found:
-            found.append(port)
-    return found[0], found[1]
+__all__ = ["serving"]
 
 
 class _Datagrams(asyncio.DatagramProtocol):
