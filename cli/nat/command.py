@@ -123,9 +123,9 @@ def nat(  # noqa: PLR0917  click passes them by name
     """Find out which NAT this machine is behind.
 
     Each URI is stun:HOST[:PORT]. A server with NAT behavior discovery (RFC 5780) tells how the NAT maps and filters:
-    meshturn with behavior_discovery, or coturn with two addresses. Without one, name two servers at different addresses:
-    they tell whether the mapping depends on the destination, but not how the NAT filters. Verdicts that cannot be given
-    say why.
+    meshturn with behavior_discovery, or coturn with two addresses. Without one, name two servers at different
+    addresses: they tell whether the mapping depends on the destination, but not how the NAT filters. Verdicts that
+    cannot be given say why.
 
     Also tested: whether two hosts behind the NAT reach each other (hairpinning), whether fragments pass, and whether
     something rewrites addresses in packets. Over TCP, the mapping and hairpinning only.
