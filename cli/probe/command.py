@@ -130,6 +130,7 @@ def probe(  # noqa: PLR0917  click passes them by name
     turn:HOST[:PORT]                over UDP; the port is 3478 if there is none
     turn:HOST[:PORT]?transport=tcp  over TCP (put it in quotes)
     turns:HOST[:PORT]               over TLS; the port is 5349 if there is none
+    turns:HOST[:PORT]?transport=udp over DTLS; the port is 5349 if there is none
     stun:HOST[:PORT]                over UDP, Binding only
     stuns:HOST[:PORT]               over TLS, Binding only
 
@@ -138,8 +139,8 @@ def probe(  # noqa: PLR0917  click passes them by name
     own to the relayed address, as a peer would, since the relays of one server meet inside it and see no firewall or
     NAT. Run it on another machine than the server.
 
-    Over TLS, the certificate is shown and checked as browsers do: against the system's roots and the host of the URI.
-    Nothing is sent to a server that fails the check, except with --insecure.
+    Over TLS and DTLS, the certificate is shown and checked as browsers do: against the system's roots and the host of
+    the URI. Nothing is sent to a server that fails the check, except with --insecure.
 
     The password comes from --password-file, from MESHTURN_PASSWORD, or is asked for at a terminal. There is no
     --password option: every user of a machine can read its command lines, and shells write them into their history.

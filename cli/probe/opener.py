@@ -1,6 +1,7 @@
 """The link that a URI asks for."""
 
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 
 from cli.probe.link import Opened
 from cli.probe.securing import open_stream
@@ -9,7 +10,8 @@ from cli.probe.trouble import unreachable
 from stun.address import Address
 from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
-from turnserver.turnclient.links import OPENERS, open_udp
+from turnserver.turnclient.links import open_udp
+from turnserver.turnclient.openers import OPENERS
 
 __all__ = ["LinkOpener", "Unsupported", "check_transport", "opener"]
 
@@ -22,9 +24,9 @@ class Unsupported(Exception):
 
 
 def check_transport(uri: StunUri) -> None:
-    """Raise `Unsupported` for what is neither UDP, TCP nor TLS over TCP."""
-    if uri.protocol == "dtls":
-        raise Unsupported(f"Probing over DTLS is not supported; {uri.scheme}:HOST without a transport is TLS over TCP.")
+    """Raise `Unsupported` for what is neither UDP, TCP, TLS nor DTLS, and for DTLS without pyOpenSSL."""
+    if uri.protocol == "dtls" and find_spec("OpenSSL") is None:
+        raise Unsupported("Probing over DTLS needs pyOpenSSL, which is not installed: pip install 'meshturn[dtls]'.")
     if uri.protocol not in OPENERS:
         raise Unsupported(f"Probing over {uri.transport.upper()} is not supported; transport is udp or tcp.")
 
@@ -34,6 +36,10 @@ def opener(trust: Trust, patience: float) -> LinkOpener:
 
     async def open_link(uri: StunUri, address: Address) -> Opened:
         check_transport(uri)
+        if uri.protocol == "dtls":
+            from cli.probe.datagrams import open_datagrams  # noqa: PLC0415  it needs an extra
+
+            return await open_datagrams(uri, address, trust, patience)
         if uri.protocol != "udp":
             return await open_stream(uri, address, trust, patience)
         try:

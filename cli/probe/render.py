@@ -78,7 +78,8 @@ def _verdict(report: Report) -> str:
     if not report.ok:
         return "It does not work."
     if report.tls is not None and not report.tls.trusted:
-        return "It answers, but browsers would not connect: the certificate is not trusted."
+        who = "other clients" if report.tls.version.startswith("DTLS") else "browsers"
+        return f"It answers, but {who} would not connect: the certificate is not trusted."
     if report.relayed and report.local:
         return "It works on this machine: data went through the relay and came back. Others were not tried."
     if report.relayed:

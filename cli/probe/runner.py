@@ -55,7 +55,7 @@ async def run_probe(
     try:
         first, places = await _first_that_answers(await _resolve(uri, patience, report), talk, report)
         if login is not None and uri.is_turn:
-            places = replace(places, over_udp=uri.protocol == "udp")
+            places = replace(places, over_udp=uri.protocol in {"udp", "dtls"})
             await relay((first, await talk(places.server)), report, family, places, outside)
     except StepFailed:
         pass  # It is in the report.

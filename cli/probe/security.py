@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 from turnserver.certificates import CertificateFacts, UnreadableCertificate
 from turnserver.text import one_line
 
-__all__ = ["ALPN_TURN", "TlsFacts", "TlsTrouble", "Trust", "alpn_was_refused", "distrust", "handshake_trouble"]
+__all__ = [
+    "ALPN_TURN",
+    "TlsFacts",
+    "TlsTrouble",
+    "Trust",
+    "alpn_was_refused",
+    "distrust",
+    "distrusted",
+    "handshake_trouble",
+]
 
 ALPN_TURN = "stun.turn"
 """What a TURN client offers by ALPN (RFC 7443)."""
@@ -127,7 +136,12 @@ _WRONG_NAME = (62, 64)
 
 def distrust(error: ssl.SSLCertVerificationError, host: str, certificate: CertificateFacts | None) -> TlsTrouble:
     """Why a server is not trusted; ``host`` is the host of the URI, ``certificate`` the one that the server sent."""
-    if error.verify_code in _WRONG_NAME:
+    return distrusted(error.verify_code, error.verify_message or str(error.reason or "unknown"), host, certificate)
+
+
+def distrusted(code: int, words: str, host: str, certificate: CertificateFacts | None) -> TlsTrouble:
+    """The same by OpenSSL's number of the error, and its words."""
+    if code in _WRONG_NAME:
         names = certificate.names if certificate is not None else ()
         listed = ", ".join(one_line(name, 80) for name in names[:_SOME_NAMES]) + (
             " and more" if len(names) > _SOME_NAMES else ""
@@ -136,10 +150,8 @@ def distrust(error: ssl.SSLCertVerificationError, host: str, certificate: Certif
             f"The server's certificate is not for {one_line(host, 80)}.",
             f"Use a name or address that it is for ({listed or 'it has none'}), or a certificate for this one.",
         )
-    reason = one_line(error.verify_message or str(error.reason or "unknown"), 80)
-    return _DISTRUST.get(
-        error.verify_code, TlsTrouble(f"The server's certificate cannot be trusted: {reason}.", _VOUCH)
-    )
+    reason = one_line(words, 80)
+    return _DISTRUST.get(code, TlsTrouble(f"The server's certificate cannot be trusted: {reason}.", _VOUCH))
 
 
 _NOT_TLS = TlsTrouble(

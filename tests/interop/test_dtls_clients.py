@@ -1,16 +1,24 @@
-"""DTLS (RFC 7350) with clients that are not ours: coturn's ``turnutils_uclient -S`` and ``openssl s_client``."""
+"""DTLS (RFC 7350) with what is not ours: ``turnutils_uclient -S`` and ``openssl s_client``, and coturn's server."""
 
+import asyncio
 import re
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 
 import pytest
 
-from tests.support.certificates import CertificatePair, issue
-from tests.support.server import TurnServerProcess, free_port, has_ipv6_loopback, loopback_config
+from bench.servers import LOGIN, Coturn
+from stun.client.authentication import Login
+from stun.client.errors import ErrorResponse
+from stun.constants import TransportProtocol
+from tests.support.certificates import CertificatePair, client_context, issue
+from tests.support.peer import UdpPeer
+from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port, has_ipv6_loopback, loopback_config
 from tests.support.tools import require_tool
 from tests.support.uclient import MESSAGES, Outcome, Scenario, assert_all_returned, echo_server, run_side_by_side
+from turnserver.turnclient.client import TurnClient
 
 SCENARIOS = {
     "channels": Scenario("-S -c", 1, transport="dtls"),
@@ -95,3 +103,50 @@ def s_client(server: TurnServerProcess, host: str, *flags: str, code: int = 0) -
     )
     assert result.returncode == code, result.stdout
     return result.stdout
+
+
+class CoturnWithDtls(Coturn):
+    """coturn, which serves DTLS on the port of TLS."""
+
+    def command(self) -> list[str]:
+        return [argument for argument in super().command() if argument != "--no-dtls"]
+
+
+async def a_visit(uri: str, login: Login, tls: ssl.SSLContext) -> None:
+    """Everything that a client does, in order."""
+    with UdpPeer() as peer:
+        async with TurnClient(uri, login=login, tls=tls) as client:
+            mapped = await client.binding()
+            assert mapped.host == "127.0.0.1"
+            allocation = await client.allocate(lifetime=1200)
+            assert (allocation.mapped, allocation.lifetime) == (mapped, 1200)
+            await client.create_permission(peer.address)
+            for bind in (False, True):
+                if bind:
+                    await client.bind_channel(peer.address)
+                for data in (b"x", b"odd", bytes(1200)):
+                    client.send(peer.address, data)
+                    await asyncio.to_thread(peer.echo)
+                    async with asyncio.timeout(90):
+                        assert (await client.receive()).data == data
+            assert await client.refresh() > 0
+        async with TurnClient(uri, login=login, tls=tls) as client:
+            await client.allocate()
+
+
+async def test_our_client_with_our_server(turn_server: TurnServerProcess, certificate: CertificatePair) -> None:
+    """RFC 7350 §4.6: and no TCP relays over DTLS."""
+    uri, login = f"turns:localhost:{turn_server.ports['dtls']}?transport=udp", Login(USERNAME, PASSWORD)
+    await a_visit(uri, login, client_context(certificate))
+    async with TurnClient(uri, login=login, tls=client_context(certificate)) as client:
+        with pytest.raises(ErrorResponse) as caught:
+            await client.allocate(protocol=TransportProtocol.TCP)
+        assert caught.value.code == 400
+
+
+async def test_our_client_with_coturn() -> None:
+    """RFC 7350: the handshake with its cookie, allocations, channels, indications, and the goodbye."""
+    require_tool("turnserver")
+    with CoturnWithDtls(None) as server:
+        uri = f"turns:127.0.0.1:{server.port + 1}?transport=udp"
+        await a_visit(uri, Login(LOGIN.username, LOGIN.password), client_context())

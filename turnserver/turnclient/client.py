@@ -19,7 +19,8 @@ from stun.client.requests import Attribute, ClientRequest, FinalResponse
 from stun.constants import AddressFamily, TransportProtocol
 from stun.uri import StunUri
 from turnserver.turnclient.driver import Driver
-from turnserver.turnclient.links import OPENERS, Link, LinkBroken, Opener
+from turnserver.turnclient.links import Link, LinkBroken, Opener
+from turnserver.turnclient.openers import OPENERS
 from turnserver.turnclient.peers import AcceptedPeer, PeerStream, PeerStreams
 from turnserver.turnclient.resolve import resolve
 

@@ -1,15 +1,14 @@
 """The link between a client and its server: the interface, and its implementations over UDP, TCP and TLS.
 
-A link delivers whole frames and reports errors; all that it knows of TURN is where a frame ends. `OPENERS` has an entry
-for each kind of URI. Another transport, such as DTLS, needs a class here and an entry there.
+A link delivers whole frames and reports errors; all that it knows of TURN is where a frame ends. The one over DTLS is
+in `turnserver.turnclient.dtls`, because it needs a library that is an extra; `turnserver.turnclient.openers` has all.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 from stun.address import Address
@@ -20,7 +19,6 @@ from stun.framing import StreamFramer
 from stun.uri import StunUri
 
 __all__ = [
-    "OPENERS",
     "Link",
     "LinkBroken",
     "LinkReceiver",
@@ -286,7 +284,3 @@ def _closed_on_failure(sock: socket.socket) -> Iterator[None]:
     except BaseException:
         sock.close()
         raise
-
-
-OPENERS: Final[Mapping[str, Opener]] = MappingProxyType({"udp": open_udp, "tcp": open_tcp, "tls": open_tls})
-"""The functions that open a link, by `stun.uri.StunUri.protocol`."""

@@ -266,7 +266,7 @@ def test_nobody_there(run: Run, free_port: Callable[[], int]) -> None:
     [
         (["http://example.org"], "begins with stun:, stuns:, turn: or turns:"),
         (["turn:127.0.0.1\x1b[31m"], "turn:127.0.0.1\\x1b[31m"),
-        (["turns:127.0.0.1?transport=udp"], "Probing over DTLS is not supported"),
+        (["turns:127.0.0.1?transport=quic"], "Probing over QUIC is not supported"),
         (["turn:127.0.0.1?transport=sctp"], "Probing over SCTP is not supported"),
         (["stun:127.0.0.1?transport=tcp"], "has no query"),
         (["turn:127.0.0.1", "--insecure"], "turn: goes without"),

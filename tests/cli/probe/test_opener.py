@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from cli.probe import opener as opener_module
 from cli.probe.opener import Unsupported, check_transport, opener
 from cli.probe.security import Trust
 from cli.probe.trouble import LinkError
@@ -15,7 +16,6 @@ from turnserver.turnclient.links import StreamLink, UdpLink
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("turns:192.0.2.1?transport=udp", "DTLS"),
         ("turn:192.0.2.1?transport=sctp", "SCTP"),
         ("turns:192.0.2.1?transport=quic", "QUIC"),
     ],
@@ -29,11 +29,27 @@ async def test_other_transports(uri: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["turn:h", "turn:h?transport=tcp", "turns:h", "turns:h?transport=tcp", "stun:h", "stuns:h"]
+    "uri",
+    [
+        "turn:h",
+        "turn:h?transport=tcp",
+        "turns:h",
+        "turns:h?transport=tcp",
+        "turns:h?transport=udp",
+        "stun:h",
+        "stuns:h",
+    ],
 )
 def test_what_is_supported(uri: str) -> None:
     """RFC 7064 §3.2, RFC 7065 §3.2: every scheme with its default transport."""
     check_transport(StunUri.parse(uri))
+
+
+def test_dtls_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra: one sentence says what to install."""
+    monkeypatch.setattr(opener_module, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"pip install 'meshturn\[dtls\]'"):
+        check_transport(StunUri.parse("turns:h?transport=udp"))
 
 
 async def test_udp_and_tcp() -> None:

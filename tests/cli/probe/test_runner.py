@@ -34,8 +34,8 @@ async def test_an_address_is_not_looked_up(fake_turn: Callable[..., Any], monkey
 async def test_an_unsupported_transport_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 7065 §3.1: a transport that the probe does not speak is said to be so, and nothing is sent."""
     _resolves_to(monkeypatch, [])
-    with pytest.raises(Unsupported, match="DTLS"):
-        await run_probe(StunUri.parse("turns:example.org?transport=udp"), None, 0.2)
+    with pytest.raises(Unsupported, match="QUIC"):
+        await run_probe(StunUri.parse("turns:example.org?transport=quic"), None, 0.2)
 
 
 async def test_what_opening_found_out_is_told_once(fake_turn: Callable[..., Any]) -> None:

@@ -306,7 +306,7 @@ async def test_a_connection_that_does_not_come() -> None:
     ("uri", "error"),
     [
         ("http://x", InvalidUri),
-        ("turns:h?transport=udp", ServerUnreachable),
+        ("turns:h?transport=quic", ServerUnreachable),
         ("turn:h?transport=sctp", ServerUnreachable),
     ],
 )

@@ -16,7 +16,7 @@ from stun.message import MessageBuilder
 from stun.uri import StunUri
 from tests.support.certificates import client_context, issue
 from tests.support.handler_server import echo, serving
-from turnserver.turnclient.links import OPENERS, Link, LinkBroken, StreamLink, UdpLink, open_tcp, open_tls, open_udp
+from turnserver.turnclient.links import Link, LinkBroken, StreamLink, UdpLink, open_tcp, open_tls, open_udp
 
 URI = StunUri.parse("turn:127.0.0.1")
 TIMEOUT = 90.0
@@ -210,7 +210,3 @@ async def test_certificates_are_checked(tmp_path: Path) -> None:
             await open_tls(StunUri.parse("turns:turn.example.org"), address, trust)
         with pytest.raises(ServerUnreachable):
             await open_tls(StunUri.parse("turns:127.0.0.1"), address)
-
-
-def test_there_is_a_link_for_each_protocol() -> None:
-    assert set(OPENERS) == {"udp", "tcp", "tls"}
