@@ -242,6 +242,7 @@ def test_kick(stage: Stage, cast: Cast) -> None:
     tile = ann.page.locator(f'[data-testid=tile][data-peer="{removed}"]')
     tile.hover()
     tile.get_by_test_id("kick-button").click()
+    ann.page.locator("[data-answer=kick]").click()
     asked = wait_for_log(stage.server, "participant sent away", f"peer={removed}", after=start)
     ended = wait_for_log(stage.server, "allocation ended", "reason=revoked", f"{removed} ", after=start)
     assert moment(ended) - moment(asked) < 1

@@ -8,7 +8,9 @@ import {showEnding} from './endings.js';
 import {Lobby} from './lobby.js';
 import {Mesh} from './mesh.js';
 import {Signal} from './signal.js';
+import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
+import {claimsOf, isFor, isForAll, mayPublish} from './token.js';
 
 const VERSION = '1';
 const GIVE_UP_AFTER = 20_000; // ms for the first contact with the server
@@ -16,28 +18,23 @@ const GIVE_UP_AFTER = 20_000; // ms for the first contact with the server
 const room = decodeURIComponent(location.pathname.split('/').filter(Boolean).at(-1) ?? '');
 const query = new URLSearchParams(location.search);
 
+/** Where a reload finds that a host has removed this user. */
+const REMOVED = `meshturn.removed.${room}`;
+
 /** The token comes in the fragment, which is sent to no server; it is taken out of the address bar at once. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get('token');
   const key = `meshturn.token.${room}`;
   try {
-    if (given) sessionStorage.setItem(key, given);
+    if (given) {
+      sessionStorage.setItem(key, given);
+      sessionStorage.removeItem(REMOVED);
+    }
     return given ?? sessionStorage.getItem(key) ?? undefined;
   } catch {
     return given ?? undefined;
   } finally {
     if (given) history.replaceState(null, '', location.pathname + location.search);
-  }
-}
-
-/** What a copied link needs besides the room: a token for everybody who has it. One for a host, or for one person or one entry, is not passed on. */
-function invitation(token) {
-  try {
-    const text = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
-    const {role = 'member', once = false, name, sub} = JSON.parse(text);
-    return role === 'member' && !once && name === undefined && sub === undefined ? `#token=${token}` : '';
-  } catch {
-    return '';
   }
 }
 
@@ -58,6 +55,8 @@ const diagnostics = new Diagnostics();
 const log = (what, detail) => diagnostics.add(what, detail);
 const devices = new Devices({width: number('width', 160, 1920, 1280), height: number('height', 90, 1080, 720), fps: number('fps', 5, 60, 30)});
 const token = takeToken();
+const claims = claimsOf(token);
+if (!mayPublish(claims)) devices.forgo();
 const signal = new Signal(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/ws`, {
   token,
   client: {name: 'meshturn call page', ver: VERSION},
@@ -72,6 +71,7 @@ let over = false;
 function end(code, message = '') {
   if (over) return;
   over = true;
+  if (code === 'kicked' || code === 'banned') sessionStore()?.setItem(REMOVED, code);
   log('ended', {code});
   lobby.stop();
   call.exit();
@@ -95,6 +95,7 @@ async function join(name) {
     await mesh.join(room, {name, meta: {}, media});
   } catch (error) {
     log('join refused', {code: error.code});
+    if (!element('returning').hidden) showView('lobby');
     if (error.code === 'waiting') {
       lobby.waiting();
       return;
@@ -112,8 +113,20 @@ async function join(name) {
   }
 }
 
-const call = new CallView({mesh, signal, devices, stats, room, link: location.origin + location.pathname + invitation(token), log, leave});
-const lobby = new Lobby({devices, signal, room, join, checked: (result) => { diagnostics.network = result; }});
+/** Who may invite others, and the link for them. */
+const invitation = {
+  get possible() {
+    return token === undefined || isForAll(claims) || mesh.you?.role === 'host';
+  },
+  async link() {
+    const plain = location.origin + location.pathname;
+    if (token === undefined) return plain;
+    return `${plain}#token=${isForAll(claims) ? token : (await mesh.invite()).token}`;
+  },
+};
+
+const call = new CallView({mesh, signal, devices, stats, room, invitation, log, leave});
+const lobby = new Lobby({devices, signal, room, claims, join, checked: (result) => { diagnostics.network = result; }});
 
 devices.addEventListener('track', ({detail}) => {
   log('track', {kind: detail.kind, on: detail.track !== null});
@@ -141,7 +154,11 @@ signal.addEventListener('draining', ({detail}) => {
 signal.addEventListener('restarted', () => call.draining(null));
 for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
 addEventListener('pagehide', (event) => {
-  if (!event.persisted && !over) devices.close();
+  if (over) return;
+  if (call.active) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
+  if (event.persisted) return;
+  call.active = false; // the others are not told that a camera is off which is back in a moment
+  devices.close();
 });
 
 async function copyDiagnostics(button, area) {
@@ -154,23 +171,55 @@ element('copy-diagnostics').addEventListener('click', (event) => copyDiagnostics
 element('end-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'end-diagnostics-text'));
 element('end-again').addEventListener('click', () => location.reload());
 
-document.title = `Join ${room}`;
-showView('lobby');
-note(element('join-problem'), '');
-lobby.start();
 /** No WebSocket came about. A server that answers to HTTP is there, and so is the network: something else is in the way. */
 async function giveUp() {
   const status = await fetch('/v1/ws', {cache: 'no-store'}).then((answer) => answer.status, () => 0);
   if (signal.state !== 'open') end(status === 426 ? 'refused' : 'unreachable');
 }
-const patience = setTimeout(giveUp, GIVE_UP_AFTER);
-signal.open().then(
-  () => {
-    clearTimeout(patience);
-    lobby.online();
-  },
-  (error) => {
-    clearTimeout(patience);
+
+/** As muted as before; where that does not work, the lobby says why. */
+async function comeBack({name}) {
+  try {
+    await join(name);
+  } catch (error) {
+    showView('lobby');
+    note(element('join-problem'), error.message);
+  }
+  if (!call.active && !over) lobby.online();
+}
+
+function loaded() {
+  return new Promise((resolve) => {
+    if (document.readyState === 'complete') resolve();
+    else addEventListener('load', resolve, {once: true});
+  });
+}
+
+async function start() {
+  const back = take(room);
+  if (back !== null) Object.assign(devices.wanted, {audio: back.a, video: back.v});
+  document.title = `Join ${room}`;
+  showView(back === null ? 'lobby' : 'returning');
+  note(element('join-problem'), '');
+  await loaded(); // a video without a picture before it would hold up the page's `load` for ever
+  const patience = setTimeout(giveUp, GIVE_UP_AFTER);
+  const ready = lobby.start();
+  try {
+    await signal.open();
+  } catch (error) {
     end(error.code ?? 'unreachable', error.message);
-  },
-);
+    return;
+  } finally {
+    clearTimeout(patience);
+  }
+  if (back === null) lobby.online();
+  else {
+    await ready;
+    await comeBack(back);
+  }
+}
+
+const removed = sessionStore()?.getItem(REMOVED);
+if (removed) end(removed);
+else if (!isFor(claims, room)) end('other_room');
+else start();

@@ -1,8 +1,10 @@
 /** The call itself: tiles, controls, banner, shortcuts. It shows what `Mesh` and `Devices` say and tells them what to do. */
 
+import {problemText} from './devices.js';
 import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
 import {Drawer} from './drawer.js';
 import {Pickers} from './lobby.js';
+import {People} from './people.js';
 import {Grid, knockCard} from './tiles.js';
 
 const NOTICE = 30_000; // ms for which the notice of a server's end covers a part of the page
@@ -16,11 +18,11 @@ const STATES = {
 export class CallView {
   /**
    * @param {{mesh: import('./mesh.js').Mesh, signal: import('./signal.js').Signal, devices: import('./devices.js').Devices,
-   *   stats: import('./stats.js').StatsMonitor, room: string, link: string, log: (what: string, detail?: object) => void,
+   *   stats: import('./stats.js').StatsMonitor, room: string, invitation: {possible: boolean, link: () => Promise<string>}, log: (what: string, detail?: object) => void,
    *   leave: () => void}} parts
    */
-  constructor({mesh, signal, devices, stats, room, link, log, leave}) {
-    Object.assign(this, {mesh, signal, devices, stats, room, link, log, leave});
+  constructor({mesh, signal, devices, stats, room, invitation, log, leave}) {
+    Object.assign(this, {mesh, signal, devices, stats, room, invitation, log, leave});
     this.name = '';
     this.verdicts = new Map();
     this.known = new Map();
@@ -31,13 +33,14 @@ export class CallView {
     this.grid = new Grid(element('grid'), element('tile-template'), {
       retry: (id) => this.#retry(id),
       mute: (id) => this.#moderate('mute', {to: id, value: 'audio'}),
-      kick: (id) => this.#moderate('kick', {to: id}),
+      kick: (id) => this.people.remove({id, name: this.#nameOf(id)}),
       blocked: () => { element('tap-to-hear').hidden = false; },
     });
     this.drawer = new Drawer(mesh, (open) => {
       setPressed(element('stats'), open);
       this.#showStats();
     });
+    this.people = new People((op, fields) => this.#moderate(op, fields));
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
     element('call-room').textContent = room;
     this.#wireControls();
@@ -57,6 +60,9 @@ export class CallView {
     if (this.notice) this.#showNotice();
     this.pickers.fill();
     this.stats.start();
+    const {a = 0, v = 0, s = 0} = this.mesh.you?.media ?? {}; // after a reload, what the server knows from before
+    this.told = JSON.stringify({a, v, s});
+    this.#tellMedia();
     this.show();
   }
 
@@ -82,13 +88,19 @@ export class CallView {
     setPressed(element('mic'), devices.microphoneOn, devices.microphoneOn ? 'mic' : 'mic-off');
     setPressed(element('cam'), devices.cameraOn, devices.cameraOn ? 'cam' : 'cam-off');
     setPressed(element('screen'), devices.screen !== null);
-    element('screen').hidden = !devices.mediaDevices?.getDisplayMedia;
-    const host = mesh.you?.role === 'host';
-    element('lock').hidden = !host;
-    setPressed(element('lock'), Boolean(mesh.room?.locked));
+    const {caps = [], role} = mesh.you ?? {};
+    for (const id of ['mic', 'cam']) element(id).hidden = devices.forgone;
+    element('screen').hidden = !devices.mediaDevices?.getDisplayMedia || !caps.includes('screen');
+    element('devices-dialog').toggleAttribute('data-listener', devices.forgone);
+    const host = role === 'host';
     const count = mesh.peers.size + 1;
-    element('call-count').textContent = count === 1 ? 'Only you' : `${count} people`;
-    element('alone').hidden = mesh.peers.size > 0;
+    const who = count === 1 ? 'Only you' : `${count} people`;
+    element('call-count').textContent = devices.forgone ? `${who} · you listen` : who;
+    element('copy-link').hidden = !this.invitation.possible;
+    note(element('alone'), mesh.peers.size > 0 ? '' : this.invitation.possible
+      ? 'Nobody else is here yet. Send them the link: the button “Copy link” has it.'
+      : 'Nobody else is here yet. Only a host can invite others.');
+    this.people.show(this.#people(), mesh.room, host);
     this.grid.show(this.#views(host));
   }
 
@@ -130,6 +142,15 @@ export class CallView {
     element('banner').hidden = text === '';
   }
 
+  #people() {
+    const {devices, mesh} = this;
+    const self = {id: mesh.you?.id ?? '', name: this.name, you: true, host: mesh.you?.role === 'host', microphone: devices.microphoneOn};
+    const others = [...mesh.peers.values()].map(({id, info}) => (
+      {id, name: this.#nameOf(id), you: false, host: info.role === 'host', microphone: Boolean(info.media?.a)}
+    ));
+    return [self, ...others];
+  }
+
   #views(host) {
     const views = [];
     for (const peer of this.mesh.peers.values()) {
@@ -140,7 +161,7 @@ export class CallView {
     const {devices} = this;
     const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false};
     if (devices.screen !== null) views.push({...self, key: 'self:screen', kind: 'screen', stream: devices.screenStream, microphone: true, camera: true});
-    views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
+    if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
     return views;
   }
 
@@ -190,8 +211,10 @@ export class CallView {
   async #moderate(op, fields) {
     try {
       await this.mesh.moderate(op, fields);
+      return true;
     } catch (error) {
       announce(`That did not work: ${error.message}`);
+      return false;
     }
   }
 
@@ -203,10 +226,9 @@ export class CallView {
     on('screen', () => this.#toggleScreen());
     on('stats', () => this.drawer.toggle());
     on('leave', () => this.leave());
-    on('lock', () => this.#moderate(this.mesh.room?.locked ? 'unlock' : 'lock', {}));
     on('settings', () => element('devices-dialog').showModal());
     on('keys', () => element('keys-dialog').showModal());
-    on('copy-link', async () => announce(await copyText(this.link) ? 'Link copied.' : `The link is ${this.link}`));
+    on('copy-link', () => this.#copyLink());
     on('tap-to-hear', async () => {
       element('tap-to-hear').hidden = true;
       await this.grid.play();
@@ -273,14 +295,38 @@ export class CallView {
     for (const id of this.mesh.peers.keys()) this.mesh.setHidden(id, document.hidden);
   }
 
+  async #copyLink() {
+    let link;
+    try {
+      link = await this.invitation.link();
+    } catch (error) {
+      announce(`There is no link to copy: ${error.message}`);
+      return;
+    }
+    announce(await copyText(link) ? 'Link copied.' : `The link is ${link}`);
+  }
+
   async #toggleMicrophone() {
-    const on = await this.devices.setMicrophone(!this.devices.microphoneOn);
-    announce(on ? 'Microphone on' : 'Microphone off');
+    const wanted = !this.devices.microphoneOn;
+    const on = await this.devices.setMicrophone(wanted);
+    announce(on ? 'Microphone on' : 'Microphone off', {unseen: true});
+    if (wanted && !on) this.#showProblem('audio');
   }
 
   async #toggleCamera() {
-    const on = await this.devices.setCamera(!this.devices.cameraOn);
-    announce(on ? 'Camera on' : 'Camera off');
+    const wanted = !this.devices.cameraOn;
+    const on = await this.devices.setCamera(wanted);
+    announce(on ? 'Camera on' : 'Camera off', {unseen: true});
+    if (wanted && !on) this.#showProblem('video');
+  }
+
+  /** Why a device cannot be switched on, where another one can be chosen. */
+  #showProblem(kind) {
+    if (this.devices.forgone) return;
+    const none = {audio: null, video: null};
+    note(element('call-device-problem'), problemText({...none, [kind]: this.devices.problems[kind] ?? 'NotFoundError'}));
+    const dialog = element('devices-dialog');
+    if (!dialog.open) dialog.showModal();
   }
 
   async #toggleScreen() {
@@ -299,14 +345,17 @@ export class CallView {
   async #muted(what) {
     if (what === 'video') await this.devices.setCamera(false);
     else await this.devices.setMicrophone(false);
-    announce(what === 'video' ? 'A host has switched your camera off' : 'You are muted by the host', true);
+    announce(what === 'video' ? 'A host has switched your camera off' : 'You are muted by the host', {urgent: true});
   }
 
-  #knocked({id, name}) {
+  #knocked({id, name, gone}) {
+    element('knocks').querySelector(`[data-peer="${CSS.escape(id)}"]`)?.remove();
+    if (gone) return;
     const card = knockCard(name || 'Somebody', () => {
       card.remove();
       this.#moderate('admit', {to: id});
     });
+    card.dataset.peer = id;
     element('knocks').append(card);
   }
 

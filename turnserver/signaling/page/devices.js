@@ -52,23 +52,36 @@ export class Devices extends EventTarget {
     this.cameraTimer = null;
     this.meter = null;
     this.closed = false;
+    /** Whether nothing may be sent. */
+    this.forgone = false;
     mediaDevices?.addEventListener?.('devicechange', () => this.#changed());
   }
 
-  /** Ask for both, and if that fails for each of them. Never rejects: `problems` says what could not be had. */
+  /** There is nothing to be sent, so nothing is asked for: for those who may only listen. */
+  forgo() {
+    this.forgone = true;
+    this.wanted = {audio: false, video: false};
+  }
+
+  /** Ask for what is wanted, together and if that fails one by one. Never rejects: `problems` says what could not be had. */
   async open() {
+    const {audio, video} = this.wanted;
+    if (!audio && !video) {
+      this.#changed();
+      return;
+    }
     if (!this.mediaDevices?.getUserMedia) {
       this.problems = {audio: 'insecure', video: 'insecure'};
       this.#changed();
       return;
     }
     try {
-      const stream = await this.#get({audio: this.#audioWish(), video: this.#videoWish()});
+      const stream = await this.#get({audio: audio && this.#audioWish(), video: video && this.#videoWish()});
       this.#take('audio', stream.getAudioTracks()[0] ?? null);
       this.#take('video', stream.getVideoTracks()[0] ?? null);
     } catch {
-      await this.#reopen('audio');
-      await this.#reopen('video');
+      if (audio) await this.#reopen('audio');
+      if (video) await this.#reopen('video');
     }
     this.#changed();
   }
@@ -85,6 +98,7 @@ export class Devices extends EventTarget {
 
   /** Mute or unmute; the track stays, so nothing is renegotiated. @returns {Promise<boolean>} whether it is on now */
   async setMicrophone(on) {
+    if (this.forgone) return false;
     this.wanted.audio = on;
     if (on && this.audio === null) await this.#reopen('audio');
     if (this.audio !== null) this.audio.enabled = on;
@@ -94,6 +108,7 @@ export class Devices extends EventTarget {
 
   /** The camera: dark at once, and stopped (its light goes out) three seconds later. @returns {Promise<boolean>} */
   async setCamera(on) {
+    if (this.forgone) return false;
     this.wanted.video = on;
     clearTimeout(this.cameraTimer);
     if (!on) {

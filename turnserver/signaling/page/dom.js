@@ -1,5 +1,7 @@
 /** Small helpers for the elements of call.html. Text from others only ever becomes `textContent`. */
 
+const LINES = 4; // of what has happened, at the same time
+
 /** @param {string} id @returns {HTMLElement} The element of call.html with that id. */
 export function element(id) {
   const found = document.getElementById(id);
@@ -39,13 +41,15 @@ export function note(target, text) {
 }
 
 /**
- * Tell users of a screen reader, once. `urgent` interrupts them: only for "you are muted" and "the call is lost".
+ * Tell everybody, once: the line is to be seen for a while, and screen readers read it. `urgent` interrupts them: only for
+ * "you are muted" and "the call is lost". `unseen` is for what can be seen elsewhere, such as the state of a button.
  * The text is removed again, so that the next equal one is a change and is read too.
  */
-export function announce(text, urgent = false) {
+export function announce(text, {urgent = false, unseen = false} = {}) {
   const region = element(urgent ? 'live-alert' : 'live-status');
-  const line = make('p', text);
+  const line = make('p', text, {class: unseen ? 'unseen' : 'toast'});
   region.append(line);
+  while (region.children.length > LINES) region.firstElementChild.remove();
   setTimeout(() => line.remove(), 8000);
 }
 

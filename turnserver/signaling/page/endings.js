@@ -14,6 +14,7 @@ const ENDINGS = {
   bad_token: ['The invitation is not valid', 'The link is damaged, is for another room or has been used already.', 'Ask for a new link.'],
   token_expired: ['The invitation has expired', 'The link was good for a limited time only.', 'Ask for a new link.'],
   token_not_yet: ['The invitation is not valid yet', 'The link is for a later time.', 'Come back then.'],
+  other_room: ['The invitation is for another room', 'The link has an invitation in it that is not for this room.', 'Ask whoever invited you for the whole link.'],
   forbidden: ['You may not join this room', 'Your invitation does not allow it.', 'Ask for a link for this room.'],
   unsupported_version: ['This page is out of date', 'The server speaks a newer protocol than the page.', 'Load the page again.'],
   draining: ['No new calls here at the moment', 'The server is about to stop, so no call can be started on it.', 'Try again in a few minutes.'],
@@ -22,7 +23,7 @@ const ENDINGS = {
   unreachable: ['The server cannot be reached', 'The network is down, or it does not let the connection through.', 'Check the network, and join again.'],
 };
 const OTHER = ['The call has ended', 'Something went wrong.', 'Join again; if that does not help, send the diagnostics to whoever runs this server.'];
-const FINAL = new Set(['kicked', 'banned', 'replaced', 'room_closed', 'auth_required', 'bad_token', 'token_expired', 'forbidden']);
+const FINAL = new Set(['kicked', 'banned', 'replaced', 'room_closed', 'auth_required', 'bad_token', 'token_expired', 'forbidden', 'other_room']);
 const URGENT = new Set(['kicked', 'banned', 'room_closed']);
 
 /**
@@ -42,5 +43,5 @@ export function showEnding(code, {room, message = ''}) {
   element('end-diagnostics').hidden = code === 'left';
   document.title = `${title} · ${room}`;
   showView('end');
-  announce(`${title}. ${text}`, URGENT.has(code));
+  announce(`${title}. ${text}`, {urgent: URGENT.has(code), unseen: true});
 }

@@ -59,10 +59,10 @@ export class Pickers {
 
 export class Lobby {
   /**
-   * @param {{devices: import('./devices.js').Devices, signal: import('./signal.js').Signal, room: string,
+   * @param {{devices: import('./devices.js').Devices, signal: import('./signal.js').Signal, room: string, claims: {name?: string},
    *   join: (name: string) => Promise<void>, checked: (result: object) => void}} parts
    */
-  constructor({devices, signal, room, join, checked}) {
+  constructor({devices, signal, room, claims, join, checked}) {
     this.devices = devices;
     this.signal = signal;
     this.room = room;
@@ -73,7 +73,8 @@ export class Lobby {
     this.seatTimer = null;
     this.waits = false; // whether the user has asked to wait for it
     element('lobby-room').textContent = room;
-    element('name').value = memory.get('name') ?? '';
+    this.#showName(claims.name);
+    if (devices.forgone) element('lobby').dataset.listener = '';
     element('lobby-mic').addEventListener('click', () => devices.setMicrophone(!devices.microphoneOn));
     element('lobby-cam').addEventListener('click', () => devices.setCamera(!devices.cameraOn));
     element('join-form').addEventListener('submit', (event) => {
@@ -82,6 +83,14 @@ export class Lobby {
     });
     devices.addEventListener('change', () => this.#showDevices());
     this.pickers = new Pickers(devices, ['lobby-camera', 'lobby-microphone', 'lobby-speaker'], 'device-problem');
+  }
+
+  /** The name in a token replaces the one that the user would choose. */
+  #showName(fixed) {
+    const field = element('name');
+    field.value = fixed ?? memory.get('name') ?? '';
+    field.readOnly = fixed !== undefined;
+    element('name-how').hidden = fixed === undefined;
   }
 
   /** Ask for the devices, and show their picture and level. */
@@ -222,8 +231,9 @@ export class Lobby {
   }
 
   async #enter() {
-    const name = element('name').value.trim() || 'Guest';
-    memory.set('name', element('name').value.trim());
+    const field = element('name');
+    const name = field.value.trim() || 'Guest';
+    if (!field.readOnly) memory.set('name', field.value.trim());
     const button = element('join');
     note(element('join-problem'), '');
     button.disabled = true;

@@ -134,12 +134,21 @@ export class Mesh extends EventTarget {
   }
 
   /**
-   * As a host: `kick`, `ban`, `mute` (value `audio` or `video`), `lock` (value `closed` or `knock`), `unlock`, `cap` (value: a number), `admit`.
+   * As a host: `kick`, `ban`, `mute` (value `audio` or `video`; without `to` all others), `lock` (value `closed` or `knock`), `unlock`,
+   * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `close`.
    * @param {string} op @param {{to?: string, value?: string|number, reason?: string}} [fields]
    * @returns {Promise<object>} rejects with `SignalError`
    */
   moderate(op, fields = {}) {
     return this.#signal.request('mod', {op, ...fields});
+  }
+
+  /**
+   * As a host: a member's token for others. @param {{ttl?: number, uses?: number}} [fields] seconds, and sessions
+   * @returns {Promise<{token: string, exp: number, uses: number}>} rejects with `SignalError`
+   */
+  invite(fields = {}) {
+    return this.#signal.request('invite', fields);
   }
 
   /** Say whether the picture of a peer is looked at; it stops sending one that is not. @param {string} id @param {boolean} hidden */
@@ -178,6 +187,11 @@ export class Mesh extends EventTarget {
     on('paths', ({list}) => this.#paths(list));
     on('msg', ({from, data, to}) => this.#emit('message', {from, data, to}));
     on('mute', ({from, what}) => this.#emit('mute', {from, what}));
+    on('role', ({role}) => {
+      if (this.you === null) return;
+      this.you = {...this.you, role};
+      this.#emit('room', {room: this.room});
+    });
     on('knock', ({id, name, gone}) => this.#emit('knock', {id, name, gone}));
     on('draining', ({until}) => this.#emit('draining', {until}));
     on('network', () => this.restart(undefined, 'online'));

@@ -21,6 +21,7 @@ const STEADY = 5000; // ms after which a connection counts as good, and the back
 const SETTLE = 1000; // ms between two connections made because the network came back
 const HEARTBEAT = 15_000; // ms, until the server has said otherwise
 const ACK_AFTER = 64; // messages that may stay unacknowledged until the next heartbeat
+const RELOAD = 5000; // ms in which a page that has gone may come back as the same participant
 const KEEP_FRAMES = 1000; // unacknowledged messages; more than that in a gap, and the session is given up
 const KEEP_CHARS = 4_000_000;
 
@@ -484,7 +485,10 @@ export class Signal extends EventTarget {
       this.#listeners.push(() => target?.removeEventListener?.(type, call));
     };
     on(this.#world, 'online', () => this.#online());
-    on(this.#world, 'pagehide', () => this.#store());
+    on(this.#world, 'pagehide', () => {
+      this.#store();
+      if (this.#line?.ready) this.#write({t: 'bye', keep: this.#storage ? RELOAD : 1});
+    });
     on(this.#world, 'pageshow', ({persisted}) => {
       if (!persisted) return;
       this.#unstore();

@@ -1,0 +1,111 @@
+/** Who is in the call, and what a host can do about it. */
+
+import {ask} from './ask.js';
+import {element, make, setIcon} from './dom.js';
+
+/**
+ * @typedef {object} Person
+ * @property {string} id
+ * @property {string} name
+ * @property {boolean} you
+ * @property {boolean} host
+ * @property {boolean} microphone whether it is on
+ */
+
+export class People {
+  /** @param {(op: string, fields?: object) => Promise<boolean>} moderate does what a host may do, and says whether it was done */
+  constructor(moderate) {
+    this.moderate = moderate;
+    this.rows = new Map();
+    const {door, muteAll, endAll} = {door: element('door'), muteAll: element('mute-all'), endAll: element('end-all')};
+    door.addEventListener('change', () => this.#open(door.value));
+    muteAll.addEventListener('click', () => moderate('mute', {value: 'audio'}));
+    endAll.addEventListener('click', () => this.#end());
+    element('people').addEventListener('click', () => element('people-dialog').showModal());
+  }
+
+  /**
+   * Show who is there.
+   * @param {Person[]} people oneself first
+   * @param {{locked?: boolean, knock?: boolean} | null} room
+   * @param {boolean} host whether this user may moderate
+   */
+  show(people, room, host) {
+    const list = element('people-list');
+    const ids = new Set(people.map(({id}) => id));
+    for (const [id, row] of this.rows) {
+      if (!ids.has(id)) {
+        row.remove();
+        this.rows.delete(id);
+      }
+    }
+    for (const person of people) {
+      if (!this.rows.has(person.id)) this.rows.set(person.id, list.appendChild(this.#row(person)));
+      this.#update(this.rows.get(person.id), person, host);
+    }
+    element('host-tools').hidden = !host;
+    element('mute-all').disabled = people.length < 2;
+    const door = element('door');
+    if (document.activeElement !== door) door.value = room?.locked ? (room.knock ? 'knock' : 'closed') : 'open';
+  }
+
+  /** Ask whether somebody is to go, and see to it. @param {{id: string, name: string}} person */
+  async remove({id, name}) {
+    const answer = await ask({
+      title: `Remove ${name} from the call?`,
+      text: 'Whoever is removed can come back by the same link, unless you keep them out.',
+      answers: [{value: 'kick', label: 'Remove'}, {value: 'ban', label: 'Remove and keep out', danger: true}],
+    });
+    if (answer) await this.moderate(answer, {to: id});
+  }
+
+  #row(person) {
+    const row = make('li', '', {'data-testid': 'person', 'data-peer': person.id});
+    const name = make('span', '', {class: 'person-name', dir: 'auto'});
+    const buttons = make('span', '', {class: 'person-buttons'});
+    row.append(name, buttons);
+    if (!person.you) {
+      const add = (what, icon, does) => {
+        const button = make('button', '', {type: 'button', class: 'icon', 'data-do': what});
+        button.append(document.querySelector('#leave svg').cloneNode(true));
+        setIcon(button, icon);
+        button.addEventListener('click', does);
+        buttons.append(button);
+      };
+      add('mute', 'mic-off', () => this.moderate('mute', {to: person.id, value: 'audio'}));
+      add('host', 'star', () => this.#appoint(row));
+      add('remove', 'remove', () => this.remove({id: person.id, name: row.dataset.name}));
+    }
+    return row;
+  }
+
+  #update(row, {name, you, host, microphone}, moderates) {
+    row.dataset.name = name;
+    row.dataset.host = String(host);
+    const facts = [you ? 'you' : '', host ? 'host' : '', microphone ? '' : 'microphone off'].filter(Boolean).join(', ');
+    const shown = facts ? `${name} (${facts})` : name;
+    const label = row.querySelector('.person-name');
+    if (label.textContent !== shown) label.textContent = shown;
+    row.querySelector('.person-buttons').hidden = !moderates || you;
+    const names = {mute: `Ask ${name} to mute`, host: host ? `Take the host's rights from ${name}` : `Make ${name} a host`, remove: `Remove ${name} from the call`};
+    for (const button of row.querySelectorAll('[data-do]')) {
+      button.setAttribute('aria-label', names[button.dataset.do]);
+      button.title = names[button.dataset.do];
+      if (button.dataset.do === 'mute') button.disabled = !microphone;
+    }
+  }
+
+  #appoint(row) {
+    this.moderate(row.dataset.host === 'true' ? 'member' : 'host', {to: row.dataset.peer});
+  }
+
+  #open(value) {
+    if (value === 'open') this.moderate('unlock');
+    else this.moderate('lock', {value});
+  }
+
+  async #end() {
+    const answer = await ask({title: 'End the call for all?', text: 'Everybody leaves the room.', answers: [{value: 'end', label: 'End the call', danger: true}]});
+    if (answer) await this.moderate('close');
+  }
+}
