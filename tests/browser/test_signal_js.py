@@ -209,10 +209,11 @@ def test_a_taken_session_is_not_taken_back(ann: LabPage, ben: LabPage, lab: Sign
         " setItem: (k, v) => store.set(k, v), removeItem: (k) => store.delete(k), store}; }"
     )
     ann.run("() => lab.enter('ann', 'blue', {media: false, options: {}, storage: null})")
-    # A copy of the session, as only a page that is going away writes it down.
+    # A copy of the session, as only a page that is going away writes it down. Its bye is lost.
     copied = ann.run(
         "async () => { const {Signal} = await import('/call-assets/signal.js'); const {signal} = lab.runs.ann;"
-        " const first = new Signal(signal.url, {storage: lab.store, random: () => 0}); await first.open();"
+        " const Mute = class extends WebSocket { send(text) { if (JSON.parse(text).t !== 'bye') super.send(text); } };"
+        " const first = new Signal(signal.url, {storage: lab.store, random: () => 0, WebSocket: Mute}); await first.open();"
         " lab.first = first; lab.ends = []; first.addEventListener('gone', ({detail}) => lab.ends.push(detail.code));"
         " dispatchEvent(new Event('pagehide')); const second = new Signal(signal.url, {storage: lab.store});"
         " lab.second = second; return [first.sid, (await second.open()).sid, second.recovered]; }"
@@ -530,3 +531,11 @@ def test_more_than_can_be_kept(ann: LabPage) -> None:
         }""",
     )
     assert found == [1000, 0, False, [["restarted", None]]]
+
+
+def test_a_page_that_goes_says_so_and_another_client_may_take_over(ann: LabPage, lab: SignalLab) -> None:
+    """`bye` with `keep`: the server waits for a reload, and not for a minute; without a storage nobody comes back."""
+    ann.run("() => lab.enter('ann', 'blue', {media: false, options: {}, storage: null})")
+    ann.run("() => dispatchEvent(new Event('pagehide'))")
+    ann.until("() => lab.runs.ann.signal.state !== 'open'")
+    assert [frame["keep"] for frame in lab.of("ann", "server", "bye")] == [1]
