@@ -213,7 +213,8 @@ def test_a_taken_session_is_not_taken_back(ann: LabPage, ben: LabPage, lab: Sign
     copied = ann.run(
         "async () => { const {Signal} = await import('/call-assets/signal.js'); const {signal} = lab.runs.ann;"
         " const Mute = class extends WebSocket { send(text) { if (JSON.parse(text).t !== 'bye') super.send(text); } };"
-        " const first = new Signal(signal.url, {storage: lab.store, random: () => 0, WebSocket: Mute}); await first.open();"
+        " const first = new Signal(signal.url, {storage: lab.store, random: () => 0, WebSocket: Mute});"
+        " await first.open();"
         " lab.first = first; lab.ends = []; first.addEventListener('gone', ({detail}) => lab.ends.push(detail.code));"
         " dispatchEvent(new Event('pagehide')); const second = new Signal(signal.url, {storage: lab.store});"
         " lab.second = second; return [first.sid, (await second.open()).sid, second.recovered]; }"
