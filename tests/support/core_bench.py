@@ -37,6 +37,15 @@ __all__ = ["Actor", "Bench", "Style"]
 _CHALLENGES = frozenset({ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE})
 
 
+_ELSEWHERE = (
+    (0, FiveTuple(ClientTransport.TCP, Address.parse("198.18.0.1", 40_011), SERVER, 1, 3)),
+    (0, FiveTuple(ClientTransport.UDP, Address.parse("2001:db8:9::1", 40_012), SERVER, 3)),
+    (1, FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.20", 40_001), SERVER, 0)),
+    (2, FiveTuple(ClientTransport.UDP, Address.parse("198.18.0.3", 40_014), SERVER, 0)),
+)
+"""Where some accounts are, too; by the numbers of accounts."""
+
+
 @dataclass(eq=False)
 class Actor:
     """One client address; what it has learnt and sent."""
@@ -94,7 +103,12 @@ class Bench:
             ports=setup.ports,
             limits=limits,
             policy=self._policy("default"),
-            settings={"strict_permissions": setup.strict, "refusal": "swallow" if setup.swallow else "error"},
+            settings={
+                "strict_permissions": setup.strict,
+                "refusal": "swallow" if setup.swallow else "error",
+                "mobility": setup.mobility,
+                "classic": False,  # the oracle knows nothing of RFC 3489
+            },
             automatic=setup.automatic,
         )
         self.oracle = Oracle(setup, self.world.nonces)
@@ -109,6 +123,8 @@ class Bench:
             FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.10", 40_004), SERVER, 0),
         )
         self.actors = [Actor(path, account) for path, account in zip(paths, ACCOUNTS, strict=False)]
+        if setup.mobility:
+            self.actors += [Actor(path, ACCOUNTS[number]) for number, path in _ELSEWHERE]
         for actor in self.actors:
             self._good_nonce(actor)
 
@@ -242,6 +258,7 @@ class Bench:
         self._turn()
         owner, bound = self._owner(relay), self.world.bound[relay]
         closed = len(self.world.closed_clients)
+        moving = None if owner is None else self.oracle.allocations[owner].moving
         if owner is None:
             self.failures = True  # if an Allocate waits for it, that has to try another port
             held = {token: self.oracle.to_wire(entry.relayed) for token, entry in self.oracle.reservations.items()}
@@ -255,7 +272,8 @@ class Bench:
         ends = owner is not None and owner not in self.oracle.allocations
         self.world.core.relay_failed(relay, self.world.now)
         self._settle(self._drain([]))
-        streams = [owner] if ends and owner is not None and owner.transport.connected else []
+        ended = [end for end in (owner, moving) if end is not None] if ends else []
+        streams = [end for end in ended if end.transport.connected]
         assert self.world.closed_clients[closed:] == streams
         for actor in self.actors:
             if actor.path in streams:
@@ -349,12 +367,13 @@ class Bench:
 
     def _expected_data(self, client: FiveTuple, frame: bytes) -> list[c.SendToPeer]:
         """What a frame from a client has sent to peers: one datagram with a live permission, or nothing."""
-        told = self.oracle.allocations.get(client)
+        told = self.oracle.told_of(client)
         if told is None:
             return []
         try:
             if not is_stun(frame):
                 number, payload = channeldata.decode(frame)
+                self.oracle.data_on(client)
                 if number in told.dead:
                     return []
                 peer, data, dont_fragment = told.channels.get(number, (None, 0.0))[0], bytes(payload), False
@@ -364,6 +383,7 @@ class Bench:
                     return []
                 if unknown_in(message):
                     return []
+                self.oracle.data_on(client)
                 peer, sent = message.first(a.XOR_PEER_ADDRESS), message.first(a.DATA)
                 if sent is None:
                     return []
@@ -487,7 +507,7 @@ class Bench:
             assert self.setup.tight or self.failures or late, "relays could not be opened, says the core"
             del self.oracle.opening[client]
         if self.oracle.is_kept(request, answer):
-            self.oracle.kept[transaction_key(client, request)] = answer.encode(), now.mono + 40
+            self.oracle.keep(request, transaction_key(client, request), answer.encode(), now)
 
     def _check_integrity(self, client: FiveTuple, verdict: Verdict, code: int, answer: Message) -> None:
         """Rule 1: the kind that the request had, unless the answer is a challenge or the request was not genuine."""

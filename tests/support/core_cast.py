@@ -168,6 +168,8 @@ class Setup:
     """Next to no reflection budget."""
     swallow: bool = False
     """Clients are not told which peers are refused."""
+    mobility: bool = False
+    """Allocations may move."""
     limits: LimitsConfig = field(
         default_factory=lambda: limits(
             allocations=4, allocations_per_user=2, permissions_per_allocation=4, channels_per_allocation=3

@@ -55,6 +55,8 @@ _FLAWED = (
     *[Style(nonce=b"")] * 6,
     *[Style(account=number) for number in (0, 1, 2, 3, 4, 5, 6)],
 )
+_OF_STREAMS = (Method.CONNECT.to_bytes(2, "big"), Method.CONNECTION_BIND.to_bytes(2, "big"))
+"""The first bytes of requests for TCP relays, of which the oracle knows nothing."""
 _CHANNELS = (0x4000, 0x4001, 0x4002, 0x4FFF)
 _BAD_CHANNELS = (0, 0x3FFF, 0x5000, 0xFFFF)
 _LIFETIMES = (0, 1, 599, 600, 601, 1200, 3599, 3600, 3601, 2**32 - 1)
@@ -97,6 +99,7 @@ def some_setup(random: Random, *, strict: bool, mapped: bool) -> Setup:
         automatic=random.random() < 0.6,
         thrifty=random.random() < 0.3,
         swallow=random.random() < 0.3,
+        mobility=random.random() < 0.5,
     )
 
 
@@ -152,13 +155,13 @@ class Walk:
 
     def actor(self, *, holds: bool) -> Actor:
         """Usually a client with an allocation, or without one, if there is one."""
-        fitting = [actor for actor in self.bench.actors if (actor.path in self.oracle.allocations) == holds]
+        fitting = [actor for actor in self.bench.actors if (self.told(actor) is not None) == holds]
         quick = [actor for actor in fitting if not actor.account.slow] if self.one_in(2) else fitting
         return self.random.choice(self.bench.actors if not quick or self.one_in(10) else quick)
 
     def told(self, actor: Actor) -> Told | None:
         """What the client knows of its allocation."""
-        return self.oracle.allocations.get(actor.path)
+        return self.oracle.told_of(actor.path)
 
     def peer(self, actor: Actor, *, known: bool) -> Address:
         """A peer; one with a permission or a channel if that is wanted."""
@@ -216,6 +219,7 @@ class Walk:
             (a.REQUESTED_ADDRESS_FAMILY, None if plain else self.maybe(8, (1, 2, 2, 0, 3))),
             (a.ADDITIONAL_ADDRESS_FAMILY, None if plain or even else self.maybe(2, (2,) * 9 + (1,))),
             (a.RESERVATION_TOKEN, token if token is not None else self.maybe(30, (b"made up!",))),
+            (a.MOBILITY_TICKET, self._ask_for_ticket()),
         ]
         self.ask(actor, Method.ALLOCATE, [(spec, value) for spec, value in options if value is not None])
 
@@ -227,6 +231,32 @@ class Walk:
         options = [
             (a.LIFETIME, self.maybe(2, _LIFETIMES)),
             (a.REQUESTED_ADDRESS_FAMILY, self.maybe(often, (1, 1, 2, 2, 3))),
+        ]
+        self.ask(actor, Method.REFRESH, [(spec, value) for spec, value in options if value is not None])
+
+    def _ask_for_ticket(self) -> bytes | None:
+        """Nothing, where it would be refused, but for now and then."""
+        if not self.bench.setup.mobility:
+            return self.maybe(40, (b"", b"x"))
+        return b"not empty" if self.one_in(20) else self.maybe(2, (b"",))
+
+    def move(self) -> None:
+        """Refresh with a ticket: mostly the last one of a client, from another place of the same client."""
+        tickets = list(self.oracle.tickets.items())
+        ticket = self.random.randbytes(32)
+        actor = self.actor(holds=self.one_in(4))
+        if tickets and not self.one_in(15):
+            live = [(value, each) for value, each in tickets if self.oracle.home_of(each.told) is not None]
+            last = [(value, each) for value, each in live if each.number == each.told.issued]
+            pool = last if last and not self.one_in(4) else live or tickets
+            ticket, issued = self.random.choice(pool)
+            own = [other for other in self.bench.actors if other.account is issued.told.account]
+            free = [other for other in own if self.told(other) is None]
+            actor = self.random.choice(free if free and not self.one_in(4) else own) if not self.one_in(6) else actor
+        options = [
+            (a.MOBILITY_TICKET, ticket),
+            (a.LIFETIME, self.maybe(4, _LIFETIMES)),
+            (a.REQUESTED_ADDRESS_FAMILY, self.maybe(8, (1, 2, 3))),
         ]
         self.ask(actor, Method.REFRESH, [(spec, value) for spec, value in options if value is not None])
 
@@ -304,6 +334,8 @@ class Walk:
         if self.one_in(2) and frame:
             frame[self.random.randrange(len(frame))] ^= self.random.randrange(1, 256)
             frame = frame[: self.random.choice((len(frame), -1, -4))]
+        if frame[:2] in _OF_STREAMS:
+            return
         self.note(f"{actor.path.address} sends again {frame.hex()}")
         self.bench.frame(actor, bytes(frame))
 
@@ -406,6 +438,7 @@ class Walk:
 STEPS: dict[str, tuple[Callable[[Walk], None], int]] = {
     "allocate": (Walk.allocate, 24),
     "refresh": (Walk.refresh, 12),
+    "move": (Walk.move, 12),
     "permit": (Walk.permit, 16),
     "bind": (Walk.bind, 18),
     "binding": (Walk.binding, 3),

@@ -70,7 +70,7 @@ Key = tuple[FiveTuple, bytes]
 # What clients have been told
 
 
-@dataclass
+@dataclass(eq=False)
 class Told:
     """An allocation as its client knows it. Relays by the size of their address: advertised address and expiry."""
 
@@ -80,6 +80,15 @@ class Told:
     channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
     """The channels that lead nowhere, because their peers are refused and the client is not told."""
+    mobile: bool = False
+    moving: FiveTuple | None = None
+    """From where its client has used a ticket, and has not sent data yet."""
+    has_moved: bool = False
+    answered: Key | None = None
+    """The last Refresh with a ticket."""
+    issued: int = 0
+    spent: int = 0
+    """Tickets: how many there have been, and up to which they cannot be used any more."""
 
     def drop_family(self, size: int) -> None:
         """A relay has gone, and all that its family had."""
@@ -95,6 +104,15 @@ class Reservation:
     relayed: Address
     user_id: str
     until: float
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A ticket: whose it is, which one, and its end in milliseconds."""
+
+    told: Told
+    number: int
+    until: int
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,41 @@ class Oracle:
         self.reservations: dict[bytes, Reservation] = {}
         self.kept: dict[Key, tuple[bytes, float]] = {}
         self.banned: set[str] = set()
+        self.tickets: dict[bytes, Issued] = {}
+
+    # Who is where
+
+    def told_of(self, client: FiveTuple) -> Told | None:
+        """The allocation that requests and data from a client are about: its own, or one that is moving to it."""
+        moving = next((told for told in self.allocations.values() if told.moving == client), None)
+        return self.allocations.get(client) or moving
+
+    def home_of(self, told: Told) -> FiveTuple | None:
+        """Where the server sends what comes from peers; None for an allocation that has ended."""
+        return next((client for client, other in self.allocations.items() if other is told), None)
+
+    def data_on(self, client: FiveTuple) -> None:
+        """Data has come from a client: what is moving there has arrived (RFC 8016 §3.2.2)."""
+        told = self.told_of(client)
+        if told is not None and told.moving == client:
+            self._arrived(told, client)
+
+    def _arrived(self, told: Told, client: FiveTuple) -> None:
+        home = self.home_of(told)
+        assert home is not None
+        del self.allocations[home]
+        self.allocations[client] = told
+        told.moving, told.has_moved = None, True
+
+    def _ticket(self, told: Told, answer: Message) -> None:
+        """RFC 8016 §3.1.2, §3.2.2: a success response for a mobile allocation has a ticket that was never seen."""
+        ticket = answer.first(a.MOBILITY_TICKET)
+        assert (ticket is not None) == (told.mobile and bool(told.relays))
+        if ticket is not None:
+            assert ticket not in self.tickets
+            told.issued += 1
+            until = max(expires for _, expires in told.relays.values())
+            self.tickets[ticket] = Issued(told, told.issued, round(until * 1000))
 
     # Time
 
@@ -236,7 +289,12 @@ class Oracle:
             return _only(ErrorCode.BAD_REQUEST)
         account = REAL.get(name) if name is not None else BY_HASH.get(digest or b"")
         fresh = self.nonces.check(nonce, client.address.pack(), now.wall) is NonceStatus.VALID
-        if account is not None and account.slow and found is None and not self._remembered(client, account, name):
+        if (
+            account is not None
+            and account.slow
+            and found is None
+            and not self._remembered(client, account, name, self._meant(message))
+        ):
             if fresh:
                 return Verdict(frozenset(), lookup=True)
             return _only(ErrorCode.STALE_NONCE)
@@ -250,9 +308,15 @@ class Oracle:
             return _only(ErrorCode.STALE_NONCE)
         return Verdict(frozenset(), account, key, kind)
 
-    def _remembered(self, client: FiveTuple, account: Account, name: str | None) -> bool:
+    def _meant(self, message: Message) -> Told | None:
+        """The allocation that a ticket names, whatever else is wrong with it."""
+        ticket = message.first(a.MOBILITY_TICKET) if message.method == Method.REFRESH else None
+        issued = self.tickets.get(ticket) if ticket is not None else None
+        return issued.told if issued is not None and self.home_of(issued.told) is not None else None
+
+    def _remembered(self, client: FiveTuple, account: Account, name: str | None, told: Told | None) -> bool:
         """True if the client's allocation was made by this account, so that nobody need be asked."""
-        told, opening = self.allocations.get(client), self.opening.get(client)
+        told, opening = told or self.told_of(client), self.opening.get(client)
         held = told.account if told is not None else opening[1] if opening is not None else None
         return held is not None and held.username == account.username == name
 
@@ -263,7 +327,9 @@ class Oracle:
         except MalformedMessage:
             return {ErrorCode.BAD_REQUEST}
         read = _Reader(message)
-        told = self.allocations.get(client)
+        told = self.told_of(client)
+        if message.method == Method.REFRESH and message.has(a.MOBILITY_TICKET):
+            return self._move(read, client, now, account) | read.codes
         if message.method == Method.ALLOCATE:
             if told is not None or client in self.opening:
                 return {ErrorCode.ALLOCATION_MISMATCH}
@@ -304,6 +370,11 @@ class Oracle:
             codes.add(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED)
         read.first(a.EVEN_PORT)
         read.first(a.LIFETIME)
+        ticket = read.first(a.MOBILITY_TICKET)
+        if ticket is not None and not self.setup.mobility:
+            codes.add(ErrorCode.MOBILITY_FORBIDDEN)
+        if ticket:
+            codes.add(ErrorCode.BAD_REQUEST)
         holders = [told.account for told in self.allocations.values()] + [held for _, held in self.opening.values()]
         if sum(holder.user_id == account.user_id for holder in holders) >= self.setup.limits.allocations_per_user:
             codes.add(ErrorCode.ALLOCATION_QUOTA_REACHED)
@@ -312,6 +383,25 @@ class Oracle:
             codes.add(ErrorCode.ALLOCATION_QUOTA_REACHED)
         if len(holders) >= self.setup.limits.allocations:
             codes.add(ErrorCode.INSUFFICIENT_CAPACITY)
+        return codes
+
+    def _move(self, read: "_Reader", client: FiveTuple, now: Now, account: Account) -> set[int]:
+        """RFC 8016 §3.2.2."""
+        issued = self.tickets.get(read.first(a.MOBILITY_TICKET))
+        if not self.setup.mobility:
+            return {ErrorCode.MOBILITY_FORBIDDEN}
+        if issued is None:
+            return {ErrorCode.BAD_REQUEST}
+        told, home = issued.told, self.home_of(issued.told)
+        if home is None:
+            return {ErrorCode.ALLOCATION_MISMATCH}
+        codes = self._refresh(read, told)
+        if issued.number <= told.spent or issued.until <= now.mono * 1000 or client == (told.moving or home):
+            codes.add(ErrorCode.BAD_REQUEST)
+        if told.account.username != account.username:
+            codes.add(ErrorCode.WRONG_CREDENTIALS)
+        if self.told_of(client) not in (None, told) or client in self.opening:
+            codes.add(ErrorCode.ALLOCATION_MISMATCH)
         return codes
 
     def _refresh(self, read: "_Reader", told: Told) -> set[int]:
@@ -375,7 +465,8 @@ class Oracle:
                 number, bound = request.first(a.CHANNEL_NUMBER), request.first(a.XOR_PEER_ADDRESS)
                 assert number is not None
                 assert bound is not None
-                told = self.allocations[client]
+                told = self.told_of(client)
+                assert told is not None
                 told.channels[number] = (bound, now.mono + 600)
                 told.dead.discard(number)
                 if self.forbidden(bound, with_port=True):
@@ -384,7 +475,9 @@ class Oracle:
                     self._permit(client, bound.ip, now.mono + (300 if self.setup.strict else 600))
 
     def _permit(self, client: FiveTuple, ip: bytes, until: float) -> None:
-        permissions = self.allocations[client].permissions
+        told = self.told_of(client)
+        assert told is not None
+        permissions = told.permissions
         permissions[ip] = max(until, permissions.get(ip, 0.0))
 
     def _allocated(self, client: FiveTuple, request: Message, answer: Message, account: Account, now: Now) -> None:
@@ -406,6 +499,8 @@ class Oracle:
         assert answer.first(a.XOR_MAPPED_ADDRESS) == client.address.canonical()
         self.opening.pop(client, None)
         self.allocations[client] = told
+        told.mobile = request.has(a.MOBILITY_TICKET)
+        self._ticket(told, answer)
 
     def _check_families(self, request: Message, answer: Message, got: set[int]) -> None:
         """RFC 8656 §7.2: what was asked for, or half of it with the reason for the other half."""
@@ -418,7 +513,13 @@ class Oracle:
         assert not missing or wanted == {4, 16}
 
     def _refreshed(self, client: FiveTuple, request: Message, answer: Message, now: Now) -> None:
-        told, lifetime = self.allocations[client], _granted(request, answer)
+        told, lifetime = self._meant(request) or self.told_of(client), _granted(request, answer)
+        assert told is not None
+        home = self.home_of(told)
+        assert home is not None
+        if request.has(a.MOBILITY_TICKET):
+            told.spent = told.issued
+            told.moving = None if client == home else client
         family = request.first(a.REQUESTED_ADDRESS_FAMILY)
         for size in [{1: 4, 2: 16}[family]] if family is not None else list(told.relays):
             if lifetime == 0:
@@ -426,20 +527,40 @@ class Oracle:
             else:
                 told.relays[size] = (told.relays[size][0], now.mono + lifetime)
         if not told.relays:
-            del self.allocations[client]
+            del self.allocations[home]
+        self._ticket(told, answer)
         self.end_ways()
 
     def is_kept(self, request: Message, answer: Message) -> bool:
-        """True for answers that a retransmission must get again: an Allocate, and a Refresh that deleted (rule 10)."""
-        if answer.message_class != MessageClass.SUCCESS:
+        """True for answers that a retransmission must get again: an Allocate, and a Refresh that deleted (rule 10).
+
+        A Refresh with a ticket is another one (RFC 8016 §3.2.2).
+        """
+        if answer.message_class != MessageClass.SUCCESS or request.method not in {Method.ALLOCATE, Method.REFRESH}:
             return False
-        return request.method == Method.ALLOCATE or (request.method == Method.REFRESH and answer.first(a.LIFETIME) == 0)
+        again = answer.first(a.LIFETIME) == 0 or request.has(a.MOBILITY_TICKET)
+        return request.method == Method.ALLOCATE or again
+
+    def keep(self, request: Message, key: Key, answer: bytes, now: Now) -> None:
+        """An answer is kept; that to a Refresh with a ticket in place of the one before."""
+        told = self._meant(request)
+        if told is not None:
+            if told.answered is not None:
+                self.kept.pop(told.answered, None)
+            told.answered = key
+        self.kept[key] = answer, now.mono + 40
 
     # Ends that no answer tells of
 
     def gone(self, client: FiveTuple) -> None:
-        """A connection has ended."""
-        self.allocations.pop(client, None)
+        """A connection has ended: an allocation that is moving is where the other end is."""
+        told = self.told_of(client)
+        if told is not None and told.moving == client:
+            told.moving = None
+        elif told is not None and told.moving is not None:
+            self._arrived(told, told.moving)
+        else:
+            self.allocations.pop(client, None)
         self.opening.pop(client, None)
         self.end_ways()
 
@@ -449,9 +570,12 @@ class Oracle:
             self.banned.add(user_id)
         held = {client for client, told in self.allocations.items() if told.account.user_id == user_id}
         held |= {client for client, (_, account) in self.opening.items() if account.user_id == user_id}
+        moving = {told.moving for client, told in self.allocations.items() if client in held}
         for client in held:
-            self.gone(client)
-        return held
+            self.allocations.pop(client, None)
+            self.opening.pop(client, None)
+        self.end_ways()
+        return held | {client for client in moving if client is not None}
 
     def replaced(self, policy: str) -> None:
         """Another ACL: permissions and channels that it forbids have ended (rule 16)."""

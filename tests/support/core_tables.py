@@ -206,6 +206,15 @@ def check_told(world: World, oracle: Oracle) -> None:
         assert {number: (c.peer, c.expires) for number, c in held.channels.items()} == told.channels
         assert {number for number, c in held.channels.items() if c.swallows} == told.dead & told.channels.keys()
         assert held.credential.user_id == told.account.user_id
+        assert (held.mobile, held.moving, held.tickets, held.spent) == (
+            told.mobile,
+            told.moving,
+            told.issued,
+            told.spent,
+        )
+    ends = [told.moving for told in oracle.allocations.values()]
+    ends += [client for client, told in oracle.allocations.items() if told.has_moved]
+    assert world.kept == {client for client in ends if client is not None}
     reserved = {token: held.relay.advertised for token, held in world.core.state.reservations.items()}
     assert reserved == {token: held.relayed for token, held in oracle.reservations.items()}
 

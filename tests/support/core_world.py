@@ -22,7 +22,7 @@ from stun.message import Message, MessageBuilder
 from tests.support.core_settings import core_settings
 from turnserver.config import LimitsConfig
 from turnserver.core import commands as c
-from turnserver.core.events import Event
+from turnserver.core.events import AllocationEnded, Event
 from turnserver.core.policy import PeerPolicy
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import CoreBounds, OwnAddresses, RelayAddress
@@ -126,7 +126,9 @@ class World:
             for command in queue:
                 self.log.append(command)
                 self._do(command)
-        self.events += self.core.events()
+        events = self.core.events()
+        self.kept -= {event.client for event in events if isinstance(event, AllocationEnded)}
+        self.events += events
 
     def _do(self, command: c.Command) -> None:
         match command:

@@ -22,6 +22,7 @@ from enum import Enum
 from auth.types import Credential
 from stun.address import Address
 from stun.constants import AddressFamily, TransportProtocol
+from turnserver.core.retransmissions import TransactionKey
 from turnserver.core.types import AllocationView, Counters, FiveTuple, RelayId
 
 __all__ = ["Allocation", "AllocationState", "Channel", "Relay", "RelayState", "Reservation", "view_of"]
@@ -115,6 +116,8 @@ class Allocation:
     """How many it has been given; the last one has this number."""
     spent: int = 0
     """The tickets up to this number cannot be used any more."""
+    answered: TransactionKey | None = None
+    """The last Refresh with a ticket, whose answer is kept for retransmissions."""
     moving: FiveTuple | None = None
     """Where its client has used a ticket, and has not sent data yet (`turnserver.core.moves`)."""
 

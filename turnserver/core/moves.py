@@ -10,7 +10,8 @@ States of a mobile allocation::
 While an allocation is moving, requests on both 5-tuples are about it. Data are sent to the old one, and accepted from
 it, until the client uses the new one (§3.2.2). Permissions, channels, relays and quota stay as they are all the time.
 
-Tickets are numbered. One that is used spends itself and all earlier ones, so the allocation remembers a single number.
+Tickets are numbered. One that is used spends itself and all earlier ones, so the allocation remembers a single number,
+and one answer for retransmissions.
 """
 
 from typing import Protocol
@@ -20,10 +21,13 @@ from stun.constants import Method
 from stun.message import Message
 from turnserver.core.allocation import Allocation
 from turnserver.core.commands import CloseClient, Command, KeepClient
+from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.events import AllocationMoved, Event
+from turnserver.core.retransmissions import Retransmissions, TransactionKey
 from turnserver.core.settings import CoreSettings
 from turnserver.core.tickets import Ticket, TicketSeal
 from turnserver.core.types import FiveTuple, Now
+from turnserver.deadlines import Deadlines
 from turnserver.descriptors import Descriptors
 
 __all__ = ["MoveHost", "Moves"]
@@ -36,12 +40,17 @@ class MoveHost(Protocol):
     descriptors: Descriptors
     allocations: dict[FiveTuple, Allocation]
     by_serial: dict[int, Allocation]
+    deadlines: Deadlines[DeadlineKey]
+    retransmissions: Retransmissions
 
     def command(self, command: Command) -> None:
         """Queue something for the shell to do."""
 
     def event(self, event: Event) -> None:
         """Queue a fact."""
+
+    def keep_answer(self, key: TransactionKey, answer: bytes, now: Now) -> None:
+        """Keep an answer for as long as its client may retransmit the request."""
 
     def route_to(self, allocation: Allocation, client: FiveTuple) -> None:
         """Make ``client`` the client's end of an allocation, also for the routes of its channels."""
@@ -88,6 +97,17 @@ class Moves:
         if client.transport.stream:
             self._host.descriptors.claim(allocation.credential.user_id)
         self._host.command(KeepClient(client, True))
+
+    def keep_answer(self, allocation: Allocation, key: TransactionKey, answer: bytes, now: Now) -> None:
+        """Keep the answer to a Refresh with a ticket for retransmissions (§3.2.2), and forget the one before.
+
+        Whoever uses a newer ticket has had that answer.
+        """
+        former, allocation.answered = allocation.answered, key
+        if former is not None:
+            self._host.retransmissions.forget(former)
+            self._host.deadlines.remove(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, former))
+        self._host.keep_answer(key, answer, now)
 
     def cancel(self, allocation: Allocation) -> FiveTuple | None:
         """An allocation that is moving stays where it is, or ends; returns the new 5-tuple, None if there was none."""

@@ -31,7 +31,7 @@ def handle(state: CoreState, request: Request) -> None:
         state.set_relay_expiry(allocation, relay, request.now.mono + lifetime)
     frame = _success(state, request, lifetime, allocation)
     if moves:
-        state.keep_answer(request.transaction, frame, request.now)
+        state.moves.keep_answer(allocation, request.transaction, frame, request.now)
     state.answer(request, frame)
     state.event(AllocationRefreshed(request.client, allocation.credential.user_id, lifetime))
 
@@ -100,13 +100,17 @@ def _delete(state: CoreState, request: Request, allocation: Allocation, relays: 
     if len(relays) == len(allocation.relays):
         state.end_allocation(allocation, EndReason.DELETED, request.now)
         frame = _success(state, request, 0)
+        moves = False
     else:
         if moves:
             state.moves.begin(allocation, request.client)
         for relay in relays:
             state.drop_relay(allocation, relay, request.now)
         frame = _success(state, request, 0, allocation)
-    state.keep_answer(request.transaction, frame, request.now)
+    if moves:
+        state.moves.keep_answer(allocation, request.transaction, frame, request.now)
+    else:
+        state.keep_answer(request.transaction, frame, request.now)
     state.answer(request, frame)
 
 
