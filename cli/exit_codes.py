@@ -21,5 +21,8 @@ class ExitCode(IntEnum):
     """The machine does not allow it: a port in use, an address that is not local, a directory not writable, a disk or a
     standard output that is full."""
 
+    DEVIATES = 4
+    """The command ran, and what an RFC recommends is not so: a SHOULD failed, and no MUST."""
+
     INTERRUPTED = 130
     """Stopped by Ctrl-C before it was done (128 + SIGINT, as shells count it)."""

@@ -56,6 +56,12 @@ class StreamFramer:
         """Add bytes without looking at them; the caller bounds how many, by taking frames out with `pop`."""
         self._buffer += data
 
+    def rest(self) -> bytes:
+        """Take out what is held and is no frame yet, where the stream stops being one of frames (RFC 6062 §4.3)."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def pop(self) -> bytes | None:
         """The next frame, ChannelData without its padding; None while it is not whole. Raises `MalformedMessage`."""
         buffer = self._buffer

@@ -1,10 +1,7 @@
 """``meshturn probe``: the command line of the probe."""
 
 import asyncio
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,80 +9,9 @@ from cli.exit_codes import ExitCode
 from cli.options import json_option
 from turnserver.text import one_line
 
-if TYPE_CHECKING:
-    from cli.probe.security import Trust
-    from stun.client.authentication import Login
-    from stun.uri import StunUri
-
 __all__ = ["probe"]
 
-_MAX_PASSWORD = 4096
-"""Bytes read of a password file, because a file such as /dev/zero has no end."""
-
 _CA_FILE = "Trust the roots in FILE (PEM) instead of the system's."
-
-
-def _from_file(source: str) -> str:
-    """The first line of a file, or of standard input for ``-``."""
-    try:
-        if source == "-":
-            raw = sys.stdin.buffer.readline(_MAX_PASSWORD + 1)
-        else:
-            with Path(source).open("rb") as stream:
-                raw = stream.readline(_MAX_PASSWORD + 1)
-        text = raw.decode("utf-8").rstrip("\r\n")
-    except OSError as error:
-        reason = error.strerror or "unknown"
-        raise click.UsageError(f"The password file {one_line(source, 200)} cannot be read: {reason}.") from error
-    except UnicodeDecodeError:
-        raise click.UsageError("The password is not UTF-8 text.") from None
-    if len(raw) > _MAX_PASSWORD:
-        raise click.UsageError(f"The first line is longer than {_MAX_PASSWORD} bytes, too long for a password.")
-    return text
-
-
-def _password(source: str | None) -> str:
-    """The password from the file, the environment or, at a terminal, from a question; in this order."""
-    if source is not None:
-        password = _from_file(source)
-    elif "MESHTURN_PASSWORD" in os.environ:
-        password = os.environ["MESHTURN_PASSWORD"]
-    elif sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, err=True)
-    else:
-        raise click.UsageError("--user needs a password: give --password-file FILE (or -), or set MESHTURN_PASSWORD.")
-    if not password:
-        raise click.UsageError("The password is empty.")
-    return password
-
-
-def _login(user: str, source: str | None) -> "Login":
-    """Read the password; one that cannot be used (RFC 8489 §14.3) is a usage error."""
-    from stun.client.authentication import Login  # noqa: PLC0415  keeps --help and usage errors quick
-    from stun.client.errors import InvalidLogin  # noqa: PLC0415
-
-    password = _password(source)
-    try:
-        return Login(user, password)
-    except InvalidLogin as error:
-        raise click.UsageError(one_line(str(error), 200)) from None
-
-
-def _trust(target: "StunUri", insecure: bool, ca_file: Path | None) -> "Trust":
-    """The roots to trust; a file of roots that cannot be used is a usage error."""
-    import ssl  # noqa: PLC0415  keeps --help and usage errors quick
-
-    from cli.probe.security import Trust  # noqa: PLC0415
-
-    if (insecure or ca_file is not None) and not target.secure:
-        raise click.UsageError(f"--insecure and --ca-file are about TLS, and {target.scheme}: goes without.")
-    trust = Trust(ca_file, insecure)
-    try:
-        trust.context()
-    except OSError as error:
-        reason = "it holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror or "unknown"
-        raise click.UsageError(f"The file {one_line(str(ca_file), 200)} cannot be used: {reason}.") from error
-    return trust
 
 
 @click.command()
@@ -147,6 +73,7 @@ def probe(  # noqa: PLR0917  click passes them by name
 
     Exit code 0: everything worked; 1: something failed; 2: the command line is wrong.
     """
+    from cli.logins import read_login, read_trust  # noqa: PLC0415  keeps --help and usage errors quick
     from cli.probe.opener import Unsupported, check_transport  # noqa: PLC0415  keeps --help and usage errors quick
     from cli.probe.runner import run_probe  # noqa: PLC0415
     from stun.constants import AddressFamily  # noqa: PLC0415
@@ -163,8 +90,8 @@ def probe(  # noqa: PLR0917  click passes them by name
         raise click.UsageError(f"A {target.scheme}: URI takes no user name; write turn: to try the relay.")
     if user is None and password_file is not None:
         raise click.UsageError("--password-file needs --user.")
-    trust = _trust(target, insecure, ca_file)
-    login = None if user is None else _login(user, password_file)
+    trust = read_trust(target, insecure, ca_file)
+    login = None if user is None else read_login(user, password_file)
     family = {None: None, "4": AddressFamily.IPV4, "6": AddressFamily.IPV6}[relay_family]
     report = asyncio.run(run_probe(target, login, timeout, family, trust=trust))
     if as_json:

@@ -10,5 +10,6 @@ def test_the_exit_codes_are_what_scripts_were_told() -> None:
         ("FAILED", 1),
         ("USAGE", 2),
         ("CANNOT_START", 3),
+        ("DEVIATES", 4),
         ("INTERRUPTED", 130),
     ]

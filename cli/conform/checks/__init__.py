@@ -1,0 +1,3 @@
+"""The checks of ``meshturn conform``, by subject."""
+
+__all__: list[str] = []

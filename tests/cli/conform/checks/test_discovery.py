@@ -1,0 +1,16 @@
+"""Behavior discovery, where it is configured (RFC 5780)."""
+
+from pathlib import Path
+
+from cli.conform.catalogue import all_checks
+from tests.support.conformance import run_group
+
+GROUP = "discovery"
+
+
+def test_this_server_does_what_is_right(tmp_path: Path) -> None:
+    found = run_group(tmp_path, GROUP, discovery=True)
+    assert found["wrong"] == set()
+    assert found["untested"] == set()
+    everything = {name for name, check in all_checks().items() if check.group == GROUP}
+    assert found["passed"] | found["untested"] == everything

@@ -1,0 +1,107 @@
+"""``meshturn conform`` as users run it: against this server, against coturn, and against nothing."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ENVIRONMENT = {"MESHTURN_PASSWORD": PASSWORD}
+
+
+def test_this_server_from_outside(run: Run, turn_server: TurnServerProcess, home: Path) -> None:
+    """Everything passes; the three reports say the same."""
+    uri = f"turn:127.0.0.1:{turn_server.port}"
+    files = ["--junit", "report.xml", "--html", "report.html"]
+    result = run("conform", uri, "--user", USERNAME, "--json", *files, env=ENVIRONMENT)
+    found = json.loads(result.stdout)
+    assert (result.returncode, found["failed"]) == (0, {"MUST": 0, "SHOULD": 0, "choice": 0})
+    assert found["software"] == "meshturn test"
+    assert found["counts"]["passed"] > 200
+    suite = ET.parse(home / "report.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert int(suite.get("tests", "0")) == sum(found["counts"].values())
+    page = (home / "report.html").read_text()
+    assert f"{found['counts']['passed']} passed, 0 failed" in page
+    assert "at most 4 at once" in result.stderr
+    assert PASSWORD not in page + result.stdout
+
+
+def test_for_people(run: Run, turn_server: TurnServerProcess) -> None:
+    uri = f"turn:127.0.0.1:{turn_server.port}"
+    result = run("conform", uri, "--only", "binding", "--only", "quota", "--family", "4")
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1].endswith(" passed, 0 failed (0 MUST, 0 SHOULD, 0 choice), 2 not tested.")
+    assert "It needs credentials (--user). (quota)" in result.stdout
+    assert "1 that may disturb others" in result.stderr
+
+
+@pytest.mark.interop
+def test_exit_codes_by_severity(run: Run, coturn: Callable[..., int]) -> None:
+    """1 for a MUST, 4 for a SHOULD, 0 for what is right."""
+    uri = f"turn:127.0.0.1:{coturn('--allow-loopback-peers')}"
+    options = ["--user", "user", "--password-file", "-"]
+    codes = {"channel-above": 1, "auth-algorithms-offered": 4, "channel-first": 0}
+    for name, code in codes.items():
+        result = run("conform", uri, *options, "--only", name, "-v", stdin="secret\n")
+        assert result.returncode == code, result.stdout
+        assert ("right:" in result.stdout) is bool(code)
+        assert ("→ server  0003" in result.stdout) is bool(code)
+
+
+def test_nothing_there(run: Run, free_port: Callable[[], int]) -> None:
+    result = run("conform", f"turn:127.0.0.1:{free_port()}", "--timeout", "0.5", "--only", "binding")
+    assert result.returncode == 1
+    assert "could not be tested" in result.stdout
+    assert "1 servers not reached" in result.stdout
+
+
+def test_a_family_that_the_host_does_not_have(run: Run) -> None:
+    result = run("conform", "turn:127.0.0.1", "--family", "6", "--only", "binding")
+    assert result.returncode == 1
+    assert "no IPv6 address" in result.stdout
+
+
+def test_a_name_that_is_none(run: Run) -> None:
+    result = run("conform", "turn:nothing.invalid", "--only", "binding")
+    assert result.returncode == 1
+    assert "cannot be resolved" in result.stdout
+
+
+def test_the_list_of_checks(run: Run) -> None:
+    result = run("conform", "--list", "--only", "rule 12")
+    assert result.returncode == 0
+    assert "refresh-family " in result.stdout
+    assert "MUST, RFC 8656 §8.2: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Missing argument"),
+        (["http://example.org"], "begins with stun:"),
+        (["turn:127.0.0.1?transport=sctp"], "SCTP is not supported"),
+        (["turn:127.0.0.1", "--only", "nothing"], "No check fits nothing"),
+        (["turn:127.0.0.1", "--password-file", "-"], "--password-file needs --user"),
+        (["turn:127.0.0.1", "--insecure"], "no URI is with TLS"),
+        (["turn:127.0.0.1", "--peer-address", "here"], "not an IPv4 or IPv6 address"),
+        (["turn:127.0.0.1", "--user", "alice"], "needs a password"),
+    ],
+)
+def test_mistakes_of_the_command_line(run: Run, arguments: list[str], words: str) -> None:
+    result = run("conform", *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr
+
+
+def test_a_report_that_cannot_be_written(run: Run, turn_server: TurnServerProcess) -> None:
+    uri = f"stun:127.0.0.1:{turn_server.port}"
+    result = run("conform", uri, "--only", "binding-answered", "--html", "/no/such/folder/report.html")
+    assert result.returncode == 3
+    assert "cannot be written" in result.stderr

@@ -1,0 +1,96 @@
+"""Which checks are run, and what becomes of them."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.conform.bench import Bench, KitOptions
+from cli.conform.catalogue import all_checks
+from cli.conform.findings import Grade, Untestable, Wrong
+from cli.conform.pipes import Subject
+from cli.conform.registry import Check
+from cli.conform.runner import chosen, run_checks
+from cli.conform.table import CheckRow, Demand
+from cli.probe.security import Trust
+from tests.support.conformance import LOGIN, PATIENCE, kit_server
+
+
+def test_patterns_are_names_groups_rules_and_levels() -> None:
+    assert len(chosen([])) == len(all_checks())
+    assert [each.row.name for each in chosen(["binding-answered"])] == ["binding-answered"]
+    assert {each.group for each in chosen(["channels"])} == {"channels"}
+    assert {each.row.rule[:8] for each in chosen(["rule 14"])} == {"Rule 14:"}
+    assert {each.row.level for each in chosen(["choice"])} == {Demand.CHOICE}
+    assert {each.row.name.partition("-")[0] for each in chosen(["even-*", "dual-*"])} == {"even", "dual"}
+    assert chosen(["no-such"]) == []
+
+
+async def wrong(bench: Bench) -> None:
+    await bench.client()
+    raise Wrong("It is\nnot.")
+
+
+async def untestable(bench: Bench) -> None:
+    raise Untestable("No way.")
+
+
+async def broken(bench: Bench) -> None:
+    await bench.relay()
+    raise ZeroDivisionError("oops")
+
+
+async def fine(bench: Bench) -> None:
+    await bench.relay()
+
+
+def made(run: object, *, modes: bool = False) -> Check:
+    row = CheckRow("one", Demand.MUST, "8489 §1", "It is so.", "Rule 7: Seven")
+    return Check(row, run, "group", True, "", modes, False)  # type: ignore[arg-type]
+
+
+async def test_what_becomes_of_a_check(tmp_path: Path) -> None:
+    async with kit_server(tmp_path, ["udp"], hosts=["127.0.0.1"]) as (server, targets):
+        seen: list[tuple[str, int, int]] = []
+        checks = [made(wrong), made(untestable), made(broken), made(fine, modes=True)]
+        options = KitOptions(LOGIN, PATIENCE)
+        report = await run_checks(targets, checks, options, lambda *progress: seen.append(progress))
+        assert not server.snapshot().allocations
+    found = [(each.grade, each.sentence, each.mode) for each in report.findings]
+    assert found == [
+        (Grade.FAILED, "It is\\x0anot.", ""),
+        (Grade.UNTESTED, "No way.", ""),
+        (Grade.BROKEN, "The check raised ZeroDivisionError: oops", ""),
+        (Grade.PASSED, "", "SHA-1"),
+        (Grade.PASSED, "", "SHA-256"),
+    ]
+    assert report.software == "meshturn test"
+    assert [progress[1:] for progress in seen] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    async with kit_server(tmp_path, ["udp", "tcp"], hosts=["127.0.0.1"]) as (_, targets):
+        pass
+    report = await run_checks(targets, [made(fine)], KitOptions(LOGIN, 0.3), lambda *progress: None)
+    assert [target for target, _ in report.troubles] == [str(each) for each in targets]
+    assert report.findings == []
+
+
+async def test_without_credentials(tmp_path: Path) -> None:
+    async with kit_server(tmp_path, ["udp"], hosts=["127.0.0.1"]) as (_, targets):
+        options = KitOptions(None, PATIENCE)
+        report = await run_checks(targets, chosen(["binding-answered", "channel-first"]), options, lambda *_: None)
+    found = {each.name: each for each in report.findings}
+    assert found["binding-answered"].grade is Grade.PASSED
+    assert found["channel-first"].grade is Grade.UNTESTED
+    assert "--user" in found["channel-first"].sentence
+
+
+@pytest.mark.parametrize("transport", ["tls"])
+async def test_a_certificate_that_is_not_trusted(tmp_path: Path, transport: str) -> None:
+    async with kit_server(tmp_path, [transport], hosts=["127.0.0.1"]) as (_, (target,)):
+        strict = Subject(target.uri, target.address, Trust())
+        report = await run_checks([strict], [made(fine)], KitOptions(LOGIN, PATIENCE), lambda *_: None)
+        assert "certificate" in report.troubles[0][1]
+        loose = Subject(target.uri, target.address, Trust(insecure=True))
+        report = await run_checks([loose], [made(fine)], KitOptions(LOGIN, PATIENCE), lambda *_: None)
+        assert [each.grade for each in report.findings] == [Grade.PASSED]
