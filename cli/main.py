@@ -77,17 +77,16 @@ def _probe() -> click.Command:
     return probe
 
 
-<<<<<<< HEAD
 def _nat() -> click.Command:
     from cli.nat.command import nat  # noqa: PLC0415
 
     return nat
-=======
+
+
 def _conform() -> click.Command:
     from cli.conform.command import conform  # noqa: PLC0415
 
     return conform
->>>>>>> 9057e65 (meshturn conform: test any STUN or TURN server against the RFCs)
 
 
 class _Entry(NamedTuple):
@@ -106,11 +105,8 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
-<<<<<<< HEAD
         "nat": _Entry(_nat, "Find out which NAT this machine is behind."),
-=======
         "conform": _Entry(_conform, "Test a STUN or TURN server rule by rule, against the RFCs."),
->>>>>>> 9057e65 (meshturn conform: test any STUN or TURN server against the RFCs)
     }
 )
 """The commands, the most important first."""

@@ -1,4 +1,4 @@
-"""Connections of a tester, frame by frame. Another transport, such as DTLS, is an entry in `TRANSPORTS`."""
+"""Connections of a tester, frame by frame. Another transport is an entry in `TRANSPORTS`."""
 
 import asyncio
 import socket
@@ -6,18 +6,23 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cli.probe.security import ALPN_TURN, Trust
 from stun.address import Address
+from stun.client.errors import ServerUnreachable
 from stun.constants import AddressFamily
 from stun.errors import MalformedMessage
 from stun.framing import StreamFramer
 from stun.uri import StunUri
 from turnserver.turnclient.links import connect_stream
 
-__all__ = ["TRANSPORTS", "DatagramPipe", "Pipe", "StreamPipe", "Subject"]
+if TYPE_CHECKING:
+    from turnserver.turnclient.dtls import DtlsLink
+
+__all__ = ["TRANSPORTS", "DatagramPipe", "DtlsPipe", "Pipe", "StreamPipe", "Subject"]
 
 _MOST: Final = 256
 """Frames that wait to be read."""
@@ -191,6 +196,49 @@ class StreamPipe(_Queue, asyncio.Protocol):
         self._transport.abort()
 
 
+class DtlsPipe(_Queue):
+    """An association over UDP (RFC 7350); see `turnserver.turnclient.links.LinkReceiver`."""
+
+    reliable = False
+
+    def __init__(self, link: "DtlsLink") -> None:
+        super().__init__()
+        self.local = link.source
+        self._link = link
+        link.start(self)
+
+    def frame_received(self, frame: bytes) -> None:
+        """Called by the link."""
+        self.put(frame)
+
+    def link_troubled(self, error: ServerUnreachable) -> None:
+        """Called by the link for ICMP errors; a silence tells as much."""
+
+    def link_ended(self, error: ServerUnreachable) -> None:
+        """Called by the link when the association has ended."""
+        self.end("it ended the association")
+
+    def send(self, data: bytes) -> None:
+        """Send one record in a datagram."""
+        self._link.send(data)
+
+    async def close(self) -> None:
+        """End the association."""
+        await self._link.close()
+
+
+async def _open_dtls(target: Subject) -> Pipe:
+    if find_spec("OpenSSL") is None:
+        raise ServerUnreachable("DTLS needs pyOpenSSL, which is not installed: pip install 'meshturn[dtls]'.")
+    from turnserver.turnclient.dtls import open_association  # noqa: PLC0415  it needs an extra
+
+    link, shown = await open_association(target.uri.host, target.address, target.trust.context())
+    if shown.distrust is not None and not target.trust.insecure:
+        await link.close()
+        raise ServerUnreachable(f"The server's certificate is not trusted: {shown.distrust.words}.")
+    return DtlsPipe(link)
+
+
 async def _open_datagrams(target: Subject) -> Pipe:
     family = socket.AF_INET if target.address.family is AddressFamily.IPV4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -220,6 +268,6 @@ async def _open_stream(target: Subject) -> Pipe:
 
 
 TRANSPORTS: Final[Mapping[str, Callable[[Subject], Awaitable[Pipe]]]] = MappingProxyType(
-    {"udp": _open_datagrams, "tcp": _open_stream, "tls": _open_stream}
+    {"udp": _open_datagrams, "tcp": _open_stream, "tls": _open_stream, "dtls": _open_dtls}
 )
 """How to open a connection, by `stun.uri.StunUri.protocol`; raises OSError or `stun.client.errors.ClientError`."""

@@ -23,14 +23,14 @@ __all__ = ["LOGIN", "grade_all", "kit_server", "names", "run_group", "server_at"
 LOGIN = Login(USERNAME, PASSWORD)
 PATIENCE = 20.0
 """Generous for a busy machine; never waited out where the server does what is right."""
-TRANSPORTS = ("udp", "tcp", "tls")
+TRANSPORTS = ("udp", "tcp", "tls", "dtls")
 
 
 def server_at(transport: str, host: str, port: int, ca_file: Path | None = None) -> Subject:
     """A server to test."""
-    scheme = "turns" if transport == "tls" else "turn"
+    scheme = "turns" if transport in {"tls", "dtls"} else "turn"
     shown = f"[{host}]" if ":" in host else host
-    uri = StunUri.parse(f"{scheme}:{shown}:{port}?transport={'udp' if transport == 'udp' else 'tcp'}")
+    uri = StunUri.parse(f"{scheme}:{shown}:{port}?transport={'udp' if transport in {'udp', 'dtls'} else 'tcp'}")
     return Subject(uri, Address.parse(host, port), Trust(ca_file))
 
 
@@ -48,7 +48,7 @@ async def kit_server(
     pair = issue(directory)
     port = free_port(3)
     listeners = [
-        {"transport": transport, "address": host, "port": port + (transport == "tls")}
+        {"transport": transport, "address": host, "port": port + (transport in {"tls", "dtls"})}
         for transport in transports
         for host in hosts
     ]

@@ -81,6 +81,12 @@ class DtlsLink(asyncio.DatagramProtocol):
         self._trouble: ServerUnreachable | None = None
 
     @property
+    def source(self) -> Address:
+        """The address and the port of this machine that the server is sent from."""
+        host, port = cast(asyncio.DatagramTransport, self._transport).get_extra_info("sockname")[:2]
+        return Address.parse(str(host).partition("%")[0], port)
+
+    @property
     def buffered(self) -> int:
         """Bytes that the system has not taken yet."""
         return 0 if self._transport is None else cast(asyncio.WriteTransport, self._transport).get_write_buffer_size()
