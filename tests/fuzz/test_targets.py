@@ -16,7 +16,15 @@ __all__: list[str] = []
 
 ROOT = Path(__file__).resolve().parents[2]
 
-RUNS = {"connection": 5_000, "core": 300, "core_walk": 150, "rooms": 200, "client_hello": 4_000, "signaling": 4_000}
+RUNS = {
+    "connection": 5_000,
+    "core": 300,
+    "core_walk": 150,
+    "rooms": 200,
+    "client_hello": 4_000,
+    "dtls": 1_500,
+    "signaling": 4_000,
+}
 """Inputs in a run of the tests, where they are fewer than 20,000 because each takes long."""
 
 FINDINGS = {
@@ -31,6 +39,13 @@ FINDINGS = {
         "opn+ItRImoKwB56CSrwUXPG5WAC/tISDnrOqrM74VI+KS40us/bD/rIaweR2ThVyRHX4y9/gJ2rOvwG8FV5+hmGFFujiBJLon3ZM"
         "w4PZP1285izKZKvul5vIkVr6laRc30ch+8o/5dsHnoJKvBRc8blYAL+0hIOes6qszvhUj4pLjS6z9sMUvdK/HnbgPqinc2TFh/OP"
         "+T8=",
+    ),
+    "a ClientHello may ask for a version of DTLS that is not known yet": (
+        "dtls",
+        "ABb+/wAAAAAAAAABAPYBAADqAAEAAAAAAOpiAAAAAAAAAFyIUl25lzHDunRpVR+X95bJ4zfnbHr4+Q1lABRjY2NjY2NjY2NjY2Nj"
+        "Y2NjY2NjYwA2wCzAMACfzKnMqMyqwCvALwCewCTAKABrwCPAJwBnwArAFAA5wAnAEwAzAJ0AnAA9ADwANQAvAQAAdv8BAAEAAAsA"
+        "AgEAAAoADAAKAB0AFwAeABgAGQAWAAAAFwAAAA0AKgAoBAMFAwYDCAcICAgJCAoICwgECAUIBgQBBQEGAQMDAwEDAgQCBQIGAgAA"
+        "AA4ADAAACWxvY2FsaG9zdAAQAA8ADQlzdHVuLnR1cm4CaDI=",
     ),
 }
 """What was found: a name, the target, and the input in base64, as libFuzzer prints it."""

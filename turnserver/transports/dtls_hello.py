@@ -58,8 +58,6 @@ def read_hello(record: bytes) -> DtlsHello | None:
         session, cookie, ciphers, compression = (reader.vector(width) for width in (1, 1, 2, 1))
     except ValueError:
         return None
-    if version[0] != _MAJOR:
-        return None
     lengths = bytes((len(session), len(compression))) + len(ciphers).to_bytes(2, "big")
     parameters = lengths + version + random + session + ciphers + compression
     return DtlsHello(record[3:11], random, cookie, parameters, read_extensions(reader))

@@ -173,5 +173,6 @@ class ConnectionSlot:
     def release(self) -> None:
         """Free the slot; calling it again does nothing."""
         limiter, self._limiter = self._limiter, None
+        self._close = None  # the connection need not wait for the garbage collector
         if limiter is not None:
             limiter.leave(self, self._key, socket=self._socket)

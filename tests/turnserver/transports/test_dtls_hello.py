@@ -104,7 +104,6 @@ def test_what_is_no_whole_hello() -> None:
     record = Client().hello()
     assert all(read_hello(record[:size]) is None for size in range(13, len(record)))
     assert [read_hello(each) for each in refragmented(record, 60)] == [None] * 4
-    assert read_hello(record[:25] + b"\x03\x03" + record[27:]) is None
     assert read_hello(b"\x16\x03\x01" + record[3:]) is None
     assert read_hello(record[:3] + b"\0\1" + record[5:]) is None
 
