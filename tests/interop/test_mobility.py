@@ -33,8 +33,10 @@ LIMIT = 60.0
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     """A server with mobility, and listeners of every kind."""
     pair = issue(tmp_path_factory.mktemp("certificate"))
+    listeners = stream_listeners(http=False)
+    dtls = {"transport": "dtls", "address": "127.0.0.1", "port": listeners[0]["port"] + 2}
     config = loopback_config(
-        listeners=stream_listeners(http=False),
+        listeners=[*listeners, dtls],
         relay={"addresses": ["127.0.0.1"], "mobility": True, "legacy_channels": True},
         tls={"certificates": [pair.config]},
     )
@@ -153,7 +155,8 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 def uri(ports: Mapping[str, int], transport: str) -> str:
     """Where a server is."""
-    scheme, query = ("turns", "tcp") if transport == "tls" else ("turn", transport)
+    schemes = {"tls": ("turns", "tcp"), "dtls": ("turns", "udp")}
+    scheme, query = schemes.get(transport, ("turn", transport))
     return f"{scheme}:127.0.0.1:{ports[transport]}?transport={query}"
 
 
@@ -182,7 +185,9 @@ async def test_our_client_moves(target: Target) -> None:
             assert await there_and_back(client, peer, b"and on") == port
 
 
-@pytest.mark.parametrize(("before", "after"), [("udp", "tcp"), ("tls", "udp"), ("tcp", "tls")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("udp", "tcp"), ("tls", "udp"), ("tcp", "tls"), ("udp", "dtls"), ("dtls", "tls")]
+)
 async def test_our_client_moves_to_another_transport(before: str, after: str, server: TurnServerProcess) -> None:
     """RFC 8016: there and back and there again."""
     with UdpPeer("127.0.0.1") as peer:

@@ -42,6 +42,7 @@ _ELSEWHERE = (
     (0, FiveTuple(ClientTransport.UDP, Address.parse("2001:db8:9::1", 40_012), SERVER, 3)),
     (1, FiveTuple(ClientTransport.UDP, Address.parse("192.0.2.20", 40_001), SERVER, 0)),
     (2, FiveTuple(ClientTransport.UDP, Address.parse("198.18.0.3", 40_014), SERVER, 0)),
+    (1, FiveTuple(ClientTransport.DTLS, Address.parse("198.18.0.4", 40_015), SERVER, 4, 4)),
 )
 """Where some accounts are, too; by the numbers of accounts."""
 

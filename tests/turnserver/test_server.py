@@ -26,7 +26,7 @@ from tests.support.relaying import relay_something
 from tests.support.signal_wire import Participant
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.config import Config
-from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason
+from turnserver.core.events import AllocationEnded, AllocationMoved, AllocationOpened, EndReason
 from turnserver.core.server import TurnCore
 from turnserver.core.types import ClientTransport, Counters
 from turnserver.errors import ConfigError, StartupError
@@ -34,6 +34,7 @@ from turnserver.observers.recorder import Recorder
 from turnserver.server import Reload, Server
 from turnserver.signaling.rooms.facts import RoomOpened
 from turnserver.snapshot import Snapshot, Usage
+from turnserver.turnclient.client import TurnClient as AsyncTurnClient
 
 
 def config(**options: Any) -> Config:
@@ -713,5 +714,45 @@ async def test_no_rooms_unless_wanted() -> None:
         assert (await get(port, "/call/x", None))[0] == 404
         assert (await get(port, "/healthz", None)) == (200, '{"status": "ok"}')
         assert "nothing here for people" in (await get(port, "/", None))[1]
+    finally:
+        await server.stop()
+
+
+async def test_a_move_is_counted_told_and_leaves_no_path() -> None:
+    """RFC 8016, switched on by a reload: observers hear of it, the snapshot counts it, and media take the new way."""
+    options = {
+        "listeners": [{"address": "127.0.0.1", "port": 0}],
+        "log": {"level": "error"},
+        "auth": {"users": {"alice": "wonderland"}},
+        "peers": {"allow": ["127.0.0.0/8"]},
+    }
+    server, recorder = Server(Config.model_validate(options)), Recorder()
+    server.observe(recorder)
+    await server.start()
+    try:
+        _, address = server.snapshot().listening[0]
+        reload = await server.reload(options | {"relay": {"mobility": True}})
+        assert reload == Reload(("relay.mobility",))
+        with UdpPeer() as peer:
+            client = AsyncTurnClient(f"turn:{address.host}:{address.port}", "alice", "wonderland")
+            async with client:
+                await client.allocate(mobile=True)
+                await client.bind_channel(peer.address)
+                assert server.snapshot().moved_allocations == 0
+                await client.move()
+                client.send(peer.address, b"from there")
+                data, relayed = await asyncio.to_thread(peer.receive)
+                assert data == b"from there"
+                peer.send(b"to there", relayed)
+                assert (await client.receive()).data == b"to there"
+                assert server.snapshot().moved_allocations == 1
+                (view,) = server.snapshot().allocations
+                (moved,) = [event for event, _ in recorder.events if isinstance(event, AllocationMoved)]
+                assert (moved.client, moved.relays) == (view.client, view.relays)
+                assert moved.former != moved.client
+                assert server._parts is not None
+                assert server._parts.engine is not None
+                (transport,) = server._parts.engine._transports.values()
+                assert len(transport._paths) == 1  # type: ignore[attr-defined]
     finally:
         await server.stop()

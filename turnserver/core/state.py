@@ -215,7 +215,7 @@ class CoreState:
 
     def live(self, client: FiveTuple) -> Allocation | None:
         """The allocation of a 5-tuple if it can carry data."""
-        allocation = self.allocation(client)
+        allocation = self.allocations.get(client) or self.moves.by_client.get(client)
         return allocation if allocation is not None and allocation.state is AllocationState.LIVE else None
 
     def live_allocations(self, user_ids: Collection[str] | None = None) -> list[Allocation]:

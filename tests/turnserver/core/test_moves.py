@@ -21,7 +21,7 @@ from turnserver.reasons import Reason
 
 ASKED = (a.MOBILITY_TICKET, b"")
 DUAL = (a.ADDITIONAL_ADDRESS_FAMILY, 2)
-UDP, STREAM, TLS = ClientTransport.UDP, ClientTransport.TCP, ClientTransport.TLS
+UDP, STREAM, TLS, DTLS = ClientTransport.UDP, ClientTransport.TCP, ClientTransport.TLS, ClientTransport.DTLS
 CHANNEL = 0x4000
 HOME = "192.0.2.10"
 AWAY = "203.0.113.77"
@@ -123,8 +123,16 @@ def test_every_refresh_brings_another_ticket_and_all_are_good_until_one_is_used(
 
 @pytest.mark.parametrize(
     ("before", "after", "host"),
-    [(UDP, UDP, AWAY), (UDP, STREAM, AWAY), (STREAM, TLS, HOME), (TLS, UDP, HOME), (STREAM, STREAM, "2001:db8:9::1")],
-    ids=["udp", "udp to tcp", "tcp to tls", "tls to udp", "ipv4 to ipv6"],
+    [
+        (UDP, UDP, AWAY),
+        (UDP, STREAM, AWAY),
+        (STREAM, TLS, HOME),
+        (TLS, UDP, HOME),
+        (STREAM, STREAM, "2001:db8:9::1"),
+        (DTLS, STREAM, AWAY),
+        (UDP, DTLS, AWAY),
+    ],
+    ids=["udp", "udp to tcp", "tcp to tls", "tls to udp", "ipv4 to ipv6", "dtls to tcp", "udp to dtls"],
 )
 def test_an_allocation_moves(before: ClientTransport, after: ClientTransport, host: str) -> None:
     """RFC 8016 §3.2.2: the old 5-tuple serves until data comes on the new one; everything moves along."""
