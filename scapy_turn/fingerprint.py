@@ -40,8 +40,20 @@ class Behaviour:
 
 
 KNOWN: dict[str, dict[str, str | bool]] = {
-    "meshturn": {"reason": "Unauthenticated", "nonce": "cookie", "algorithms": True},
-    "coturn": {"reason": "Unauthorized", "nonce": "hex", "algorithms": False, "unknown_attribute": "error 420"},
+    "meshturn": {
+        "reason": "Unauthenticated",
+        "nonce": "cookie",
+        "algorithms": True,
+        "unknown_method": "silence",
+    },
+    # 4.6, as Debian 12 has it.
+    "coturn": {
+        "reason": "Unauthorized",
+        "nonce": "hex",
+        "algorithms": False,
+        "unknown_attribute": "error 420",
+        "unknown_method": "error 401",
+    },
 }
 """What tells servers from each other: the values of `Behaviour` that have to be seen."""
 

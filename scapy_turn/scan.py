@@ -15,7 +15,7 @@ from scapy.error import Scapy_Exception
 from scapy_turn.datagrams import Peer
 from scapy_turn.fingerprint import behaviour, guess
 from scapy_turn.integrity import Credential
-from scapy_turn.probes import PEERS, allowed_peers, amplification, nonces
+from scapy_turn.probes import MOST, PEERS, allowed_peers, amplification, flood, nonces
 
 __all__ = ["PROBES", "Target", "main", "parse_uri"]
 
@@ -31,6 +31,7 @@ class Target(NamedTuple):
     password: str
     seconds: float
     peers: tuple[str, ...]
+    flood: int = 0
 
     @property
     def credential(self) -> Credential | None:
@@ -55,9 +56,17 @@ def parse_uri(text: str) -> tuple[Peer, str]:
 
 
 def _amplification(target: Target) -> list[dict[str, Any]]:
+    found = amplification(target.server, target.seconds, target.transport)
+    return [asdict(one) | {"ratio": round(one.ratio, 2)} for one in found]
+
+
+def _flood(target: Target) -> list[dict[str, Any]]:
+    if not target.flood:
+        raise Scapy_Exception("only with --flood COUNT: it sends so many packets of each kind")
     if target.transport != "udp":
         raise Scapy_Exception("over UDP only: elsewhere the source of a request is proven")
-    return [asdict(one) | {"ratio": round(one.ratio, 2)} for one in amplification(target.server, target.seconds)]
+    found = flood(target.server, target.flood, seconds=target.seconds)
+    return [asdict(one) | {"ratio": round(one.ratio, 2)} for one in found]
 
 
 def _peers(target: Target) -> list[dict[str, Any]]:
@@ -69,9 +78,7 @@ def _peers(target: Target) -> list[dict[str, Any]]:
 
 
 def _nonces(target: Target) -> list[dict[str, Any]]:
-    if target.transport != "udp":
-        raise Scapy_Exception("over UDP only")
-    report = nonces(target.server, target.credential, target.seconds)
+    report = nonces(target.server, target.credential, target.seconds, target.transport)
     return [] if report is None else [asdict(report)]
 
 
@@ -83,6 +90,7 @@ def _fingerprint(target: Target) -> list[dict[str, Any]]:
 
 PROBES: dict[str, tuple[str, Callable[[Target], list[dict[str, Any]]]]] = {
     "strangers": ("What is answered without a credential, and how many bytes for each byte", _amplification),
+    "flood": ("How much many packets of a stranger bring", _flood),
     "peers": ("To which addresses the server relays for this user", _peers),
     "nonces": ("Nonces", _nonces),
     "fingerprint": ("Which server it is", _fingerprint),
@@ -101,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scan.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password in its first line")
     scan.add_argument("--only", action="append", choices=PROBES, help="this probe; can be repeated")
     scan.add_argument("--peer", action="append", default=[], metavar="ADDRESS", help="ask for these peers only")
+    scan.add_argument("--flood", type=_count, default=0, metavar="COUNT", help=f"send so many packets, up to {MOST}")
     scan.add_argument("--timeout", type=float, default=1.0, metavar="SECONDS", help="wait for answers (default 1)")
     scan.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -109,10 +118,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         password = _password(options.password_file)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    target = Target(server, transport, options.user, password, options.timeout, tuple(options.peer))
+    target = Target(server, transport, options.user, password, options.timeout, tuple(options.peer), options.flood)
     report = {name: _run(PROBES[name][1], target) for name in options.only or PROBES}
     print(json.dumps(report, indent=2) if options.json else "\n".join(map(_table, report, report.values())))
     return 0 if _alive(report) else 1
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST}")
+    return int(text)
 
 
 def _password(file: Path | None) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import Built, Environment, checked
+from tests.packaging.conftest import ROOT, Built, Environment, checked
+from tests.support.server import free_port
 
 LOAD = """
 from scapy.config import conf
@@ -16,6 +17,19 @@ conf.exts.load("scapy-turn")
 import scapy.contrib.turn as turn
 print(turn.StunMessage(bytes(turn.StunMessage(method="Allocate"))).summary().split(" [")[0])
 """
+
+PLAIN = """
+import sys
+from scapy.all import *
+from scapy.contrib.stun import *
+from scapy_turn import *
+assert raw(STUN(stun_message_type="Binding request", transaction_id=7))[4:8] == bytes.fromhex("2112a442")
+assert StunMessage in IP(raw(IP() / UDP() / StunMessage()))
+assert StunServer and TurnAutomaton and TurnSocket
+print([name for name in ("meshturn", "scapy_turn", "scapy") if name in sys.modules])
+"""
+
+REST = "relay: {addresses: [127.0.0.1]}\nauth: {users: {alice: secret}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +64,37 @@ def test_contents(scapy_turn_built: Built, tracked: frozenset[str]) -> None:
     )
 
 
-def test_scapy_loads_it(scapy_turn_built: Built, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """In an environment that has nothing of meshturn."""
+@pytest.fixture(scope="module")
+def tester(scapy_turn_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with scapy-turn, from its source distribution, and what it needs."""
     environment = Environment(tmp_path_factory.mktemp("tester"))
-    environment.pip("install", "--quiet", "--no-compile", scapy_turn_built.wheel)
-    assert environment.output("python", "-c", LOAD) == "STUN Allocate request\n"
+    environment.pip("install", "--quiet", "--no-compile", scapy_turn_built.sdist)
+    return environment
+
+
+def test_scapy_loads_it(tester: Environment) -> None:
+    """In an environment that has nothing of meshturn."""
+    assert tester.output("python", "-c", LOAD) == "STUN Allocate request\n"
+    assert tester.run("python", "-c", "import meshturn").returncode != 0
+    assert "usage: python -m scapy_turn scan" in tester.output("python", "-m", "scapy_turn", "scan", "--help")
+
+
+def test_beside_meshturn(tester: Environment, scapy_turn_built: Built, built: Built) -> None:
+    """Both wheels in one environment: each works as if it were alone, and one can test the other."""
+    tester.pip("install", "--quiet", "--no-compile", "--force-reinstall", "--no-deps", scapy_turn_built.wheel)
+    tester.pip(
+        "install", "--quiet", "--no-compile", "-c", ROOT / "conf" / "constraints.txt", f"{built.wheel}", "scapy-turn"
+    )
+    assert tester.output("python", "-c", LOAD) == "STUN Allocate request\n"
+    assert tester.output("python", "-c", PLAIN) == "['scapy_turn', 'scapy']\n"
+    listed = tester.pip("list", "--format", "freeze")
+    assert {"meshturn", "scapy-turn"} <= {line.partition("==")[0] for line in listed.splitlines()}
+    port = free_port()
+    config = tester.home / "meshturn.yml"
+    config.write_text(f"listeners: [{{transport: udp, address: 127.0.0.1, port: {port}}}]\nrealm: example.org\n{REST}")
+    config.chmod(0o600)
+    with tester.serving("serve", "-c", config):
+        scan = ["python", "-m", "scapy_turn", "scan", f"turn:127.0.0.1:{port}", "--user", "alice", "--timeout", "0.5"]
+        printed = tester.output(*scan, SCAPY_TURN_PASSWORD="secret")
+    assert "guesses                   meshturn (4 of 4 marks)" in printed
+    assert "not-public" in printed

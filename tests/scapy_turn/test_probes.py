@@ -9,7 +9,7 @@ import pytest
 
 from scapy_turn import Credential, StunMessage
 from scapy_turn.fingerprint import behaviour, guess
-from scapy_turn.probes import PEERS, allowed_peers, amplification, nonces, questions
+from scapy_turn.probes import MOST, PEERS, _features, allowed_peers, amplification, flood, nonces, questions
 from scapy_turn.wire import Wire
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port, loopback_config
 from tests.support.tools import require_tool
@@ -63,7 +63,10 @@ def test_peers(server: TurnServerProcess) -> None:
     """Nothing of what should not be reached is allowed; but the host's own relays stand on loopback here."""
     verdicts = allowed_peers(("127.0.0.1", server.port), Credential(USERNAME, PASSWORD))
     assert [one.address for one in verdicts] == list(PEERS)
-    assert {one.what for one in verdicts if one.allowed} <= {what for what in PEERS.values() if "loopback" in what}
+    allowed = {one.what for one in verdicts if one.allowed}
+    assert allowed <= {what for what in PEERS.values() if "loopback" in what or "public" in what}
+    # A channel has a port, and no relay of this server stands on that one.
+    assert {one.address for one in verdicts if one.channel} == {"168.63.129.16"}
     assert all("403" in one.says for one in verdicts if not one.allowed)
 
 
@@ -71,11 +74,47 @@ def test_nonces(server: TurnServerProcess) -> None:
     address = ("127.0.0.1", server.port)
     stranger = nonces(address)
     assert stranger is not None
-    assert (stranger.cookie, stranger.other_port, stranger.changed) == (True, None, None)
+    assert (stranger.cookie, stranger.features) == (True, "password algorithms")
+    assert (stranger.again, stranger.other_port, stranger.changed) == (None, None, None)
     report = nonces(address, Credential(USERNAME, PASSWORD))
     assert report is not None
-    assert (report.other_port, report.changed) == (False, 438)
+    assert (report.again, report.other_port) == (True, False)
+    assert (report.invented, report.changed, report.downgraded) == (438, 438, 400)
     assert report.entropy >= 96
+
+
+@pytest.mark.parametrize(
+    ("nonce", "features"),
+    [
+        (b"obMatJos2gAAAx", "password algorithms"),
+        (b"obMatJos2wAAAx", "password algorithms, username anonymity"),
+        (b"obMatJos2AAABx", "bit 23"),
+        (b"obMatJos2!!!!x", "not base64"),
+        (b"obMatJos2", ""),
+        (b"0123456789abcdef", ""),
+    ],
+)
+def test_features(nonce: bytes, features: str) -> None:
+    """RFC 8489 §18.1: bit 0 is the first one."""
+    assert _features(nonce) == features
+
+
+def test_a_flood(processes: None, coturn: tuple[str, int], tmp_path: Path) -> None:
+    """A server with a budget for strangers ends it; one without answers everything."""
+    config = loopback_config(limits={"reflection_burst": 2000, "reflection_rate": 0})
+    with TurnServerProcess(config, tmp_path) as stingy:
+        (bound,) = flood(("127.0.0.1", stingy.port), 400, ["Allocate"], SECONDS)
+    assert (bound.sent, bound.bytes_sent) == (400, 400 * 28)
+    assert 0 < bound.answers < 200
+    assert bound.bytes_received <= bound.bytes_sent + 2000
+    found = {one.kind: one for one in flood(coturn, 100, ["Binding", "Allocate"], SECONDS)}
+    assert found["Binding"].answers == found["Allocate"].answers == 100
+    assert found["Allocate"].ratio > 3
+    for count in (0, MOST + 1):
+        with pytest.raises(ValueError, match=f"from 1 to {MOST}"):
+            flood(coturn, count)
+    with pytest.raises(ValueError, match="no kind 'Bind'"):
+        flood(coturn, 1, ["Bind"])
 
 
 def test_a_server_without_answers() -> None:
@@ -92,10 +131,12 @@ def test_another_server(coturn: tuple[str, int]) -> None:
     assert found["Binding of RFC 3489"].says == "success"
     verdicts = {one.address: one for one in allowed_peers(coturn, Credential(USERNAME, PASSWORD), ["10.0.0.1", "::1"])}
     assert verdicts["10.0.0.1"].allowed
+    assert verdicts["10.0.0.1"].channel
     assert verdicts["::1"].says == "family not relayed"
     report = nonces(coturn, Credential(USERNAME, PASSWORD))
     assert report is not None
-    assert (report.cookie, report.invented, report.changed) == (False, 438, 438)
+    assert (report.cookie, report.features, report.again) == (False, "", True)
+    assert (report.invented, report.changed, report.downgraded) == (438, 438, None)
     seen = behaviour(coturn)
     assert (seen.nonce, seen.algorithms) == ("hex", False)
     assert guess(seen)[0].name == "coturn"

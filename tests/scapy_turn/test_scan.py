@@ -1,6 +1,7 @@
 """The command: what it prints, what it does not take, and what it says where there is nothing."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -59,8 +60,9 @@ def test_json(
         runpy.run_module("scapy_turn", run_name="__main__")
     report = json.loads(capsys.readouterr().out)
     assert set(report) == set(PROBES)
-    assert all(part["rows"] and "skipped" not in part for part in report.values())
-    assert report["fingerprint"]["rows"][0]["guesses"].startswith("meshturn (3 of 3")
+    assert all(part["rows"] and "skipped" not in part for name, part in report.items() if name != "flood")
+    assert report["flood"] == {"rows": [], "skipped": "only with --flood COUNT: it sends so many packets of each kind"}
+    assert report["fingerprint"]["rows"][0]["guesses"].startswith("meshturn (4 of 4")
 
 
 def test_tables(server: TurnServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,9 +72,10 @@ def test_tables(server: TurnServerProcess, monkeypatch: pytest.MonkeyPatch, caps
     command = ["scan", f"turn:{address}?transport=tcp", "--user", USERNAME, "--peer", "10.0.0.1", "--peer", "127.0.0.9"]
     assert main([*command, "--only", "peers", "--only", "strangers"]) == 0
     printed = capsys.readouterr().out
-    assert "10.0.0.1   private  no" in printed
-    assert "127.0.0.9           yes      allowed" in printed
-    assert "over UDP only" in printed
+    assert re.search(r"^10\.0\.0\.1 +private +no +no +403 Forbidden", printed, re.MULTILINE)
+    assert re.search(r"^127\.0\.0\.9 +yes +yes +allowed", printed, re.MULTILINE)
+    assert re.search(r"^Allocate +28 +[0-9]+ +1 +error 401", printed, re.MULTILINE)
+    assert re.search(r"^no STUN +20 +0 +0 +the connection was closed", printed, re.MULTILINE)
     assert PASSWORD not in printed
 
 
@@ -85,3 +88,17 @@ def test_without_a_credential_or_a_server(server: TurnServerProcess, capsys: pyt
     monkey = ["scan", f"turn:127.0.0.1:{free_port()}", "--user", "a", "--only", "peers", "--timeout", "0.1"]
     assert main(monkey) == 1
     assert "no answer to Allocate" in capsys.readouterr().out
+
+
+def test_flood(server: TurnServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is asked for, has a bound, and is of use over UDP only."""
+    command = ["scan", f"turn:127.0.0.1:{server.port}", "--only", "flood", "--timeout", "0.2"]
+    assert main([*command, "--flood", "20"]) == 0
+    assert re.search(r"^Binding +20 +20 +400 +640 +1\.60", capsys.readouterr().out, re.MULTILINE)
+    over_tcp = ["scan", f"turn:127.0.0.1:{server.ports['tcp']}?transport=tcp", "--only", "flood", "--flood", "9"]
+    main(over_tcp)
+    assert "over UDP only" in capsys.readouterr().out
+    for wrong in ("0", "-1", "5001", "many"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, "--flood", wrong])
+        assert "a number from 1 to 5000" in capsys.readouterr().err
