@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 from stun.address import Address
 from stun.client.authentication import Login
 from stun.client.core import PERMISSIONS_AT_ONCE, ClientCore, ClientOptions
-from stun.client.errors import ClientError, NoAllocation, NoAnswer, ServerUnreachable
+from stun.client.errors import ClientError, NoAllocation, NoAnswer, RequestCancelled, ServerUnreachable
 from stun.client.events import AllocationGrant, AllocationLost, ClientEvent, ConnectionAttempt, PeerData
 from stun.client.requests import Attribute, ClientRequest, FinalResponse
 from stun.constants import AddressFamily, TransportProtocol
@@ -92,6 +92,7 @@ class TurnClient:
         self._timeout = timeout
         self._on_event = on_event
         self._driver: Driver | None = None
+        self._moving = asyncio.Lock()
         self._former: set[asyncio.Task[None]] = set()
         """Connections that the client has moved away from, while they are being closed."""
         # Half of the concurrent transactions are reserved for refreshes; further requests wait.
@@ -157,33 +158,26 @@ class TurnClient:
         same server. The allocation must be ``mobile``. The present connection is used until the new one has it, and
         closed then. If that fails, everything is as before. Raises `NoAllocation`, `ErrorResponse` (400 if the server
         sees no other address, or does not know the ticket), `NoAnswer` and `ServerUnreachable`.
+
+        An answer is waited for as long as the request is sent again (39.5 seconds, RFC 8489 §6.2.1). Do not give up
+        sooner: the server may have moved the allocation, and a ticket is good for one move.
         """
-        former = self._connected
-        target = self.uri if uri is None else uri if isinstance(uri, StunUri) else StunUri.parse(uri)
-        known = [self.server] if uri is None and self.server is not None else []
-        addresses = [*known, *[each for each in await self._resolved(target, known) if each not in known]]
-        failure: ClientError = ServerUnreachable("The server has no address.")
-        for address in addresses:
-            try:
-                driver = self._drive(await self._open(target, address))
-            except ServerUnreachable as error:
-                failure = error
-                continue
-            try:
-                async with asyncio.timeout(self._timeout):
-                    (await driver.ask(lambda now, core=driver.core: core.move(former.core, now))).result()  # type: ignore[misc]
-            except (NoAnswer, ServerUnreachable, TimeoutError) as error:
-                await driver.close()
-                failure = error if isinstance(error, ClientError) else NoAnswer(1, self._timeout)
-                continue
-            except BaseException:
-                await driver.close()
-                raise
-            self.uri = target
-            self._start(driver, address)
-            self._leave(former)
-            return
-        raise failure
+        async with self._moving:
+            former = self._connected
+            target = self.uri if uri is None else uri if isinstance(uri, StunUri) else StunUri.parse(uri)
+            known = [self.server] if uri is None and self.server is not None else []
+            failure: ClientError = ServerUnreachable("The server has no address.")
+            for address in [*known, *[each for each in await self._resolved(target, known) if each not in known]]:
+                try:
+                    driver = await self._moved(former, target, address)
+                except (NoAnswer, ServerUnreachable) as error:
+                    failure = error
+                    continue
+                self.uri = target
+                self._start(driver, address)
+                self._leave(former)
+                return
+            raise failure
 
     # Requests
 
@@ -194,7 +188,7 @@ class TurnClient:
 
     async def binding(self) -> Address:
         """The client's server-reflexive transport address, without credentials (RFC 8489 §2)."""
-        return await self._ask(self._core.binding)
+        return await self._ask(lambda now: self._core.binding(now))  # noqa: PLW0108  it may be another core by then
 
     async def allocate(
         self,
@@ -324,8 +318,13 @@ class TurnClient:
         return self._connected.core
 
     async def _ask(self, begin: Callable[[float], ClientRequest[T]]) -> T:
+        """The result of a request; one that a move has interrupted is made again on the new connection."""
         async with self._turns:
-            return (await self._connected.ask(begin)).result()
+            while True:
+                driver = self._connected
+                asked = await driver.ask(begin)
+                if not isinstance(asked.outcome, RequestCancelled) or self._driver in (None, driver):
+                    return asked.result()
 
     async def _answers(self) -> bool:
         with suppress(ClientError, TimeoutError):
@@ -342,6 +341,18 @@ class TurnClient:
             if not known:
                 raise
             return ()
+
+    async def _moved(self, former: Driver, uri: StunUri, address: Address) -> Driver:
+        """A new connection, to which the allocation of the former one has moved."""
+        driver = self._drive(await self._open(uri, address))
+        try:
+            (await driver.ask(lambda now: driver.core.move(former.core, now))).result()
+            if self._driver is not former:
+                raise NoAllocation("The client was closed.")
+        except BaseException:
+            await driver.close()
+            raise
+        return driver
 
     async def _open(self, uri: StunUri, address: Address) -> Link:
         opener = self._opener or OPENERS.get(uri.protocol)

@@ -412,7 +412,7 @@ async def test_it_goes_on_while_it_moves() -> None:
 async def test_a_move_that_fails_changes_nothing() -> None:
     """Nobody answers on the new connection, which is closed; the present one goes on."""
     server = mobile_server()
-    async with client(server, timeout=0.05) as turn:
+    async with client(server, options=ClientOptions(patience=0.05)) as turn:
         await turn.allocate(mobile=True)
         await turn.bind_channel(PEER)
         server.dead.add(Address.parse("198.51.100.1", 3478))
@@ -453,3 +453,45 @@ async def test_it_moves_to_another_uri() -> None:
         with pytest.raises(ServerUnreachable, match="SCTP"):
             await turn.move("turn:198.51.100.1?transport=sctp")
         assert turn.uri.protocol == "tcp"
+
+
+async def test_a_request_that_a_move_interrupts_is_made_again() -> None:
+    """Its answer would have come to the former connection."""
+    server = mobile_server()
+    async with client(server) as turn:
+        await turn.allocate(mobile=True)
+        server.links[0].swallow = lambda frame: frame[1] == 0x08  # CreatePermission
+        permitting = asyncio.create_task(turn.create_permission(PEER))
+        await asyncio.sleep(0)
+        await turn.move()
+        async with asyncio.timeout(TIMEOUT):
+            await permitting
+        turn.send(PEER, b"permitted")
+        assert [each.data for each in server.world.to_peers] == [b"permitted"]
+
+
+async def test_moves_are_made_one_after_the_other() -> None:
+    """A ticket is good for one move: the second one has that of the first one's answer."""
+    server = mobile_server()
+    async with client(server) as turn:
+        await turn.allocate(mobile=True)
+        await turn.bind_channel(PEER)
+        await asyncio.gather(turn.move(), turn.move(), turn.move())
+        turn.send(PEER, b"from there")
+        assert [each.data for each in server.world.to_peers] == [b"from there"]
+        assert len(server.links) == 4
+
+
+async def test_who_is_closed_while_moving_leaves_nothing() -> None:
+    """The new connection is closed, too, and the allocation deleted."""
+    server = mobile_server()
+    turn = client(server)
+    async with turn:
+        await turn.allocate(mobile=True)
+        moving = asyncio.create_task(turn.move())
+        while len(server.links) < 2:
+            await asyncio.sleep(0)
+    with pytest.raises((NoAllocation, ErrorResponse)):
+        await moving
+    assert all(link.closed for link in server.links)
+    server.world.assert_nothing_left()
