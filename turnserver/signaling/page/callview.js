@@ -91,6 +91,7 @@ export class CallView {
     const {caps = [], role} = mesh.you ?? {};
     for (const id of ['mic', 'cam']) element(id).hidden = devices.forgone;
     element('screen').hidden = !devices.mediaDevices?.getDisplayMedia || !caps.includes('screen');
+    element('sharing').hidden = devices.screen === null;
     element('devices-dialog').toggleAttribute('data-listener', devices.forgone);
     const host = role === 'host';
     const count = mesh.peers.size + 1;
@@ -160,7 +161,6 @@ export class CallView {
     }
     const {devices} = this;
     const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false};
-    if (devices.screen !== null) views.push({...self, key: 'self:screen', kind: 'screen', stream: devices.screenStream, microphone: true, camera: true});
     if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
     return views;
   }
@@ -224,6 +224,7 @@ export class CallView {
     on('mic', () => this.#toggleMicrophone());
     on('cam', () => this.#toggleCamera());
     on('screen', () => this.#toggleScreen());
+    on('stop-sharing', () => this.#toggleScreen());
     on('stats', () => this.drawer.toggle());
     on('leave', () => this.leave());
     on('settings', () => element('devices-dialog').showModal());

@@ -170,7 +170,7 @@ export class Devices extends EventTarget {
   async share() {
     let stream;
     try {
-      stream = await this.mediaDevices.getDisplayMedia({video: {frameRate: {ideal: 15, max: 30}}, audio: false});
+      stream = await this.mediaDevices.getDisplayMedia({video: {frameRate: {ideal: 15, max: 30}}, audio: false, selfBrowserSurface: 'exclude', surfaceSwitching: 'include'});
     } catch (error) {
       if (error.name === 'NotAllowedError' || error.name === 'AbortError') return false;
       throw error;

@@ -1,37 +1,21 @@
-/** The grid of a call: one tile for each picture, laid out so that it never scrolls. */
+/** The tiles of a call, one for each picture, laid out so that they never scroll. A screen, or what is pinned, has the stage. */
 
-import {make} from './dom.js';
+import {grid, pair, stage} from './arrange.js';
+import {make, memory} from './dom.js';
 
-const WIDEST = 16 / 9;
-const NARROWEST = 4 / 3;
-const NARROWEST_UPRIGHT = 3 / 4; // on a telephone held upright
+const CORNERS = {ArrowLeft: ['l', 1], ArrowRight: ['r', 1], ArrowUp: ['t', 0], ArrowDown: ['b', 0]};
+const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter(undefined, {granularity: 'grapheme'}) : null;
 
-/**
- * The best number of columns and size of a tile for `count` tiles in a space: the largest tiles that fit, neither wider
- * than 16:9 nor narrower than 4:3 (3:4 in a space that is higher than wide), so that little of a picture is cut off.
- * @returns {{columns: number, width: number, height: number}}
- */
-export function layout(count, width, height, gap) {
-  const narrowest = width < height ? NARROWEST_UPRIGHT : NARROWEST;
-  let best = {columns: 1, width: 0, height: 0};
-  for (let columns = 1; columns <= count; columns += 1) {
-    const rows = Math.ceil(count / columns);
-    let tileWidth = (width - (columns - 1) * gap) / columns;
-    let tileHeight = (height - (rows - 1) * gap) / rows;
-    if (tileWidth > tileHeight * WIDEST) tileWidth = tileHeight * WIDEST;
-    if (tileHeight > tileWidth / narrowest) tileHeight = tileWidth / narrowest;
-    if (tileWidth > 0 && tileHeight > 0 && tileWidth * tileHeight > best.width * best.height) {
-      best = {columns, width: Math.floor(tileWidth), height: Math.floor(tileHeight)};
-    }
-  }
-  return best;
+/** What people see as the first character of a word: a whole emoji, a letter with its marks. */
+function first(word) {
+  return segmenter ? segmenter.segment(word)[Symbol.iterator]().next().value.segment : [...word][0];
 }
 
 /** Up to two letters that stand for a name. */
 export function initials(name) {
   const words = name.trim().split(/\s+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
-  return letters.map((word) => [...word][0].toUpperCase()).join('') || '?';
+  return letters.map((word) => first(word).toUpperCase()).join('') || '?';
 }
 
 /**
@@ -66,12 +50,17 @@ export class Grid {
     this.template = template;
     this.does = does;
     this.tiles = new Map();
+    this.views = [];
+    this.pinned = null;
+    this.small = null; // the key of the tile in front of another one
+    this.corner = /^[tb][lr]$/.test(memory.get('corner') ?? '') ? memory.get('corner') : 'br';
     this.speaker = '';
     new ResizeObserver(() => this.fit()).observe(container.parentElement);
   }
 
   /** @param {TileView[]} views */
   show(views) {
+    this.views = views;
     const keys = new Set(views.map((view) => view.key));
     for (const [key, tile] of this.tiles) {
       if (!keys.has(key)) {
@@ -85,6 +74,13 @@ export class Grid {
       if (this.container.children[index] !== tile) this.container.insertBefore(tile, this.container.children[index] ?? null);
       this.#update(tile, view);
     });
+    const main = this.#onStage;
+    for (const [key, tile] of this.tiles) {
+      tile.toggleAttribute('data-stage', key === main);
+      const pin = tile.querySelector('.tile-pin');
+      pin.hidden = this.tiles.size < 2 || (key === main && this.pinned !== key);
+      pin.setAttribute('aria-pressed', String(this.pinned === key));
+    }
     this.fit();
   }
 
@@ -92,12 +88,69 @@ export class Grid {
   fit() {
     const area = this.container.parentElement;
     const style = getComputedStyle(area);
-    const gap = Number.parseFloat(getComputedStyle(this.container).columnGap) || 0;
+    const gap = Number.parseFloat(style.getPropertyValue('--gap')) || 0;
     const width = area.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight);
-    const best = layout(this.tiles.size, width, area.clientHeight, gap);
-    this.container.style.setProperty('--columns', String(best.columns));
-    this.container.style.setProperty('--tile-width', `${best.width}px`);
-    this.container.style.setProperty('--tile-height', `${best.height}px`);
+    const boxes = this.#boxes(width, area.clientHeight, gap);
+    this.tiles.forEach((tile, key) => {
+      const box = boxes.get(key);
+      tile.toggleAttribute('data-small', key === this.small);
+      if (key === this.small) tile.tabIndex = 0; // it can be moved by the arrow keys
+      else tile.removeAttribute('tabindex');
+      for (const side of ['x', 'y', 'width', 'height']) tile.style.setProperty(`--${side}`, `${box[side]}px`);
+    });
+  }
+
+  /** Put one tile on the stage, or take it off. @param {string} key */
+  pin(key) {
+    this.pinned = this.pinned === key ? null : key;
+    this.show(this.views);
+  }
+
+  /** The tile on the stage: what is pinned, or else a screen. */
+  get #onStage() {
+    if (this.tiles.has(this.pinned)) return this.pinned;
+    return this.views.find(({kind}) => kind === 'screen')?.key ?? null;
+  }
+
+  #boxes(width, height, gap) {
+    const keys = this.views.map(({key}) => key);
+    const main = this.#onStage;
+    this.small = null;
+    if (main !== null) {
+      const others = keys.filter((key) => key !== main);
+      const found = stage(others.length, this.tiles.get(main).dataset.kind === 'screen', width, height, gap);
+      return new Map([[main, found.stage], ...others.map((key, index) => [key, found.strip[index]])]);
+    }
+    if (keys.length === 2 && keys[1] === 'self') {
+      const found = pair(this.corner, width, height, gap);
+      this.small = 'self';
+      return new Map([[keys[0], found.stage], ['self', found.small]]);
+    }
+    const found = grid(keys.length, {x: 0, y: 0, width, height}, gap);
+    return new Map(keys.map((key, index) => [key, found[index]]));
+  }
+
+  /** The small tile goes to another corner, by the arrow keys or by dragging. */
+  #move(side, at) {
+    const letters = [...this.corner];
+    letters[at] = side;
+    this.corner = letters.join('');
+    memory.set('corner', this.corner);
+    this.fit();
+  }
+
+  #drag(tile, event) {
+    if (!tile.hasAttribute('data-small') || event.target.closest('button')) return;
+    const area = this.container.getBoundingClientRect();
+    const done = ({clientX, clientY}) => {
+      removeEventListener('pointerup', done);
+      removeEventListener('pointercancel', done);
+      if (Math.hypot(clientX - event.clientX, clientY - event.clientY) < 24) return;
+      this.#move(clientY < area.top + area.height / 2 ? 't' : 'b', 0);
+      this.#move(clientX < area.left + area.width / 2 ? 'l' : 'r', 1);
+    };
+    addEventListener('pointerup', done);
+    addEventListener('pointercancel', done);
   }
 
   /** Play what the browser has held back; call it from a click. */
@@ -121,11 +174,31 @@ export class Grid {
     video.muted = view.silent;
     video.classList.toggle('mirrored', view.kind === 'self');
     this.#route(video);
+    tile.querySelector('.tile-pin').addEventListener('click', () => this.pin(view.key));
+    this.#offerViews(tile, video);
+    if (view.kind === 'self') {
+      tile.addEventListener('pointerdown', (event) => this.#drag(tile, event));
+      tile.addEventListener('keydown', (event) => {
+        if (!tile.hasAttribute('data-small') || !(event.key in CORNERS)) return;
+        event.preventDefault();
+        this.#move(...CORNERS[event.key]);
+      });
+    }
     tile.querySelector('.tile-retry').addEventListener('click', () => this.does.retry(view.id));
     tile.querySelector('.tile-mute').addEventListener('click', () => this.does.mute(view.id));
     tile.querySelector('.tile-kick').addEventListener('click', () => this.does.kick(view.id));
     this.tiles.set(view.key, tile);
     return tile;
+  }
+
+  /** Full screen, and a window of its own, where the browser has them. */
+  #offerViews(tile, video) {
+    const whole = tile.querySelector('.tile-full');
+    whole.hidden = !document.fullscreenEnabled;
+    whole.addEventListener('click', () => (document.fullscreenElement === tile ? document.exitFullscreen() : tile.requestFullscreen()).catch(() => {}));
+    const apart = tile.querySelector('.tile-apart');
+    apart.hidden = !document.pictureInPictureEnabled;
+    apart.addEventListener('click', () => (document.pictureInPictureElement === video ? document.exitPictureInPicture() : video.requestPictureInPicture()).catch(() => {}));
   }
 
   #update(tile, view) {
@@ -140,7 +213,7 @@ export class Grid {
     tile.toggleAttribute('data-speaking', view.speaking);
     tile.setAttribute('aria-label', describe(view));
     text(tile.querySelector('.avatar'), initials(view.name));
-    text(tile.querySelector('.plate-name'), view.kind === 'self' ? `${view.name} (you)` : view.kind === 'screen' ? `Screen of ${view.name}` : view.name);
+    text(tile.querySelector('.plate-name'), title(view));
     tile.querySelector('.plate-mic').toggleAttribute('hidden', view.microphone || view.kind === 'screen');
     const path = tile.querySelector('.plate-path');
     path.hidden = view.pathText === '';
@@ -150,7 +223,11 @@ export class Grid {
     text(state.querySelector('.tile-state-text'), view.stateText);
     state.querySelector('.spinner').hidden = !view.busy;
     state.querySelector('.tile-retry').hidden = !view.retry;
-    tile.querySelector('.tile-menu').hidden = !view.moderated;
+    tile.querySelector('.tile-menu').hidden = view.kind === 'self';
+    for (const button of ['.tile-mute', '.tile-kick']) tile.querySelector(button).hidden = !view.moderated;
+    named(tile.querySelector('.tile-pin'), `Keep ${title(view)} large`);
+    named(tile.querySelector('.tile-full'), `Full screen: ${title(view)}`);
+    named(tile.querySelector('.tile-apart'), `In a window of its own: ${title(view)}`);
     if (view.moderated) {
       named(tile.querySelector('.tile-mute'), `Ask ${view.name} to mute`);
       named(tile.querySelector('.tile-kick'), `Remove ${view.name} from the call`);
@@ -170,8 +247,14 @@ export class Grid {
   }
 }
 
+/** What a tile is called. */
+function title(view) {
+  if (view.kind === 'screen') return `Screen of ${view.name}`;
+  return view.kind === 'self' ? `${view.name} (you)` : view.name;
+}
+
 function describe(view) {
-  const parts = [view.kind === 'screen' ? `Screen of ${view.name}` : view.kind === 'self' ? `${view.name} (you)` : view.name];
+  const parts = [title(view)];
   if (view.kind !== 'screen') {
     parts.push(`microphone ${view.microphone ? 'on' : 'off'}`);
     if (!view.camera) parts.push('camera off');
