@@ -1,4 +1,4 @@
-"""DTLS (RFC 7350) with what is not ours: ``turnutils_uclient -S`` and ``openssl s_client``, and coturn's server."""
+"""DTLS (RFC 7350) with what is not ours: coturn's client and server, ``openssl s_client``, and GnuTLS."""
 
 import asyncio
 import re
@@ -91,6 +91,30 @@ def test_openssl_is_refused_what_is_weak(flags: str, turn_server: TurnServerProc
     """RFC 8996, RFC 9325 §4.2: neither DTLS 1.0 nor CBC or key transport by RSA."""
     outcome = s_client(turn_server, "127.0.0.1", *flags.split(), code=1)
     assert "Cipher is (NONE)" in outcome or "alert" in outcome
+
+
+@pytest.mark.parametrize("mtu", [1200, 300])
+def test_gnutls_completes_the_handshake(mtu: int, turn_server: TurnServerProcess, certificate: CertificatePair) -> None:
+    """RFC 6347, RFC 7443: the cookie, fragments, ALPN and close_notify with a library that is not OpenSSL."""
+    port = str(turn_server.ports["dtls"])
+    command = [require_tool("gnutls-cli"), "--udp", f"--mtu={mtu}", "-p", port, "--alpn=stun.turn"]
+    result = subprocess.run(
+        [*command, f"--x509cafile={certificate.certificate}", "localhost"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+        check=False,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+    for line in (
+        "Status: The certificate is trusted.",
+        "Description: (DTLS1.2-",
+        "Application protocol: stun.turn",
+        "Peer has closed the GnuTLS connection",
+    ):
+        assert line in result.stdout
 
 
 def s_client(server: TurnServerProcess, host: str, *flags: str, code: int = 0) -> str:

@@ -11,6 +11,7 @@ DEBIAN_PACKAGES = {
     "baresip": "baresip-core",
     "chromium": "chromium",
     "conntrack": "conntrack",
+    "gnutls-cli": "gnutls-bin",
     "haproxy": "haproxy",
     "ip": "iproute2",
     "nft": "nftables",
