@@ -515,3 +515,17 @@ def test_leaving(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
     ben.run("() => lab.runs.ben.mesh.join('blue', {name: 'Ben'})")
     settled(ann, ben)
     assert ann.run("() => lab.runs.ann.peer().info.name") == "Ben"
+
+
+def test_a_peer_that_disconnects_makes_the_mesh_probe_its_socket(ann: LabPage, ben: LabPage) -> None:
+    """Kind: the network has changed under everything, and only the connection of media notices."""
+    ann.enter("ann", "blue")
+    ben.enter("ben", "blue")
+    ann.connected("ann")
+    asked = ann.run(
+        "() => { const {mesh} = lab.runs.ann; const [peer] = mesh.peers.values(); let probes = 0;"
+        " mesh.signal.probe = () => { probes += 1; };"
+        " Object.defineProperty(peer, 'state', {value: 'reconnecting', configurable: true});"
+        " peer.dispatchEvent(new CustomEvent('state', {detail: {}})); delete peer.state; return probes; }"
+    )
+    assert asked == 1

@@ -417,6 +417,25 @@ def test_a_socket_that_is_dead_without_knowing(ann: LabPage) -> None:
     assert found == ["ping", "ping", "reconnecting", 250]
 
 
+def test_a_socket_in_doubt_is_probed_once(ann: LabPage) -> None:
+    """A peer that disconnects may mean that the own address has changed, which no event tells: 3 seconds, not 22."""
+    found = scripted(
+        ann,
+        """(lab) => {
+          const [socket] = lab.sockets;
+          socket.greet();
+          socket.hear({t: 'pong', ts: socket.sent.at(-1).ts, now: 0});
+          const before = socket.sent.length;
+          lab.signal.probe();
+          lab.signal.probe();
+          const asked = socket.sent.slice(before).map(({t}) => t);
+          lab.fire(3000);
+          return [asked, lab.signal.state];
+        }""",
+    )
+    assert found == [["ping"], "reconnecting"]
+
+
 def test_a_goodbye_for_another_socket(ann: LabPage) -> None:
     """`cid`: a goodbye that names another socket is not for this one."""
     found = scripted(

@@ -309,6 +309,8 @@ export class Mesh extends EventTarget {
     });
     this.peers.set(id, peer);
     for (const type of ['state', 'streams', 'path', 'open']) peer.addEventListener(type, () => this.#emit('peer', {peer}));
+    // An address that has changed takes the server's socket along, and no event may tell of it.
+    peer.addEventListener('state', () => peer.state === 'reconnecting' && this.#signal.probe?.());
     peer.addEventListener('data', ({detail}) => this.#emit('data', {peer, data: detail.data}));
     peer.addEventListener('verdict', ({detail}) => this.#emit('verdict', {peer, ...detail}));
     this.#changed(peer);

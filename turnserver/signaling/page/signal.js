@@ -200,7 +200,7 @@ export class Signal extends EventTarget {
       this.#end('unreachable', error.message);
       return;
     }
-    const line = {socket, ready: false, cid: null, hello: null, since: null, beat: null, dead: null, pings: []};
+    const line = {socket, ready: false, cid: null, hello: null, since: null, beat: null, dead: null, probed: false, pings: []};
     this.#line = line;
     line.timer = this.#setTimeout(() => this.#lost(line, 'timeout'), CONNECT_PATIENCE);
     socket.onmessage = ({data}) => line === this.#line && this.#received(line, data);
@@ -232,6 +232,7 @@ export class Signal extends EventTarget {
     if (typeof frame?.t !== 'string') return;
     this.#clearTimeout(line.dead);
     line.dead = null;
+    line.probed = false;
     if (Number.isInteger(frame.seq)) {
       if (frame.seq <= this.#seq) return; // heard before the socket was lost
       this.#seq = frame.seq;
@@ -466,14 +467,21 @@ export class Signal extends EventTarget {
     this.#emit('network', {});
   }
 
-  /** The page is looked at again: find out now rather than at the next heartbeat. */
+  /** Find out now, rather than at the next heartbeat, whether the server can still be reached. */
+  probe() {
+    const line = this.#line;
+    if (!line?.ready || line.probed) return;
+    this.#clearTimeout(line.dead);
+    line.dead = null;
+    line.probed = true;
+    this.#ping(line, PROBE_PATIENCE);
+  }
+
+  /** The page is looked at again. */
   #visible() {
     if (this.#state === 'closed' || globalThis.document?.visibilityState === 'hidden') return;
-    if (this.#line?.ready) {
-      this.#clearTimeout(this.#line.dead);
-      this.#line.dead = null;
-      this.#ping(this.#line, PROBE_PATIENCE);
-    } else if (this.#retry !== null) {
+    if (this.#line?.ready) this.probe();
+    else if (this.#retry !== null) {
       this.#attempt = 0;
       this.#connect();
     }
