@@ -149,6 +149,11 @@ class SignalingConfig(Section):
         description="Origins of other pages that may use the rooms and the API (`https://app.example.org`), or "
         '`"*"` for every page. Pages of this server always may. Programs that send no origin are not restricted.',
     )
+    frame_ancestors: Annotated[tuple[Origin, ...], Sized(MAX_ORIGINS), LIVE] = Field(
+        default=(),
+        description='Origins of pages that may show the call page in a frame, or `"*"` for every page. The frame needs '
+        '`allow="camera; microphone; display-capture; fullscreen"`.',
+    )
     key: Annotated[Secret | None, LIVE] = Field(
         default=None,
         description="The secret that signs room tokens (HS256), at least 32 bytes. Without one, keys are derived from "

@@ -5,6 +5,7 @@ The pages load nothing from other sites, and their content security policy forbi
 """
 
 import base64
+import gzip
 import hashlib
 import re
 import secrets
@@ -63,11 +64,22 @@ _ROOM_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz"
 
 
 class Asset(NamedTuple):
-    """One file of the page, with its media type and its entity tag (RFC 9110 §8.8.3)."""
+    """One file of the page, with its media type and its entity tag (RFC 9110 §8.8.3).
+
+    ``zipped`` is its content in gzip (RFC 1952); empty if that is no smaller.
+    """
 
     content: bytes
     media_type: str
     etag: str
+    zipped: bytes = b""
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> "Asset":
+        """An asset with this content; the same content has the same tag, and the same bytes in gzip."""
+        zipped = gzip.compress(content, mtime=0)
+        etag = hashlib.sha256(content).hexdigest()[:32]
+        return cls(content, media_type, etag, zipped if len(zipped) < len(content) else b"")
 
 
 def load_assets() -> dict[str, Asset]:
@@ -76,8 +88,7 @@ def load_assets() -> dict[str, Asset]:
     for entry in (resources.files(signaling) / "page").iterdir():
         kind = entry.name.rpartition(".")[2]
         if kind in _TYPES and entry.is_file():
-            content = entry.read_bytes()
-            found[entry.name] = Asset(content, _TYPES[kind], hashlib.sha256(content).hexdigest()[:32])
+            found[entry.name] = Asset.of(entry.read_bytes(), _TYPES[kind])
     return found
 
 
@@ -90,18 +101,25 @@ def new_room(entropy: Callable[[int], bytes] = secrets.token_bytes) -> str:
 class Pages:
     """The handlers; ``assets`` are the files of the page, whose modules pages of ``origins`` may import.
 
-    If rooms are ``open``, the start page offers to start a call; otherwise it says that an invitation is needed.
+    Pages of the origins in ``ancestors`` may show the call page in a frame. If rooms are ``open``, the start page
+    offers to start a call; otherwise it says that an invitation is needed.
     """
 
     def __init__(
-        self, assets: Mapping[str, Asset] | None = None, origins: Collection[str] = (), *, open: bool = True
+        self,
+        assets: Mapping[str, Asset] | None = None,
+        origins: Collection[str] = (),
+        ancestors: Collection[str] = (),
+        *,
+        open: bool = True,
     ) -> None:
         self._assets = load_assets() if assets is None else assets
-        self.use(origins, open=open)
+        self.use(origins, ancestors, open=open)
 
-    def use(self, origins: Collection[str], *, open: bool) -> None:
+    def use(self, origins: Collection[str], ancestors: Collection[str], *, open: bool) -> None:
         """Use other options from now on."""
         self._origins = frozenset(origins)
+        self._ancestors = tuple(ancestors)
         self._landing = _document("meshturn", _ABOUT + (_FORM if open else _INVITED) + _FOR_PROGRAMS)
         self._no_such_name = _document("No such call – meshturn", _NO_SUCH_NAME + (_FORM if open else ""))
 
@@ -131,9 +149,10 @@ class Pages:
         if page is None or not ROOM.fullmatch(request.match_info["room"]):
             return _own_page(self._no_such_name, 404)
         response = _answer(request, page)
-        response.headers["Content-Security-Policy"] = _policy(request)
+        response.headers["Content-Security-Policy"] = _policy(request, self._ancestors)
         response.headers["Permissions-Policy"] = _PERMISSIONS
-        response.headers["X-Frame-Options"] = "DENY"
+        if not self._ancestors:
+            response.headers["X-Frame-Options"] = "DENY"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return response
 
@@ -143,7 +162,9 @@ class Pages:
         if found is None or found.media_type == "text/html":
             return _own_page(_NO_SUCH_FILE, 404)
         response = _answer(request, found)
-        response.headers.update(self._cors(request))
+        for name, value in self._cors(request).items():
+            before = f"{response.headers[name]}, " if name in response.headers else ""
+            response.headers[name] = before + value
         return response
 
     async def icon(self, request: web.Request) -> web.Response:
@@ -164,15 +185,29 @@ class Pages:
 
 def _answer(request: web.Request, asset: Asset) -> web.Response:
     """The file, or 304. Browsers have to revalidate every time, so that no tab mixes files of two versions."""
-    headers = {"ETag": f'"{asset.etag}"', "Cache-Control": "no-cache"}
-    if any(tag.value == asset.etag for tag in request.if_none_match or ()):
+    zipped = bool(asset.zipped) and _takes_gzip(request.headers.get("Accept-Encoding", ""))
+    etag = f"{asset.etag}-gzip" if zipped else asset.etag
+    headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if any(tag.value == etag for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
+    if zipped:
+        headers["Content-Encoding"] = "gzip"
     charset = "utf-8" if asset.media_type.startswith("text/") else None
-    return web.Response(body=asset.content, content_type=asset.media_type, charset=charset, headers=headers)
+    body = asset.zipped if zipped else asset.content
+    return web.Response(body=body, content_type=asset.media_type, charset=charset, headers=headers)
 
 
-def _policy(request: web.Request) -> str:
-    """The content security policy of the call page.
+def _takes_gzip(header: str) -> bool:
+    """Whether a client takes gzip (RFC 9110 §12.5.3). A weight of zero refuses it."""
+    for entry in header.lower().split(","):
+        coding, _, weight = (part.strip() for part in entry.partition(";"))
+        if coding == "gzip":
+            return not re.fullmatch(r"q\s*=\s*0(\.0*)?", weight)
+    return False
+
+
+def _policy(request: web.Request, ancestors: Collection[str]) -> str:
+    """The content security policy of the call page; pages of the origins in ``ancestors`` may show it in a frame.
 
     ``'self'`` covers WebSockets in current browsers; Safari before 15.4 needs the socket's origin by name. Without TLS
     here, ``wss`` is named too: a proxy that does not say so may have ended it.
@@ -181,6 +216,7 @@ def _policy(request: web.Request) -> str:
     schemes = ("wss",) if reached.scheme == "https" else ("ws", "wss")
     hosts = [reached.host] if host_of(reached.host) is not None else []
     hosts += [f"{host}:{port}" for host in hosts for port in reached.ports if not _PORT.search(host)]
+    framing = " ".join(ancestors) or "'none'"
     socket = "".join(f" {scheme}://{host}" for host in hosts for scheme in schemes)
     return (
         "default-src 'self'; "
@@ -190,7 +226,7 @@ def _policy(request: web.Request) -> str:
         "object-src 'none'; "
         "base-uri 'none'; "
         "form-action 'self'; "
-        "frame-ancestors 'none'"
+        f"frame-ancestors {framing}"
     )
 
 

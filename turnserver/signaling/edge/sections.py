@@ -57,6 +57,10 @@ class SignalingSection(RoomOptions, Protocol):
         """Web origins that may connect in addition to the server's own."""
 
     @property
+    def frame_ancestors(self) -> Sequence[str]:
+        """Web origins whose pages may show the call page in a frame."""
+
+    @property
     def key(self) -> SecretText | None:
         """The key that signs room tokens."""
 

@@ -98,9 +98,10 @@ class Service:
 
     ``admission`` reads tokens and ``minter`` makes ICE servers (see `turnserver.signaling.rooms.settings`). Users in
     ``revoked`` get no new allocations: the core uses the same table. ``origins`` are web origins that may connect in
-    addition to the server's own. ``keys`` sign invitations. Without ``api`` there is no HTTP API. ``listening`` are the
-    listeners whose URLs participants get after `use`. ``tell`` is called with every fact about the rooms. ``drain``
-    begins to drain the server, and returns what the API answers then. ``faults`` records unexpected exceptions.
+    addition to the server's own; pages of ``ancestors`` may show the call page in a frame. ``keys`` sign invitations.
+    Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs participants get after `use`.
+    ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the server, and returns what the API
+    answers then. ``faults`` records unexpected exceptions.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Service:
         revoked: RevokedUsers,
         *,
         origins: Collection[str] = (),
+        ancestors: Collection[str] = (),
         separator: str,
         keys: TokenKeys | None = None,
         api: ApiOptions | None = None,
@@ -141,7 +143,7 @@ class Service:
             options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds(), invite=self._invite
         )
         self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
-        self._pages = Pages(origins=origins, open=options.open)
+        self._pages = Pages(origins=origins, ancestors=ancestors, open=options.open)
         self._api = None if api is None else Api(self, api, clock)
 
     @classmethod
@@ -167,6 +169,7 @@ class Service:
             means.ice.mint,
             revoked,
             origins=config.signaling.origins,
+            ancestors=config.signaling.frame_ancestors,
             separator=config.auth.separator,
             keys=means.keys,
             api=means.api,
@@ -189,7 +192,7 @@ class Service:
         self.hub.use(signaling)
         self.edge.heartbeat = signaling.heartbeat
         self.edge.origins = frozenset(signaling.origins)
-        self._pages.use(signaling.origins, open=signaling.open)
+        self._pages.use(signaling.origins, signaling.frame_ancestors, open=signaling.open)
         self.relays.separator = config.auth.separator
         if self._api is not None:
             self._api.options = means.api

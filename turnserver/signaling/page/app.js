@@ -1,9 +1,9 @@
 /** The call page: lobby, call, ending. `globalThis.meshturn` holds its parts, for support and tests; no secret is in it. */
 
-import {CallView} from './callview.js';
 import {Devices} from './devices.js';
 import {Diagnostics} from './diagnostics.js';
 import {copyText, element, note, showView} from './dom.js';
+import {embedding} from './embedding.js';
 import {showEnding} from './endings.js';
 import {Lobby} from './lobby.js';
 import {Mesh} from './mesh.js';
@@ -51,6 +51,14 @@ function sessionStore() {
   }
 }
 
+/** The page and all that it names are there: a video without a picture before that holds up `load` for ever. */
+function loaded() {
+  return new Promise((resolve) => {
+    if (document.readyState === 'complete') resolve();
+    else addEventListener('load', resolve, {once: true});
+  });
+}
+
 const diagnostics = new Diagnostics();
 const log = (what, detail) => diagnostics.add(what, detail);
 const devices = new Devices({width: number('width', 160, 1920, 1280), height: number('height', 90, 1080, 720), fps: number('fps', 5, 60, 30)});
@@ -74,9 +82,10 @@ function end(code, message = '') {
   if (code === 'kicked' || code === 'banned') sessionStore()?.setItem(REMOVED, code);
   log('ended', {code});
   lobby.stop();
-  call.exit();
+  call?.exit();
   devices.close();
   showEnding(code, {room, message});
+  tell('left', {code});
 }
 
 function leave() {
@@ -92,6 +101,7 @@ async function join(name) {
   }
   lobby.name = name;
   try {
+    await callLoaded;
     await mesh.join(room, {name, meta: {}, media});
   } catch (error) {
     log('join refused', {code: error.code});
@@ -125,39 +135,57 @@ const invitation = {
   },
 };
 
-const call = new CallView({mesh, signal, devices, stats, room, invitation, log, leave});
+/** The call itself: loaded after what the lobby needs, which is there the sooner. */
+let call = null;
+const callLoaded = loaded().then(() => import('./callview.js')).then(({CallView}) => {
+  call = new CallView({mesh, signal, devices, stats, room, invitation, log, leave});
+});
+callLoaded.catch((error) => log('the call did not load', {error: error.message}));
 const lobby = new Lobby({devices, signal, room, claims, join, checked: (result) => { diagnostics.network = result; }});
+
+/** What the page around this one may do. */
+const tell = embedding({
+  does: {
+    join: (name) => !call?.active && !over && lobby.enter(name),
+    leave: () => !over && leave(),
+    microphone: (on) => devices.setMicrophone(on),
+    camera: (on) => devices.setCamera(on),
+  },
+});
+devices.addEventListener('change', () => tell('media', {microphone: devices.microphoneOn, camera: devices.cameraOn}));
+mesh.addEventListener('peers', () => tell('people', {count: mesh.room === null ? 0 : mesh.peers.size + 1}));
 
 devices.addEventListener('track', ({detail}) => {
   log('track', {kind: detail.kind, on: detail.track !== null});
   mesh.setTrack(detail.kind, detail.track, detail.stream);
 });
 mesh.addEventListener('joined', () => {
-  if (over || call.active) return;
+  if (over || call === null || call.active) return;
   log('joined', {peers: mesh.peers.size});
   lobby.stop();
   call.enter(mesh.you?.name || lobby.name);
+  tell('joined', {name: call.name});
 });
 mesh.addEventListener('peer', ({detail}) => log('peer', {peer: detail.peer.id, state: detail.peer.state, gap: detail.peer.gap}));
 mesh.addEventListener('ended', ({detail}) => end(detail.code, detail.msg));
 signal.addEventListener('gone', ({detail}) => end(detail.code, detail.msg));
 signal.addEventListener('state', ({detail}) => {
   log('signaling', {state: detail.state, code: detail.code});
-  call.signaling(detail.state);
+  call?.signaling(detail.state);
 });
 signal.addEventListener('draining', ({detail}) => {
   if (over) return;
   log('draining', {until: detail.until});
-  call.draining(detail.until);
-  if (!call.active) lobby.draining();
+  if (!call?.active) lobby.draining();
+  callLoaded.then(() => call.draining(detail.until));
 });
-signal.addEventListener('restarted', () => call.draining(null));
+signal.addEventListener('restarted', () => call?.draining(null));
 for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
 addEventListener('pagehide', (event) => {
   if (over) return;
-  if (call.active) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
+  if (call?.active) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
   if (event.persisted) return;
-  call.active = false; // the others are not told that a camera is off which is back in a moment
+  if (call) call.active = false; // the others are not told that a camera is off which is back in a moment
   devices.close();
 });
 
@@ -185,14 +213,7 @@ async function comeBack({name}) {
     showView('lobby');
     note(element('join-problem'), error.message);
   }
-  if (!call.active && !over) lobby.online();
-}
-
-function loaded() {
-  return new Promise((resolve) => {
-    if (document.readyState === 'complete') resolve();
-    else addEventListener('load', resolve, {once: true});
-  });
+  if (!call?.active && !over) lobby.online();
 }
 
 async function start() {
@@ -201,7 +222,7 @@ async function start() {
   document.title = `Join ${room}`;
   showView(back === null ? 'lobby' : 'returning');
   note(element('join-problem'), '');
-  await loaded(); // a video without a picture before it would hold up the page's `load` for ever
+  await loaded();
   const patience = setTimeout(giveUp, GIVE_UP_AFTER);
   const ready = lobby.start();
   try {
@@ -212,6 +233,7 @@ async function start() {
   } finally {
     clearTimeout(patience);
   }
+  tell('ready');
   if (back === null) lobby.online();
   else {
     await ready;

@@ -1,5 +1,6 @@
 """The pages: what is served, under which policy, and that nothing else can be had."""
 
+import gzip
 import re
 from collections.abc import AsyncIterator
 
@@ -116,7 +117,7 @@ async def test_modules_for_pages_elsewhere() -> None:
         async with TestClient(TestServer(app)) as client:
             answer = await client.get("/call-assets/app.js", headers={"Origin": origin})
             assert answer.headers.get("Access-Control-Allow-Origin") == allowed
-            assert (await client.get("/call/x", headers={"Origin": origin})).headers.get("Vary") is None
+            assert (await client.get("/call/x", headers={"Origin": origin})).headers["Vary"] == "Accept-Encoding"
 
 
 async def test_starting_a_call(client: Client) -> None:
@@ -155,11 +156,13 @@ async def test_other_options_while_running() -> None:
     app = web.Application()
     pages = Pages(ASSETS, open=False)
     pages.mount(app)
-    pages.use(["https://app.example"], open=True)
+    pages.use(["https://app.example"], ["https://b.example"], open=True)
     async with TestClient(TestServer(app)) as client:
         assert "<form" in await (await client.get("/")).text()
         answer = await client.get("/call-assets/app.js", headers={"Origin": "https://app.example"})
         assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        answer = await client.get("/call/x")
+        assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors https://b.example")
 
 
 async def test_the_icon(client: Client) -> None:
@@ -187,3 +190,80 @@ def test_names_of_rooms() -> None:
     assert len(names) == 50
     assert all(ROOM.fullmatch(name) and re.fullmatch(r"[a-z]{4}(-[a-z]{4}){2}", name) for name in names)
     assert new_room(bytes) == "aaaa-aaaa-aaaa"
+
+
+# What goes over the wire
+
+
+def modules(name: str, assets: dict[str, Asset], found: set[str]) -> set[str]:
+    """A module of the page, and all that it imports."""
+    if name not in found:
+        found.add(name)
+        for other in re.findall(r"from '\./([a-z]+\.js)'", assets[name].content.decode()):
+            modules(other, assets, found)
+    return found
+
+
+def test_the_page_asks_for_all_modules_in_one_round() -> None:
+    """Without it, a browser finds them one after the other, a round trip for each level of imports."""
+    assets = load_assets()
+    page = assets["call.html"].content.decode()
+    preloaded = re.findall(r'<link rel="modulepreload" href="/call-assets/([a-z]+\.js)">', page)
+    assert set(preloaded) == modules("app.js", assets, set()) - {"app.js"}
+    assert len(preloaded) == len(set(preloaded))
+
+
+def test_the_lobby_needs_less_than_60_kb() -> None:
+    """The page, its style, and every module, in gzip."""
+    assets = load_assets()
+    needed = {"call.html", "call.css", "icon.svg"} | modules("app.js", assets, set())
+    assert sum(len(assets[name].zipped or assets[name].content) for name in needed) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("header", "zipped"),
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("identity", False),
+        ("x-gzipper", False),
+        ("", False),
+    ],
+)
+async def test_who_takes_gzip_gets_it(header: str, zipped: bool) -> None:
+    """RFC 9110 §12.5.3. Each form has an entity tag of its own (§8.8.3), and caches know of both (§12.5.5)."""
+    app = web.Application()
+    content = b"export const x = 1;\n" * 100
+    Pages({"app.js": Asset.of(content, "text/javascript")}, ["https://app.example"]).mount(app)
+    async with TestClient(TestServer(app), auto_decompress=False) as client:
+        asked = {"Accept-Encoding": header, "Origin": "https://app.example"}
+        answer = await client.get("/call-assets/app.js", headers=asked)
+        body = await answer.read()
+        assert (answer.headers.get("Content-Encoding") == "gzip") is zipped
+        assert (gzip.decompress(body) if zipped else body) == content
+        assert (len(body) < len(content)) is zipped
+        assert answer.headers["Vary"] == "Accept-Encoding, Origin"
+        again = await client.get("/call-assets/app.js", headers=asked | {"If-None-Match": answer.headers["ETag"]})
+        assert again.status == 304
+        other = "identity" if zipped else "gzip"
+        changed = {"Accept-Encoding": other, "If-None-Match": answer.headers["ETag"]}
+        assert (await client.get("/call-assets/app.js", headers=changed)).status == 200
+
+
+async def test_pages_that_may_show_a_call_in_a_frame() -> None:
+    """CSP frame-ancestors; X-Frame-Options knows no list, so it is left out then."""
+    for ancestors, policy, old in (
+        ((), "frame-ancestors 'none'", "DENY"),
+        (
+            ("https://app.example", "https://b.example:8443"),
+            "frame-ancestors https://app.example https://b.example:8443",
+            None,
+        ),
+        (("*",), "frame-ancestors *", None),
+    ):
+        request = make_mocked_request("GET", "/call/x", match_info={"room": "x"})
+        answer = await Pages(ASSETS, ancestors=ancestors).call(request)
+        assert answer.headers["Content-Security-Policy"].endswith(policy)
+        assert answer.headers.get("X-Frame-Options") == old

@@ -1,0 +1,91 @@
+"""A call in a frame of another page: the element `<meshturn-call>`, what it may do and what it is told; in Chromium."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.browser import ADDRESS
+from tests.support.call_page import SMALL, call_page
+from tests.support.certificates import issue
+from tests.support.netns import NetworkNamespace
+from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ORIGIN = f"https://{ADDRESS}"
+APP = "https://app.example"
+PAGE = f"""<!doctype html><title>App</title>
+<script type="module" src="{ORIGIN}/call-assets/embed.js"></script>
+<meshturn-call src="{ORIGIN}/call/framed{SMALL}" name="Ann" style="width: 640px; height: 480px"></meshturn-call>
+<script>
+  globalThis.heard = [];
+  for (const name of ['ready', 'joined', 'people', 'media', 'left'])
+    document.querySelector('meshturn-call').addEventListener(name, ({{detail}}) => heard.push([name, detail]));
+</script>"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+    """A server that allows pages of one other origin to show its calls."""
+    config = {
+        "realm": REALM,
+        "listeners": [
+            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
+        ],
+        "auth": {"shared_secrets": [SHARED_SECRET]},
+        "tls": {"certificates": [issue(tmp_path_factory.mktemp("certificate")).config]},
+        "signaling": {"open": True, "origins": [APP], "frame_ancestors": [APP]},
+    }
+    with inside.entered():
+        process = TurnServerProcess(config, tmp_path_factory.mktemp("server"))
+        process.start()
+    try:
+        yield process
+        process.stop()
+    finally:
+        process.kill()
+
+
+def show(page: "Page", origin: str) -> None:
+    """The page of another site, which is nowhere but here."""
+    page.route(f"{origin}/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.goto(f"{origin}/")
+
+
+def test_the_page_around_a_call_lets_in_mutes_and_is_told(browser: "Browser") -> None:
+    with call_page(browser, schema=False) as app, call_page(browser) as ben:
+        show(app.page, APP)
+        app.until("heard.some(([name]) => name === 'ready')")
+        app.page.evaluate("document.querySelector('meshturn-call').join()")
+        app.until("heard.some(([name, {name: who}]) => name === 'joined' && who === 'Ann')")
+        ben.open(f"{ORIGIN}/call/framed{SMALL}")
+        ben.join("Ben")
+        ben.connected()
+        ben.frames(5)
+        app.until("heard.some(([name, {count}]) => name === 'people' && count === 2)")
+        app.page.evaluate("document.querySelector('meshturn-call').setMicrophone(false)")
+        ben.until("[...meshturn.mesh.peers.values()][0].info.media.a === 0")
+        app.until("heard.some(([name, {microphone}]) => name === 'media' && microphone === false)")
+        app.page.evaluate("document.querySelector('meshturn-call').leave()")
+        app.until("heard.some(([name, {code}]) => name === 'left' && code === 'left')")
+        ben.connected(0)
+
+
+def test_a_page_that_is_not_named_shows_no_call(browser: "Browser") -> None:
+    """CSP frame-ancestors: the browser does not show it; the module of the element is not for that page either."""
+    with call_page(browser, schema=False) as app:
+        refused: list[str] = []
+        app.page.on("requestfailed", lambda request: refused.append(request.url))
+        app.page.route("https://evil.example/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+        app.page.goto("https://evil.example/")
+        app.page.evaluate(
+            f"() => {{ const frame = document.createElement('iframe'); frame.src = '{ORIGIN}/call/framed';"
+            " document.body.append(frame); }"
+        )
+        app.until("document.querySelector('iframe') !== null")
+        app.page.wait_for_event("requestfailed") if not refused else None
+        assert app.page.evaluate("customElements.get('meshturn-call') === undefined")
+        assert all("meshturn" not in frame.content() for frame in app.page.frames[1:])
+        app.faults.clear()  # the browser says on the console what it has refused

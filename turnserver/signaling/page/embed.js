@@ -1,0 +1,84 @@
+/**
+ * `<meshturn-call>`: a call in any page. Load this module from the server that has the rooms:
+ *
+ *     <script type="module" src="https://meet.example.org/call-assets/embed.js"></script>
+ *     <meshturn-call src="https://meet.example.org/call/blue#token=…" name="Ann"></meshturn-call>
+ *
+ * The server has to allow it: `signaling.frame_ancestors` for the frame, `signaling.origins` for this module.
+ *
+ * Events: `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`),
+ * `left` (`detail.code`: `left`, or why there is no call).
+ */
+
+const VERSION = 1;
+const MAY = 'camera; microphone; display-capture; fullscreen; autoplay; picture-in-picture; clipboard-write; screen-wake-lock; speaker-selection';
+
+export class MeshturnCall extends HTMLElement {
+  static observedAttributes = ['src'];
+
+  #frame = null;
+  #hear = (event) => this.#heard(event);
+
+  connectedCallback() {
+    this.style.display ||= 'block';
+    this.#frame = document.createElement('iframe');
+    this.#frame.allow = MAY;
+    this.#frame.title = this.getAttribute('title') ?? 'Call';
+    Object.assign(this.#frame.style, {width: '100%', height: '100%', border: '0'});
+    this.#load();
+    addEventListener('message', this.#hear);
+    this.append(this.#frame);
+  }
+
+  disconnectedCallback() {
+    removeEventListener('message', this.#hear);
+    this.#frame?.remove();
+    this.#frame = null;
+  }
+
+  attributeChangedCallback() {
+    this.#load();
+  }
+
+  /** Go into the call from the lobby. @param {string} [name] otherwise the attribute `name`, or what the user has entered */
+  join(name = this.getAttribute('name') ?? undefined) {
+    this.#tell({do: 'join', name});
+  }
+
+  /** Out of the call. */
+  leave() {
+    this.#tell({do: 'leave'});
+  }
+
+  /** @param {boolean} on */
+  setMicrophone(on) {
+    this.#tell({do: 'microphone', on});
+  }
+
+  /** @param {boolean} on */
+  setCamera(on) {
+    this.#tell({do: 'camera', on});
+  }
+
+  get #origin() {
+    return new URL(this.getAttribute('src') ?? '', document.baseURI).origin;
+  }
+
+  #load() {
+    const src = this.getAttribute('src');
+    if (this.#frame && src) this.#frame.src = new URL(src, document.baseURI).href;
+  }
+
+  #tell(message) {
+    this.#frame?.contentWindow?.postMessage({meshturn: VERSION, ...message}, this.#origin);
+  }
+
+  #heard({source, origin, data}) {
+    if (source !== this.#frame?.contentWindow || origin !== this.#origin || data?.meshturn !== VERSION) return;
+    const {meshturn, event, ...detail} = data;
+    if (event === 'ready' && this.hasAttribute('join')) this.join();
+    this.dispatchEvent(new CustomEvent(event, {detail}));
+  }
+}
+
+if (!customElements.get('meshturn-call')) customElements.define('meshturn-call', MeshturnCall);
