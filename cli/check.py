@@ -68,7 +68,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     from stun.address import Address  # noqa: PLC0415
     from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
     from turnserver.external import resolved  # noqa: PLC0415
-    from turnserver.net import local_addresses  # noqa: PLC0415
+    from turnserver.net import has_address  # noqa: PLC0415
     from turnserver.relay_advice import relay_advice  # noqa: PLC0415
     from turnserver.transports.listeners import expanded  # noqa: PLC0415
 
@@ -84,9 +84,8 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     bound = [each.bound for each in OwnAddresses.of(config.relay, addresses).relays]
     relays = OwnAddresses.of(resolved(config.relay, bound), addresses).relays
     asked = config.relay.external.asked
-    here = set(local_addresses())
     named = [address.ip for address in addresses] + [relay.bound for relay in relays]
-    strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if ip not in here]
+    strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if not has_address(ip)]
     return {
         "ok": True,
         "source": loaded.source,

@@ -230,6 +230,13 @@ def test_a_private_relay_address_is_a_warning(run: Run, write: Write) -> None:
     assert not [warning for warning in told["warnings"] if "is private" in warning]
 
 
+def test_an_address_that_programs_may_use_is_none_of_somebody_else(run: Run, write: Write) -> None:
+    """On Linux that is all of 127/8, of which no interface has more than one."""
+    result = run("check", "-c", write(GOOD.replace("address: 127.0.0.1", "address: 127.0.0.2")))
+    assert result.returncode == 0
+    assert "127.0.0.2 is not an address of this machine" not in result.stderr
+
+
 def test_an_address_of_somebody_else_is_a_warning(run: Run, write: Write) -> None:
     """The file may be meant for another machine, so it is no error."""
     result = run("check", "-c", write(GOOD.replace("address: 127.0.0.1", "address: 203.0.113.77")))

@@ -16,6 +16,7 @@ from auth.source import CredentialSource, StaticUsers
 from stun.address import Address
 from stun.constants import MessageClass, Method
 from stun.message import Message, MessageBuilder
+from tests.support.server import free_port
 from tests.turnserver.test_containment import LIFECYCLE
 from turnserver.core.types import ClientTransport, Counters
 from turnserver.credentials.registry import SOURCES, SourceKind
@@ -332,10 +333,7 @@ async def test_a_snapshot_of_a_datapath_that_raises(what: str, rig: Rig) -> None
     async with Server(OPTIONS, credentials=StaticUsers({})) as server:
         assert server._parts is not None
         assert server._parts.datapath is not None
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        server._parts.datapath.open_relay(1, Address.parse("127.0.0.1", port))  # type: ignore[arg-type]
+        server._parts.datapath.open_relay(1, Address.parse("127.0.0.1", free_port()))  # type: ignore[arg-type]
         rig.broken = "datapath", what
         now = server.snapshot()
         assert [(view.name, view.relays, view.counters) for view in now.datapaths] == [
