@@ -33,7 +33,7 @@ class ClientPath(Protocol):
     """The client's live channels; written by the datapath, read by the transport."""
 
     padded: bool
-    """True where ChannelData is padded to four bytes (streams, RFC 8656 §12.5)."""
+    """True where ChannelData is padded to four bytes (streams, RFC 8656 §12.5; and DTLS)."""
 
     def send(self, data: bytes | memoryview, tos: int = 0) -> bool:
         """Send one whole frame to the client; False if it had to be dropped (a full buffer, a path gone)."""

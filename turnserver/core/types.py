@@ -69,7 +69,8 @@ class TransportTraits:
     stream: bool = False
     """The connection is one of TCP: it has a socket of its own, and may come through a proxy."""
     padded: bool = False
-    """ChannelData is padded to four bytes (RFC 8656 §12.5)."""
+    """ChannelData to the client is padded to four bytes: it must be on streams (RFC 8656 §12.5), and may be over DTLS,
+    where pion needs it, which reads records as it does a stream."""
     proven: bool = False
     """The client's address cannot be forged, because a handshake has proven it."""
     tcp_relays: bool = False
@@ -93,7 +94,7 @@ class ClientTransport(Enum):
         proven=True,
         tcp_relays=True,
     )
-    DTLS = TransportTraits("dtls", TransportProtocol.UDP, secure=True, connected=True, proven=True)
+    DTLS = TransportTraits("dtls", TransportProtocol.UDP, secure=True, connected=True, padded=True, proven=True)
 
     def __init__(self, traits: TransportTraits) -> None:
         self.label = traits.label

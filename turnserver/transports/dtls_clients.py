@@ -79,7 +79,7 @@ class DtlsPath:
         "source",
     )
 
-    padded: bool = False
+    padded: bool = True
 
     def __init__(
         self, client: FiveTuple, handshake: DtlsHandshake, counters: DtlsCounters, idle_deadline: float

@@ -8,12 +8,12 @@ from turnserver.core.types import ClientTransport
 
 @pytest.mark.parametrize("transport", list(ClientTransport))
 def test_what_follows_from_a_transport(transport: ClientTransport) -> None:
-    """RFC 8656 §3.1, §12.5, RFC 6062 §4.1: TCP and TLS have a connection, padding and TCP relays; DTLS a connection."""
+    """RFC 8656 §3.1, §12.5, RFC 6062 §4.1: TCP and TLS have a connection, padding and TCP relays; DTLS has two."""
     stream = transport in (ClientTransport.TCP, ClientTransport.TLS)
     assert transport.connected is (stream or transport is ClientTransport.DTLS)
     assert transport.proven is transport.connected
     assert transport.stream is stream
-    assert transport.padded is stream
+    assert transport.padded is transport.connected
     assert transport.tcp_relays is stream
     assert transport.port_space is (TransportProtocol.TCP if stream else TransportProtocol.UDP)
 
