@@ -47,7 +47,10 @@ class Refused(Scapy_Exception):
     def __init__(self, response: StunMessage) -> None:
         found = response.attribute(StunErrorCode)
         self.code = response.error or 0
-        self.reason = ERRORS.get(self.code, "") if found is None else bytes(found.reason).decode("utf-8", "replace")
+        self.reason = ERRORS.get(self.code, "")
+        if found is not None:
+            # coturn counts its padding in the length.
+            self.reason = bytes(found.reason).decode("utf-8", "replace").rstrip("\0")
         self.response = response
         super().__init__(f"{self.code} {ascii(self.reason)[1:-1]}")
 

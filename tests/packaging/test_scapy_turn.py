@@ -29,6 +29,8 @@ assert StunServer and TurnAutomaton and TurnSocket
 print([name for name in ("meshturn", "scapy_turn", "scapy") if name in sys.modules])
 """
 
+OLDEST = "2.7.0"
+
 REST = "relay: {addresses: [127.0.0.1]}\nauth: {users: {alice: secret}}\n"
 
 
@@ -58,17 +60,16 @@ def test_contents(scapy_turn_built: Built, tracked: frozenset[str]) -> None:
     assert sorted(names) == sorted(f"scapy_turn/{name}" for name in ours if Path(name).suffix in kinds)
     assert top.split() == [b"scapy_turn"]
     metadata = message_from_bytes(found)
-    assert (metadata["Name"], metadata["License"]) == ("scapy-turn", "GPL-2.0-or-later")
-    assert "License :: OSI Approved :: GNU General Public License v2 or later (GPLv2+)" in metadata.get_all(
-        "Classifier"
-    )
+    assert metadata.get_all("Requires-Dist") == [f"scapy>={OLDEST.removesuffix('.0')}"]
+    assert (metadata["Name"], metadata["License-Expression"]) == ("scapy-turn", "GPL-2.0-or-later")
+    assert [one for one in metadata.get_all("Classifier") if one.startswith("License")] == []
 
 
 @pytest.fixture(scope="module")
 def tester(scapy_turn_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with scapy-turn, from its source distribution, and what it needs."""
+    """An environment with scapy-turn, from its source distribution, and the oldest scapy that it takes."""
     environment = Environment(tmp_path_factory.mktemp("tester"))
-    environment.pip("install", "--quiet", "--no-compile", scapy_turn_built.sdist)
+    environment.pip("install", "--quiet", "--no-compile", scapy_turn_built.sdist, f"scapy=={OLDEST}")
     return environment
 
 
@@ -80,10 +81,10 @@ def test_scapy_loads_it(tester: Environment) -> None:
 
 
 def test_beside_meshturn(tester: Environment, scapy_turn_built: Built, built: Built) -> None:
-    """Both wheels in one environment: each works as if it were alone, and one can test the other."""
+    """Both wheels in one environment, with the newest scapy: each works as if alone, and one can test the other."""
     tester.pip("install", "--quiet", "--no-compile", "--force-reinstall", "--no-deps", scapy_turn_built.wheel)
     tester.pip(
-        "install", "--quiet", "--no-compile", "-c", ROOT / "conf" / "constraints.txt", f"{built.wheel}", "scapy-turn"
+        "install", "--quiet", "--no-compile", "--upgrade", "-c", ROOT / "conf" / "constraints.txt", built.wheel, "scapy"
     )
     assert tester.output("python", "-c", LOAD) == "STUN Allocate request\n"
     assert tester.output("python", "-c", PLAIN) == "['scapy_turn', 'scapy']\n"

@@ -2,13 +2,26 @@
 
 import contextlib
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from scapy_turn import StunMessage
+from scapy_turn.wire import Wire
 from tests.support.certificates import issue
-from tests.support.server import TurnServerProcess, loopback_config, stream_listeners
+from tests.support.server import (
+    PASSWORD,
+    USERNAME,
+    TurnServerProcess,
+    free_port,
+    loopback_config,
+    stream_listeners,
+)
+from tests.support.tools import require_tool
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +32,29 @@ def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     config = loopback_config(listeners=stream_listeners(http=False), tls={"certificates": [pair.config]})
     with TurnServerProcess(config, folder) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Debian's coturn, over UDP and TCP, with its ordinary rules for peers but for loopback."""
+    folder: Path = tmp_path_factory.mktemp("coturn")
+    port = free_port(2)
+    command = [require_tool("turnserver"), "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-r", "example.org"]
+    command += ["-u", f"{USERNAME}:{PASSWORD}", "-L", "127.0.0.1", "-p", str(port), "--pidfile", str(folder / "pid")]
+    command += ["-l", str(folder / "log"), "--no-stdout-log", "--userdb", str(folder / "db")]
+    command.append("--allow-loopback-peers")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        give_up = time.monotonic() + 60
+        while True:
+            with Wire(("127.0.0.1", port)) as wire:
+                if wire.exchange(StunMessage(), 0.5):
+                    break
+            assert time.monotonic() < give_up
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 class Echo:

@@ -41,6 +41,13 @@ def living(
         yield life
 
 
+class Hasty(TurnAutomaton):
+    """Renews everything at once."""
+
+    def renewal(self, lifetime: float) -> float:
+        return 0.1
+
+
 def to(echo: Echo, data: bytes = b"hello") -> Packet:
     network = IPv6 if ":" in echo.address[0] else IP
     return network(dst=echo.address[0]) / UDP(sport=5000, dport=echo.address[1]) / Raw(data)
@@ -61,17 +68,22 @@ def test_a_life(server: TurnServerProcess, echo: Echo, transport: str, channels:
     assert not life.allocated.is_set()
 
 
+@pytest.mark.parametrize("channels", [False, True])
+def test_a_life_on_coturn(coturn: tuple[str, int], echo: Echo, channels: bool) -> None:
+    """The same states on another server, renewal and all."""
+    with Hasty(coturn, USERNAME, PASSWORD, channels=channels) as life:
+        life.io.peer.send(to(echo))
+        assert life.io.peer.recv()[Raw].load == b"hello"
+        until(lambda: life.history.count("REFRESHING") > 1 and life.history.count("PERMITTING") > 1)
+    assert life.history[:6] == [*BORN, "PERMITTING", "ALLOCATED"]
+    assert life.history[-2:] == GONE
+    assert life.refused == {}
+
+
 def test_ipv6(server: TurnServerProcess, echo6: Echo) -> None:
     with living(server, family=6) as life:
         life.io.peer.send(to(echo6))
         assert life.io.peer.recv()[IPv6].src == "::1"
-
-
-class Hasty(TurnAutomaton):
-    """Renews everything at once."""
-
-    def renewal(self, lifetime: float) -> float:
-        return 0.1
 
 
 @pytest.mark.parametrize("channels", [False, True])

@@ -1,18 +1,14 @@
 """The probes, on the real server and on coturn, whose deviations they have to find."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scapy_turn import Credential, StunMessage
+from scapy_turn import Credential
 from scapy_turn.fingerprint import behaviour, guess
 from scapy_turn.probes import MOST, PEERS, _features, allowed_peers, amplification, flood, nonces, questions
-from scapy_turn.wire import Wire
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port, loopback_config
-from tests.support.tools import require_tool
 
 SECONDS = 0.2
 """For what is answered at once or not at all: the server is on this machine."""
@@ -23,27 +19,6 @@ def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """With the peers that are denied by default, and nothing on loopback allowed but own relays."""
     with TurnServerProcess(loopback_config(peers={}, software=""), tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    folder: Path = tmp_path_factory.mktemp("coturn")
-    port = free_port(2)
-    command = [require_tool("turnserver"), "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-r", "example.org"]
-    command += ["-u", f"{USERNAME}:{PASSWORD}", "-L", "127.0.0.1", "-p", str(port), "--pidfile", str(folder / "pid")]
-    command += ["-l", str(folder / "log"), "--no-stdout-log", "--userdb", str(folder / "db")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
-    try:
-        give_up = time.monotonic() + 60
-        while True:
-            with Wire(("127.0.0.1", port)) as wire:
-                if wire.exchange(StunMessage(), 0.5):
-                    break
-            assert time.monotonic() < give_up
-        yield "127.0.0.1", port
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def test_strangers(server: TurnServerProcess) -> None:

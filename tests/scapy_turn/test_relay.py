@@ -47,6 +47,18 @@ def test_sr_to_several_peers(server: TurnServerProcess, echo: Echo) -> None:
     slower.close()
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("channels", [False, True])
+def test_coturn(coturn: tuple[str, int], echo: Echo, transport: str, channels: bool) -> None:
+    """Another server, whose channels, indications and nonces are its own."""
+    with TurnSocket(coturn, USERNAME, PASSWORD, transport=transport, channels=channels) as relayed:
+        packet = IP(dst=echo.address[0]) / UDP(sport=53, dport=echo.address[1]) / Raw(b"hello")
+        answer = relayed.sr1(packet, timeout=60, verbose=0)
+        assert answer is not None
+        assert answer[Raw].load == b"hello"
+        assert echo.sources == [relayed.relayed]
+
+
 def test_stun_through_a_relay(server: TurnServerProcess, echo: Echo) -> None:
     """What peers send is dissected by its ports: an echo of a request is a request."""
     with through(server) as relayed:
