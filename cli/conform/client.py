@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from auth.errors import InvalidString
 from auth.keys import long_term_key_md5, long_term_key_sha256
 from cli.conform.findings import FrameLog, Untestable, Wrong
 from cli.conform.pipes import Pipe, StreamPipe
@@ -219,7 +220,10 @@ class KitClient:
         if login is None or self.challenge is None:
             raise Untestable("There are no credentials (--user).")
         derive = long_term_key_md5 if (mode or self.mode) == SHA1 else long_term_key_sha256
-        return derive(login.username, self.challenge.realm, login.password)
+        try:
+            return derive(login.username, self.challenge.realm, login.password)
+        except InvalidString as error:
+            raise Untestable(f"The server's realm cannot be used: {error}.") from error
 
     def seal(self, mode: str | None = None, login: Login | None = None) -> Seal:
         """The integrity attribute of a kind."""

@@ -45,17 +45,22 @@ async def kit_server(
 ) -> AsyncIterator[tuple[Server, list[Subject]]]:
     """A running server, and how to reach it; keyword arguments replace whole sections of the configuration."""
     hosts = hosts or (["127.0.0.1", "::1"] if has_ipv6_loopback() else ["127.0.0.1"])
-    pair = issue(directory)
+    pair = issue(directory) if {"tls", "dtls"} & set(transports) else None
     port = free_port(3)
     listeners = [
         {"transport": transport, "address": host, "port": port + (transport in {"tls", "dtls"})}
         for transport in transports
         for host in hosts
     ]
-    config = loopback_config(listeners=listeners, tls={"certificates": [pair.config]}, **changes)
+    config = loopback_config(listeners=listeners, **changes)
+    if pair is not None:
+        config["tls"] = {"certificates": [pair.config]}
     if discovery:
         config["behavior_discovery"] = {"primary": f"127.0.0.1:{port}", "alternate": f"127.0.0.2:{port + 2}"}
-    targets = [server_at(str(each["transport"]), each["address"], each["port"], pair.certificate) for each in listeners]
+    targets = [
+        server_at(str(each["transport"]), each["address"], each["port"], pair and pair.certificate)
+        for each in listeners
+    ]
     async with Server(config) as server:
         yield server, targets
 

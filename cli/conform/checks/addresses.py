@@ -52,7 +52,8 @@ async def ipv4(bench: Bench) -> None:
     if not reply.success:
         error(reply, 440)
         needed(False, "The server relays no IPv4 (440).")
-    if [each.family for each in tester.relays] != [AddressFamily.IPV4]:
+    needed(tester.relays, "There is no relayed address.")
+    if {each.family for each in tester.relays} != {AddressFamily.IPV4}:
         raise Wrong("IPv4 was asked for, and the relayed address is another.")
 
 
@@ -62,7 +63,8 @@ async def ipv6(bench: Bench) -> None:
     if not reply.success:
         error(reply, 440)
         needed(False, "The server relays no IPv6 (440).")
-    if [each.family for each in tester.relays] != [AddressFamily.IPV6]:
+    needed(tester.relays, "There is no relayed address.")
+    if {each.family for each in tester.relays} != {AddressFamily.IPV6}:
         raise Wrong("IPv6 was asked for, and the relayed address is another.")
 
 

@@ -337,6 +337,7 @@ async def dual(bench: Bench) -> None:
     families = [
         each.value[1:2] for each in reply.attributes if each.type == XOR_RELAYED_ADDRESS.number and len(each.value) > 1
     ]
+    needed(families, "There is no relayed address.")
     if sorted(families) == [b"\x01", b"\x02"]:
         return
     if len(families) != 1 or not reply.has(ADDRESS_ERROR_CODE):

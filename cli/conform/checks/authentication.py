@@ -92,6 +92,7 @@ async def nonce_cookie(bench: Bench) -> None:
     """Without the cookie, PASSWORD-ALGORITHMS would be open to a bid-down."""
     reply = await _bare(bench)
     needed(reply.has(PASSWORD_ALGORITHMS), "The server offers no password algorithms (it is one of RFC 5389).")
+    needed(reply.has(NONCE), "There is no NONCE.")
     features = nonce_features(reply.octets(NONCE) or b"")
     if features is None or SecurityFeatures.PASSWORD_ALGORITHMS not in features:
         raise Wrong("PASSWORD-ALGORITHMS is offered, and the nonce does not have the bit that says so.")

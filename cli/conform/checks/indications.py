@@ -151,7 +151,7 @@ async def dont_fragment(bench: Bench) -> None:
     wanted = ((REQUESTED_TRANSPORT, int(TransportProtocol.UDP)), (DONT_FRAGMENT, True))
     reply = await tester.request(Method.ALLOCATE, *wanted)
     tester.took(reply)
-    needed(reply.success, "The server does not have DONT-FRAGMENT.")
+    needed(reply.success and tester.relays, "The server does not have DONT-FRAGMENT.")
     peer = await bench.udp_peer(tester)
     await tester.permit(peer.address)
     payload = secrets.token_bytes(40)
