@@ -172,7 +172,7 @@ class Allocation:
             try:
                 while self._open and self.failure is None and (now := time.monotonic()) < give_up:
                     self._send(data)
-                    until = min(give_up, now + interval) if self.wire.transport == "udp" else give_up
+                    until = min(give_up, now + interval) if self.wire.datagrams else give_up
                     interval *= 2
                     self._answered.wait_for(lambda: self._answers[key] or self.failure, until - now)
                     answer = self._answers[key]

@@ -384,7 +384,7 @@ class TurnAutomaton(Automaton):
         if self._ticks * RETRANSMISSION >= self.patience:
             return True
         again = self._ticks & (self._ticks + 1) == 0
-        if again and self._request is not None and self.listen_sock.wire.transport == "udp":  # type: ignore[union-attr]
+        if again and self._request is not None and self.listen_sock.wire.datagrams:  # type: ignore[union-attr]
             self.send(self._request)
         return False
 

@@ -49,10 +49,9 @@ def parse_uri(text: str) -> tuple[Peer, str]:
     if found is None or int(found[3] or 1) not in range(1, 65536):
         raise ValueError(f"no URI such as turn:192.0.2.1:3478?transport=udp: {text!a}")
     secure = found[1].endswith("s")
-    if secure and found[4] == "udp":
-        raise ValueError("DTLS is not spoken here")
+    kinds = {None: "tls", "tcp": "tls", "udp": "dtls"} if secure else {None: "udp", "tcp": "tcp", "udp": "udp"}
     port = int(found[3] or (5349 if secure else 3478))
-    return (found[2].strip("[]"), port), "tls" if secure else found[4] or "udp"
+    return (found[2].strip("[]"), port), kinds[found[4]]
 
 
 def _amplification(target: Target) -> list[dict[str, Any]]:

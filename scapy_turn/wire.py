@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A connection with a server over UDP, TCP or TLS: whole frames in both directions, and requests with their answers."""
+"""A connection with a server over UDP, TCP, TLS or DTLS: whole frames both ways, and requests with their answers."""
 
 import contextlib
 import os
@@ -8,11 +8,12 @@ import socket
 import ssl
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from scapy.packet import Packet, Raw
 
 from scapy_turn.demultiplex import Turn
+from scapy_turn.dtls import DtlsSocket
 from scapy_turn.message import StunMessage, frame_length
 
 __all__ = ["MTU", "Bell", "Wire"]
@@ -25,10 +26,11 @@ RETRANSMISSION = 0.5
 
 
 class Wire:
-    """A connected socket. ``server`` is a host and a port; ``transport`` is ``udp``, ``tcp`` or ``tls``.
+    """A connected socket. ``server`` is a host and a port; ``transport`` is ``udp``, ``tcp``, ``tls`` or
+    ``dtls``, which needs pyOpenSSL.
 
-    With ``context`` a certificate can be checked; without, any is taken: this is for tests. Raises `OSError` if there
-    is no connection within ``timeout`` seconds.
+    With ``context`` a certificate can be checked, over TLS; without, any is taken: this is for tests. Raises `OSError`
+    if there is no connection within ``timeout`` seconds.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class Wire:
         context: ssl.SSLContext | None = None,
         source: tuple[str, int] | None = None,
     ) -> None:
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        self.datagrams = transport in {"udp", "dtls"}
+        if self.datagrams and context is not None:
+            raise ValueError("a context of the module ssl is for TLS")
+        kind = socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM
         family, _, _, _, address = socket.getaddrinfo(*server, type=kind)[0]
         self.transport = transport
-        self.socket = socket.socket(family, kind)
+        self.socket: Any = socket.socket(family, kind)
         try:
             if source is not None:
                 self.socket.bind(source)
@@ -51,6 +56,8 @@ class Wire:
             self.socket.connect(address)
             if transport == "tls":
                 self.socket = (context or _any_certificate()).wrap_socket(self.socket, server_hostname=server[0])
+            elif transport == "dtls":
+                self.socket = DtlsSocket(self.socket, server[0], timeout)
         except BaseException:
             self.socket.close()
             raise
@@ -79,7 +86,7 @@ class Wire:
 
     def fileno(self) -> int:
         """For select(2)."""
-        return self.socket.fileno()
+        return int(self.socket.fileno())
 
     def close(self) -> None:
         """Close it."""
@@ -88,7 +95,7 @@ class Wire:
     def send(self, packet: Packet | bytes) -> int:
         """Send one frame, padded as a stream needs it. Errors that a peer's ICMP has caused are ignored."""
         data = bytes(packet)
-        if self.transport == "udp":
+        if self.datagrams:
             with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
                 self.socket.send(data)
             return len(data)
@@ -114,7 +121,7 @@ class Wire:
                 break
             except ConnectionRefusedError:
                 continue
-            if self.transport == "udp":
+            if self.transport == "udp" or (data and self.datagrams):
                 frames.append(data)
                 continue
             if not data:
@@ -151,12 +158,12 @@ class Wire:
     def exchange(self, request: Packet | bytes, seconds: float = 3.0, *, resend: bool = True) -> list[Packet]:
         """Send a frame and return what answers it; for a message of STUN only what has its transaction.
 
-        Empty if there is nothing within the time. ``resend`` sends it again over UDP, as RFC 8489 §6.2.1 has it.
+        Empty if there is nothing within the time. ``resend`` sends it again in datagrams, as RFC 8489 §6.2.1 has it.
         """
         wanted = request.transaction if isinstance(request, StunMessage) else None
         data = bytes(request)
         deadline = time.monotonic() + seconds
-        interval = RETRANSMISSION if resend and self.transport == "udp" else seconds
+        interval = RETRANSMISSION if resend and self.datagrams else seconds
         while (now := time.monotonic()) < deadline:
             self.send(data)
             again = min(deadline, now + interval)

@@ -34,15 +34,14 @@ def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-@pytest.fixture(scope="module")
-def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """Debian's coturn, over UDP and TCP, with its ordinary rules for peers but for loopback."""
-    folder: Path = tmp_path_factory.mktemp("coturn")
+@contextlib.contextmanager
+def running_coturn(folder: Path, *options: str) -> Iterator[int]:
+    """Debian's coturn with its ordinary rules for peers but for loopback; its port, after which another is free."""
     port = free_port(2)
-    command = [require_tool("turnserver"), "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-r", "example.org"]
+    command = [require_tool("turnserver"), "-n", "--no-cli", "-a", "-r", "example.org", "--allow-loopback-peers"]
     command += ["-u", f"{USERNAME}:{PASSWORD}", "-L", "127.0.0.1", "-p", str(port), "--pidfile", str(folder / "pid")]
-    command += ["-l", str(folder / "log"), "--no-stdout-log", "--userdb", str(folder / "db")]
-    command.append("--allow-loopback-peers")
+    command += ["--tls-listening-port", str(port + 1), "-l", str(folder / "log"), "--no-stdout-log"]
+    command += ["--userdb", str(folder / "db"), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
     try:
         give_up = time.monotonic() + 60
@@ -51,10 +50,17 @@ def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 if wire.exchange(StunMessage(), 0.5):
                     break
             assert time.monotonic() < give_up
-        yield "127.0.0.1", port
+        yield port
     finally:
         process.terminate()
         process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def coturn(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The same, over UDP and TCP."""
+    with running_coturn(tmp_path_factory.mktemp("coturn"), "--no-tls", "--no-dtls") as port:
+        yield "127.0.0.1", port
 
 
 class Echo:

@@ -98,6 +98,15 @@ def test_everything_is_renewed(server: TurnServerProcess, echo: Echo, channels: 
         assert other.history == BORN
 
 
+def test_a_stale_nonce(server: TurnServerProcess) -> None:
+    """RFC 8489 §9.2.5: a 438 is answered with its nonce, and the life goes on."""
+    with living(server, Hasty) as life:
+        assert life.credential.nonce is not None
+        life.credential.nonce = life.credential.nonce[:-4] + b"0000"
+        until(lambda: ["REFRESHING", "REFRESHING", "ALLOCATED"] in [life.history[at : at + 3] for at in range(50)])
+    assert life.history[-2:] == GONE
+
+
 def test_peers_that_are_refused(server: TurnServerProcess, echo: Echo) -> None:
     """It lives on, and other packets are relayed."""
     with living(server) as life:

@@ -21,6 +21,7 @@ from scapy.layers.dns import DNS, DNSRR
 from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
+from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.net
 
@@ -58,6 +59,8 @@ def echo(port: socket.socket) -> None:
 @pytest.fixture(scope="module")
 def tester(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkNamespace]:
     """A host with a cable to another, on which the server and its peer are."""
+    for program in ("turnutils_natdiscovery", "turnutils_stunclient"):
+        require_tool(program)
     folder = tmp_path_factory.mktemp("server")
     listeners = [{"transport": kind, "address": SERVER, "port": 3478} for kind in ("udp", "tcp")]
     listeners.append({"transport": "tls", "address": SERVER, "port": 5349})
