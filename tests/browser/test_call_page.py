@@ -101,7 +101,9 @@ class TestLobby:
     def test_shows_a_picture_devices_who_is_there_and_what_the_network_does(self, browser: "Browser") -> None:
         with call_page(browser, viewport={"width": 1280, "height": 800}) as ann:
             ann.open(url("lobby-1"))
-            ann.page.wait_for_selector("#net-check[data-done]")
+            ann.page.wait_for_selector("#net-check[data-done]", state="attached")
+            assert ann.text("net-summary") == "The network is good for calls"
+            ann.click("net-summary")
             lines = ann.page.locator("[data-testid=net-check] li").all_inner_texts()
             assert [line for line in lines if "works" in line] == lines, lines
             assert {way for way in ("UDP", "TCP", "TLS") if any(way in line for line in lines)} == {"UDP", "TCP", "TLS"}
@@ -122,7 +124,7 @@ class TestLobby:
     def test_fits_other_screens(self, browser: "Browser", name: str, context: dict[str, Any]) -> None:
         with call_page(browser, **context) as ann:
             ann.open(url("lobby-2"))
-            ann.page.wait_for_selector("#net-check[data-done]")
+            ann.page.wait_for_selector("#net-check[data-done]", state="attached")
             assert ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             ann.shot(name)
 
@@ -181,6 +183,7 @@ class TestCall:
             ben.page.wait_for_selector("[data-testid=tile][data-picture=on]")
             ben.frames(10)
 
+            ann.click("more-button")
             ann.click("settings-button")
             before = ann.page.evaluate("meshturn.devices.audio.getSettings().deviceId")
             ann.page.select_option("[data-testid=call-microphone-select]", index=1)
@@ -212,11 +215,12 @@ class TestCall:
             call_page(browser) as ben,
         ):
             ann.open(url("call-3"))
-            ann.page.wait_for_selector("#net-check[data-done]")  # the diagnostics have its result
+            ann.page.wait_for_selector("#net-check[data-done]", state="attached")  # the diagnostics have its result
             ann.join("Ann")
             ben.open(url("call-3"))
             ben.join("Ben <b>bold</b>")
             ann.connected()
+            ann.click("more-button")
             ann.click("stats-button")
             ann.see("drawer")
             ann.until("/direct/.test(document.querySelector('[data-testid=peer-stats]')?.innerText)")
@@ -251,6 +255,7 @@ class TestCall:
             ann.open(url("call-5"))
             ann.page.wait_for_selector("[data-testid=lobby-mic-button][aria-pressed=true]")
             ann.join("Ann")
+            ann.click("more-button")
             ann.click("keys-button")
             ann.page.uncheck("[data-testid=keys-on]")
             ann.page.keyboard.press("Escape")
@@ -284,9 +289,9 @@ class TestCall:
                 "mic-button",
                 "cam-button",
                 "screen-button",
-                "settings-button",
-                "stats-button",
-                "keys-button",
+                "hand-button",
+                "chat-button",
+                "more-button",
                 "leave-button",
             ]
 

@@ -1,8 +1,10 @@
 /** The call itself: tiles, controls, banner, shortcuts. It shows what `Mesh` and `Devices` say and tells them what to do. */
 
+import {Chat} from './chat.js';
 import {problemText} from './devices.js';
 import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
 import {Drawer} from './drawer.js';
+import {Gestures} from './gestures.js';
 import {Pickers} from './lobby.js';
 import {People} from './people.js';
 import {Grid, knockCard} from './tiles.js';
@@ -38,7 +40,18 @@ export class CallView {
     });
     this.drawer = new Drawer(mesh, (open) => {
       setPressed(element('stats'), open);
+      if (open) this.chat.toggle(false);
       this.#showStats();
+    });
+    this.chat = new Chat(mesh, {
+      name: () => this.name,
+      nameOf: (id) => this.#nameOf(id),
+      changed: (open, unread) => this.#showChat(open, unread),
+    });
+    this.gestures = new Gestures(mesh, {
+      nameOf: (id) => this.#nameOf(id),
+      tile: (id) => this.grid.tiles.get(id) ?? null,
+      changed: () => this.show(),
     });
     this.people = new People((op, fields) => this.#moderate(op, fields));
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
@@ -60,6 +73,7 @@ export class CallView {
     if (this.notice) this.#showNotice();
     this.pickers.fill();
     this.stats.start();
+    this.chat.begin();
     const {a = 0, v = 0, s = 0} = this.mesh.you?.media ?? {}; // after a reload, what the server knows from before
     this.told = JSON.stringify({a, v, s});
     this.#tellMedia();
@@ -72,6 +86,9 @@ export class CallView {
     this.stats.stop();
     this.grid.show([]);
     this.drawer.toggle(false);
+    this.chat.end();
+    this.gestures.end();
+    element('more-menu').hidePopover?.();
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     element('tap-to-hear').hidden = true;
     element('knocks').replaceChildren();
@@ -98,6 +115,7 @@ export class CallView {
     const who = count === 1 ? 'Only you' : `${count} people`;
     element('call-count').textContent = devices.forgone ? `${who} · you listen` : who;
     element('copy-link').hidden = !this.invitation.possible;
+    element('chat').hidden = !caps.includes('message');
     note(element('alone'), mesh.peers.size > 0 ? '' : this.invitation.possible
       ? 'Nobody else is here yet. Send them the link: the button “Copy link” has it.'
       : 'Nobody else is here yet. Only a host can invite others.');
@@ -160,7 +178,7 @@ export class CallView {
       views.push(view);
     }
     const {devices} = this;
-    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false};
+    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false, hand: this.gestures.up};
     if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
     return views;
   }
@@ -187,6 +205,7 @@ export class CallView {
       retry: peer.state === 'failed',
       path: stats?.path ?? 'unknown',
       pathText: peer.state === 'connected' ? shortPath(stats) : '',
+      hand: this.gestures.isUp(peer.id),
       speaking: Boolean(media.a) && (stats?.audioLevel ?? 0) > SPEAKING,
       moderated: host,
     };
@@ -225,7 +244,14 @@ export class CallView {
     on('cam', () => this.#toggleCamera());
     on('screen', () => this.#toggleScreen());
     on('stop-sharing', () => this.#toggleScreen());
-    on('stats', () => this.drawer.toggle());
+    on('stats', () => {
+      element('more-menu').hidePopover?.();
+      this.drawer.toggle();
+    });
+    on('chat', () => {
+      this.drawer.toggle(false);
+      this.chat.toggle();
+    });
     on('leave', () => this.leave());
     on('settings', () => element('devices-dialog').showModal());
     on('keys', () => element('keys-dialog').showModal());
@@ -278,8 +304,16 @@ export class CallView {
     for (const [id] of this.verdicts) {
       if (this.mesh.peers.get(id)?.state === 'connected') this.verdicts.delete(id);
     }
+    this.chat.begin();
     this.#showHidden();
     this.show();
+  }
+
+  #showChat(open, unread) {
+    setPressed(element('chat'), open);
+    const badge = element('chat-unread');
+    note(badge, unread > 0 ? String(Math.min(unread, 99)) : '');
+    element('chat').setAttribute('aria-label', unread > 0 ? `Chat, ${unread} unread` : 'Chat');
   }
 
   #tellMedia() {

@@ -22,7 +22,10 @@ const WHAT = {audio: 'microphone', video: 'camera'};
  */
 export function problemText(problems) {
   const {audio, video} = problems;
-  if (audio !== null && audio === video) return sentence(audio, audio === 'NotFoundError' ? 'camera or microphone' : 'camera and the microphone');
+  if (audio !== null && audio === video) {
+    const both = audio === 'NotFoundError' ? 'camera or microphone' : 'camera and the microphone';
+    return sentence(audio, both).replace('microphone is in', 'microphone are in');
+  }
   return ['video', 'audio'].filter((kind) => problems[kind] !== null).map((kind) => sentence(problems[kind], WHAT[kind])).join(' ');
 }
 

@@ -10,7 +10,7 @@ const ROWS = [
   ['Down', (stats) => number(stats.down, 'kbit/s')],
   ['Loss', (stats) => number(stats.loss, '%', 1)],
   ['Picture', (stats) => (stats.width ? `${stats.width} × ${stats.height}, ${Math.round(stats.fps ?? 0)} fps` : 'none')],
-  ['Limited by', (stats) => (stats.limitation && stats.limitation !== 'none' ? stats.limitation : 'nothing')],
+  ['Limited by', (stats) => (stats.limitation && stats.limitation !== 'none' ? stats.limitation : null)],
 ];
 
 function number(value, unit, digits = 0) {
@@ -73,7 +73,9 @@ export class Drawer {
       card.title.textContent = nameOf(id);
       const server = this.mesh.serverPaths.get(id);
       ROWS.forEach(([, value], index) => {
-        card.values[index].textContent = value(stats, server) ?? '–';
+        const shown = value(stats, server);
+        card.values[index].textContent = shown ?? '–';
+        if (ROWS[index][0] === 'Limited by') card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
       });
     }
   }

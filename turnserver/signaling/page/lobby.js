@@ -134,6 +134,7 @@ export class Lobby {
     } catch (error) {
       list.replaceChildren(make('li', `The network could not be checked: ${error.message}`, {class: 'muted'}));
       list.dataset.done = 'true';
+      element('net-summary').textContent = 'The network could not be checked';
       return;
     }
     this.checked(result);
@@ -143,11 +144,14 @@ export class Lobby {
       const reason = !ok && codes.length > 0 ? ` (${[...new Set(codes)].join(', ')})` : '';
       return checkLine(ok, `${label}: ${ok ? 'works' : 'blocked'}${reason}`);
     });
-    if (!lines.some((line) => line.dataset.result === 'ok')) {
-      lines.push(checkLine(false, 'No relay can be reached. A call may still connect directly, if the networks allow it.'));
-    }
+    const works = lines.some((line) => line.dataset.result === 'ok');
+    const local = /^(localhost|127\.|\[::1\])/.test(location.host); // where some browsers look for no relay
+    if (!works && !local) lines.push(checkLine(false, 'No relay can be reached. A call may still connect directly, if the networks allow it.'));
     list.replaceChildren(...lines);
     list.dataset.done = 'true';
+    element('net-details').dataset.result = works ? 'ok' : local ? 'unknown' : 'blocked';
+    element('net-summary').textContent = works ? 'The network is good for calls' : local
+      ? 'On this machine itself there is nothing to check' : 'The network may stand in the way of calls';
   }
 
   /** Say that a host has been asked. */

@@ -35,6 +35,7 @@ export function initials(name) {
  * @property {string} path         direct, relay or unknown
  * @property {string} pathText
  * @property {boolean} speaking
+ * @property {boolean} [hand]      whether the hand is up
  * @property {boolean} moderated   whether this user may mute and remove the other
  */
 
@@ -214,6 +215,7 @@ export class Grid {
     tile.setAttribute('aria-label', describe(view));
     text(tile.querySelector('.avatar'), initials(view.name));
     text(tile.querySelector('.plate-name'), title(view));
+    tile.querySelector('.plate-hand').hidden = !view.hand;
     tile.querySelector('.plate-mic').toggleAttribute('hidden', view.microphone || view.kind === 'screen');
     const path = tile.querySelector('.plate-path');
     path.hidden = view.pathText === '';
@@ -258,6 +260,7 @@ function describe(view) {
   if (view.kind !== 'screen') {
     parts.push(`microphone ${view.microphone ? 'on' : 'off'}`);
     if (!view.camera) parts.push('camera off');
+    if (view.hand) parts.push('hand raised');
   }
   if (view.stateText) parts.push(view.stateText);
   return parts.join(', ');

@@ -1,0 +1,162 @@
+"""What people tell one another on the call page besides speaking: chat, hands, reactions; in real Chromium."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.browser import ADDRESS
+from tests.support.call_page import SMALL, CallPage, call_page
+from tests.support.certificates import issue
+from tests.support.netns import NetworkNamespace
+from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+WIDTHS = (320, 390, 768, 1280, 1920, 2560)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
+    """A server whose rooms are open to everybody."""
+    config = {
+        "realm": REALM,
+        "listeners": [
+            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
+        ],
+        "auth": {"shared_secrets": [SHARED_SECRET]},
+        "tls": {"certificates": [issue(tmp_path_factory.mktemp("certificate")).config]},
+        "signaling": {"open": True},
+    }
+    with inside.entered():
+        process = TurnServerProcess(config, tmp_path_factory.mktemp("server"))
+        process.start()
+    try:
+        yield process
+        process.stop()
+    finally:
+        process.kill()
+
+
+def url(room: str) -> str:
+    return f"https://{ADDRESS}/call/{room}{SMALL}"
+
+
+def say(page: CallPage, text: str) -> None:
+    page.page.fill("[data-testid=chat-text]", text)
+    page.page.press("[data-testid=chat-text]", "Enter")
+
+
+def lines(page: CallPage) -> list[str]:
+    return list(page.page.locator("[data-testid=chat-line] .chat-body").all_inner_texts())
+
+
+def test_chat_with_links_an_unread_mark_and_what_was_said_before(browser: "Browser") -> None:
+    """Markup is text, a link is a link, and who comes later gets what was said, also more than one frame holds."""
+    with call_page(browser) as ann, call_page(browser) as ben, call_page(browser) as cyd:
+        for page, name in ((ann, "Ann"), (ben, "Ben")):
+            page.open(url("chat"))
+            page.join(name)
+        ann.connected()
+        ann.click("chat-button")
+        said = [
+            "<b>hello</b> https://example.org/a?b=1, or javascript:alert(1)",
+            *("ü" * 900 + str(n) for n in range(5)),
+        ]
+        for each in said:
+            say(ann, each)
+        ben.until("document.querySelector('[data-testid=chat-unread]').textContent === '6'")
+        ben.shot("chat-unread")
+        ben.click("chat-button")
+        assert ben.page.is_hidden("[data-testid=chat-unread]")
+        assert lines(ben) == said
+        links = ben.page.locator("[data-testid=chat-line] a")
+        assert links.all_inner_texts() == ["https://example.org/a?b=1"]
+        assert links.first.get_attribute("rel") == "noopener noreferrer nofollow"
+        assert ben.page.locator("[data-testid=chat-line] b").count() == 0
+        say(ben, "hi Ann")
+        ann.until("document.querySelectorAll('[data-testid=chat-line]').length === 7")
+        cyd.open(url("chat"))
+        cyd.join("Cyd")
+        cyd.until("document.querySelectorAll('[data-testid=chat-line]').length === 7")
+        cyd.click("chat-button")
+        assert lines(cyd) == [*said, "hi Ann"]
+        heads = cyd.page.locator(".chat-head bdi").all_inner_texts()
+        assert heads == ["Ann"] * 6 + ["Ben"]
+        cyd.shot("chat")
+
+
+def test_what_others_send_as_chat_is_hostile(browser: "Browser") -> None:
+    """Nothing of it breaks the page, and nobody speaks under somebody else's name."""
+    with call_page(browser) as ann, call_page(browser) as ben:
+        for page, name in ((ann, "Ann"), (ben, "Ben")):
+            page.open(url("hostile"))
+            page.join(name)
+        ann.connected()
+        for data in (
+            "{chat: null}",
+            "{chat: 7}",
+            "{chat: {}}",
+            "{chat: {id: 'x', name: 'Ann', text: ' ', at: 1}}",
+            "{chat: {id: 'x', name: 'Ann', text: 'far', at: 1e308}}",
+            "{chat: {id: 'y'.repeat(50), name: 'Ann', text: 'long id', at: 1}}",
+            "{chat: [[], null, {id: 1}]}",
+            "{react: '<img src=x>'}",
+            "{react: {}}",
+            "{chat: {id: 'z', name: 'Ann', text: 'as Ann', at: 1}}",
+        ):
+            ben.page.evaluate(f"meshturn.mesh.message({data})")
+        ann.until("[...document.querySelectorAll('.chat-body')].some((each) => each.textContent === 'as Ann')")
+        heads = ann.page.evaluate("[...document.querySelectorAll('.chat-head bdi')].map((each) => each.textContent)")
+        assert set(heads) == {"Ben"}
+
+
+def test_hands_and_reactions(browser: "Browser") -> None:
+    with call_page(browser) as ann, call_page(browser) as ben:
+        for page, name in ((ann, "Ann"), (ben, "Ben")):
+            page.open(url("hands"))
+            page.join(name)
+        ann.connected()
+        ann.click("hand-button")
+        ben.page.wait_for_selector(".toast:has-text('Ann has raised a hand')")
+        ben.page.wait_for_selector("[data-testid=tile] .plate-hand", state="visible")
+        assert "hand raised" in str(ben.page.get_attribute("[data-testid=tile]", "aria-label"))
+        ann.click("hand-button")
+        ben.page.wait_for_selector("[data-testid=tile] .plate-hand", state="hidden")
+        ann.click("more-button")
+        ann.page.click("[data-testid=reaction] >> nth=0")
+        ben.see("shown-reaction")
+        ben.shot("reaction")
+        ben.page.wait_for_selector("[data-testid=shown-reaction]", state="detached")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_width_fits(browser: "Browser", scheme: str) -> None:
+    """Lobby, call, chat, people, ending: nothing is wider than the window, from 320 px on; look at the pictures."""
+    with call_page(browser, color_scheme=scheme) as ann:
+        ann.open(url(f"widths-{scheme}"))
+        ann.page.wait_for_selector("#net-check[data-done]", state="attached")
+
+        def fits(state: str) -> None:
+            for width in WIDTHS:
+                ann.page.set_viewport_size(
+                    {"width": width, "height": 568 if width < 390 else 844 if width < 768 else 900}
+                )
+                ann.page.wait_for_timeout(100)  # for the picture only
+                ann.shot(f"{state}-{width}-{scheme}")
+                wide = ann.page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, (state, width, wide)
+
+        fits("lobby")
+        ann.join("Ann")
+        fits("call")
+        ann.click("chat-button")
+        fits("chat")
+        ann.page.keyboard.press("Escape")
+        ann.click("people-button")
+        fits("people")
+        ann.page.keyboard.press("Escape")
+        ann.click("leave-button")
+        ann.see("error-page", code="left")
+        fits("left")
