@@ -12,6 +12,7 @@ from cli.conform.checks import (
     discovery,
     indications,
     messages,
+    mobility,
     permissions,
     refreshing,
     streams,
@@ -36,6 +37,7 @@ MODULES = (
     tcp,
     classic,
     discovery,
+    mobility,
 )
 """The modules with checks; importing them enters these."""
 

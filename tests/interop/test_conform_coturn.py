@@ -37,6 +37,7 @@ EVERYWHERE = {
     "channel-mismatch",
     "channel-peer-multicast",
     "dual-answer",
+    "icmp-told",
     "malformed-attribute-long",
     "peer-multicast",
     "peer-own-listener",
@@ -47,6 +48,9 @@ EVERYWHERE = {
     "send-after-delete",
 }
 """What coturn does otherwise on every transport."""
+
+SOMETIMES = {"peer-own-listener"}
+"""It has threads: now and then the answer of its own listener is too late to be seen."""
 
 OVER_UDP = {"discovery-other"}
 
@@ -101,7 +105,7 @@ def test_its_deviations_are_these(coturn: dict[str, Subject], transport: str, al
     assert not report.troubles
     assert report.software.startswith("Coturn-4.6")
     assert report.count(Grade.BROKEN) == 0
-    assert names(report, Grade.FAILED) == EVERYWHERE | also
+    assert names(report, Grade.FAILED) | SOMETIMES == EVERYWHERE | also
     assert len(names(report, Grade.PASSED)) > 190
 
 

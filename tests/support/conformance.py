@@ -82,11 +82,11 @@ def names(report: ConformReport, grade: Grade) -> set[str]:
     }
 
 
-def run_group(directory: Path, group: str, *, discovery: bool = False) -> Mapping[str, set[str]]:
+def run_group(directory: Path, group: str, *, discovery: bool = False, **changes: Any) -> Mapping[str, set[str]]:
     """One group of checks on every transport and family: what failed (with why), and what was not tested."""
 
     async def run() -> Mapping[str, set[str]]:
-        async with kit_server(directory, discovery=discovery) as (server, targets):
+        async with kit_server(directory, discovery=discovery, **changes) as (server, targets):
             report = await grade_all(targets, group)
             assert not report.troubles
             assert not server.snapshot().allocations, "it cleans up"

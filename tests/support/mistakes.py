@@ -16,10 +16,12 @@ from stun.attributes import (
     ERROR_CODE,
     EVEN_PORT,
     FINGERPRINT,
+    ICMP,
     LIFETIME,
     MAPPED_ADDRESS,
     MESSAGE_INTEGRITY,
     MESSAGE_INTEGRITY_SHA256,
+    MOBILITY_TICKET,
     NONCE,
     PASSWORD_ALGORITHM,
     PASSWORD_ALGORITHMS,
@@ -396,7 +398,7 @@ on_answer(
 )
 on_answer(
     "a nonce announces algorithms, and there are none",
-    ["auth-algorithms-offered"],
+    ["auth-algorithms-offered", "auth-algorithms-announced"],
     _challenge(lambda draft: draft.drop(PASSWORD_ALGORITHMS)),
 )
 
@@ -572,7 +574,7 @@ def _unproven(draft: Draft) -> bool:
 
 on_answer(
     "401 to a wrong password without NONCE",
-    ["auth-wrong-password-challenge"],
+    ["auth-wrong-password-challenge", "auth-unknown-user-algorithms"],
     lambda request, draft: draft.drop(NONCE) if _unproven(request) and code_of(draft) == 401 else None,
 )
 answered_with("403 for a user that is unknown", ["auth-unknown-user"], _stranger, 401, 403)
@@ -1006,7 +1008,7 @@ answered_with(
 )
 answered_with(
     "a Refresh with a family is refused",
-    ["refresh-family-right"],
+    ["refresh-family-right", "dual-half"],
     is_request(Method.REFRESH, REQUESTED_ADDRESS_FAMILY),
     0,
     443,
@@ -1408,3 +1410,84 @@ MISTAKES.append(
         answer=lambda line, draft: DROP if draft.method == Method.CONNECTION_ATTEMPT else None,
     )
 )
+
+# What RFC 8489 §9.2.4 says of single answers
+
+_SAME = b"the same for everybody"
+
+
+def _own_nonce(line: Line, draft: Draft) -> Draft | None:
+    nonce = raw(draft, NONCE)
+    return draft.put(NONCE, nonce[:13] + line.notes["own"]) if nonce[13:] == _SAME and "own" in line.notes else None
+
+
+def _common_nonce(line: Line, draft: Draft) -> Draft | None:
+    nonce = raw(draft, NONCE)
+    if not nonce:
+        return None
+    line.notes["own"] = nonce[13:]
+    return draft.put(NONCE, nonce[:13] + _SAME)
+
+
+MISTAKES.append(
+    Mistake("one nonce for everybody", frozenset(["auth-nonce-apart"]), request=_own_nonce, answer=_common_nonce)
+)
+on_answer(
+    "438 without PASSWORD-ALGORITHMS",
+    ["auth-stale-algorithms"],
+    lambda request, draft: draft.drop(PASSWORD_ALGORITHMS) if code_of(draft) == 438 else None,
+)
+on_answer(
+    "401 to wrong credentials without PASSWORD-ALGORITHMS",
+    ["auth-unknown-user-algorithms"],
+    lambda request, draft: draft.drop(PASSWORD_ALGORITHMS) if _unproven(request) and code_of(draft) == 401 else None,
+)
+on_answer(
+    "REALM in a success response",
+    ["auth-answer-bare"],
+    _success_of(Method.ALLOCATE, lambda request, draft: before_seal(draft, (REALM.number, b"example.org"))),
+)
+_on_data("ICMP is not told", ["icmp-told"], lambda line, draft: DROP if has(draft, ICMP) else None)
+
+
+def _both_halves(line: Line, draft: Draft) -> Draft | None:
+    if draft.method != Method.REFRESH or raw(draft, LIFETIME) != bytes(4):
+        return None
+    return draft.drop(REQUESTED_ADDRESS_FAMILY)
+
+
+on_request("half of two relays is both", ["dual-half"], _both_halves)
+
+# Mobility
+
+_ticket = is_request(Method.ALLOCATE, MOBILITY_TICKET)
+_moving = is_request(Method.REFRESH, MOBILITY_TICKET)
+answered_with("400 where mobility is asked for", ["mobility-asked"], _ticket, 0, 400)
+on_answer(
+    "a ticket for everybody",
+    ["mobility-unasked"],
+    _success_of(
+        Method.ALLOCATE,
+        lambda request, draft: (
+            None if has(draft, MOBILITY_TICKET) else before_seal(draft, (MOBILITY_TICKET.number, b"ticket"))
+        ),
+    ),
+)
+answered_with("405 for a ticket that is not empty", ["mobility-not-empty"], _ticket, 400, 405)
+answered_with("437 for a ticket", ["mobility-moves"], _moving, 0, 437)
+on_answer(
+    "no new ticket",
+    ["mobility-new-ticket"],
+    _success_of(Method.REFRESH, lambda request, draft: draft.drop(MOBILITY_TICKET)),
+)
+answered_with("437 for a ticket of nobody", ["mobility-forged"], _moving, 400, 437)
+
+
+def _not_from_there(line: Line, draft: Draft) -> bytes | None:
+    """A client that has moved sends nothing."""
+    if draft.method == Method.REFRESH and has(draft, MOBILITY_TICKET):
+        line.notes["moved"] = b"yes"
+    return DROP if draft.method == Method.SEND and "moved" in line.notes else None
+
+
+on_request("an allocation that has moved is of no use", ["mobility-relay-moves"], _not_from_there)

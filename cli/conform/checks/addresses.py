@@ -5,11 +5,12 @@ import secrets
 from cli.conform.bench import Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed
+from cli.conform.judge import error, needed, succeeded
 from cli.conform.registry import check
 from cli.conform.wire import SeenMessage
 from stun.address import Address
 from stun.attributes import (
+    ADDITIONAL_ADDRESS_FAMILY,
     CHANNEL_NUMBER,
     LIFETIME,
     REQUESTED_ADDRESS_FAMILY,
@@ -109,6 +110,19 @@ async def refresh_family_right(bench: Bench) -> None:
     reply = await tester.request(Method.REFRESH, (LIFETIME, 600), wanted)
     if not reply.success:
         raise Wrong(f"A Refresh of the family that the allocation has got error {reply.code}.")
+
+
+@check("dual-half")
+async def dual_half(bench: Bench) -> None:
+    """A Refresh with 0 and a family deletes one relay of two, and the other goes on."""
+    tester = await bench.client()
+    reply = await tester.request(Method.ALLOCATE, _UDP, (ADDITIONAL_ADDRESS_FAMILY, int(AddressFamily.IPV6)))
+    tester.took(reply)
+    needed(len(tester.relays) == 2, "There are no two relays.")
+    second = (REQUESTED_ADDRESS_FAMILY, int(AddressFamily.IPV6))
+    succeeded(await tester.request(Method.REFRESH, (LIFETIME, 0), second))
+    error(await tester.request(Method.REFRESH, (LIFETIME, 600), second), 443)
+    succeeded(await tester.request(Method.REFRESH, (LIFETIME, 600)))
 
 
 @check("ipv6-relays")

@@ -87,6 +87,14 @@ async def realm_same(bench: Bench) -> None:
         raise Wrong("Two challenges had different realms.")
 
 
+@check("auth-nonce-apart")
+async def nonce_apart(bench: Bench) -> None:
+    first, second = [(await _bare(bench)).octets(NONCE) for _ in range(2)]
+    needed(first is not None and second is not None, "There is no NONCE.")
+    if first == second:
+        raise Wrong("Two sockets, with different ports, got the same nonce.")
+
+
 @check("auth-nonce-cookie")
 async def nonce_cookie(bench: Bench) -> None:
     """Without the cookie, PASSWORD-ALGORITHMS would be open to a bid-down."""
@@ -98,14 +106,20 @@ async def nonce_cookie(bench: Bench) -> None:
         raise Wrong("PASSWORD-ALGORITHMS is offered, and the nonce does not have the bit that says so.")
 
 
+@check("auth-algorithms-announced")
+async def algorithms_announced(bench: Bench) -> None:
+    reply = await _bare(bench)
+    features = nonce_features(reply.octets(NONCE) or b"")
+    announced = features is not None and SecurityFeatures.PASSWORD_ALGORITHMS in features
+    needed(announced, "The nonce does not announce password algorithms.")
+    present(reply, PASSWORD_ALGORITHMS)
+
+
 @check("auth-algorithms-offered")
 async def algorithms_offered(bench: Bench) -> None:
     reply = await _bare(bench)
     needed(reply.code == 401, "The answer was not 401.")
-    features = nonce_features(reply.octets(NONCE) or b"")
     if not reply.has(PASSWORD_ALGORITHMS):
-        if features is not None and SecurityFeatures.PASSWORD_ALGORITHMS in features:
-            raise Wrong("The nonce announces password algorithms, and there is no PASSWORD-ALGORITHMS.")
         raise Wrong("The challenge has no PASSWORD-ALGORITHMS: the server does not have SHA-256.")
 
 
@@ -163,6 +177,17 @@ async def answer_seal_right(bench: Bench) -> None:
     needed(right is not None, "The answer has no integrity of the request's kind.")
     if not right:
         raise Wrong("The integrity of the answer is not the HMAC of the message before it with the user's key.")
+
+
+@check("auth-answer-bare")
+async def answer_bare(bench: Bench) -> None:
+    tester = await bench.client(mode=SHA1)
+    reply = await tester.request(Method.ALLOCATE, _UDP)
+    tester.took(reply)
+    needed(reply.success, "Allocate was refused.")
+    for spec in (REALM, NONCE, USERNAME, USERHASH):
+        if reply.has(spec):
+            raise Wrong(f"The success response has {spec.name}.")
 
 
 @check("auth-error-sealed", modes=True)
@@ -269,7 +294,17 @@ async def unknown_user(bench: Bench) -> None:
     error(await _allocate(tester, await tester.draft(Method.ALLOCATE, _UDP, login=stranger)), 401)
 
 
-@check("auth-tampered", modes=True)
+@check("auth-unknown-user-algorithms")
+async def unknown_user_algorithms(bench: Bench) -> None:
+    tester = await bench.client()
+    await _needs_sha256(tester)
+    stranger = Login("meshturn-conform-nobody", "secret")
+    reply = await _allocate(tester, await tester.draft(Method.ALLOCATE, _UDP, login=stranger))
+    needed(reply.code == 401, "The answer was not 401.")
+    present(reply, REALM, NONCE, PASSWORD_ALGORITHMS)
+
+
+@check("auth-tampered")
 async def tampered(bench: Bench) -> None:
     tester = await bench.client()
     data = bytearray((await tester.draft(Method.ALLOCATE, (LIFETIME, 700), _UDP)).encode())
@@ -307,6 +342,19 @@ async def stale_attributes(bench: Bench) -> None:
     reply = await _allocate(tester, draft.put(NONCE, b"0" * 24).append(seal))
     needed(reply.code == 438, "The answer was not 438.")
     present(reply, REALM, NONCE)
+
+
+@check("auth-stale-algorithms")
+async def stale_algorithms(bench: Bench) -> None:
+    tester = await bench.client()
+    await _needs_sha256(tester)
+    draft = await tester.draft(Method.ALLOCATE, _UDP, mode=SHA1)
+    seal = draft.items.pop()
+    nonce = bytearray(tester.challenge.nonce if tester.challenge else b"nonce")
+    nonce[-1] = ord("A") if nonce[-1] != ord("A") else ord("B")
+    reply = await _allocate(tester, draft.put(NONCE, bytes(nonce)).append(seal))
+    needed(reply.code == 438, "The answer was not 438.")
+    present(reply, PASSWORD_ALGORITHMS)
 
 
 @check("auth-stale-nonce-good")

@@ -10,7 +10,7 @@ from cli.conform.judge import needed, no_answer
 from cli.conform.peers import UdpPeer
 from cli.conform.registry import check
 from cli.conform.wire import Draft, SeenMessage
-from stun.attributes import DATA, DONT_FRAGMENT, LIFETIME, REQUESTED_TRANSPORT, XOR_PEER_ADDRESS
+from stun.attributes import DATA, DONT_FRAGMENT, ICMP, LIFETIME, REQUESTED_TRANSPORT, XOR_PEER_ADDRESS
 from stun.constants import MessageClass, Method, TransportProtocol
 
 __all__: list[str] = []
@@ -212,6 +212,19 @@ async def transactions_differ(bench: Bench) -> None:
                 raise Wrong("Two Data indications have the same transaction id.")
             return
     needed(False, "A second datagram did not arrive.")
+
+
+@check("icmp-told")
+async def icmp(bench: Bench) -> None:
+    tester, peer = await _permitted(bench)
+    closed = peer.address
+    peer.close()
+    for _ in range(4):
+        tester.indicate(closed, b"to nobody")
+        found = await tester.indication(Method.DATA, bench.options.patience / 4)
+        if found is not None and found.has(ICMP):
+            return
+    raise Wrong("A Send indication to a closed port brought no Data indication with ICMP.")
 
 
 @check("hairpin")

@@ -17,12 +17,13 @@ from cli.conform.runner import chosen, run_checks
 from tests.support.broken_server import RELAYS, Mistake, broken_front
 from tests.support.conformance import LOGIN, kit_server, names
 from tests.support.mistakes import MISTAKES
+from tests.support.server import has_ipv6_loopback
 
 pytestmark = pytest.mark.process
 """None is started; but it waits for answers that do not come, longer than `make check` may take."""
 
 PATIENCE = 3.0
-RELAY = {"addresses": [RELAYS]}
+RELAY = {"addresses": [RELAYS, "::1"] if has_ipv6_loopback() else [RELAYS], "mobility": True}
 PARTS = 1 if os.environ.get("MESHTURN_THOROUGH") else 9
 
 
