@@ -237,18 +237,24 @@ def _own_page(page: str, status: int) -> web.Response:
 
 
 _STYLE: Final = (
-    ":root{color-scheme:light dark}"
-    "body{font:1.05rem/1.6 system-ui,sans-serif;max-width:38rem;margin:12vh auto;padding:0 1.5rem;"
-    "color:#1b1f24;background:#fff}h1{font-size:1.6rem}a{color:#0b57d0}"
-    "code{background:#eef0f2;padding:.1em .3em;border-radius:.25em}"
-    "form{display:flex;flex-wrap:wrap;gap:.75rem;align-items:end;margin:2rem 0}"
-    "label{display:block;flex:1 1 16rem}input,button{font:inherit;min-height:2.75rem;box-sizing:border-box;"
-    "border-radius:.5rem;padding:0 .9rem}input{width:100%;border:1px solid #767c85;background:#fff;color:inherit}"
-    "button{border:0;background:#0b57d0;color:#fff;font-weight:600;cursor:pointer}"
-    "input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid #0b57d0;outline-offset:2px}"
-    "@media(prefers-color-scheme:dark){body{color:#e6e8ea;background:#15181c}code{background:#262b31}"
-    "a{color:#9ac1ff}input{background:#1d2126;border-color:#8a919b}button{background:#9ac1ff;color:#0b1d3a}"
-    "input:focus-visible,button:focus-visible,a:focus-visible{outline-color:#9ac1ff}}"
+    ":root{color-scheme:light dark;--ground:#f4f5f2;--surface:#fff;--text:#1b211e;--muted:#545e58;--edge:#767f79;"
+    "--accent:#0b6e5f;--strong:#085548;--on:#fff;--code:#e4e8e3}"
+    "@media(prefers-color-scheme:dark){:root{--ground:#101413;--surface:#191f1d;--text:#e9eeeb;--muted:#a9b4ae;"
+    "--edge:#8a958f;--accent:#63d2bb;--strong:#8be2d0;--on:#05231d;--code:#222a27}}"
+    "body{font:1rem/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','DejaVu Sans',sans-serif;margin:0;"
+    "min-height:100vh;display:grid;place-items:center;padding:1rem;box-sizing:border-box;color:var(--text);"
+    "background:var(--ground)}"
+    "main{max-width:34rem;width:100%;box-sizing:border-box;padding:2rem;border-radius:16px;background:var(--surface);"
+    "box-shadow:0 1px 2px rgb(20 30 26/8%),0 8px 24px rgb(20 30 26/8%);overflow-wrap:anywhere}"
+    "h1{font-size:clamp(1.5rem,1.2rem + 1.5vw,2.25rem);line-height:1.2;font-weight:650;margin:0 0 1rem}"
+    "a{color:var(--accent)}code{background:var(--code);padding:.1em .3em;border-radius:6px}"
+    "form{display:flex;flex-wrap:wrap;gap:.75rem;align-items:end;margin:1.5rem 0 .75rem}"
+    "label{display:block;flex:1 1 14rem;font-size:.875rem;font-weight:600}"
+    "input,button{font:inherit;min-height:48px;box-sizing:border-box;border-radius:12px;padding:0 .9rem}"
+    "input{width:100%;margin-top:.25rem;border:1px solid var(--edge);background:var(--surface);color:inherit;"
+    "font-size:1rem;font-weight:400}button{border:0;background:var(--accent);color:var(--on);font-weight:600;cursor:pointer}"
+    "button:hover{background:var(--strong)}#room-help,p:last-child{color:var(--muted);font-size:.875rem}"
+    "input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid var(--accent);outline-offset:2px}"
 )
 
 
