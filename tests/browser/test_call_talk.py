@@ -1,5 +1,6 @@
 """What people tell one another on the call page besides speaking: chat, hands, reactions; in real Chromium."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,31 @@ def test_hands_and_reactions(browser: "Browser") -> None:
         ben.see("shown-reaction")
         ben.shot("reaction")
         ben.page.wait_for_selector("[data-testid=shown-reaction]", state="detached")
+
+
+def test_both_ends_see_the_same_code_and_another_pair_sees_another(browser: "Browser") -> None:
+    """It is made of both certificates, so whoever stood in between would be seen."""
+    with call_page(browser) as ann, call_page(browser) as ben, call_page(browser) as cyd:
+        for page, name in ((ann, "Ann"), (ben, "Ben"), (cyd, "Cyd")):
+            page.open(url("code"))
+            page.join(name)
+        codes: dict[tuple[str, str], str] = {}
+        for page, name in ((ann, "Ann"), (ben, "Ben"), (cyd, "Cyd")):
+            page.connected(2)
+            page.click("people-button")
+            page.until(
+                "[...document.querySelectorAll('[data-testid=person-code]')].filter((e) => e.textContent).length === 2"
+            )
+            found = page.page.evaluate(
+                "[...document.querySelectorAll('[data-testid=person]')].map((row) => [row.dataset.name,"
+                " row.querySelector('[data-testid=person-code]').textContent])"
+            )
+            codes |= {(name, other): code for other, code in found if code}
+        ann.shot("codes")
+        assert re.fullmatch(r"Code \d{5} \d{5} \d{5} \d{5}", codes["Ann", "Ben"])
+        assert codes["Ann", "Ben"] == codes["Ben", "Ann"]
+        assert codes["Ann", "Cyd"] == codes["Cyd", "Ann"]
+        assert len(set(codes.values())) == 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -163,9 +163,9 @@ export class CallView {
 
   #people() {
     const {devices, mesh} = this;
-    const self = {id: mesh.you?.id ?? '', name: this.name, you: true, host: mesh.you?.role === 'host', microphone: devices.microphoneOn};
-    const others = [...mesh.peers.values()].map(({id, info}) => (
-      {id, name: this.#nameOf(id), you: false, host: info.role === 'host', microphone: Boolean(info.media?.a)}
+    const self = {id: mesh.you?.id ?? '', name: this.name, you: true, host: mesh.you?.role === 'host', microphone: devices.microphoneOn, pc: null};
+    const others = [...mesh.peers.values()].map(({id, info, pc}) => (
+      {id, name: this.#nameOf(id), you: false, host: info.role === 'host', microphone: Boolean(info.media?.a), pc}
     ));
     return [self, ...others];
   }

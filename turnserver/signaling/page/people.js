@@ -2,6 +2,7 @@
 
 import {ask} from './ask.js';
 import {element, make, setIcon} from './dom.js';
+import {code} from './verify.js';
 
 /**
  * @typedef {object} Person
@@ -10,6 +11,7 @@ import {element, make, setIcon} from './dom.js';
  * @property {boolean} you
  * @property {boolean} host
  * @property {boolean} microphone whether it is on
+ * @property {RTCPeerConnection | null} pc the connection with that person
  */
 
 export class People {
@@ -21,7 +23,10 @@ export class People {
     door.addEventListener('change', () => this.#open(door.value));
     muteAll.addEventListener('click', () => moderate('mute', {value: 'audio'}));
     endAll.addEventListener('click', () => this.#end());
-    element('people').addEventListener('click', () => element('people-dialog').showModal());
+    element('people').addEventListener('click', () => {
+      element('people-dialog').showModal();
+      this.shown?.();
+    });
   }
 
   /**
@@ -31,6 +36,7 @@ export class People {
    * @param {boolean} host whether this user may moderate
    */
   show(people, room, host) {
+    this.shown = () => this.show(people, room, host);
     const list = element('people-list');
     const ids = new Set(people.map(({id}) => id));
     for (const [id, row] of this.rows) {
@@ -61,9 +67,11 @@ export class People {
 
   #row(person) {
     const row = make('li', '', {'data-testid': 'person', 'data-peer': person.id});
+    const who = make('span', '', {class: 'person'});
     const name = make('span', '', {class: 'person-name', dir: 'auto'});
+    who.append(name, make('span', '', {class: 'person-code muted small', 'data-testid': 'person-code'}));
     const buttons = make('span', '', {class: 'person-buttons'});
-    row.append(name, buttons);
+    row.append(who, buttons);
     if (!person.you) {
       const add = (what, icon, does) => {
         const button = make('button', '', {type: 'button', class: 'icon', 'data-do': what});
@@ -79,7 +87,15 @@ export class People {
     return row;
   }
 
-  #update(row, {name, you, host, microphone}, moderates) {
+  async #showCode(row, pc) {
+    if (!element('people-dialog').open) return;
+    const shown = pc?.connectionState === 'connected' ? await code(pc) : '';
+    const place = row.querySelector('.person-code');
+    const text = shown && `Code ${shown}`;
+    if (place.textContent !== text) place.textContent = text;
+  }
+
+  #update(row, {name, you, host, microphone, pc}, moderates) {
     row.dataset.name = name;
     row.dataset.host = String(host);
     const facts = [you ? 'you' : '', host ? 'host' : '', microphone ? '' : 'microphone off'].filter(Boolean).join(', ');
@@ -87,6 +103,7 @@ export class People {
     const label = row.querySelector('.person-name');
     if (label.textContent !== shown) label.textContent = shown;
     row.querySelector('.person-buttons').hidden = !moderates || you;
+    this.#showCode(row, pc);
     const names = {mute: `Ask ${name} to mute`, host: host ? `Take the host's rights from ${name}` : `Make ${name} a host`, remove: `Remove ${name} from the call`};
     for (const button of row.querySelectorAll('[data-do]')) {
       button.setAttribute('aria-label', names[button.dataset.do]);
