@@ -14,7 +14,7 @@ PATHS = sorted(
     {
         path
         for path in re.findall(r"`([\w./-]+)`", TEXT)
-        if re.search(r"/|\.(py|md|yml|txt)$", path) and not re.search(r"NAME|METHOD", path)
+        if re.search(r"/|\.(py|md|yml|txt)$", path) and not re.search(r"NAME|METHOD|GROUP", path)
     }
 )
 

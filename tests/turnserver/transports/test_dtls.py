@@ -392,6 +392,21 @@ async def test_certificates_by_name_and_reload(tmp_path: Path) -> None:
         assert certificate.serial_number == newer.serial
 
 
+async def test_the_name_that_a_client_asks_for_chooses(rig: DtlsRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6066 §3: the host in the ClientHello, and the listener's address for who names none."""
+    asked: list[tuple[str | None, str]] = []
+    shown = rig.certificates.shown
+
+    def choose(name: str | None = None, address: str = "") -> tuple[tuple[bytes, bytes], ...]:
+        asked.append((name, address))
+        return shown(name, address)
+
+    monkeypatch.setattr(rig.certificates, "shown", choose)
+    for host in ("a.meet.example.org", None):
+        await rig.peer(host=host).handshake()
+    assert asked == [("a.meet.example.org", "127.0.0.1"), (None, "127.0.0.1")]
+
+
 async def test_the_limit_per_client(tmp_path: Path) -> None:
     """Rule 3: handshakes count among the connections of an address, before and after they are complete."""
     async with DtlsRig(tmp_path, connections_per_address=2) as rig:
