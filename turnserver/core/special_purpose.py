@@ -2,7 +2,7 @@
 
 The rows are those of https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry,
 without those that another row of the same kind contains, and the networks that these registries do not list because
-they are no unicast addresses or not in use any more.
+they are no unicast addresses, not in use any more, or one provider's own.
 """
 
 from ipaddress import ip_network
@@ -14,7 +14,10 @@ __all__ = ["DEFAULT_DENY", "SPECIAL_PURPOSE", "SpecialPurpose", "special_purpose
 
 
 class SpecialPurpose(NamedTuple):
-    """One row; ``reachable`` if the registry says that the network is globally reachable."""
+    """One row; ``reachable`` if the registry says that the network is globally reachable.
+
+    ``rfc`` is empty for what no RFC has reserved.
+    """
 
     network: IpNetwork
     name: str
@@ -29,6 +32,8 @@ SPECIAL_PURPOSE: tuple[SpecialPurpose, ...] = tuple(
         ("10.0.0.0/8", "private use", "RFC 1918", False),
         ("100.64.0.0/10", "carrier-grade NAT", "RFC 6598", False),
         ("127.0.0.0/8", "loopback", "RFC 1122", False),
+        # In no registry: within Azure it is the platform of the very host, with its agents' settings and certificates.
+        ("168.63.129.16/32", "Azure's platform services", "", False),
         ("169.254.0.0/16", "link-local, and cloud metadata", "RFC 3927", False),
         ("172.16.0.0/12", "private use", "RFC 1918", False),
         # Two of its addresses are reachable: the anycast services PCP and TURN of the network that one is in.
