@@ -51,8 +51,8 @@ def summary(report: ConformReport) -> str:
     """One line with the sums."""
     failed = [f"{report.count(Grade.FAILED, level)} {level}" for level in Demand]
     broken = report.count(Grade.BROKEN)
-    also = f", {broken} checks of the kit broke" if broken else ""
-    unreachable = f", {len(report.troubles)} servers not reached" if report.troubles else ""
+    also = f", checks of the kit that broke: {broken}" if broken else ""
+    unreachable = f", servers that could not be tested: {len(report.troubles)}" if report.troubles else ""
     return (
         f"{report.count(Grade.PASSED)} passed, {report.count(Grade.FAILED)} failed ({', '.join(failed)}), "
         f"{report.count(Grade.UNTESTED)} not tested{also}{unreachable}."

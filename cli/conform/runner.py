@@ -13,7 +13,7 @@ from cli.conform.pipes import Subject
 from cli.conform.registry import Check
 from cli.conform.wire import Draft
 from stun.attributes import REQUESTED_TRANSPORT, SOFTWARE
-from stun.constants import Method, TransportProtocol
+from stun.constants import ErrorCode, Method, TransportProtocol
 from turnserver.text import one_line
 
 __all__ = ["Progress", "chosen", "run_checks"]
@@ -87,6 +87,8 @@ async def _offered(tester: KitClient, report: ConformReport) -> Sequence[str]:
         return (SHA1,)
     reply = await tester.attempt(draft)
     if reply is not None:
+        if reply.code == ErrorCode.UNAUTHENTICATED:
+            raise Untestable("The server refuses the user name or the password (401).")
         tester.took(reply)
         report.software = report.software or one_line(reply.value(SOFTWARE) or "", 120)
     return modes

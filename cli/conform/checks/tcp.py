@@ -241,6 +241,7 @@ async def early_data(bench: Bench) -> None:
 async def attempt(bench: Bench) -> None:
     tester = await _relay(bench)
     peer = await bench.tcp_peer(tester)
+    needed((await _connect(tester, peer)).code != 403, "The server forbids the peer (403).")
     await tester.permit(peer.address)
     try:
         _, writer = await peer.connect(tester.relay, bench.options.patience)

@@ -52,7 +52,9 @@ def test_why_something_was_not_tested() -> None:
 
 def test_troubles_and_broken_checks_are_in_the_sum() -> None:
     report = ConformReport([finding(Grade.BROKEN, "oops")], [("udp 192.0.2.1:3478", "no answer")])
-    assert summary(report).endswith("0 not tested, 1 checks of the kit broke, 1 servers not reached.")
+    assert summary(report).endswith(
+        "0 not tested, checks of the kit that broke: 1, servers that could not be tested: 1."
+    )
     assert "udp 192.0.2.1:3478 could not be tested: no answer" in shown(report)
     assert "BROKEN  one" in shown(report)
 

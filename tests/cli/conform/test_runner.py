@@ -12,6 +12,7 @@ from cli.conform.registry import Check
 from cli.conform.runner import chosen, run_checks
 from cli.conform.table import CheckRow, Demand
 from cli.probe.security import Trust
+from stun.client.authentication import Login
 from tests.support.conformance import LOGIN, PATIENCE, kit_server
 
 
@@ -73,6 +74,23 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     report = await run_checks(targets, [made(fine)], KitOptions(LOGIN, 0.3), lambda *progress: None)
     assert [target for target, _ in report.troubles] == [str(each) for each in targets]
     assert report.findings == []
+
+
+async def test_a_wrong_password_is_said_once(tmp_path: Path) -> None:
+    """A few hundred wrong logins would only have the server brake."""
+    async with kit_server(tmp_path, ["udp"], hosts=["127.0.0.1"]) as (server, targets):
+        options = KitOptions(Login(LOGIN.username, "wrong"), PATIENCE)
+        report = await run_checks(targets, chosen([]), options, lambda *progress: None)
+        assert server.snapshot().failed_logins == 1
+    assert report.troubles == [(str(targets[0]), "The server refuses the user name or the password (401).")]
+
+
+async def test_a_server_that_allows_no_peers_fails_nothing(tmp_path: Path) -> None:
+    """As most servers do with a tester on loopback or in a private network."""
+    async with kit_server(tmp_path, ["udp", "tcp"], hosts=["127.0.0.1"], peers={}) as (_, targets):
+        report = await run_checks(targets, chosen([]), KitOptions(LOGIN, PATIENCE), lambda *progress: None)
+    assert [f"{each.name}: {each.sentence}" for each in report.failures] == []
+    assert any("forbids the peer" in each.sentence for each in report.findings)
 
 
 async def test_without_credentials(tmp_path: Path) -> None:
