@@ -1,6 +1,7 @@
 """Options and parameter types that several commands share."""
 
 import ipaddress
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from turnserver.durations import read_duration
 from turnserver.text import one_line
 
 __all__ = [
+    "SecondsRange",
     "config_option",
     "host_option",
     "json_option",
@@ -24,6 +26,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _LONGEST = 366 * 86400
 """One year. A credential that is valid for longer should be a static user, which can be removed."""
+
+
+class SecondsRange(click.FloatRange):
+    """A number of seconds within bounds; NaN, which no comparison refuses, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number. Raises `click.BadParameter`."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{one_line(str(value), 40)!r} is not a number of seconds.", param, ctx)
+        return found
 
 
 def parse_duration(text: str) -> int:

@@ -3,8 +3,10 @@
 
 import argparse
 import json
+import math
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +85,9 @@ def _nonces(target: Target) -> list[dict[str, Any]]:
 
 def _fingerprint(target: Target) -> list[dict[str, Any]]:
     seen = behaviour(target.server, target.transport)
+    heard = (seen.binding, seen.binding_with_fingerprint, seen.challenge, seen.unknown_attribute, seen.unknown_method)
+    if set(heard) == {"silence"} and seen.classic in {"", "silence"}:
+        raise Scapy_Exception("nothing answers")
     guesses = [f"{one.name} ({one.seen} of {one.of} marks)" for one in guess(seen) if one.seen]
     return [asdict(seen) | {"guesses": ", ".join(guesses)}]
 
@@ -109,18 +114,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scan.add_argument("--only", action="append", choices=PROBES, help="this probe; can be repeated")
     scan.add_argument("--peer", action="append", default=[], metavar="ADDRESS", help="ask for these peers only")
     scan.add_argument("--flood", type=_count, default=0, metavar="COUNT", help=f"send so many packets, up to {MOST}")
-    scan.add_argument("--timeout", type=float, default=1.0, metavar="SECONDS", help="wait for answers (default 1)")
+    scan.add_argument("--timeout", type=_seconds, default=1.0, metavar="SECONDS", help="wait for answers (default 1)")
     scan.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
         server, transport = parse_uri(options.uri)
-        password = _password(options.password_file)
+        password = _password(options.user, options.password_file)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     target = Target(server, transport, options.user, password, options.timeout, tuple(options.peer), options.flood)
-    report = {name: _run(PROBES[name][1], target) for name in options.only or PROBES}
-    print(json.dumps(report, indent=2) if options.json else "\n".join(map(_table, report, report.values())))
-    return 0 if _alive(report) else 1
+    try:
+        report = {name: _run(PROBES[name][1], target) for name in options.only or PROBES}
+    except KeyboardInterrupt:
+        return 130
+    text = json.dumps(report, indent=2) if options.json else "\n".join(map(_table, report, report.values()))
+    return (0 if _alive(report) else 1) if _printed(text) else 3
+
+
+def _printed(text: str) -> bool:
+    """Print; False, and said, if standard output does not take it. Who closes a pipe has read enough."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered is not tried again
+        if isinstance(error, BrokenPipeError):
+            return True
+        print(f"Standard output cannot be written to: {error.strerror}.", file=sys.stderr)
+        return False
+    return True
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.01 <= value <= 60:
+        raise argparse.ArgumentTypeError("a number of seconds from 0.01 to 60")
+    return value
 
 
 def _count(text: str) -> int:
@@ -129,9 +160,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _password(file: Path | None) -> str:
+def _password(user: str | None, file: Path | None) -> str:
     if file is None:
-        return os.environ.get(PASSWORD_VARIABLE, "")
+        found = os.environ.get(PASSWORD_VARIABLE, "")
+        if user is not None and not found:
+            raise ValueError(f"--user needs a password: set {PASSWORD_VARIABLE}, or give --password-file FILE")
+        return found
     return file.read_text(encoding="utf-8").partition("\n")[0]
 
 

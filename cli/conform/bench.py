@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from cli.conform.client import SHA1, KitClient
 from cli.conform.findings import FrameLog, Untestable
 from cli.conform.peers import TcpPeer, UdpPeer
 from cli.conform.pipes import TRANSPORTS, Subject
+from cli.probe.security import distrust, handshake_trouble
 from stun.address import Address
 from stun.attributes import CHANNEL_NUMBER, REQUESTED_ADDRESS_FAMILY, XOR_PEER_ADDRESS
 from stun.client.authentication import Login
@@ -60,10 +62,17 @@ class Bench:
             async with asyncio.timeout(self.options.patience):
                 pipe = await TRANSPORTS[self.target.uri.protocol](self.target)
         except (OSError, ClientError) as error:
-            raise Untestable(f"There is no connection to the server: {error}") from error
+            raise Untestable(f"There is no connection to the server: {self._unconnected(error)}") from error
         tester = KitClient(pipe, self.options.patience, self.journal, self.options.login, mode or self.mode)
         self._testers.append(tester)
         return tester
+
+    def _unconnected(self, error: Exception) -> str:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return distrust(error, self.target.uri.host, None).sentence
+        if isinstance(error, ssl.SSLError):
+            return handshake_trouble(error).sentence
+        return str(error) or f"it was not made in {self.options.patience:g} s."
 
     async def relay(self, *attributes: Attribute, family: AddressFamily | None = None, **how: int) -> KitClient:
         """A new connection with an allocation. Raises `Untestable`."""

@@ -292,10 +292,7 @@ class KitClient:
         """Note an allocation that an answer has brought, so that it is deleted in the end."""
         if reply.success:
             self.allocated = True
-            raw = [each.value for each in reply.attributes if each.type == XOR_RELAYED_ADDRESS.number]
-            self.relays = [
-                XOR_RELAYED_ADDRESS.decode(each, reply.transaction_id) for each in raw if len(each) in (8, 20)
-            ]
+            self.relays = reply.values(XOR_RELAYED_ADDRESS)
             self.lifetime = reply.value(LIFETIME) or 0
 
     async def permit(self, *peers: Address) -> SeenMessage:

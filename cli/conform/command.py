@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.exit_codes import ExitCode
-from cli.options import json_option, parse_ip
+from cli.options import SecondsRange, json_option, parse_ip
 from turnserver.errors import StartupError
 from turnserver.text import one_line
 
@@ -35,7 +35,7 @@ __all__ = ["conform"]
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.5, 60),
+    type=SecondsRange(0.5, 60),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
@@ -118,10 +118,10 @@ def conform(  # noqa: PLR0917  click passes them by name
     login = None if user is None else read_login(user, password_file)
     addresses = tuple(Address.parse(parse_ip(text), 0) for text in peers)
     options = KitOptions(login, timeout, addresses, allocations, intrusive)
+    _see_writable(junit, html)
     targets, lost = asyncio.run(_resolve(found, insecure, ca_file, family, timeout))
     report = _run(targets, checks, options)
     report.troubles[:0] = lost
-    _write(report, junit, html)
     if as_json:
         from cli.console import emit_json  # noqa: PLC0415
 
@@ -131,6 +131,7 @@ def conform(  # noqa: PLR0917  click passes them by name
         from cli.console import out_console  # noqa: PLC0415
 
         render(out_console(), report, details=verbose)
+    _write(report, junit, html)
     code = _exit_code(report)
     if code is not ExitCode.OK:
         raise click.exceptions.Exit(code)
@@ -205,19 +206,36 @@ def _progress() -> Iterator["Progress"]:
         yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
 
 
+def _see_writable(*files: Path | None) -> None:
+    """Refuse a report that cannot be written before the tests, which take long. Raises `StartupError`."""
+    for file in files:
+        if file is None or (file.exists() and not (file.is_file() or file.is_dir())):
+            continue  # opening a pipe here would end it for its reader
+        with _writing(file):
+            new = not file.exists()
+            file.open("ab").close()
+            if new:
+                file.unlink()
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StartupError(f"{one_line(str(file), 200)} cannot be written: {reason}.") from error
+
+
 def _write(report: "ConformReport", junit_file: Path | None, html_file: Path | None) -> None:
     from cli.conform.junit import junit  # noqa: PLC0415
     from cli.conform.webpage import webpage  # noqa: PLC0415
 
     made = [(junit_file, junit(report)), (html_file, webpage(report).encode())]
     for file, content in made:
-        if file is None:
-            continue
-        try:
-            file.write_bytes(content)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StartupError(f"{one_line(str(file), 200)} cannot be written: {reason}.") from error
+        if file is not None:
+            with _writing(file):
+                file.write_bytes(content)
 
 
 def _exit_code(report: "ConformReport") -> ExitCode:

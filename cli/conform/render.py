@@ -53,9 +53,11 @@ def summary(report: ConformReport) -> str:
     broken = report.count(Grade.BROKEN)
     also = f", checks of the kit that broke: {broken}" if broken else ""
     unreachable = f", servers that could not be tested: {len(report.troubles)}" if report.troubles else ""
+    elsewhere = sum(_elsewhere(each) for each in report.findings)
+    about = f", {elsewhere} about another transport" if elsewhere else ""
     return (
         f"{report.count(Grade.PASSED)} passed, {report.count(Grade.FAILED)} failed ({', '.join(failed)}), "
-        f"{report.count(Grade.UNTESTED)} not tested{also}{unreachable}."
+        f"{report.count(Grade.UNTESTED) - elsewhere} not tested{about}{also}{unreachable}."
     )
 
 
@@ -85,11 +87,16 @@ def _reasons(report: ConformReport) -> list[tuple[str, list[str]]]:
     """Why something was not tested, each reason once, with the checks; that it is about another transport is none."""
     found: dict[str, list[str]] = {}
     for each in report.findings:
-        if each.grade is Grade.UNTESTED and not each.sentence.startswith("It is about "):
+        if each.grade is Grade.UNTESTED and not _elsewhere(each):
             names = found.setdefault(each.sentence, [])
             if each.check.name not in names:
                 names.append(each.check.name)
     return list(found.items())
+
+
+def _elsewhere(each: Graded) -> bool:
+    """Whether a check was not run because it is about another transport than the target's."""
+    return each.grade is Grade.UNTESTED and each.sentence.startswith("It is about ")
 
 
 def _some(names: Sequence[str]) -> str:

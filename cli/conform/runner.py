@@ -74,6 +74,10 @@ async def _greet(target: Subject, options: KitOptions, report: ConformReport) ->
     except Untestable as error:
         report.troubles.append((str(target), one_line(str(error), 400)))
         return None
+    except Exception as error:
+        sentence = f"The first requests raised {type(error).__name__}: {error}"
+        report.troubles.append((str(target), one_line(sentence, 400)))
+        return None
     finally:
         await bench.close()
 

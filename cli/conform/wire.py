@@ -3,6 +3,7 @@
 The codec in `stun.message` refuses what a server must not send. A tester has to see it.
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,6 +153,15 @@ class SeenMessage(NamedTuple):
             return None if octets is None else spec.decode(octets, self.transaction_id)
         except MalformedMessage:
             return None
+
+    def values(self, spec: AttributeType[T]) -> list[T]:
+        """All attributes of a type that can be read."""
+        found: list[T] = []
+        for each in self.attributes:
+            if each.type == spec.number:
+                with contextlib.suppress(MalformedMessage):
+                    found.append(spec.decode(each.value, self.transaction_id))
+        return found
 
     @property
     def success(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.exit_codes import ExitCode
-from cli.options import json_option, parse_duration, parse_ip
+from cli.options import SecondsRange, json_option, parse_duration, parse_ip
 from turnserver.text import one_line
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _succeeded(report: "NatReport", *, all_of_them: bool) -> bool:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.5, 40),
+    type=SecondsRange(0.5, 40),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

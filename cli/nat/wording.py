@@ -151,9 +151,12 @@ def _seconds(value: float) -> str:
 
 def conclusion(found: Findings, *, over_tcp: bool) -> str:
     """What it all means for WebRTC, in one or two sentences."""
+    if not found.answered and any(server.useless for server in found.servers):
+        return "The servers answer, but with nothing that can be used: name another server."
     if not found.answered:
         silent = "TCP to these servers does not pass."
-        return silent if over_tcp else "UDP does not pass: a call needs a TURN server over TCP or TLS."
+        needed = "If it does to no other server either, a call needs a TURN server over TCP or TLS."
+        return silent if over_tcp else f"UDP to these servers does not pass. {needed}"
     mapping, filtering = found.mapping, found.filtering
     if over_tcp:
         return _over_tcp(mapping)

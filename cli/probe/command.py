@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.exit_codes import ExitCode
-from cli.options import json_option
+from cli.options import SecondsRange, json_option
 from turnserver.text import one_line
 
 __all__ = ["probe"]
@@ -24,7 +24,7 @@ _CA_FILE = "Trust the roots in FILE (PEM) instead of the system's."
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 60),
+    type=SecondsRange(0.1, 60),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

@@ -248,4 +248,4 @@ def test_the_command(hosts: Hosts) -> None:
     assert "address and port-dependent mapping" in shown.stdout
     assert "A direct connection to another host behind such a NAT fails: a TURN server is needed." in shown.stdout
     assert (shown.returncode, failed.returncode) == (ExitCode.OK, ExitCode.FAILED)
-    assert json.loads(failed.stdout)["results"][0]["conclusion"].startswith("UDP does not pass")
+    assert json.loads(failed.stdout)["results"][0]["conclusion"].startswith("UDP to these servers does not pass")

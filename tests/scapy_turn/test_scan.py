@@ -1,15 +1,18 @@
 """The command: what it prints, what it does not take, and what it says where there is nothing."""
 
 import json
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scapy_turn import fingerprint
-from scapy_turn.scan import PROBES, main, parse_uri
+from scapy_turn.scan import PROBES, Target, main, parse_uri
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port
 
 
@@ -74,15 +77,59 @@ def test_tables(server: TurnServerProcess, monkeypatch: pytest.MonkeyPatch, caps
     assert PASSWORD not in printed
 
 
-def test_without_a_credential_or_a_server(server: TurnServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_credential_or_a_server(
+    server: TurnServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["scan", f"turn:127.0.0.1:{server.port}", "--only", "peers", "--only", "fingerprint"]) == 0
     assert "needs a credential" in capsys.readouterr().out
     assert (
         main(["scan", f"turn:127.0.0.1:{free_port()}?transport=tcp", "--only", "fingerprint", "--timeout", "0.1"]) == 1
     )
+    assert "nothing answers" in capsys.readouterr().out
+    monkeypatch.setenv("SCAPY_TURN_PASSWORD", PASSWORD)
     monkey = ["scan", f"turn:127.0.0.1:{free_port()}", "--user", "a", "--only", "peers", "--timeout", "0.1"]
     assert main(monkey) == 1
     assert "no answer to Allocate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("--user", "alice"), "needs a password"),
+        (("--timeout", "nan"), "0.01 to 60"),
+        (("--timeout", "-1"), "0.01 to 60"),
+    ],
+)
+def test_what_cannot_be_understood(
+    wrong: tuple[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SCAPY_TURN_PASSWORD", raising=False)
+    with pytest.raises(SystemExit, match="2"):
+        main(["scan", "turn:127.0.0.1", *wrong])
+    assert words in capsys.readouterr().err
+
+
+def test_output_that_nobody_takes(server: TurnServerProcess) -> None:
+    """A full disk is said; who has closed a pipe is told nothing. Neither has a traceback."""
+    command = [sys.executable, "-m", "scapy_turn", "scan", f"turn:127.0.0.1:{server.port}", "--only", "nonces"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == "Standard output cannot be written to: No space left on device.\n"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupted_scan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(target: Target) -> list[dict[str, Any]]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PROBES, "nonces", ("Nonces", interrupted))
+    assert main(["scan", "turn:127.0.0.1", "--only", "nonces"]) == 130
+    assert capsys.readouterr().out == ""
 
 
 def test_flood(server: TurnServerProcess, capsys: pytest.CaptureFixture[str]) -> None:

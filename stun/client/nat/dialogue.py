@@ -242,7 +242,7 @@ class Dialogue(Generic[T]):
     def _outcome(self, exchange: _Exchange, now: float) -> Outcome:
         sent = 0 if exchange.transaction is None else exchange.transaction.sent
         why = "; ".join(exchange.ignored)
-        return Outcome(exchange.ask, None, False, exchange.first, exchange.last, now, sent, why)
+        return Outcome(exchange.ask, None, False, exchange.first, exchange.last, now, sent, why, bool(exchange.ignored))
 
     def _judge(self, exchange: _Exchange, message: Message, socket: int, source: Address, now: float) -> None:
         """RFC 8489 §6.3.3, §6.3.4; a response that cannot be used is ignored, and named if nothing else comes."""

@@ -135,9 +135,10 @@ def _seen(outcome: Outcome) -> ServerSeen:
     address, heard = outcome.ask.to, outcome.heard
     if heard is None:
         times = f"{outcome.transmissions} transmission{'s' if outcome.transmissions != 1 else ''}"
-        return ServerSeen(address, why=outcome.why or f"no answer to {times}")
+        return ServerSeen(address, why=outcome.why or f"no answer to {times}", useless=outcome.ignored)
     if heard.error is not None:
-        return ServerSeen(address, software=heard.software, why=f"error {heard.error.code}: {heard.error.reason}")
+        why = f"error {heard.error.code}: {heard.error.reason}"
+        return ServerSeen(address, software=heard.software, why=why, useless=True)
     why = "" if heard.other is None else unfit_other(address, heard.other)
     return ServerSeen(address, heard.mapped, None if why else heard.other, heard.software, why)
 

@@ -63,7 +63,8 @@ class Lifetime:
 class ServerSeen:
     """A server that was asked: as which address it sees the client, and its other address (RFC 5780), if it has one.
 
-    ``why`` says why it was of no use, or why its other address is not.
+    ``why`` says why it was of no use, or why its other address is not. ``useless``: something came from it that is no
+    success response.
     """
 
     address: Address
@@ -71,6 +72,7 @@ class ServerSeen:
     other: Address | None = None
     software: str | None = None
     why: str = ""
+    useless: bool = False
 
 
 @dataclass(slots=True)

@@ -59,6 +59,7 @@ class Outcome:
 
     ``first`` and ``last`` are the times of the first and the last transmission, ``ended`` that of the outcome. ``why``
     is a reason for having no response, if there is one: a note about something that was ignored, or an error.
+    ``ignored`` is true if there were responses that cannot be used.
     """
 
     ask: Ask
@@ -69,6 +70,7 @@ class Outcome:
     ended: float = 0.0
     transmissions: int = 0
     why: str = ""
+    ignored: bool = False
 
     @property
     def ok(self) -> bool:

@@ -6,6 +6,8 @@ import pytest
 
 from cli.conform.bench import Bench, KitOptions, local_address
 from cli.conform.findings import Untestable
+from cli.conform.pipes import Subject
+from cli.probe.security import Trust
 from stun.address import Address
 from tests.support.conformance import LOGIN, PATIENCE, kit_server
 
@@ -48,6 +50,17 @@ async def test_no_server(tmp_path: Path) -> None:
         pass
     with pytest.raises(Untestable, match="no connection to the server"):
         await Bench(target, KitOptions(LOGIN, PATIENCE)).client()
+
+
+async def test_a_connection_that_is_not_made_has_a_reason(tmp_path: Path) -> None:
+    """In words, not OpenSSL's; also where an exception has none."""
+    async with kit_server(tmp_path, ["tcp", "tls"], hosts=["127.0.0.1"]) as (_, (plain, secure)):
+        strange = Subject(secure.uri, secure.address, Trust())
+        with pytest.raises(Untestable, match=r"^There is no connection to the server: [A-Z][^_]*\.$"):
+            await Bench(strange, KitOptions(LOGIN, PATIENCE)).client()
+        deaf = Subject(secure.uri, plain.address, secure.trust)
+        with pytest.raises(Untestable, match=r"it was not made in 0\.5 s\.$"):
+            await Bench(deaf, KitOptions(LOGIN, 0.5)).client()
 
 
 def test_the_way_to_a_relay() -> None:

@@ -92,6 +92,7 @@ def test_the_list_of_checks(run: Run) -> None:
         (["turn:127.0.0.1", "--insecure"], "no URI is with TLS"),
         (["turn:127.0.0.1", "--peer-address", "here"], "not an IPv4 or IPv6 address"),
         (["turn:127.0.0.1", "--user", "alice"], "needs a password"),
+        (["turn:127.0.0.1", "--timeout", "nan"], "not a number of seconds"),
     ],
 )
 def test_mistakes_of_the_command_line(run: Run, arguments: list[str], words: str) -> None:
@@ -101,7 +102,23 @@ def test_mistakes_of_the_command_line(run: Run, arguments: list[str], words: str
 
 
 def test_a_report_that_cannot_be_written(run: Run, turn_server: TurnServerProcess) -> None:
+    """It is said before the tests; what is found out only when it is written loses nothing else."""
     uri = f"stun:127.0.0.1:{turn_server.port}"
     result = run("conform", uri, "--only", "binding-answered", "--html", "/no/such/folder/report.html")
-    assert result.returncode == 3
+    assert (result.returncode, result.stdout) == (3, "")
     assert "cannot be written" in result.stderr
+    assert "Conformance of" not in result.stderr
+    full = run("conform", uri, "--only", "binding-answered", "--html", "/dev/full")
+    assert full.returncode == 3
+    assert "cannot be written: No space left" in full.stderr
+    assert "1 passed" in full.stdout
+
+
+def test_a_report_is_not_begun_before_it_is_made(run: Run, free_port: Callable[[], int], home: Path) -> None:
+    """What is there is kept until then, and a name that is free leaves nothing behind."""
+    (home / "old.xml").write_text("before")
+    result = run("conform", f"turn:127.0.0.1:{free_port()}", "--junit", "old.xml", "--html", str(home))
+    assert result.returncode == 3
+    assert "Is a directory" in result.stderr
+    assert [each.name for each in home.glob("*.xml")] == ["old.xml"]
+    assert (home / "old.xml").read_text() == "before"

@@ -48,6 +48,7 @@ def test_why_something_was_not_tested() -> None:
     text = shown(report)
     assert "No way. (one)" in text
     assert "It is about UDP" not in text
+    assert "1 not tested, 1 about another transport." in text
 
 
 def test_troubles_and_broken_checks_are_in_the_sum() -> None:

@@ -1,6 +1,8 @@
 """Which checks are run, and what becomes of them."""
 
+import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,7 +15,8 @@ from cli.conform.runner import chosen, run_checks
 from cli.conform.table import CheckRow, Demand
 from cli.probe.security import Trust
 from stun.client.authentication import Login
-from tests.support.conformance import LOGIN, PATIENCE, kit_server
+from stun.constants import Method
+from tests.support.conformance import LOGIN, PATIENCE, kit_server, server_at
 
 
 def test_patterns_are_names_groups_rules_and_levels() -> None:
@@ -91,6 +94,34 @@ async def test_a_server_that_allows_no_peers_fails_nothing(tmp_path: Path) -> No
         report = await run_checks(targets, chosen([]), KitOptions(LOGIN, PATIENCE), lambda *progress: None)
     assert [f"{each.name}: {each.sentence}" for each in report.failures] == []
     assert any("forbids the peer" in each.sentence for each in report.findings)
+
+
+class Hostile(asyncio.DatagramProtocol):
+    """Asks for credentials, and gives relayed addresses of a family that does not exist."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        method = data[1]
+        if method == Method.ALLOCATE and len(data) < 60:
+            kind, body = 0x110, b"\0\x09\0\x04\0\0\x04\x01" + b"\0\x14\0\x01r\0\0\0" + b"\0\x15\0\x01n\0\0\0"
+        else:
+            kind, body = 0x100, b"\0\x16\0\x08\0\x09" + bytes(6)
+        head = (kind | method).to_bytes(2, "big") + len(body).to_bytes(2, "big")
+        self.transport.sendto(head + data[4:20] + body, addr)
+
+
+async def test_a_server_whose_answers_cannot_be_read() -> None:
+    """That is a finding about the server, and no end of the run."""
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Hostile, local_addr=("127.0.0.1", 0))
+    target = server_at("udp", *transport.get_extra_info("sockname"))
+    report = await run_checks([target], [made(fine)], KitOptions(LOGIN, 0.5), lambda *_: None)
+    transport.close()
+    assert report.troubles == []
+    assert [(each.grade, each.sentence) for each in report.findings] == [
+        (Grade.UNTESTED, "The server's answer to Allocate has no relayed address.")
+    ]
 
 
 async def test_without_credentials(tmp_path: Path) -> None:

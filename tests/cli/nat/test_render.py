@@ -48,6 +48,6 @@ def test_servers_that_do_not_help() -> None:
     routeless = Way("udp", AddressFamily.IPV6, trouble="This machine has no route to the servers.")
     text = shown(NatReport([], [silent, lying, routeless], unresolved=["The name 'x' cannot be resolved."]))
     assert text.startswith("The name 'x' cannot be resolved.\n\nUDP over IPv4\n")
-    assert "  server  192.0.2.1:3478: no answer to 4 transmissions\nUDP does not pass" in text
+    assert "  server  192.0.2.1:3478: no answer to 4 transmissions\nUDP to these servers does not pass" in text
     assert "no RFC 5780 (its OTHER-ADDRESS is 127.0.0.1:3479, where no server can be)" in text
     assert text.endswith("UDP over IPv6\nThis machine has no route to the servers.\n")

@@ -53,7 +53,10 @@ def test_the_conclusion_is_what_hole_punching_can_do(mapping: Dependence, filter
 
 def test_conclusions_from_less() -> None:
     """What is not known is said."""
-    assert conclusion(Findings(), over_tcp=False).startswith("UDP does not pass: a call needs a TURN server")
+    assert conclusion(Findings(), over_tcp=False).startswith("UDP to these servers does not pass. If ")
+    useless = ServerSeen(Address.parse("192.0.2.1", 3478), why="error 401: no", useless=True)
+    for over_tcp in (False, True):
+        assert conclusion(Findings([useless]), over_tcp=over_tcp).startswith("The servers answer, but with nothing")
     assert conclusion(Findings(), over_tcp=True) == "TCP to these servers does not pass."
     assert conclusion(found(), over_tcp=False).startswith("Whether direct connections work cannot be said")
     for filtering in (), (INDEPENDENT, ADDRESS):
