@@ -20,7 +20,10 @@ from stun.client.errors import ClientError
 from stun.client.requests import Attribute
 from stun.constants import CHANNEL_MIN, AddressFamily, Method
 
-__all__ = ["Bench", "KitOptions", "local_address"]
+__all__ = ["QUOTA_MOST", "Bench", "KitOptions", "local_address"]
+
+QUOTA_MOST: Final = 40
+"""Allocations that the test of a user's quota makes; it is intrusive."""
 
 _TRIES: Final = 4
 """Datagrams may be lost: how often one is sent."""
@@ -72,6 +75,8 @@ class Bench:
             return distrust(error, self.target.uri.host, None).sentence
         if isinstance(error, ssl.SSLError):
             return handshake_trouble(error).sentence
+        if isinstance(error, OSError) and error.strerror:
+            return f"{error.strerror}."
         return str(error) or f"it was not made in {self.options.patience:g} s."
 
     async def relay(self, *attributes: Attribute, family: AddressFamily | None = None, **how: int) -> KitClient:

@@ -185,7 +185,8 @@ def _run(targets: Sequence["Subject"], checks: Sequence["Check"], options: "KitO
     from cli.console import error_console  # noqa: PLC0415
 
     skipped = 0 if options.intrusive else sum(each.intrusive for each in checks)
-    announce(error_console(), targets, checks, options, skipped)
+    if targets:
+        announce(error_console(), targets, checks, options, skipped)
     with _progress() as progress:
         return asyncio.run(run_checks(targets, checks, options, progress))
 

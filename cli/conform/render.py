@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from cli.conform.bench import KitOptions
+from cli.conform.bench import QUOTA_MOST, KitOptions
 from cli.conform.findings import ConformReport, Grade, Graded
 from cli.conform.pipes import Subject
 from cli.conform.registry import Check
@@ -23,10 +23,11 @@ def announce(
     """What is going to be sent, to whom, and what is left out."""
     say(console, f"Conformance of {', '.join(map(str, targets))}", "bold")
     peers = ", ".join(each.host for each in options.peers) or "this machine's address towards the relay"
+    more = f", {QUOTA_MOST} for quota" if options.intrusive and any(each.row.name == "quota" for each in checks) else ""
     who = (
         "no user, so no relays"
         if options.login is None
-        else f"at most {options.most} at once, deleted after each check"
+        else f"at most {options.most} at once{more}, deleted after each check"
     )
     left_out = f"{skipped} that may disturb others (--intrusive runs them)" if skipped else "nothing"
     rows = [("checks", f"{len(checks)} for each server, one after the other"), ("allocations", who)]

@@ -1,6 +1,6 @@
 """Allocate: RFC 8656 §7.2."""
 
-from cli.conform.bench import Bench
+from cli.conform.bench import QUOTA_MOST, Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
 from cli.conform.judge import error, needed, no_answer, present, succeeded
@@ -347,7 +347,7 @@ async def dual(bench: Bench) -> None:
 @check("quota", intrusive=True)
 async def quota(bench: Bench) -> None:
     """Up to the user's limit: 486, or 508 of a full server; at most forty allocations."""
-    for _ in range(40):
+    for _ in range(QUOTA_MOST):
         tester = await bench.client()
         reply = await _ask(tester, _UDP)
         if not reply.success:

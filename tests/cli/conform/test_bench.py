@@ -58,6 +58,9 @@ async def test_a_connection_that_is_not_made_has_a_reason(tmp_path: Path) -> Non
         strange = Subject(secure.uri, secure.address, Trust())
         with pytest.raises(Untestable, match=r"^There is no connection to the server: [A-Z][^_]*\.$"):
             await Bench(strange, KitOptions(LOGIN, PATIENCE)).client()
+        nowhere = Subject(plain.uri, Address.parse("255.255.255.255", plain.address.port), Trust())
+        with pytest.raises(Untestable, match=r"^There is no connection to the server: [A-Z][a-z ]*\.$"):
+            await Bench(nowhere, KitOptions(LOGIN, PATIENCE)).client()
         deaf = Subject(secure.uri, plain.address, secure.trust)
         with pytest.raises(Untestable, match=r"it was not made in 0\.5 s\.$"):
             await Bench(deaf, KitOptions(LOGIN, 0.5)).client()

@@ -72,6 +72,7 @@ def test_a_name_that_is_none(run: Run) -> None:
     result = run("conform", "turn:nothing.invalid", "--only", "binding")
     assert result.returncode == 1
     assert "cannot be resolved" in result.stdout
+    assert "Conformance of" not in result.stderr
 
 
 def test_the_list_of_checks(run: Run) -> None:

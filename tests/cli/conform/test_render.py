@@ -69,3 +69,16 @@ def test_what_is_going_to_be_done_is_said_before() -> None:
     assert "Conformance of udp 127.0.0.1:3478" in text
     assert "at most 3 at once" in text
     assert "2 that may disturb others (--intrusive runs them)" in text
+
+
+def test_more_allocations_are_said_before_too() -> None:
+    for intrusive, names, words in (
+        (True, ["quota"], "at most 4 at once, 40 for quota, deleted"),
+        (True, ["binding"], "at most 4 at once, deleted"),
+        (False, ["quota"], "at most 4 at once, deleted"),
+    ):
+        stream = io.StringIO()
+        console = Console(file=stream, width=200, markup=False, emoji=False)
+        targets = [server_at("udp", "127.0.0.1", 3478, None)]
+        announce(console, targets, chosen(names), KitOptions(LOGIN, intrusive=intrusive), 0)
+        assert words in stream.getvalue()
