@@ -30,6 +30,7 @@ class TurnSocket(SuperSocket):
     """
 
     desc = "send and receive through a TURN server"
+    closed = True  # scapy closes whatever is collected, also what was given a wrong argument
 
     def __init__(
         self,
@@ -45,7 +46,6 @@ class TurnSocket(SuperSocket):
         patience: float = 10.0,
         prefer_sha256: bool = True,
     ) -> None:
-        self.closed = True
         self.family, self.channels = family, channels
         self._lock = threading.Lock()
         self._sources: dict[Peer, tuple[str, int]] = {}

@@ -177,7 +177,9 @@ class StunServer(AnsweringMachine[Packet]):
         source = local if code else self._source(request, local)
         parts = more if code else self.attributes(request, client, local, source)
         if self.software:
-            parts.append(StunSoftware(software=self.software))
+            # Clients of RFC 3489 take nothing whose length is not a multiple of four (§11.2.10).
+            odd = 0 if request.cookie == COOKIE else len(self.software.encode()) % 4
+            parts.append(StunSoftware(software=self.software + " " * (-odd % 4)))
         message = StunMessage(
             method="Binding",
             msgclass="error" if code else "success",

@@ -1,5 +1,6 @@
 """`TurnSocket` with the real server: scapy's own functions through a relay."""
 
+import gc
 import socket
 
 import pytest
@@ -98,6 +99,13 @@ def test_what_a_server_can_say(server: TurnServerProcess) -> None:
         for kind in (1, 2, 3, 127):
             relayed._heard(("2001:db8::1", 5), StunIcmp(icmp_type=kind, icmp_data=1280))
             assert bytes(relayed.recv())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_wrong_argument_has_one_error() -> None:
+    with pytest.raises(TypeError, match="timeout"):
+        TurnSocket(("127.0.0.1", 9), USERNAME, PASSWORD, timeout=1)  # type: ignore[call-arg]
+    gc.collect()
 
 
 def test_what_cannot_be_sent(server: TurnServerProcess) -> None:

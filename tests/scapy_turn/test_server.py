@@ -70,6 +70,8 @@ def test_rfc_3489() -> None:
     """MAPPED-ADDRESS and the same sixteen bytes; and it is never told to answer somebody else."""
     found = answer(StunMessage(cookie=7))
     assert (found.attribute(StunMappedAddress).address, found.attribute(StunXorMappedAddress)) == (CLIENT[0], None)
+    assert len(found.attribute(StunSoftware).software) % 4 == 0
+    assert bytes(found.attribute(StunSoftware).software).strip() == b"scapy-turn"
     refused = answer(StunMessage(cookie=7, attributes=[StunResponseAddress(address="192.0.2.66", port=7)]))
     assert refused.error == 420
 
@@ -211,4 +213,6 @@ def test_turnutils_natdiscovery(processes: None, machine: StunServer) -> None:
 
 def test_debians_stun(processes: None, machine: StunServer) -> None:
     """A client of RFC 3489."""
-    assert "Primary: Open" in output(require_tool("stun"), f"127.0.0.1:{machine.address[1]}")
+    said = output(require_tool("stun"), f"127.0.0.1:{machine.address[1]}")
+    assert "Primary: Open" in said
+    assert "problem parsing" not in said

@@ -9,7 +9,7 @@ from cli.conform.findings import Untestable
 from cli.conform.pipes import Subject
 from cli.probe.security import Trust
 from stun.address import Address
-from tests.support.conformance import LOGIN, PATIENCE, kit_server
+from tests.support.conformance import LOGIN, PATIENCE, kit_server, server_at
 
 
 async def test_as_many_allocations_as_allowed(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ async def test_a_connection_that_is_not_made_has_a_reason(tmp_path: Path) -> Non
         strange = Subject(secure.uri, secure.address, Trust())
         with pytest.raises(Untestable, match=r"^There is no connection to the server: [A-Z][^_]*\.$"):
             await Bench(strange, KitOptions(LOGIN, PATIENCE)).client()
-        nowhere = Subject(plain.uri, Address.parse("255.255.255.255", plain.address.port), Trust())
+        nowhere = server_at("udp", "255.255.255.255", plain.address.port)
         with pytest.raises(Untestable, match=r"^There is no connection to the server: [A-Z][a-z ]*\.$"):
             await Bench(nowhere, KitOptions(LOGIN, PATIENCE)).client()
         deaf = Subject(secure.uri, plain.address, secure.trust)
