@@ -82,7 +82,9 @@ class KitClient:
 
     @property
     def relay(self) -> Address:
-        """The first relayed address."""
+        """The first relayed address. Raises `Untestable` if the server has told none."""
+        if not self.relays:
+            raise Untestable("There is no relayed address.")
         return self.relays[0]
 
     # Frames

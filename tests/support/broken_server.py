@@ -77,6 +77,8 @@ class Mistake:
     answer: Callable[[Line, Draft], Changed] = unchanged
     data_out: Callable[[Line, bytes], Changed] = lambda line, frame: None
     data_in: Callable[[Line, bytes], Changed] = lambda line, frame: None
+    lingers: Callable[[Line], bool] = lambda line: False
+    """Whether the server is not told of the end of a client's connection."""
 
 
 def redraft(seen: SeenMessage) -> Draft:
@@ -178,6 +180,7 @@ class _StreamSide(asyncio.Protocol):
         self.other: _StreamSide
         self.change: Callable[[bytes], bytes | None]
         self.framer: StreamFramer | None = StreamFramer()
+        self.lingers: Callable[[], bool] = lambda: False
         self._waiting: list[bytes] = []
         self._transport: asyncio.Transport | None = None
 
@@ -218,7 +221,8 @@ class _StreamSide(asyncio.Protocol):
             self.other.write(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.other.close()
+        if not self.lingers():
+            self.other.close()
 
     def close(self) -> None:
         if self._transport is not None:
@@ -244,6 +248,8 @@ async def broken_front(target: Subject, mistake: Mistake) -> AsyncIterator[Subje
         near, far = _StreamSide(), _StreamSide()
         near.other, far.other = far, near
         line = Line(target.address, near.write, far.write)
+
+        near.lingers = lambda: mistake.lingers(line)
 
         def from_near(frame: bytes) -> bytes | None:
             line.client = near.peer

@@ -1029,7 +1029,7 @@ def _undead(line: Line, draft: Draft) -> Draft | None:
 MISTAKES.append(
     Mistake(
         "a Refresh with 0 does not delete",
-        frozenset(["refresh-zero-deletes", "allocate-after-delete", "send-after-delete"]),
+        frozenset(["refresh-zero-deletes", "allocate-after-delete", "send-after-delete", "dual-half"]),
         request=_undead,
         answer=lambda line, draft: (
             draft.put(LIFETIME, bytes(4))
@@ -1189,8 +1189,10 @@ _on_data(
 )
 
 
-def _same_id(line: Line, draft: Draft) -> Draft:
+def _same_id(line: Line, draft: Draft) -> Draft | None:
     """The same transaction id always, so that the address is spelled anew."""
+    if not has(draft, DATA):
+        return None
     peer = XOR_PEER_ADDRESS.decode(raw(draft, XOR_PEER_ADDRESS), draft.transaction_id)
     return Draft(Method.DATA, INDICATION, [], bytes(12)).add(XOR_PEER_ADDRESS, peer).add(DATA, raw(draft, DATA))
 
@@ -1491,3 +1493,40 @@ def _not_from_there(line: Line, draft: Draft) -> bytes | None:
 
 
 on_request("an allocation that has moved is of no use", ["mobility-relay-moves"], _not_from_there)
+
+
+def _note_life(line: Line, draft: Draft) -> None:
+    if draft.message_class is OK and draft.method in (Method.ALLOCATE, Method.REFRESH):
+        line.notes["alive"] = b"" if raw(draft, LIFETIME) == bytes(4) else b"yes"
+
+
+MISTAKES.append(
+    Mistake(
+        "an allocation outlives its connection",
+        frozenset(["stream-close-ends"]),
+        "tcp",
+        answer=_note_life,
+        lingers=lambda line: bool(line.notes.get("alive")),
+    )
+)
+answered_with(
+    "TCP allocations are refused",
+    ["tcp-allocate"],
+    lambda request: raw(request, REQUESTED_TRANSPORT)[:1] == b"\6",
+    0,
+    400,
+    "tcp",
+)
+answered_with(
+    "right credentials are refused",
+    ["auth-accepted"],
+    lambda request: (
+        has(request, PASSWORD_ALGORITHM)
+        and sealed(request)
+        and len(request.items) == 7
+        and raw(request, PASSWORD_ALGORITHM) == _SHA256_VALUE
+        and raw(request, REQUESTED_TRANSPORT) == b"\x11\0\0\0"
+    ),
+    0,
+    400,
+)

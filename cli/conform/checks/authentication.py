@@ -9,7 +9,7 @@ from auth.nonce import SecurityFeatures, nonce_features
 from cli.conform.bench import Bench
 from cli.conform.client import SHA1, SHA256, KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed, present, succeeded
+from cli.conform.judge import error, needed, present, said, succeeded
 from cli.conform.registry import check
 from cli.conform.wire import FINGERPRINT_SEAL, Draft, SeenMessage, sealed_sha1, sealed_sha256
 from stun.attributes import (
@@ -155,7 +155,7 @@ async def accepted(bench: Bench) -> None:
     reply = await tester.request(Method.ALLOCATE, _UDP)
     tester.took(reply)
     if reply.code in (400, 401, 438):
-        error(reply, 0)
+        raise Wrong(f"Right credentials were answered with {said(reply)}.")
 
 
 @check("auth-answer-sealed", modes=True)
