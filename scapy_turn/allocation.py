@@ -15,7 +15,7 @@ from scapy_turn.datagrams import Peer
 from scapy_turn.demultiplex import Turn
 from scapy_turn.integrity import Credential, verify
 from scapy_turn.message import ChannelData, StunMessage
-from scapy_turn.registry import ERROR, ERRORS, INDICATION
+from scapy_turn.registry import ERROR, ERRORS, INDICATION, REQUEST
 from scapy_turn.stun_attributes import StunErrorCode, StunXorMappedAddress
 from scapy_turn.turn_attributes import (
     StunChannelNumber,
@@ -89,11 +89,13 @@ class Allocation:
             wanted.append(StunRequestedAddressFamily(family=2))
         try:
             response = self.request("Allocate", *wanted)
+            relayed, mapped = response.attribute(StunXorRelayedAddress), response.attribute(StunXorMappedAddress)
+            if relayed is None:
+                raise NoAnswer("the answer to Allocate has no relayed address")
         except BaseException:
             self._end()
             raise
-        relayed, mapped = response.attribute(StunXorRelayedAddress), response.attribute(StunXorMappedAddress)
-        self.relayed: Peer = (relayed.address, relayed.port) if relayed is not None else ("0.0.0.0", 0)
+        self.relayed: Peer = (relayed.address, relayed.port)
         self.mapped: Peer = (mapped.address, mapped.port) if mapped is not None else ("0.0.0.0", 0)
         self._renew("allocation", None, self._lifetime(response))
 
@@ -243,8 +245,8 @@ class Allocation:
             source, data, icmp = (layer.attribute(kind) for kind in (StunXorPeerAddress, StunData, StunIcmp))
             if source is not None and (data is not None or icmp is not None):
                 self._heard((source.address, source.port), icmp if icmp is not None else bytes(data.data))
-        elif isinstance(layer, StunMessage):
-            self._settle(layer)
+        elif isinstance(layer, StunMessage) and layer.msgclass != REQUEST:
+            self._settle(layer)  # a request that comes back is signed with the right key, and is no answer
 
     def _settle(self, response: StunMessage) -> None:
         """A response: right if it is sealed with the user's key, or if it says why there is no seal."""

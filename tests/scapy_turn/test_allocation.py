@@ -113,6 +113,21 @@ def test_unsigned_answers_do_not_count() -> None:
     impostor.socket.close()
 
 
+def test_a_mirror_is_no_server() -> None:
+    """What comes back as it was sent is signed with the right key, and is a request nevertheless."""
+    impostor = Impostor(challenge, lambda request: request)
+    with pytest.raises(NoAnswer, match=r"^no answer to Allocate$"):
+        Allocation(Wire(impostor.socket.getsockname()), Credential("u", "p"), lambda peer, data: None, patience=0.3)
+    impostor.socket.close()
+
+
+def test_an_answer_without_a_relayed_address_is_no_allocation() -> None:
+    impostor = Impostor(unsigned)
+    with pytest.raises(NoAnswer, match="no relayed address"):
+        Allocation(Wire(impostor.socket.getsockname()), Credential("u", "p"), lambda peer, data: None)
+    impostor.socket.close()
+
+
 def test_a_server_that_goes_away(server: TurnServerProcess) -> None:
     """A closed stream ends what waits for it, at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
