@@ -7,7 +7,7 @@ from cli.conform.wire import SeenMessage
 from stun.attributes import ERROR_CODE, AttributeType
 from turnserver.text import one_line
 
-__all__ = ["error", "needed", "no_answer", "present", "said", "succeeded"]
+__all__ = ["affordable", "error", "needed", "no_answer", "present", "said", "succeeded"]
 
 
 def said(reply: SeenMessage) -> str:
@@ -47,6 +47,12 @@ def present(reply: SeenMessage, *specs: AttributeType[Any]) -> None:
     missing = [spec.name for spec in specs if not reply.has(spec)]
     if missing:
         raise Wrong(f"The answer ({said(reply)}) has no {' and no '.join(missing)}.")
+
+
+def affordable(reply: SeenMessage) -> SeenMessage:
+    """Raise `Untestable` if the server grants no allocation at the moment: quota, capacity, redirection."""
+    needed(reply.code not in (300, 486, 508), f"The server grants no allocation now: error {reply.code}.")
+    return reply
 
 
 def needed(condition: object, why: str) -> None:

@@ -143,6 +143,7 @@ def from_client(line: Line, data: bytes, mistake: Mistake) -> bytes | None:
         return _result(mistake.data_out(line, data), data) if data[:1] and data[0] & 0xC0 == 0x40 else data
     draft = redraft(seen)
     line.requests[seen.transaction_id] = draft
+    line.notes["raw"] = data
     draft.padding = next((each.padding[0] for each in seen.attributes if each.padding), 0)
     return _result(mistake.request(line, draft), data)
 

@@ -1530,3 +1530,92 @@ answered_with(
     0,
     400,
 )
+
+# Malformed messages
+
+
+def _forgive_length(line: Line, draft: Draft) -> Draft | None:
+    data = line.notes["raw"]
+    return draft if binding(draft) and int.from_bytes(data[2:4], "big") != len(data) - 20 else None
+
+
+def _forgive_attribute(line: Line, draft: Draft) -> Draft | None:
+    data = line.notes["raw"]
+    beyond = len(data) > 24 and int.from_bytes(data[22:24], "big") > len(data) - 24
+    return draft if binding(draft) and beyond else None
+
+
+on_request(
+    "length fields are ignored",
+    ["malformed-length-odd", "malformed-length-short", "malformed-length-long"],
+    _forgive_length,
+)
+on_request("an attribute may end behind the message", ["malformed-attribute-long"], _forgive_attribute)
+
+# What is done a second time, and beside a channel
+
+
+def _second_time(method: Method, name: str, found: Sequence[str]) -> None:
+    """The same request (but for its transaction) is refused when it comes again."""
+
+    def change(line: Line, draft: Draft) -> Draft | None:
+        request = line.requests.get(draft.transaction_id)
+        if request is None or draft.method != method or draft.message_class is not OK:
+            return None
+        peer = XOR_PEER_ADDRESS.decode(raw(request, XOR_PEER_ADDRESS), draft.transaction_id)
+        key = f"{method}{peer}{raw(request, CHANNEL_NUMBER).hex()}"
+        if key not in line.notes:
+            line.notes[key] = draft.transaction_id
+        if line.notes[key] == draft.transaction_id:
+            return None
+        draft.message_class = BAD
+        return draft.insert((ERROR_CODE.number, b"\0\0\4\0No"))
+
+    MISTAKES.append(Mistake(name, frozenset(found), answer=change))
+
+
+_second_time(Method.CHANNEL_BIND, "a channel cannot be refreshed", ["channel-again"])
+_second_time(Method.CREATE_PERMISSION, "a permission cannot be refreshed", ["permission-again"])
+answered_with("not the first channel", ["channel-first"], _number(0x4000, 0x4000), 0, 400)
+
+
+def _note_channel(line: Line, draft: Draft) -> None:
+    if draft.method == Method.CHANNEL_BIND and draft.message_class is OK:
+        line.notes["bound"] = b"yes"
+
+
+MISTAKES.append(
+    Mistake(
+        "a channel ends Send indications",
+        frozenset(["channel-send-too", "channel-permits"]),
+        request=lambda line, draft: DROP if draft.method == Method.SEND and "bound" in line.notes else None,
+        answer=_note_channel,
+    )
+)
+MISTAKES.append(
+    Mistake(
+        "a channel ends STUN",
+        frozenset(["channel-still-stun"]),
+        request=lambda line, draft: DROP if binding(draft) and "bound" in line.notes else None,
+        answer=_note_channel,
+    )
+)
+answered_with(
+    "Allocate without integrity gets 437",
+    ["auth-challenge", "auth-before-unknown"],
+    lambda request: request.method == Method.ALLOCATE and bare(request),
+    401,
+    437,
+)
+answered_with(
+    "Refresh gets 508",
+    ["refresh-success", "allocate-again-harmless", "dual-half"],
+    lambda request: (
+        request.method == Method.REFRESH
+        and raw(request, LIFETIME) == (600).to_bytes(4, "big")
+        and not has(request, REQUESTED_ADDRESS_FAMILY)
+        and not has(request, MOBILITY_TICKET)
+    ),
+    0,
+    508,
+)

@@ -5,7 +5,7 @@ import secrets
 from cli.conform.bench import Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed, succeeded
+from cli.conform.judge import affordable, error, needed, succeeded
 from cli.conform.registry import check
 from cli.conform.wire import SeenMessage
 from stun.address import Address
@@ -32,7 +32,7 @@ _OTHER = {
 
 async def _family(bench: Bench, family: AddressFamily) -> tuple[KitClient, SeenMessage]:
     tester = await bench.client()
-    reply = await tester.request(Method.ALLOCATE, _UDP, (REQUESTED_ADDRESS_FAMILY, int(family)))
+    reply = affordable(await tester.request(Method.ALLOCATE, _UDP, (REQUESTED_ADDRESS_FAMILY, int(family))))
     tester.took(reply)
     return tester, reply
 

@@ -3,7 +3,7 @@
 from cli.conform.bench import QUOTA_MOST, Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed, no_answer, present, succeeded
+from cli.conform.judge import affordable, error, needed, no_answer, present, succeeded
 from cli.conform.registry import check
 from cli.conform.wire import SeenMessage
 from stun.attributes import (
@@ -45,7 +45,7 @@ async def _granted(bench: Bench, *attributes: Attribute) -> SeenMessage:
 
 @check("allocate-success")
 async def success(bench: Bench) -> None:
-    succeeded(await _ask(await bench.client(), _UDP))
+    succeeded(affordable(await _ask(await bench.client(), _UDP)))
 
 
 @check("allocate-relayed")
@@ -174,7 +174,7 @@ async def transport_reserved(bench: Bench) -> None:
     tester = await bench.client()
     reply = await tester.request(Method.ALLOCATE, extra=((REQUESTED_TRANSPORT.number, b"\x11\xff\xff\xff"),))
     tester.took(reply)
-    succeeded(reply)
+    succeeded(affordable(reply))
 
 
 @check("allocate-family-both")
@@ -271,7 +271,7 @@ async def reservation_once(bench: Bench) -> None:
 
 @check("dont-fragment-known")
 async def dont_fragment(bench: Bench) -> None:
-    reply = await _ask(await bench.client(), _UDP, (DONT_FRAGMENT, True))
+    reply = affordable(await _ask(await bench.client(), _UDP, (DONT_FRAGMENT, True)))
     if not reply.success and reply.code != 420:
         raise Wrong(f"DONT-FRAGMENT got error {reply.code}; a server that does not have it answers 420.")
 

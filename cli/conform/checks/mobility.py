@@ -5,7 +5,7 @@ import secrets
 from cli.conform.bench import Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed, present, succeeded
+from cli.conform.judge import affordable, error, needed, present, succeeded
 from cli.conform.registry import check
 from cli.conform.wire import SeenMessage
 from stun.attributes import LIFETIME, MOBILITY_TICKET, REQUESTED_TRANSPORT
@@ -41,7 +41,7 @@ async def _move(bench: Bench, ticket: bytes) -> tuple[KitClient, SeenMessage]:
 @check("mobility-asked")
 async def asked(bench: Bench) -> None:
     _, reply = await _asked(bench)
-    if not reply.success:
+    if not affordable(reply).success:
         error(reply, 405)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from cli.conform.bench import Bench
 from cli.conform.client import KitClient
 from cli.conform.findings import Wrong
-from cli.conform.judge import error, needed, present, succeeded
+from cli.conform.judge import affordable, error, needed, present, succeeded
 from cli.conform.peers import TcpPeer
 from cli.conform.registry import check
 from cli.conform.wire import Draft, SeenMessage
@@ -83,7 +83,7 @@ async def allocate(bench: Bench) -> None:
     reply = await tester.request(Method.ALLOCATE, _TCP)
     tester.took(reply)
     needed(reply.code != 442, "The server has no TCP allocations (442).")
-    succeeded(reply)
+    succeeded(affordable(reply))
 
 
 async def _refused_with(bench: Bench, spec: AttributeType[Any], value: object) -> None:

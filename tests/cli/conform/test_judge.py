@@ -3,7 +3,7 @@
 import pytest
 
 from cli.conform.findings import Untestable, Wrong
-from cli.conform.judge import error, needed, no_answer, present, said, succeeded
+from cli.conform.judge import affordable, error, needed, no_answer, present, said, succeeded
 from cli.conform.wire import Draft, SeenMessage
 from stun.attributes import ERROR_CODE, LIFETIME, NONCE, ErrorValue
 from stun.constants import MessageClass, Method
@@ -42,6 +42,13 @@ def test_attributes() -> None:
     present(answer(437), ERROR_CODE)
     with pytest.raises(Wrong, match="has no NONCE and no LIFETIME"):
         present(answer(437), NONCE, LIFETIME)
+
+
+def test_a_server_that_is_full_cannot_be_tested() -> None:
+    assert affordable(answer(437)).code == 437
+    for code in (300, 486, 508):
+        with pytest.raises(Untestable, match=f"grants no allocation now: error {code}"):
+            affordable(answer(code))
 
 
 def test_what_cannot_be_tested() -> None:
