@@ -325,6 +325,8 @@ def nonces(
 ) -> NonceReport | None:
     """Look at a server's nonces; None if it has none. With a credential also: which ones does it take?
 
+    With a wrong one it is as without.
+
     ``cookie`` is the one of RFC 8489 §9.2, which carries ``features``; ``differ`` whether three challenges had more
     than one nonce. ``again`` says whether one is taken twice, and ``other_port`` whether one is taken that another port
     of this host was given. ``invented`` and ``changed`` are the codes for a nonce that was made up, and for one with
@@ -345,7 +347,9 @@ def nonces(
             return report
         credential.learn(challenges[0])
         # 437 means that everything was right but for the allocation, which there is none of.
-        again = [_code(first, credential, seconds) == 437 for _ in range(2)]
+        codes = [_code(first, credential, seconds) for _ in range(2)]
+        if 401 in codes:
+            return report  # the credential is wrong, which says nothing about nonces
         other_port = _code(second, credential, seconds) == 437
         downgraded = None
         if credential.algorithms is not None:
@@ -358,7 +362,12 @@ def nonces(
         credential.nonce = value[:-1] + (b"1" if value[-1:] != b"1" else b"2")
         changed = _code(first, credential, seconds)
     return replace(
-        report, again=all(again), other_port=other_port, invented=invented, changed=changed, downgraded=downgraded
+        report,
+        again=codes == [437, 437],
+        other_port=other_port,
+        invented=invented,
+        changed=changed,
+        downgraded=downgraded,
     )
 
 

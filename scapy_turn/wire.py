@@ -156,7 +156,7 @@ class Wire:
         return frames
 
     def exchange(self, request: Packet | bytes, seconds: float = 3.0, *, resend: bool = True) -> list[Packet]:
-        """Send a frame and return what answers it; for a message of STUN only what has its transaction.
+        """Send a frame and return what answers it; for a message of STUN only responses with its transaction.
 
         Empty if there is nothing within the time. ``resend`` sends it again in datagrams, as RFC 8489 §6.2.1 has it.
         """
@@ -170,12 +170,15 @@ class Wire:
             interval *= 2
             while (left := again - time.monotonic()) > 0:
                 layers = [Turn(frame) if frame else Raw() for frame in self.wait(left)]
-                found: list[Packet] = [
-                    one for one in layers if wanted is None or getattr(one, "transaction", None) == wanted
-                ]
+                found: list[Packet] = [one for one in layers if wanted is None or _answers(one, wanted)]
                 if found:
                     return found
         return []
+
+
+def _answers(packet: Packet, transaction: bytes) -> bool:
+    """Whether a packet is a response with that transaction. A request that an echo server sends back is none."""
+    return isinstance(packet, StunMessage) and packet.transaction == transaction and packet.msgclass & 2 == 2
 
 
 def _any_certificate() -> ssl.SSLContext:

@@ -2,9 +2,10 @@
 
 import select
 import socket
+import threading
 
 import pytest
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from scapy_turn import ChannelData, StunMessage, StunXorMappedAddress
 from scapy_turn.wire import Bell, Wire
@@ -19,6 +20,21 @@ def test_a_request_and_its_answer(server: TurnServerProcess, transport: str) -> 
             (answer,) = wire.exchange(StunMessage(), 30)
             mapped = answer.attribute(StunXorMappedAddress)
             assert (mapped.address, mapped.port) == wire.local
+
+
+def test_a_request_that_comes_back_is_no_answer() -> None:
+    """As from an echo server: it has the transaction, and is a request."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
+        echo.bind(("127.0.0.1", 0))
+        with Wire(echo.getsockname()) as wire:
+            asked = StunMessage()
+            answers: list[list[Packet]] = []
+            asking = threading.Thread(target=lambda: answers.append(wire.exchange(asked, 1, resend=False)))
+            asking.start()
+            data, client = echo.recvfrom(2000)
+            echo.sendto(data, client)
+            asking.join()
+            assert answers == [[]]
 
 
 def test_nobody_is_there() -> None:
