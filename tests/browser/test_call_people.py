@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import ADDRESS
+from tests.support.browser import ADDRESS, serving_calls
 from tests.support.call_page import SMALL, CallPage, call_page
-from tests.support.certificates import CertificatePair, issue
 from tests.support.netns import NetworkNamespace
-from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
+from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,36 +23,18 @@ GRANTED = ["camera", "microphone", "clipboard-read", "clipboard-write"]
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> CertificatePair:
-    """The server's certificate."""
-    return issue(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the server's configuration is."""
     return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server(inside: NetworkNamespace, certificate: CertificatePair, directory: Path) -> Iterator[TurnServerProcess]:
+def server(
+    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
+) -> Iterator[TurnServerProcess]:
     """A server that lets nobody in without a token, which is the default."""
-    config = {
-        "realm": REALM,
-        "listeners": [
-            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
-        ],
-        "auth": {"shared_secrets": [SHARED_SECRET]},
-        "tls": {"certificates": [certificate.config]},
-    }
-    with inside.entered():
-        process = TurnServerProcess(config, directory)
-        process.start()
-    try:
+    with serving_calls(inside, tmp_path_factory, directory) as process:
         yield process
-        process.stop()
-    finally:
-        process.kill()
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import ADDRESS
+from tests.support.browser import ADDRESS, serving_calls
 from tests.support.call_page import SMALL, call_page
-from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
-from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
+from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -29,23 +28,8 @@ PAGE = f"""<!doctype html><title>App</title>
 @pytest.fixture(scope="module", autouse=True)
 def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     """A server that allows pages of one other origin to show its calls."""
-    config = {
-        "realm": REALM,
-        "listeners": [
-            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
-        ],
-        "auth": {"shared_secrets": [SHARED_SECRET]},
-        "tls": {"certificates": [issue(tmp_path_factory.mktemp("certificate")).config]},
-        "signaling": {"open": True, "origins": [APP], "frame_ancestors": [APP]},
-    }
-    with inside.entered():
-        process = TurnServerProcess(config, tmp_path_factory.mktemp("server"))
-        process.start()
-    try:
+    with serving_calls(inside, tmp_path_factory, open=True, origins=[APP], frame_ancestors=[APP]) as process:
         yield process
-        process.stop()
-    finally:
-        process.kill()
 
 
 def show(page: "Page", origin: str) -> None:

@@ -7,17 +7,19 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
+from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
 from tests.support.tools import require_tool
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserType
 
-__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "command_in", "launched", "network", "started_once"]
+__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "command_in", "launched", "network", "serving_calls", "started_once"]
 
 ADDRESS = "203.0.113.1"
 """The host's address in its namespace: Chromium leaves loopback out when it looks for networks."""
@@ -74,6 +76,30 @@ def network() -> Iterator[NetworkNamespace]:
         inside.ip("link set wire0 up")
         inside.ip("route add default via 203.0.113.254")
         yield inside
+
+
+@contextmanager
+def serving_calls(
+    inside: NetworkNamespace, factory: pytest.TempPathFactory, directory: Path | None = None, **signaling: Any
+) -> Iterator[TurnServerProcess]:
+    """A server in a namespace, with the call page and TURN; its configuration is in ``directory``."""
+    config = {
+        "realm": REALM,
+        "listeners": [
+            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
+        ],
+        "auth": {"shared_secrets": [SHARED_SECRET]},
+        "tls": {"certificates": [issue(factory.mktemp("certificate")).config]},
+        "signaling": signaling,
+    }
+    with inside.entered():
+        process = TurnServerProcess(config, directory or factory.mktemp("server"))
+        process.start()
+    try:
+        yield process
+        process.stop()
+    finally:
+        process.kill()
 
 
 @contextmanager

@@ -28,8 +28,6 @@ from turnserver.losses import LOOK_INTERVAL, Losses, LossLines
 from turnserver.net import (
     TosPolicy,
     UdpSocket,
-    bind_udp,
-    from_sockaddr,
     receive_buffer_of,
     to_sockaddr,
 )
@@ -51,9 +49,8 @@ from turnserver.transports.dtls_hello import (
 )
 from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 from turnserver.transports.opening import ALPN_TURN
-from turnserver.transports.startup import startup_error
 from turnserver.transports.turned_away import TurnedAway
-from turnserver.transports.udp import FAULT_PAUSE, LISTENER_BURST, RECEIVE_BUFFER, SEND_BUFFER
+from turnserver.transports.udp import FAULT_PAUSE, LISTENER_BURST, RECEIVE_BUFFER, bound_socket
 
 __all__ = ["HANDSHAKE_MTU", "DtlsTransport"]
 
@@ -185,15 +182,7 @@ class DtlsTransport:
         be used.
         """
         self._tls.start()
-        try:
-            sock = bind_udp(
-                self.address, receive_tos=self._copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER
-            )
-        except OSError as error:
-            raise startup_error("UDP", self.address, error) from error
-        self._socket = UdpSocket(sock)
-        self.address = from_sockaddr(sock.getsockname())
-        self._losses.small_buffer(self.address, self._socket, RECEIVE_BUFFER)
+        self._socket, self.address = bound_socket(self.address, self._losses, copies_tos=self._copies_tos)
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""

@@ -36,7 +36,7 @@ from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimit
 from turnserver.transports.crossed import Came, Crossings, Door
 from turnserver.transports.startup import startup_error
 
-__all__ = ["UdpPath", "UdpTransport"]
+__all__ = ["UdpPath", "UdpTransport", "bound_socket"]
 
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """Bytes asked for, shared by every client of the listener: 300 ms of 100 Mbit/s. The system may grant less."""
@@ -64,6 +64,20 @@ _DTLS_HANDSHAKE: Final = TLS_HANDSHAKE << 8 | 0xFE
 """RFC 9147 §5.3: the record of a ClientHello has one of the versions 0xFEFF and 0xFEFD."""
 _PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
 _read_header: Final = struct.Struct("!HH").unpack_from
+
+
+def bound_socket(address: Address, losses: LossLines, *, copies_tos: bool) -> tuple[UdpSocket, Address]:
+    """A socket for the datagrams of many clients, and its address (with the real port if 0 was asked for).
+
+    Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
+    """
+    try:
+        sock = bind_udp(address, receive_tos=copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER)
+    except OSError as error:
+        raise startup_error("UDP", address, error) from error
+    made, bound = UdpSocket(sock), from_sockaddr(sock.getsockname())
+    losses.small_buffer(bound, made, RECEIVE_BUFFER)
+    return made, bound
 
 
 class UdpPath(Destination):
@@ -160,15 +174,7 @@ class UdpTransport:
 
         Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
         """
-        try:
-            sock = bind_udp(
-                self.address, receive_tos=self._copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER
-            )
-        except OSError as error:
-            raise startup_error("UDP", self.address, error) from error
-        self._socket = UdpSocket(sock)
-        self.address = from_sockaddr(sock.getsockname())
-        self._losses.small_buffer(self.address, self._socket, RECEIVE_BUFFER)
+        self._socket, self.address = bound_socket(self.address, self._losses, copies_tos=self._copies_tos)
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""
