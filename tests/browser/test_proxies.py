@@ -88,7 +88,7 @@ def test_a_browser_joins_a_call(browser: "Browser") -> None:
     with call_page(browser) as ann, call_page(browser, viewport={"width": 400, "height": 400}) as ben:
         ann.open(f"https://{ADDRESS}/call/tea{SMALL}")
         ann.page.wait_for_selector("#net-check[data-done]", state="attached")
-        lines = ann.page.locator("[data-testid=net-check] li").all_inner_texts()
+        lines = ann.page.locator("[data-testid=net-check] li").all_text_contents()
         assert lines, "nothing that the page could try"
         assert [line for line in lines if "works" in line] == lines, lines
         ann.join("Ann")

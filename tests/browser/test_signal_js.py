@@ -556,6 +556,9 @@ def test_more_than_can_be_kept(ann: LabPage) -> None:
 def test_a_page_that_goes_says_so_and_another_client_may_take_over(ann: LabPage, lab: SignalLab) -> None:
     """`bye` with `keep`: the server waits for a reload, and not for a minute; without a storage nobody comes back."""
     ann.run("() => lab.enter('ann', 'blue', {media: false, options: {}, storage: null})")
-    ann.run("() => dispatchEvent(new Event('pagehide'))")
-    ann.until("() => lab.runs.ann.signal.state !== 'open'")
+    ann.run(
+        "() => { lab.left = false; lab.runs.ann.signal.addEventListener('state', () => { lab.left = true; });"
+        " dispatchEvent(new Event('pagehide')); }"
+    )
+    ann.until("() => lab.left")
     assert [frame["keep"] for frame in lab.of("ann", "server", "bye")] == [1]

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from tests.support.room_options import hub_settings
@@ -183,6 +184,8 @@ class Client:
         self.seq = 0
         self.count = 0
         self.session: dict[str, Any] = {}
+        self.resumes: dict[object, int] = {}
+        """The lowest number that it has said it knows, by the id of the hello: the server says again what is above."""
         self.heard: deque[dict[str, Any]] = deque()
         self.stalled = False
         self.closed_with: int | None = None
@@ -223,6 +226,7 @@ class Client:
                 self.session = frame
                 if not frame["resumed"]:
                     self.seq = self.n = 0
+                self.seq = min(self.seq, self.resumes.get(frame.get("re"), self.seq))
             if "seq" in frame:
                 assert frame["seq"] > self.seq, "numbers go up"
                 self.seq = frame["seq"]
@@ -260,6 +264,10 @@ class Client:
         """Send whatever it is."""
         if self.world.log is not None:
             self.world.log.append({"from": self.name, "at": self.world.time, **_shown(text)})
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            frame = json.loads(text)
+            known, name = int(frame["resume"]["seq"]), frame.get("id")
+            self.resumes[name] = min(known, self.resumes.get(name, known))
         self.world.hub.text(self.cid, text, self.world.now)
         self.world.work()
 

@@ -78,22 +78,12 @@ def _take(world: World, clients: dict[str, Client], line: str) -> None:
         elif rest == "!":
             client.stall()
         else:
-            client.seq = _known(rest, client.seq)
             client.raw(rest)
             client.heard.clear()
     elif kind == "t" and rest[:6].replace(".", "", 1).isdecimal():
         world.pass_time(float(rest[:6]))
     elif kind == "o":
         _operate(world, rest)
-
-
-def _known(frame: str, usual: int) -> int:
-    """The last number that a client knows: what it says in a resume, after which the later ones are said again."""
-    try:
-        said = json.loads(frame)["resume"]["seq"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return usual
-    return said if type(said) is int else usual
 
 
 def _operate(world: World, rest: str) -> None:
