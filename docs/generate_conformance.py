@@ -21,6 +21,10 @@ What the server promises, rule by rule: the section of the RFC, the code, and th
 RFC 8656 is TURN, RFC 8489 is STUN, and RFC 7983 is the demultiplexing of protocols on one port. Tests under
 `tests/turnserver/core/` run the real core in virtual time, without sockets; those under `tests/turnserver/relay/`,
 `tests/turnserver/transports/` and `tests/interop/` use real ones.
+
+What is not there: RFC 7635 (OAuth access tokens), so ACCESS-TOKEN is an unknown attribute, and no challenge has
+THIRD-PARTY-AUTHORIZATION; behavior discovery (RFC 5780 §6) over TCP and TLS, where it is optional; short-term
+credentials (RFC 8489 §9.1), which TURN does not use.
 """
 
 _CHECKS = """\
