@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from turnserver import signaling
+from turnserver.signaling.edge.languages import ENGLISH, languages_of, translated
 from turnserver.signaling.edge.origins import host_of, is_named, reached_by
 
 __all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
@@ -83,12 +84,14 @@ class Asset(NamedTuple):
 
 
 def load_assets() -> dict[str, Asset]:
-    """The files of the page, by name."""
+    """The files of the page, by name; the texts in each language are ``texts/LANGUAGE.json``."""
     found = {}
-    for entry in (resources.files(signaling) / "page").iterdir():
-        kind = entry.name.rpartition(".")[2]
-        if kind in _TYPES and entry.is_file():
-            found[entry.name] = Asset.of(entry.read_bytes(), _TYPES[kind])
+    page = resources.files(signaling) / "page"
+    for folder, prefix in ((page, ""), (page / "texts", "texts/")):
+        for entry in folder.iterdir():
+            kind = entry.name.rpartition(".")[2]
+            if kind in _TYPES and entry.is_file():
+                found[prefix + entry.name] = Asset.of(entry.read_bytes(), _TYPES[kind])
     return found
 
 
@@ -114,6 +117,8 @@ class Pages:
         open: bool = True,
     ) -> None:
         self._assets = load_assets() if assets is None else assets
+        self._languages = languages_of({name: asset.content for name, asset in self._assets.items()})
+        self._calls = self._in_all_languages()
         self.use(origins, ancestors, open=open)
 
     def use(self, origins: Collection[str], ancestors: Collection[str], *, open: bool) -> None:
@@ -129,7 +134,7 @@ class Pages:
         app.router.add_get("/call", self.begin)
         app.router.add_get("/call/", self.begin)
         app.router.add_get("/call/{room}", self.call)
-        app.router.add_get("/call-assets/{file}", self.asset)
+        app.router.add_get("/call-assets/{file:.+}", self.asset)
         app.router.add_get("/favicon.ico", self.icon)
 
     async def landing(self, request: web.Request) -> web.Response:
@@ -145,7 +150,7 @@ class Pages:
 
     async def call(self, request: web.Request) -> web.Response:
         """The call page, which reads the room's name from its own URL."""
-        page = self._assets.get(_PAGE)
+        page = self._calls.get(ENGLISH)
         if page is None or not ROOM.fullmatch(request.match_info["room"]):
             return _own_page(self._no_such_name, 404)
         response = _answer(request, page)
@@ -171,6 +176,19 @@ class Pages:
         """The icon, at the path where browsers look by default."""
         found = self._assets.get(_ICON)
         return web.Response(status=204) if found is None else _answer(request, found)
+
+    def _in_all_languages(self) -> dict[str, Asset]:
+        """The call page by language."""
+        page = self._assets.get(_PAGE)
+        if page is None:
+            return {}
+        if not self._languages:
+            return {ENGLISH: page}
+        text = page.content.decode()
+        return {
+            code: Asset.of(translated(text, language, self._languages).encode(), page.media_type)
+            for code, language in self._languages.items()
+        }
 
     def _cors(self, request: web.Request) -> dict[str, str]:
         """Browsers import modules from another origin only with its consent by CORS (HTML §8.1.4.2)."""

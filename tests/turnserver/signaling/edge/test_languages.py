@@ -1,0 +1,140 @@
+"""The texts of the pages: that every one there is is used, that none is missing, and how they get into a page."""
+
+import html
+import json
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from turnserver.signaling.edge.languages import ENGLISH, PageText, languages_of, translated
+
+ROOT = Path(__file__).resolve().parents[4] / "turnserver" / "signaling"
+PAGE = ROOT / "page"
+KEY = r"[a-z]+(?:\.[a-z0-9_]+)+"
+CALL = r"\b(?:text|hasText|put|say)\((?:[^;`\n]*?, )?"
+"""How texts are asked for; `put` has an element before the key."""
+
+FILES = {
+    "texts/en.json": b'{"language.name": "English", "language.direction": "ltr", "a.b": "One", "a.c": "Two <i>",'
+    b' "a.d": {"one": "{count} thing", "other": "{count} things"}}',
+    "texts/ar.json": '{"language.name": "العربية", "language.direction": "rtl", "a.b": "\\"أ\\""}'.encode(),
+    "app.js": b"",
+}
+
+
+@cache
+def texts(code: str) -> dict[str, PageText]:
+    found = json.loads((PAGE / "texts" / f"{code}.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+@cache
+def sources() -> str:
+    """The modules, and the server's own pages."""
+    paths = [*PAGE.glob("*.js"), *(ROOT / "edge").glob("*.py")]
+    return "\n".join(path.read_text() for path in sorted(paths))
+
+
+def asked_for() -> set[str]:
+    """Keys that a module asks for by name."""
+    called = re.findall(rf"{CALL}['\"]({KEY})['\"]", sources())
+    marked = re.findall(rf'data-(?:text|label|title|placeholder)="({KEY})"', (PAGE / "call.html").read_text())
+    return {*called, *marked}
+
+
+def patterns() -> list[re.Pattern[str]]:
+    """Keys that are put together: `ending.${code}`."""
+    made = {*re.findall(rf"{CALL}`([a-z]+\.[^`]*)`", sources())}
+    return [re.compile(re.sub(r"\\\$\\\{.*?\\\}", "[a-z0-9_]+", re.escape(each))) for each in made]
+
+
+def test_every_text_that_is_asked_for_is_there() -> None:
+    """By name, or by a name that is put together."""
+    assert asked_for() - set(texts(ENGLISH)) == set()
+    for pattern in patterns():
+        assert any(pattern.fullmatch(key) for key in texts(ENGLISH)), pattern.pattern
+
+
+def test_every_text_that_is_there_is_asked_for() -> None:
+    """In a call, in a table of keys, or by a name that is put together."""
+    named = asked_for() | set(re.findall(rf"['\"]({KEY})['\"]", sources()))
+    unused = set(texts(ENGLISH)) - named
+    assert {key for key in unused if not any(pattern.fullmatch(key) for pattern in patterns())} == set()
+
+
+def test_values_are_sentences_or_plurals() -> None:
+    """Every plural has the category that every language has."""
+    for key, value in texts(ENGLISH).items():
+        assert re.fullmatch(KEY, key)
+        for each in [value] if isinstance(value, str) else value.values():
+            assert each == each.strip() != "", key
+        assert isinstance(value, str) or "other" in value, key
+
+
+class Marks(HTMLParser):
+    """The marks of a page, each with the text that stands there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+        self.open: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert self.open is None, f"an element in the text {self.open}"
+        at = {name: value or "" for name, value in attrs}
+        names = (("data-label", "aria-label"), ("data-title", "title"), ("data-placeholder", "placeholder"))
+        self.found += [(at[mark], at.get(attribute, "")) for mark, attribute in names if mark in at]
+        if "data-text" in at:
+            self.open = at["data-text"]
+            self.found.append((self.open, ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.open is not None:
+            self.found[-1] = (self.open, self.found[-1][1] + data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = None
+
+
+def test_the_markup_is_in_english() -> None:
+    """What stands in the file is what English says, and a text has no elements in it."""
+    marks = Marks()
+    marks.feed((PAGE / "call.html").read_text())
+    assert marks.found
+    for key, shown in marks.found:
+        assert shown == texts(ENGLISH)[key], key
+
+
+def test_a_page_in_another_language() -> None:
+    """Contents, attributes, direction, and all texts for the scripts; English where one lacks."""
+    languages = languages_of(FILES)
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<title data-text="a.b">One</title>\n</head>\n'
+        '<input aria-label="One" data-label="a.b" title="x"><b id="c" data-text="a.c">Two</b><i>as it is</i>\n</html>'
+    )
+    found = translated(page, languages["ar"], languages)
+    assert '<html lang="ar" dir="rtl">' in found
+    assert '<title data-text="a.b">"أ"</title>' in found
+    assert '<input aria-label="&quot;أ&quot;" data-label="a.b" title="x">' in found
+    assert '<b id="c" data-text="a.c">Two &lt;i&gt;</b><i>as it is</i>' in found
+    data = re.search(r'<script type="application/json" id="texts">(.*?)</script>', found)
+    assert data is not None
+    assert "<" not in data[1]
+    assert json.loads(data[1]) == {
+        "language": "ar",
+        "direction": "rtl",
+        "languages": {"ar": "العربية", "en": "English"},
+        "texts": languages["ar"].texts,
+    }
+    assert languages["ar"].texts["a.d"] == {"one": "{count} thing", "other": "{count} things"}
+    assert html.unescape(translated(page, languages["en"], languages)).count("One") == page.count("One") + 1
+
+
+@pytest.mark.parametrize("files", [{}, {"app.js": b""}, {"texts/de.json": FILES["texts/ar.json"]}])
+def test_without_english_there_is_no_language(files: dict[str, bytes]) -> None:
+    """The page is then what its file says."""
+    assert languages_of(files) == {}

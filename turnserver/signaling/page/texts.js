@@ -1,0 +1,64 @@
+/**
+ * What the page says, in the language of its user. The texts are in `texts/LANGUAGE.json`, by keys; the server puts those of one
+ * language into the page, as data in `#texts`, so that they are there without another request. `docs/how-to/languages.md` has more.
+ */
+
+const ATTRIBUTES = {label: 'aria-label', title: 'title', placeholder: 'placeholder'};
+const [ISOLATE, POP] = ['\u2068', '\u2069']; // first strong isolate, and its end (Unicode, UAX #9)
+/** Characters of scripts that run from right to left, and those that change the direction of others. */
+const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/** @typedef {string | Record<string, string>} Text a sentence, or one for each plural category of the language */
+
+/** @type {{language: string, direction: 'ltr'|'rtl', languages: Record<string, string>, texts: Record<string, Text>}} */
+const current = {language: 'en', direction: 'ltr', languages: {}, texts: {}};
+let locale = 'en'; let plurals; let numbers;
+
+function use(found) {
+  Object.assign(current, found);
+  // Numbers and times as where the user lives: a browser in Austria says de-AT.
+  locale = (navigator.languages ?? []).find((each) => each.split('-')[0] === current.language) ?? current.language;
+  plurals = new Intl.PluralRules(current.language);
+  numbers = new Intl.NumberFormat(locale);
+}
+
+use(JSON.parse(document.getElementById('texts')?.textContent ?? '{}'));
+
+/** Whether there is a text with that key. @param {string} key */
+export function hasText(key) {
+  return Object.hasOwn(current.texts, key);
+}
+
+/**
+ * A text, with `values` in place of its `{names}`. Numbers are written as in the language; whatever else is put in is kept from
+ * changing the direction of what stands around it. A text with plurals is chosen by `count`.
+ * @param {string} key @param {Record<string, string | number>} [values] @returns {string}
+ */
+export function text(key, values = {}) {
+  let found = hasText(key) ? current.texts[key] : key;
+  if (typeof found !== 'string') found = found[plurals.select(values.count)] ?? found.other;
+  return found.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? shown(values[name]) : whole));
+}
+
+function shown(value) {
+  if (typeof value === 'number') return numbers.format(value);
+  const plain = String(value);
+  if (current.direction === 'ltr' && !TURNS.test(plain)) return plain;
+  return ISOLATE + plain.replace(/[\u2066-\u2069]/g, '') + POP;
+}
+
+/** An element says a text from now on, in any language that is chosen. @param {HTMLElement} target @param {string} key one without values */
+export function put(target, key) {
+  target.dataset.text = key;
+  const wanted = text(key);
+  if (target.textContent !== wanted) target.textContent = wanted;
+}
+
+/** Put the texts of the language where the marks in the page ask for them. @param {ParentNode} root */
+export function putAll(root = document) {
+  for (const target of root.querySelectorAll('[data-text]')) put(target, target.dataset.text);
+  for (const [name, attribute] of Object.entries(ATTRIBUTES)) {
+    for (const target of root.querySelectorAll(`[data-${name}]`)) target.setAttribute(attribute, text(target.dataset[name]));
+  }
+  for (const template of root.querySelectorAll('template')) putAll(template.content);
+}
