@@ -10,6 +10,7 @@ import {Mesh} from './mesh.js';
 import {Signal} from './signal.js';
 import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
+import {failure, put, text} from './texts.js';
 import {claimsOf, isFor, isForAll, mayPublish} from './token.js';
 
 const VERSION = '1';
@@ -177,10 +178,11 @@ signal.addEventListener('draining', ({detail}) => {
   if (over) return;
   log('draining', {until: detail.until});
   if (!call?.active) lobby.draining();
-  callLoaded.then(() => call.draining(detail.until));
+  callLoaded.then(() => call.draining(detail.until), () => {}); // noted above
 });
 signal.addEventListener('restarted', () => call?.draining(null));
 for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
+addEventListener('pageshow', ({persisted}) => persisted && take(room)); // a tab that is duplicated now begins in the lobby
 addEventListener('pagehide', (event) => {
   if (over) return;
   if (call?.active) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
@@ -191,9 +193,8 @@ addEventListener('pagehide', (event) => {
 
 async function copyDiagnostics(button, area) {
   const copied = await copyText(diagnostics.text(mesh, signal, stats.latest), element(area));
-  const before = button.textContent;
-  button.textContent = copied ? 'Copied' : 'Copy the text below';
-  setTimeout(() => { button.textContent = before; }, 3000);
+  put(button, copied ? 'diagnostics.copied' : 'diagnostics.copy_below');
+  setTimeout(() => put(button, 'diagnostics.copy'), 3000);
 }
 element('copy-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'diagnostics-text'));
 element('end-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'end-diagnostics-text'));
@@ -211,7 +212,7 @@ async function comeBack({name}) {
     await join(name);
   } catch (error) {
     showView('lobby');
-    note(element('join-problem'), error.message);
+    note(element('join-problem'), failure(error));
   }
   if (!call?.active && !over) lobby.online();
 }
@@ -219,7 +220,7 @@ async function comeBack({name}) {
 async function start() {
   const back = take(room);
   if (back !== null) Object.assign(devices.wanted, {audio: back.a, video: back.v});
-  document.title = `Join ${room}`;
+  document.title = text('lobby.title', {room});
   showView(back === null ? 'lobby' : 'returning');
   note(element('join-problem'), '');
   await loaded();

@@ -1,6 +1,7 @@
 /** A question with two or three answers, before what cannot be taken back. */
 
 import {element, make} from './dom.js';
+import {text as say} from './texts.js';
 
 /**
  * Ask, and wait for the answer.
@@ -16,7 +17,7 @@ export function ask({title, text, answers}) {
     button.addEventListener('click', () => dialog.close(value));
     return button;
   });
-  const no = make('button', 'Cancel', {type: 'button', class: 'secondary', 'data-answer': '', autofocus: ''});
+  const no = make('button', say('ask.cancel'), {type: 'button', class: 'secondary', 'data-answer': '', autofocus: ''});
   no.addEventListener('click', () => dialog.close(''));
   element('ask-answers').replaceChildren(...buttons, no);
   dialog.returnValue = '';

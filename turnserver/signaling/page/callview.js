@@ -7,14 +7,15 @@ import {Drawer} from './drawer.js';
 import {Gestures} from './gestures.js';
 import {Pickers} from './lobby.js';
 import {People} from './people.js';
+import {failure, number, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
 
 const NOTICE = 30_000; // ms for which the notice of a server's end covers a part of the page
 const SPEAKING = 0.03; // audio level of getStats, 0 to 1
 const STATES = {
-  connecting: ['Connecting…', true],
-  reconnecting: ['Reconnecting…', true],
-  lost: ['Connection lost. They may return.', true],
+  connecting: ['call.connecting', true],
+  reconnecting: ['call.reconnecting', true],
+  lost: ['call.lost', true],
 };
 
 export class CallView {
@@ -59,7 +60,7 @@ export class CallView {
     this.#wireControls();
     this.#wireMesh();
     devices.addEventListener('change', () => this.show());
-    devices.addEventListener('lost', (event) => announce(`Your ${event.detail.kind === 'video' ? 'camera' : 'microphone'} is gone.`));
+    devices.addEventListener('lost', (event) => announce(text(event.detail.kind === 'video' ? 'call.camera_gone' : 'call.microphone_gone')));
     stats.onupdate = () => this.#showStats();
   }
 
@@ -112,13 +113,13 @@ export class CallView {
     element('devices-dialog').toggleAttribute('data-listener', devices.forgone);
     const host = role === 'host';
     const count = mesh.peers.size + 1;
-    const who = count === 1 ? 'Only you' : `${count} people`;
-    element('call-count').textContent = devices.forgone ? `${who} · you listen` : who;
+    const who = count === 1 ? text('call.only_you') : text('call.people', {count});
+    element('call-count').textContent = devices.forgone ? text('call.you_listen', {who}) : who;
     element('copy-link').hidden = !this.invitation.possible;
     element('chat').hidden = !caps.includes('message');
     note(element('alone'), mesh.peers.size > 0 ? '' : this.invitation.possible
-      ? 'Nobody else is here yet. Send them the link: the button “Copy link” has it.'
-      : 'Nobody else is here yet. Only a host can invite others.');
+      ? text('call.alone')
+      : text('call.alone_no_link'));
     this.people.show(this.#people(), mesh.room, host);
     this.grid.show(this.#views(host));
   }
@@ -130,15 +131,14 @@ export class CallView {
     if (away === this.away) return;
     this.away = away;
     this.#showBanner();
-    announce(away ? 'The server is out of reach. The call goes on.' : 'The server is back.');
+    announce(away ? text('call.server_away') : text('call.server_back'));
   }
 
   /** The server is about to stop, and has said when at the latest. @param {number | null} until Unix time in ms; null: it is not */
   draining(until) {
     if (until === null) this.notice = '';
     else {
-      const time = new Date(until).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'});
-      this.notice = `The server is about to stop. This call goes on until ${time} at the latest; new calls cannot be started here.`;
+      this.notice = text('call.draining', {time: time(until)});
     }
     if (this.active) this.#showNotice();
   }
@@ -155,10 +155,10 @@ export class CallView {
   }
 
   #showBanner() {
-    const text = this.away ? 'The server is out of reach. The call goes on; reconnecting…' : this.notice;
+    const line = this.away ? text('call.server_reconnecting') : this.notice;
     element('banner-spinner').hidden = !this.away;
-    element('banner-text').textContent = text;
-    element('banner').hidden = text === '';
+    element('banner-text').textContent = line;
+    element('banner').hidden = line === '';
   }
 
   #people() {
@@ -187,9 +187,9 @@ export class CallView {
     const media = peer.info.media ?? {};
     const stats = this.stats.latest.get(peer.id);
     const verdict = this.verdicts.get(peer.id);
-    let [stateText, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
-    if (peer.state === 'failed') stateText = verdict?.text ?? 'No connection could be made.';
-    else if (peer.gap && peer.state !== 'connected') [stateText, busy] = STATES.lost;
+    let [key, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
+    if (peer.gap && !['connected', 'failed'].includes(peer.state)) [key, busy] = STATES.lost;
+    const stateText = peer.state === 'failed' ? verdict?.text ?? text('call.no_connection') : key && text(key);
     return {
       key: peer.id,
       kind: 'peer',
@@ -212,7 +212,7 @@ export class CallView {
   }
 
   #nameOf(id) {
-    return this.mesh.peers.get(id)?.info.name || 'Guest';
+    return this.mesh.peers.get(id)?.info.name || text('people.guest');
   }
 
   #showStats() {
@@ -232,7 +232,7 @@ export class CallView {
       await this.mesh.moderate(op, fields);
       return true;
     } catch (error) {
-      announce(`That did not work: ${error.message}`);
+      announce(text('call.did_not_work', {why: failure(error)}));
       return false;
     }
   }
@@ -291,12 +291,12 @@ export class CallView {
   #changed() {
     if (!this.active) return;
     for (const id of this.mesh.peers.keys()) {
-      if (!this.known.has(id)) announce(`${this.#nameOf(id)} has joined.`);
+      if (!this.known.has(id)) announce(text('call.has_joined', {name: this.#nameOf(id)}));
       this.known.set(id, this.#nameOf(id));
     }
     for (const [id, name] of this.known) {
       if (!this.mesh.peers.has(id)) {
-        announce(`${name} has left.`);
+        announce(text('call.has_left', {name}));
         this.known.delete(id);
         this.verdicts.delete(id);
       }
@@ -312,8 +312,8 @@ export class CallView {
   #showChat(open, unread) {
     setPressed(element('chat'), open);
     const badge = element('chat-unread');
-    note(badge, unread > 0 ? String(Math.min(unread, 99)) : '');
-    element('chat').setAttribute('aria-label', unread > 0 ? `Chat, ${unread} unread` : 'Chat');
+    note(badge, unread > 0 ? number(Math.min(unread, 99)) : '');
+    element('chat').setAttribute('aria-label', unread > 0 ? text('chat.unread', {count: unread}) : text('chat.title'));
   }
 
   #tellMedia() {
@@ -335,23 +335,23 @@ export class CallView {
     try {
       link = await this.invitation.link();
     } catch (error) {
-      announce(`There is no link to copy: ${error.message}`);
+      announce(text('call.no_link', {why: failure(error)}));
       return;
     }
-    announce(await copyText(link) ? 'Link copied.' : `The link is ${link}`);
+    announce(await copyText(link) ? text('call.link_copied') : text('call.link_is', {link}));
   }
 
   async #toggleMicrophone() {
     const wanted = !this.devices.microphoneOn;
     const on = await this.devices.setMicrophone(wanted);
-    announce(on ? 'Microphone on' : 'Microphone off', {unseen: true});
+    announce(text(on ? 'call.microphone_on' : 'call.microphone_off'), {unseen: true});
     if (wanted && !on) this.#showProblem('audio');
   }
 
   async #toggleCamera() {
     const wanted = !this.devices.cameraOn;
     const on = await this.devices.setCamera(wanted);
-    announce(on ? 'Camera on' : 'Camera off', {unseen: true});
+    announce(text(on ? 'call.camera_on' : 'call.camera_off'), {unseen: true});
     if (wanted && !on) this.#showProblem('video');
   }
 
@@ -367,26 +367,26 @@ export class CallView {
   async #toggleScreen() {
     if (this.devices.screen !== null) {
       this.devices.stopSharing();
-      announce('Your screen is not shared any more');
+      announce(text('call.screen_not_shared'));
       return;
     }
     try {
-      if (await this.devices.share()) announce('Your screen is shared');
+      if (await this.devices.share()) announce(text('call.screen_shared'));
     } catch (error) {
-      announce(`The screen cannot be shared: ${error.message}`);
+      announce(text('call.screen_refused', {why: error.message}));
     }
   }
 
   async #muted(what) {
     if (what === 'video') await this.devices.setCamera(false);
     else await this.devices.setMicrophone(false);
-    announce(what === 'video' ? 'A host has switched your camera off' : 'You are muted by the host', {urgent: true});
+    announce(text(what === 'video' ? 'call.camera_off_by_host' : 'call.muted_by_host'), {urgent: true});
   }
 
   #knocked({id, name, gone}) {
     element('knocks').querySelector(`[data-peer="${CSS.escape(id)}"]`)?.remove();
     if (gone) return;
-    const card = knockCard(name || 'Somebody', () => {
+    const card = knockCard(name || text('knock.somebody'), () => {
       card.remove();
       this.#moderate('admit', {to: id});
     });
@@ -410,5 +410,6 @@ export class CallView {
 /** The path in two words; the drawer has all of it. */
 function shortPath(stats) {
   if (!stats || stats.path === 'unknown') return '';
-  return stats.path === 'direct' ? 'direct' : `relayed${stats.transport ? ` over ${stats.transport.toUpperCase()}` : ''}`;
+  if (stats.path === 'direct') return text('drawer.direct');
+  return stats.transport ? text('call.relayed_over', {transport: stats.transport.toUpperCase()}) : text('call.relayed');
 }

@@ -4,6 +4,7 @@
  */
 
 import {announce, element, make} from './dom.js';
+import {text as say, time as timeOf} from './texts.js';
 
 const LONGEST = 1000; // characters of one message
 const KEPT = 200; // messages
@@ -127,7 +128,7 @@ export class Chat {
     this.#entries.set(entry.id, entry);
     const list = element('chat-list');
     const line = make('li', '', {'data-testid': 'chat-line', 'data-at': String(entry.at)});
-    const time = new Date(entry.at).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'});
+    const time = timeOf(entry.at);
     const head = make('p', '', {class: 'chat-head'});
     head.append(make('bdi', entry.name), make('span', time, {class: 'muted small'}));
     const body = make('p', '', {class: 'chat-body', dir: 'auto'});
@@ -142,8 +143,8 @@ export class Chat {
     if (isNew && !this.open) {
       this.#unread += 1;
       this.changed(false, this.#unread);
-      announce(`${entry.name}: ${entry.text.slice(0, 200)}`);
-    } else if (isNew) announce(`${entry.name}: ${entry.text.slice(0, 200)}`, {unseen: true});
+      announce(say('chat.line', {name: entry.name, line: entry.text.slice(0, 200)}));
+    } else if (isNew) announce(say('chat.line', {name: entry.name, line: entry.text.slice(0, 200)}), {unseen: true});
     this.#scroll();
   }
 

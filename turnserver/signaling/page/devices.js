@@ -1,18 +1,18 @@
 /** Camera, microphone, speaker and screen of this browser: opened, switched and lost without a renegotiation. */
 
 import {memory} from './dom.js';
+import {text} from './texts.js';
 
 const CAMERA_GRACE = 3000; // ms from "camera off" to the light going out; switching on again before costs nothing
 const KINDS = {audio: 'audioinput', video: 'videoinput', speaker: 'audiooutput'};
 
 const PROBLEMS = {
-  insecure: 'This page is not on a secure address (https, or localhost), so the browser offers no camera and no microphone.',
-  NotAllowedError: 'The browser does not let this page use the {what}. Allow it beside the address, then load the page again.',
-  SecurityError: 'The browser does not let this page use the {what}.',
-  NotFoundError: 'No {what} was found.',
-  NotReadableError: 'The {what} is in use by another program, or the system does not let the browser have it.',
-  AbortError: 'The {what} did not start.',
-  OverconstrainedError: 'The {what} cannot do what was asked of it.',
+  NotAllowedError: 'not_allowed',
+  SecurityError: 'not_secure',
+  NotFoundError: 'not_found',
+  NotReadableError: 'in_use',
+  AbortError: 'not_started',
+  OverconstrainedError: 'not_able',
 };
 const WHAT = {audio: 'microphone', video: 'camera'};
 
@@ -22,15 +22,13 @@ const WHAT = {audio: 'microphone', video: 'camera'};
  */
 export function problemText(problems) {
   const {audio, video} = problems;
-  if (audio !== null && audio === video) {
-    const both = audio === 'NotFoundError' ? 'camera or microphone' : 'camera and the microphone';
-    return sentence(audio, both).replace('microphone is in', 'microphone are in');
-  }
+  if (audio !== null && audio === video) return sentence(audio, 'both');
   return ['video', 'audio'].filter((kind) => problems[kind] !== null).map((kind) => sentence(problems[kind], WHAT[kind])).join(' ');
 }
 
 function sentence(name, what) {
-  return (PROBLEMS[name] ?? `The {what} cannot be used (${name}).`).replace('{what}', what);
+  if (name === 'insecure') return text('device.insecure');
+  return text(`device.${PROBLEMS[name] ?? 'other'}_${what}`, {name});
 }
 
 /**

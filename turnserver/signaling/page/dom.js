@@ -36,6 +36,7 @@ export function make(tag, text = '', attributes = {}) {
 
 /** Show a text in an element that is hidden when there is none. */
 export function note(target, text) {
+  delete target.dataset.text; // it says this one from now on, and none of the page's own
   target.textContent = text;
   target.hidden = text === '';
 }

@@ -1,38 +1,51 @@
 /** The statistics drawer: how each pair is connected, once a second while it is open. */
 
 import {element, make} from './dom.js';
+import {duration, hasText, number, put, text} from './texts.js';
 
 const ROWS = [
-  ['Path', (stats) => stats.pathText],
-  ['Server sees', (stats, server) => serverText(server)],
-  ['Round trip', (stats) => number(stats.rtt, 'ms')],
-  ['Up', (stats) => number(stats.up, 'kbit/s')],
-  ['Down', (stats) => number(stats.down, 'kbit/s')],
-  ['Loss', (stats) => number(stats.loss, '%', 1)],
-  ['Picture', (stats) => (stats.width ? `${stats.width} × ${stats.height}, ${Math.round(stats.fps ?? 0)} fps` : 'none')],
-  ['Limited by', (stats) => (stats.limitation && stats.limitation !== 'none' ? stats.limitation : null)],
+  ['drawer.path', (stats) => pathWords(stats)],
+  ['drawer.server_sees', (stats, server) => serverText(server)],
+  ['drawer.round_trip', (stats) => quantity('drawer.milliseconds', stats.rtt)],
+  ['drawer.up', (stats) => quantity('drawer.rate', stats.up)],
+  ['drawer.down', (stats) => quantity('drawer.rate', stats.down)],
+  ['drawer.loss', (stats) => (stats.loss === null ? '–' : number(stats.loss / 100, {style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1}))],
+  ['drawer.picture', (stats) => (stats.width
+    ? text('drawer.size', {width: String(stats.width), height: String(stats.height), fps: Math.round(stats.fps ?? 0)}) : text('drawer.no_picture'))],
+  ['drawer.limited_by', (stats) => limitation(stats.limitation)],
 ];
 
-function number(value, unit, digits = 0) {
-  return value === null || value === undefined ? '–' : `${value.toFixed(digits)} ${unit}`;
+function quantity(key, value) {
+  return value === null || value === undefined ? '–' : text(key, {value: Math.round(value)});
+}
+
+function limitation(reason) {
+  if (!reason || reason === 'none') return null;
+  return hasText(`drawer.limited_by_${reason}`) ? text(`drawer.limited_by_${reason}`) : reason;
+}
+
+/** Which way the media take, in words. @param {import('./stats.js').PeerStats} stats */
+function pathWords({path, transport, via}) {
+  if (path === 'unknown') return text('drawer.not_connected');
+  if (path === 'direct') return text('drawer.direct_over', {transport: transport.toUpperCase()});
+  const way = transport ? text('drawer.relay_over', {transport: transport.toUpperCase()}) : text('drawer.relay');
+  return via ? text('drawer.via', {way, relay: via}) : way;
 }
 
 /** What the server's own table says of a pair, in words. */
 export function serverText(entry) {
-  if (!entry || entry.path === 'unknown') return 'not known yet';
-  if (entry.path === 'direct') return 'direct';
-  const whose = {you: 'yours', peer: 'theirs', both: 'both'}[entry.by];
-  const kilobytes = Math.round(((entry.tx ?? 0) + (entry.rx ?? 0)) / 1024);
-  return `relay${entry.proto ? ` ${entry.proto.toUpperCase()}` : ''}${whose ? ` (${whose})` : ''}, ${kilobytes} KiB`;
+  if (!entry || entry.path === 'unknown') return text('drawer.not_known');
+  if (entry.path === 'direct') return text('drawer.direct');
+  const way = entry.proto ? text('drawer.relay_over', {transport: entry.proto.toUpperCase()}) : text('drawer.relay');
+  const whose = ['you', 'peer', 'both'].includes(entry.by) ? text(`drawer.relay_of_${entry.by}`, {way}) : way;
+  return text('drawer.carried', {way: whose, amount: Math.round(((entry.tx ?? 0) + (entry.rx ?? 0)) / 1024)});
 }
 
 /** How long the credential still lives, in words. @param {number|undefined} exp Unix seconds @param {number} now ms */
 export function credentialText(exp, now) {
   if (!exp) return '';
   const seconds = Math.round(exp - now / 1000);
-  if (seconds <= 0) return 'The relay credential has expired; a fresh one is on its way.';
-  const minutes = Math.floor(seconds / 60);
-  return `The relay credential is good for another ${minutes > 0 ? `${minutes} min ` : ''}${seconds % 60} s; it is renewed in time.`;
+  return seconds <= 0 ? text('drawer.credential_expired') : text('drawer.credential', {duration: duration(seconds)});
 }
 
 export class Drawer {
@@ -75,18 +88,20 @@ export class Drawer {
       ROWS.forEach(([, value], index) => {
         const shown = value(stats, server);
         card.values[index].textContent = shown ?? '–';
-        if (ROWS[index][0] === 'Limited by') card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
+        if (ROWS[index][0] === 'drawer.limited_by') card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
       });
     }
   }
 
   #make(id) {
     const section = make('section', '', {class: 'peer-stats', 'data-testid': 'peer-stats', 'data-peer': id});
-    const title = make('h3');
+    const title = make('h3', '', {dir: 'auto'});
     const list = make('dl');
     const values = ROWS.map(([label]) => {
       const value = make('dd');
-      list.append(make('dt', label), value);
+      const term = make('dt');
+      put(term, label);
+      list.append(term, value);
       return value;
     });
     section.append(title, list);

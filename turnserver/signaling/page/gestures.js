@@ -1,6 +1,7 @@
 /** Hands and reactions: what one shows without speaking. A hand is up until it is taken down; a reaction is gone soon. */
 
 import {announce, element, make, setPressed} from './dom.js';
+import {text} from './texts.js';
 
 const REACTIONS = ['👍', '👏', '❤️', '😂', '🎉', '😮'];
 const SHOWN = 4000; // ms
@@ -19,7 +20,7 @@ export class Gestures {
     this.known = new Set();
     element('hand').addEventListener('click', () => this.raise(!this.up));
     element('reactions').replaceChildren(...REACTIONS.map((sign) => {
-      const button = make('button', sign, {type: 'button', class: 'icon', 'data-testid': 'reaction', 'aria-label': `React with ${sign}`});
+      const button = make('button', sign, {type: 'button', class: 'icon', 'data-testid': 'reaction', 'aria-label': text('gestures.react', {sign})});
       button.addEventListener('click', () => {
         mesh.message({react: sign});
         this.#show('self', sign);
@@ -29,7 +30,7 @@ export class Gestures {
     mesh.addEventListener('message', ({detail: {from, data}}) => {
       if (!REACTIONS.includes(data?.react)) return;
       this.#show(from, data.react);
-      announce(`${nameOf(from)}: ${data.react}`, {unseen: true});
+      announce(text('chat.line', {name: nameOf(from), line: data.react}), {unseen: true});
     });
     mesh.addEventListener('peer', () => this.#look());
     mesh.addEventListener('peers', () => this.#look());
@@ -45,7 +46,7 @@ export class Gestures {
     this.up = up;
     this.mesh.setMeta(up ? {hand: 1} : {});
     setPressed(element('hand'), up);
-    announce(up ? 'Your hand is up' : 'Your hand is down', {unseen: true});
+    announce(up ? text('gestures.up') : text('gestures.down'), {unseen: true});
     this.changed();
   }
 
@@ -58,7 +59,7 @@ export class Gestures {
 
   #look() {
     const up = new Set([...this.mesh.peers.keys()].filter((id) => this.isUp(id)));
-    for (const id of up) if (!this.known.has(id)) announce(`${this.nameOf(id)} has raised a hand`);
+    for (const id of up) if (!this.known.has(id)) announce(text('gestures.raised', {name: this.nameOf(id)}));
     this.known = up;
   }
 

@@ -3,15 +3,15 @@
 import {problemText} from './devices.js';
 import {announce, element, make, memory, note, setPressed} from './dom.js';
 import {checkNetwork} from './stats.js';
+import {failure, put, text} from './texts.js';
 
 const PEEK_EVERY = 5000;
 const METER_EVERY = 100;
 const SEAT_EVERY = 500;
-const JOIN = 'Join the call';
 const WAYS = [
-  ['udp', 'Relay over UDP'],
-  ['tcp', 'Relay over TCP'],
-  ['tls', 'Relay over TLS'],
+  ['udp', 'UDP'],
+  ['tcp', 'TCP'],
+  ['tls', 'TLS'],
 ];
 
 /** The devices' pickers, wherever they are: filled, kept up to date, and what is chosen is used. */
@@ -33,12 +33,12 @@ export class Pickers {
 
   #show(select, devices) {
     const kind = select.dataset.kind;
-    const labels = devices.map((device, index) => [device.deviceId, device.label || `${kind === 'videoinput' ? 'Camera' : kind === 'audioinput' ? 'Microphone' : 'Speaker'} ${index + 1}`]);
+    const labels = devices.map((device, index) => [device.deviceId, device.label || text(`lobby.unnamed_${kind}`, {number: index + 1})]);
     const wanted = JSON.stringify(labels);
     if (select.dataset.shown !== wanted) {
       select.dataset.shown = wanted;
       select.replaceChildren(...labels.map(([value, label]) => make('option', label, {value})));
-      if (labels.length === 0) select.append(make('option', kind === 'audiooutput' ? 'Chosen by the system' : 'None found', {value: ''}));
+      if (labels.length === 0) put(select.appendChild(make('option', '', {value: ''})), kind === 'audiooutput' ? 'lobby.chosen_by_system' : 'lobby.none_found');
     }
     select.disabled = labels.length === 0 || (kind === 'audiooutput' && !('setSinkId' in HTMLMediaElement.prototype));
     const current = this.devices.current(kind);
@@ -132,31 +132,30 @@ export class Lobby {
       const {ice} = await this.signal.request('ice_get', {why: 'check'});
       result = await checkNetwork(ice);
     } catch (error) {
-      list.replaceChildren(make('li', `The network could not be checked: ${error.message}`, {class: 'muted'}));
+      list.replaceChildren(make('li', text('lobby.network_unchecked_why', {why: failure(error)}), {class: 'muted'}));
       list.dataset.done = 'true';
-      element('net-summary').textContent = 'The network could not be checked';
+      put(element('net-summary'), 'lobby.network_unchecked');
       return;
     }
     this.checked(result);
-    const lines = WAYS.filter(([way]) => result[way] !== undefined && result[way] !== null).map(([way, label]) => {
-      const ok = result[way] === 'ok';
-      const codes = (result.errors ?? []).filter((error) => error.transport === way && error.code).map((error) => error.code);
-      const reason = !ok && codes.length > 0 ? ` (${[...new Set(codes)].join(', ')})` : '';
-      return checkLine(ok, `${label}: ${ok ? 'works' : 'blocked'}${reason}`);
+    const lines = WAYS.filter(([id]) => result[id] !== undefined && result[id] !== null).map(([id, way]) => {
+      const ok = result[id] === 'ok';
+      const codes = (result.errors ?? []).filter((error) => error.transport === id && error.code).map((error) => error.code);
+      if (ok) return checkLine(true, text('lobby.way_works', {way}));
+      return checkLine(false, codes.length > 0 ? text('lobby.way_blocked_why', {way, codes: [...new Set(codes)].join(', ')}) : text('lobby.way_blocked', {way}));
     });
     const works = lines.some((line) => line.dataset.result === 'ok');
     const local = /^(localhost|127\.|\[::1\])/.test(location.host); // where some browsers look for no relay
-    if (!works && !local) lines.push(checkLine(false, 'No relay can be reached. A call may still connect directly, if the networks allow it.'));
+    if (!works && !local) lines.push(checkLine(false, text('lobby.no_relay')));
     list.replaceChildren(...lines);
     list.dataset.done = 'true';
     element('net-details').dataset.result = works ? 'ok' : local ? 'unknown' : 'blocked';
-    element('net-summary').textContent = works ? 'The network is good for calls' : local
-      ? 'On this machine itself there is nothing to check' : 'The network may stand in the way of calls';
+    put(element('net-summary'), works ? 'lobby.network_good' : local ? 'lobby.network_local' : 'lobby.network_bad');
   }
 
   /** Say that a host has been asked. */
   waiting() {
-    note(element('join-problem'), 'The room is locked. The host has been asked to let you in; this page waits for the answer.');
+    note(element('join-problem'), text('lobby.waiting'));
     element('join').disabled = true;
   }
 
@@ -174,7 +173,7 @@ export class Lobby {
 
   /** The server is about to stop: a call that is going on can still be joined. */
   draining() {
-    note(element('join-problem'), 'The server is about to stop. You can join a call that is going on, but not start a new one.');
+    note(element('join-problem'), text('lobby.draining'));
   }
 
   #showDevices() {
@@ -185,9 +184,9 @@ export class Lobby {
     if (!element('lobby').hidden && preview.srcObject !== devices.stream) preview.srcObject = devices.stream;
     preview.hidden = !devices.cameraOn;
     element('preview-off').hidden = devices.cameraOn;
-    element('preview-off').textContent = devices.video === null && devices.problems.video ? 'No camera' : 'Your camera is off';
+    put(element('preview-off'), devices.video === null && devices.problems.video ? 'lobby.no_camera' : 'lobby.camera_off');
     const problem = problemText(devices.problems);
-    note(element('device-problem'), problem && `${problem} You can join all the same.`);
+    note(element('device-problem'), problem && `${problem} ${text('lobby.join_all_the_same')}`);
     element('join-how').textContent = joinsAs(devices);
   }
 
@@ -203,7 +202,7 @@ export class Lobby {
       return; // not connected just now; the next look will tell
     }
     const again = this.signal.room === this.room; // after a reload the session is still in the call
-    element('room-count').textContent = occupancy(again ? {...found, count: found.count - 1} : found);
+    note(element('room-count'), occupancy(again ? {...found, count: found.count - 1} : found));
   }
 
   #submit() {
@@ -222,14 +221,11 @@ export class Lobby {
       this.#forgetSeat();
       this.waits = waits;
       if (waits) this.#enter();
-      else note(element('seat'), 'There may be a free seat now.');
+      else note(element('seat'), text('lobby.seat_perhaps'));
       return;
     }
-    const when = left === 1 ? 'in one second' : `in ${left} seconds`;
-    note(element('seat'), this.waits
-      ? `You will join ${when}, unless the one who has lost the connection comes back.`
-      : `The room is full. Somebody has lost the connection, and the seat will be free ${when}.`);
-    element('join').textContent = this.waits ? 'Stop waiting' : 'Wait for the seat';
+    note(element('seat'), text(this.waits ? 'lobby.seat_waiting' : 'lobby.seat_soon', {count: left}));
+    put(element('join'), this.waits ? 'lobby.stop_waiting' : 'lobby.wait');
   }
 
   #forgetSeat() {
@@ -238,12 +234,12 @@ export class Lobby {
     this.seatAt = null;
     this.waits = false;
     note(element('seat'), '');
-    element('join').textContent = JOIN;
+    put(element('join'), 'lobby.join');
   }
 
   async #enter() {
     const field = element('name');
-    const name = field.value.trim() || 'Guest';
+    const name = field.value.trim() || text('people.guest');
     if (!field.readOnly) memory.set('name', field.value.trim());
     const button = element('join');
     note(element('join-problem'), '');
@@ -252,7 +248,7 @@ export class Lobby {
       await this.join(name);
     } catch (error) {
       this.waits = false;
-      note(element('join-problem'), error.message);
+      note(element('join-problem'), failure(error));
       button.disabled = false;
     }
   }
@@ -263,27 +259,27 @@ export class Lobby {
  * @param {{count?: number, max?: number, locked?: boolean, retry?: number}} found `retry`: ms until a seat is free
  */
 export function occupancy({count = 0, max = 0, locked = false, retry}) {
-  if (locked) return `The room is locked; ${count === 1 ? 'one person is' : `${count} people are`} inside.`;
-  if (count === 0) return 'Nobody is here yet.';
-  if (max && count >= max) return `The room is full: ${count} of ${max} are here.${seatText(retry)}`;
-  return count === 1 ? 'One person is here.' : `${count} people are here.`;
+  if (locked) return text('lobby.locked', {count});
+  if (count === 0) return text('lobby.nobody');
+  if (max && count >= max) return [text('lobby.full', {count, max}), seatText(retry)].filter(Boolean).join(' ');
+  return text('lobby.here', {count});
 }
 
 function seatText(retry) {
   if (retry === undefined) return '';
   const seconds = Math.ceil(retry / 1000);
-  return ` One has lost the connection${seconds > 0 ? `: there is a seat in ${seconds === 1 ? 'one second' : `${seconds} seconds`}.` : ', and you can have the seat.'}`;
+  return seconds > 0 ? text('lobby.seat_in', {count: seconds}) : text('lobby.seat_now');
 }
 
 function joinsAs(devices) {
   if (devices.microphoneOn && devices.cameraOn) return '';
-  if (devices.microphoneOn) return 'The others will hear you, and not see you.';
-  if (devices.cameraOn) return 'The others will see you, and not hear you.';
-  return 'You will join as a listener: the others neither hear nor see you.';
+  if (devices.microphoneOn) return text('lobby.joins_heard');
+  if (devices.cameraOn) return text('lobby.joins_seen');
+  return text('lobby.joins_listening');
 }
 
-function checkLine(ok, text) {
+function checkLine(ok, words) {
   const line = make('li', '', {'data-result': ok ? 'ok' : 'blocked'});
-  line.append(make('span', ok ? '✓' : '✗', {class: 'mark', 'aria-hidden': 'true'}), make('span', text));
+  line.append(make('span', ok ? '✓' : '✗', {class: 'mark', 'aria-hidden': 'true'}), make('span', words));
   return line;
 }

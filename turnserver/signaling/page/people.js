@@ -2,6 +2,7 @@
 
 import {ask} from './ask.js';
 import {element, make, setIcon} from './dom.js';
+import {list as listOf, text as say} from './texts.js';
 import {code} from './verify.js';
 
 /**
@@ -58,9 +59,9 @@ export class People {
   /** Ask whether somebody is to go, and see to it. @param {{id: string, name: string}} person */
   async remove({id, name}) {
     const answer = await ask({
-      title: `Remove ${name} from the call?`,
-      text: 'Whoever is removed can come back by the same link, unless you keep them out.',
-      answers: [{value: 'kick', label: 'Remove'}, {value: 'ban', label: 'Remove and keep out', danger: true}],
+      title: say('people.remove_question', {name}),
+      text: say('people.remove_how'),
+      answers: [{value: 'kick', label: say('people.remove')}, {value: 'ban', label: say('people.ban'), danger: true}],
     });
     if (answer) await this.moderate(answer, {to: id});
   }
@@ -91,20 +92,20 @@ export class People {
     if (!element('people-dialog').open) return;
     const shown = pc?.connectionState === 'connected' ? await code(pc) : '';
     const place = row.querySelector('.person-code');
-    const text = shown && `Code ${shown}`;
+    const text = shown && say('people.code', {code: shown});
     if (place.textContent !== text) place.textContent = text;
   }
 
   #update(row, {name, you, host, microphone, pc}, moderates) {
     row.dataset.name = name;
     row.dataset.host = String(host);
-    const facts = [you ? 'you' : '', host ? 'host' : '', microphone ? '' : 'microphone off'].filter(Boolean).join(', ');
-    const shown = facts ? `${name} (${facts})` : name;
+    const facts = listOf([you && say('people.you'), host && say('people.host'), !microphone && say('people.microphone_off')].filter(Boolean));
+    const shown = facts ? say('people.with_facts', {name, facts}) : name;
     const label = row.querySelector('.person-name');
     if (label.textContent !== shown) label.textContent = shown;
     row.querySelector('.person-buttons').hidden = !moderates || you;
     this.#showCode(row, pc);
-    const names = {mute: `Ask ${name} to mute`, host: host ? `Take the host's rights from ${name}` : `Make ${name} a host`, remove: `Remove ${name} from the call`};
+    const names = {mute: say('people.ask_to_mute', {name}), host: say(host ? 'people.unhost' : 'people.make_host', {name}), remove: say('people.remove_name', {name})};
     for (const button of row.querySelectorAll('[data-do]')) {
       button.setAttribute('aria-label', names[button.dataset.do]);
       button.title = names[button.dataset.do];
@@ -122,7 +123,7 @@ export class People {
   }
 
   async #end() {
-    const answer = await ask({title: 'End the call for all?', text: 'Everybody leaves the room.', answers: [{value: 'end', label: 'End the call', danger: true}]});
+    const answer = await ask({title: say('people.end_question'), text: say('people.end_how'), answers: [{value: 'end', label: say('people.end'), danger: true}]});
     if (answer) await this.moderate('close');
   }
 }

@@ -62,3 +62,29 @@ export function putAll(root = document) {
   }
   for (const template of root.querySelectorAll('template')) putAll(template.content);
 }
+
+/** A time of day. @param {number} at Unix time in ms */
+export function time(at) {
+  return new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit'}).format(at);
+}
+
+/** A number as in the language. @param {number} value @param {Intl.NumberFormatOptions} [options] */
+export function number(value, options = {}) {
+  return new Intl.NumberFormat(locale, options).format(value);
+}
+
+/** So many minutes and seconds. @param {number} seconds */
+export function duration(seconds) {
+  const parts = [[Math.floor(seconds / 60), 'minute'], [seconds % 60, 'second']].filter(([value, unit]) => value > 0 || unit === 'second');
+  return parts.map(([value, unit]) => number(value, {style: 'unit', unit, unitDisplay: 'short'})).join(' ');
+}
+
+/** Facts in one line. @param {string[]} items */
+export function list(items) {
+  return new Intl.ListFormat(current.language, {type: 'unit', style: 'short'}).format(items);
+}
+
+/** Why something was refused: in the words of the page, or, for codes that it does not know, in those of the server. */
+export function failure(error) {
+  return hasText(`problem.${error.code}`) ? text(`problem.${error.code}`) : error.message;
+}

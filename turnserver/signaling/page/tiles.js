@@ -2,6 +2,7 @@
 
 import {grid, pair, stage} from './arrange.js';
 import {make, memory} from './dom.js';
+import {list, text} from './texts.js';
 
 const CORNERS = {ArrowLeft: ['l', 1], ArrowRight: ['r', 1], ArrowUp: ['t', 0], ArrowDown: ['b', 0]};
 const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter(undefined, {granularity: 'grapheme'}) : null;
@@ -213,26 +214,26 @@ export class Grid {
     tile.dataset.path = view.path;
     tile.toggleAttribute('data-speaking', view.speaking);
     tile.setAttribute('aria-label', describe(view));
-    text(tile.querySelector('.avatar'), initials(view.name));
-    text(tile.querySelector('.plate-name'), title(view));
+    setText(tile.querySelector('.avatar'), initials(view.name));
+    setText(tile.querySelector('.plate-name'), title(view));
     tile.querySelector('.plate-hand').hidden = !view.hand;
     tile.querySelector('.plate-mic').toggleAttribute('hidden', view.microphone || view.kind === 'screen');
     const path = tile.querySelector('.plate-path');
     path.hidden = view.pathText === '';
-    text(path, view.pathText);
+    setText(path, view.pathText);
     const state = tile.querySelector('.tile-state');
     state.hidden = view.stateText === '';
-    text(state.querySelector('.tile-state-text'), view.stateText);
+    setText(state.querySelector('.tile-state-text'), view.stateText);
     state.querySelector('.spinner').hidden = !view.busy;
     state.querySelector('.tile-retry').hidden = !view.retry;
     tile.querySelector('.tile-menu').hidden = view.kind === 'self';
     for (const button of ['.tile-mute', '.tile-kick']) tile.querySelector(button).hidden = !view.moderated;
-    named(tile.querySelector('.tile-pin'), `Keep ${title(view)} large`);
-    named(tile.querySelector('.tile-full'), `Full screen: ${title(view)}`);
-    named(tile.querySelector('.tile-apart'), `In a window of its own: ${title(view)}`);
+    named(tile.querySelector('.tile-pin'), text('tile.pin', {name: title(view)}));
+    named(tile.querySelector('.tile-full'), text('tile.full', {name: title(view)}));
+    named(tile.querySelector('.tile-apart'), text('tile.apart', {name: title(view)}));
     if (view.moderated) {
-      named(tile.querySelector('.tile-mute'), `Ask ${view.name} to mute`);
-      named(tile.querySelector('.tile-kick'), `Remove ${view.name} from the call`);
+      named(tile.querySelector('.tile-mute'), text('people.ask_to_mute', {name: view.name}));
+      named(tile.querySelector('.tile-kick'), text('people.remove_name', {name: view.name}));
     }
   }
 
@@ -251,19 +252,19 @@ export class Grid {
 
 /** What a tile is called. */
 function title(view) {
-  if (view.kind === 'screen') return `Screen of ${view.name}`;
-  return view.kind === 'self' ? `${view.name} (you)` : view.name;
+  if (view.kind === 'screen') return text('tile.screen_of', {name: view.name});
+  return view.kind === 'self' ? text('people.with_facts', {name: view.name, facts: text('people.you')}) : view.name;
 }
 
 function describe(view) {
   const parts = [title(view)];
   if (view.kind !== 'screen') {
-    parts.push(`microphone ${view.microphone ? 'on' : 'off'}`);
-    if (!view.camera) parts.push('camera off');
-    if (view.hand) parts.push('hand raised');
+    parts.push(text(view.microphone ? 'people.microphone_on' : 'people.microphone_off'));
+    if (!view.camera) parts.push(text('tile.camera_off'));
+    if (view.hand) parts.push(text('tile.hand_raised'));
   }
   if (view.stateText) parts.push(view.stateText);
-  return parts.join(', ');
+  return list(parts);
 }
 
 /** A button of one icon: its name for everybody. */
@@ -272,15 +273,15 @@ function named(button, name) {
   button.title = name;
 }
 
-function text(target, value) {
+function setText(target, value) {
   if (target.textContent !== value) target.textContent = value;
 }
 
 /** A request to come in, for a host. */
 export function knockCard(name, admit) {
   const card = make('div', '', {class: 'knock', 'data-testid': 'knock'});
-  const button = make('button', 'Let in', {type: 'button', class: 'secondary', 'data-testid': 'admit-button', 'aria-label': `Let ${name} in`});
+  const button = make('button', text('knock.admit'), {type: 'button', class: 'secondary', 'data-testid': 'admit-button', 'aria-label': text('knock.admit_name', {name})});
   button.addEventListener('click', admit);
-  card.append(make('span', `${name} would like to join.`), button);
+  card.append(make('span', text('knock.wants_in', {name})), button);
   return card;
 }
