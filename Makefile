@@ -7,7 +7,7 @@
 #   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
 #   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
 #   make fuzz FUZZ_SECONDS=600 FUZZ="codec core"  so long each of these targets; without FUZZ, all of tests/fuzz/targets
-#   make test JOBS=4                              by so many workers; otherwise three for every two cores, since tests wait for others
+#   make test JOBS=3                              by so many workers; otherwise two for every core, since tests wait for others
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,10 +15,11 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 FUZZ   ?= $(notdir $(basename $(wildcard tests/fuzz/targets/[a-z]*.py)))
 FUZZ_SECONDS ?= 60
-JOBS   ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 3 / 2)
+JOBS   ?=
+CORES  := $(shell nproc 2>/dev/null || echo 2)
 # A distribution of its own, which the source distribution of this one does not have.
 SCAPY_TURN := $(wildcard scapy_turn)
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --dist loadfile
 
 # Tests start servers and commands by the hundred; each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,10 +30,10 @@ up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
 
 check: static $(VENV)/.tested
-	$(PYTEST) -q -m 'not process' --hypothesis-profile fast $(ARGS)
+	$(PYTEST) -n $(or $(JOBS),$(CORES)) -q -m 'not process' --hypothesis-profile fast $(ARGS)
 
 test: $(VENV)/.tested
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n $(or $(JOBS),$(shell expr $(CORES) \* 2)) $(ARGS)
 
 lint: static $(VENV)/.tested
 	$(BIN)/python -m pytest -q tests/test_architecture.py

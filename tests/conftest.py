@@ -24,6 +24,7 @@ __all__ = [
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
+    "pytest_ignore_collect",
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
     "pytest_xdist_make_scheduler",
@@ -42,6 +43,10 @@ FOLDERS = {
 }
 """The marks of all tests in a folder. Elsewhere whoever uses the fixture `processes` is marked ``process``."""
 
+HERE = Path(__file__).parent
+WITHOUT_PROCESSES = "not process"
+"""The expression by which `make check` chooses its tests."""
+
 settings.load_profile(WHOLE)
 
 
@@ -52,12 +57,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make check` has no test of a folder in which all tests start processes: importing these takes seconds."""
+    if config.option.markexpr != WITHOUT_PROCESSES or collection_path.parent != HERE:
+        return None
+    return True if "process" in FOLDERS.get(collection_path.name, ()) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by where they are and by what they use, before ``-m`` chooses among them."""
-    here = Path(__file__).parent
     for item in items:
-        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         for mark in FOLDERS.get(folder, ["process"] if "processes" in getattr(item, "fixturenames", ()) else []):
             item.add_marker(mark)
     if hasattr(config, "workerinput"):
@@ -74,7 +85,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "FileScheduling | None":
-    """Files stay whole, and those that drive Chromium run one after the other (``--dist loadfile``)."""
+    """Files stay whole, the slow ones come first, and few drive Chromium at a time (``--dist loadfile``)."""
     if config.getoption("dist") != "loadfile":
         return None
     from tests.support.schedule import FileScheduling

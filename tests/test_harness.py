@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -12,11 +13,10 @@ from hypothesis import settings
 from tests.support import guard
 from tests.support.examples import FAST, WHOLE, scaled
 from tests.support.reports import add_section
-from tests.support.schedule import Scopes
+from tests.support.schedule import LONGEST_FIRST, FileScheduling, drives_chromium, in_order, scope_of
 from tests.support.tools import DEBIAN_PACKAGES, require_tool
 
 ROOT = Path(__file__).resolve().parent.parent
-BROWSER = [f"tests/{path}" for path in ("browser/test_a.py", "browser/test_b.py", "net/test_calls.py")]
 
 
 def a_report() -> pytest.TestReport:
@@ -107,21 +107,94 @@ def test_ci_installs_the_programs() -> None:
 
 def test_a_file_stays_whole() -> None:
     """Fixtures of a module are made once."""
-    scopes = Scopes(4)
-    assert scopes.of("tests/stun/test_uri.py::TestA::test_b[x::y]") == "tests/stun/test_uri.py"
-    assert scopes.of("tests/test_conf.py::test_x") == "tests/test_conf.py"
+    assert scope_of("tests/stun/test_uri.py::TestA::test_b[x::y]") == "tests/stun/test_uri.py"
+    assert scope_of("tests/test_conf.py::test_x") == "tests/test_conf.py"
 
 
 def test_what_is_built_is_built_once() -> None:
     """All tests of the distribution share one."""
-    assert {Scopes(4).of(f"tests/packaging/test_{name}.py::test") for name in "abc"} == {"tests/packaging"}
+    assert {scope_of(f"tests/packaging/test_{name}.py::test") for name in "abc"} == {"tests/packaging"}
 
 
-@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3), (16, 3)])
-def test_calls_leave_cores_to_others(workers: int, at_once: int) -> None:
-    """One file that drives Chromium for every two workers, and each stays whole."""
-    scopes = Scopes(workers)
-    first = [scopes.of(f"{file}::test_x") for file in BROWSER]
-    assert len(set(first)) == at_once
-    assert [scopes.of(f"{file}::test_y") for file in BROWSER] == first
-    assert scopes.of("tests/net/test_lab.py::test_z") == "tests/net/test_lab.py"
+def test_what_is_slow_comes_first() -> None:
+    """By the names of files and folders that there are; whatever has none comes last."""
+    assert [place for place in LONGEST_FIRST if not (ROOT / place).exists()] == []
+    names = ["tests/stun/test_uri.py", "tests/browser/test_new.py", "tests/net/test_lab.py", "tests/net/test_calls.py"]
+    items = [SimpleNamespace(nodeid=f"{name}::test") for name in names]
+    assert in_order(items) == [items[3], items[1], items[2], items[0]]  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_files_that_drive_chromium_are_known() -> None:
+    """By the mark, which a file in another folder has to have for the documentation of marks, too."""
+    assert drives_chromium("tests/browser/test_call_page.py")
+    assert drives_chromium("tests/net/test_calls.py")
+    assert not drives_chromium("tests/net/test_lab.py")
+    assert not drives_chromium("tests/packaging")
+
+
+class Worker:
+    """What the scheduler asks of a worker."""
+
+    def __init__(self, name: str) -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.given: list[int] = []
+        self.shutting_down = False
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+class Run:
+    """A run with so many workers, which do what they are given in turns, one test each."""
+
+    def __init__(self, request: pytest.FixtureRequest, workers: int, tests: list[str]) -> None:
+        config = SimpleNamespace(
+            getvalue=lambda name: [f"{workers}*popen"],
+            option=SimpleNamespace(loadscopereorder=True),
+            hook=request.config.hook,
+        )
+        self.scheduling = FileScheduling(config)  # type: ignore[arg-type]
+        self.workers = [Worker(f"gw{number}") for number in range(workers)]
+        self.tests = tests
+        self.done: list[str] = []
+        self.most = 0
+        for worker in self.workers:
+            self.scheduling.add_node(worker)  # type: ignore[arg-type]
+            self.scheduling.add_node_collection(worker, tests)  # type: ignore[arg-type]
+        self.scheduling.schedule()
+        while any(worker.given for worker in self.workers):
+            self._step()
+
+    def _step(self) -> None:
+        running = [worker for worker in self.workers if worker.given]
+        self.most = max(self.most, sum(drives_chromium(scope_of(self.tests[each.given[0]])) for each in running))
+        for worker in running:
+            index = worker.given.pop(0)
+            self.done.append(self.tests[index])
+            self.scheduling.mark_test_complete(worker, index)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3)])
+@pytest.mark.parametrize("others", [0, 40])
+def test_calls_leave_cores_to_others(request: pytest.FixtureRequest, workers: int, at_once: int, others: int) -> None:
+    """One file that drives Chromium for every two workers, also where there are no other tests; and all are run."""
+    tests = [f"tests/browser/test_{name}.py::test_{number}" for name in "abcdef" for number in range(5)]
+    tests += [f"tests/stun/test_{name}.py::test_{number}" for name in range(others) for number in range(3)]
+    run = Run(request, workers, tests)
+    assert sorted(run.done) == sorted(tests)
+    assert run.most == at_once
+    assert not run.scheduling.workqueue
+
+
+def test_what_check_leaves_out_it_does_not_even_import(request: pytest.FixtureRequest) -> None:
+    """Whole folders, and only for its own choice of tests."""
+    config = SimpleNamespace(option=SimpleNamespace(markexpr="not process"))
+    hook = request.config.pluginmanager.getplugin(str(ROOT / "tests" / "conftest.py")).pytest_ignore_collect
+    assert "-m 'not process' " in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert hook(ROOT / "tests" / "hostile", config)
+    assert hook(ROOT / "tests" / "scapy_turn", config) is None
+    config.option.markexpr = "not process or hostile"
+    assert hook(ROOT / "tests" / "hostile", config) is None
