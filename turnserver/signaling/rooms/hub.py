@@ -184,13 +184,11 @@ class Hub:
 
         Rooms that exist go on, and can be joined.
         """
-        self._advance(now)
         self._state.closes_at = until
         self._do_soon(self._warn_one, self._state.sessions, now)
 
     def drain(self, after: float, now: Now) -> None:
         """Send goodbye to all clients, to come back within ``after`` seconds; admit no client from now on."""
-        self._advance(now)
         state = self._state
         state.draining = True
         self._spread = after
@@ -198,7 +196,6 @@ class Hub:
 
     def rotate(self, now: Now) -> None:
         """Send new ICE servers to all clients, because the previous ones are not valid any more."""
-        self._advance(now)
         members = (name for room in self._state.rooms.values() for name in room.members)
         self._do_soon(self._rotate_one, members, now)
 
@@ -227,7 +224,6 @@ class Hub:
 
     def report_paths(self, now: Now) -> None:
         """Send all participants the changes of their paths, as the relays see them."""
-        self._advance(now)
         self._do_soon(self._report_one, self._state.rooms, now)
 
     # Outputs

@@ -452,6 +452,15 @@ def test_no_work_in_one_piece(what: str) -> None:
     assert len(done) >= total // (4 * SLICE)
 
 
+def test_what_is_asked_for_while_much_waits_does_one_slice_too() -> None:
+    """Not one of what has been waiting, and then one of its own."""
+    world = crowd()
+    world.hub.rotate(world.now)
+    first = work_of(world)
+    world.hub.rotate(world.now)
+    assert work_of(world) == first == SLICE
+
+
 FRAMES: list[dict[str, Any]] = [
     {"t": "hello", "v": 1, "id": "h"},
     {"t": "hello", "v": 1, "resume": {"sid": "aiaaaaaaaaaaaaaa", "key": "x", "seq": 0}},
