@@ -5,13 +5,13 @@ import {problemText} from './devices.js';
 import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
 import {Drawer} from './drawer.js';
 import {Gestures} from './gestures.js';
+import {InCall} from './incall.js';
 import {Pickers} from './lobby.js';
 import {People} from './people.js';
 import {failure, number, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
 
 const NOTICE = 30_000; // ms for which the notice of a server's end covers a part of the page
-const SPEAKING = 0.03; // audio level of getStats, 0 to 1
 const STATES = {
   connecting: ['call.connecting', true],
   reconnecting: ['call.reconnecting', true],
@@ -56,6 +56,12 @@ export class CallView {
     });
     this.people = new People((op, fields) => this.#moderate(op, fields));
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
+    this.inCall = new InCall({
+      mesh, devices, stats, room,
+      tile: (key) => this.grid.tiles.get(key),
+      shortcuts: () => this.shortcuts,
+      does: {togglemicrophone: () => this.#toggleMicrophone(), togglecamera: () => this.#toggleCamera(), hangup: () => this.leave()},
+    });
     element('call-room').textContent = room;
     this.#wireControls();
     this.#wireMesh();
@@ -74,6 +80,7 @@ export class CallView {
     if (this.notice) this.#showNotice();
     this.pickers.fill();
     this.stats.start();
+    this.inCall.enter();
     this.chat.begin();
     const {a = 0, v = 0, s = 0} = this.mesh.you?.media ?? {}; // after a reload, what the server knows from before
     this.told = JSON.stringify({a, v, s});
@@ -85,6 +92,7 @@ export class CallView {
   exit() {
     this.active = false;
     this.stats.stop();
+    this.inCall.exit();
     this.grid.show([]);
     this.drawer.toggle(false);
     this.chat.end();
@@ -174,12 +182,12 @@ export class CallView {
     const views = [];
     for (const peer of this.mesh.peers.values()) {
       const view = this.#peerView(peer, host);
-      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: true, stateText: '', moderated: false, speaking: false, pathText: ''});
+      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: true, stateText: '', moderated: false, pathText: ''});
       views.push(view);
     }
     const {devices} = this;
-    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', speaking: false, moderated: false, hand: this.gestures.up};
-    if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn});
+    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', moderated: false, hand: this.gestures.up};
+    if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn, mirrored: devices.facing !== 'environment'});
     return views;
   }
 
@@ -206,7 +214,6 @@ export class CallView {
       path: stats?.path ?? 'unknown',
       pathText: peer.state === 'connected' ? shortPath(stats) : '',
       hand: this.gestures.isUp(peer.id),
-      speaking: Boolean(media.a) && (stats?.audioLevel ?? 0) > SPEAKING,
       moderated: host,
     };
   }

@@ -1,10 +1,14 @@
 /** Camera, microphone, speaker and screen of this browser: opened, switched and lost without a renegotiation. */
 
 import {memory} from './dom.js';
+import {Meter} from './meter.js';
 import {text} from './texts.js';
 
 const CAMERA_GRACE = 3000; // ms from "camera off" to the light going out; switching on again before costs nothing
 const KINDS = {audio: 'audioinput', video: 'videoinput', speaker: 'audiooutput'};
+const LOUD = 3; // speech fills half of a meter
+/** What browsers do to a voice unless they are told otherwise. */
+export const PROCESSING = ['noiseSuppression', 'echoCancellation', 'autoGainControl'];
 
 const PROBLEMS = {
   NotAllowedError: 'not_allowed',
@@ -33,7 +37,8 @@ function sentence(name, what) {
 
 /**
  * Events: `track` with `{kind, track, stream}` whenever what is to be sent as 'audio', 'video' or 'screen' has changed
- * (`track` null: nothing); `change` whenever anything that can be seen has; `lost` with `{kind}` when a device went away.
+ * (`track` null: nothing); `change` whenever anything that can be seen has; `lost` with `{kind}` when a device went away;
+ * `renew` with `{kind}` before its track is replaced by another one of the same device, so that copies of it end, too.
  */
 export class Devices extends EventTarget {
   /** @param {{mediaDevices?: MediaDevices, width?: number, height?: number, fps?: number}} options */
@@ -50,6 +55,9 @@ export class Devices extends EventTarget {
     this.wanted = {audio: true, video: true};
     this.problems = {audio: null, video: null};
     this.chosen = {audio: memory.get('audioinput'), video: memory.get('videoinput'), speaker: memory.get('audiooutput')};
+    /** What the user has set; what is not named is the browser's choice. @type {Record<string, boolean>} */
+    this.set = Object.fromEntries([...PROCESSING, 'backgroundBlur'].map((name) => [name, memory.get(name)])
+      .filter(([, value]) => value !== null).map(([name, value]) => [name, value === 'on']));
     this.cameraTimer = null;
     this.meter = null;
     this.closed = false;
@@ -102,7 +110,7 @@ export class Devices extends EventTarget {
     if (this.forgone) return false;
     this.wanted.audio = on;
     if (on && this.audio === null) await this.#reopen('audio');
-    if (this.audio !== null) this.audio.enabled = on;
+    if (this.audio !== null) this.audio.enabled = this.wanted.audio; // which may have changed while it was opened
     this.#changed();
     return this.microphoneOn;
   }
@@ -197,20 +205,54 @@ export class Devices extends EventTarget {
     this.#changed();
   }
 
-  /** How loud the microphone is now, 0 to 1 (RMS, so that speech is somewhere in the middle). */
+  /** Which way the camera looks: 'user', 'environment', or '' where the browser does not say. */
+  get facing() {
+    return this.video?.getSettings().facingMode ?? '';
+  }
+
+  /** Have something done to sound or picture, or not, from now on; the next track is opened so. @param {string} name of a constraint */
+  prefer(name, on) {
+    this.set[name] = on;
+    memory.set(name, on ? 'on' : 'off');
+  }
+
+  /**
+   * Open the device in use anew, as it is to be now, or another one that `change` asks for. Rejects if that cannot be had, and goes back.
+   * The track ends before: telephones open one camera at a time, and Chromium a microphone with one kind of processing.
+   * @param {'audio'|'video'} kind @param {MediaTrackConstraints} [change]
+   */
+  async renew(kind, change = {}) {
+    const before = this[kind];
+    if (before === null) return;
+    const same = {...(kind === 'audio' ? this.#audioWish() : this.#videoWish()), deviceId: {exact: before.getSettings().deviceId}};
+    const open = async (wish) => this.#take(kind, (await this.#get({[kind]: wish})).getTracks()[0]);
+    this.dispatchEvent(new CustomEvent('renew', {detail: {kind}}));
+    before.stop();
+    try {
+      await open({...same, ...change});
+    } catch (error) {
+      await open(same).catch(() => this.#reopen(kind));
+      throw error;
+    }
+    if ('deviceId' in change) {
+      this.chosen[kind] = this[kind].getSettings().deviceId;
+      memory.set(KINDS[kind], this.chosen[kind]);
+    }
+  }
+
+  /** How loud the microphone is now, 0 to 1: for a meter, so that speech is somewhere in the middle. */
   level() {
     if (this.audio === null || !this.audio.enabled) return 0;
-    if (this.meter === null || this.meter.track !== this.audio) this.#openMeter();
-    if (this.meter === null) return 0;
-    this.meter.analyser.getFloatTimeDomainData(this.meter.samples);
-    let sum = 0;
-    for (const sample of this.meter.samples) sum += sample * sample;
-    return Math.min(1, Math.sqrt(sum / this.meter.samples.length) * 3);
+    if (this.meter?.track !== this.audio) {
+      this.closeMeter();
+      this.meter = new Meter(this.audio);
+    }
+    return Math.min(1, this.meter.level() * LOUD);
   }
 
   /** The level is not looked at any more. */
   closeMeter() {
-    this.meter?.context.close();
+    this.meter?.close();
     this.meter = null;
   }
 
@@ -250,11 +292,16 @@ export class Devices extends EventTarget {
   }
 
   #audioWish(exactly = false) {
-    return this.chosen.audio ? {deviceId: exactly ? {exact: this.chosen.audio} : {ideal: this.chosen.audio}} : true;
+    const wish = {};
+    // All or none: browsers leave out the others, too, when they are asked to leave out one.
+    if (PROCESSING.some((name) => name in this.set)) for (const name of PROCESSING) wish[name] = this.set[name] ?? true;
+    if (this.chosen.audio) wish.deviceId = exactly ? {exact: this.chosen.audio} : {ideal: this.chosen.audio};
+    return wish;
   }
 
   #videoWish(exactly = false) {
     const wish = {...this.size};
+    if (this.set.backgroundBlur) wish.backgroundBlur = true;
     if (this.chosen.video) wish.deviceId = exactly ? {exact: this.chosen.video} : {ideal: this.chosen.video};
     return wish;
   }
@@ -284,17 +331,6 @@ export class Devices extends EventTarget {
     this.dispatchEvent(new CustomEvent('lost', {detail: {kind}}));
     await this.#reopen(kind);
     this.#changed();
-  }
-
-  #openMeter() {
-    this.closeMeter();
-    const Context = globalThis.AudioContext ?? globalThis.webkitAudioContext;
-    if (!Context) return;
-    const context = new Context();
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 1024;
-    context.createMediaStreamSource(new MediaStream([this.audio])).connect(analyser);
-    this.meter = {context, analyser, samples: new Float32Array(analyser.fftSize), track: this.audio};
   }
 
   #tell(kind, track, stream) {

@@ -40,7 +40,8 @@ export class Pickers {
       select.replaceChildren(...labels.map(([value, label]) => make('option', label, {value})));
       if (labels.length === 0) put(select.appendChild(make('option', '', {value: ''})), kind === 'audiooutput' ? 'lobby.chosen_by_system' : 'lobby.none_found');
     }
-    select.disabled = labels.length === 0 || (kind === 'audiooutput' && !('setSinkId' in HTMLMediaElement.prototype));
+    select.disabled = labels.length === 0;
+    select.closest('.field').hidden = kind === 'audiooutput' && !('setSinkId' in HTMLMediaElement.prototype);
     const current = this.devices.current(kind);
     if (current && labels.some(([value]) => value === current)) select.value = current;
   }
@@ -69,6 +70,7 @@ export class Lobby {
     this.join = join;
     this.checked = checked;
     this.timers = [];
+    this.tests = [];
     this.seatAt = null; // when a seat in the full room is free, by the clock of the page
     this.seatTimer = null;
     this.waits = false; // whether the user has asked to wait for it
@@ -77,6 +79,8 @@ export class Lobby {
     if (devices.forgone) element('lobby').dataset.listener = '';
     element('lobby-mic').addEventListener('click', () => devices.setMicrophone(!devices.microphoneOn));
     element('lobby-cam').addEventListener('click', () => devices.setCamera(!devices.cameraOn));
+    element('mic-test').addEventListener('click', () => this.#testMicrophone());
+    element('lobby-devices').addEventListener('toggle', () => this.#morePreferences(), {once: true});
     element('join-form').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -99,6 +103,7 @@ export class Lobby {
     await this.devices.open();
     this.#showDevices();
     await this.pickers.fill();
+    import('./flip.js').then(({offerFlip}) => offerFlip(this.devices, element('lobby-flip')), () => {}); // it stays hidden
   }
 
   /** The server is there: say who is in the room, and try its relays. */
@@ -121,6 +126,7 @@ export class Lobby {
     this.timers = [];
     this.#forgetSeat();
     this.devices.closeMeter();
+    for (const test of this.tests) test.stop();
     element('preview').srcObject = null;
   }
 
@@ -183,11 +189,23 @@ export class Lobby {
     const preview = element('preview');
     if (!element('lobby').hidden && preview.srcObject !== devices.stream) preview.srcObject = devices.stream;
     preview.hidden = !devices.cameraOn;
+    preview.classList.toggle('mirrored', devices.facing !== 'environment');
     element('preview-off').hidden = devices.cameraOn;
     put(element('preview-off'), devices.video === null && devices.problems.video ? 'lobby.no_camera' : 'lobby.camera_off');
     const problem = problemText(devices.problems);
     note(element('device-problem'), problem && `${problem} ${text('lobby.join_all_the_same')}`);
     element('join-how').textContent = joinsAs(devices);
+  }
+
+  async #testMicrophone() {
+    const {MicrophoneTest} = await import('./soundcheck.js');
+    if (!this.microphoneTest) this.tests.push(this.microphoneTest = new MicrophoneTest(this.devices, element('mic-test')));
+    this.microphoneTest.press();
+  }
+
+  async #morePreferences() {
+    const {Preferences} = await import('./preferences.js');
+    this.tests.push(new Preferences(this.devices, element('lobby-preferences')).test);
   }
 
   #showLevel() {

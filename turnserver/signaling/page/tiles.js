@@ -35,8 +35,8 @@ export function initials(name) {
  * @property {boolean} retry       whether the user can try again
  * @property {string} path         direct, relay or unknown
  * @property {string} pathText
- * @property {boolean} speaking
  * @property {boolean} [hand]      whether the hand is up
+ * @property {boolean} [mirrored]  as in a mirror: one's own, unless the camera looks away
  * @property {boolean} moderated   whether this user may mute and remove the other
  */
 
@@ -174,7 +174,6 @@ export class Grid {
     if (view.kind === 'screen') tile.dataset.testid = 'screen-tile';
     const video = tile.querySelector('video');
     video.muted = view.silent;
-    video.classList.toggle('mirrored', view.kind === 'self');
     this.#route(video);
     tile.querySelector('.tile-pin').addEventListener('click', () => this.pin(view.key));
     this.#offerViews(tile, video);
@@ -212,7 +211,7 @@ export class Grid {
     tile.dataset.picture = view.camera && view.stream !== null ? 'on' : 'off';
     tile.dataset.state = view.state;
     tile.dataset.path = view.path;
-    tile.toggleAttribute('data-speaking', view.speaking);
+    video.classList.toggle('mirrored', Boolean(view.mirrored));
     tile.setAttribute('aria-label', describe(view));
     setText(tile.querySelector('.avatar'), initials(view.name));
     setText(tile.querySelector('.plate-name'), title(view));
