@@ -92,8 +92,11 @@ class Allocation:
             relayed, mapped = response.attribute(StunXorRelayedAddress), response.attribute(StunXorMappedAddress)
             if relayed is None:
                 raise NoAnswer("the answer to Allocate has no relayed address")
-        except BaseException:
+        except Exception:
             self._end()
+            raise
+        except BaseException:
+            self.close()  # interrupted: the server may have it by now
             raise
         self.relayed: Peer = (relayed.address, relayed.port)
         self.mapped: Peer = (mapped.address, mapped.port) if mapped is not None else ("0.0.0.0", 0)
@@ -150,11 +153,13 @@ class Allocation:
         """Delete the allocation, and close the connection. Does nothing the second time."""
         if not self._open:
             return
-        if self.failure is None:
-            self.patience = min(self.patience, 2.0)
-            with contextlib.suppress(Refused, NoAnswer, OSError, EOFError):
-                self.request("Refresh", StunLifetime(lifetime=0))
-        self._end()
+        try:
+            if self.failure is None:
+                self.patience = min(self.patience, 2.0)
+                with contextlib.suppress(Refused, NoAnswer, OSError, EOFError):
+                    self.request("Refresh", StunLifetime(lifetime=0))
+        finally:
+            self._end()
 
     def _end(self) -> None:
         self._open = False

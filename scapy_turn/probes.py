@@ -11,7 +11,7 @@ import select
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from scapy.packet import Packet, Raw
@@ -300,9 +300,9 @@ def allowed_peers(
                 one: PeerVerdict(one, PEERS.get(one, ""), False, False, "family not relayed") for one in addresses
             }
             continue
-        for address in addresses:
-            found[address] = _verdict(held, address)
-        held.close()
+        with closing(held):
+            for address in addresses:
+                found[address] = _verdict(held, address)
     return [found[one] for one in wanted]
 
 

@@ -22,6 +22,8 @@ from scapy_turn.probes import MOST, PEERS, allowed_peers, amplification, flood, 
 __all__ = ["PROBES", "Target", "main", "parse_uri"]
 
 PASSWORD_VARIABLE = "SCAPY_TURN_PASSWORD"  # noqa: S105  (its name)
+MOST_OF_A_PASSWORD = 4096
+"""Bytes: a file such as /dev/zero has no end."""
 
 
 class Target(NamedTuple):
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server, transport = parse_uri(options.uri)
         password = _password(options.user, options.password_file)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         parser.error(str(error))
     target = Target(server, transport, options.user, password, options.timeout, tuple(options.peer), options.flood)
     try:
@@ -166,7 +168,20 @@ def _password(user: str | None, file: Path | None) -> str:
         if user is not None and not found:
             raise ValueError(f"--user needs a password: set {PASSWORD_VARIABLE}, or give --password-file FILE")
         return found
-    return file.read_text(encoding="utf-8").partition("\n")[0]
+    try:
+        with file.open("rb") as stream:
+            line = stream.readline(MOST_OF_A_PASSWORD + 1)
+    except OSError as error:
+        raise ValueError(f"the password file {str(file)!a} cannot be read: {error.strerror}") from error
+    if len(line) > MOST_OF_A_PASSWORD:
+        raise ValueError(f"the first line of {str(file)!a} is longer than {MOST_OF_A_PASSWORD} bytes")
+    try:
+        found = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"the password in {str(file)!a} is not UTF-8 text") from None
+    if not found:
+        raise ValueError(f"the first line of {str(file)!a} is empty, so there is no password")
+    return found
 
 
 def _run(probe: Callable[[Target], list[dict[str, Any]]], target: Target) -> dict[str, Any]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["conform"]
 
+_OUTPUT = Path("-")
+"""What names standard output where a file is expected."""
+
 
 @click.command()
 @click.argument("uris", metavar="URI...", nargs=-1)
@@ -63,8 +66,18 @@ __all__ = ["conform"]
 @click.option("--intrusive", is_flag=True, help="Also run what may disturb other users of the server.")
 @click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Trust the roots in FILE (PEM).")
 @click.option("--insecure", is_flag=True, help="Take any certificate.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report, too.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with everything, too.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write a JUnit report, too; to standard output for -.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write a page with everything, too; to standard output for -.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the frames of what fails.")
 @click.option("--list", "listed", is_flag=True, help="List the checks, and do nothing else.")
 @json_option
@@ -94,7 +107,8 @@ def conform(  # noqa: PLR0917  click passes them by name
     Each URI is tested over each address family that its host has. Without --user, only Binding is tested. Peers are
     sockets of this machine. It sends one thing after the other, and deletes its allocations after each check.
 
-    The password comes from --password-file, from MESHTURN_PASSWORD, or is asked for at a terminal.
+    The password comes from --password-file, from MESHTURN_PASSWORD, or is asked for at a terminal. Where a report goes
+    to standard output, the text for people goes to standard error.
 
     Exit code 0: everything that could be tested is right; 1: a MUST is not, or a server was not reached; 4: a SHOULD
     is not; 2: the command line is wrong. Matters of choice are shown, and change nothing.
@@ -114,6 +128,7 @@ def conform(  # noqa: PLR0917  click passes them by name
         raise click.UsageError("Missing argument 'URI...'.")
     if user is None and password_file is not None:
         raise click.UsageError("--password-file needs --user.")
+    _see_one_output({"--json": as_json, "--junit -": junit == _OUTPUT, "--html -": html == _OUTPUT})
     found = [_parse(text) for text in uris]
     login = None if user is None else read_login(user, password_file)
     addresses = tuple(Address.parse(parse_ip(text), 0) for text in peers)
@@ -128,9 +143,10 @@ def conform(  # noqa: PLR0917  click passes them by name
         emit_json(report.as_json())
     else:
         from cli.conform.render import render  # noqa: PLC0415
-        from cli.console import out_console  # noqa: PLC0415
+        from cli.console import error_console, out_console  # noqa: PLC0415
 
-        render(out_console(), report, details=verbose)
+        console = error_console() if _OUTPUT in (junit, html) else out_console()
+        render(console, report, details=verbose)
     _write(report, junit, html)
     code = _exit_code(report)
     if code is not ExitCode.OK:
@@ -207,10 +223,17 @@ def _progress() -> Iterator["Progress"]:
         yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
 
 
+def _see_one_output(taken: dict[str, bool]) -> None:
+    """Refuse two documents on standard output: no program could take them apart. Raises `click.UsageError`."""
+    names = [name for name, whether in taken.items() if whether]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)}: only one of them can have standard output.")
+
+
 def _see_writable(*files: Path | None) -> None:
     """Refuse a report that cannot be written before the tests, which take long. Raises `StartupError`."""
     for file in files:
-        if file is None or (file.exists() and not (file.is_file() or file.is_dir())):
+        if file is None or file == _OUTPUT or (file.exists() and not (file.is_file() or file.is_dir())):
             continue  # opening a pipe here would end it for its reader
         with _writing(file):
             new = not file.exists()
@@ -234,7 +257,9 @@ def _write(report: "ConformReport", junit_file: Path | None, html_file: Path | N
 
     made = [(junit_file, junit(report)), (html_file, webpage(report).encode())]
     for file, content in made:
-        if file is not None:
+        if file == _OUTPUT:
+            click.echo(content.decode(), nl=False)
+        elif file is not None:
             with _writing(file):
                 file.write_bytes(content)
 

@@ -7,8 +7,10 @@ import socket
 import sys
 from typing import Final, Protocol
 
+from cli.probe.trouble import stranger
 from stun.address import Address
 from stun.constants import AddressFamily
+from stun.demux import is_stun
 from stun.errors import MalformedMessage
 from stun.framing import StreamFramer
 from turnserver.errors import StartupError
@@ -156,6 +158,7 @@ class _Stream(asyncio.Protocol):
         self._to = to
         self._framer = StreamFramer(_LARGEST_FRAME)
         self._source: Address | None = None
+        self._ended = "the server closed the connection"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -166,8 +169,13 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert self._source is not None
         try:
+            # There is no channel here: what begins as ChannelData does, as HTTP does, is of another service.
+            if not self._framer.buffered and not is_stun(data):
+                raise MalformedMessage("no STUN")
             frames = self._framer.feed(data)
         except MalformedMessage:
+            found = stranger(data)
+            self._ended = f"what it sends is neither STUN nor ChannelData; it seems to be {found}: check the port"
             self._transport.close()
             return
         for frame in frames:
@@ -175,7 +183,7 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._to is not None:
-            self._sockets.events.failed(self._number, self._to, "the server closed the connection")
+            self._sockets.events.failed(self._number, self._to, self._ended)
 
 
 class TcpSockets:

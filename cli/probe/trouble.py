@@ -8,7 +8,7 @@ from cli.probe.security import TlsFacts, handshake_trouble
 from stun.client.errors import ClientError, NoAnswer, ServerUnreachable
 from turnserver.turnclient.links import LinkBroken
 
-__all__ = ["LinkError", "Trouble", "broken", "silence", "unreachable"]
+__all__ = ["LinkError", "Trouble", "broken", "silence", "stranger", "unreachable"]
 
 _GREETINGS = (
     (b"HTTP/", "a web server"),
@@ -83,5 +83,9 @@ def broken(error: ServerUnreachable, tls: TlsFacts | None) -> LinkError:
         return LinkError(str(error), f"{other}It may not be a TURN server, or it may refuse this machine.")
     if error.answered:
         return LinkError(str(error), "The server does not follow RFC 8656 §12.5 on streams.")
-    found = next((words for start, words in _GREETINGS if error.nonsense.startswith(start)), "no TURN server")
-    return LinkError(str(error), f"It seems to be {found}. Check the port.")
+    return LinkError(str(error), f"It seems to be {stranger(error.nonsense)}. Check the port.")
+
+
+def stranger(nonsense: bytes) -> str:
+    """What kind of service begins so, which is no TURN server's way."""
+    return next((words for start, words in _GREETINGS if nonsense.startswith(start)), "no TURN server")

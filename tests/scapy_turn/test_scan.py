@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from scapy_turn import fingerprint
 from scapy_turn.scan import PROBES, Target, main, parse_uri
+from tests.support.process import wait_for_log
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess, free_port
 
 
@@ -49,9 +51,9 @@ def test_what_is_no_uri(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_json(
     server: TurnServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every probe, with a password from a file; run as a module."""
+    """Every probe, with a password from a file as Windows writes them; run as a module."""
     secret = tmp_path / "password"
-    secret.write_text(PASSWORD + "\nanother line")
+    secret.write_bytes(f"{PASSWORD}\r\nanother line".encode())
     arguments = ["scan", f"turn:127.0.0.1:{server.port}", "--user", USERNAME, "--password-file", str(secret)]
     monkeypatch.setattr(sys, "argv", ["scapy_turn", *arguments, "--json", "--timeout", "0.2"])
     with pytest.raises(SystemExit, match="0"):
@@ -109,6 +111,31 @@ def test_what_cannot_be_understood(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "is empty"),
+        (b"\r\nsecret", "is empty"),
+        (b"\xff\n", "is not UTF-8 text"),
+        (b"x" * 5000, "longer than 4096 bytes"),
+    ],
+    ids=["absent", "empty", "no first line", "no text", "endless"],
+)
+def test_password_files_that_are_none(
+    content: bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        main(["scan", "turn:127.0.0.1", "--user", "alice", "--password-file", str(file)])
+    said = capsys.readouterr().err
+    assert words in said
+    assert str(file) in said
+    assert "Errno" not in said
+
+
 def test_output_that_nobody_takes(server: TurnServerProcess) -> None:
     """A full disk is said; who has closed a pipe is told nothing. Neither has a traceback."""
     command = [sys.executable, "-m", "scapy_turn", "scan", f"turn:127.0.0.1:{server.port}", "--only", "nonces"]
@@ -130,6 +157,25 @@ def test_an_interrupted_scan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setitem(PROBES, "nonces", ("Nonces", interrupted))
     assert main(["scan", "turn:127.0.0.1", "--only", "nonces"]) == 130
     assert capsys.readouterr().out == ""
+
+
+def test_an_interrupted_scan_leaves_no_allocation(server: TurnServerProcess) -> None:
+    """It is deleted at once, rather than after its ten minutes."""
+    peers = [f"--peer=198.51.{number >> 8}.{number & 255}" for number in range(4000)]
+    command = [sys.executable, "-m", "scapy_turn", "scan", f"turn:127.0.0.1:{server.port}", "--only", "peers", *peers]
+    before = len(server.log)
+    scan = subprocess.Popen(
+        [*command, "--user", USERNAME], env=os.environ | {"SCAPY_TURN_PASSWORD": PASSWORD}, stdout=subprocess.PIPE
+    )
+    try:
+        wait_for_log(server, "allocation opened", after=before)
+        scan.send_signal(signal.SIGINT)
+        assert scan.communicate(timeout=60) == (b"", None)
+    finally:
+        scan.kill()
+        scan.wait()
+    assert scan.returncode == 130
+    wait_for_log(server, "allocation ended", "reason=deleted", after=before)
 
 
 def test_flood(server: TurnServerProcess, capsys: pytest.CaptureFixture[str]) -> None:

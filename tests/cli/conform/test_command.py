@@ -94,12 +94,27 @@ def test_the_list_of_checks(run: Run) -> None:
         (["turn:127.0.0.1", "--peer-address", "here"], "not an IPv4 or IPv6 address"),
         (["turn:127.0.0.1", "--user", "alice"], "needs a password"),
         (["turn:127.0.0.1", "--timeout", "nan"], "not a number of seconds"),
+        (["turn:127.0.0.1", "--junit", "-", "--html", "-"], "--junit - and --html -: only one of them"),
+        (["turn:127.0.0.1", "--json", "--html", "-"], "--json and --html -: only one of them"),
     ],
 )
 def test_mistakes_of_the_command_line(run: Run, arguments: list[str], words: str) -> None:
     result = run("conform", *arguments)
     assert result.returncode == 2
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(("option", "begins"), [("--junit", "<?xml"), ("--html", "<!")])
+def test_a_report_on_standard_output(
+    run: Run, turn_server: TurnServerProcess, home: Path, option: str, begins: str
+) -> None:
+    """It has it for itself, what people read goes to standard error, and no file is called so."""
+    result = run("conform", f"stun:127.0.0.1:{turn_server.port}", "--only", "binding-answered", option, "-")
+    assert result.returncode == 0
+    assert result.stdout.startswith(begins)
+    assert result.stdout.rstrip().endswith(">")
+    assert "1 passed" in result.stderr
+    assert not (home / "-").exists()
 
 
 def test_a_report_that_cannot_be_written(run: Run, turn_server: TurnServerProcess) -> None:

@@ -101,6 +101,28 @@ def test_tcp_that_ends_is_reported() -> None:
     run(TcpSockets, work)
 
 
+@pytest.mark.parametrize(
+    ("greeting", "words"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server"), (b"SSH-2.0-x\r\n", "an SSH server"), (b"\0\0", "")],
+    ids=["HTTP", "SSH", "STUN"],
+)
+def test_tcp_of_another_service_is_reported_as_such(greeting: bytes, words: str) -> None:
+    """What it sends and closes after; in the words of ``probe``. Half an answer is no other service."""
+
+    async def work(sockets: TcpSockets, events: Events) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            to = Address.parse(*listening.getsockname())
+            sockets.send(1, to, REQUEST)
+            accepted, _ = await asyncio.get_running_loop().sock_accept(listening)
+            with accepted:
+                accepted.sendall(greeting)
+            why = f"what it sends is neither STUN nor ChannelData; it seems to be {words}: check the port"
+            assert await events.failures.get() == (1, to, why if words else "the server closed the connection")
+
+    run(TcpSockets, work)
+
+
 def test_tcp_noise_ends_the_connection() -> None:
     """What is not STUN has no frames."""
 
