@@ -141,21 +141,25 @@ def _use_up(state: HubState, connection: Connection, grant: Grant, now: Now) -> 
     keys = ((grant.token_id, number) for number in range(1 if grant.once else grant.uses))
     key = next((each for each in keys if not state.used_tokens.has(each, now.wall)), None)
     if key is None:
-        _take_back(state, connection, grant.token_id, now)
+        _take_back(state, connection, grant, now)
         return
     if state.used_tokens.is_full(now.wall):
         raise Denial(SignalCode.SERVER_FULL, "too many tokens with a number of uses", retry=60_000, fatal=True)
     state.used_tokens.add(key, now.wall, grant.expires)
 
 
-def _take_back(state: HubState, connection: Connection, token_id: str, now: Now) -> None:
-    """Accept a used token again if the answer to its hello was probably lost. Raises `Denial` otherwise."""
-    for session in state.sessions.values():
-        if session.grant.token_id == token_id and not session.confirmed:
-            end_session(state, session, "replaced", now)
-            return
+def _take_back(state: HubState, connection: Connection, grant: Grant, now: Now) -> None:
+    """Accept a token of one use again if the answer to its hello was probably lost. Raises `Denial` otherwise.
+
+    Of a token that several people have, the session that would be replaced is probably that of somebody else.
+    """
+    if grant.once or grant.uses == 1:
+        for session in state.sessions.values():
+            if session.grant.token_id == grant.token_id and not session.confirmed:
+                end_session(state, session, "replaced", now)
+                return
     _failed(state, connection, now)
-    raise Denial(SignalCode.BAD_TOKEN, "this token has already been used", fatal=True)
+    raise Denial(SignalCode.BAD_TOKEN, "this token has already been used", path="uses", fatal=True)
 
 
 def _failed(state: HubState, connection: Connection, now: Now) -> None:
