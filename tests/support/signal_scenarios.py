@@ -239,12 +239,14 @@ def moderation(world: World) -> None:
 
 @scenario(grants={"host": HOST})
 def hosts(world: World) -> None:
-    """A host invites, mutes everybody, makes another a host and steps down; the other ends the call for all."""
+    """A host invites, mutes everybody, has a spotlight, makes another a host and steps down; that one ends the call."""
     ann = come(world, "ann", token="host")[0]
     bob, cem = come(world, "bob", "cem")
     ann.ask("invite", ttl=3600, uses=5)
     bob.ask("invite")
     ann.ask("mod", op="mute")
+    ann.ask("mod", op="spotlight", to=bob.id)
+    ann.ask("mod", op="spotlight", to=cem.id, value="screen")
     ann.ask("mod", op="host", to=bob.id)
     ann.ask("mod", op="member")
     cem.say("bye", keep=5000)

@@ -69,7 +69,9 @@ _SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpda
 
 _RETRIES: Final = 5
 
-Operation: TypeAlias = Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close"]
+Operation: TypeAlias = Literal[
+    "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"
+]
 """The actions of `MeshClient.moderate`."""
 
 _logger = logging.getLogger("meshturn.client")
@@ -107,7 +109,7 @@ class MeshEvent:
     - ``joined``: this client is in the room, or has received a new snapshot of it;
     - ``peer``: a participant joined or changed; ``left``: a participant left;
     - ``data``: data arrived over the data channel; ``message``: a message arrived through the server;
-    - ``paths``: the server reports changed paths; ``room``: the room's lock or size changed;
+    - ``paths``: the server reports changed paths; ``room``: the room's lock, size or spotlight changed;
     - ``mute``: a host asks to mute; ``waiting``: a host has to admit this client; ``knock``: this client is a host, and
       a participant waits to be admitted;
     - ``draining``: the server is about to stop (`MeshClient.closes_at`); the room goes on until then;
@@ -376,7 +378,7 @@ class MeshClient:
 
     def _on_room_update(self, said: RoomUpdate) -> None:
         if self.room is not None:
-            self.room = replace(self.room, locked=said.locked, knock=said.knock, max=said.max)
+            self.room = replace(self.room, locked=said.locked, knock=said.knock, max=said.max, spotlight=said.spotlight)
 
     def _on_draining(self, said: Draining) -> None:
         self.closes_at = said.until / 1000

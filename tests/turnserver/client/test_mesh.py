@@ -316,7 +316,7 @@ async def test_messages_and_moderation(room: Room) -> None:
     room.session.hear(**{"t": "msg", "from": BOB, "data": "ho"})
     room.session.hear(**{"t": "mute", "from": BOB, "what": "audio"})
     room.session.hear(t="knock", id=EVE, name="Eve")
-    room.session.hear(t="room_update", seq=3, locked=True, max=3)
+    room.session.hear(t="room_update", seq=3, locked=True, max=3, spotlight={"id": BOB, "what": "camera", "by": EVE})
     room.session.hear(t="error", code="waiting", msg="")
     assert room.kinds[1:] == ["message", "mute", "knock", "room", "waiting"]
     assert room.mesh.room is not None

@@ -95,7 +95,8 @@ export class Mesh extends EventTarget {
 
   /**
    * Send something else to all from now on: null for nothing. No negotiation, but for a screen that comes or goes.
-   * @param {'audio'|'video'|'screen'} kind @param {MediaStreamTrack|null} track @param {MediaStream} [stream]
+   * `screenAudio` is the sound of the screen, in the same stream.
+   * @param {'audio'|'video'|'screen'|'screenAudio'} kind @param {MediaStreamTrack|null} track @param {MediaStream} [stream]
    */
   setTrack(kind, track, stream) {
     if (kind === 'screen') {
@@ -128,6 +129,13 @@ export class Mesh extends EventTarget {
     this.#tellMeta(0);
   }
 
+  /** The same, key by key: null takes one away, and what is not named stays. @param {object} change */
+  patchMeta(change) {
+    const meta = {...this.#meta, ...change};
+    for (const [key, value] of Object.entries(change)) if (value === null) delete meta[key];
+    this.setMeta(meta);
+  }
+
   /** A message by way of the server. @param {*} data JSON, at most 4 KiB @param {string} [to] one peer; all without it */
   message(data, to) {
     this.#signal.send('msg', to === undefined ? {data} : {data, to});
@@ -135,7 +143,7 @@ export class Mesh extends EventTarget {
 
   /**
    * As a host: `kick`, `ban`, `mute` (value `audio` or `video`; without `to` all others), `lock` (value `closed` or `knock`), `unlock`,
-   * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `close`.
+   * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `spotlight` (value `camera` or `screen`; without `to` nobody), `close`.
    * @param {string} op @param {{to?: string, value?: string|number, reason?: string}} [fields]
    * @returns {Promise<object>} rejects with `SignalError`
    */
@@ -179,7 +187,7 @@ export class Mesh extends EventTarget {
     news('peer_back', ({id}) => this.#gap(id, false));
     news('peer_update', ({t, seq, id, ...change}) => this.#updated(id, change));
     news('room_update', ({t, seq, ...change}) => {
-      this.room = {...this.room, ...change};
+      this.room = {...this.room, spotlight: undefined, ...change};
       this.#emit('room', {room: this.room});
     });
     for (const type of ['desc', 'cand', 'reset', 'restart']) on(type, (frame) => this.peers.get(frame.from)?.receive(frame));

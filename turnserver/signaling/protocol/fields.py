@@ -48,6 +48,7 @@ __all__ = [
     "RoomId",
     "RoomState",
     "SomeId",
+    "Spotlight",
     "Text",
     "Word",
     "You",
@@ -271,6 +272,15 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spotlight:
+    """What a host (`by`) shows large to everybody: the camera or the shared screen of a participant (`id`)."""
+
+    id: PeerId
+    what: Literal["camera", "screen"]
+    by: PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomState:
     """A room. `locked`: nobody else can join; with `knock`, a host can admit those who ask."""
 
@@ -280,6 +290,7 @@ class RoomState:
     epoch: int
     locked: bool
     knock: bool = False
+    spotlight: Spotlight | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

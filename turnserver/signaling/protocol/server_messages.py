@@ -27,6 +27,7 @@ from turnserver.signaling.protocol.fields import (
     RoomId,
     RoomState,
     SomeId,
+    Spotlight,
     Text,
     Word,
     You,
@@ -234,7 +235,7 @@ class PeerUpdate(News):
 
 @message
 class RoomUpdate(News):
-    """The room's lock or size has changed."""
+    """The room's lock, size or spotlight has changed: all of it. Without `spotlight`, nobody is in it."""
 
     delivery = Delivery.PRESENCE
     replaces = "room"
@@ -243,6 +244,7 @@ class RoomUpdate(News):
     locked: bool
     knock: bool = False
     max: int
+    spotlight: Spotlight | None = None
 
 
 @message

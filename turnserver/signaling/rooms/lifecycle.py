@@ -474,6 +474,7 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
     assert found is not None
     room, member = found
     room.unseat(member.id)
+    dark = room.leave_spotlight(member.id)
     session.room = None
     session.appointed = None
     state.deadlines.remove(Timer(Due.ICE, member.id))
@@ -484,6 +485,8 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
         revoke_later(state, member.user_id, member.id, member.expires, now)
     if room.members:
         state.broadcast(room, PeerLeave(id=member.id, reason=reason))
+        if dark:
+            state.broadcast(room, room.news())
         return
     for waiter in list(room.waiting.values()):
         turn_away(state, waiter.session, SignalCode.NO_SUCH_ROOM, "the room no longer exists: everybody has left")

@@ -1,12 +1,12 @@
-"""Moderation by hosts and administrators: kick, ban, mute, lock, cap, admit, appoint, close, and invitations."""
+"""Moderation by hosts and administrators: kick, ban, mute, lock, admit, appoint, spotlight, close; and invitations."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Invite, Mod
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.fields import Role
+from turnserver.signaling.protocol.fields import Role, Spotlight
 from turnserver.signaling.protocol.server_messages import Invitation, Mute, RoleUpdate
 from turnserver.signaling.rooms.assistance import inside, other
 from turnserver.signaling.rooms.facts import InvitationMade, Kicked
@@ -136,6 +136,23 @@ def _close(state: HubState, room: Room, host: Member, message: Mod, now: Now) ->
     close_room(state, room, now)
 
 
+def _spotlight(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
+    """Show a participant large to everybody; without ``to``, nobody."""
+    if message.to is None:
+        light = None
+    else:
+        target = host if message.to == host.id else other(room, host, message.to)
+        what: Literal["camera", "screen"] = "screen" if message.value == "screen" else "camera"
+        if message.value not in (None, what):
+            raise Denial(SignalCode.BAD_MESSAGE, "must be camera or screen", path="value")
+        if what == "screen" and not target.media.s:
+            raise Denial(SignalCode.BAD_MESSAGE, "this participant shares no screen", path="to")
+        light = Spotlight(id=target.id, what=what, by=host.id)
+    if light != room.spotlight:
+        room.spotlight = light
+        announce_room(state, room)
+
+
 def _as_host(state: HubState, session: Session) -> tuple[Room, Member]:
     """The session's room, and its member there. Raises `Denial` unless that is a host."""
     room, member = inside(state, session)
@@ -168,4 +185,5 @@ _OPERATIONS: Final[Mapping[str, Callable[[HubState, Room, Member, Mod, Now], Non
     "host": _host,
     "member": _member,
     "close": _close,
+    "spotlight": _spotlight,
 }

@@ -4,7 +4,7 @@ from turnserver.core.types import Now
 from turnserver.signaling.protocol.client_messages import Join, Leave, ModeReady, Peek, Update
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, Media, Peer, RoomState, You
-from turnserver.signaling.protocol.server_messages import Joined, PeerJoin, PeerUpdate, RoomInfo, RoomUpdate, Sync
+from turnserver.signaling.protocol.server_messages import Joined, PeerJoin, PeerUpdate, RoomInfo, Sync
 from turnserver.signaling.rooms.assistance import fresh_ice, inside
 from turnserver.signaling.rooms.facts import PeerJoined
 from turnserver.signaling.rooms.handlers import Heard, handles
@@ -107,6 +107,8 @@ def update(state: HubState, session: Session, message: Update, heard: Heard) -> 
     if message.meta is not None:
         member.meta = message.meta
     announce_member(state, room, member)
+    if not member.media.s and room.leave_spotlight(member.id, only="screen"):
+        announce_room(state, room)
 
 
 def announce_member(state: HubState, room: Room, member: Member) -> None:
@@ -133,9 +135,8 @@ def restate(state: HubState, session: Session) -> None:
 
 
 def announce_room(state: HubState, room: Room) -> None:
-    """Tell every member the room's lock and size."""
-    news = RoomUpdate(locked=room.locked, knock=room.knock, max=room.max)
-    state.broadcast(room, news)
+    """Tell every member the room's lock, size and spotlight."""
+    state.broadcast(room, room.news())
 
 
 def size_of(state: HubState, session: Session) -> int:

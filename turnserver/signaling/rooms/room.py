@@ -5,7 +5,8 @@ from hashlib import sha256
 from typing import Final
 
 from turnserver.signaling.protocol.client_messages import Diag, Join, Stat
-from turnserver.signaling.protocol.fields import Media, Meta, PathEntry, Peer, Role, RoomState, You
+from turnserver.signaling.protocol.fields import Media, Meta, PathEntry, Peer, Role, RoomState, Spotlight, You
+from turnserver.signaling.protocol.server_messages import RoomUpdate
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.views import PeerView, RoomView
 
@@ -85,6 +86,7 @@ class Room:
         self.max = size
         self.locked = False
         self.knock = False
+        self.spotlight: Spotlight | None = None
         self.members: dict[str, Member] = {}
         self.waiting: dict[str, Waiter] = {}
         self.lines: dict[tuple[str, str], PairDirection] = {}
@@ -132,7 +134,26 @@ class Room:
 
     def state(self) -> RoomState:
         """The room as a protocol value."""
-        return RoomState(id=self.id, max=self.max, mode="mesh", epoch=1, locked=self.locked, knock=self.knock)
+        return RoomState(
+            id=self.id,
+            max=self.max,
+            mode="mesh",
+            epoch=1,
+            locked=self.locked,
+            knock=self.knock,
+            spotlight=self.spotlight,
+        )
+
+    def news(self) -> RoomUpdate:
+        """What of the room can change, for its members."""
+        return RoomUpdate(locked=self.locked, knock=self.knock, max=self.max, spotlight=self.spotlight)
+
+    def leave_spotlight(self, peer_id: str, *, only: str | None = None) -> bool:
+        """Take a member, or with ``only`` just its camera or screen, out of the spotlight. True if it was in it."""
+        if self.spotlight is None or self.spotlight.id != peer_id or only not in (None, self.spotlight.what):
+            return False
+        self.spotlight = None
+        return True
 
     def you(self, member: Member) -> You:
         """A member, as described to itself."""

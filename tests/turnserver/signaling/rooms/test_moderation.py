@@ -32,7 +32,9 @@ def call(*others: str, **settings: Any) -> tuple[World, Any, list[Any]]:
     return world, ann, rest
 
 
-@pytest.mark.parametrize("op", ["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close"])
+@pytest.mark.parametrize(
+    "op", ["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"]
+)
 def test_that_is_for_hosts(op: str) -> None:
     _, ann, (bob, cem) = call("bob", "cem")
     assert bob.ask("mod", op=op, to=cem.id, value=2 if op == "cap" else None)["code"] == "forbidden"
@@ -287,6 +289,66 @@ def test_a_host_ends_the_call_for_all() -> None:
     assert world.hub.room_count == 0
     for client in (ann, bob, cem):
         assert (client.closed_with, client.drain()[-1]["code"]) == (4410, "room_closed")
+
+
+# The spotlight
+
+
+def test_a_host_puts_somebody_in_the_spotlight_and_everybody_knows_who_did_it() -> None:
+    world, ann, (bob, cem) = call("bob", "cem")
+    assert ann.ask("mod", op="spotlight", to=bob.id)["t"] == "ok"
+    light = {"id": bob.id, "what": "camera", "by": ann.id}
+    for client in (ann, bob, cem):
+        assert [(frame["t"], frame["spotlight"]) for frame in client.drain() if frame["t"] != "ok"] == [
+            ("room_update", light)
+        ]
+    assert ann.ask("mod", op="spotlight", to=bob.id, value="camera")["t"] == "ok"
+    assert bob.drain() == [], "nothing has changed"
+    late = world.client("late")
+    late.open()
+    late.hello()
+    assert late.join()["room"]["spotlight"] == light, "who comes later is told, too"
+    bob.drain()
+    assert ann.ask("mod", op="spotlight", to=ann.id)["t"] == "ok"
+    assert bob.drain()[-1]["spotlight"] == {"id": ann.id, "what": "camera", "by": ann.id}
+    assert ann.ask("mod", op="spotlight")["t"] == "ok"
+    assert "spotlight" not in bob.drain()[-1]
+
+
+def test_a_screen_is_in_the_spotlight_only_while_it_is_shared() -> None:
+    _, ann, (bob, cem) = call("bob", "cem")
+    assert ann.ask("mod", op="spotlight", to=bob.id, value="screen")["d"]["path"] == "to"
+    bob.say("update", media={"a": 1, "v": 1, "s": 1})
+    assert ann.ask("mod", op="spotlight", to=bob.id, value="screen")["t"] == "ok"
+    assert cem.drain()[-1]["spotlight"]["what"] == "screen"
+    bob.say("update", media={"a": 0, "v": 1, "s": 1})
+    assert [frame["t"] for frame in cem.drain()] == ["peer_update"]
+    bob.say("update", media={"a": 0, "v": 1, "s": 0})
+    frames = cem.drain()
+    assert [frame["t"] for frame in frames] == ["peer_update", "room_update"]
+    assert "spotlight" not in frames[-1]
+
+
+def test_the_spotlight_ends_with_whoever_is_in_it() -> None:
+    _, ann, (bob, cem) = call("bob", "cem")
+    ann.ask("mod", op="spotlight", to=bob.id)
+    cem.drain()
+    bob.ask("leave")
+    frames = cem.drain()
+    assert [frame["t"] for frame in frames] == ["peer_leave", "room_update"]
+    assert "spotlight" not in frames[-1]
+    assert "spotlight" not in bob.ask("join", room="blue", name="bob")["room"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"to": "nobody"}, "no_such_peer"), ({"value": "smell"}, "bad_message"), ({"value": 1}, "bad_message")],
+    ids=str,
+)
+def test_what_cannot_be_in_the_spotlight(fields: dict[str, Any], code: str) -> None:
+    _, ann, (bob,) = call("bob")
+    assert ann.ask("mod", **{"op": "spotlight", "to": bob.id} | fields)["code"] == code
+    assert bob.drain() == []
 
 
 # Invitations
