@@ -150,7 +150,7 @@ def test_the_call_page_with_all_that_it_refers_to(environment: Environment) -> N
             url = wanted.pop()
             fetched[url], text = _get(url, context)
             if url.endswith(".js"):
-                found = re.findall(r"""(?:from|import)\s*\(?\s*["'](\.[^"']+\.js)["']""", text)
+                found = re.findall(r"""(?:from|import|new URL)\s*\(?\s*["'](\.[^"']+\.js)["']""", text)
                 wanted |= {urljoin(url, name) for name in found} - set(fetched)
         names = {url.rpartition("/")[2] for url in fetched}
         scripts = {path.name for path in (ROOT / "turnserver" / "signaling" / "page").glob("*.js")}

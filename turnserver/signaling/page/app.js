@@ -2,7 +2,7 @@
 
 import {Devices} from './devices.js';
 import {Diagnostics} from './diagnostics.js';
-import {copyText, element, note, showView} from './dom.js';
+import {announce, copyText, element, note, showView} from './dom.js';
 import {embedding} from './embedding.js';
 import {showEnding} from './endings.js';
 import {Lobby} from './lobby.js';
@@ -10,8 +10,9 @@ import {Mesh} from './mesh.js';
 import {Signal} from './signal.js';
 import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
+import {Tabs} from './tabs.js';
 import {failure, put, text} from './texts.js';
-import {claimsOf, isFor, isForAll, mayPublish} from './token.js';
+import {claimsOf, isFor, isForAll, mayPublish, ofOne} from './token.js';
 
 const VERSION = '1';
 const GIVE_UP_AFTER = 20_000; // ms for the first contact with the server
@@ -75,6 +76,8 @@ const mesh = new Mesh(signal, {});
 const stats = new StatsMonitor(mesh);
 globalThis.meshturn = {signal, mesh, stats, devices, diagnostics};
 
+const tabs = new Tabs(room, claims, token, {give, seen});
+
 let over = false;
 
 function end(code, message = '') {
@@ -83,10 +86,68 @@ function end(code, message = '') {
   if (code === 'kicked' || code === 'banned') sessionStore()?.setItem(REMOVED, code);
   log('ended', {code});
   lobby.stop();
+  tabs.drop();
   call?.exit();
   devices.close();
   showEnding(code, {room, message});
   tell('left', {code});
+}
+
+/** Another tab of this browser goes on with the call. @param {string} mark the end of its token */
+function give(mark) {
+  const as = {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video};
+  const same = mark === (token ?? '').slice(-16);
+  if (!same) mesh.leave();
+  const session = same ? signal.handOver() : (signal.bye(), null);
+  mesh.leave();
+  end('moved');
+  return {session, as};
+}
+
+/** Draw attention to this tab: a page cannot put itself in front. */
+function seen() {
+  const before = document.title;
+  document.title = `👉 ${before}`;
+  globalThis.focus();
+  announce(text('tabs.seen'));
+  const back = () => {
+    if (document.hidden) return;
+    document.title = before;
+    document.removeEventListener('visibilitychange', back);
+  };
+  document.addEventListener('visibilitychange', back);
+  back();
+}
+
+/** Go on here with the call of another tab, as after a reload. @returns {Promise<boolean>} false if that tab did not answer */
+async function takeOver() {
+  const given = await tabs.take();
+  if (given === null) return false;
+  over = true;
+  signal.bye();
+  if (given.session) sessionStore()?.setItem(...given.session);
+  keep(room, given.as);
+  location.reload();
+  return true;
+}
+
+/**
+ * If this user is in the call in another tab already, it is for them to say where they want to be.
+ * @returns {Promise<boolean>} whether to go on here
+ */
+async function goesOnHere() {
+  if (!(await tabs.taken())) return true;
+  const answers = [{value: 'here', label: text('tabs.here')}, {value: 'there', label: text('tabs.there')}];
+  if (!ofOne(claims)) answers.push({value: 'both', label: text('tabs.both')});
+  const {ask} = await import('./ask.js');
+  const answer = await ask({title: text('tabs.question'), text: text('tabs.question_text'), answers});
+  if (answer === 'here') return !(await takeOver());
+  if (answer === 'there') {
+    tabs.show();
+    signal.bye();
+    end('elsewhere');
+  }
+  return answer === 'both';
 }
 
 function leave() {
@@ -95,7 +156,11 @@ function leave() {
   end('left');
 }
 
-async function join(name) {
+async function join(name, {back = false} = {}) {
+  if (!back && !(await goesOnHere())) {
+    element('join').disabled = over;
+    return;
+  }
   const media = {a: Number(devices.microphoneOn), v: Number(devices.cameraOn), s: 0};
   for (const kind of ['audio', 'video']) {
     if (devices[kind] !== null) mesh.setTrack(kind, devices[kind], devices.stream);
@@ -115,7 +180,7 @@ async function join(name) {
       lobby.full(error.retry);
       return;
     }
-    if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_expired', 'draining'].includes(error.code)) {
+    if (['room_full', 'room_locked', 'forbidden', 'banned', 'bad_token', 'token_used', 'token_expired', 'draining'].includes(error.code)) {
       signal.bye();
       end(error.code, error.message);
       return;
@@ -164,6 +229,7 @@ mesh.addEventListener('joined', () => {
   if (over || call === null || call.active) return;
   log('joined', {peers: mesh.peers.size});
   lobby.stop();
+  tabs.hold();
   call.enter(mesh.you?.name || lobby.name);
   tell('joined', {name: call.name});
 });
@@ -198,7 +264,9 @@ async function copyDiagnostics(button, area) {
 }
 element('copy-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'diagnostics-text'));
 element('end-diagnostics').addEventListener('click', (event) => copyDiagnostics(event.currentTarget, 'end-diagnostics-text'));
-element('end-again').addEventListener('click', () => location.reload());
+element('end-again').addEventListener('click', async () => {
+  if (!['moved', 'elsewhere'].includes(element('end').dataset.code) || !(await takeOver())) location.reload();
+});
 
 /** No WebSocket came about. A server that answers to HTTP is there, and so is the network: something else is in the way. */
 async function giveUp() {
@@ -209,7 +277,7 @@ async function giveUp() {
 /** As muted as before; where that does not work, the lobby says why. */
 async function comeBack({name}) {
   try {
-    await join(name);
+    await join(name, {back: true});
   } catch (error) {
     showView('lobby');
     note(element('join-problem'), failure(error));
@@ -224,6 +292,10 @@ async function start() {
   showView(back === null ? 'lobby' : 'returning');
   note(element('join-problem'), '');
   await loaded();
+  if (back === null && ofOne(claims) && !(await goesOnHere())) {
+    if (!over) end('elsewhere');
+    return;
+  }
   const patience = setTimeout(giveUp, GIVE_UP_AFTER);
   const ready = lobby.start();
   try {

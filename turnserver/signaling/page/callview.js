@@ -4,10 +4,12 @@ import {Chat} from './chat.js';
 import {problemText} from './devices.js';
 import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
 import {Drawer} from './drawer.js';
+import {Extras} from './extras.js';
 import {Gestures} from './gestures.js';
 import {InCall} from './incall.js';
 import {Pickers} from './lobby.js';
 import {People} from './people.js';
+import {Spotlight} from './spotlight.js';
 import {failure, number, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
 
@@ -37,6 +39,8 @@ export class CallView {
       retry: (id) => this.#retry(id),
       mute: (id) => this.#moderate('mute', {to: id, value: 'audio'}),
       kick: (id) => this.people.remove({id, name: this.#nameOf(id)}),
+      spot: (key) => this.spotlight.toggle(key),
+      zoom: (tile) => this.#offerZoom(tile),
       blocked: () => { element('tap-to-hear').hidden = false; },
     });
     this.drawer = new Drawer(mesh, (open) => {
@@ -54,7 +58,21 @@ export class CallView {
       tile: (id) => this.grid.tiles.get(id) ?? null,
       changed: () => this.show(),
     });
-    this.people = new People((op, fields) => this.#moderate(op, fields));
+    this.spotlight = new Spotlight(mesh, {
+      nameOf: (id) => (id === mesh.you?.id ? this.name : this.#nameOf(id)),
+      moderate: (op, fields) => this.#moderate(op, fields),
+      changed: () => this.show(),
+    });
+    this.people = new People((op, fields) => this.#moderate(op, fields), (id) => this.spotlight.toggle(id));
+    this.extras = new Extras({
+      mesh, devices, room, invitation,
+      picture: () => this.grid.picture,
+      nameOf: (id) => this.#nameOf(id),
+      changed: () => {
+        this.#showHidden();
+        this.show();
+      },
+    });
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
     this.inCall = new InCall({
       mesh, devices, stats, room,
@@ -82,6 +100,7 @@ export class CallView {
     this.stats.start();
     this.inCall.enter();
     this.chat.begin();
+    this.extras.begin();
     const {a = 0, v = 0, s = 0} = this.mesh.you?.media ?? {}; // after a reload, what the server knows from before
     this.told = JSON.stringify({a, v, s});
     this.#tellMedia();
@@ -91,12 +110,14 @@ export class CallView {
   /** The call is over. */
   exit() {
     this.active = false;
+    this.extras.end();
     this.stats.stop();
     this.inCall.exit();
     this.grid.show([]);
     this.drawer.toggle(false);
     this.chat.end();
     this.gestures.end();
+    this.spotlight.end();
     element('more-menu').hidePopover?.();
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     element('tap-to-hear').hidden = true;
@@ -125,11 +146,17 @@ export class CallView {
     element('call-count').textContent = devices.forgone ? text('call.you_listen', {who}) : who;
     element('copy-link').hidden = !this.invitation.possible;
     element('chat').hidden = !caps.includes('message');
+    element('alone-card').hidden = mesh.peers.size > 0;
+    element('alone-ways').hidden = !this.invitation.possible;
     note(element('alone'), mesh.peers.size > 0 ? '' : this.invitation.possible
       ? text('call.alone')
       : text('call.alone_no_link'));
+    this.spotlight.show(host);
+    this.grid.lit = this.spotlight.key;
     this.people.show(this.#people(), mesh.room, host);
-    this.grid.show(this.#views(host));
+    const views = this.#views(host);
+    this.grid.show(views);
+    this.extras.show(views);
   }
 
   /** One line above everything while the server is away; media go on without it. @param {string} state of `Signal` */
@@ -182,11 +209,11 @@ export class CallView {
     const views = [];
     for (const peer of this.mesh.peers.values()) {
       const view = this.#peerView(peer, host);
-      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: true, stateText: '', moderated: false, pathText: ''});
+      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: false, sound: peer.streams.screen.getAudioTracks().length > 0, stateText: '', moderated: false, pathText: ''});
       views.push(view);
     }
     const {devices} = this;
-    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', moderated: false, hand: this.gestures.up};
+    const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', moderated: false, hand: this.gestures.up, recording: this.extras.recording};
     if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn, mirrored: devices.facing !== 'environment'});
     return views;
   }
@@ -214,8 +241,15 @@ export class CallView {
       path: stats?.path ?? 'unknown',
       pathText: peer.state === 'connected' ? shortPath(stats) : '',
       hand: this.gestures.isUp(peer.id),
+      recording: this.extras.isRecording(peer.id),
       moderated: host,
+      host,
     };
+  }
+
+  async #offerZoom(tile) {
+    const {Zoom} = await import('./zoom.js');
+    new Zoom(tile);
   }
 
   #nameOf(id) {
@@ -262,7 +296,8 @@ export class CallView {
     on('leave', () => this.leave());
     on('settings', () => element('devices-dialog').showModal());
     on('keys', () => element('keys-dialog').showModal());
-    on('copy-link', () => this.#copyLink());
+    for (const id of ['copy-link', 'alone-copy']) on(id, () => this.#copyLink());
+    on('alone-invite', () => element('invite').click());
     on('tap-to-hear', async () => {
       element('tap-to-hear').hidden = true;
       await this.grid.play();
@@ -334,7 +369,7 @@ export class CallView {
   }
 
   #showHidden() {
-    for (const id of this.mesh.peers.keys()) this.mesh.setHidden(id, document.hidden);
+    for (const id of this.mesh.peers.keys()) this.mesh.setHidden(id, document.hidden && !this.extras.recording);
   }
 
   async #copyLink() {

@@ -3,7 +3,7 @@
  *
  * Microphone and camera have their senders from the beginning, filled or empty, so that mute, camera off and another
  * device are `replaceTrack` and never a negotiation. The first audio and the first video section are microphone and
- * camera; a further video section is a shared screen.
+ * camera; further ones are the sound and the picture of a shared screen.
  */
 
 const BATCH = 50; // ms that candidates are collected for
@@ -11,6 +11,7 @@ const MOST_AT_ONCE = 20; // candidates in a message
 const MOST_EARLY = 128; // candidates kept for a description that has yet to come
 const MOST_ERRORS = 16;
 const MOST_STATES = 32;
+const SCREEN = ['screen', 'screenAudio']; // kinds that come and go
 const CHANNEL_FULL = 1 << 20; // bytes that may wait in the data channel
 
 /** Thrown into whatever was under way when the connection was closed. */
@@ -51,7 +52,7 @@ function typeOf(candidate) {
 }
 
 export class Connection {
-  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #screenStream = null;
+  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #streams = {}; // of the screen and its sound, as last said
 
   /**
    * @param {object} options
@@ -91,7 +92,7 @@ export class Connection {
     this.channel = this.pc.createDataChannel('mesh', {negotiated: true, id: 0});
     this.channel.binaryType = 'arraybuffer';
     this.#watch();
-    if (tracks.get('screen')?.track) this.setTrack('screen');
+    for (const kind of SCREEN) if (tracks.get(kind)?.track) this.setTrack(kind);
   }
 
   #addSender(Pc, kind) {
@@ -292,23 +293,23 @@ export class Connection {
   setTrack(kind) {
     if (this.closed || !this.publishes) return;
     const {track = null, stream} = this.tracks.get(kind) ?? {};
-    if (kind !== 'screen') this.senders[kind].replaceTrack(track).catch(() => {});
-    else if (track) this.#showScreen(track, stream ?? new MediaStream([track]));
-    else if (this.senders.screen) {
-      this.senders.screen.replaceTrack(null).catch(() => {});
-      const transceiver = this.transceiver(this.senders.screen);
+    if (!SCREEN.includes(kind)) this.senders[kind].replaceTrack(track).catch(() => {});
+    else if (track) this.#show(kind, track, stream ?? new MediaStream([track]));
+    else if (this.senders[kind]) {
+      this.senders[kind].replaceTrack(null).catch(() => {});
+      const transceiver = this.transceiver(this.senders[kind]);
       if (transceiver) transceiver.direction = 'recvonly';
     }
   }
 
-  #showScreen(track, stream) {
-    const transceiver = this.senders.screen && this.transceiver(this.senders.screen);
-    if (transceiver && (transceiver.sender.setStreams || this.#screenStream === stream.id)) {
+  #show(kind, track, stream) {
+    const transceiver = this.senders[kind] && this.transceiver(this.senders[kind]);
+    if (transceiver && (transceiver.sender.setStreams || this.#streams[kind] === stream.id)) {
       transceiver.sender.setStreams?.(stream);
       transceiver.sender.replaceTrack(track).catch(() => {});
       transceiver.direction = 'sendrecv';
-    } else this.senders.screen = this.pc.addTransceiver(track, {direction: 'sendrecv', streams: [stream]}).sender;
-    this.#screenStream = stream.id;
+    } else this.senders[kind] = this.pc.addTransceiver(track, {direction: 'sendrecv', streams: [stream]}).sender;
+    this.#streams[kind] = stream.id;
   }
 
   /**
@@ -343,23 +344,34 @@ export class Connection {
   /**
    * What we receive, by kind.
    * @param {string|null} screen the stream that the other end calls its screen
-   * @returns {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null, screen: MediaStreamTrack|null}}
+   * @returns {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null, screen: MediaStreamTrack|null, screenAudio: MediaStreamTrack|null}}
    */
   received(screen) {
-    const found = {audio: null, video: null, screen: null};
-    const camera = this.cameraMid;
+    const found = {audio: null, video: null, screen: null, screenAudio: null};
+    const {cameraMid, microphoneMid} = this;
     for (const {mid, receiver, currentDirection} of this.pc.getTransceivers()) {
       if (mid === null || receiver.track?.readyState !== 'live') continue;
-      const kind = receiver.track.kind === 'audio' ? 'audio' : mid === camera ? 'video' : 'screen';
+      const sound = receiver.track.kind === 'audio';
+      const main = mid === (sound ? microphoneMid : cameraMid);
+      const kind = sound ? (main ? 'audio' : 'screenAudio') : main ? 'video' : 'screen';
       const comes = currentDirection === 'sendrecv' || currentDirection === 'recvonly';
-      if (kind === 'screen' ? screen && comes : found[kind] === null) found[kind] = receiver.track;
+      if (main ? found[kind] === null : screen && comes) found[kind] = receiver.track;
     }
     return found;
   }
 
   /** The section of the camera, in statistics and descriptions. */
   get cameraMid() {
-    return this.pc.getTransceivers().find((each) => each.mid !== null && each.receiver.track?.kind === 'video')?.mid ?? null;
+    return this.#first('video');
+  }
+
+  /** The section of the microphone. */
+  get microphoneMid() {
+    return this.#first('audio');
+  }
+
+  #first(kind) {
+    return this.pc.getTransceivers().find((each) => each.mid !== null && each.receiver.track?.kind === kind)?.mid ?? null;
   }
 
   /** @param {string|ArrayBuffer|ArrayBufferView} data @returns {boolean} whether it was taken */

@@ -5,6 +5,9 @@ import {Meter} from './meter.js';
 import {text} from './texts.js';
 
 const CAMERA_GRACE = 3000; // ms from "camera off" to the light going out; switching on again before costs nothing
+// Sound of a tab, or of the whole system where there is that; not what this page itself plays, which the others say.
+const SOUND = {echoCancellation: false, noiseSuppression: false, autoGainControl: false, restrictOwnAudio: true};
+const SURFACES = {selfBrowserSurface: 'exclude', surfaceSwitching: 'include', systemAudio: 'include'};
 const KINDS = {audio: 'audioinput', video: 'videoinput', speaker: 'audiooutput'};
 const LOUD = 3; // speech fills half of a meter
 /** What browsers do to a voice unless they are told otherwise. */
@@ -36,8 +39,8 @@ function sentence(name, what) {
 }
 
 /**
- * Events: `track` with `{kind, track, stream}` whenever what is to be sent as 'audio', 'video' or 'screen' has changed
- * (`track` null: nothing); `change` whenever anything that can be seen has; `lost` with `{kind}` when a device went away;
+ * Events: `track` with `{kind, track, stream}` whenever what is to be sent as 'audio', 'video', 'screen' or 'screenAudio' has
+ * changed (`track` null: nothing); `change` whenever anything that can be seen has; `lost` with `{kind}` when a device went away;
  * `renew` with `{kind}` before its track is replaced by another one of the same device, so that copies of it end, too.
  */
 export class Devices extends EventTarget {
@@ -179,7 +182,7 @@ export class Devices extends EventTarget {
   async share() {
     let stream;
     try {
-      stream = await this.mediaDevices.getDisplayMedia({video: {frameRate: {ideal: 15, max: 30}}, audio: false, selfBrowserSurface: 'exclude', surfaceSwitching: 'include'});
+      stream = await this.mediaDevices.getDisplayMedia({video: {frameRate: {ideal: 15, max: 30}}, audio: SOUND, ...SURFACES});
     } catch (error) {
       if (error.name === 'NotAllowedError' || error.name === 'AbortError') return false;
       throw error;
@@ -191,6 +194,12 @@ export class Devices extends EventTarget {
     this.screen = track;
     this.screenStream = stream;
     this.#tell('screen', track, stream);
+    const [sound] = stream.getAudioTracks();
+    if (sound) {
+      sound.contentHint = 'music';
+      sound.addEventListener('ended', () => this.screenStream === stream && this.#tell('screenAudio', null, null));
+      this.#tell('screenAudio', sound, stream);
+    }
     this.#changed();
     return true;
   }
@@ -198,9 +207,10 @@ export class Devices extends EventTarget {
   /** Stop sharing the screen; nothing happens if it is not shared. */
   stopSharing() {
     if (this.screen === null) return;
-    this.screen.stop();
+    for (const track of this.screenStream.getTracks()) track.stop();
     this.screen = null;
     this.screenStream = null;
+    this.#tell('screenAudio', null, null);
     this.#tell('screen', null, null);
     this.#changed();
   }

@@ -44,7 +44,7 @@ export class Gestures {
   /** Put one's hand up, or take it down. */
   raise(up) {
     this.up = up;
-    this.mesh.setMeta(up ? {hand: 1} : {});
+    this.mesh.patchMeta({hand: up ? 1 : null});
     setPressed(element('hand'), up);
     announce(up ? text('gestures.up') : text('gestures.down'), {unseen: true});
     this.changed();

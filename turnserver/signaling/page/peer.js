@@ -90,13 +90,16 @@ export class Peer extends EventTarget {
   /** Which section the camera of the other end is in. */
   get cameraMid() { return this.#connection.cameraMid; }
 
+  /** Which section its microphone is in. */
+  get microphoneMid() { return this.#connection.microphoneMid; }
+
   /** `connecting`, `connected`, `reconnecting`, `lost` (its signaling is away, too), `failed` or `closed`. */
   get state() { return this.#state; }
 
   /** Whether its signaling is away; media may go on. */
   get gap() { return this.#gap; }
 
-  /** What it sends: `camera` (with the microphone; always the same stream) and `screen`, or null. */
+  /** What it sends: `camera` (with the microphone; always the same stream) and `screen` (with its sound, if it has one), or null. */
   get streams() { return {camera: this.#camera, screen: this.#screen}; }
 
   /** Rebuilds since the connection last held. */
@@ -111,7 +114,7 @@ export class Peer extends EventTarget {
 
   /**
    * Send something else from now on. Without a negotiation, but for a screen that comes or goes.
-   * @param {'audio'|'video'|'screen'} kind @param {MediaStreamTrack|null} track @param {MediaStream} [stream]
+   * @param {'audio'|'video'|'screen'|'screenAudio'} kind @param {MediaStreamTrack|null} track @param {MediaStream} [stream]
    */
   setTrack(kind, track, stream) {
     this.#tracks.set(kind, {track, stream});
@@ -480,7 +483,7 @@ export class Peer extends EventTarget {
 
   #showStreams() {
     if (this.#closed || !this.#connection) return;
-    const {audio, video, screen} = this.#connection.received(this.#info.meta?.screen ?? null);
+    const {audio, video, screen, screenAudio} = this.#connection.received(this.#info.meta?.screen ?? null);
     let changed = false;
     const wanted = [audio, video].filter(Boolean);
     // The picture of a connection that is gone stays until the next one has one.
@@ -496,8 +499,10 @@ export class Peer extends EventTarget {
         changed = true;
       }
     }
-    if ((this.#screen?.getTracks()[0] ?? null) !== screen) {
-      this.#screen = screen && new MediaStream([screen]);
+    const shown = screen === null ? [] : [screen, screenAudio].filter(Boolean);
+    const before = this.#screen?.getTracks() ?? [];
+    if (before.length !== shown.length || shown.some((track) => !before.includes(track))) {
+      this.#screen = screen && new MediaStream(shown);
       changed = true;
     }
     if (changed) this.dispatchEvent(new CustomEvent('streams', {detail: {}}));

@@ -16,8 +16,12 @@ import {code} from './verify.js';
  */
 
 export class People {
-  /** @param {(op: string, fields?: object) => Promise<boolean>} moderate does what a host may do, and says whether it was done */
-  constructor(moderate) {
+  /**
+   * @param {(op: string, fields?: object) => Promise<boolean>} moderate does what a host may do, and says whether it was done
+   * @param {(id: string) => void} spot puts somebody in the spotlight, or nobody
+   */
+  constructor(moderate, spot) {
+    this.spot = spot;
     this.moderate = moderate;
     this.rows = new Map();
     const {door, muteAll, endAll} = {door: element('door'), muteAll: element('mute-all'), endAll: element('end-all')};
@@ -33,7 +37,7 @@ export class People {
   /**
    * Show who is there.
    * @param {Person[]} people oneself first
-   * @param {{locked?: boolean, knock?: boolean} | null} room
+   * @param {{locked?: boolean, knock?: boolean, spotlight?: {id: string}} | null} room
    * @param {boolean} host whether this user may moderate
    */
   show(people, room, host) {
@@ -48,7 +52,7 @@ export class People {
     }
     for (const person of people) {
       if (!this.rows.has(person.id)) this.rows.set(person.id, list.appendChild(this.#row(person)));
-      this.#update(this.rows.get(person.id), person, host);
+      this.#update(this.rows.get(person.id), person, host, room?.spotlight?.id);
     }
     element('host-tools').hidden = !host;
     element('mute-all').disabled = people.length < 2;
@@ -73,14 +77,15 @@ export class People {
     who.append(name, make('span', '', {class: 'person-code muted small', 'data-testid': 'person-code'}));
     const buttons = make('span', '', {class: 'person-buttons'});
     row.append(who, buttons);
+    const add = (what, icon, does) => {
+      const button = make('button', '', {type: 'button', class: 'icon', 'data-do': what});
+      button.append(document.querySelector('#leave svg').cloneNode(true));
+      setIcon(button, icon);
+      button.addEventListener('click', does);
+      buttons.append(button);
+    };
+    add('spot', 'spot', () => this.spot(person.id));
     if (!person.you) {
-      const add = (what, icon, does) => {
-        const button = make('button', '', {type: 'button', class: 'icon', 'data-do': what});
-        button.append(document.querySelector('#leave svg').cloneNode(true));
-        setIcon(button, icon);
-        button.addEventListener('click', does);
-        buttons.append(button);
-      };
       add('mute', 'mic-off', () => this.moderate('mute', {to: person.id, value: 'audio'}));
       add('host', 'star', () => this.#appoint(row));
       add('remove', 'remove', () => this.remove({id: person.id, name: row.dataset.name}));
@@ -96,20 +101,21 @@ export class People {
     if (place.textContent !== text) place.textContent = text;
   }
 
-  #update(row, {name, you, host, microphone, pc}, moderates) {
+  #update(row, {id, name, you, host, microphone, pc}, moderates, lit) {
     row.dataset.name = name;
     row.dataset.host = String(host);
     const facts = listOf([you && say('people.you'), host && say('people.host'), !microphone && say('people.microphone_off')].filter(Boolean));
     const shown = facts ? say('people.with_facts', {name, facts}) : name;
     const label = row.querySelector('.person-name');
     if (label.textContent !== shown) label.textContent = shown;
-    row.querySelector('.person-buttons').hidden = !moderates || you;
+    row.querySelector('.person-buttons').hidden = !moderates;
     this.#showCode(row, pc);
-    const names = {mute: say('people.ask_to_mute', {name}), host: say(host ? 'people.unhost' : 'people.make_host', {name}), remove: say('people.remove_name', {name})};
+    const names = {spot: say('spotlight.show', {name}), mute: say('people.ask_to_mute', {name}), host: say(host ? 'people.unhost' : 'people.make_host', {name}), remove: say('people.remove_name', {name})};
     for (const button of row.querySelectorAll('[data-do]')) {
       button.setAttribute('aria-label', names[button.dataset.do]);
       button.title = names[button.dataset.do];
       if (button.dataset.do === 'mute') button.disabled = !microphone;
+      if (button.dataset.do === 'spot') button.setAttribute('aria-pressed', String(lit === id));
     }
   }
 

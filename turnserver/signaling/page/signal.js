@@ -187,6 +187,16 @@ export class Signal extends EventTarget {
     this.#end('closed', null);
   }
 
+  /**
+   * Let another page of this origin go on with the session: it has to find the value at the key in its `storage`. The
+   * server is not told, and here it is over. @returns {[string, string] | null} null if there is no session
+   */
+  handOver() {
+    const entry = this.#session && [this.#place, this.#entry];
+    this.#end('closed', null);
+    return entry;
+  }
+
   // ---- what comes in
 
   #connect() {
@@ -290,7 +300,7 @@ export class Signal extends EventTarget {
     if (error.code === 'session_gone') {
       this.#session = null;
       this.#introduce(line);
-    } else if (REFUSED.has(error.code) && !(error.retry > 0)) this.#end(error.code, error.msg);
+    } else if (REFUSED.has(error.code) && !(error.retry > 0)) this.#end(error.d?.path === 'uses' ? 'token_used' : error.code, error.msg);
     else this.#lost(line, error.code, error.retry);
     return true;
   }
@@ -537,11 +547,12 @@ export class Signal extends EventTarget {
 
   get #place() { return `meshturn.session ${this.#url}`; }
 
+  get #entry() { return JSON.stringify({...this.#session, seq: this.#seq, mark: (this.#token ?? '').slice(-16)}); }
+
   #store() {
     if (!this.#storage || !this.#session || this.#state === 'closed') return;
-    const entry = {...this.#session, seq: this.#seq, mark: (this.#token ?? '').slice(-16)};
     try {
-      this.#storage.setItem(this.#place, JSON.stringify(entry));
+      this.#storage.setItem(this.#place, this.#entry);
     } catch {
       // a full or forbidden storage only costs the resume
     }

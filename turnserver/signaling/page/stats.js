@@ -86,7 +86,7 @@ export class PeerMeter {
       return null;
     }
     const {pair, ...way} = pathOf(reports, mesh?.serverPaths.get(peer.id), mesh?.ice);
-    const now = {pc, at: performance.now(), sent: pair?.bytesSent ?? 0, received: pair?.bytesReceived ?? 0, ...media(reports, peer.cameraMid)};
+    const now = {pc, at: performance.now(), sent: pair?.bytesSent ?? 0, received: pair?.bytesReceived ?? 0, ...media(reports, peer.cameraMid, peer.microphoneMid)};
     const before = this.#before?.pc === pc && this.#before.pair === pair?.id ? this.#before : null;
     this.#before = {...now, pair: pair?.id};
     const seconds = before ? (now.at - before.at) / 1000 : 0;
@@ -115,15 +115,16 @@ function lossBetween(before, now) {
   return all > 0 ? (lost * 100) / all : null;
 }
 
-function media(reports, cameraMid) {
+function media(reports, cameraMid, microphoneMid) {
   const found = {lost: 0, packets: 0, fps: null, width: null, height: null, limitation: null, framesDecoded: 0, audioLevel: null};
   for (const report of reports.values()) {
     const kind = report.kind ?? report.mediaType;
     if (report.type === 'inbound-rtp') {
       found.lost += report.packetsLost ?? 0;
       found.packets += report.packetsReceived ?? 0;
-      if (kind === 'audio') found.audioLevel = report.audioLevel ?? found.audioLevel;
-      else if (report.mid === undefined || report.mid === cameraMid) {
+      if (kind === 'audio') {
+        if (!microphoneMid || report.mid === undefined || report.mid === microphoneMid) found.audioLevel = report.audioLevel ?? found.audioLevel;
+      } else if (report.mid === undefined || report.mid === cameraMid) {
         found.framesDecoded = report.framesDecoded ?? 0;
         found.fps = report.framesPerSecond ?? null;
         found.width = report.frameWidth ?? null;

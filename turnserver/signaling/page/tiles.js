@@ -38,13 +38,17 @@ export function initials(name) {
  * @property {boolean} [hand]      whether the hand is up
  * @property {boolean} [mirrored]  as in a mirror: one's own, unless the camera looks away
  * @property {boolean} moderated   whether this user may mute and remove the other
+ * @property {boolean} [recording] whether this one records the call
+ * @property {boolean} [host]      whether this user may put it in the spotlight
+ * @property {boolean} [sound]     whether a screen has sound, which has a volume of its own
  */
 
 export class Grid {
   /**
    * @param {HTMLElement} container
    * @param {HTMLTemplateElement} template
-   * @param {{retry: (id: string) => void, mute: (id: string) => void, kick: (id: string) => void, blocked: () => void}} does
+   * @param {{retry: (id: string) => void, mute: (id: string) => void, kick: (id: string) => void, spot: (key: string) => void,
+   *   zoom: (tile: HTMLElement) => void, blocked: () => void}} does
    *   what buttons do; `blocked` when the browser does not play sound before the page has been touched
    */
   constructor(container, template, does) {
@@ -54,6 +58,7 @@ export class Grid {
     this.tiles = new Map();
     this.views = [];
     this.pinned = null;
+    this.lit = null; // the key of the tile in the spotlight
     this.small = null; // the key of the tile in front of another one
     this.corner = /^[tb][lr]$/.test(memory.get('corner') ?? '') ? memory.get('corner') : 'br';
     this.speaker = '';
@@ -97,7 +102,7 @@ export class Grid {
       const box = boxes.get(key);
       tile.toggleAttribute('data-small', key === this.small);
       if (key === this.small) tile.tabIndex = 0; // it can be moved by the arrow keys
-      else tile.removeAttribute('tabindex');
+      else if (tile.dataset.kind !== 'screen') tile.removeAttribute('tabindex'); // a screen is zoomed by keys
       for (const side of ['x', 'y', 'width', 'height']) tile.style.setProperty(`--${side}`, `${box[side]}px`);
     });
   }
@@ -108,10 +113,16 @@ export class Grid {
     this.show(this.views);
   }
 
-  /** The tile on the stage: what is pinned, or else a screen. */
+  /** The tile on the stage: what is pinned, or else in the spotlight, or else a screen. */
   get #onStage() {
-    if (this.tiles.has(this.pinned)) return this.pinned;
+    for (const key of [this.pinned, this.lit]) if (this.tiles.has(key)) return key;
     return this.views.find(({kind}) => kind === 'screen')?.key ?? null;
+  }
+
+  /** The picture on the stage, or else the first. @returns {HTMLVideoElement | null} */
+  get picture() {
+    const tile = this.tiles.get(this.#onStage) ?? this.tiles.values().next().value;
+    return tile?.querySelector('video') ?? null;
   }
 
   #boxes(width, height, gap) {
@@ -185,6 +196,8 @@ export class Grid {
         this.#move(...CORNERS[event.key]);
       });
     }
+    tile.querySelector('.tile-spot').addEventListener('click', () => this.does.spot(view.key));
+    if (view.kind === 'screen') this.does.zoom(tile);
     tile.querySelector('.tile-retry').addEventListener('click', () => this.does.retry(view.id));
     tile.querySelector('.tile-mute').addEventListener('click', () => this.does.mute(view.id));
     tile.querySelector('.tile-kick').addEventListener('click', () => this.does.kick(view.id));
@@ -202,8 +215,28 @@ export class Grid {
     apart.addEventListener('click', () => (document.pictureInPictureElement === video ? document.exitPictureInPicture() : video.requestPictureInPicture()).catch(() => {}));
   }
 
+  /** The sound of a screen is as loud as each likes it, beside the voices. */
+  #offerVolume(tile, video, view) {
+    let volume = tile.querySelector('.tile-volume');
+    if (Boolean(volume) === Boolean(view.sound)) return;
+    if (!view.sound) {
+      volume.remove();
+      return;
+    }
+    volume = make('input', '', {type: 'range', min: '0', max: '1', step: '0.05', class: 'tile-volume', 'data-testid': 'screen-volume'});
+    volume.value = String(video.volume);
+    volume.addEventListener('input', () => { video.volume = Number(volume.value); });
+    named(volume, text('tile.volume', {name: view.name}));
+    tile.querySelector('.tile-menu').prepend(volume);
+  }
+
   #update(tile, view) {
     const video = tile.querySelector('video');
+    if (video.muted !== view.silent) {
+      video.muted = view.silent;
+      this.#route(video);
+    }
+    this.#offerVolume(tile, video, view);
     if (video.srcObject !== view.stream) {
       video.srcObject = view.stream;
       if (view.stream !== null) this.#play(video);
@@ -215,6 +248,7 @@ export class Grid {
     tile.setAttribute('aria-label', describe(view));
     setText(tile.querySelector('.avatar'), initials(view.name));
     setText(tile.querySelector('.plate-name'), title(view));
+    tile.querySelector('.plate-rec').hidden = !view.recording;
     tile.querySelector('.plate-hand').hidden = !view.hand;
     tile.querySelector('.plate-mic').toggleAttribute('hidden', view.microphone || view.kind === 'screen');
     const path = tile.querySelector('.plate-path');
@@ -230,6 +264,10 @@ export class Grid {
     named(tile.querySelector('.tile-pin'), text('tile.pin', {name: title(view)}));
     named(tile.querySelector('.tile-full'), text('tile.full', {name: title(view)}));
     named(tile.querySelector('.tile-apart'), text('tile.apart', {name: title(view)}));
+    const spot = tile.querySelector('.tile-spot');
+    spot.hidden = !view.host;
+    spot.setAttribute('aria-pressed', String(this.lit === view.key));
+    named(spot, text(view.kind === 'screen' ? 'spotlight.show_screen' : 'spotlight.show', {name: view.name}));
     if (view.moderated) {
       named(tile.querySelector('.tile-mute'), text('people.ask_to_mute', {name: view.name}));
       named(tile.querySelector('.tile-kick'), text('people.remove_name', {name: view.name}));
@@ -261,6 +299,7 @@ function describe(view) {
     parts.push(text(view.microphone ? 'people.microphone_on' : 'people.microphone_off'));
     if (!view.camera) parts.push(text('tile.camera_off'));
     if (view.hand) parts.push(text('tile.hand_raised'));
+    if (view.recording) parts.push(text('tile.recording'));
   }
   if (view.stateText) parts.push(view.stateText);
   return list(parts);

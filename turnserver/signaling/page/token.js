@@ -21,6 +21,11 @@ export function isForAll({room, role = 'member', once = false, uses = 2, name, s
   return room !== undefined && role === 'member' && !once && uses > 1 && name === undefined && sub === undefined;
 }
 
+/** Whether a token is for one person, so that two tabs with it are the same one. */
+export function ofOne({sub, once = false, uses}) {
+  return sub !== undefined || once || uses === 1;
+}
+
 /** Whether that token is for a room. */
 export function isFor({room}, wanted) {
   return room === undefined || room === '*' || room === wanted;
