@@ -143,7 +143,7 @@ def test_both_ends_see_the_same_code_and_another_pair_sees_another(browser: "Bro
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_width_fits(browser: "Browser", scheme: str) -> None:
-    """Lobby, call, chat, people, ending: nothing is wider than the window, from 320 px on; look at the pictures."""
+    """Lobby, call, chat, people, ending: nothing is wider than the window, from 320 px on."""
     with call_page(browser, color_scheme=scheme) as ann:
         ann.open(url(f"widths-{scheme}"))
         ann.page.wait_for_selector("#net-check[data-done]", state="attached")
@@ -153,7 +153,7 @@ def test_every_width_fits(browser: "Browser", scheme: str) -> None:
                 ann.page.set_viewport_size(
                     {"width": width, "height": 568 if width < 390 else 844 if width < 768 else 900}
                 )
-                ann.page.wait_for_timeout(100)  # for the picture only
+                ann.settled()
                 ann.shot(f"{state}-{width}-{scheme}")
                 wide = ann.page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, (state, width, wide)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.net import scripts
 from tests.net.lab import ADDRESS, Host
 from tests.support.browser import ARGUMENTS, launched
+from tests.support.call_page import PICTURES
 from tests.support.signal_schema import validate_client, validate_server
 from tests.support.tools import require_tool
 
@@ -121,9 +122,10 @@ class Participant:
         return answer
 
     def picture(self, path: Path) -> None:
-        """Keep what the page looks like."""
-        path.parent.mkdir(exist_ok=True)
-        self.page.screenshot(path=path)
+        """Keep what the page looks like, if pictures are wanted."""
+        if PICTURES:
+            path.parent.mkdir(exist_ok=True)
+            self.page.screenshot(path=path)
 
     def state(self) -> str:
         """What there is to say about the page when it fails; a page that cannot be asked does not hide why."""

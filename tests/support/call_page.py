@@ -5,6 +5,7 @@ published schema.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,13 @@ from tests.support.signal_schema import validate_client, validate_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, WebSocket
 
-__all__ = ["ARTIFACTS", "SMALL", "CallPage", "call_page", "picture"]
+__all__ = ["ARTIFACTS", "PICTURES", "SMALL", "CallPage", "call_page", "picture"]
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
-"""Where tests leave screenshots for people to look at."""
+"""Where tests leave what people look at."""
+
+PICTURES = bool(os.environ.get("MESHTURN_PICTURES"))
+"""Whether screenshots are wanted: there are more than a hundred, and nothing is tested by them."""
 
 SMALL = "?width=320&height=180&fps=15"
 """What a weak machine can do for several people at once."""
@@ -36,6 +40,8 @@ async ([selector, more]) => {
   return seen();
 }
 """
+
+TWO_FRAMES = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn())))"
 
 
 class CallPage:
@@ -118,10 +124,16 @@ class CallPage:
         """Wait for so many more frames of a picture."""
         return int(self.page.evaluate(FRAMES, [selector, more]))
 
+    def settled(self) -> None:
+        """Wait until the page has been laid out and drawn as it is now."""
+        self.page.evaluate(TWO_FRAMES)
+
     def shot(self, name: str) -> None:
-        """Leave a screenshot for people to look at."""
-        ARTIFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=str(ARTIFACTS / f"{name}.png"))
+        """Leave a screenshot for people to look at, if these are wanted."""
+        if PICTURES:
+            self.settled()
+            ARTIFACTS.mkdir(exist_ok=True)
+            self.page.screenshot(path=str(ARTIFACTS / f"{name}.png"))
 
 
 @contextmanager
