@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import ADDRESS, browser_in, serving_calls
+from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched, serving_calls
 from tests.support.call_page import SMALL, CallPage, call_page
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
@@ -39,7 +39,12 @@ def browser(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) 
         "--enable-experimental-web-platform-features",
         f"--use-file-for-fake-audio-capture={voice(directory / 'voice.wav')}",
     ]
-    with browser_in(inside, directory, *more) as running:
+    arguments = [each for each in ARGUMENTS if each != "--ignore-certificate-errors"]
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with (
+        sync_api.sync_playwright() as playwright,
+        launched(playwright.chromium, command_in(inside), directory, [*arguments, *more]) as running,
+    ):
         yield running
 
 
@@ -172,6 +177,17 @@ def test_devices_that_another_program_has_are_said_to_be_in_use(browser: "Browse
         ann.open(url("busy"))
         ann.see("device-problem")
         assert ann.text("device-problem").startswith("The camera and the microphone are in use by another program")
+
+
+def test_a_certificate_that_nobody_has_signed_is_no_failure(browser: "Browser") -> None:
+    """As that of `meshturn up`: the browser takes no relay over TLS from it, but the other ways work."""
+    with call_page(browser) as ann:
+        ann.open(url("unsigned"))
+        ann.page.wait_for_selector("#net-check[data-done]", state="attached")
+        assert ann.text("net-summary") == "The network is good for calls"
+        results = "[...document.querySelectorAll('#net-check li')].map((each) => each.dataset.result)"
+        assert ann.page.evaluate(results) == ["ok", "spare"]
+        assert "Relay over TLS: not from here, and not needed" in (ann.page.text_content("#net-check") or "")
 
 
 # What is done to sound and picture

@@ -8,6 +8,7 @@ import {failure, put, text} from './texts.js';
 const PEEK_EVERY = 5000;
 const METER_EVERY = 100;
 const SEAT_EVERY = 500;
+const MARKS = {ok: '✓', spare: '–', blocked: '✗'};
 const WAYS = [
   ['udp', 'UDP'],
   ['tcp', 'TCP'],
@@ -144,15 +145,15 @@ export class Lobby {
       return;
     }
     this.checked(result);
+    const works = WAYS.some(([id]) => result[id] === 'ok');
     const lines = WAYS.filter(([id]) => result[id] !== undefined && result[id] !== null).map(([id, way]) => {
-      const ok = result[id] === 'ok';
       const codes = (result.errors ?? []).filter((error) => error.transport === id && error.code).map((error) => error.code);
-      if (ok) return checkLine(true, text('lobby.way_works', {way}));
-      return checkLine(false, codes.length > 0 ? text('lobby.way_blocked_why', {way, codes: [...new Set(codes)].join(', ')}) : text('lobby.way_blocked', {way}));
+      if (result[id] === 'ok') return checkLine('ok', text('lobby.way_works', {way}));
+      if (works) return checkLine('spare', text('lobby.way_spare', {way})); // such as TLS with a certificate that nobody has signed
+      return checkLine('blocked', codes.length > 0 ? text('lobby.way_blocked_why', {way, codes: [...new Set(codes)].join(', ')}) : text('lobby.way_blocked', {way}));
     });
-    const works = lines.some((line) => line.dataset.result === 'ok');
     const local = /^(localhost|127\.|\[::1\])/.test(location.host); // where some browsers look for no relay
-    if (!works && !local) lines.push(checkLine(false, text('lobby.no_relay')));
+    if (!works && !local) lines.push(checkLine('blocked', text('lobby.no_relay')));
     list.replaceChildren(...lines);
     list.dataset.done = 'true';
     element('net-details').dataset.result = works ? 'ok' : local ? 'unknown' : 'blocked';
@@ -296,8 +297,8 @@ function joinsAs(devices) {
   return text('lobby.joins_listening');
 }
 
-function checkLine(ok, words) {
-  const line = make('li', '', {'data-result': ok ? 'ok' : 'blocked'});
-  line.append(make('span', ok ? '✓' : '✗', {class: 'mark', 'aria-hidden': 'true'}), make('span', words));
+function checkLine(result, words) {
+  const line = make('li', '', {'data-result': result});
+  line.append(make('span', MARKS[result], {class: 'mark', 'aria-hidden': 'true'}), make('span', words));
   return line;
 }

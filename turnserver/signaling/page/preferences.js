@@ -25,9 +25,9 @@ export class Preferences {
     this.switches = new Map();
     this.sends = make('div', '', {class: 'switches', 'data-sends': ''});
     for (const name of [...PROCESSING, 'backgroundBlur']) {
+      if (name === 'backgroundBlur') this.sends.append(says(make('p', '', {class: 'muted small'}), 'preferences.music'));
       this.switches.set(name, this.#switch(this.sends, name, LABELS[name], (on) => this.#prefer(name, on)));
     }
-    this.sends.append(says(make('p', '', {class: 'muted small'}), 'preferences.music'));
     for (const {id, label, on, set} of more) this.#switch(this.sends, id, label, set).checked = on;
     container.replaceChildren(this.#speaker(), this.sends);
     devices.addEventListener('change', () => this.show());
@@ -66,7 +66,7 @@ export class Preferences {
 
   #switch(container, id, label, set) {
     const box = make('input', '', {type: 'checkbox', 'data-testid': id});
-    const row = make('label', '', {class: 'switch'});
+    const row = make('label', '', {class: 'switch', 'data-switch': id});
     row.append(box, says(make('span'), label));
     box.addEventListener('change', () => set(box.checked));
     container.append(row);
