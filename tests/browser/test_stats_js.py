@@ -211,7 +211,7 @@ def test_ways_that_are_closed(ann: LabPage, relay: IceServer) -> None:
 
 # Masking
 
-MASK = "async (value) => (await import('/call-assets/stats.js')).maskAddresses(value)"
+MASK = "async (value) => (await import('/call-assets/mask.js')).maskAddresses(value)"
 
 TEXTS = {
     "203.0.113.9": "public-ipv4-1",
@@ -270,7 +270,7 @@ def test_nothing_of_a_real_call_shows_an_address(ann: LabPage, ben: LabPage) -> 
         page.enter(who, "blue")
     ann.connected("ann")
     masked = ann.run(
-        "async () => { const {maskAddresses} = await import('/call-assets/stats.js'); const {pc} = lab.runs.ann.peer();"
+        "async () => { const {maskAddresses} = await import('/call-assets/mask.js'); const {pc} = lab.runs.ann.peer();"
         " const whole = {sdp: pc.localDescription.sdp, stats: [...(await pc.getStats()).values()]};"
         " return [JSON.stringify(whole), JSON.stringify(maskAddresses(whole))]; }"
     )

@@ -258,7 +258,7 @@ addEventListener('pagehide', (event) => {
 });
 
 async function copyDiagnostics(button, area) {
-  const copied = await copyText(diagnostics.text(mesh, signal, stats.latest), element(area));
+  const copied = await copyText(await diagnostics.text(mesh, signal, stats.latest), element(area));
   put(button, copied ? 'diagnostics.copied' : 'diagnostics.copy_below');
   setTimeout(() => put(button, 'diagnostics.copy'), 3000);
 }

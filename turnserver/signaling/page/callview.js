@@ -8,7 +8,9 @@ import {Extras} from './extras.js';
 import {Gestures} from './gestures.js';
 import {InCall} from './incall.js';
 import {Pickers} from './lobby.js';
+import './mask.js'; // there before the network goes, for the diagnostics
 import {People} from './people.js';
+import {Quality} from './quality.js';
 import {Spotlight} from './spotlight.js';
 import {failure, number, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
@@ -43,7 +45,9 @@ export class CallView {
       zoom: (tile) => this.#offerZoom(tile),
       blocked: () => { element('tap-to-hear').hidden = false; },
     });
-    this.drawer = new Drawer(mesh, (open) => {
+    this.quality = new Quality(mesh, stats, devices);
+    globalThis.meshturn.quality = this.quality;
+    this.drawer = new Drawer(mesh, this.quality, (open) => {
       setPressed(element('stats'), open);
       if (open) this.chat.toggle(false);
       this.#showStats();
@@ -85,7 +89,10 @@ export class CallView {
     this.#wireMesh();
     devices.addEventListener('change', () => this.show());
     devices.addEventListener('lost', (event) => announce(text(event.detail.kind === 'video' ? 'call.camera_gone' : 'call.microphone_gone')));
-    stats.onupdate = () => this.#showStats();
+    stats.onupdate = () => {
+      if (this.active) this.quality.round(this.grid.tiles);
+      this.#showStats();
+    };
   }
 
   /** The room has let us in. @param {string} name one's own */
@@ -115,6 +122,7 @@ export class CallView {
     this.inCall.exit();
     this.grid.show([]);
     this.drawer.toggle(false);
+    this.quality.end();
     this.chat.end();
     this.gestures.end();
     this.spotlight.end();
@@ -209,12 +217,12 @@ export class CallView {
     const views = [];
     for (const peer of this.mesh.peers.values()) {
       const view = this.#peerView(peer, host);
-      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: false, sound: peer.streams.screen.getAudioTracks().length > 0, stateText: '', moderated: false, pathText: ''});
+      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: false, sound: peer.streams.screen.getAudioTracks().length > 0, stateText: '', moderated: false, pathText: '', bars: 0, linkText: '', soundOnly: false});
       views.push(view);
     }
     const {devices} = this;
     const self = {id: this.mesh.you?.id ?? '', name: this.name, silent: true, state: 'connected', stateText: '', busy: false, retry: false, path: '', pathText: '', moderated: false, hand: this.gestures.up, recording: this.extras.recording};
-    if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn, mirrored: devices.facing !== 'environment'});
+    if (!devices.forgone) views.push({...self, key: 'self', kind: 'self', stream: devices.stream, microphone: devices.microphoneOn, camera: devices.cameraOn, mirrored: devices.facing !== 'environment', ...this.quality.view()});
     return views;
   }
 
@@ -222,6 +230,7 @@ export class CallView {
     const media = peer.info.media ?? {};
     const stats = this.stats.latest.get(peer.id);
     const verdict = this.verdicts.get(peer.id);
+    const link = this.quality.view(peer.id, this.#nameOf(peer.id));
     let [key, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
     if (peer.gap && !['connected', 'failed'].includes(peer.state)) [key, busy] = STATES.lost;
     const stateText = peer.state === 'failed' ? verdict?.text ?? text('call.no_connection') : key && text(key);
@@ -233,7 +242,8 @@ export class CallView {
       stream: peer.streams.camera ?? null,
       silent: false,
       microphone: Boolean(media.a),
-      camera: Boolean(media.v),
+      camera: Boolean(media.v) && !link.soundOnly,
+      ...link,
       state: peer.state,
       stateText,
       busy,

@@ -22,6 +22,17 @@ export class Closed extends Error {
   }
 }
 
+let speech = null;
+
+/** What descriptions say of Opus: loaded with the first connection, the lobby does not need it. */
+function loadSpeech() {
+  speech ??= import('./speech.js').catch((error) => {
+    speech = null; // the next connection may find the network better
+    throw error;
+  });
+  return speech;
+}
+
 const placeholders = new WeakMap();
 
 /**
@@ -47,12 +58,18 @@ function fragments(description) {
   return new Set([...(description?.sdp ?? '').matchAll(/^a=ice-ufrag:(\S+)/gm)].map((match) => match[1]));
 }
 
+/** Set a bound, or have none. */
+function most(encoding, name, value) {
+  if (Number.isFinite(value)) encoding[name] = value;
+  else delete encoding[name];
+}
+
 function typeOf(candidate) {
   return / typ (\w+)/.exec(candidate ?? '')?.[1] ?? null;
 }
 
 export class Connection {
-  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #streams = {}; // of the screen and its sound, as last said
+  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #theirs = ''; #streams = {}; // of the screen and its sound, as last said
 
   /**
    * @param {object} options
@@ -61,13 +78,17 @@ export class Connection {
    * @param {Map<string, {track: MediaStreamTrack|null, stream: MediaStream}>} options.tracks what to send, by kind
    * @param {MediaStream} options.home the stream that microphone and camera are said to belong to
    * @param {boolean} options.publishes whether we may send at all
+   * @param {number} [options.packetTime] ms of speech in a packet; 0: as the browsers agree
    * @param {object} options.on callbacks: `needed()`, `candidates(list)`, `state()`, `tracks()`, `channel(event)`, `path()`
    * @param {typeof setTimeout} options.setTimeout @param {typeof clearTimeout} options.clearTimeout
    */
-  constructor({id, ice, RTCPeerConnection: Pc, tracks, home, publishes, on, setTimeout: later, clearTimeout: never}) {
+  constructor({id, ice, RTCPeerConnection: Pc, tracks, home, publishes, packetTime = 0, on, setTimeout: later, clearTimeout: never}) {
     this.id = id;
     this.tracks = tracks;
     this.publishes = publishes;
+    this.packetTime = packetTime;
+    /** The same, as far as it has been negotiated. */
+    this.packetTimeInUse = 0;
     /** Their connection's name, once a description of theirs has been applied. */
     this.bound = null;
     /** Whether we may offer yet, or wait for theirs. */
@@ -180,7 +201,9 @@ export class Connection {
     try {
       await this.#until(this.pc.setLocalDescription());
       this.#live();
-      send(this.pc.localDescription);
+      const {type, sdp} = this.pc.localDescription;
+      const {asWeLikeIt} = await this.#until(loadSpeech());
+      send({type, sdp: asWeLikeIt(sdp)});
     } finally {
       this.#holding -= 1;
       this.#schedule();
@@ -208,12 +231,17 @@ export class Connection {
     if (description.type !== 'answer' && description.type !== 'offer') return false;
     if (this.bound === null) this.answered = description.type === 'offer';
     this.bound = theirs;
-    await this.#until(this.pc.setRemoteDescription(description));
+    const {type, sdp} = description;
+    const {packetTime} = this;
+    const {asAnswer, inLongerPackets} = await this.#until(loadSpeech());
+    await this.#until(this.pc.setRemoteDescription({type, sdp: inLongerPackets(sdp, packetTime)}));
+    this.packetTimeInUse = packetTime;
     this.#live();
     this.mayOffer = true;
     this.restarting = false;
     for (const [, type] of description.sdp.matchAll(/^a=candidate:.* typ (\w+)/gm)) this.types.remote.add(type);
     if (description.type === 'offer') await this.#describe(send);
+    this.#theirs = asAnswer(sdp, this.pc.currentLocalDescription?.sdp ?? '');
     await this.#addEarly();
     this.#watchPath();
     this.#on.tracks();
@@ -313,28 +341,66 @@ export class Connection {
   }
 
   /**
-   * How much to send.
-   * @param {{height: number, maxBitrate: number, screenBitrate?: number}} quality @param {boolean} paused no picture: it is not looked at
+   * How much speech goes in a packet from now on. Our browser takes that from their description, so it gets their last one
+   * again, changed, as the answer to an offer that nobody else sees: where the uplink is full, nothing more has to pass it.
+   * @param {number} packetTime ms; 0: as the browsers agree
    */
-  async tune(quality, paused) {
-    if (this.closed || !this.publishes) return;
-    await this.#set('audio', (encoding) => Object.assign(encoding, {priority: 'high', networkPriority: 'high'}));
-    await this.#set('video', (encoding, track) => {
-      const {width = 0, height = 0} = track?.getSettings?.() ?? {};
-      encoding.maxBitrate = quality.maxBitrate;
-      encoding.scaleResolutionDownBy = Math.max(1, Math.min(width, height) / quality.height);
-      encoding.active = !paused;
-    });
-    await this.#set('screen', (encoding) => Object.assign(encoding, {maxBitrate: quality.screenBitrate, active: !paused}));
+  async setPacketTime(packetTime) {
+    if (this.closed || packetTime === this.packetTime) return;
+    this.packetTime = packetTime;
+    const {pc} = this;
+    if (!this.publishes || this.bound === null || pc.signalingState !== 'stable') return; // the next description of theirs has it
+    try {
+      const {inLongerPackets, outline} = await this.#until(loadSpeech());
+      const offer = await this.#until(pc.createOffer());
+      if (pc.signalingState !== 'stable' || outline(offer.sdp) !== outline(pc.currentLocalDescription.sdp)) return; // there is something to negotiate anyway
+      await this.#until(pc.setLocalDescription(offer));
+      await this.#until(pc.setRemoteDescription({type: 'answer', sdp: inLongerPackets(this.#theirs, packetTime)}));
+      this.packetTimeInUse = packetTime;
+    } catch {
+      this.#live();
+      if (this.offering) await this.#until(pc.setLocalDescription({type: 'rollback'})); // a browser that does not do that goes on as before
+    }
   }
 
-  async #set(kind, change) {
+  /**
+   * How much to send: what the size of the room allows, and no more than `limits`.
+   * @param {{height: number, maxBitrate: number, screenBitrate?: number}} quality @param {boolean} paused no picture: it is not looked at
+   * @param {import('./uplink.js').Limits} [limits]
+   */
+  async tune(quality, paused, {audio, video, screen} = {}) {
+    if (this.closed || !this.publishes) return;
+    await this.#set('audio', (encoding) => {
+      Object.assign(encoding, {priority: 'high', networkPriority: 'high'});
+      most(encoding, 'maxBitrate', audio?.maxBitrate);
+    });
+    await this.#set('video', (encoding, track) => {
+      const {width = 0, height = 0} = track?.getSettings?.() ?? {};
+      const lines = Math.min(quality.height, video?.height ?? Infinity);
+      encoding.maxBitrate = Math.min(quality.maxBitrate, video?.maxBitrate ?? Infinity);
+      encoding.scaleResolutionDownBy = Math.max(1, Math.min(width, height) / lines);
+      most(encoding, 'maxFramerate', video?.maxFramerate);
+      encoding.active = !paused && video?.active !== false;
+    }, 'maintain-framerate');
+    await this.#set('screen', (encoding) => {
+      most(encoding, 'maxBitrate', Math.min(quality.screenBitrate ?? Infinity, screen?.maxBitrate ?? Infinity));
+      most(encoding, 'maxFramerate', screen?.maxFramerate);
+      encoding.active = !paused && screen?.active !== false;
+    }, 'maintain-resolution');
+    await this.#set('screenAudio', (encoding) => {
+      most(encoding, 'maxBitrate', audio?.maxBitrate);
+      encoding.active = screen?.active !== false; // speech comes first
+    });
+  }
+
+  async #set(kind, change, preference) {
     const sender = this.senders[kind];
     if (!sender?.setParameters) return;
     try {
       const parameters = sender.getParameters();
       if (!parameters.encodings?.length) return;
       for (const encoding of parameters.encodings) change(encoding, sender.track);
+      if (preference) parameters.degradationPreference = preference;
       await this.#until(sender.setParameters(parameters));
     } catch {
       // what a browser does not let itself be told it decides by itself

@@ -1,7 +1,5 @@
 /** What happened, for somebody who helps: one JSON text, addresses masked, of bounded length, without secrets. */
 
-import {maskAddresses} from './stats.js';
-
 const MOST = 200;
 
 export class Diagnostics {
@@ -20,9 +18,9 @@ export class Diagnostics {
 
   /**
    * @param {import('./mesh.js').Mesh} mesh @param {import('./signal.js').Signal} signal
-   * @param {Map<string, object>} stats @returns {string} the text to copy
+   * @param {Map<string, object>} stats @returns {Promise<string>} the text to copy
    */
-  text(mesh, signal, stats) {
+  async text(mesh, signal, stats) {
     const peers = [...mesh.peers.values()].map((peer) => ({
       id: peer.id,
       state: peer.state,
@@ -46,6 +44,7 @@ export class Diagnostics {
       peers,
       events: this.lines,
     };
+    const {maskAddresses} = await import('./mask.js');
     return JSON.stringify(maskAddresses(found), null, 2);
   }
 }

@@ -10,9 +10,10 @@ const ROWS = [
   ['drawer.up', (stats) => quantity('drawer.rate', stats.up)],
   ['drawer.down', (stats) => quantity('drawer.rate', stats.down)],
   ['drawer.loss', (stats) => (stats.loss === null ? '–' : number(stats.loss / 100, {style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1}))],
+  ['drawer.sent_at_most', (stats, server, limits) => limitsText(limits)],
   ['drawer.picture', (stats) => (stats.width
     ? text('drawer.size', {width: String(stats.width), height: String(stats.height), fps: Math.round(stats.fps ?? 0)}) : text('drawer.no_picture'))],
-  ['drawer.limited_by', (stats) => limitation(stats.limitation)],
+  ['drawer.limited_by', (stats, server, limits) => limitedBy(stats, limits)],
 ];
 
 function quantity(key, value) {
@@ -32,6 +33,24 @@ function pathWords({path, transport, via}) {
   return via ? text('drawer.via', {way, relay: via}) : way;
 }
 
+/** What may be sent to one, in words. @param {import('./uplink.js').Limits} [limits] */
+export function limitsText(limits) {
+  if (!limits) return null;
+  const {audio, video, screen} = limits;
+  const amount = ({active = true, maxBitrate}) => {
+    if (!active) return text('quality.nothing');
+    return maxBitrate ? quantity('drawer.rate', maxBitrate / 1000) : text('quality.unlimited');
+  };
+  const keys = {video: 'quality.camera', screen: 'quality.screen', audio: 'quality.sound'};
+  return Object.entries({video, screen, audio}).filter(([, limit]) => limit).map(([kind, limit]) => text(keys[kind], {amount: amount(limit)})).join(' · ');
+}
+
+/** Why our picture is not better, if there is a reason: ours first, then what the browser says. */
+export function limitedBy(stats, limits) {
+  if (limits?.by === 'uplink') return text('quality.by_uplink');
+  return limitation(stats.limitation) ?? (limits?.by === 'size' ? text('quality.by_size') : null);
+}
+
 /** What the server's own table says of a pair, in words. */
 export function serverText(entry) {
   if (!entry || entry.path === 'unknown') return text('drawer.not_known');
@@ -49,9 +68,10 @@ export function credentialText(exp, now) {
 }
 
 export class Drawer {
-  /** @param {import('./mesh.js').Mesh} mesh @param {(open: boolean) => void} changed */
-  constructor(mesh, changed) {
+  /** @param {import('./mesh.js').Mesh} mesh @param {import('./quality.js').Quality} quality @param {(open: boolean) => void} changed */
+  constructor(mesh, quality, changed) {
     this.mesh = mesh;
+    this.quality = quality;
     this.changed = changed;
     this.cards = new Map();
     element('drawer-close').addEventListener('click', () => this.toggle(false));
@@ -74,6 +94,7 @@ export class Drawer {
   /** @param {Map<string, object>} latest the statistics by peer @param {(id: string) => string} nameOf */
   show(latest, nameOf) {
     if (!this.open) return;
+    element('uplink-text').textContent = this.quality.text;
     element('credential-life').textContent = credentialText(this.mesh.ice?.exp, Date.now());
     for (const [id, card] of this.cards) {
       if (!latest.has(id)) {
@@ -85,8 +106,9 @@ export class Drawer {
       const card = this.cards.get(id) ?? this.#make(id);
       card.title.textContent = nameOf(id);
       const server = this.mesh.serverPaths.get(id);
+      const limits = this.quality.limitsOf(id);
       ROWS.forEach(([, value], index) => {
-        const shown = value(stats, server);
+        const shown = value(stats, server, limits);
         card.values[index].textContent = shown ?? '–';
         if (ROWS[index][0] === 'drawer.limited_by') card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
       });

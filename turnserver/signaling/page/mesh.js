@@ -1,8 +1,9 @@
 /**
  * Everything of one room: a `Peer` for each of the others, and what all of them share (tracks, credentials, quality).
  *
- * Two keys of `meta` are used here: `screen` is the id of the stream that is the shared screen, `hide` names those whose
- * picture is not looked at just now, who can spare themselves the sending; and after a lost session `was` says who one was.
+ * Some keys of `meta` are used here: `screen` is the id of the stream that is the shared screen, `hide` names those whose
+ * picture is not looked at just now, who can spare themselves the sending, and `show` says how large those of the others are
+ * shown; `link` is what one has to say of one's own connection; and after a lost session `was` says who one was.
  */
 
 import {Peer} from './peer.js';
@@ -30,7 +31,7 @@ export const QUALITY = Object.freeze({
  * `ended` `{code, msg}` (no longer in the room, and not by `leave()`).
  */
 export class Mesh extends EventTarget {
-  #signal; #Pc; #quality; #timing; #later; #never; #tracks = new Map(); #home = new MediaStream(); #hidden = new Set();
+  #signal; #Pc; #quality; #timing; #later; #never; #tracks = new Map(); #home = new MediaStream(); #hidden = new Set(); #shown = {}; #link = null;
   #wanted = null; #meta = {}; #screen = null; #was = null; #at = 0; #fresh = false; #joining = 0; #lingering = new Map();
   #metaTimer = null; #statTimer = null; #retryTimer = null; #rejoinUntil = 0; #meters = new WeakMap();
 
@@ -123,7 +124,7 @@ export class Mesh extends EventTarget {
     if (this.room) this.#signal.send('update', {name: this.#wanted.name});
   }
 
-  /** Tell the others something of your own. @param {object} meta at most 2 KiB; `screen`, `hide` and `was` are taken */
+  /** Tell the others something of your own. @param {object} meta at most 2 KiB; `screen`, `hide`, `show`, `link` and `was` are taken */
   setMeta(meta) {
     this.#meta = meta;
     this.#tellMeta(0);
@@ -165,6 +166,20 @@ export class Mesh extends EventTarget {
     if (hidden) this.#hidden.add(id);
     else this.#hidden.delete(id);
     this.#tellMeta(hidden ? META_DELAY * 5 : META_DELAY);
+  }
+
+  /** Say how wide the pictures of the others are shown here, in pixels: they do not send larger ones. @param {Record<string, number>} shown by id */
+  setShown(shown) {
+    if (JSON.stringify(shown) === JSON.stringify(this.#shown)) return;
+    this.#shown = shown;
+    this.#tellMeta(META_DELAY * 3);
+  }
+
+  /** Tell the others how our connection does. @param {{up?: string, bad?: string[]}|null} link */
+  setLink(link) {
+    if (JSON.stringify(link) === JSON.stringify(this.#link)) return;
+    this.#link = link;
+    this.#tellMeta(META_DELAY);
   }
 
   /** Look for paths anew. @param {string} [id] one peer; all without it @param {'online'|'disconnected'|'failed'|'user'} [why] */
@@ -222,6 +237,8 @@ export class Mesh extends EventTarget {
     const meta = {...this.#meta};
     if (this.#screen) meta.screen = this.#screen;
     if (this.#hidden.size > 0) meta.hide = [...this.#hidden];
+    if (Object.keys(this.#shown).length > 0) meta.show = this.#shown;
+    if (this.#link) meta.link = this.#link;
     if (this.#was) meta.was = this.#was;
     return meta;
   }
@@ -435,6 +452,8 @@ export class Mesh extends EventTarget {
     this.#was = null;
     for (const id of [...this.peers.keys()]) this.#remove(id);
     this.#hidden.clear();
+    this.#shown = {};
+    this.#link = null;
     this.serverPaths.clear();
     this.room = null;
     this.#signal.room = null;
@@ -448,6 +467,9 @@ export class Mesh extends EventTarget {
     const sizes = Object.keys(this.#quality).map(Number).sort((one, other) => one - other);
     return this.#quality[sizes.find((size) => size >= people) ?? sizes.at(-1)];
   }
+
+  /** What the size of the room allows each picture. */
+  get quality() { return this.#qualityNow(); }
 
   #resize() {
     const quality = this.#qualityNow();

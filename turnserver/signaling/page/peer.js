@@ -26,7 +26,7 @@ const DEFAULT_QUALITY = Object.freeze({height: 720, maxBitrate: 1_500_000, scree
  * has been tried; `path` (the selected candidate pair has changed); `open` (the data channel can be used).
  */
 export class Peer extends EventTarget {
-  #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #Pc; #home; #publishes; #later; #never; #recovery;
+  #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #limits = {}; #Pc; #home; #publishes; #later; #never; #recovery;
   #connection = null; #remote = null; #retired = new Set(); #answered = new Set(); #early = null;
   #chain = Promise.resolve(); #queued = 0; #state = 'connecting'; #was = false; #gap; #gaveUp = false; #errors = 0; #closed = false;
   #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #camera = new MediaStream(); #screen = null;
@@ -134,6 +134,17 @@ export class Peer extends EventTarget {
     this.#paused = paused;
     this.#tune();
   }
+
+  /** @param {import('./uplink.js').Limits} limits what our uplink has room for, and the other end shows */
+  setLimits(limits) {
+    this.#limits = limits;
+    const connection = this.#connection;
+    this.#enqueue(() => connection.setPacketTime(limits.packetTime ?? 0));
+    this.#tune();
+  }
+
+  /** ms of speech in the packets to it; 0: as the browsers agree. */
+  get packetTime() { return this.#connection.packetTimeInUse; }
 
   /** Whether the picture for it is paused. */
   get paused() { return this.#paused; }
@@ -378,6 +389,7 @@ export class Peer extends EventTarget {
       tracks: this.#tracks,
       home: this.#home,
       publishes: this.#publishes,
+      packetTime: this.#limits.packetTime ?? 0,
       setTimeout: this.#later,
       clearTimeout: this.#never,
       on: {
@@ -514,7 +526,7 @@ export class Peer extends EventTarget {
   }
 
   #tune() {
-    this.#enqueue(() => this.#connection.tune(this.#quality, this.#paused));
+    this.#enqueue(() => this.#connection.tune(this.#quality, this.#paused, this.#limits));
   }
 
   async #bytesReceived() {

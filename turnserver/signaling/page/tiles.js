@@ -37,6 +37,9 @@ export function initials(name) {
  * @property {string} pathText
  * @property {boolean} [hand]      whether the hand is up
  * @property {boolean} [mirrored]  as in a mirror: one's own, unless the camera looks away
+ * @property {number} [bars]       of a bad connection, 1 or 2 of 3; 0 if it is not bad
+ * @property {string} [linkText]   whose connection is bad
+ * @property {boolean} [soundOnly] whether there is no picture because of that
  * @property {boolean} moderated   whether this user may mute and remove the other
  * @property {boolean} [recording] whether this one records the call
  * @property {boolean} [host]      whether this user may put it in the spotlight
@@ -251,6 +254,13 @@ export class Grid {
     tile.querySelector('.plate-rec').hidden = !view.recording;
     tile.querySelector('.plate-hand').hidden = !view.hand;
     tile.querySelector('.plate-mic').toggleAttribute('hidden', view.microphone || view.kind === 'screen');
+    const bars = tile.querySelector('.tile-bars');
+    bars.hidden = !view.bars;
+    bars.dataset.bars = view.bars ?? 0;
+    bars.title = view.linkText ?? '';
+    const note = tile.querySelector('.tile-note');
+    note.hidden = !view.soundOnly || view.stateText !== '';
+    setText(note, view.soundOnly ? view.linkText : '');
     const path = tile.querySelector('.plate-path');
     path.hidden = view.pathText === '';
     setText(path, view.pathText);
@@ -297,10 +307,11 @@ function describe(view) {
   const parts = [title(view)];
   if (view.kind !== 'screen') {
     parts.push(text(view.microphone ? 'people.microphone_on' : 'people.microphone_off'));
-    if (!view.camera) parts.push(text('tile.camera_off'));
+    if (!view.camera && !view.soundOnly) parts.push(text('tile.camera_off'));
     if (view.hand) parts.push(text('tile.hand_raised'));
     if (view.recording) parts.push(text('tile.recording'));
   }
+  if (view.linkText) parts.push(view.linkText);
   if (view.stateText) parts.push(view.stateText);
   return list(parts);
 }
