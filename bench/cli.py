@@ -28,7 +28,7 @@ _PIPE_WIDTH = 150
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", type=click.Choice(["udp", "tcp", "tls", "allocations"]), help="Measure one part only.")
+@click.option("--only", type=click.Choice([*LEGS, "allocations"]), help="Measure one part only.")
 @click.option("--servers", "servers_text", default="meshturn,coturn", show_default=True,
               help=f"Which, in which order; of {', '.join(SERVERS)}.")  # fmt: skip
 @click.option(
@@ -68,7 +68,7 @@ def main(
     as_json: bool,
     output: Path,
 ) -> None:
-    """Measure relaying over UDP, TCP and TLS, and many allocations, servers in turns; print medians, spread, ratio."""
+    """Measure relaying over UDP, TCP, TLS and DTLS, and many allocations, servers in turns: medians, spread, ratio."""
     signal.signal(signal.SIGTERM, _end)
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     try:

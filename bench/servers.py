@@ -1,7 +1,7 @@
 """The servers under test: how each is started, checked, measured and stopped.
 
 Every server gets the same core, the same user, the same certificate, loopback relays and no quota that the load could
-reach. UDP and TCP share a port, and TLS has the next one.
+reach. UDP and TCP share a port, and TLS and DTLS the next one.
 """
 
 import random
@@ -36,6 +36,7 @@ _READY_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 _LAST_LINES = 6
 _ROOT = Path(__file__).resolve().parent.parent
+_DTLS = Path("turnserver", "transports", "dtls.py")
 
 
 class ServerFailed(BenchError):
@@ -85,7 +86,7 @@ class Server(ABC):
 
     def address(self, transport: str) -> tuple[str, int]:
         """Where clients reach this server over *transport*."""
-        return HOST, self.port + (transport == "tls")
+        return HOST, self.port + (transport in {"tls", "dtls"})
 
     def cpu_seconds(self) -> float:
         """User and system time used so far, all threads and children included."""
@@ -192,6 +193,11 @@ class Meshturn(Server):
         """One worker on the asyncio loop, with the default datapath."""
         return "one worker, default datapath"
 
+    @classmethod
+    def _transports(cls) -> list[str]:
+        """Those that the tree has: an earlier one may have no DTLS."""
+        return [name for name in ("udp", "tcp", "tls", "dtls") if name != "dtls" or (cls.root / _DTLS).exists()]
+
     def command(self) -> list[str]:
         """Write a configuration without limits that the load could reach."""
         certificate, key = self.certificate()
@@ -200,7 +206,7 @@ class Meshturn(Server):
             "software": "bench",
             "listeners": [
                 {"transport": transport, "address": HOST, "port": self.address(transport)[1]}
-                for transport in ("udp", "tcp", "tls")
+                for transport in self._transports()
             ],
             "tls": {"certificates": [{"certificate": str(certificate), "key": str(key)}]},
             "relay": {"addresses": [HOST]},
@@ -254,7 +260,7 @@ class Coturn(Server):
             "-L", HOST, "-E", HOST, f"--listening-port={self.port}", f"--tls-listening-port={self.port + 1}",
             f"--cert={certificate}", f"--pkey={key}",
             "--min-port=49152", "--max-port=65535",
-            "--no-dtls", "--no-cli", "--no-rfc5780", "--no-multicast-peers",
+            "--no-cli", "--no-rfc5780", "--no-multicast-peers",
             "--lt-cred-mech", f"--user={LOGIN.username}:{LOGIN.password}", f"--realm={REALM}",
             "--user-quota=0", "--total-quota=0", "--max-bps=0", "--allow-loopback-peers",
             f"--userdb={self.folder / 'turndb'}", f"--pidfile={self.folder / 'pid'}",

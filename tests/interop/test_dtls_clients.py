@@ -2,13 +2,17 @@
 
 import asyncio
 import re
+import select
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 
 import pytest
 
+from bench.dtls import DtlsLeg
+from bench.flows import Counters, Flow, Peer
 from bench.servers import LOGIN, Coturn
 from stun.client.authentication import Login
 from stun.client.errors import ErrorResponse
@@ -129,13 +133,6 @@ def s_client(server: TurnServerProcess, host: str, *flags: str, code: int = 0) -
     return result.stdout
 
 
-class CoturnWithDtls(Coturn):
-    """coturn, which serves DTLS on the port of TLS."""
-
-    def command(self) -> list[str]:
-        return [argument for argument in super().command() if argument != "--no-dtls"]
-
-
 async def a_visit(uri: str, login: Login, tls: ssl.SSLContext) -> None:
     """Everything that a client does, in order."""
     with UdpPeer() as peer:
@@ -171,6 +168,33 @@ async def test_our_client_with_our_server(turn_server: TurnServerProcess, certif
 async def test_our_client_with_coturn() -> None:
     """RFC 7350: the handshake with its cookie, allocations, channels, indications, and the goodbye."""
     require_tool("turnserver")
-    with CoturnWithDtls(None) as server:
+    with Coturn(None) as server:
         uri = f"turns:127.0.0.1:{server.port + 1}?transport=udp"
         await a_visit(uri, Login(LOGIN.username, LOGIN.password), client_context())
+
+
+@pytest.mark.parametrize("who", ["meshturn", "coturn"])
+def test_the_load_of_the_benchmark(turn_server: TurnServerProcess, who: str) -> None:
+    """Its tokens go round by both servers, each comes back as it was sent, and none is lost where nothing is."""
+    with ExitStack() as stack:
+        server, login = ("127.0.0.1", turn_server.ports["dtls"]), Login(USERNAME, PASSWORD)
+        if who == "coturn":
+            require_tool("turnserver")
+            server, login = stack.enter_context(Coturn(None)).address("dtls"), LOGIN
+        counters, flow = Counters(), Flow(DtlsLeg(), 0, 4, 160)
+        peer = Peer(160, counters)
+        stack.callback(peer.close)
+        stack.callback(flow.close)
+        flow.open(server, login, peer.address)
+        readers = {flow.client.fileno(): flow.leg.reader(flow, counters), peer.socket.fileno(): peer.read}
+        for _ in flow.start():
+            pass
+        while min(flow.turns.values()) < 10:
+            ready, _, _ = select.select(list(readers), [], [], 60)
+            assert ready, flow.turns
+            for each in ready:
+                readers[each]()
+    assert counters.at_client >= 40
+    assert counters.at_peer >= counters.at_client
+    assert (counters.corrupt, counters.late) == (0, 0)
+    assert len(counters.latencies) == flow.turns[flow.probe]
