@@ -1,6 +1,7 @@
 """TCP and TLS: RFC 8656 §3.1, §12.5, RFC 8489 §6.2.2, RFC 7443."""
 
 import secrets
+from typing import Final
 
 from cli.conform.bench import Bench
 from cli.conform.findings import Untestable, Wrong
@@ -43,6 +44,10 @@ async def order(bench: Bench) -> None:
         succeeded(await tester.ask(Draft(Method.BINDING)))
 
 
+_SHARES: Final = (64, 32, 16, 8, 4, 2)
+"""Parts of the patience between two looks: a relay may be open for a moment longer than its connection."""
+
+
 @check("stream-close-ends", only="stream")
 async def close_ends(bench: Bench) -> None:
     """Its relay is closed then, and the server's system says so to a peer, by ICMP."""
@@ -54,9 +59,9 @@ async def close_ends(bench: Bench) -> None:
         raise Untestable(f"This machine has no way to the relayed address {relay.host}: {error.strerror}.") from error
     try:
         await tester.pipe.close()
-        for _ in range(4):
+        for part in _SHARES:
             outside.send(b"meshturn conform")
-            await outside.incoming(bench.options.patience / 4)
+            await outside.incoming(bench.options.patience / part)
             if outside.refused:
                 return
     finally:
