@@ -478,7 +478,11 @@ WITHOUT = """
   Object.defineProperty(navigator, 'mediaSession', {value: undefined});
   delete HTMLMediaElement.prototype.setSinkId;
   const get = MediaStreamTrack.prototype.getCapabilities;
-  MediaStreamTrack.prototype.getCapabilities = function () { return {...get.call(this), backgroundBlur: [false]}; };
+  MediaStreamTrack.prototype.getCapabilities = function () {
+    const names = ['backgroundBlur', 'noiseSuppression', 'echoCancellation', 'autoGainControl'];
+    const never = Object.fromEntries(names.map((name) => [name, [false]]));
+    return {...get.call(this), ...never};
+  };
 }
 """
 
@@ -491,6 +495,8 @@ def test_what_a_browser_does_not_have_is_not_offered(browser: "Browser") -> None
         ann.click("more-button")
         assert ann.page.is_hidden("[data-testid=flip-button]")
         ann.click("settings-button")
-        ann.see("noiseSuppression")
-        for testid in ("backgroundBlur", "speaker-choose", "call-speaker-select"):
+        ann.see("speaker-test")
+        switches = ("backgroundBlur", "noiseSuppression", "echoCancellation", "autoGainControl")
+        for testid in (*switches, "speaker-choose", "call-speaker-select"):
             assert not ann.page.is_visible(f"[data-testid={testid}]"), testid
+        assert "For music" not in ann.page.inner_text("#call-preferences")

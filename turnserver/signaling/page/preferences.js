@@ -24,8 +24,9 @@ export class Preferences {
     this.pending = new Map(); // how many changes are under way, by name
     this.switches = new Map();
     this.sends = make('div', '', {class: 'switches', 'data-sends': ''});
+    this.music = says(make('p', '', {class: 'muted small'}), 'preferences.music');
     for (const name of [...PROCESSING, 'backgroundBlur']) {
-      if (name === 'backgroundBlur') this.sends.append(says(make('p', '', {class: 'muted small'}), 'preferences.music'));
+      if (name === 'backgroundBlur') this.sends.append(this.music);
       this.switches.set(name, this.#switch(this.sends, name, LABELS[name], (on) => this.#prefer(name, on)));
     }
     for (const {id, label, on, set} of more) this.#switch(this.sends, id, label, set).checked = on;
@@ -38,6 +39,7 @@ export class Preferences {
   show() {
     const {devices} = this;
     devices.video?.addEventListener('configurationchange', this.changed ??= () => this.show()); // by the system's own settings
+    this.music.hidden = !PROCESSING.some((name) => possible(devices.audio, name));
     for (const [name, box] of this.switches) {
       const track = name === 'backgroundBlur' ? devices.video : devices.audio;
       box.closest('label').hidden = !possible(track, name);

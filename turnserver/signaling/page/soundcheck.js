@@ -94,7 +94,7 @@ export class MicrophoneTest extends Trial {
     clearTimeout(timer);
     if (this.recorder !== recorder) return;
     this.recorder = null;
-    await this.play(new Blob(parts, {type: recorder.mimeType}), devices.current('audiooutput'));
+    await this.play(new Blob(parts, {type: parts[0]?.type}), devices.current('audiooutput'));
   }
 
   stop() {
