@@ -57,25 +57,21 @@ def test_the_page_around_a_call_lets_in_mutes_and_is_told(browser: "Browser") ->
         ben.connected(0)
 
 
-def test_the_attribute_join_and_a_reload_in_the_frame_go_straight_into_the_call(browser: "Browser") -> None:
-    """Nobody presses a button, before or after; and the call is as muted as it was."""
+def test_with_the_attribute_join_the_page_and_a_reload_of_the_frame_go_straight_into_the_call(
+    browser: "Browser",
+) -> None:
+    """Nobody presses a button, before or after, though this browser lets frames of other sites store nothing."""
     with call_page(browser, schema=False) as app:
         page = PAGE.replace('name="Ann"', 'name="Ann" join').replace("/call/framed", "/call/straight")
         app.page.route(f"{APP}/", lambda route: route.fulfill(body=page, content_type="text/html"))
         app.page.goto(f"{APP}/")
         joined = "heard.filter(([name, {name: who}]) => name === 'joined' && who === 'Ann').length"
-        app.until(f"{joined} === 1")
-        (frame,) = app.page.frames[1:]
-        frame.wait_for_selector("[data-testid=self-tile]")
-        app.page.evaluate("document.querySelector('meshturn-call').setMicrophone(false)")
-        app.until("heard.some(([name, {microphone}]) => name === 'media' && microphone === false)")
-        app.page.evaluate("heard.length = 0")
-        frame.evaluate("location.reload()")
-        app.until(f"{joined} === 1")
-        (frame,) = app.page.frames[1:]
-        frame.wait_for_selector("[data-testid=self-tile]")
-        assert frame.get_attribute("#mic", "aria-pressed") == "false"
-        assert frame.is_hidden("[data-testid=lobby]")
+        for loads in (1, 2):
+            app.until(f"{joined} === {loads}")
+            (frame,) = app.page.frames[1:]
+            frame.wait_for_selector("[data-testid=self-tile]")
+            assert frame.is_hidden("[data-testid=lobby]")
+            frame.evaluate("location.reload()") if loads == 1 else None
 
 
 def test_a_page_that_is_not_named_shows_no_call(browser: "Browser") -> None:

@@ -15,7 +15,7 @@ from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, FrameHandler, StateChange, StateHandler
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, ServerMessage
 from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart
-from turnserver.signaling.protocol.fields import Media
+from turnserver.signaling.protocol.fields import Media, Spotlight
 
 ICE = {"servers": [{"urls": ["turn:127.0.0.1:9"], "username": "u", "credential": "c"}], "exp": 1, "policy": "relay"}
 ME, BOB, CAL, DAN, EVE, STRANGER = (f"{name:2<10}" for name in ("me", "bob", "cal", "dan", "eve", "stranger"))
@@ -321,6 +321,9 @@ async def test_messages_and_moderation(room: Room) -> None:
     assert room.kinds[1:] == ["message", "mute", "knock", "room", "waiting"]
     assert room.mesh.room is not None
     assert (room.mesh.room.locked, room.mesh.room.max, room.mesh.room.id) == (True, 3, "tea")
+    assert room.mesh.room.spotlight == Spotlight(id=BOB, what="camera", by=EVE)
+    room.session.hear(t="room_update", seq=4, locked=True, max=3)
+    assert room.mesh.room.spotlight is None
     assert room.mesh.broadcast("nobody is connected") == 0
 
 

@@ -212,7 +212,7 @@ const lobby = new Lobby({devices, signal, room, claims, join, checked: (result) 
 /** What the page around this one may do. */
 const tell = embedding({
   does: {
-    join: (name) => !call?.active && !over && lobby.enter(name),
+    join: (name) => !call?.active && !over && element('returning').hidden && lobby.enter(name), // a reload comes back by itself
     leave: () => !over && leave(),
     microphone: (on) => devices.setMicrophone(on),
     camera: (on) => devices.setCamera(on),

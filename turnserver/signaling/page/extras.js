@@ -57,10 +57,7 @@ export class Extras {
   /** Who records, as the others say; it ends with the page that does it. */
   #showRecording() {
     const now = new Map();
-    for (const peer of this.#parts.mesh.peers.values()) {
-      const dead = peer.gap && peer.state !== 'connected';
-      if (peer.info.meta?.rec && !dead) now.set(peer.id, this.#parts.nameOf(peer.id));
-    }
+    for (const id of this.#parts.mesh.peers.keys()) if (this.isRecording(id)) now.set(id, this.#parts.nameOf(id));
     for (const [id, name] of now) if (!this.#recording.has(id)) announce(text('record.begins', {name}));
     for (const [id, name] of this.#recording) if (!now.has(id)) announce(text('record.ends', {name}));
     this.#recording = now;
@@ -77,9 +74,10 @@ export class Extras {
     if (mark.textContent !== line) mark.textContent = line;
   }
 
-  /** Whether somebody records. @param {string} id */
+  /** Whether somebody records: no longer, if that page has died. @param {string} id */
   isRecording(id) {
-    return this.#recording.has(id);
+    const peer = this.#parts.mesh.peers.get(id);
+    return Boolean(peer?.info.meta?.rec) && !(peer.gap && peer.state !== 'connected');
   }
 
   /** The call is over: what has been recorded is saved. */
