@@ -1,15 +1,16 @@
 """The page's `peer.js` and `mesh.js` in headless Chromium: negotiation, restarts, rebuilds, and what is sent."""
 
-from typing import TYPE_CHECKING, Any
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.support.netns import NetworkNamespace
 from tests.support.signal_lab import LabPage, SignalLab
+from tests.support.tools import require_tool
 from turnserver.signaling.protocol.fields import IceServer
-
-if TYPE_CHECKING:
-    pass
-
 
 FAST = {"timing": {"silence": 100, "step": 600, "politeness": 300, "stuck": 2000, "away": 50}}
 """Steps of the recovery for tests that do not wait."""
@@ -216,6 +217,82 @@ def test_a_restart_waits_for_the_server(ann: LabPage, ben: LabPage, lab: SignalL
     ben.until(RENEWED, ["ben", before])
     settled(ann, ben)
     assert ben.run("() => lab.runs.ben.connections") == 1
+
+
+# Silence
+
+WATCHFUL = {"timing": {"look": 1000, "misses": 3, "pair": 60_000}}
+
+PORT = """async (who) => {
+  const reports = await lab.runs[who].peer().pc.getStats();
+  const transport = [...reports.values()].find(({type}) => type === 'transport');
+  return reports.get(reports.get(transport.selectedCandidatePairId).localCandidateId).port;
+}"""
+
+
+@contextmanager
+def media_lost(inside: NetworkNamespace, ports: list[int]) -> Iterator[None]:
+    """What these UDP ports send is lost, but for the checks of ICE (RFC 7983 §7: their first byte is below 4)."""
+    rule = f"udp sport {{ {', '.join(map(str, ports))} }} @th,64,8 >= 20 drop"
+    script = f"table ip lost {{ chain out {{ type filter hook output priority 0; {rule}; }}; }}"
+    command = [require_tool("ip"), "netns", "exec", inside.name, require_tool("nft")]
+    made = subprocess.run([*command, script], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "delete table ip lost"], check=True)
+
+
+def test_media_of_one_end_that_are_lost(ann: LabPage, ben: LabPage, lab: SignalLab, inside: NetworkNamespace) -> None:
+    """Kind: `connected`, and nothing comes. Both see it, and another path is found."""
+    call(ann, ben, options=WATCHFUL)
+    lab.erase()
+    for page, who in both(ann, ben):
+        page.run(
+            "(who) => { lab.seen = []; const peer = lab.runs[who].peer();"
+            " peer.addEventListener('state', ({detail}) => lab.seen.push([detail.state, peer.pc.connectionState])); }",
+            who,
+        )
+    with media_lost(inside, [ann.run(PORT, "ann")]):
+        for page, _ in both(ann, ben):
+            page.until("() => lab.seen.some(([state, pc]) => state === 'reconnecting' && pc === 'connected')")
+        settled(ann, ben)
+    assert lab.of("ben", "server", "restart")[0]["why"] == "silent"
+
+
+def test_a_socket_that_is_back_while_nothing_comes(
+    ann: LabPage, ben: LabPage, lab: SignalLab, inside: NetworkNamespace
+) -> None:
+    """Kind: the network has changed under socket and media alike: the restart waits for no third sign of it."""
+    call(ann, ben, options={"timing": {"look": 200, "misses": 10_000, "pair": 60_000}})
+    ben.expected = ("WebSocket connection to",)
+    ben.run("() => lab.runs.ben.peer().addEventListener('doubt', () => { lab.doubt = true; })")
+    with media_lost(inside, [page.run(PORT, who) for page, who in both(ann, ben)]):
+        ben.until("() => lab.doubt")
+        lab.unplug("ben")
+        lab.unplug("ben", False)
+        lab.wait(
+            lambda: [frame["why"] for frame in lab.of("ben", "server", "restart")] == ["disconnected"], "a restart"
+        )
+        settled(ann, ben)
+
+
+def test_nobody_who_is_muted_is_silent(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
+    """Without microphone and camera, and with nothing to say: what asks is answered, and no program sees of it."""
+    for page, who in both(ann, ben):
+        page.enter(who, "blue", media=False, options={"timing": {"look": 200, "doubts": 20, "misses": 20}})
+    for page, who in both(ann, ben):
+        page.connected(who)
+        page.run(
+            "(who) => lab.until(async () => [...(await lab.runs[who].peer().pc.getStats()).values()]"
+            ".some(({type, messagesSent, messagesReceived}) =>"
+            " type === 'data-channel' && messagesSent > 9 && messagesReceived > 9))",
+            who,
+        )
+    for page, who in both(ann, ben):
+        assert page.run("(who) => [lab.runs[who].peer().state, lab.runs[who].data]", who) == ["connected", []]
+        assert not lab.of(who, "server", "restart")
 
 
 # Rebuilds
@@ -526,6 +603,7 @@ def test_a_peer_that_disconnects_makes_the_mesh_probe_its_socket(ann: LabPage, b
         "() => { const {mesh} = lab.runs.ann; const [peer] = mesh.peers.values(); let probes = 0;"
         " mesh.signal.probe = () => { probes += 1; };"
         " Object.defineProperty(peer, 'state', {value: 'reconnecting', configurable: true});"
-        " peer.dispatchEvent(new CustomEvent('state', {detail: {}})); delete peer.state; return probes; }"
+        " peer.dispatchEvent(new CustomEvent('state', {detail: {}})); delete peer.state;"
+        " peer.dispatchEvent(new CustomEvent('doubt', {detail: {}})); return probes; }"
     )
-    assert asked == 1
+    assert asked == 2

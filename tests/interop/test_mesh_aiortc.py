@@ -61,6 +61,7 @@ async def test_two_in_a_room(url: str, server: TurnServerProcess) -> None:
     async with member(url, "two") as ann, member(url, "two", name="Bob") as bob:
         await ann.until(connected(ann, bob, others=1))
         await ann.until(flows(ann, bob))
+        ann.pairs[0].send("")  # asks for an acknowledgement only
         ann.pairs[0].send("from Ann")
         assert bob.mesh.broadcast(b"from Bob") == 1
         await ann.until(lambda: bool(ann.data() and bob.data()))

@@ -423,7 +423,8 @@ class Pair:
         channel = self._channel = pc.createDataChannel("mesh", negotiated=True, id=0)
 
         def on_message(data: str | bytes) -> None:
-            self._link.message(self, data)
+            if data != "":  # The other side asks for an acknowledgement of SCTP only.
+                self._link.message(self, data)
 
         def on_open() -> None:
             self._link.changed(self)

@@ -6,6 +6,8 @@
  * camera; further ones are the sound and the picture of a shared screen.
  */
 
+import {fragments} from './watch.js';
+
 const BATCH = 50; // ms that candidates are collected for
 const MOST_AT_ONCE = 20; // candidates in a message
 const MOST_EARLY = 128; // candidates kept for a description that has yet to come
@@ -53,11 +55,6 @@ export function configuration(ice) {
   return {iceServers: ice?.servers ?? [], iceTransportPolicy: ice?.policy === 'relay' ? 'relay' : 'all', bundlePolicy: 'max-bundle'};
 }
 
-/** The `ice-ufrag`s of a description. */
-function fragments(description) {
-  return new Set([...(description?.sdp ?? '').matchAll(/^a=ice-ufrag:(\S+)/gm)].map((match) => match[1]));
-}
-
 /** Set a bound, or have none. */
 function most(encoding, name, value) {
   if (Number.isFinite(value)) encoding[name] = value;
@@ -69,7 +66,7 @@ function typeOf(candidate) {
 }
 
 export class Connection {
-  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #theirs = ''; #streams = {}; // of the screen and its sound, as last said
+  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #mozilla = false; #theirs = ''; #streams = {}; // of the screen and its sound, as last said
 
   /**
    * @param {object} options
@@ -201,7 +198,7 @@ export class Connection {
     try {
       await this.#until(this.pc.setLocalDescription());
       this.#live();
-      const {type, sdp} = this.pc.localDescription;
+      const {type, sdp} = this.#told();
       const {asWeLikeIt} = await this.#until(loadSpeech());
       send({type, sdp: asWeLikeIt(sdp)});
     } finally {
@@ -209,6 +206,25 @@ export class Connection {
       this.#schedule();
     }
   }
+
+  /**
+   * Our description as it is told. Firefox (153) answers a later offer as the DTLS client whatever it was before, which
+   * Chromium refuses; so the offer says who is what, and leaves it no choice.
+   */
+  #told() {
+    const {type, sdp} = this.pc.localDescription;
+    const answer = [this.pc.currentLocalDescription, this.pc.currentRemoteDescription].find((each) => each?.type === 'answer');
+    const role = /^a=setup:(active|passive)/m.exec(answer?.sdp ?? '')?.[1];
+    if (type !== 'offer' || !role || !this.#mozilla) return {type, sdp};
+    const ours = answer === this.pc.currentLocalDescription ? role : {active: 'passive', passive: 'active'}[role];
+    return {type, sdp: sdp.replaceAll('a=setup:actpass', `a=setup:${ours}`)};
+  }
+
+  /** The ICE user fragment of theirs; undefined before their first description. */
+  get generation() { return fragments(this.pc.remoteDescription).values().next().value; }
+
+  /** Whether DTLS has failed: then no path helps any more. */
+  get broken() { return this.senders.audio.transport?.state === 'failed'; }
 
   /**
    * Whether taking it would take back an offer of ours where Chromium (156) does not survive that: at the end that
@@ -231,6 +247,7 @@ export class Connection {
     if (description.type !== 'answer' && description.type !== 'offer') return false;
     if (this.bound === null) this.answered = description.type === 'offer';
     this.bound = theirs;
+    this.#mozilla = /^o=mozilla/m.test(description.sdp); // as it came: a browser tells a description of others in its own words
     const {type, sdp} = description;
     const {packetTime} = this;
     const {asAnswer, inLongerPackets} = await this.#until(loadSpeech());

@@ -336,6 +336,7 @@ export class Mesh extends EventTarget {
     for (const type of ['state', 'streams', 'path', 'open']) peer.addEventListener(type, () => this.#emit('peer', {peer}));
     // An address that has changed takes the server's socket along, and no event may tell of it.
     peer.addEventListener('state', () => peer.state === 'reconnecting' && this.#signal.probe?.());
+    peer.addEventListener('doubt', () => this.#signal.probe?.());
     peer.addEventListener('data', ({detail}) => this.#emit('data', {peer, data: detail.data}));
     peer.addEventListener('verdict', ({detail}) => this.#emit('verdict', {peer, ...detail}));
     this.#changed(peer);
@@ -427,6 +428,7 @@ export class Mesh extends EventTarget {
   }
 
   #resumed() {
+    for (const peer of this.peers.values()) peer.back();
     if (this.#wanted && this.room && this.#signal.room === null) this.#anew();
     if (this.#wanted || !this.#signal.room) return;
     // After a reload the session is still in the room; a page that does not go on with that leaves nobody waiting.

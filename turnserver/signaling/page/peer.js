@@ -10,6 +10,7 @@
 import {Closed, Connection} from './connection.js';
 import {Recovery} from './recovery.js';
 import {randomName} from './signal.js';
+import {Watch, flowOf} from './watch.js';
 
 const OFFER_PATIENCE = 2000; // ms that the one who does not start waits for an offer
 const ANSWER_PATIENCE = 8000; // ms until an unanswered offer is sent again
@@ -23,10 +24,11 @@ const DEFAULT_QUALITY = Object.freeze({height: 720, maxBitrate: 1_500_000, scree
  * One participant and the connection with it.
  *
  * Events: `state`; `streams` (what `streams` holds has changed); `data` `{data}`; `verdict` `{verdict, text}` when all
- * has been tried; `path` (the selected candidate pair has changed); `open` (the data channel can be used).
+ * has been tried; `path` (the selected candidate pair has changed); `open` (the data channel can be used); `doubt` (it
+ * is connected, and what was asked for has not come).
  */
 export class Peer extends EventTarget {
-  #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #limits = {}; #Pc; #home; #publishes; #later; #never; #recovery;
+  #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #limits = {}; #Pc; #home; #publishes; #later; #never; #recovery; #watch; #unheard = false;
   #connection = null; #remote = null; #retired = new Set(); #answered = new Set(); #early = null;
   #chain = Promise.resolve(); #queued = 0; #state = 'connecting'; #was = false; #gap; #gaveUp = false; #errors = 0; #closed = false;
   #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #camera = new MediaStream(); #screen = null;
@@ -62,14 +64,29 @@ export class Peer extends EventTarget {
     this.#later = (call, delay) => later(call, delay);
     this.#never = (timer) => never(timer);
     this.#gap = Boolean(peer.gap);
-    this.#recovery = new Recovery({
-      act: {restart: (why) => this.restart(why), rebuild: () => this.#rebuild('failed'), giveUp: () => this.#giveUp()},
-      bytes: () => this.#bytesReceived(),
+    const shared = {
+      flow: () => flowOf(this.pc),
       ready: () => this.#signal.state === 'open' && !this.#gap,
-      polite: () => Boolean(this.#info.polite),
       timing,
       setTimeout: this.#later,
       clearTimeout: this.#never,
+    };
+    this.#recovery = new Recovery({
+      ...shared,
+      act: {
+        restart: (why) => this.restart(why),
+        rebuild: () => this.#rebuild('failed'),
+        giveUp: () => this.#giveUp(),
+        settled: () => this.#setUnheard(false),
+      },
+      broken: () => this.#connection.broken,
+      polite: () => Boolean(this.#info.polite),
+    });
+    this.#watch = new Watch({
+      ...shared,
+      probe: () => this.#probe(),
+      told: (silent, again) => this.#silence(silent, again),
+      doubt: () => this.dispatchEvent(new CustomEvent('doubt', {detail: {}})),
     });
     if (announce) this.#rebuild('reload');
     else this.#begin(Boolean(peer.start));
@@ -151,7 +168,7 @@ export class Peer extends EventTarget {
 
   /**
    * Look for a path anew: fresh credentials to both ends, then an ICE restart; a rebuild if all had been given up.
-   * @param {'online'|'disconnected'|'failed'|'user'} [why]
+   * @param {'online'|'disconnected'|'failed'|'silent'|'user'} [why]
    */
   async restart(why = 'user') {
     if (this.#closed) return;
@@ -177,7 +194,7 @@ export class Peer extends EventTarget {
     if (this.#closed) return;
     if (connection === this.#connection) {
       if (this.#yields) this.#expectOffer(connection);
-      else connection.restartIce();
+      else this.#restartIce(connection);
     }
     const again = this.#again;
     this.#again = null;
@@ -197,11 +214,16 @@ export class Peer extends EventTarget {
     }
   }
 
+  #restartIce(connection) {
+    connection.restartIce();
+    this.#recovery.restarted();
+  }
+
   /** The other end was first to ask for a restart: its offer renews our path, too, and offers do not cross. */
   #expectOffer(connection) {
     const before = this.pc.remoteDescription;
     this.#later(() => {
-      if (connection === this.#connection && this.pc.remoteDescription?.sdp === before?.sdp) connection.restartIce();
+      if (connection === this.#connection && this.pc.remoteDescription?.sdp === before?.sdp) this.#restartIce(connection);
     }, OFFER_PATIENCE);
   }
 
@@ -219,6 +241,7 @@ export class Peer extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     this.#recovery.stop();
+    this.#watch.on = false;
     this.#never(this.#startTimer);
     this.#never(this.#answerTimer);
     this.#connection.close();
@@ -233,6 +256,8 @@ export class Peer extends EventTarget {
     if (frame.t === 'restart') {
       // The server takes one request after the other: of two ends that restart at once, one hears this before its answer.
       this.#yields = this.#restarting;
+      this.#recovery.restarted();
+      if (frame.why === 'silent') this.#setUnheard(true);
       return;
     }
     this.#enqueue(() => this.#handle(frame));
@@ -257,6 +282,11 @@ export class Peer extends EventTarget {
   resync() {
     if (this.#closed) return;
     if (this.pc.signalingState !== 'stable' || this.pc.connectionState !== 'connected') this.#rebuild('resync');
+  }
+
+  /** Our signaling was away, and is back: what stood still meanwhile has lost its network, too. */
+  back() {
+    if (this.#watch.doubtful) this.restart('disconnected');
   }
 
   /** Both ends have new sessions, and recognize each other: the connection remains. @param {object} peer @param {object} me */
@@ -312,12 +342,14 @@ export class Peer extends EventTarget {
   async #description(theirs, description) {
     if (theirs !== this.#remote && !this.#meet(theirs, description.type)) return;
     const connection = this.#connection;
+    const {generation} = connection;
     if (this.#info.polite && connection.cannotGiveWay(description)) {
       this.#rebuild('glare');
       return;
     }
     const taken = await connection.accept(description, theirs, Boolean(this.#info.polite), (answer) => this.#describe(connection, answer));
     if (!taken) return;
+    if (generation && generation !== connection.generation) this.#recovery.restarted();
     this.#never(this.#startTimer);
     if (!connection.offering) this.#never(this.#answerTimer);
     if (this.#early?.pc === theirs) {
@@ -402,6 +434,7 @@ export class Peer extends EventTarget {
       },
     });
     this.#connection = connection;
+    this.#unheard = false;
     this.#recovery.begun(passive);
     this.#refresh();
     if (start) this.#startNow(connection);
@@ -480,8 +513,9 @@ export class Peer extends EventTarget {
       this.#gaveUp = false;
     }
     this.#recovery.changed(connectionState);
+    this.#watch.on = connectionState === 'connected';
     let state = this.#was ? 'reconnecting' : 'connecting';
-    if (connectionState === 'connected') state = 'connected';
+    if (connectionState === 'connected' && !this.#watch.silent && !this.#unheard) state = 'connected';
     else if (this.#gaveUp) state = 'failed';
     else if (this.#gap) state = 'lost';
     this.#setState(state);
@@ -521,6 +555,7 @@ export class Peer extends EventTarget {
   }
 
   #channelEvent(event) {
+    if (event.type === 'message' && event.data === '') return; // a probe
     if (event.type === 'message') this.dispatchEvent(new CustomEvent('data', {detail: {data: event.data}}));
     else if (event.type === 'open') this.dispatchEvent(new CustomEvent('open', {detail: {}}));
   }
@@ -529,15 +564,27 @@ export class Peer extends EventTarget {
     this.#enqueue(() => this.#connection.tune(this.#quality, this.#paused, this.#limits));
   }
 
-  async #bytesReceived() {
-    let bytes = 0;
-    try {
-      for (const report of (await this.pc.getStats()).values()) {
-        if (report.type === 'candidate-pair') bytes += report.bytesReceived ?? 0;
-      }
-    } catch {
-      // closed meanwhile
-    }
-    return bytes;
+  // ---- silence
+
+  /** Have the other end send something: its SCTP acknowledges even what is empty. @returns {boolean} whether something has to come */
+  #probe() {
+    const {channel} = this.#connection;
+    const {a, v, s} = this.#info.media ?? {};
+    if (channel.readyState !== 'open') return Boolean(a || v || s);
+    this.#connection.send('');
+    return true;
+  }
+
+  #silence(silent, again) {
+    if (silent && again) this.#rebuild('silent');
+    else if (silent) this.restart('silent');
+    this.#refresh();
+  }
+
+  /** @param {boolean} unheard nothing of ours arrives there, as the other end says */
+  #setUnheard(unheard) {
+    if (unheard === this.#unheard) return;
+    this.#unheard = unheard;
+    this.#refresh();
   }
 }

@@ -2,7 +2,8 @@
  * When a connection is in trouble, and what to do about it: the steps and their times, and nothing of how they are done.
  *
  *     disconnected for 2 s without a byte  → restart ICE; so is a connection that is suspected
- *     failed                               → restart ICE, and after 10 s rebuild
+ *     failed                               → restart ICE; rebuild if that cannot help any more (DTLS has failed)
+ *     restarted, and no pair after 5 s     → rebuild; after 2.5 s if Chromium has chosen a pair that nothing comes over
  *     not connected 10 s after a rebuild   → rebuild again; after the third, give up
  *     not failed, but never connected 20 s → as if failed
  *
@@ -10,21 +11,25 @@
  */
 
 /** Times in ms, and how many rebuilds. */
-export const TIMING = Object.freeze({silence: 2000, step: 10_000, politeness: 3000, stuck: 20_000, away: 2000, rebuilds: 3});
+export const TIMING = Object.freeze({
+  silence: 2000, pair: 5000, early: 1500, sure: 1000, step: 10_000, politeness: 3000, stuck: 20_000, away: 2000, rebuilds: 3,
+});
 
 export class Recovery {
-  #act; #bytes; #ready; #polite; #timing; #later; #never; #state = 'new'; #watch = null; #ladder = null; #rebuilds = 0;
+  #act; #flow; #broken; #ready; #polite; #timing; #later; #never; #state = 'new'; #watch = null; #ladder = null; #rebuilds = 0; #restart = null;
 
   /**
    * @param {object} options
-   * @param {{restart: (why: string) => void, rebuild: () => void, giveUp: () => void}} options.act
-   * @param {() => Promise<number>} options.bytes received so far @param {() => boolean} options.ready the other end can be reached
+   * @param {{restart: (why: string) => void, rebuild: () => void, giveUp: () => void, settled?: () => void}} options.act
+   * @param {() => Promise<import('./watch.js').Flow>} options.flow @param {() => boolean} [options.broken] no restart can help
+   * @param {() => boolean} options.ready the other end can be reached
    * @param {() => boolean} options.polite @param {Partial<typeof TIMING>} [options.timing]
    * @param {typeof setTimeout} options.setTimeout @param {typeof clearTimeout} options.clearTimeout
    */
-  constructor({act, bytes, ready, polite, timing, setTimeout: later, clearTimeout: never}) {
+  constructor({act, flow, broken = () => false, ready, polite, timing, setTimeout: later, clearTimeout: never}) {
     this.#act = act;
-    this.#bytes = bytes;
+    this.#flow = flow;
+    this.#broken = broken;
     this.#ready = ready;
     this.#polite = polite;
     this.#timing = {...TIMING, ...timing};
@@ -38,6 +43,7 @@ export class Recovery {
   /** There is a new connection. @param {boolean} [passive] because the other end has rebuilt its own */
   begun(passive = false) {
     this.#state = 'new';
+    this.#restart = null;
     if (passive) this.#rebuilds = Math.min(this.#rebuilds + 1, this.#timing.rebuilds);
     this.#stopWatching();
     this.#arm(this.#rebuilds > 0 ? this.#step : this.#timing.stuck);
@@ -48,19 +54,36 @@ export class Recovery {
     if (state === this.#state) return;
     this.#state = state;
     if (state === 'connected') {
-      this.reset();
+      if (this.#restart) this.#rebuilds = 0; // whether it has a pair is looked at in time
+      else this.reset();
+      this.#stopWatching();
       return;
     }
     if (state === 'disconnected') this.#startWatching();
     else this.#stopWatching();
     if (state !== 'failed' || this.#rebuilds > 0) return; // a rebuilt one has its time
+    if (this.#broken()) {
+      this.#arm(this.#polite() ? this.#timing.politeness : 0);
+      return;
+    }
     this.#act.restart('failed');
     this.#arm(this.#step);
+  }
+
+  /** A restart is asked for, or has been negotiated: from then on it has its time to find a pair. */
+  async restarted() {
+    if (this.#state === 'new' || this.#state === 'closed' || this.#rebuilds > 0) return;
+    const restart = {bytes: -1, lost: false, waited: false};
+    this.#restart = restart;
+    this.#arm(this.#timing.early);
+    const {bytes} = await this.#flow();
+    if (this.#restart === restart) restart.bytes = bytes;
   }
 
   /** All is well, or somebody takes it in hand: nothing is due, and the count begins anew. */
   reset() {
     this.#rebuilds = 0;
+    this.#restart = null;
     this.#stopWatching();
     this.#never(this.#ladder);
     this.#ladder = null;
@@ -84,9 +107,30 @@ export class Recovery {
     this.#ladder = this.#later(() => this.#due(), delay);
   }
 
-  #due() {
+  /** Whether a restart has led to a pair, or has more time. */
+  async #settles(restart) {
+    const {bytes, pair, pairBytes} = await this.#flow();
+    if (restart !== this.#restart) return true; // another one, with a time of its own
+    if (pair === 'current' && this.#state === 'connected') {
+      this.#restart = null;
+      this.#act.settled?.();
+      return true;
+    }
+    const {pair: whole, early, sure, politeness} = this.#timing;
+    const lost = pair === 'mixed' && pairBytes === 0;
+    let more = 0; // ms until the next look; without one it is given up
+    if (lost) more = restart.lost ? 0 : sure;
+    else if (!restart.waited) more = whole - early + (this.#polite() ? politeness / 3 : 0);
+    else if (this.#state === 'connected' && bytes !== restart.bytes) more = whole / 2;
+    Object.assign(restart, {bytes, lost, waited: restart.waited || !lost});
+    if (more > 0) this.#arm(more);
+    return more > 0;
+  }
+
+  async #due() {
     this.#ladder = null;
-    if (this.#state === 'connected' || this.#state === 'closed') return;
+    if (this.#restart && await this.#settles(this.#restart)) return;
+    if ((this.#state === 'connected' && !this.#restart) || this.#state === 'closed') return;
     if (!this.#ready()) {
       this.#arm(this.#timing.away);
     } else if (this.#rebuilds < this.#timing.rebuilds) {
@@ -99,10 +143,10 @@ export class Recovery {
     const watch = {timer: null};
     this.#stopWatching();
     this.#watch = watch;
-    let before = await this.#bytes();
+    let before = (await this.#flow()).bytes;
     const look = async () => {
       if (this.#watch !== watch) return;
-      const now = await this.#bytes();
+      const now = (await this.#flow()).bytes;
       if (this.#watch !== watch) return;
       if (now <= before) {
         this.#act.restart('disconnected');
