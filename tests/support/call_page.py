@@ -34,7 +34,7 @@ PATIENCE = 90_000
 FRAMES = """
 async ([selector, more]) => {
   const video = document.querySelector(selector);
-  const seen = () => video.getVideoPlaybackQuality().totalVideoFrames;
+  const seen = () => video.mozPaintedFrames ?? video.getVideoPlaybackQuality().totalVideoFrames; // Firefox: the former
   const first = seen();
   while (seen() < first + more) await new Promise((resolve) => setTimeout(resolve, 50));
   return seen();

@@ -1,0 +1,194 @@
+"""The call page in Debian's Firefox ESR, in calls with Chromium: what the page promises holds in both."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched, serving_calls
+from tests.support.call_page import SMALL, CallPage, call_page
+from tests.support.firefox import firefox_in
+from tests.support.netns import NetworkNamespace
+from tests.support.server import TurnServerProcess
+from tests.support.tools import require_tool
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ORIGIN = f"https://{ADDRESS}"
+ROOT = Path(__file__).resolve().parents[2]
+NARROW = {"width": 320, "height": 640}
+SCREEN = "[data-testid=screen-tile] video"
+
+PICTURE = """
+const getDisplayMedia = async () => {
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d');
+  let shade = 0;
+  setInterval(() => { context.fillStyle = `hsl(${shade += 9} 80% 50%)`; context.fillRect(0, 0, 300, 150); }, 100);
+  return canvas.captureStream(10);
+};
+if (navigator.mediaDevices) Object.assign(navigator.mediaDevices, {getDisplayMedia});
+"""
+"""A headless Firefox has no screen, and its question for one is never answered."""
+
+ASKED = """
+const getUserMedia = () => { globalThis.asked = true; throw 0; };
+if (navigator.mediaDevices) Object.assign(navigator.mediaDevices, {getUserMedia});
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server's configuration is."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(
+    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
+) -> Iterator[TurnServerProcess]:
+    """A server that lets nobody in without a token, which is the default."""
+    require_tool("firefox-esr")
+    with serving_calls(inside, tmp_path_factory, directory) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def browsers(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[Browser, Browser]]":
+    """Firefox and Chromium, which one Playwright drives."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with (
+        sync_api.sync_playwright() as playwright,
+        firefox_in(inside, playwright, tmp_path_factory.mktemp("firefox")) as firefox,
+        launched(playwright.chromium, command_in(inside), tmp_path_factory.mktemp("chromium"), ARGUMENTS) as chromium,
+    ):
+        yield firefox, chromium
+
+
+@pytest.fixture
+def firefox(browsers: "tuple[Browser, Browser]") -> "Browser":
+    return browsers[0]
+
+
+@pytest.fixture
+def browser(browsers: "tuple[Browser, Browser]") -> "Browser":
+    return browsers[1]
+
+
+def link(directory: Path, room: str, *options: str) -> str:
+    """A link with a token in it, made as operators make it."""
+    command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", *options]
+    command += ["-c", str(directory / "meshturn.yml")]
+    made = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT, text=True).stdout)
+    return f"{ORIGIN}/call/{room}{SMALL}#token={made['token']}"
+
+
+def toast(page: CallPage, text: str) -> None:
+    """Wait until a line says so, for everybody to see."""
+    page.page.wait_for_selector(f".toasts .toast:has-text({json.dumps(text)})", state="visible")
+
+
+def test_a_call_of_firefox_with_chromium(firefox: "Browser", browser: "Browser", directory: Path) -> None:
+    """A host in a narrow Firefox invites, sees and hears, shares, watches, mutes, reloads, and keeps somebody out."""
+    with (
+        call_page(firefox, schema=False, permissions=None, viewport=NARROW) as ann,
+        call_page(browser) as ben,
+    ):
+        ann.page.add_init_script(PICTURE)
+        ann.open(link(directory, "both", "--role", "host", "--name", "Ann"))
+        assert ann.page.get_attribute("[data-testid=name-input]", "readonly") is not None
+        ann.join_as_told()
+        ann.click("copy-link")
+        toast(ann, "Link copied.")
+        given = str(ann.page.evaluate("navigator.clipboard.readText()"))
+        ben.open(given)
+        ben.join("Ben")
+        for page in (ann, ben):
+            page.connected()
+            page.frames()
+        toast(ann, "Ben has joined.")
+        assert ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+        for one, other in ((ann, ben), (ben, ann)):
+            one.click("screen-button")
+            one.see("sharing")
+            other.frames(3, SCREEN)
+            one.click("stop-sharing")
+            other.page.wait_for_selector("[data-testid=screen-tile]", state="detached")
+
+        ann.click("mic-button")
+        ben.until("[...meshturn.mesh.peers.values()][0].info.media.a === 0")
+        me = ann.page.evaluate("meshturn.mesh.you.id")
+        ann.page.reload()
+        ann.see("self-tile")
+        assert ann.page.get_attribute("[data-testid=mic-button]", "aria-pressed") == "false"
+        assert ann.page.get_attribute("[data-testid=cam-button]", "aria-pressed") == "true"
+        assert ann.page.evaluate("meshturn.mesh.you.id") == me
+        for page in (ann, ben):
+            page.connected()
+            page.frames(5)
+
+        ann.click("kick-button")
+        ann.see("ask-dialog")
+        ann.page.click("[data-answer=ban]")
+        ben.see("error-page", code="banned")
+        ann.connected(0)
+
+
+def test_who_only_listens_in_firefox_and_closes_the_tab(
+    firefox: "Browser", browser: "Browser", directory: Path
+) -> None:
+    """Nobody is asked for devices; and whoever is gone is so after five seconds."""
+    with call_page(browser) as ann:
+        ann.open(link(directory, "listen", "--role", "host"))
+        ann.join("Ann")
+        with call_page(firefox, schema=False, permissions=None) as ben:
+            ben.page.add_init_script(ASKED)
+            ben.open(link(directory, "listen", "--cap", "message"))
+            assert not ben.page.is_visible("[data-testid=lobby-mic-button]")
+            ben.page.fill("[data-testid=name-input]", "Ben")
+            ben.page.press("[data-testid=join-button]", "Enter")
+            ben.connected()
+            ben.frames(5)
+            for button in ("mic-button", "cam-button", "screen-button", "self-tile"):
+                assert not ben.page.is_visible(f"[data-testid={button}]"), button
+            assert ben.page.evaluate("globalThis.asked") is None
+            before = ann.page.evaluate("Date.now()")
+        ann.connected(0)
+        for frame in ann.received:
+            if frame["t"] == "peer_gap":  # 60 seconds where nothing is said; a busy machine comes on top of five
+                assert frame["until"] - before < 45_000
+        (left,) = [frame for frame in ann.received if frame["t"] == "peer_leave"]
+        assert left["reason"] in ("timeout", "left")
+
+
+def test_three_restarts_across_browsers(firefox: "Browser", browser: "Browser", directory: Path) -> None:
+    """Firefox gives its old addresses up, Chromium chooses them: nobody waits until ICE fails, and all goes on.
+
+    Each restart begins when the picture moves again after the one before.
+    """
+    with (
+        call_page(firefox, schema=False, permissions=None) as ann,
+        call_page(browser) as ben,
+    ):
+        for page, name in ((ann, "Ann"), (ben, "Ben")):
+            page.open(link(directory, "restarts"))
+            page.join(name)
+        for page in (ann, ben):
+            page.connected()
+            page.frames()
+        fragment = "() => [...meshturn.mesh.peers.values()][0].pc.localDescription?.sdp.match(/ice-ufrag:(.*)/)?.[1]"
+        for _ in range(3):
+            before = ben.page.evaluate(fragment)
+            ben.page.evaluate("() => { meshturn.mesh.restart(undefined, 'user'); }")
+            ben.until(f"(before) => ![before, undefined].includes(({fragment})())", before)
+            for page in (ann, ben):
+                page.until("[...meshturn.mesh.peers.values()][0].pc.signalingState === 'stable'")
+                page.connected()
+                page.frames(30)
+        assert "failed" not in [frame["why"] for frame in ben.received if frame["t"] == "restart"]
