@@ -579,6 +579,19 @@ def test_a_seat_that_was_given_away(ann: LabPage, ben: LabPage, lab: SignalLab) 
         settled(ann, ben)
 
 
+def test_leaving_before_one_is_in(ann: LabPage, lab: SignalLab) -> None:
+    """What a call needs is loaded by `join()`; who leaves meanwhile never comes in."""
+    found = ann.run(
+        "async () => { const load = (name) => import(`/call-assets/${name}.js`);"
+        " const [{Signal}, {Mesh}] = await Promise.all(['signal', 'mesh'].map(load));"
+        " const signal = new Signal(`ws://${location.host}/v1/ws?who=ann`); const mesh = new Mesh(signal);"
+        " await signal.open(); const joining = mesh.join('blue', {name: 'Ann'}).catch(({code}) => code);"
+        " mesh.leave(); const found = [await joining, mesh.room]; signal.bye(); return found; }"
+    )
+    assert found == ["closed", None]
+    assert not lab.of("ann", "server", "join")
+
+
 def test_leaving(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
     """`leave()`: every connection ends at once, at both ends, and the session can join again."""
     call(ann, ben)

@@ -6,8 +6,10 @@
  * shown; `link` is what one has to say of one's own connection; and after a lost session `was` says who one was.
  */
 
-import {Peer} from './peer.js';
 import {PeerMeter} from './stats.js';
+
+/** `Peer`, whose modules are loaded with the first `join()`: a lobby needs none of them. */
+let Peer = null;
 
 const STAT_EVERY = 10_000; // ms
 const LINGER = 30_000; // ms that the media of a lost session go on without having been recognized in the new one
@@ -77,12 +79,15 @@ export class Mesh extends EventTarget {
    */
   async join(room, {name = '', meta = {}, media = {a: 1, v: 1, s: 0}} = {}) {
     this.#meta = meta;
-    this.#wanted = {room, name: plainName(name, this.#signal.limits?.name), media: {...media}};
+    const wanted = {room, name: plainName(name, this.#signal.limits?.name), media: {...media}};
+    this.#wanted = wanted;
     if (this.#signal.room && this.#signal.room !== room) await this.#signal.request('leave').catch(() => {});
     try {
+      Peer ??= (await import('./peer.js')).Peer;
+      if (this.#wanted !== wanted) throw Object.assign(new Error('Left, or asked for anew, meanwhile.'), {code: 'closed'});
       return await this.#ask();
     } catch (error) {
-      if (error.code !== 'waiting') this.#wanted = null;
+      if (error.code !== 'waiting' && this.#wanted === wanted) this.#wanted = null;
       throw error;
     }
   }
@@ -255,7 +260,7 @@ export class Mesh extends EventTarget {
 
   /** A snapshot: the whole truth about who is here. */
   #entered(frame, lost = false) {
-    if (!this.#wanted || this.#wanted.room !== frame.room.id) return; // left meanwhile
+    if (!Peer || !this.#wanted || this.#wanted.room !== frame.room.id) return; // not asked yet, or left meanwhile
     const first = this.room === null;
     const announce = first && this.#signal.recovered;
     const fresh = this.#fresh;
@@ -404,7 +409,7 @@ export class Mesh extends EventTarget {
 
   /** The session was lost, and with it our id: join again; connections go on until the others are recognized. */
   #anew() {
-    if (!this.#wanted) return;
+    if (!Peer || !this.#wanted) return;
     if (this.room) {
       this.#fresh = true;
       this.#was = this.you.id;
