@@ -1,8 +1,6 @@
 """Who may do what on the page of a server with tokens: invitations, listeners, hosts, reloads; in real Chromium."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.browser import ADDRESS, serving_calls
-from tests.support.call_page import SMALL, CallPage, call_page
+from tests.support.call_links import Link
+from tests.support.call_page import CallPage, call_page
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ORIGIN = f"https://{ADDRESS}"
-ROOT = Path(__file__).resolve().parents[2]
 GRANTED = ["camera", "microphone", "clipboard-read", "clipboard-write"]
 
 
@@ -38,23 +36,9 @@ def server(
 
 
 @pytest.fixture
-def link(directory: Path) -> "Link":
+def link(directory: Path) -> Link:
     """Makes links as operators make them."""
-    return Link(directory / "meshturn.yml")
-
-
-class Link:
-    """Links with a token in them, by a configuration file."""
-
-    def __init__(self, config: Path) -> None:
-        self._config = config
-
-    def __call__(self, room: str, *options: str, to: str = "") -> str:
-        command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", "-c", str(self._config)]
-        made = json.loads(
-            subprocess.run([*command, *options], check=True, capture_output=True, cwd=ROOT, text=True).stdout
-        )
-        return f"{ORIGIN}/call/{to or room}{SMALL}#token={made['token']}"
+    return Link(ORIGIN, directory / "meshturn.yml")
 
 
 def copied(page: CallPage) -> str:

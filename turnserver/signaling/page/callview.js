@@ -295,10 +295,13 @@ export class CallView {
     on('cam', () => this.#toggleCamera());
     on('screen', () => this.#toggleScreen());
     on('stop-sharing', () => this.#toggleScreen());
-    on('stats', () => {
+    // What the menu opens gives the focus back to what had it, and the menu's own buttons cannot be seen any more by then.
+    element('more-menu').addEventListener('click', (event) => {
+      if (!event.target.closest('button.quiet')) return;
       element('more-menu').hidePopover?.();
-      this.drawer.toggle();
-    });
+      element('more').focus();
+    }, true);
+    on('stats', () => this.drawer.toggle());
     on('chat', () => {
       this.drawer.toggle(false);
       this.chat.toggle();
