@@ -1,5 +1,8 @@
 """The start page and the call page: ``/``, ``/call``, ``/call/{room}`` and ``/call-assets/{file}``.
 
+Each is in the language that was chosen (a cookie, which the page sets), that a link names (``?lang=de``), or that the
+browser prefers (Accept-Language).
+
 All files are read once, when the server starts, from the package's own ``page`` folder; no other file is served.
 The pages load nothing from other sites, and their content security policy forbids it.
 """
@@ -7,6 +10,8 @@ The pages load nothing from other sites, and their content security policy forbi
 import base64
 import gzip
 import hashlib
+import html
+import json
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +21,15 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from turnserver import signaling
-from turnserver.signaling.edge.languages import ENGLISH, languages_of, translated
+from turnserver.signaling.edge.languages import (
+    ENGLISH,
+    Language,
+    languages_of,
+    looked_up,
+    named_in,
+    negotiated,
+    translated,
+)
 from turnserver.signaling.edge.origins import host_of, is_named, reached_by
 
 __all__ = ["ROOM", "Asset", "Pages", "load_assets", "new_room"]
@@ -40,6 +53,8 @@ _TYPES: Final = {
 
 _PAGE: Final = "call.html"
 _ICON: Final = "icon.svg"
+_MAIN: Final = "app.js"
+_IMPORT: Final = re.compile(r"from '\./([a-z]+\.js)'")
 
 _PERMISSIONS: Final = ", ".join(
     [
@@ -59,6 +74,13 @@ _PERMISSIONS: Final = ", ".join(
         *(f"{name}=()" for name in ("geolocation", "payment", "publickey-credentials-get", "usb")),
     ]
 )
+
+_CHOICE: Final = "meshturn-language"
+"""The cookie with the language that the user has chosen."""
+
+_REMEMBERED: Final = 365 * 86_400
+
+_VARY: Final = "Accept-Language, Cookie"
 
 _ROOM_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz"
 """Without i, l and o, which can be mistaken for digits."""
@@ -116,17 +138,20 @@ class Pages:
         *,
         open: bool = True,
     ) -> None:
-        self._assets = load_assets() if assets is None else assets
-        self._languages = languages_of({name: asset.content for name, asset in self._assets.items()})
+        self._assets = dict(load_assets() if assets is None else assets)
+        languages = languages_of({name: asset.content for name, asset in self._assets.items()})
+        self._languages = languages or languages_of({name: asset.content for name, asset in load_assets().items()})
         self._calls = self._in_all_languages()
+        for code, language in languages.items():
+            texts = json.dumps(language.texts, ensure_ascii=False, separators=(",", ":"))
+            self._assets[f"texts/{code}.json"] = Asset.of(texts.encode(), _TYPES["json"])
         self.use(origins, ancestors, open=open)
 
     def use(self, origins: Collection[str], ancestors: Collection[str], *, open: bool) -> None:
         """Use other options from now on."""
         self._origins = frozenset(origins)
         self._ancestors = tuple(ancestors)
-        self._landing = _document("meshturn", _ABOUT + (_FORM if open else _INVITED) + _FOR_PROGRAMS)
-        self._no_such_name = _document("No such call – meshturn", _NO_SUCH_NAME + (_FORM if open else ""))
+        self._open = open
 
     def mount(self, app: web.Application) -> None:
         """Add the routes."""
@@ -138,34 +163,46 @@ class Pages:
         app.router.add_get("/favicon.ico", self.icon)
 
     async def landing(self, request: web.Request) -> web.Response:
-        """The start page."""
-        return _own_page(self._landing, 200)
+        """The start page. A language that its URL names is chosen from then on."""
+        chosen = looked_up(self._languages, request.query.get("lang", "")[:64])
+        language = self._languages[chosen] if chosen is not None else self._language(request)
+        body = _about(language) + (_form(language) if self._open else _invited(language)) + _for_programs(language)
+        response = self._own_page(language, "meshturn", body + self._choice(language), 200)
+        if chosen is not None:
+            response.set_cookie(
+                _CHOICE, chosen, max_age=_REMEMBERED, samesite="Lax", secure=reached_by(request).scheme == "https"
+            )
+        return response
 
     async def begin(self, request: web.Request) -> web.Response:
         """Redirect to the room that was asked for, or to a new one."""
         room = request.query.get("room", "").strip() or new_room()
         if not ROOM.fullmatch(room):
-            return _own_page(self._no_such_name, 404)
+            return self._no_such_name(request)
         raise web.HTTPSeeOther(f"/call/{room}", headers={"Cache-Control": "no-store"})
 
     async def call(self, request: web.Request) -> web.Response:
         """The call page, which reads the room's name from its own URL."""
-        page = self._calls.get(ENGLISH)
+        language = self._language(request)
+        page = self._calls.get(language.code)
         if page is None or not ROOM.fullmatch(request.match_info["room"]):
-            return _own_page(self._no_such_name, 404)
+            return self._no_such_name(request)
         response = _answer(request, page)
         response.headers["Content-Security-Policy"] = _policy(request, self._ancestors)
         response.headers["Permissions-Policy"] = _PERMISSIONS
         if not self._ancestors:
             response.headers["X-Frame-Options"] = "DENY"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Vary"] += f", {_VARY}"
+        response.headers["Content-Language"] = language.code
         return response
 
     async def asset(self, request: web.Request) -> web.Response:
         """One file of the page."""
         found = self._assets.get(request.match_info["file"])
         if found is None or found.media_type == "text/html":
-            return _own_page(_NO_SUCH_FILE, 404)
+            language = self._language(request)
+            return self._own_page(language, language.say("landing.not_found"), _no_such_file(language), 404)
         response = _answer(request, found)
         for name, value in self._cors(request).items():
             before = f"{response.headers[name]}, " if name in response.headers else ""
@@ -177,18 +214,54 @@ class Pages:
         found = self._assets.get(_ICON)
         return web.Response(status=204) if found is None else _answer(request, found)
 
+    def _language(self, request: web.Request) -> Language:
+        """What the user has chosen; else what the link says; else what the browser prefers."""
+        for wish in (request.cookies.get(_CHOICE, ""), request.query.get("lang", "")):
+            if (found := looked_up(self._languages, wish[:64])) is not None:
+                return self._languages[found]
+        header = ",".join(request.headers.getall("Accept-Language", ()))
+        return self._languages[negotiated(self._languages, header)]
+
     def _in_all_languages(self) -> dict[str, Asset]:
         """The call page by language."""
         page = self._assets.get(_PAGE)
         if page is None:
             return {}
-        if not self._languages:
-            return {ENGLISH: page}
         text = page.content.decode()
+        scripts = "".join(self._assets[name].content.decode() for name in self._at_first(_MAIN, set()))
+        keys = named_in(scripts, self._languages[ENGLISH].texts)
         return {
-            code: Asset.of(translated(text, language, self._languages).encode(), page.media_type)
+            code: Asset.of(translated(text, language, self._languages, keys).encode(), page.media_type)
             for code, language in self._languages.items()
         }
+
+    def _at_first(self, name: str, found: set[str]) -> set[str]:
+        """A module, and all that it imports: what a browser loads before the lobby can be used."""
+        if name in self._assets and name not in found:
+            found.add(name)
+            for other in _IMPORT.findall(self._assets[name].content.decode()):
+                self._at_first(other, found)
+        return found
+
+    def _no_such_name(self, request: web.Request) -> web.Response:
+        language = self._language(request)
+        title = f"{language.say('landing.no_such_call')} – meshturn"
+        body = _no_such_name(language) + (_form(language) if self._open else "")
+        return self._own_page(language, title, body, 404)
+
+    def _choice(self, language: Language) -> str:
+        """The other languages, each in its own words."""
+        links = (
+            f'<a href="/?lang={code}" hreflang="{code}" lang="{code}" dir="auto">{html.escape(other.name)}</a>'
+            for code, other in self._languages.items()
+            if code != language.code
+        )
+        return f'\n<nav aria-label="{html.escape(language.say("language.choice"))}">{" ".join(links)}</nav>'
+
+    def _own_page(self, language: Language, title: str, body: str, status: int) -> web.Response:
+        headers = {"Content-Security-Policy": _OWN_POLICY, "Content-Language": language.code, "Vary": _VARY}
+        page = _document(language, title, body)
+        return web.Response(text=page, status=status, content_type="text/html", headers=headers)
 
     def _cors(self, request: web.Request) -> dict[str, str]:
         """Browsers import modules from another origin only with its consent by CORS (HTML §8.1.4.2)."""
@@ -248,12 +321,6 @@ def _policy(request: web.Request, ancestors: Collection[str]) -> str:
     )
 
 
-def _own_page(page: str, status: int) -> web.Response:
-    return web.Response(
-        text=page, status=status, content_type="text/html", headers={"Content-Security-Policy": _OWN_POLICY}
-    )
-
-
 _STYLE: Final = (
     ":root{color-scheme:light dark;--ground:#f4f5f2;--surface:#fff;--text:#1b211e;--muted:#545e58;--edge:#767f79;"
     "--accent:#0b6e5f;--strong:#085548;--on:#fff;--code:#e4e8e3}"
@@ -271,18 +338,19 @@ _STYLE: Final = (
     "input,button{font:inherit;min-height:48px;box-sizing:border-box;border-radius:12px;padding:0 .9rem}"
     "input{width:100%;margin-top:.25rem;border:1px solid var(--edge);background:var(--surface);color:inherit;"
     "font-size:1rem;font-weight:400}button{border:0;background:var(--accent);color:var(--on);font-weight:600;cursor:pointer}"
-    "button:hover{background:var(--strong)}#room-help,p:last-child{color:var(--muted);font-size:.875rem}"
+    "button:hover{background:var(--strong)}#room-help,.small{color:var(--muted);font-size:.875rem}"
+    "nav{display:flex;flex-wrap:wrap;gap:0 1rem;margin-top:1rem}nav a{min-height:44px;display:flex;align-items:center}"
     "input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid var(--accent);outline-offset:2px}"
 )
 
 
-def _document(title: str, body: str) -> str:
+def _document(language: Language, title: str, body: str) -> str:
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{language.code}" dir="{language.direction}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{html.escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
@@ -294,30 +362,39 @@ def _document(title: str, body: str) -> str:
 """
 
 
-_FORM: Final = """<form action="/call" method="get">
-<label for="room">Name of the call <input id="room" name="room" maxlength="64" autocomplete="off" autocapitalize="none"
- spellcheck="false" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" aria-describedby="room-help"></label>
-<button type="submit">Start a call</button>
+def _form(language: Language) -> str:
+    say = language.markup
+    return f"""<form action="/call" method="get">
+<label for="room">{say("landing.room")} <input id="room" name="room" maxlength="64" autocomplete="off" dir="auto"
+ autocapitalize="none" spellcheck="false" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" aria-describedby="room-help"></label>
+<button type="submit">{say("landing.start")}</button>
 </form>
-<p id="room-help">Letters, digits, dots, dashes and underscores. Leave it empty for a name that nobody guesses.</p>"""
+<p id="room-help">{say("landing.room_help")}</p>"""
 
-_ABOUT: Final = """<h1>meshturn</h1>
-<p>Calls for a few people, straight from browser to browser, and through this server where networks stand in the way.
-Whoever opens the same link is in the same call.</p>
-"""
 
-_INVITED: Final = """<p>Calls here are by invitation: open the link that you were given. Whoever runs this server makes
-one with <code>meshturn rooms token</code>.</p>
-"""
+def _about(language: Language) -> str:
+    return f"<h1>meshturn</h1>\n<p>{language.markup('landing.about')}</p>\n"
 
-_FOR_PROGRAMS: Final = """
-<p>Programs find STUN and TURN on this very port, and monitoring its answer at <code>/healthz</code>.</p>"""
 
-_NO_SUCH_NAME: Final = """<h1>No call can have this name</h1>
-<p>The link may have been cut off, or typed wrong: ask for it again.</p>
-"""
+def _invited(language: Language) -> str:
+    command = '<code dir="ltr">meshturn rooms token</code>'
+    return f"<p>{language.markup('landing.by_invitation', command=command)}</p>\n"
 
-_NO_SUCH_FILE: Final = _document("Not found – meshturn", "<h1>Not found</h1>\n<p>There is no such file here.</p>")
+
+def _for_programs(language: Language) -> str:
+    said = language.markup("landing.for_programs", path='<code dir="ltr">/healthz</code>')
+    return f'\n<p class="small">{said}</p>'
+
+
+def _no_such_name(language: Language) -> str:
+    say = language.markup
+    return f"<h1>{say('landing.no_such_name')}</h1>\n<p>{say('landing.no_such_name_hint')}</p>\n"
+
+
+def _no_such_file(language: Language) -> str:
+    say = language.markup
+    return f"<h1>{say('landing.not_found')}</h1>\n<p>{say('landing.no_such_file')}</p>"
+
 
 _OWN_POLICY: Final = (
     "default-src 'none'; "

@@ -5,13 +5,14 @@ import {Diagnostics} from './diagnostics.js';
 import {announce, copyText, element, note, showView} from './dom.js';
 import {embedding} from './embedding.js';
 import {showEnding} from './endings.js';
+import {offerLanguages} from './languages.js';
 import {Lobby} from './lobby.js';
 import {Mesh} from './mesh.js';
 import {Signal} from './signal.js';
 import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
 import {Tabs} from './tabs.js';
-import {failure, put, text} from './texts.js';
+import {complete, failure, put, spoken, text} from './texts.js';
 import {claimsOf, isFor, isForAll, mayPublish, ofOne} from './token.js';
 
 const VERSION = '1';
@@ -61,6 +62,7 @@ function loaded() {
   });
 }
 
+offerLanguages(['lobby-language', 'call-language']);
 const diagnostics = new Diagnostics();
 const log = (what, detail) => diagnostics.add(what, detail);
 const devices = new Devices({width: number('width', 160, 1920, 1280), height: number('height', 90, 1080, 720), fps: number('fps', 5, 60, 30)});
@@ -83,6 +85,7 @@ let over = false;
 function end(code, message = '') {
   if (over) return;
   over = true;
+  spoken.addEventListener('change', () => showEnding(code, {room, message}));
   if (code === 'kicked' || code === 'banned') sessionStore()?.setItem(REMOVED, code);
   log('ended', {code});
   lobby.stop();
@@ -203,7 +206,7 @@ const invitation = {
 
 /** The call itself: loaded after what the lobby needs, which is there the sooner. */
 let call = null;
-const callLoaded = loaded().then(() => Promise.all([import('./callview.js'), import('./peer.js')])).then(([{CallView}]) => {
+const callLoaded = loaded().then(() => Promise.all([import('./callview.js'), import('./peer.js'), complete()])).then(([{CallView}]) => {
   call = new CallView({mesh, signal, devices, stats, room, invitation, log, leave});
 });
 callLoaded.catch((error) => log('the call did not load', {error: error.message}));

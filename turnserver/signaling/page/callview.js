@@ -12,7 +12,7 @@ import './mask.js'; // there before the network goes, for the diagnostics
 import {People} from './people.js';
 import {Quality} from './quality.js';
 import {Spotlight} from './spotlight.js';
-import {failure, number, text, time} from './texts.js';
+import {anyOf, failure, hasText, number, spoken, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
 
 const NOTICE = 30_000; // ms for which the notice of a server's end covers a part of the page
@@ -93,6 +93,11 @@ export class CallView {
       if (this.active) this.quality.round(this.grid.tiles);
       this.#showStats();
     };
+    spoken.addEventListener('change', () => {
+      this.#showBanner();
+      this.#showChat(this.chat.open, this.chat.unread);
+      this.show();
+    });
   }
 
   /** The room has let us in. @param {string} name one's own */
@@ -233,7 +238,7 @@ export class CallView {
     const link = this.quality.view(peer.id, this.#nameOf(peer.id));
     let [key, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
     if (peer.gap && !['connected', 'failed'].includes(peer.state)) [key, busy] = STATES.lost;
-    const stateText = peer.state === 'failed' ? verdict?.text ?? text('call.no_connection') : key && text(key);
+    const stateText = peer.state === 'failed' ? verdict ? verdictText(verdict) : text('call.no_connection') : key && text(key);
     return {
       key: peer.id,
       kind: 'peer',
@@ -335,7 +340,7 @@ export class CallView {
     mesh.addEventListener('verdict', (event) => {
       this.verdicts.set(event.detail.peer.id, event.detail);
       this.log('verdict', {peer: event.detail.peer.id, verdict: event.detail.verdict, text: event.detail.text});
-      announce(event.detail.text);
+      announce(verdictText(event.detail));
       this.show();
     });
     mesh.addEventListener('mute', (event) => this.#muted(event.detail.what));
@@ -467,4 +472,10 @@ function shortPath(stats) {
   if (!stats || stats.path === 'unknown') return '';
   if (stats.path === 'direct') return text('drawer.direct');
   return stats.transport ? text('call.relayed_over', {transport: stats.transport.toUpperCase()}) : text('call.relayed');
+}
+
+/** Why there is no connection, in the words of the page, or, for what it does not know, in those of the server. */
+function verdictText({verdict, case: which, tried = [], text: said}) {
+  if (!hasText(`verdict.${verdict}_${which}`)) return said;
+  return text(`verdict.${verdict}_${which}`, {tried: tried.length > 0 ? text('verdict.over', {ways: anyOf(tried)}) : text('verdict.in_any_way')});
 }

@@ -55,6 +55,11 @@ export class Chat {
     mesh.addEventListener('message', ({detail}) => this.#heard(detail));
   }
 
+  /** How many messages came while it was closed. */
+  get unread() {
+    return this.#unread;
+  }
+
   /** Whether it is open. */
   get open() {
     return !element('chat-drawer').hidden;

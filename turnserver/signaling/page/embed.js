@@ -6,6 +6,8 @@
  *
  * The server has to allow it: `signaling.frame_ancestors` for the frame, `signaling.origins` for this module.
  *
+ * `lang` is the language of a call whose user has not chosen another there: `lang="de"`.
+ *
  * Events: `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`),
  * `left` (`detail.code`: `left`, or why there is no call).
  */
@@ -14,7 +16,7 @@ const VERSION = 1;
 const MAY = 'camera; microphone; display-capture; fullscreen; autoplay; picture-in-picture; clipboard-write; screen-wake-lock; speaker-selection';
 
 export class MeshturnCall extends HTMLElement {
-  static observedAttributes = ['src'];
+  static observedAttributes = ['src', 'lang'];
 
   #frame = null;
   #hear = (event) => this.#heard(event);
@@ -66,7 +68,10 @@ export class MeshturnCall extends HTMLElement {
 
   #load() {
     const src = this.getAttribute('src');
-    if (this.#frame && src) this.#frame.src = new URL(src, document.baseURI).href;
+    if (!this.#frame || !src) return;
+    const url = new URL(src, document.baseURI);
+    if (this.lang) url.searchParams.set('lang', this.lang);
+    if (this.#frame.src !== url.href) this.#frame.src = url.href;
   }
 
   #tell(message) {

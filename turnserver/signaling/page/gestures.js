@@ -1,7 +1,7 @@
 /** Hands and reactions: what one shows without speaking. A hand is up until it is taken down; a reaction is gone soon. */
 
 import {announce, element, make, setPressed} from './dom.js';
-import {text} from './texts.js';
+import {spoken, text} from './texts.js';
 
 const REACTIONS = ['👍', '👏', '❤️', '😂', '🎉', '😮'];
 const SHOWN = 4000; // ms
@@ -27,6 +27,9 @@ export class Gestures {
       });
       return button;
     }));
+    spoken.addEventListener('change', () => {
+      for (const button of element('reactions').children) button.setAttribute('aria-label', text('gestures.react', {sign: button.textContent}));
+    });
     mesh.addEventListener('message', ({detail: {from, data}}) => {
       if (!REACTIONS.includes(data?.react)) return;
       this.#show(from, data.react);

@@ -3,7 +3,7 @@
 import {problemText} from './devices.js';
 import {announce, element, make, memory, note, setPressed} from './dom.js';
 import {checkNetwork} from './stats.js';
-import {failure, put, text} from './texts.js';
+import {failure, put, spoken, text} from './texts.js';
 
 const PEEK_EVERY = 5000;
 const METER_EVERY = 100;
@@ -24,6 +24,7 @@ export class Pickers {
     this.problem = element(problem);
     for (const select of this.selects) select.addEventListener('change', () => this.#choose(select));
     devices.addEventListener('change', () => this.fill());
+    spoken.addEventListener('change', () => this.fill());
   }
 
   /** Show the devices there are now. */
@@ -38,7 +39,7 @@ export class Pickers {
     const wanted = JSON.stringify(labels);
     if (select.dataset.shown !== wanted) {
       select.dataset.shown = wanted;
-      select.replaceChildren(...labels.map(([value, label]) => make('option', label, {value})));
+      select.replaceChildren(...labels.map(([value, label]) => make('option', label, {value, dir: 'auto'})));
       if (labels.length === 0) put(select.appendChild(make('option', '', {value: ''})), kind === 'audiooutput' ? 'lobby.chosen_by_system' : 'lobby.none_found');
     }
     select.disabled = labels.length === 0;
@@ -87,6 +88,9 @@ export class Lobby {
       this.#submit();
     });
     devices.addEventListener('change', () => this.#showDevices());
+    spoken.addEventListener('change', () => this.#showAll());
+    this.found = null; // who is in the room
+    this.network = null;
     this.pickers = new Pickers(devices, ['lobby-camera', 'lobby-microphone', 'lobby-speaker'], 'device-problem');
   }
 
@@ -145,6 +149,12 @@ export class Lobby {
       return;
     }
     this.checked(result);
+    this.network = result;
+    this.#showNetwork();
+  }
+
+  #showNetwork() {
+    const [list, result] = [element('net-check'), this.network];
     const works = WAYS.some(([id]) => result[id] === 'ok');
     const lines = WAYS.filter(([id]) => result[id] !== undefined && result[id] !== null).map(([id, way]) => {
       const codes = (result.errors ?? []).filter((error) => error.transport === id && error.code).map((error) => error.code);
@@ -162,7 +172,7 @@ export class Lobby {
 
   /** Say that a host has been asked. */
   waiting() {
-    note(element('join-problem'), text('lobby.waiting'));
+    this.#note('lobby.waiting');
     element('join').disabled = true;
   }
 
@@ -180,7 +190,21 @@ export class Lobby {
 
   /** The server is about to stop: a call that is going on can still be joined. */
   draining() {
-    note(element('join-problem'), text('lobby.draining'));
+    this.#note('lobby.draining');
+  }
+
+  #note(key) {
+    put(element('join-problem'), key);
+    element('join-problem').hidden = false;
+  }
+
+  /** Everything again, in another language. */
+  #showAll() {
+    if (!element('lobby').hidden) document.title = text('lobby.title', {room: this.room});
+    this.#showDevices();
+    if (this.found !== null) note(element('room-count'), occupancy(this.found));
+    if (this.network !== null) this.#showNetwork();
+    if (this.seatAt !== null) this.#showSeat();
   }
 
   #showDevices() {
@@ -221,7 +245,8 @@ export class Lobby {
       return; // not connected just now; the next look will tell
     }
     const again = this.signal.room === this.room; // after a reload the session is still in the call
-    note(element('room-count'), occupancy(again ? {...found, count: found.count - 1} : found));
+    this.found = again ? {...found, count: found.count - 1} : found;
+    note(element('room-count'), occupancy(this.found));
   }
 
   #submit() {

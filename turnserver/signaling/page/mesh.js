@@ -29,7 +29,7 @@ export const QUALITY = Object.freeze({
  *
  * Events: `joined` (in, also after a knock or anew after a lost session); `peers` (somebody came or went); `peer` `{peer}`
  * (something of one has changed); `room`; `ice` `{ice, why}`; `paths`; `message` `{from, data, to?}`; `data` `{peer, data}`;
- * `mute` `{from, what}` (a host asks); `knock` `{id, name, gone?}`; `gap` `{peer, gap}`; `verdict` `{peer, verdict, text}`;
+ * `mute` `{from, what}` (a host asks); `knock` `{id, name, gone?}`; `gap` `{peer, gap}`; `verdict` `{peer, verdict, text, case, tried}`;
  * `ended` `{code, msg}` (no longer in the room, and not by `leave()`).
  */
 export class Mesh extends EventTarget {

@@ -23,7 +23,7 @@ const DEFAULT_QUALITY = Object.freeze({height: 720, maxBitrate: 1_500_000, scree
 /**
  * One participant and the connection with it.
  *
- * Events: `state`; `streams` (what `streams` holds has changed); `data` `{data}`; `verdict` `{verdict, text}` when all
+ * Events: `state`; `streams` (what `streams` holds has changed); `data` `{data}`; `verdict` `{verdict, text, case, tried}` when all
  * has been tried; `path` (the selected candidate pair has changed); `open` (the data channel can be used); `doubt` (it
  * is connected, and what was asked for has not come).
  */
@@ -482,12 +482,12 @@ export class Peer extends EventTarget {
     this.#gaveUp = true;
     this.#refresh();
     this.diagnose().then(
-      ({verdict, text}) => {
-        if (this.#gaveUp) this.dispatchEvent(new CustomEvent('verdict', {detail: {verdict, text}}));
+      ({verdict, text, case: which, tried}) => {
+        if (this.#gaveUp) this.dispatchEvent(new CustomEvent('verdict', {detail: {verdict, text, case: which, tried}}));
       },
       () => {
         const text = 'No connection could be made, and the server could not say why.';
-        if (this.#gaveUp) this.dispatchEvent(new CustomEvent('verdict', {detail: {verdict: 'unknown', text}}));
+        if (this.#gaveUp) this.dispatchEvent(new CustomEvent('verdict', {detail: {verdict: 'unknown', text, case: 'not_said'}}));
       },
     );
   }

@@ -1,6 +1,7 @@
 /**
- * What the page says, in the language of its user. The texts are in `texts/LANGUAGE.json`, by keys; the server puts those of one
- * language into the page, as data in `#texts`, so that they are there without another request. `docs/how-to/languages.md` has more.
+ * What the page says, in the language of its user. The texts are in `texts/LANGUAGE.json`, by keys. The server puts those that
+ * the lobby needs into the page, as data in `#texts`, so that they are there without another request; the others come with the
+ * call. `docs/how-to/languages.md` has more.
  */
 
 const ATTRIBUTES = {label: 'aria-label', title: 'title', placeholder: 'placeholder'};
@@ -23,6 +24,41 @@ function use(found) {
 }
 
 use(JSON.parse(document.getElementById('texts')?.textContent ?? '{}'));
+
+/** `change`: the page speaks another language. What says a text with values says it again. */
+export const spoken = new EventTarget();
+
+/** The language that the page speaks now. */
+export function language() {
+  return current.language;
+}
+
+/** The languages there are, each with its own name for itself. @returns {Record<string, string>} */
+export function choices() {
+  return current.languages;
+}
+
+async function load(code) {
+  const answer = await fetch(`/call-assets/texts/${code}.json`);
+  if (!answer.ok) throw new Error(`no texts: ${answer.status}`);
+  const texts = await answer.json();
+  return {language: code, direction: texts['language.direction'], texts};
+}
+
+/** All texts of the language, for the call. */
+export async function complete() {
+  const found = await load(current.language);
+  if (found.language === current.language) use(found);
+}
+
+/** Speak another language from now on. Rejects if its texts cannot be had. @param {string} code one of `choices()` */
+export async function speak(code) {
+  if (code === current.language) return;
+  use(await load(code));
+  Object.assign(document.documentElement, {lang: code, dir: current.direction});
+  putAll();
+  spoken.dispatchEvent(new Event('change'));
+}
 
 /** Whether there is a text with that key. @param {string} key */
 export function hasText(key) {
@@ -87,4 +123,9 @@ export function list(items) {
 /** Why something was refused: in the words of the page, or, for codes that it does not know, in those of the server. */
 export function failure(error) {
   return hasText(`problem.${error.code}`) ? text(`problem.${error.code}`) : error.message;
+}
+
+/** One of several things. @param {string[]} items */
+export function anyOf(items) {
+  return new Intl.ListFormat(current.language, {type: 'disjunction'}).format(items);
 }

@@ -349,12 +349,18 @@ class IceUpdate(NumberedReply):
 
 @message
 class DiagVerdict(Reply):
-    """Why the connection fails: a code, and one sentence for a person."""
+    """Why the connection fails: a code, and one sentence for a person.
+
+    ``case`` is the sentence's name among those of the code, and ``tried`` are the transports that it names, so that a
+    client can say it in another language.
+    """
 
     t: Literal["diag"] = "diag"
     to: PeerId
     verdict: Word
     text: Annotated[str, StringConstraints(max_length=1024)]
+    case: Word | None = None
+    tried: Annotated[tuple[Word, ...], Field(max_length=8)] | None = None
 
 
 @message

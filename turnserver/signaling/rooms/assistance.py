@@ -135,7 +135,14 @@ def diagnose(state: HubState, session: Session, message: Diag, heard: Heard) -> 
     pair = state.relays.pair(member.user_id, target.user_id)
     verdict = judge(_side(state, member, target), _side(state, target, member), pair)
     state.fact(VerdictGiven(room.id, member.id, target.id, str(verdict.code)))
-    return DiagVerdict(re=message.id, to=target.id, verdict=str(verdict.code), text=verdict.text[:1024])
+    return DiagVerdict(
+        re=message.id,
+        to=target.id,
+        verdict=str(verdict.code),
+        text=verdict.text[:1024],
+        case=verdict.case,
+        tried=verdict.tried or None,
+    )
 
 
 def _side(state: HubState, member: Member, target: Member) -> Side:

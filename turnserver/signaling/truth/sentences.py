@@ -4,10 +4,12 @@ They are written for a person in a call, who may know nothing of networks: no ac
 of routers and in the settings of browsers.
 """
 
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-__all__ = ["TEXTS", "Verdict", "VerdictCode", "say"]
+__all__ = ["TEXTS", "Verdict", "VerdictCode", "case_of", "say"]
 
 
 class VerdictCode(StrEnum):
@@ -31,10 +33,16 @@ class VerdictCode(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """A code and one sentence for the person who asked."""
+    """A code and one sentence for the person who asked.
+
+    ``case`` says which of the code's sentences it is, and ``tried`` over which transports a relay was tried: so that a
+    client can say the same in another language.
+    """
 
     code: VerdictCode
     text: str
+    case: str
+    tried: tuple[str, ...] = ()
 
 
 TEXTS: Final[dict[VerdictCode, dict[str, str]]] = {
@@ -142,6 +150,18 @@ TEXTS: Final[dict[VerdictCode, dict[str, str]]] = {
 }
 
 
-def say(code: VerdictCode, key: str, tried: str = "") -> Verdict:
-    """The verdict of a code, in the words for one case of it; ``tried`` names transports, as in ``over UDP or TCP``."""
-    return Verdict(code, TEXTS[code][key].format(tried=tried))
+def say(code: VerdictCode, key: str, tried: Sequence[str] = ()) -> Verdict:
+    """The verdict of a code, in the words for one case of it; ``tried`` names transports, as in ``UDP``."""
+    text = TEXTS[code][key].format(tried=_over(tried))
+    return Verdict(code, text, case_of(key), tuple(tried) if "{tried}" in TEXTS[code][key] else ())
+
+
+def case_of(key: str) -> str:
+    """The name of a case in the protocol: ``expired_you``."""
+    return re.sub("[^a-z0-9]+", "_", key)
+
+
+def _over(tried: Sequence[str]) -> str:
+    if not tried:
+        return "in any way that was tried"
+    return "over " + (tried[0] if len(tried) == 1 else f"{', '.join(tried[:-1])} or {tried[-1]}")

@@ -306,10 +306,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
 )
 
 
-def _tried(case: _Case, who: _Who) -> str:
+def _tried(case: _Case, who: _Who) -> tuple[str, ...]:
     ends = {"you": (case.a,), "they": (case.b,), "both": case.ends}[who]
-    names = dict.fromkeys(name for end in ends for name in end.tried)
-    ordered = [name for name in ("UDP", "TCP", "TLS") if name in names]
-    if not ordered:
-        return "in any way that was tried"
-    return "over " + (ordered[0] if len(ordered) == 1 else f"{', '.join(ordered[:-1])} or {ordered[-1]}")
+    names = {name for end in ends for name in end.tried}
+    return tuple(name for name in ("UDP", "TCP", "TLS") if name in names)

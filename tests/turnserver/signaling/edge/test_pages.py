@@ -131,7 +131,69 @@ async def test_modules_for_pages_elsewhere() -> None:
         async with TestClient(TestServer(app)) as client:
             answer = await client.get("/call-assets/app.js", headers={"Origin": origin})
             assert answer.headers.get("Access-Control-Allow-Origin") == allowed
-            assert (await client.get("/call/x", headers={"Origin": origin})).headers["Vary"] == "Accept-Encoding"
+            page = await client.get("/call/x", headers={"Origin": origin})
+            assert page.headers["Vary"] == "Accept-Encoding, Accept-Language, Cookie"
+
+
+@pytest.mark.parametrize(
+    ("url", "header", "cookie", "code"),
+    [
+        ("/call/x", "de-AT, en;q=0.5", "", "de"),
+        ("/call/x", "nl", "", "en"),
+        ("/call/x?lang=ar", "de", "", "ar"),
+        ("/call/x?lang=tlh", "de", "", "de"),
+        ("/call/x?lang=ar", "de", "fr", "fr"),
+        ("/call/x", "de", "tlh", "de"),
+        ("/", "es", "", "es"),
+        ("/", "es", "fr", "fr"),
+        ("/?lang=de", "es", "fr", "de"),
+        ("/call/-x?lang=ar", "", "", "ar"),
+        ("/call-assets/none.js", "fr", "", "fr"),
+    ],
+)
+async def test_the_language_of_a_page(url: str, header: str, cookie: str, code: str) -> None:
+    """What was chosen, what the link says, what the browser prefers; caches are told what it depends on."""
+    app = web.Application()
+    Pages().mount(app)
+    async with TestClient(TestServer(app)) as client:
+        asked = {"Accept-Language": header, "Cookie": f"other=1; meshturn-language={cookie}"}
+        answer = await client.get(url, headers=asked)
+        text = await answer.text()
+        assert f'<html lang="{code}" dir="{"rtl" if code == "ar" else "ltr"}">' in text
+        assert answer.headers["Content-Language"] == code
+        assert {"Accept-Language", "Cookie"} <= set(answer.headers["Vary"].split(", "))
+        if "ETag" in answer.headers:
+            again = await client.get(url, headers=asked | {"If-None-Match": answer.headers["ETag"]})
+            assert (again.status, again.headers["Vary"]) == (304, answer.headers["Vary"])
+            other = {"Cookie": f"meshturn-language={'fr' if code != 'fr' else 'de'}"}
+            changed = await client.get("/call/x", headers=other | {"If-None-Match": answer.headers["ETag"]})
+            assert changed.status == 200
+
+
+async def test_a_language_is_chosen_on_the_start_page() -> None:
+    """Its links name all others; what one of them names is chosen for the call, too."""
+    app = web.Application()
+    Pages().mount(app)
+    async with TestClient(TestServer(app)) as client:
+        text = await (await client.get("/", headers={"Accept-Language": "de"})).text()
+        assert set(re.findall(r'<a href="/\?lang=([a-z]+)"', text)) == {"ar", "en", "es", "fr"}
+        chosen = await client.get("/?lang=fr")
+        assert chosen.cookies["meshturn-language"].value == "fr"
+        assert '<html lang="fr"' in await (await client.get("/call/x", headers={"Accept-Language": "de"})).text()
+        assert "meshturn-language" not in (await client.get("/?lang=<script>")).cookies
+
+
+async def test_texts_for_who_changes_the_language() -> None:
+    """All of them, those that are missing in English."""
+    app = web.Application()
+    files = {
+        "texts/en.json": b'{"language.name": "English", "language.direction": "ltr", "a.b": "one", "a.c": "two"}',
+        "texts/de.json": b'{"language.name": "Deutsch", "language.direction": "ltr", "a.b": "eins"}',
+    }
+    Pages({name: Asset.of(content, "application/json") for name, content in files.items()}).mount(app)
+    async with TestClient(TestServer(app)) as client:
+        found = await (await client.get("/call-assets/texts/de.json")).json()
+        assert (found["language.name"], found["a.b"], found["a.c"]) == ("Deutsch", "eins", "two")
 
 
 async def test_starting_a_call(client: Client) -> None:

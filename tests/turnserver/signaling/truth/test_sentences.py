@@ -19,7 +19,7 @@ def test_every_code_has_words() -> None:
 
 @pytest.mark.parametrize(("code", "key"), ALL)
 def test_one_sentence_that_says_what_to_try(code: VerdictCode, key: str) -> None:
-    verdict = say(code, key, tried="over UDP or TCP")
+    verdict = say(code, key, tried=("UDP", "TCP"))
     assert verdict.code is code
     assert re.fullmatch(r"[A-Z][^.{}]*: [^.{}]*\.", verdict.text), verdict.text
     assert 40 < len(verdict.text) < 260
@@ -33,5 +33,12 @@ def test_no_jargon_for_those_who_are_to_act(code: VerdictCode, key: str) -> None
 
 
 def test_what_was_tried_is_named() -> None:
-    text = say(VerdictCode.TURN_UNREACHABLE, "unreachable, you", tried="over UDP, TCP or TLS").text
-    assert "over UDP, TCP or TLS" in text
+    for tried, words in (
+        ((), "in any way that was tried"),
+        (("UDP",), "over UDP"),
+        (("UDP", "TCP", "TLS"), "over UDP, TCP or TLS"),
+    ):
+        verdict = say(VerdictCode.TURN_UNREACHABLE, "unreachable, you", tried=tried)
+        assert f" {words}: " in verdict.text
+        assert (verdict.case, verdict.tried) == ("unreachable_you", tried)
+    assert say(VerdictCode.STILL_TRYING, "no answer", tried=("UDP",))[2:] == ("no_answer", ())
