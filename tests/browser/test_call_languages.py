@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ORIGIN = f"https://{ADDRESS}"
+APP = "https://app.example"
 TEXTS = Path(__file__).resolve().parents[2] / "turnserver" / "signaling" / "page" / "texts"
 
 SEEN = """() => {
@@ -82,7 +83,7 @@ def in_english(page: CallPage, code: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A server whose rooms are open to everybody."""
-    with serving_calls(inside, tmp_path_factory, open=True):
+    with serving_calls(inside, tmp_path_factory, open=True, origins=[APP], frame_ancestors=[APP]):
         yield
 
 
@@ -115,6 +116,12 @@ def test_a_call_in_german_and_arabic(browser: "Browser") -> None:
         for page, _ in both:
             page.connected()
         all_is_said()
+        # One's own small tile is at the end of the line, the left; the arrow keys move it where they point.
+        self_tile = arabic.page.locator("[data-testid=self-tile]")
+        middle = narrow["width"] / 2
+        assert self_tile.bounding_box()["x"] < middle / 2  # type: ignore[index]
+        self_tile.press("ArrowRight")
+        assert self_tile.bounding_box()["x"] > middle  # type: ignore[index]
         for page, _ in both:
             page.click("chat-button")
             page.page.fill("[data-testid=chat-text]", "مرحبا hello")
@@ -236,3 +243,16 @@ def test_a_call_that_does_not_load_is_said_once(browser: "Browser") -> None:
         page.see("join-problem")
         assert [each for each in page.faults if "ERR_FAILED" not in each] == []
         page.faults.clear()
+
+
+@pytest.mark.usefixtures("server")
+def test_a_page_around_the_call_says_its_language(browser: "Browser") -> None:
+    """The attribute `lang` of the element."""
+    html = f"""<!doctype html><title>App</title><script type="module" src="{ORIGIN}/call-assets/embed.js"></script>
+    <meshturn-call src="{ORIGIN}/call/framed{SMALL}" lang="es"></meshturn-call>"""
+    with call_page(browser, locale="fr-FR", schema=False) as app:
+        app.page.route(f"{APP}/", lambda route: route.fulfill(body=html, content_type="text/html"))
+        app.page.goto(f"{APP}/")
+        join = app.page.frame_locator("iframe").locator("[data-testid=join-button]")
+        join.wait_for(state="visible")
+        assert join.inner_text() == texts("es")["lobby.join"]

@@ -146,6 +146,11 @@ export class Grid {
     return new Map(keys.map((key, index) => [key, found[index]]));
   }
 
+  /** A side as the tiles are laid out: from the right where text runs so. */
+  #along(side) {
+    return getComputedStyle(this.container).direction === 'rtl' ? {l: 'r', r: 'l'}[side] ?? side : side;
+  }
+
   /** The small tile goes to another corner, by the arrow keys or by dragging. */
   #move(side, at) {
     const letters = [...this.corner];
@@ -163,7 +168,7 @@ export class Grid {
       removeEventListener('pointercancel', done);
       if (Math.hypot(clientX - event.clientX, clientY - event.clientY) < 24) return;
       this.#move(clientY < area.top + area.height / 2 ? 't' : 'b', 0);
-      this.#move(clientX < area.left + area.width / 2 ? 'l' : 'r', 1);
+      this.#move(this.#along(clientX < area.left + area.width / 2 ? 'l' : 'r'), 1);
     };
     addEventListener('pointerup', done);
     addEventListener('pointercancel', done);
@@ -196,7 +201,8 @@ export class Grid {
       tile.addEventListener('keydown', (event) => {
         if (!tile.hasAttribute('data-small') || !(event.key in CORNERS)) return;
         event.preventDefault();
-        this.#move(...CORNERS[event.key]);
+        const [side, at] = CORNERS[event.key];
+        this.#move(this.#along(side), at);
       });
     }
     tile.querySelector('.tile-spot').addEventListener('click', () => this.does.spot(view.key));
