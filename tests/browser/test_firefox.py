@@ -117,6 +117,7 @@ def test_a_call_of_firefox_with_chromium(firefox: "Browser", browser: "Browser",
         for one, other in ((ann, ben), (ben, ann)):
             one.click("screen-button")
             one.see("sharing")
+            other.see("screen-tile")
             other.frames(3, SCREEN)
             one.click("stop-sharing")
             other.page.wait_for_selector("[data-testid=screen-tile]", state="detached")

@@ -12,7 +12,9 @@ from tests.support.signal_lab import LabPage, SignalLab
 from tests.support.tools import require_tool
 from turnserver.signaling.protocol.fields import IceServer
 
-FAST = {"timing": {"silence": 100, "step": 600, "politeness": 300, "stuck": 2000, "away": 50}}
+FAST = {
+    "timing": {"silence": 100, "early": 300, "pair": 600, "step": 600, "politeness": 300, "stuck": 2000, "away": 50}
+}
 """Steps of the recovery for tests that do not wait."""
 
 PATIENT = {"timing": {"silence": 100, "step": 100_000, "politeness": 0, "stuck": 100_000, "away": 50}}
@@ -314,7 +316,7 @@ def test_a_failed_connection(ann: LabPage, ben: LabPage, lab: SignalLab) -> None
 
 def test_both_ends_rebuild_at_once(ann: LabPage, ben: LabPage, lab: SignalLab) -> None:
     """Resets that cross: each is told of the other's new connection, and neither drops its own again."""
-    call(ann, ben, options={"timing": FAST["timing"] | {"politeness": 0}})
+    call(ann, ben, options={"timing": FAST["timing"] | {"politeness": 0, "step": 30_000}})
     lab.hold("ann", "reset")
     lab.hold("ben", "reset")
     for page, who in both(ann, ben):
