@@ -279,13 +279,15 @@ class TestCall:
                 assert width >= 44, name
                 assert height >= 44, name
             order = []
-            for _ in range(9):
+            for _ in range(11):
                 ann.page.keyboard.press("Tab")
                 order.append(ann.page.evaluate("document.activeElement.dataset.testid"))
                 assert ann.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             assert order == [
                 "copy-link",
                 "people-button",
+                "alone-copy",
+                "alone-invite",
                 "mic-button",
                 "cam-button",
                 "screen-button",
