@@ -7,7 +7,7 @@
 #   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
 #   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
 #   make fuzz FUZZ_SECONDS=600 FUZZ="codec core"  so long each of these targets; without FUZZ, all of tests/fuzz/targets
-#   make test JOBS=3                              by so many workers; otherwise two for every core, since tests wait for others
+#   make test JOBS=3                              by so many workers; otherwise three for every two cores, since tests wait for others
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -33,7 +33,7 @@ check: static $(VENV)/.tested
 	$(PYTEST) -n $(or $(JOBS),$(CORES)) -q -m 'not process' --hypothesis-profile fast $(ARGS)
 
 test: $(VENV)/.tested
-	$(PYTEST) -n $(or $(JOBS),$(shell expr $(CORES) \* 2)) $(ARGS)
+	$(PYTEST) -n $(or $(JOBS),$(shell expr $(CORES) \* 3 / 2)) $(ARGS)
 
 lint: static $(VENV)/.tested
 	$(BIN)/python -m pytest -q tests/test_architecture.py
