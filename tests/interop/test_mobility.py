@@ -117,7 +117,8 @@ def test_coturns_client_moves(server: TurnServerProcess) -> None:
     with echo_server() as port:
         outcome = run_uclient(server, Scenario("-M -c", 1), port, "-u", USERNAME, "-w", PASSWORD)
     assert_all_returned(outcome, MESSAGES)
-    assert server.log.count("allocation moved") == moved + 1
+    # Two, where the machine was too busy for the first run.
+    wait_until(lambda: server.log.count("allocation moved") > moved, "the log says that it has moved")
 
 
 class MobileCoturn(Coturn):
