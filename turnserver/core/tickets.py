@@ -3,12 +3,14 @@
 A ticket names an allocation by its serial number, which is never used again. It has the number that the allocation gave
 it, and a time until which it can be used. It is sealed with AES-SIV (RFC 5297): nobody else can read, make or alter one
 (§5). That needs no nonce, because no two tickets say the same, so a ticket has 32 bytes, the most that coturn's client
-takes. If OpenSSL has no AES-SIV, the seal is AES-GCM with a random nonce, and 44 bytes. All tickets have the same size.
+takes. That client keeps a ticket as a C string, too: a byte is left for what makes the seal one without zero bytes.
+If OpenSSL has no AES-SIV, the seal is AES-GCM with a random nonce, and 44 bytes. All tickets have the same size.
 
 The key lives as long as the process does, as allocations do. So a ticket of an earlier process cannot be opened.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,12 +22,13 @@ _SIV_KEY: Final = 64
 _GCM_KEY: Final = 32
 _GCM_NONCE: Final = 12
 
-_SERIAL: Final = 6
+_SALT: Final = 1
+_SERIAL: Final = 5
 _NUMBER: Final = 5
 _EXPIRES: Final = 5
 """Bytes of each field."""
 
-TICKET_SIZE: Final = 16 + _SERIAL + _NUMBER + _EXPIRES
+TICKET_SIZE: Final = 16 + _SALT + _SERIAL + _NUMBER + _EXPIRES
 """Bytes of every ticket sealed with AES-SIV."""
 
 
@@ -39,18 +42,16 @@ class Ticket(NamedTuple):
     number: int
     expires: int
 
-    def pack(self) -> bytes:
-        """Sixteen bytes. Raises OverflowError for numbers that no process reaches."""
-        fields = (self.serial, _SERIAL), (self.number, _NUMBER), (self.expires, _EXPIRES)
+    def pack(self, salt: int) -> bytes:
+        """Sixteen bytes, with a salt that says nothing. Raises OverflowError for numbers that no process reaches."""
+        fields = (salt, _SALT), (self.serial, _SERIAL), (self.number, _NUMBER), (self.expires, _EXPIRES)
         return b"".join(value.to_bytes(size, "big") for value, size in fields)
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Ticket":
         """The inverse of `pack`."""
-        ends = _SERIAL, _SERIAL + _NUMBER
-        return cls(
-            *(int.from_bytes(part, "big") for part in (packed[: ends[0]], packed[ends[0] : ends[1]], packed[ends[1] :]))
-        )
+        ends = _SALT, _SALT + _SERIAL, _SALT + _SERIAL + _NUMBER, len(packed)
+        return cls(*(int.from_bytes(packed[begin:end], "big") for begin, end in pairwise(ends)))
 
 
 class _Siv:
@@ -96,10 +97,12 @@ class TicketSeal:
         self._size = 0
 
     def seal(self, ticket: Ticket) -> bytes:
-        """The value of a MOBILITY-TICKET attribute."""
+        """The value of a MOBILITY-TICKET attribute, which has no zero bytes."""
         if self._cipher is None:
             self._cipher = self._cipher_made()
-        sealed = self._cipher.seal(ticket.pack())
+        # Eight of nine seals have none, so one of these does.
+        seals = (self._cipher.seal(ticket.pack(salt)) for salt in range(256))
+        sealed = next(each for each in seals if 0 not in each)
         self._size = len(sealed)
         return sealed
 
