@@ -46,11 +46,6 @@ PACKETS = {
     "no more than they can take": (HEAD + SOUND + "a=maxptime:40\r\n", 60, HEAD + SOUND + "a=maxptime:40\r\n"),
     "as they ask for": (HEAD + SOUND + "a=ptime:20\r\n", 0, HEAD + SOUND + "a=ptime:20\r\n"),
     "no Opus": (HEAD + PICTURE, 60, HEAD + PICTURE),
-    "lost pictures are not asked for, either": (
-        HEAD + SOUND + PICTURE + "a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n",
-        60,
-        HEAD + SOUND + "a=ptime:60\r\n" + PICTURE + "a=rtcp-fb:96 nack pli\r\n",
-    ),
     "nothing": ("", 60, ""),
 }
 
@@ -62,11 +57,28 @@ def test_longer_packets(what: str, ann: LabPage) -> None:
     assert run(ann, "inLongerPackets", given, time) == expected
 
 
+DIRECTIONS = {
+    "taken": ("sendrecv", "sendonly"),
+    "only taken": ("recvonly", "inactive"),
+    "only sent": ("sendonly", "sendonly"),
+    "neither": ("inactive", "inactive"),
+    "something else": ("sendrecv x", "sendrecv x"),
+}
+
+
+@pytest.mark.parametrize("what", DIRECTIONS)
+def test_no_picture_is_taken(what: str, ann: LabPage) -> None:
+    """RFC 3264 §6.1: only sections of pictures change, and only so that nothing is sent to them."""
+    given, expected = (f"a={direction}\r\n" for direction in DIRECTIONS[what])
+    head = HEAD + SOUND + "a=sendrecv\r\n" + PICTURE
+    assert run(ann, "withoutPicture", head + given + PICTURE + given) == head + expected + PICTURE + expected
+
+
 def test_a_description_of_many_lines_takes_no_time(ann: LabPage) -> None:
     """Hostile: as much as the server lets through, of what looks most like ours."""
     for line in ("m=audio ", "a=fmtp:111 ", "a=fmtp:1 " + ";" * 400, "a=rtpmap:1 opus/48000"):
         long = f"{line}\r\n" * (56 * 1024 // (len(line) + 2))
-        for each in ("asWeLikeIt", "inLongerPackets", "outline"):
+        for each in ("asWeLikeIt", "inLongerPackets", "outline", "withoutPicture"):
             run(ann, each, long, 60)
 
 

@@ -123,7 +123,7 @@ def test_a_call_over_a_link(name: str, ann: LabPage) -> None:
 
 
 def test_pictures_are_tried_ever_more_rarely(ann: LabPage) -> None:
-    """At 100 kbit/s each trial fails: they come after 5, 10, 20, … seconds, and the mode never changes."""
+    """At 100 kbit/s each trial fails: they come after 20, 40, 80, … seconds, and the mode never changes."""
     case = {"seconds": 400, "count": 3, "trip": 0.03, "estimates": True, "link": [[0, 100e3]]}
     seen = ann.run(CALL, [case])
     begun = [now for now in range(30, 400) if seen["video"][now] > 0 and seen["video"][now - 1] == 0]
@@ -159,6 +159,31 @@ def test_a_budget_is_divided_by_the_size_at_which_a_picture_is_shown(ann: LabPag
     assert (everything["large"]["by"], everything["small"]["by"]) == ("room", "size")
     assert everything["large"]["video"]["maxBitrate"] == 400_000
     assert everything["large"]["audio"] == {}
+
+
+def test_pictures_become_larger_one_after_the_other(ann: LabPage) -> None:
+    """Each change of size begins with a whole picture: one at a time becomes larger, well above where it would fit."""
+    small = {"video": {"active": True}, "shape": 0}
+    peers = [{"id": each, "before": small} for each in "abc"]
+
+    def heights(budget: int, peers: list[dict[str, Any]]) -> list[int]:
+        found = divided(ann, budget=budget, mode="slow", peers=peers)
+        return sorted(each["video"]["height"] for each in found.values())
+
+    assert heights(340_000, peers) == [180, 180, 180]
+    assert heights(480_000, peers) == [180, 180, 240]
+    large = [{**each, "before": {**small, "shape": 1}} for each in peers]
+    assert heights(340_000, large) == [240, 240, 240]
+    assert heights(240_000, large) == [180, 180, 180]
+
+
+def test_pictures_begin_again_one_after_the_other(ann: LabPage) -> None:
+    """After a queue has been emptied three whole pictures at once would fill it again."""
+    none = {"video": {"active": False}}
+    peers = [{"id": each, "before": none} for each in "abc"]
+    found = divided(ann, budget=400_000, mode="slow", peers=peers)
+    assert sorted(each["video"]["active"] for each in found.values()) == [False, False, True]
+    assert all(each["video"]["active"] for each in divided(ann, peers=peers).values()), "where nothing is limited"
 
 
 def test_sound_comes_first_then_the_screen(ann: LabPage) -> None:

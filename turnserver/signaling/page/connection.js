@@ -66,7 +66,7 @@ function typeOf(candidate) {
 }
 
 export class Connection {
-  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #mozilla = false; #theirs = ''; #streams = {}; // of the screen and its sound, as last said
+  #later; #never; #on; #gone; #fail; #batch = []; #batchTimer = null; #holding = 0; #early = []; #home; #mozilla = false; #theirs = ''; #heard = ''; #streams = {}; // of the screen and its sound, as last said
 
   /**
    * @param {object} options
@@ -259,6 +259,8 @@ export class Connection {
     for (const [, type] of description.sdp.matchAll(/^a=candidate:.* typ (\w+)/gm)) this.types.remote.add(type);
     if (description.type === 'offer') await this.#describe(send);
     this.#theirs = asAnswer(sdp, this.pc.currentLocalDescription?.sdp ?? '');
+    this.#heard = inLongerPackets(this.#theirs, packetTime);
+    await this.#hearAgain();
     await this.#addEarly();
     this.#watchPath();
     this.#on.tracks();
@@ -365,14 +367,23 @@ export class Connection {
   async setPacketTime(packetTime) {
     if (this.closed || packetTime === this.packetTime) return;
     this.packetTime = packetTime;
-    const {pc} = this;
+    await this.#hearAgain();
+  }
+
+  /** Have our browser take their last description as `packetTime` wants it, if it has taken another one. */
+  async #hearAgain() {
+    const {pc, packetTime} = this;
     if (!this.publishes || this.bound === null || pc.signalingState !== 'stable') return; // the next description of theirs has it
     try {
-      const {inLongerPackets, outline} = await this.#until(loadSpeech());
+      const {ONLY_SOUND, inLongerPackets, outline, withoutPicture} = await this.#until(loadSpeech());
+      const heard = inLongerPackets(this.#theirs, packetTime);
+      const sdp = packetTime >= ONLY_SOUND ? withoutPicture(heard) : heard;
+      if (sdp === this.#heard) return;
       const offer = await this.#until(pc.createOffer());
       if (pc.signalingState !== 'stable' || outline(offer.sdp) !== outline(pc.currentLocalDescription.sdp)) return; // there is something to negotiate anyway
       await this.#until(pc.setLocalDescription(offer));
-      await this.#until(pc.setRemoteDescription({type: 'answer', sdp: inLongerPackets(this.#theirs, packetTime)}));
+      await this.#until(pc.setRemoteDescription({type: 'answer', sdp}));
+      this.#heard = sdp;
       this.packetTimeInUse = packetTime;
     } catch {
       this.#live();

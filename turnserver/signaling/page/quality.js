@@ -70,7 +70,7 @@ export class Quality {
       budget,
       mode,
       trial,
-      peers: peers.map((peer) => ({id: peer.id, width: shownWidth(peer.info.meta, you), paused: peer.paused, packetTime: peer.packetTime})),
+      peers: peers.map((peer) => ({id: peer.id, width: shownWidth(peer.info.meta, you), paused: peer.paused, packetTime: peer.packetTime, before: this.#limits.get(peer.id)})),
       screen: this.#devices.screen !== null,
       quality: this.#mesh.quality,
     });

@@ -4,8 +4,6 @@ const MEDIA = /^m=(\S+)/;
 const OPUS = /^a=rtpmap:(\d{1,3}) opus\/48000/i;
 const PARAMETERS = /^a=fmtp:(\d{1,3}) (.*)$/;
 
-const NACK = /^a=rtcp-fb:\S+ nack\r\n/gm;
-
 /** ms of speech in a packet when nothing else is sent. */
 export const ONLY_SOUND = 60;
 
@@ -18,14 +16,14 @@ function merged(parameters, more) {
   return [...rest, ...Object.entries(more).map(([name, value]) => `${name}=${value}`)].join(';');
 }
 
-/** Do something with the lines of each section of sound. @param {string} sdp @param {(lines: string[]) => string[]} change */
-function inSound(sdp, change) {
+/** Do something with the lines of each section of a kind. @param {string} sdp @param {(lines: string[]) => string[]} change @param {string} [kind] */
+function inSections(sdp, change, kind = 'audio') {
   const sections = [[]];
   for (const line of sdp.split('\r\n')) {
     if (MEDIA.test(line)) sections.push([]);
     sections.at(-1).push(line);
   }
-  return sections.flatMap((lines) => (MEDIA.exec(lines[0])?.[1] === 'audio' ? change(lines) : lines)).join('\r\n');
+  return sections.flatMap((lines) => (MEDIA.exec(lines[0])?.[1] === kind ? change(lines) : lines)).join('\r\n');
 }
 
 function withParameters(lines, more) {
@@ -41,27 +39,33 @@ function withParameters(lines, more) {
 
 /** A description of ours as the other end gets it (RFC 7587 §6.1: these parameters say what we would like to receive). @param {string} sdp */
 export function asWeLikeIt(sdp) {
-  return inSound(sdp, (lines) => withParameters(lines, WANTED));
+  return inSections(sdp, (lines) => withParameters(lines, WANTED));
 }
 
 /**
  * A description of theirs as our browser gets it, so that it puts more speech in a packet than they ask for. At 20 ms the
  * headers take more than the speech. A browser has no other way to be told: the time is what the other end would like (RFC 7587 §6.1).
- *
- * With `ONLY_SOUND` they do not seem to ask for lost packets of a picture, either. Chromium would send them again for half a
- * minute after the picture has been paused, in the way of the sound.
  * @param {string} sdp @param {number} packetTime ms; 0: as they ask for
  */
 export function inLongerPackets(sdp, packetTime) {
   if (!packetTime) return sdp;
-  const asked = packetTime >= ONLY_SOUND ? sdp.replace(NACK, '') : sdp;
-  return inSound(asked, (lines) => {
+  return inSections(sdp, (lines) => {
     const most = Number(lines.map((line) => /^a=maxptime:(\d{1,4})$/.exec(line)?.[1]).find(Boolean) ?? 120);
     if (most < packetTime || !lines.some((line) => OPUS.test(line))) return lines;
     const at = lines.findLastIndex((line) => line !== '') + 1;
     const without = lines.slice(0, at).filter((line) => !/^a=ptime:/.test(line));
     return [...without, `a=ptime:${packetTime}`, ...lines.slice(at)];
   });
+}
+
+/**
+ * An answer of theirs as our browser gets it while only sound is to be sent: they take no picture. One that is only paused
+ * still takes room: Chromium repeats its last packets for half a minute, and sends some of nothing to see what the way carries.
+ * @param {string} sdp
+ */
+export function withoutPicture(sdp) {
+  const refused = {sendrecv: 'sendonly', recvonly: 'inactive'};
+  return inSections(sdp, (lines) => lines.map((line) => line.replace(/^a=(sendrecv|recvonly)$/, (all, direction) => `a=${refused[direction]}`)), 'video');
 }
 
 /** What a negotiation is about: sections, their directions and streams. @param {string} sdp */

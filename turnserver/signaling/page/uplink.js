@@ -15,9 +15,10 @@
 import {ONLY_SOUND} from './speech.js';
 
 /** @typedef {{maxBitrate?: number, maxFramerate?: number, height?: number, active?: boolean}} Limit bit/s, 1/s, lines */
-/** @typedef {{audio?: Limit, video?: Limit, screen?: Limit, packetTime?: number, by?: string}} Limits of one connection; `by`: what the camera is limited by */
+/** @typedef {{audio?: Limit, video?: Limit, screen?: Limit, packetTime?: number, by?: string, shape?: number}} Limits of one connection; `by`: what the camera is limited by; `shape`: which of `SHAPES` */
 
 const SOUND_BELOW = 80_000; // bit/s for each of the others
+const HOPELESS = SOUND_BELOW / 2; // what speech needs by itself
 const SLOW_BELOW = 160_000;
 const ROOM_ABOVE = 1.25; // times these, until it counts as better
 const PROVEN = 1.1; // times this has been sent without a queue, once a trial is through
@@ -41,7 +42,7 @@ const WINDOW = 3000; // ms over which is measured
 const FRESH = 8000; // ms for which a round trip says something
 const BASE = 150_000; // ms; the least round trip is that of the last one or two of these
 const FORGET = 60_000; // ms for which is known where it went wrong
-const TRIAL = Object.freeze({first: 5000, hopeless: 15_000, most: 120_000, step: 3000});
+const TRIAL = Object.freeze({first: 5000, hopeless: 20_000, most: 120_000, step: 3000});
 
 const PACKET_TIMES = Object.freeze({good: 0, slow: 40, sound: ONLY_SOUND}); // ms of speech in a packet; 0: as the browsers agree, 20
 const PACKET = 58 * 8; // bits of IP, UDP, RTP and SRTP around speech
@@ -117,9 +118,12 @@ class Trips {
     this.#recent = [...this.#recent, {at: now, trip}].slice(-2);
   }
 
-  /** s; null if there is nothing new to go by. A single late answer does not count. */
-  growth(now) {
-    const fresh = this.#recent.filter(({at}) => now - at <= FRESH).map(({trip}) => trip);
+  /**
+   * s; null if there is nothing new to go by. A single late answer does not count; of `several` connections each has one.
+   * @param {number} now ms @param {boolean} several
+   */
+  growth(now, several) {
+    const fresh = this.#recent.filter(({at}) => now - at <= FRESH).map(({trip}) => trip).slice(several ? -1 : -2);
     return fresh.length === 0 ? null : Math.min(...fresh) - Math.min(...this.#least);
   }
 
@@ -203,7 +207,7 @@ export class Estimate {
       this.#trips.set(id, trips);
       if (drained) trips.forget();
       trips.note(now, one);
-      const growth = trips.growth(now);
+      const growth = trips.growth(now, counted.size > 1);
       if (growth !== null) growths.push(growth);
       late ||= trips.last(now) > QUEUE;
       const before = this.#before.get(id);
@@ -260,7 +264,7 @@ export class Estimate {
       this.#blamed = 0;
       if (this.#strained > 0) this.#grow = now + REST; // the browsers go back already, before our queue shows
       else if (this.queue > CALM) this.#capacity *= 1 - 0.04 * (ms / 1000);
-      else if (this.loss < LOSS / 3 && now >= this.#grow) this.#raise(now, ms / 1000);
+      else if (this.loss < LOSS / 3 && now >= this.#grow) this.#raise(now, ms / 1000, this.#capacity / count < HOPELESS);
     }
     if (this.#capacity > wanted * ENOUGH) this.#capacity = Infinity;
   }
@@ -288,13 +292,23 @@ export class Estimate {
     this.#history = [];
   }
 
-  #raise(now, seconds) {
+  /** @param {number} now ms @param {number} seconds since the last time @param {boolean} hopeless speech alone fills it: a queue would be heard, and trials say more */
+  #raise(now, seconds, hopeless) {
     if (this.#wrong !== null && now - this.#wrong.at > FORGET) this.#wrong = null;
-    const careful = this.#wrong !== null && this.#capacity > this.#wrong.capacity * 0.85;
+    if (hopeless && this.#capacity > this.#wrong?.capacity * 0.92) return;
+    const careful = hopeless || (this.#wrong !== null && this.#capacity > this.#wrong.capacity * 0.85);
     const grown = this.#capacity * (1 + (careful ? 0.015 : 0.06) * seconds);
     // Of what is not used nobody knows whether there is more.
     const used = this.rate > this.#capacity * 0.5;
     this.#capacity = used ? Math.max(this.#capacity, Math.min(grown, this.rate * 1.25)) : this.#capacity * (1 + 0.01 * seconds);
+  }
+
+  /** What was tried has filled our queue, and ends: empty it. @param {number} now ms */
+  undo(now) {
+    this.#drain = Math.max(this.#drain, now + 500 + (FULL * 1000) / (1 - DRAIN));
+    this.#until = Math.max(this.#until, this.#drain + HOLD);
+    this.#grow = Math.max(this.#grow, this.#until + REST);
+    this.#history = [];
   }
 
   /** Something has been tried that took so much, and it went well. @param {number} bits bit/s */
@@ -324,7 +338,7 @@ export class Mode {
       if (doubt && this.name === 'good') wanted = 'slow';
       if (wanted === this.name) this.#since = null;
       else if (this.#since === null) this.#since = now;
-      const clear = share < SOUND_BELOW / 2 && estimate.congested;
+      const clear = share < HOPELESS && estimate.congested;
       const patience = clear ? 0 : PATIENCE * (doubt && wanted === 'sound' ? DOUBT : 1);
       if (this.#since !== null && now - this.#since >= patience) {
         this.name = wanted;
@@ -339,13 +353,14 @@ export class Mode {
   /** Try later, and still later after a trial that has failed. */
   #later(now, share) {
     if (this.trial > 0) this.#wait = Math.min(TRIAL.most, this.#wait * 2);
-    if (share < SOUND_BELOW / 2) this.#wait = Math.max(TRIAL.hopeless, this.#wait);
+    if (share < HOPELESS) this.#wait = Math.max(TRIAL.hopeless, this.#wait);
     this.trial = 0;
     this.#trialAt = now + this.#wait;
   }
 
   #try(now, estimate, share, count) {
     if (this.trial > 0 ? estimate.uneasy : estimate.congested) {
+      if (this.trial > 0) estimate.undo(now);
       this.#later(now, share);
     } else if (this.trial === 0) {
       if (now < this.#trialAt && share < 2 * SOUND_BELOW) return;
@@ -368,12 +383,26 @@ function enough(lines) {
   return Math.round(200_000 * (lines / 180) ** 1.45);
 }
 
-/** How a picture is made of so few bits. */
-function shape(bits) {
-  if (bits < 60_000) return {height: 180, maxFramerate: 10};
-  if (bits < 120_000) return {height: 240, maxFramerate: 15};
-  if (bits < 250_000) return {height: 360, maxFramerate: 20};
-  return {};
+/** How a picture is made of few bits: `from` so many on. */
+const SHAPES = Object.freeze([
+  {from: 0, height: 180, maxFramerate: 10},
+  {from: 60_000, height: 240, maxFramerate: 15},
+  {from: 120_000, height: 360, maxFramerate: 20},
+  {from: 250_000},
+]);
+const TRIED = Object.freeze({active: true, maxBitrate: 25_000, height: 120, maxFramerate: 5});
+const LARGER = 1.25; // times `from`, until a picture becomes larger
+const SMALLER = 0.8; // times `from`, until it becomes smaller again
+
+/**
+ * Which of the shapes. Another one begins with a whole picture, which takes a slow uplink a while: so it is not changed to and fro.
+ * @param {number} bits bit/s @param {number} [before] the one in force @param {boolean} may become larger
+ */
+function shapeOf(bits, before, may) {
+  const fits = SHAPES.findLastIndex(({from}) => bits >= from);
+  if (before === undefined || fits === before) return fits;
+  if (fits < before) return bits >= SHAPES[before].from * SMALLER ? before : fits;
+  return may && bits >= SHAPES[before + 1].from * LARGER ? before + 1 : before;
 }
 
 /** In steps, so that a browser is not told something else each second. */
@@ -386,7 +415,7 @@ function rounded(bits) {
  * Divide the budget.
  * @param {object} state
  * @param {number} state.budget bit/s; Infinity: no limit @param {'good'|'slow'|'sound'} state.mode @param {number} [state.trial]
- * @param {{id: string, width: number|null, paused: boolean, packetTime: number}[]} state.peers `width` as the other end says; `packetTime` in force
+ * @param {{id: string, width: number|null, paused: boolean, packetTime: number, before?: Limits}[]} state.peers `width` as the other end says; `packetTime` in force; `before`: the limits that were
  * @param {boolean} state.screen whether one is shared
  * @param {{height: number, maxBitrate: number, screenBitrate: number}} state.quality what the room allows
  * @returns {Map<string, Limits>}
@@ -415,17 +444,20 @@ export function divide({budget, mode, trial = 0, peers, screen, quality}) {
   }
   if (sound) {
     for (const peer of peers) found.get(peer.id).by = 'uplink';
-    for (const {id} of watching.slice(0, trial)) found.get(id).video = {active: true, maxBitrate: 40_000, ...shape(0)};
+    const {from, ...smallest} = SHAPES[0];
+    const video = share < HOPELESS ? TRIED : {active: true, maxBitrate: 40_000, ...smallest};
+    for (const {id} of watching.slice(0, trial)) Object.assign(found.get(id), {video, packetTime: PACKET_TIMES.slow, shape: 0});
     return found;
   }
   cameras(found, watching, rest * PICTURE, quality);
   return found;
 }
 
-/** The smallest first: what they do not need is the others'. */
+/** The smallest first: what they do not need is the others'. One at a time begins anew: each takes a whole picture. */
 function cameras(found, watching, bits, quality) {
   let weights = watching.reduce((sum, {width}) => sum + (width ?? 640), 0);
-  for (const {id, width} of [...watching].reverse()) {
+  let whole = Number.isFinite(bits) ? 1 : Infinity;
+  for (const {id, width, before} of [...watching].reverse()) {
     const weight = width ?? 640;
     const lines = Math.min(quality.height, width === null ? Infinity : Math.round((width * 9) / 16));
     const most = Math.min(quality.maxBitrate, enough(lines));
@@ -434,10 +466,17 @@ function cameras(found, watching, bits, quality) {
     bits -= given;
     weights -= weight;
     const limits = found.get(id);
-    const less = part < most ? shape(given) : {};
     limits.by = part < most ? 'uplink' : lines < quality.height ? 'size' : 'room';
-    if (given < LEAST_PICTURE) limits.video = {active: false};
-    else limits.video = {active: true, maxBitrate: rounded(given), ...less, height: Math.min(lines, less.height ?? Infinity)};
+    const shape = part < most ? shapeOf(given, before?.shape, whole > 0) : undefined;
+    const begins = before?.video?.active === false || shape > before?.shape;
+    if (given < LEAST_PICTURE || (begins && whole <= 0)) {
+      limits.video = {active: false};
+      continue;
+    }
+    if (begins) whole -= 1;
+    const {from, ...less} = SHAPES[shape] ?? {};
+    limits.shape = shape;
+    limits.video = {active: true, maxBitrate: rounded(given), ...less, height: Math.min(lines, less.height ?? Infinity)};
   }
 }
 
