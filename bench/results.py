@@ -16,7 +16,7 @@ from bench.plan import Plan
 from bench.relay import RelaySample
 from bench.servers import SERVERS
 
-__all__ = ["BASELINES", "Failure", "Results", "Spread", "baseline", "paired_ratio", "spread", "write"]
+__all__ = ["BASELINES", "Failure", "Results", "Spread", "baseline", "machine", "paired_ratio", "spread", "write"]
 
 BASELINES = (
     "before",
@@ -81,7 +81,7 @@ class Results:
         return {
             "format": 1,
             "started": self.started.isoformat(timespec="seconds"),
-            "machine": _machine(),
+            "machine": machine(),
             "plan": {
                 "servers": {
                     name: {"version": self.versions[name], "settings": SERVERS[name].settings()}
@@ -150,7 +150,7 @@ def write(results: Results, folder: Path) -> Path:
     return path
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     return {
         "cpu": procfs.model_name(),
