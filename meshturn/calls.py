@@ -8,7 +8,8 @@ session sends and receives the classes in `client_messages` and `server_messages
 from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing
 from turnserver.client.media import Echo, Listen, MediaPlan, Received, TestMedia
 from turnserver.client.mesh import Diagnosis, MeshClient, MeshEvent, ServerPath
-from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
+from turnserver.client.pair import Pair, PairReport, PairState
+from turnserver.client.state import PairTiming
 from turnserver.signaling.protocol import client_messages, server_messages
 from turnserver.signaling.protocol.base import UNNUMBERED
 

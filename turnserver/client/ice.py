@@ -32,6 +32,7 @@ __all__ = [
     "ice_transport",
     "ice_ufrag",
     "read_candidate",
+    "traffic",
 ]
 
 _URL: Final = re.compile(r"(turns?):([A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?(?:\?transport=(udp|tcp))?")
@@ -123,6 +124,15 @@ def chosen_pair(connection: RTCPeerConnection) -> Chosen | None:
         return None
     local, remote = pair.local_candidate, pair.remote_candidate
     return Chosen(local.type, remote.type, f"{local.host} {local.port}", f"{remote.host} {remote.port}")
+
+
+async def traffic(connection: RTCPeerConnection) -> tuple[int, int]:
+    """Bytes sent and received over a connection: DTLS, media and data, but not the checks of ICE."""
+    sent = received = 0
+    for entry in (await connection.getStats()).values():
+        if entry.type == "transport":
+            sent, received = entry.bytesSent, entry.bytesReceived
+    return sent, received
 
 
 def ice_ufrag(sdp: str) -> str:

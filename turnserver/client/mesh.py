@@ -25,9 +25,9 @@ from typing import Any, Final, Literal, TypeAlias
 from turnserver.client.errors import SignalError
 from turnserver.client.ice import IceChoice
 from turnserver.client.media import Listen, MediaPlan
-from turnserver.client.pair import Pair, PairReport, PairState, PairTiming
+from turnserver.client.pair import Pair, PairReport, PairState
 from turnserver.client.session import SignalClient
-from turnserver.client.state import ClientState, StateChange
+from turnserver.client.state import ClientState, PairTiming, StateChange
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
 from turnserver.signaling.protocol.client_messages import Diag, Invite, Join, Leave, Mod, Msg, Restart, Stat
 from turnserver.signaling.protocol.errors import SignalCode

@@ -7,8 +7,9 @@ aiortc lacks some features of browsers, which are replaced as follows:
 - *No ICE restart.* An offer with another ``ice-ufrag`` on an established connection is answered with `reset` and an
   offer of a new connection. When we have to restart ICE, we do the same at once.
 - *No trickling.* Our descriptions contain all candidates; trickled candidates of the other side are accepted.
-- *No ``disconnected``.* A broken path is noticed after the 30 s of RFC 7675, or earlier by the other side. A connection
-  that is not established within `PairTiming.connect` is rebuilt.
+- *No ``disconnected``.* Every `PairTiming.look` seconds a connection is looked at; when nothing has come for
+  `PairTiming.misses` looks, it is rebuilt (`turnserver.client.watch`). So is one that is not established within
+  `PairTiming.connect`.
 
 All events of a pair go through one bounded queue and are handled in order, by one task.
 """
@@ -35,14 +36,17 @@ from turnserver.client.ice import (
     ice_transport,
     ice_ufrag,
     read_candidate,
+    traffic,
 )
 from turnserver.client.media import MediaPlan, Received
+from turnserver.client.state import PairTiming
+from turnserver.client.watch import Watch
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage
 from turnserver.signaling.protocol.client_messages import Desc, Reset
 from turnserver.signaling.protocol.fields import Candidate, Description, IceError, PathKind, Peer
 from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
 
-__all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState", "PairTiming"]
+__all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState"]
 
 _MAX_QUEUE: Final = 256
 _MAX_EARLY: Final = 64
@@ -75,23 +79,6 @@ class PairState(StrEnum):
     RECONNECTING = "reconnecting"
     FAILED = "failed"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class PairTiming:
-    """Time limits, in seconds, and numbers of attempts."""
-
-    offer_wait: float = 2.0
-    """For the other side's offer, until we make one ourselves (signaling §1)."""
-
-    connect: float = 20.0
-    """From the first description to a connection."""
-
-    fresh_ice: float = 5.0
-    """For fresh credentials before a rebuild; after it the old ones are used."""
-
-    rebuilds: int = 3
-    """Rebuilds in a row until we give up (signaling §3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +152,7 @@ class Pair:
         self._link = link
         self._plan = plan
         self._timing = timing
+        self._watch = Watch(timing.misses)
         self._queue: asyncio.Queue[Negotiation | _Chore] = asyncio.Queue(_MAX_QUEUE)
         self._background: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
@@ -222,13 +210,9 @@ class Pair:
 
     async def report(self) -> PairReport:
         """What is known of the pair now."""
-        sent = received = 0
         pc = self._pc
         chosen = None if pc is None or self.state is PairState.CLOSED else chosen_pair(pc)
-        if pc is not None:
-            for entry in (await pc.getStats()).values():
-                if entry.type == "transport":
-                    sent, received = entry.bytesSent, entry.bytesReceived
+        sent, received = (0, 0) if pc is None else await traffic(pc)
         relayed = chosen is not None and chosen.local == "relay"
         return PairReport(
             self.id,
@@ -318,9 +302,13 @@ class Pair:
         elif what == "connect":
             if pc.connectionState != "connected":
                 await self._recover("failed")
+        elif what == "look":
+            await self._look(pc)
         elif pc.connectionState == "connected":
             self.rebuilds = 0
             self._become(PairState.CONNECTED)
+            self._watch.begin()
+            self._later(self._timing.look, "look")
         elif pc.connectionState == "failed":
             await self._recover("failed")
         elif pc.connectionState == "closed":  # The other side has closed it; it says why, or it is up to us.
@@ -522,6 +510,22 @@ class Pair:
 
     # When it breaks.
 
+    async def _look(self, pc: RTCPeerConnection) -> None:
+        """Rebuild a connection over which nothing comes any more."""
+        _, received = await traffic(pc)
+        if pc is not self._pc or pc.connectionState != "connected":
+            return
+        if self._watch.look(received, able=not self.gap and self._link.ready(), probe=self._probe):
+            await self._recover("silent")
+        else:
+            self._later(self._timing.look, "look")
+
+    def _probe(self) -> bool:
+        """Have the other side acknowledge an empty message. Without a channel nothing need come from it."""
+        with contextlib.suppress(SignalError):
+            self.send("")
+        return self.channel_open
+
     def _on_reset(self, said: PeerReset) -> None:
         """The other side has a new connection, so ours is rebuilt too."""
         if said.pc == self._remote_id:
@@ -555,8 +559,9 @@ class Pair:
         await self._offer()
 
     def _later(self, seconds: float, what: str) -> None:
-        name = self._pc_id
-        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._push, _Chore(what, name)))
+        loop, chore = asyncio.get_running_loop(), _Chore(what, self._pc_id)
+        self._timers = [timer for timer in self._timers if timer.when() > loop.time()]
+        self._timers.append(loop.call_later(seconds, self._push, chore))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

@@ -1,4 +1,4 @@
-"""The states of a client's session, its change events, and its time limits."""
+"""The states of a client's session, its change events, and the time limits of the session and of its connections."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 from turnserver.client.errors import SignalError
 from turnserver.signaling.protocol.base import ServerMessage
 
-__all__ = ["ClientState", "FrameHandler", "StateChange", "StateHandler", "Timing"]
+__all__ = ["ClientState", "FrameHandler", "PairTiming", "StateChange", "StateHandler", "Timing"]
 
 FrameHandler = Callable[[ServerMessage], None]
 
@@ -51,3 +51,26 @@ class Timing:
 
     silence: float = 2.5
     """Heartbeats of the server without a frame until a connection counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairTiming:
+    """Times of a connection with a participant, in seconds, and numbers of attempts."""
+
+    offer_wait: float = 2.0
+    """For the other side's offer, until we make one ourselves (signaling §1)."""
+
+    connect: float = 20.0
+    """From the first description to a connection."""
+
+    fresh_ice: float = 5.0
+    """For fresh credentials before a rebuild; after it the old ones are used."""
+
+    rebuilds: int = 3
+    """Rebuilds in a row until we give up (signaling §3)."""
+
+    look: float = 1.0
+    """Between two looks whether anything comes over an established connection."""
+
+    misses: int = 5
+    """Looks in a row without anything until it is rebuilt; the page of calls restarts ICE after as long."""

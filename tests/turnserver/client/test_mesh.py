@@ -9,10 +9,10 @@ import pytest
 
 from turnserver.client.errors import SignalError
 from turnserver.client.mesh import MeshClient, MeshEvent
-from turnserver.client.pair import PairState, PairTiming
+from turnserver.client.pair import PairState
 from turnserver.client.reading import Unreadable, read
 from turnserver.client.session import SignalClient
-from turnserver.client.state import ClientState, FrameHandler, StateChange, StateHandler
+from turnserver.client.state import ClientState, FrameHandler, PairTiming, StateChange, StateHandler
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, ServerMessage
 from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart
 from turnserver.signaling.protocol.fields import Media, Spotlight
@@ -20,7 +20,7 @@ from turnserver.signaling.protocol.fields import Media, Spotlight
 ICE = {"servers": [{"urls": ["turn:127.0.0.1:9"], "username": "u", "credential": "c"}], "exp": 1, "policy": "relay"}
 ME, BOB, CAL, DAN, EVE, STRANGER = (f"{name:2<10}" for name in ("me", "bob", "cal", "dan", "eve", "stranger"))
 LETTERS = str.maketrans("0123456789", "abcdefghij")
-NEVER = PairTiming(offer_wait=3600, connect=3600)
+NEVER = PairTiming(offer_wait=3600, connect=3600, look=3600)
 
 
 def peer(identity: str, **changes: object) -> dict[str, object]:

@@ -3,7 +3,10 @@
 import asyncio
 import itertools
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,14 +14,15 @@ from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
 from turnserver.client.errors import SignalError
 from turnserver.client.ice import IceChoice
 from turnserver.client.media import Echo, Listen, MediaPlan, TestMedia
-from turnserver.client.pair import Negotiation, Pair, PairState, PairTiming
+from turnserver.client.pair import Negotiation, Pair, PairState
 from turnserver.client.reading import Unreadable, read
+from turnserver.client.state import PairTiming
 from turnserver.signaling.protocol.base import ClientMessage
 from turnserver.signaling.protocol.client_messages import Desc, Reset
 from turnserver.signaling.protocol.fields import Candidate, Description, IceError, Media, Peer
 from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
 
-PATIENT = PairTiming(offer_wait=60, connect=60)
+PATIENT = PairTiming(offer_wait=60, connect=60, look=60)
 
 
 class End:
@@ -100,12 +104,16 @@ class Wire:
         made = self.ends[name].pair = Pair(peer, self.ends[name], plan, timing)
         return made
 
+    async def step(self) -> None:
+        """Wait until something happens on the wire, or for a moment."""
+        self.moved.clear()
+        with_frames = asyncio.ensure_future(self.moved.wait())
+        await asyncio.wait([with_frames], timeout=0.05)
+        with_frames.cancel()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            self.moved.clear()
-            with_frames = asyncio.ensure_future(self.moved.wait())
-            await asyncio.wait([with_frames], timeout=0.05)
-            with_frames.cancel()
+            await self.step()
 
 
 @pytest.fixture
@@ -222,6 +230,38 @@ async def test_both_restart_at_once(wire: Wire) -> None:
     await wire.until(flows(a, b))
     assert wire.ends["b"].kinds == ["answer", "reset", "offer"]
     assert wire.ends["a"].kinds == ["offer", "reset", "offer", "answer"]
+
+
+@pytest.mark.parametrize("plan", [TestMedia, Listen])
+async def test_a_path_that_is_dead_is_built_anew(
+    wire: Wire, start_server: Callable[..., TurnServerProcess], plan: type[MediaPlan]
+) -> None:
+    """A relay stops, and nobody says so: ICE notices after 30 s (RFC 7675), whoever looks after some looks.
+
+    Where both only listen something comes as well, since it is asked for.
+    """
+    relay = start_server()
+    for end in wire.ends.values():
+        end.choice = replace(end.choice, url=f"turn:127.0.0.1:{relay.port}?transport=udp")
+    quick = replace(PATIENT, look=0.2, misses=10)
+    a = wire.pair("a", plan(), polite=True, start=True, timing=quick)
+    b = wire.pair("b", plan(), polite=False, start=False)
+    await wire.until(connected(a, b))
+    for _ in range(3):
+        before = (await a.report()).bytes_received
+        while (await a.report()).bytes_received <= before:
+            await wire.step()
+    so_far = len(wire.ends["a"].asked)
+    os.kill(relay.pid, signal.SIGSTOP)
+    try:
+        await wire.until(lambda: len(wire.ends["a"].asked) > so_far)
+    finally:
+        os.kill(relay.pid, signal.SIGCONT)
+    assert wire.ends["a"].asked[so_far] == "silent"
+    await wire.until(lambda: connected(a, b)() and wire.ends["b"].sent[-1].pc != "b0000000")
+    assert a.rebuilds == 0
+    if plan is TestMedia:
+        await wire.until(flows(a, b))
 
 
 async def test_an_ice_restart_is_answered_with_a_reset(wire: Wire) -> None:
