@@ -34,6 +34,25 @@ async () => {
 }
 """
 
+COVERED = """
+async () => {
+  const covered = () => [...document.querySelectorAll('button, select, input, a[href]')].filter((each) => {
+    if (!each.checkVisibility({opacityProperty: true, visibilityProperty: true})) return false;
+    if (each.closest('[inert]')) return false;
+    if (document.querySelector('dialog[open]') && !each.closest('dialog[open]')) return false;
+    const box = each.getBoundingClientRect();
+    const at = [box.x + box.width / 2, box.y + box.height / 2];
+    if (box.width <= 1 || at[0] < 0 || at[1] < 0 || at[0] >= innerWidth || at[1] >= innerHeight) return false;
+    const top = document.elementFromPoint(...at);
+    if (top?.closest('.drawer') || top?.closest('label')?.control === each) return false;
+    return !top || !(each.contains(top) || top.contains(each));
+  }).map((each) => each.dataset.testid || each.id || each.className);
+  for (let frame = 0; covered().length > 0 && frame < 120; frame += 1) await new Promise(requestAnimationFrame);
+  return covered().length === 0 ? '' : `covered: ${covered().slice(0, 5).join(', ')}`;
+}
+"""
+"""Controls that something lies on, but for a drawer, which takes the place of the call in a narrow window."""
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -83,6 +102,9 @@ class Reviewer:
                 wide = shown.evaluate(TOO_WIDE)
                 if wide:
                     self.found.append(f"{state} at {width}: {wide}")
+                covered = shown.evaluate(COVERED)
+                if covered:
+                    self.found.append(f"{state} at {width}: {covered}")
                 page.shot(f"{state}-{width}-{scheme}")
             assert before is not None
             shown.set_viewport_size(before)
@@ -97,7 +119,7 @@ def shut(page: CallPage) -> None:
 
 @pytest.mark.timeout(900)
 def test_axe_finds_nothing_and_every_width_fits(browser: "Browser", link: Link) -> None:
-    """Every state of the page, in both schemes; nothing is wider than the window from 320 px on."""
+    """Every state of the page, in both schemes; from 320 px on nothing is wider than the window or covers a control."""
     review = Reviewer()
     with (
         call_page(browser, permissions=GRANTED, reduced_motion="reduce") as ann,
@@ -153,6 +175,24 @@ def test_axe_finds_nothing_and_every_width_fits(browser: "Browser", link: Link) 
                 shut(ann)
         ann.click("people-button")
         review(ann, "people")
+        ann.page.locator("[data-testid=person] [aria-label='Show Ben large to everybody']").click()
+        ben.see("spotlight")
+        shut(ann)
+        review(ann, "spotlight")
+        ann.click("spotlight-stop")
+        ben.page.wait_for_selector("[data-testid=spotlight]", state="hidden")
+        ann.click("more-button")
+        ann.click("record-button")
+        ann.see("ask-dialog")
+        review(ann, "record-question")
+        ann.page.click("[data-answer=record]")
+        ben.see("recorded")
+        review(ann, "recording")
+        review(ben, "recorded")
+        with ann.page.expect_download():
+            ann.click("recorder-stop")
+        ben.page.wait_for_selector("[data-testid=recorded]", state="detached")
+        ann.click("people-button")
         ann.page.select_option("[data-testid=door-select]", "knock")
         ann.until("meshturn.mesh.room.knock")
         shut(ann)
@@ -169,6 +209,13 @@ def test_axe_finds_nothing_and_every_width_fits(browser: "Browser", link: Link) 
         ben.see("screen-tile")
         review(ann, "sharing")
         review(ben, "screen")
+        ben.page.focus("[data-testid=screen-tile]")
+        for _ in range(3):
+            ben.page.keyboard.press("+")
+        ben.until(
+            "document.querySelector('[data-testid=screen-tile] [data-testid=zoom-reset]')?.textContent === '195%'"
+        )
+        review(ben, "zoomed")
         ann.click("stop-sharing")
         named(ann, "button", "Remove Ben from the call").focus()
         ann.page.keyboard.press("Enter")

@@ -65,7 +65,7 @@ export class Grid {
     this.small = null; // the key of the tile in front of another one
     this.corner = /^[tb][lr]$/.test(memory.get('corner') ?? '') ? memory.get('corner') : 'br';
     this.speaker = '';
-    new ResizeObserver(() => this.fit()).observe(container.parentElement);
+    new ResizeObserver(() => this.fit()).observe(container);
   }
 
   /** @param {TileView[]} views */
@@ -96,11 +96,8 @@ export class Grid {
 
   /** Lay the tiles out for the space there is. */
   fit() {
-    const area = this.container.parentElement;
-    const style = getComputedStyle(area);
-    const gap = Number.parseFloat(style.getPropertyValue('--gap')) || 0;
-    const width = area.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight);
-    const boxes = this.#boxes(width, area.clientHeight, gap);
+    const gap = Number.parseFloat(getComputedStyle(this.container).getPropertyValue('--gap')) || 0;
+    const boxes = this.#boxes(this.container.clientWidth, this.container.clientHeight, gap);
     this.tiles.forEach((tile, key) => {
       const box = boxes.get(key);
       tile.toggleAttribute('data-small', key === this.small);
