@@ -36,7 +36,7 @@ PURE = (
     "turnserver.throttle",
 )
 
-PURE_LIBRARIES = frozenset({"cryptography", "precis_i18n"})
+PURE_LIBRARIES = frozenset({"cryptography", "OpenSSL", "precis_i18n", "pylibsrtp"})
 """Libraries that the pure parts may import: they are pure, too."""
 
 SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms", "turnserver.signaling.truth")

@@ -1,8 +1,8 @@
 """One DTLS association (RFC 6347) without a socket: records in, messages and datagrams out.
 
-OpenSSL works on memory, through pyOpenSSL, which is the extra ``dtls`` of this package. Its memory has no datagrams,
-so records are told apart here: one record goes in at a time, and what comes out is packed into datagrams that fit the
-path. Each record of application data is one message, so that STUN over DTLS (RFC 7350) keeps its datagrams.
+OpenSSL works on memory, through pyOpenSSL. Its memory has no datagrams, so records are told apart here: one record goes
+in at a time, and what comes out is packed into datagrams that fit the path. Each record of application data is one
+message, so that STUN over DTLS (RFC 7350) keeps its datagrams.
 
 What an unfinished handshake can make OpenSSL keep is bounded: a server's side takes handshake messages of a few
 kilobytes only, and few records that it cannot decrypt yet.
@@ -44,8 +44,8 @@ _FRAGMENT_SIZE: Final = 12
 """Bytes of the header of a handshake message, or of a fragment of one (RFC 6347 §4.2.2)."""
 
 _LONGEST_STEP: Final = 4096
-"""Bytes of a handshake message from a client after its ClientHello. A key exchange has 33 to 520; the certificates
-that could be longer are not asked for. OpenSSL would take 100 KB at once for the first fragment of one."""
+"""Bytes of a handshake message from a client. A key exchange has 33 to 520; TURN asks for no certificates, and those of
+WebRTC, which nobody else has signed, have 300 to 1,500. OpenSSL would take 100 KB at once for the first fragment."""
 
 _MOST_EARLY: Final = 16
 """Records that cannot be decrypted yet and are kept by OpenSSL, 16 KB each, until the keys are there: a client sends
@@ -130,6 +130,13 @@ class DtlsSession:
         except SSL.Error as error:
             raise _failure(error) from error
         return made
+
+    @classmethod
+    def serve(cls, context: SSL.Context, mtu: int) -> Self:
+        """A server's side whose client has proven its address in another way; `feed` takes its ClientHello."""
+        connection = SSL.Connection(context, None)
+        connection.set_accept_state()
+        return cls(connection, mtu, serves=True)
 
     @classmethod
     def connect(cls, context: SSL.Context, host: str | None, mtu: int) -> Self:
