@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from tests.support.room_options import hub_settings
+from tests.support.signal_media import MEDIA_EVENTS, ScriptedMedia
 from tests.support.signal_schema import validate_client, validate_server
 from turnserver.core.types import Now
 from turnserver.signaling.protocol.base import CLIENT, Counted
@@ -14,8 +15,9 @@ from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Fact, HubCommand, Revoke, Wake
 from turnserver.signaling.rooms.hub import Hub
+from turnserver.signaling.rooms.media_port import MediaEvent
 from turnserver.signaling.rooms.outbox import Outbox
-from turnserver.signaling.rooms.settings import Grant
+from turnserver.signaling.rooms.settings import Grant, MediaOptions
 from turnserver.signaling.truth.relays import NoRelays, PairPath
 
 __all__ = ["Client", "ScriptedRelays", "World", "counts", "entropy", "invite", "kept", "mint"]
@@ -74,17 +76,36 @@ class ScriptedRelays(NoRelays):
 
 
 class World:
-    """The hub, its clock, its clients. ``grants`` are what tokens allow; a token without one is a bad token."""
+    """The hub, its clock, its clients. ``grants`` are what tokens allow; a token without one is a bad token.
+
+    With ``sfu`` (options of it), the hub has a media engine, which does nothing by itself.
+    """
 
     def __init__(
-        self, *, log: list[dict[str, Any]] | None = None, grants: dict[str, Any] | None = None, **settings: Any
+        self,
+        *,
+        log: list[dict[str, Any]] | None = None,
+        grants: dict[str, Any] | None = None,
+        sfu: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         options, bounds = hub_settings(**{"open": True, **settings})
+        self.media = ScriptedMedia()
         self.grants = grants or {}
         self.relays = ScriptedRelays()
         self.log = log
         self.time = 0.0
-        self.hub = Hub(options, entropy(), self.admit, mint, self.relays, bounds=bounds, invite=invite)
+        self.hub = Hub(
+            options,
+            entropy(),
+            self.admit,
+            mint,
+            self.relays,
+            bounds=bounds,
+            invite=invite,
+            media=None if sfu is None else self.media,
+            media_options=MediaOptions(**sfu or {}),
+        )
         self.clients: dict[int, Any] = {}
         self.commands: list[HubCommand] = []
         self.facts: list[Fact] = []
@@ -106,14 +127,16 @@ class World:
         """A client without a socket."""
         return Client(self, name, **options)
 
-    def enter(self, *names: str, room: str = "blue", **hello: Any) -> "list[Client]":
+    def enter(
+        self, *names: str, room: str = "blue", join: dict[str, Any] | None = None, **hello: Any
+    ) -> "list[Client]":
         """Clients that have said hello, joined, and read everything."""
         found = []
         for name in names:
             client = self.client(name)
             client.open()
             client.hello(**hello)
-            client.join(room)
+            client.join(room, **join or {})
             found.append(client)
         for client in found:
             client.heard.clear()
@@ -144,6 +167,8 @@ class World:
             assert self.hub.close_room(more["room"], self.now)
         elif what == "kick":
             assert self.hub.kick(more["room"], more["peer"], more["reason"], self.now)
+        elif what == "media":
+            self.hub.media(MEDIA_EVENTS[more["event"]](**more["says"]), self.now)
         elif what == "rotate":
             self.hub.rotate(self.now)
         else:
@@ -151,6 +176,10 @@ class World:
             self.relays.paths = {(a, b): PairPath(*found) for a, b, *found in more["pairs"]}
             self.hub.report_paths(self.now)
         self.work()
+
+    def reports(self, event: MediaEvent) -> None:
+        """Something that the media engine says."""
+        self.operate("media", event=type(event).__name__, says=event._asdict())
 
     def work(self) -> None:
         """Carry out commands: sockets that are awake take all there is, those to be closed are closed."""

@@ -13,6 +13,15 @@ from typing import Any
 
 from tests.support.signal_hub import WALL, Client, World
 from turnserver.signaling.protocol.errors import Denial, SignalCode
+from turnserver.signaling.rooms.media_port import (
+    SfuAnswered,
+    SfuConnected,
+    SfuFailed,
+    SfuGone,
+    SfuLayers,
+    SfuOffered,
+    SfuSpeaker,
+)
 
 __all__ = ["FOLDER", "SCENARIOS", "record", "replay"]
 
@@ -87,13 +96,13 @@ def replay(transcript: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return log
 
 
-def come(world: World, *names: str, token: str | None = None, room: str = "blue") -> list[Client]:
+def come(world: World, *names: str, token: str | None = None, room: str = "blue", **join: Any) -> list[Client]:
     """Clients that say hello and join."""
     found = [world.client(name) for name in names]
     for client in found:
         client.open()
         client.hello(**({"token": token} if token else {}), client={"name": "example", "ver": "1"})
-        client.join(room, media={"a": 1, "v": 1, "s": 0})
+        client.join(room, media={"a": 1, "v": 1, "s": 0}, **join)
     return found
 
 
@@ -379,6 +388,56 @@ def help_wanted(world: World) -> None:
     bob.cut()
     ann.ask("diag", to=bob.id, states=["checking", "failed"], cands={"local": ["host"], "remote": ["host"]})
     ann.ask("diag", to="nobody")
+
+
+@scenario(grants={"host": HOST, "bob": {"subject": "bob"}}, room_size=2, sfu={"room_size": 30})
+def grown(world: World) -> None:
+    """A mesh of two becomes a room that goes through the SFU, and a mesh again. A client that knows only meshes."""
+    ann = come(world, "ann", token="host", mode="auto")[0]
+    bob = come(world, "bob", token="bob", mode="auto")[0]
+    old = come(world, "old", token="bob")[0]
+    old.ask("peek", room="blue")
+    eve = come(world, "eve", token="bob", mode="auto")[0]
+    for client in (ann, bob, eve):
+        pc = f"{client.name}-pub"
+        client.say("desc", to="sfu", pc=pc, desc={"type": "offer", "sdp": SDP}, sources={"0": "audio"})
+        world.reports(SfuAnswered("blue", client.id, pc, SDP))
+        world.reports(SfuConnected("blue", client.id, "publish"))
+        world.reports(SfuOffered("blue", client.id, f"{client.name}-sub", SDP))
+        client.say("desc", to="sfu", pc=f"{client.name}-sub", desc={"type": "answer", "sdp": SDP})
+        client.say("cand", to="sfu", pc=f"{client.name}-sub", list=[None])
+        world.reports(SfuConnected("blue", client.id, "subscribe"))
+        tiles = [{"id": ann.id, "what": "camera", "h": 720, "pin": True}, {"id": bob.id, "h": 180}]
+        client.say("choose", last=9, others=0, tiles=tiles)
+    ann.say("mode_ready", epoch=2)
+    world.pass_time(1.0)
+    bob.ask("mode_ready", epoch=2)
+    world.pass_time(10.0)
+    eve.say("mode_ready", epoch=2)
+    world.reports(SfuSpeaker("blue", bob.id))
+    world.reports(SfuLayers("blue", ann.id, "camera", ("h", "l")))
+    ann.ask("mod", op="mute", to=bob.id, value="audio")
+    bob.say("update", media={"a": 1, "v": 1, "s": 0})
+    world.reports(SfuFailed("blue", eve.id, "subscribe", "ICE: no check for 30 s"))
+    eve.say("reset", to="sfu", pc="eve-sub", why="failed")
+    eve.say("bye")
+    bob.say("bye")
+    world.pass_time(16.0)
+    ann.say("mode_ready", epoch=3)
+    ann.ask("choose")
+
+
+@scenario(room_size=2, sfu={"mode": "sfu"})
+def sfu_lost(world: World) -> None:
+    """A server whose rooms all go through its SFU, which is lost, and is back."""
+    ann, bob = come(world, "ann", "bob", mode="auto")
+    world.reports(SfuGone("blue", 1, "the process has ended with code -9"))
+    ann.say("mode_ready", epoch=2)
+    bob.say("mode_ready", epoch=2)
+    world.reports(SfuGone("blue", 2, "the process has ended with code -9"))
+    world.reports(SfuGone("blue", 3, "the process has ended with code -9"))
+    world.pass_time(12.0)
+    come(world, "old")
 
 
 def main() -> None:

@@ -15,7 +15,9 @@ from turnserver.signaling.rooms.facts import (
     Fact,
     InvitationMade,
     Kicked,
+    MediaLost,
     MessageRefused,
+    ModeChanged,
     PeerJoined,
     PeerLeft,
     PeerLost,
@@ -44,6 +46,8 @@ _MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
     Kicked: (logging.INFO, "participant sent away"),
     InvitationMade: (logging.INFO, "invitation made"),
     CandidatesSeen: (logging.DEBUG, "relayed addresses announced"),
+    ModeChanged: (logging.INFO, "media go another way"),
+    MediaLost: (logging.WARNING, "media engine lost a connection"),
     VerdictGiven: (logging.INFO, "call fails"),
 }
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, dataclass_
 from pydantic import Field, TypeAdapter
 
 from turnserver.registry import Registry
-from turnserver.signaling.protocol.fields import Cap, Counter, PeerId, RequestId, SomeId
+from turnserver.signaling.protocol.fields import Cap, Counter, PeerId, RequestId, SenderId, SomeId
 
 __all__ = [
     "CLIENT",
@@ -129,11 +129,11 @@ class News(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FromPeer(News):
-    """A message relayed from another participant; the server sets ``from_`` (on the wire: ``from``)."""
+    """A message from another participant, or from the SFU; the server sets ``from_`` (on the wire: ``from``)."""
 
     delivery = Delivery.RELAYED
 
-    from_: Annotated[PeerId, Field(alias="from")]
+    from_: Annotated[SenderId, Field(alias="from")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

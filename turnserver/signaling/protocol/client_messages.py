@@ -7,6 +7,8 @@ from pydantic import Field, StringConstraints
 
 from turnserver.signaling.protocol.base import ClientMessage, Counted, FromPeer, Rate, Relayed, message
 from turnserver.signaling.protocol.fields import (
+    MAX_HEIGHT,
+    MAX_TILES,
     MAX_USES,
     Candidate,
     CandidateTypes,
@@ -15,12 +17,14 @@ from turnserver.signaling.protocol.fields import (
     Description,
     IceError,
     Media,
+    MediaSource,
     Meta,
     Name,
     Number,
     PeerId,
     Resume,
     RoomId,
+    ShownTile,
     SomeId,
     Text,
     Word,
@@ -42,6 +46,7 @@ from turnserver.signaling.protocol.server_messages import (
 __all__ = [
     "Bye",
     "Cand",
+    "Choose",
     "Desc",
     "Diag",
     "Hello",
@@ -108,7 +113,10 @@ class Peek(ClientMessage):
 
 @message
 class Join(ClientMessage):
-    """Join a room. In the room that the client has joined already: get a new snapshot."""
+    """Join a room. In the room that the client has joined already: get a new snapshot.
+
+    `mode`: `mesh` for clients that know only meshes, and `auto` for those that follow the room's mode.
+    """
 
     answer = Joined
 
@@ -139,7 +147,10 @@ class Update(Counted):
 
 @message
 class Desc(Relayed):
-    """A session description for one peer."""
+    """A session description for one peer, or for the SFU: then `sources` says what the media sections carry, by `mid`.
+
+    A section that `sources` does not name is audio or camera, by its kind.
+    """
 
     rate = Rate.DEBT
     becomes = PeerDesc
@@ -150,6 +161,7 @@ class Desc(Relayed):
     rpc: SomeId | None = None
     desc: Description
     restart: bool | None = None
+    sources: Annotated[dict[Word, MediaSource], Field(max_length=16)] | None = None
 
     def relayed(self, sender: PeerId, receiver: PeerId | None) -> FromPeer:
         """`Relayed.relayed`; a false ``restart`` is omitted."""
@@ -159,7 +171,7 @@ class Desc(Relayed):
 
 @message
 class Cand(Relayed):
-    """ICE candidates for one peer; null means end of candidates."""
+    """ICE candidates for one peer, or for the SFU; null means end of candidates."""
 
     rate = Rate.BYTES
     becomes = PeerCand
@@ -173,7 +185,10 @@ class Cand(Relayed):
 
 @message
 class Reset(Relayed):
-    """Tells one peer that the sender has replaced its connection: the peer drops its own."""
+    """Tells one peer that the sender has replaced its connection: the peer drops its own.
+
+    To the SFU: the connection through which it sends has to be offered anew.
+    """
 
     becomes = PeerReset
 
@@ -270,7 +285,21 @@ class Msg(Relayed):
 
 @message
 class ModeReady(ClientMessage):
-    """Reserved for rooms that change their mode; the only mode is `mesh`."""
+    """The client has the connections of the room's new mode, and decodes what comes through them."""
 
     t: Literal["mode_ready"] = "mode_ready"
     epoch: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+
+
+@message
+class Choose(ClientMessage):
+    """Which pictures the client wants of the SFU, and how large: all of it, in place of what it has said before.
+
+    At most `last` pictures come, those of who spoke last, without the pinned ones; absent for no limit. `tiles` are in
+    the order of their importance, and `others` is the height of the pictures that are not named.
+    """
+
+    t: Literal["choose"] = "choose"
+    last: Annotated[int, Field(ge=0, le=1000)] | None = None
+    others: Annotated[int, Field(ge=0, le=MAX_HEIGHT)] = MAX_HEIGHT
+    tiles: Annotated[tuple[ShownTile, ...], Field(max_length=MAX_TILES)] = ()

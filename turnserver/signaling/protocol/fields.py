@@ -13,9 +13,11 @@ from pydantic_core import PydanticCustomError, to_json
 __all__ = [
     "MAX_DATA",
     "MAX_FRAME",
+    "MAX_HEIGHT",
     "MAX_META",
     "MAX_NAME",
     "MAX_SDP",
+    "MAX_TILES",
     "MAX_USES",
     "RELAY_TRANSPORTS",
     "Candidate",
@@ -33,8 +35,10 @@ __all__ = [
     "IceServer",
     "Identity",
     "Media",
+    "MediaSource",
     "Meta",
     "Millis",
+    "Mode",
     "Name",
     "Number",
     "PathEntry",
@@ -47,13 +51,22 @@ __all__ = [
     "Role",
     "RoomId",
     "RoomState",
+    "SenderId",
+    "ShownTile",
     "SomeId",
+    "SourceLayers",
     "Spotlight",
     "Text",
     "Word",
     "You",
     "freeform",
 ]
+
+Mode = Literal["mesh", "sfu"]
+"""How the media of a room go: from each participant to each other, or through the server's SFU."""
+
+MediaSource = Literal["audio", "camera", "screen", "screen_audio"]
+"""What a participant sends through the SFU."""
 
 PathKind = Literal["relay", "direct", "unknown"]
 """Whether media of two participants pass a relay."""
@@ -73,6 +86,10 @@ MAX_SDP: Final = 56 * 1024
 MAX_DATA: Final = 4096
 MAX_META: Final = 2048
 MAX_NAME: Final = 64
+MAX_HEIGHT: Final = 8192
+"""Maximum height of a picture that a client can ask for, in pixels."""
+MAX_TILES: Final = 64
+"""Pictures that a client can name at one time: more than any screen shows legibly."""
 
 _MAX_DEPTH: Final = 16
 _SAFE: Final = 2**53 - 1
@@ -114,6 +131,8 @@ Text = Annotated[str, StringConstraints(max_length=256)]
 SomeId = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 """A peer or a connection, as named by a client: it may not exist."""
 PeerId = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{10}$")]
+SenderId = Annotated[str, StringConstraints(pattern=r"^([a-z2-7]{10}|sfu)$")]
+"""A participant, or the SFU."""
 RoomId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=r"^[^\u0000-\u001f\u007f]*$")]
 """A name to show: no control characters."""
@@ -282,15 +301,40 @@ class Spotlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomState:
-    """A room. `locked`: nobody else can join; with `knock`, a host can admit those who ask."""
+    """A room. `locked`: nobody else can join; with `knock`, a host can admit those who ask.
+
+    `mode`, `epoch`, `changing`, `unready` and `why` are those of `room_update`, `speaker` is that of `speaker`.
+    """
 
     id: RoomId
     max: int
-    mode: Literal["mesh"]
+    mode: Mode
     epoch: int
+    changing: bool | None = None
+    unready: tuple[PeerId, ...] | None = None
+    why: Word | None = None
     locked: bool
     knock: bool = False
     spotlight: Spotlight | None = None
+    speaker: PeerId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTile:
+    """How the client shows one picture. `h`: its height in CSS pixels, 0 if it is not seen. `pin`: before others."""
+
+    id: SomeId
+    what: Literal["camera", "screen"] = "camera"
+    h: Annotated[int, Field(ge=0, le=MAX_HEIGHT)]
+    pin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLayers:
+    """The layers (`rids`) of one picture of the client that somebody receives; none if nobody receives the picture."""
+
+    what: Literal["camera", "screen"]
+    rids: Annotated[tuple[Word, ...], Field(max_length=8)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

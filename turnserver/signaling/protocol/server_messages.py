@@ -18,6 +18,7 @@ from turnserver.signaling.protocol.fields import (
     Media,
     Meta,
     Millis,
+    Mode,
     Name,
     Number,
     PathEntry,
@@ -27,6 +28,7 @@ from turnserver.signaling.protocol.fields import (
     RoomId,
     RoomState,
     SomeId,
+    SourceLayers,
     Spotlight,
     Text,
     Word,
@@ -43,6 +45,7 @@ __all__ = [
     "Invitation",
     "Joined",
     "Knock",
+    "Layers",
     "Mute",
     "Ok",
     "Paths",
@@ -60,6 +63,7 @@ __all__ = [
     "RoleUpdate",
     "RoomInfo",
     "RoomUpdate",
+    "Speaker",
     "Sync",
     "Welcome",
 ]
@@ -146,7 +150,7 @@ class RoomInfo(Reply):
     max: int
     locked: bool
     knock: bool = False
-    mode: Literal["mesh"] = "mesh"
+    mode: Mode = "mesh"
     retry: int | None = None
 
 
@@ -235,7 +239,12 @@ class PeerUpdate(News):
 
 @message
 class RoomUpdate(News):
-    """The room's lock, size or spotlight has changed: all of it. Without `spotlight`, nobody is in it."""
+    """The room's lock, size, spotlight or mode has changed: all of it. Without `spotlight`, nobody is in it.
+
+    `epoch` grows with every change of the mode. With `changing`, connections of the mode before are kept until another
+    `room_update` comes without it. `unready` are participants who have not said `mode_ready` in time. `why` is a code
+    for the cause of the last change, if it was not the number of participants.
+    """
 
     delivery = Delivery.PRESENCE
     replaces = "room"
@@ -244,7 +253,33 @@ class RoomUpdate(News):
     locked: bool
     knock: bool = False
     max: int
+    mode: Mode = "mesh"
+    epoch: int = 1
+    changing: bool | None = None
+    unready: tuple[PeerId, ...] | None = None
+    why: Word | None = None
     spotlight: Spotlight | None = None
+
+
+@message
+class Speaker(News):
+    """Who speaks, as the SFU hears it; without `peer`, nobody has for a while."""
+
+    delivery = Delivery.PRESENCE
+    replaces = "speaker"
+
+    t: Literal["speaker"] = "speaker"
+    peer: PeerId | None = None
+
+
+@message
+class Layers(ServerMessage):
+    """Which layers of the client's pictures anybody receives, for all of its pictures: the rest need not be sent."""
+
+    replaces = "layers"
+
+    t: Literal["layers"] = "layers"
+    list: tuple[SourceLayers, ...]
 
 
 @message
@@ -294,10 +329,10 @@ class Invitation(Reply):
 
 @message
 class Mute(FromPeer):
-    """A host asks the client to stop sending audio or video."""
+    """A host asks the client to stop sending audio or video, or sharing the screen."""
 
     t: Literal["mute"] = "mute"
-    what: Literal["audio", "video"]
+    what: Literal["audio", "video", "screen"]
 
 
 @message
@@ -323,7 +358,10 @@ class PeerCand(FromPeer):
 
 @message
 class PeerReset(FromPeer):
-    """A peer's connection is now `pc`: the client drops its own, unless it already belongs to `pc`."""
+    """A peer's connection is now `pc`: the client drops its own, unless it already belongs to `pc`.
+
+    From the SFU: none of the connections with it exists any more.
+    """
 
     t: Literal["reset"] = "reset"
     pc: SomeId

@@ -89,11 +89,12 @@ def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) ->
 
 
 def report_paths(state: HubState, room: Room) -> None:
-    """Tell every member of a room with a socket which of its paths have changed."""
+    """Tell every member of a room with a socket which of its paths have changed. Through an SFU there are none."""
     members = list(room.members.values())
+    meshed = room.routing.mode == "mesh" or room.routing.changing
     entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
     for index, a in enumerate(members):
-        for b in members[index + 1 :]:
+        for b in members[index + 1 :] if meshed else ():
             pair = state.relays.pair(a.user_id, b.user_id)
             path = _direct(pair, a, b)
             entries[a.id].append(_entry(b, pair._replace(path=path), "a"))

@@ -7,6 +7,7 @@ from turnserver.signaling.protocol.server_messages import Draining, HelloOk, Pee
 from turnserver.signaling.rooms.facts import PeerReturned, SessionOpened
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import attach, begin_session, end_session
+from turnserver.signaling.rooms.mediation import tell_layers
 from turnserver.signaling.rooms.presence import restate, snapshot
 from turnserver.signaling.rooms.session import Connection, Session
 from turnserver.signaling.rooms.settings import Grant
@@ -74,6 +75,7 @@ def _greet(state: HubState, session: Session, connection: Connection, message: H
     found = state.member_of(session)
     if found is not None:
         found[1].paths = ()
+        tell_layers(state, found[1])
         state.fact(PeerReturned(found[0].id, session.peer_id, shortfall is None))
     if shortfall is None:
         return

@@ -14,7 +14,9 @@ __all__ = [
     "InvitationMade",
     "Kicked",
     "LeaveReason",
+    "MediaLost",
     "MessageRefused",
+    "ModeChanged",
     "PeerJoined",
     "PeerLeft",
     "PeerLost",
@@ -168,6 +170,24 @@ class CandidatesSeen(NamedTuple):
     addresses: tuple[Address, ...]
 
 
+class ModeChanged(NamedTuple):
+    """The media of a room go another way: `mesh` or `sfu`; with ``changing``, the way before is kept for a while."""
+
+    room: str
+    mode: str
+    epoch: int
+    changing: bool
+    why: str
+
+
+class MediaLost(NamedTuple):
+    """The SFU has lost a room, or one connection of a participant (``peer``). ``why`` is the engine's reason."""
+
+    room: str
+    peer: str
+    why: str
+
+
 class VerdictGiven(NamedTuple):
     """The answer to a request to diagnose a failed call."""
 
@@ -191,5 +211,7 @@ Fact: TypeAlias = (
     | Kicked
     | InvitationMade
     | CandidatesSeen
+    | ModeChanged
+    | MediaLost
     | VerdictGiven
 )

@@ -30,11 +30,30 @@ from turnserver.signaling.protocol.fields import (
     ErrorDetail,
 )
 from turnserver.signaling.protocol.server_messages import Ok, Pong, Welcome
-from turnserver.signaling.rooms import assistance, entrance, lifecycle, moderation, presence, relaying
+from turnserver.signaling.rooms import (
+    assistance,
+    entrance,
+    lifecycle,
+    mediation,
+    moderation,
+    presence,
+    relaying,
+    switching,
+)
 from turnserver.signaling.rooms.facts import CandidatesSeen, Close, Fact, HubCommand, MessageRefused, Revoke, Wake
 from turnserver.signaling.rooms.handlers import HANDLERS, Heard, handles
+from turnserver.signaling.rooms.media_port import MediaEvent, MediaPort
 from turnserver.signaling.rooms.session import ClientPace, Connection, Session
-from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Inviter, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import (
+    Admission,
+    Doorway,
+    Grant,
+    HubBounds,
+    Inviter,
+    MediaOptions,
+    Minter,
+    RoomOptions,
+)
 from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
 from turnserver.signaling.rooms.views import PeerView, RoomView
 from turnserver.signaling.truth.relays import RelayView
@@ -54,6 +73,8 @@ __all__ = [
 ]
 
 FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock", "invite")
+SFU_FEATURE: Final = "sfu"
+"""Rooms can go through an SFU: a client may join with the mode `auto`."""
 
 _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
@@ -74,7 +95,8 @@ class Hub:
 
     ``entropy`` returns that many unguessable bytes. ``admit`` reads tokens; without it only an open hub admits clients.
     ``mint`` makes ICE servers; without it clients get none. ``relays`` is the TURN server's knowledge of paths.
-    ``invite`` makes tokens for those whom hosts invite; without it, they cannot.
+    ``invite`` makes tokens for those whom hosts invite; without it, they cannot. ``media`` is an SFU for rooms with
+    more people than a mesh has; without it, all rooms are meshes.
     """
 
     def __init__(
@@ -87,8 +109,20 @@ class Hub:
         *,
         bounds: HubBounds = _BOUNDS,
         invite: Inviter | None = None,
+        media: MediaPort | None = None,
+        media_options: MediaOptions | None = None,
     ) -> None:
-        self._state = HubState(options, entropy, admit, mint, relays, bounds=bounds, invite=invite)
+        self._state = HubState(
+            options,
+            entropy,
+            admit,
+            mint,
+            relays,
+            bounds=bounds,
+            invite=invite,
+            media=media,
+            media_options=media_options,
+        )
         self._soon: deque[tuple[Callable[[str, Now], None], str]] = deque()
         """What is to be done for many (by name), in slices..."""
         self._soon_since = 0.0
@@ -171,6 +205,12 @@ class Hub:
         if connection.direct:
             return connection.direct.popleft()
         return connection.session.outbox.take() if connection.session is not None else None
+
+    def media(self, event: MediaEvent, now: Now) -> None:
+        """Something that the SFU reports."""
+        self._advance(now)
+        mediation.report(self._state, event, now)
+        self._settle(now)
 
     # Inputs: time, and the operator
 
@@ -277,6 +317,8 @@ class Hub:
                 lifecycle.gap_over(state, state.sessions[name], now)
             elif due is Due.ICE:
                 assistance.push_ice(state, state.peers[name], "refresh", now)
+            elif due is Due.MODE:
+                switching.due(state, state.rooms[name], now)
             else:
                 lifecycle.grace_over(state, name)
         while left and self._soon:
@@ -444,7 +486,7 @@ def _anew(refusal: Denial) -> Reconnect:
 def _welcome(state: HubState, connection: Connection, now: Now) -> Welcome:
     return Welcome(
         v=entrance.VERSIONS,
-        feat=FEATURES,
+        feat=FEATURES if state.media is None else (*FEATURES, SFU_FEATURE),
         limits=ClientLimits(
             msg=MAX_FRAME,
             rate=state.bounds.rate,

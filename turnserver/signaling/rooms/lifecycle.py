@@ -38,6 +38,7 @@ from turnserver.signaling.protocol.client_messages import Join
 from turnserver.signaling.protocol.errors import CLOSE_CODES, CLOSE_NORMAL, Reconnect, SignalCode, reconnect_of
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.protocol.server_messages import Goodbye, Knock, PeerGap, PeerLeave
+from turnserver.signaling.rooms import switching
 from turnserver.signaling.rooms.facts import (
     ClientRefused,
     Close,
@@ -416,6 +417,7 @@ def open_room(state: HubState, room_id: str, size: int, now: Now) -> Room:
     room = Room(room_id, size, now.wall)
     state.rooms[room_id] = room
     state.fact(RoomOpened(room_id))
+    switching.begun(state, room, now)
     return room
 
 
@@ -464,6 +466,7 @@ def take_seat(
     state.deadlines.remove(Timer(Due.REVOKE, user_id))
     member = room.seat(session, user_id, join, name=name, media=media, wall=now.wall)
     session.room = room.id
+    switching.arrived(state, room, member, now)
     return member
 
 
@@ -485,9 +488,11 @@ def vacate(state: HubState, session: Session, reason: LeaveReason, now: Now, *, 
         revoke_later(state, member.user_id, member.id, member.expires, now)
     if room.members:
         state.broadcast(room, PeerLeave(id=member.id, reason=reason))
+        switching.departed(state, room, member, now)
         if dark:
             state.broadcast(room, room.news())
         return
+    switching.ended(state, room)
     for waiter in list(room.waiting.values()):
         turn_away(state, waiter.session, SignalCode.NO_SUCH_ROOM, "the room no longer exists: everybody has left")
     del state.rooms[room.id]

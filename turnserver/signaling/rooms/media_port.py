@@ -9,10 +9,15 @@ Of each participant the engine has two connections. Through the *publish* connec
 offers, and names the connection. Through the *subscribe* connection it sends: the engine offers, and names the
 connection. A name is of whoever offers first, and stays for all later offers of that connection, so that a name that is
 new means that the connection before it is gone.
+
+In the engine's offers, a media stream has the id of the participant who sends it (microphone and camera), or that id
+with ``.screen`` after it (screen, and its sound). Descriptions have at most `MAX_SDP` characters either way.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from turnserver.signaling.protocol.fields import MediaSource
 
 __all__ = [
     "SFU",
@@ -35,10 +40,6 @@ SFU: Final = "sfu"
 
 MediaSide: TypeAlias = Literal["publish", "subscribe"]
 """Which of a participant's two connections: the one through which it sends, or the one through which it receives."""
-
-MediaSource: TypeAlias = Literal["audio", "camera", "screen", "screen_audio"]
-"""What a participant sends. In the offers of the engine, a media stream has the peer id as its id (microphone and
-camera), or the peer id with ``.screen`` after it (screen and its sound)."""
 
 
 class Tile(NamedTuple):
@@ -82,6 +83,9 @@ class MediaPort(Protocol):
 
     def candidates(self, room: str, peer: str, pc: str, lines: Sequence[str]) -> None:
         """Candidates of the participant for one of the two connections, as ``candidate:`` lines (RFC 8839 §5.1)."""
+
+    def reset(self, room: str, peer: str) -> None:
+        """The participant has lost its subscribe connection: offer another one, with another name."""
 
     def choose(self, room: str, peer: str, last: int | None, others: int, tiles: Sequence[Tile]) -> None:
         """What a participant wants to receive. It replaces what was chosen before; sound is always sent.

@@ -12,13 +12,27 @@ from turnserver.signaling.rooms.assistance import inside, other
 from turnserver.signaling.rooms.facts import InvitationMade, Kicked
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import dismiss, turn_away
-from turnserver.signaling.rooms.presence import announce_member, announce_room, ban_keys, let_in, restate
+from turnserver.signaling.rooms.mediation import silence
+from turnserver.signaling.rooms.presence import (
+    admit_to_seat,
+    announce_member,
+    announce_room,
+    ban_keys,
+    largest,
+    restate,
+)
 from turnserver.signaling.rooms.room import Member, Room
-from turnserver.signaling.rooms.seats import free_seat
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import HubState
 
 __all__ = ["close_room", "expel", "invite", "moderate"]
+
+_MUTABLE: Final[Mapping[str | int, Literal["audio", "video", "screen"]]] = {
+    "audio": "audio",
+    "video": "video",
+    "screen": "screen",
+}
+"""What a host can mute."""
 
 
 @handles(Mod)
@@ -69,11 +83,15 @@ def _ban(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> N
 
 def _mute(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     targets = room.others(host.id) if message.to is None else [other(room, host, message.to)]
-    what = "audio" if message.value is None else message.value
-    if what not in ("audio", "video"):
-        raise Denial(SignalCode.BAD_MESSAGE, "must be audio or video", path="value")
+    what = _MUTABLE.get("audio" if message.value is None else message.value)
+    if what is None:
+        raise Denial(SignalCode.BAD_MESSAGE, "must be audio, video or screen", path="value")
     for target in targets:
-        state.send(target.session, Mute(from_=host.id, what="audio" if what == "audio" else "video"))
+        before = target.media
+        silence(state, room, target, what)
+        state.send(target.session, Mute(from_=host.id, what=what))
+        if target.media != before:
+            announce_member(state, room, target)
 
 
 def _lock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
@@ -99,8 +117,8 @@ def _unlock(state: HubState, room: Room, host: Member, message: Mod, now: Now) -
 
 def _cap(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
     size = message.value
-    if not isinstance(size, int) or not 2 <= size <= state.options.room_size:
-        raise Denial(SignalCode.BAD_MESSAGE, f"a number from 2 to {state.options.room_size}", path="value")
+    if not isinstance(size, int) or not 2 <= size <= largest(state):
+        raise Denial(SignalCode.BAD_MESSAGE, f"a number from 2 to {largest(state)}", path="value")
     room.max = size
     announce_room(state, room)
 
@@ -164,8 +182,7 @@ def _as_host(state: HubState, session: Session) -> tuple[Room, Member]:
 def _open_door(state: HubState, room: Room, peer_id: str, now: Now) -> None:
     """Complete the join of a client that waits for admission. Raises `Denial` if the room is full."""
     waiter = room.waiting[peer_id]
-    free_seat(state, room, waiter.session, now)
-    let_in(state, room, waiter.session, waiter.join, now)
+    admit_to_seat(state, room, waiter.session, waiter.join, now)
 
 
 def _somebody(room: Room, host: Member, to: str | None) -> Session:

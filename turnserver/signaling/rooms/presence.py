@@ -1,7 +1,9 @@
 """Presence in rooms: peek, join, leave, update, and waiting for admission to a locked room."""
 
+from typing import Final
+
 from turnserver.core.types import Now
-from turnserver.signaling.protocol.client_messages import Join, Leave, ModeReady, Peek, Update
+from turnserver.signaling.protocol.client_messages import Join, Leave, Peek, Update
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, Media, Peer, RoomState, You
 from turnserver.signaling.protocol.server_messages import Joined, PeerJoin, PeerUpdate, RoomInfo, Sync
@@ -9,21 +11,24 @@ from turnserver.signaling.rooms.assistance import fresh_ice, inside
 from turnserver.signaling.rooms.facts import PeerJoined
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.lifecycle import knock, leave_door, open_room, take_seat, vacate, wait_at_door
+from turnserver.signaling.rooms.mediation import unsilence
 from turnserver.signaling.rooms.room import MAX_WAITING, Member, Room
 from turnserver.signaling.rooms.seats import free_seat, seat_wait
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.rooms.state import HubState
+from turnserver.signaling.rooms.switching import check_client
 
 __all__ = [
+    "admit_to_seat",
     "announce_member",
     "announce_room",
     "ban_keys",
     "is_banned",
     "join",
+    "largest",
     "leave",
     "let_in",
-    "mode_ready",
     "peek",
     "restate",
     "size_of",
@@ -31,7 +36,9 @@ __all__ = [
     "update",
 ]
 
-MODES = ("mesh",)
+_MESHES: Final = ("mesh",)
+_MODES: Final = ("mesh", "auto")
+"""The modes of joins, without and with an SFU: `mesh` is for clients that know nothing else."""
 
 
 @handles(Peek)
@@ -48,6 +55,7 @@ def peek(state: HubState, session: Session, message: Peek, heard: Heard) -> Room
         max=room.max,
         locked=room.locked,
         knock=room.knock,
+        mode=room.routing.mode,
         retry=None if session.room == room.id else seat_wait(state, room, session, heard.now),
     )
 
@@ -68,11 +76,18 @@ def join(state: HubState, session: Session, message: Join, heard: Heard) -> None
             _welcome(state, *inside(state, session), message.id, heard.now)
         return
     _check_join(state, session, message, heard.now)
-    room = state.rooms.get(message.room) or _open(state, session, message.room, heard.now)
+    room = state.rooms.get(message.room) or _open(state, session, message, heard.now)
     if room.locked and session.role != "host":
         _wait(state, room, session, message)
-    free_seat(state, room, session, heard.now)
-    let_in(state, room, session, message, heard.now)
+    admit_to_seat(state, room, session, message, heard.now)
+
+
+def admit_to_seat(state: HubState, room: Room, session: Session, message: Join, now: Now) -> None:
+    """Give a session a seat, if the room has one for it. Raises `Denial` otherwise."""
+    meshes_only = message.mode == "mesh"
+    check_client(state, room, meshes_only=meshes_only)
+    free_seat(state, room, session, now, meshes_only=meshes_only)
+    let_in(state, room, session, message, now)
 
 
 def let_in(state: HubState, room: Room, session: Session, message: Join, now: Now) -> None:
@@ -102,6 +117,7 @@ def update(state: HubState, session: Session, message: Update, heard: Heard) -> 
         if message.media != _allowed(session, message.media):
             raise Denial(SignalCode.FORBIDDEN, "your token does not allow you to send this", path="media")
         member.media = message.media
+        unsilence(state, room, member)
     if message.name is not None and session.grant.name is None:
         member.name = message.name
     if message.meta is not None:
@@ -141,14 +157,13 @@ def announce_room(state: HubState, room: Room) -> None:
 
 def size_of(state: HubState, session: Session) -> int:
     """The size of a room that this session opens."""
-    size = state.options.room_size
+    size = largest(state)
     return size if session.grant.max is None else max(2, min(session.grant.max, size))
 
 
-@handles(ModeReady)
-def mode_ready(state: HubState, session: Session, message: ModeReady, heard: Heard) -> None:
-    """`mode_ready`: reserved for rooms that change their mode, which do not exist yet. Always raises `Denial`."""
-    raise Denial(SignalCode.UNSUPPORTED_MODE, "this server supports only the mode mesh", detail={"modes": MODES})
+def largest(state: HubState) -> int:
+    """How many participants a room of this server can have."""
+    return state.options.room_size if state.media is None else state.media_options.room_size
 
 
 def _check_room(session: Session, room_id: str) -> None:
@@ -157,8 +172,9 @@ def _check_room(session: Session, room_id: str) -> None:
 
 
 def _check_join(state: HubState, session: Session, message: Join, now: Now) -> None:
-    if message.mode not in MODES:
-        raise Denial(SignalCode.UNSUPPORTED_MODE, "this server supports only the mode mesh", detail={"modes": MODES})
+    modes = _MESHES if state.media is None else _MODES
+    if message.mode not in modes:
+        raise Denial(SignalCode.UNSUPPORTED_MODE, f"the modes are {', '.join(modes)}", detail={"modes": modes})
     _check_room(session, message.room)
     if now.wall >= session.grant.expires:
         raise Denial(SignalCode.TOKEN_EXPIRED, "your token has expired", fatal=True)
@@ -187,12 +203,13 @@ def ban_keys(grant: Grant, address_key: str) -> list[tuple[str, str]]:
     return keys or [("address", address_key)]
 
 
-def _open(state: HubState, session: Session, room_id: str, now: Now) -> Room:
+def _open(state: HubState, session: Session, message: Join, now: Now) -> Room:
+    check_client(state, None, meshes_only=message.mode == "mesh")
     if state.closes_at is not None:
         raise Denial(SignalCode.DRAINING, "the server is about to stop: it opens no new rooms")
     if len(state.rooms) >= state.options.rooms:
         raise Denial(SignalCode.SERVER_FULL, "the server has reached its limit of rooms", retry=10_000)
-    return open_room(state, room_id, size_of(state, session), now)
+    return open_room(state, message.room, size_of(state, session), now)
 
 
 def _wait(state: HubState, room: Room, session: Session, message: Join) -> None:

@@ -9,9 +9,11 @@ from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Cap
 from turnserver.signaling.protocol.sdp import sends_media
 from turnserver.signaling.protocol.server_messages import IceUpdate, PeerReset, PeerRestart
+from turnserver.signaling.rooms import mediation
 from turnserver.signaling.rooms.assistance import fresh_ice, inside, other, push_ice
 from turnserver.signaling.rooms.facts import CandidatesSeen
 from turnserver.signaling.rooms.handlers import Heard, handles
+from turnserver.signaling.rooms.media_port import SFU
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import HubState
@@ -39,9 +41,13 @@ class _Between(NamedTuple):
 @handles(Desc)
 def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> None:
     """`desc`: relayed unchanged, never refused for the rate; a client that exceeds it for long is disconnected."""
+    if message.to == SFU:
+        _may_send(session, message)
+        _charge(state, session, message, heard)
+        mediation.describe(state, session, message)
+        return
     way = _way(state, session, message.to)
-    if not session.may("publish") and sends_media(message.desc.sdp):
-        _need(session, "publish", path="desc.sdp")
+    _may_send(session, message)
     if _pass_on(state, way, message, heard):
         _note_candidates(state, way, message.desc.sdp)
 
@@ -49,6 +55,10 @@ def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> 
 @handles(Cand)
 def candidates(state: HubState, session: Session, message: Cand, heard: Heard) -> None:
     """`cand`: relayed unchanged."""
+    if message.to == SFU:
+        _charge(state, session, message, heard)
+        mediation.candidates(state, session, message)
+        return
     way = _way(state, session, message.to)
     if _pass_on(state, way, message, heard):
         lines = "\n".join(candidate.candidate for candidate in message.list if candidate is not None)
@@ -58,6 +68,9 @@ def candidates(state: HubState, session: Session, message: Cand, heard: Heard) -
 @handles(Reset)
 def reset(state: HubState, session: Session, message: Reset, heard: Heard) -> None:
     """`reset`: the receiver drops its connection; a reset is never answered with a reset."""
+    if message.to == SFU:
+        mediation.reset(state, session)
+        return
     _send(state, _way(state, session, message.to), message)
 
 
@@ -81,6 +94,12 @@ def relay(state: HubState, session: Session, message: Relayed, heard: Heard) -> 
     frame = message.relayed(member.id, None if target is None else target.id)
     for receiver in room.others(member.id) if target is None else (target,):
         state.send(receiver.session, frame)
+
+
+def _may_send(session: Session, message: Desc) -> None:
+    """Check that the token allows to send what a description says. Raises `Denial`."""
+    if not session.may("publish") and sends_media(message.desc.sdp):
+        _need(session, "publish", path="desc.sdp")
 
 
 def _need(session: Session, cap: Cap, *, path: str | None = None) -> None:

@@ -5,12 +5,25 @@ from hashlib import sha256
 from typing import Final
 
 from turnserver.signaling.protocol.client_messages import Diag, Join, Stat
-from turnserver.signaling.protocol.fields import Media, Meta, PathEntry, Peer, Role, RoomState, Spotlight, You
+from turnserver.signaling.protocol.fields import (
+    Media,
+    MediaSource,
+    Meta,
+    Mode,
+    PathEntry,
+    Peer,
+    Role,
+    RoomState,
+    SourceLayers,
+    Spotlight,
+    You,
+)
 from turnserver.signaling.protocol.server_messages import RoomUpdate
+from turnserver.signaling.rooms.media_port import MediaSide
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.views import PeerView, RoomView
 
-__all__ = ["LOBBY", "MAX_WAITING", "Member", "PairDirection", "Room", "Waiter", "room_hash"]
+__all__ = ["LOBBY", "MAX_WAITING", "Member", "PairDirection", "Room", "Routing", "Waiter", "room_hash"]
 
 MAX_WAITING: Final = 16
 """Sessions that may wait for admission to one room."""
@@ -45,6 +58,14 @@ class Member:
     """Types of the candidates that it has sent, by peer id."""
     paths: tuple[PathEntry, ...] = ()
     """The paths that it was last told."""
+    meshes_only: bool = True
+    """Whether its client knows only meshes."""
+    sides: set[MediaSide] = field(default_factory=set)
+    """Which of its connections with the SFU stand."""
+    layers: dict[str, SourceLayers] = field(default_factory=dict)
+    """The layers of its pictures that somebody receives, by the picture's source."""
+    muted: set[MediaSource] = field(default_factory=set)
+    """What the SFU does not forward of it, until it turns that on again."""
 
     @property
     def id(self) -> str:
@@ -76,6 +97,34 @@ class PairDirection:
     """True once the receiver was told again, after it had used the old connection."""
 
 
+@dataclass(slots=True)
+class Routing:
+    """How the media of a room go: `turnserver.signaling.rooms.switching` has the theory, and changes it."""
+
+    mode: Mode = "mesh"
+    epoch: int = 1
+    """Grows with every change of the mode."""
+    changing: bool = False
+    """Whether the connections of the mode before are still needed."""
+    why: str | None = None
+    """The cause of the last change, if it was not the number of participants."""
+    ready: set[str] = field(default_factory=set)
+    """Who has said so, while the mode changes."""
+    unready: set[str] = field(default_factory=set)
+    """Who had not said so in time."""
+    meshed: set[str] = field(default_factory=set)
+    """Who was in the mesh from which the room changes to the SFU."""
+    opened: bool = False
+    """Whether the engine has the room."""
+    opening: int = 0
+    """How many times it was handed to the engine: the engine's ``epoch``."""
+    failures: int = 0
+    """How many times the engine has lost the room since it last carried it."""
+    stays: bool = False
+    """Whether a mesh has failed, so that the room stays with the SFU until somebody comes or leaves."""
+    speaker: str | None = None
+
+
 class Room:
     """A room with at least one member."""
 
@@ -90,17 +139,13 @@ class Room:
         self.members: dict[str, Member] = {}
         self.waiting: dict[str, Waiter] = {}
         self.lines: dict[tuple[str, str], PairDirection] = {}
+        self.routing = Routing()
         self._order = 0
-
-    @property
-    def is_full(self) -> bool:
-        """True if there is no place for another member."""
-        return len(self.members) >= self.max
 
     def seat(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
         """Add a member."""
         self._order += 1
-        member = Member(session, user_id, name, join.meta, media, wall, self._order)
+        member = Member(session, user_id, name, join.meta, media, wall, self._order, meshes_only=join.mode == "mesh")
         self.members[member.id] = member
         return member
 
@@ -116,6 +161,11 @@ class Room:
     def others(self, peer_id: str) -> list[Member]:
         """All members except one."""
         return [member for member in self.members.values() if member.id != peer_id]
+
+    @property
+    def meshes_only(self) -> bool:
+        """Whether somebody's client knows only meshes."""
+        return any(member.meshes_only for member in self.members.values())
 
     def hosts(self) -> list[Member]:
         """The members who may moderate."""
@@ -137,16 +187,34 @@ class Room:
         return RoomState(
             id=self.id,
             max=self.max,
-            mode="mesh",
-            epoch=1,
+            mode=self.routing.mode,
+            epoch=self.routing.epoch,
+            changing=self.routing.changing or None,
+            unready=self._unready,
+            why=self.routing.why,
             locked=self.locked,
             knock=self.knock,
             spotlight=self.spotlight,
+            speaker=self.routing.speaker,
         )
 
     def news(self) -> RoomUpdate:
         """What of the room can change, for its members."""
-        return RoomUpdate(locked=self.locked, knock=self.knock, max=self.max, spotlight=self.spotlight)
+        return RoomUpdate(
+            locked=self.locked,
+            knock=self.knock,
+            max=self.max,
+            mode=self.routing.mode,
+            epoch=self.routing.epoch,
+            changing=self.routing.changing or None,
+            unready=self._unready,
+            why=self.routing.why,
+            spotlight=self.spotlight,
+        )
+
+    @property
+    def _unready(self) -> tuple[str, ...] | None:
+        return tuple(sorted(self.routing.unready)) or None
 
     def leave_spotlight(self, peer_id: str, *, only: str | None = None) -> bool:
         """Take a member, or with ``only`` just its camera or screen, out of the spotlight. True if it was in it."""
@@ -191,4 +259,5 @@ class Room:
             )
             for member in self.members.values()
         )
-        return RoomView(self.id, self.created, self.locked, self.knock, self.max, "mesh", peers, len(self.waiting))
+        mode = self.routing.mode
+        return RoomView(self.id, self.created, self.locked, self.knock, self.max, mode, peers, len(self.waiting))

@@ -11,41 +11,47 @@ from turnserver.signaling.rooms.lifecycle import vacate
 from turnserver.signaling.rooms.room import Room
 from turnserver.signaling.rooms.session import Session
 from turnserver.signaling.rooms.state import HubState, millis
+from turnserver.signaling.rooms.switching import seats_of
 
 __all__ = ["free_seat", "seat_wait"]
 
 
-def free_seat(state: HubState, room: Room, session: Session, now: Now) -> None:
+def free_seat(state: HubState, room: Room, session: Session, now: Now, *, meshes_only: bool) -> None:
     """See to it that there is a seat for ``session``, if necessary that of a participant whose connection is lost.
 
-    Raises `Denial` if there is none; its ``retry`` says when a seat that is kept for somebody will be free.
+    ``meshes_only`` if its client knows nothing else. Raises `Denial` if there is none; its ``retry`` says when a seat
+    that is kept for somebody will be free.
     """
-    if not room.is_full:
+    size, why = seats_of(state, room, meshes_only=meshes_only)
+    if len(room.members) < size:
         return
-    wait, kept = _kept_seats(state, room, session, now)
+    wait, kept = _kept_seats(state, room, session, size, now)
     if wait != 0:
         retry = None if wait is None else millis(wait) + 1
-        raise Denial(SignalCode.ROOM_FULL, "the room is full", retry=retry, detail={"max": room.max})
+        raise Denial(SignalCode.ROOM_FULL, why, retry=retry, detail={"max": size})
     for lost in kept:
         vacate(state, lost, "replaced" if _is_holder(session, lost) else "timeout", now)
 
 
 def seat_wait(state: HubState, room: Room, session: Session, now: Now) -> int | None:
     """In how many milliseconds there is a seat in a full room for ``session``; None if none is in sight, or needed."""
-    if not room.is_full:
+    size, _ = seats_of(state, room, meshes_only=False)
+    if len(room.members) < size:
         return None
-    wait, _ = _kept_seats(state, room, session, now)
+    wait, _ = _kept_seats(state, room, session, size, now)
     return millis(wait) + 1 if wait else None if wait is None else 0
 
 
-def _kept_seats(state: HubState, room: Room, session: Session, now: Now) -> tuple[float | None, list[Session]]:
+def _kept_seats(
+    state: HubState, room: Room, session: Session, size: int, now: Now
+) -> tuple[float | None, list[Session]]:
     """Whose seats ``session`` would have, and in how many seconds; None if too few are kept for those who are lost."""
     hold = min(state.bounds.seat_hold, state.options.resume)
     lost = [member.session for member in room.members.values() if member.session.connection is None]
     own = {each.sid for each in lost if _is_holder(session, each)}
     waits = {each.sid: 0.0 if each.sid in own else max(0.0, each.lost_at + hold - now.mono) for each in lost}
     lost.sort(key=lambda each: (waits[each.sid], each.sid not in own, each.lost_at))
-    needed = len(room.members) - room.max + 1  # more than one if a host has made the room smaller
+    needed = len(room.members) - size + 1  # more than one if a host has made the room smaller
     kept = lost[:needed]
     return (waits[kept[-1].sid], kept) if len(kept) == needed else (None, [])
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from turnserver.signaling.protocol.fields import Ice
 
-__all__ = ["ALL_CAPS", "Admission", "Doorway", "Grant", "HubBounds", "Inviter", "Minter", "RoomOptions"]
+__all__ = ["ALL_CAPS", "Admission", "Doorway", "Grant", "HubBounds", "Inviter", "MediaOptions", "Minter", "RoomOptions"]
 
 ALL_CAPS: Final = frozenset({"publish", "screen", "message"})
 """All capabilities of tokens: sending audio and video, sharing the screen, sending messages."""
@@ -51,6 +51,14 @@ Arguments: the room, the grant of the host who invites, seconds, uses, and the U
 
 Minter = Callable[[str, float, Doorway], Ice]
 """Returns ICE servers with credentials for a TURN user id, a Unix time, and the way by which the client has come."""
+
+
+class MediaOptions(NamedTuple):
+    """What rooms do with an SFU. ``mode``: `sfu` for all of them, `auto` for those with more people than a mesh has."""
+
+    mode: Literal["sfu", "auto"] = "auto"
+    room_size: int = 30
+    """Maximum number of participants in one room."""
 
 
 class RoomOptions(Protocol):

@@ -18,9 +18,10 @@ from turnserver.signaling.protocol.fields import ErrorDetail, Ice
 from turnserver.signaling.protocol.server_messages import Error
 from turnserver.signaling.rooms.expiring import ExpiringSet, FairSet
 from turnserver.signaling.rooms.facts import Fact, HubCommand, Wake
+from turnserver.signaling.rooms.media_port import MediaPort
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Connection, Session
-from turnserver.signaling.rooms.settings import Admission, HubBounds, Inviter, Minter, RoomOptions
+from turnserver.signaling.rooms.settings import Admission, HubBounds, Inviter, MediaOptions, Minter, RoomOptions
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import Guesses
 
@@ -40,6 +41,8 @@ class Due(StrEnum):
     """A member (by its peer id) needs new ICE servers."""
     REVOKE = "revoke"
     """The relays of a TURN user who has left are to end."""
+    MODE = "mode"
+    """A room (by its id) has had its time for a change of its mode, or before one."""
 
 
 class Timer(NamedTuple):
@@ -79,9 +82,13 @@ class HubState:
         *,
         bounds: HubBounds,
         invite: Inviter | None = None,
+        media: MediaPort | None = None,
+        media_options: MediaOptions | None = None,
     ) -> None:
         self.options = options
         self.invite = invite
+        self.media = media
+        self.media_options = MediaOptions() if media_options is None else media_options
         self.bounds = bounds
         self.entropy = entropy
         self.admit = admit

@@ -40,6 +40,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "mod": {"n": 1, "op": "cap", "value": 4},
     "msg": {"n": 1, "data": {"any": ["thing", 1, 1.5, None, True]}},
     "mode_ready": {"epoch": 2},
+    "choose": {"last": 9, "others": 180, "tiles": [{"id": ANN, "what": "screen", "h": 720, "pin": True}]},
 }
 
 

@@ -31,12 +31,10 @@ def test_roles_of_a_pair_are_opposites() -> None:
     assert (of_high.start, of_low.start) == (False, True)
 
 
-def test_a_room_is_full_at_its_size() -> None:
+def test_a_room_knows_its_hosts_and_the_others() -> None:
     room = Room("blue", 2, 1.0)
     enter(room, "a")
-    assert not room.is_full
     enter(room, "b", "host")
-    assert room.is_full
     assert [member.id for member in room.hosts()] == ["b"]
     assert [member.id for member in room.others("a")] == ["b"]
 
