@@ -37,7 +37,16 @@ from turnserver.signaling.rooms.facts import (
     Wake,
 )
 from turnserver.signaling.rooms.hub import Hub
-from turnserver.signaling.rooms.settings import Admission, Doorway, Grant, HubBounds, Minter, RoomOptions
+from turnserver.signaling.rooms.media_port import MediaEvent, MediaPort
+from turnserver.signaling.rooms.settings import (
+    Admission,
+    Doorway,
+    Grant,
+    HubBounds,
+    MediaOptions,
+    Minter,
+    RoomOptions,
+)
 from turnserver.signaling.truth.relays import RelayTable
 
 __all__ = ["Service", "TurnEngine"]
@@ -101,7 +110,7 @@ class Service:
     addition to the server's own; pages of ``ancestors`` may show the call page in a frame. ``keys`` sign invitations.
     Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs participants get after `use`.
     ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the server, and returns what the API
-    answers then. ``faults`` records unexpected exceptions.
+    answers then. ``faults`` records unexpected exceptions. ``media`` is an SFU, whose reports go to `on_media`.
     """
 
     def __init__(
@@ -123,6 +132,8 @@ class Service:
         clock: Callable[[], Now] = system_clock,
         bounds: HubBounds | None = None,
         faults: Faults | None = None,
+        media: MediaPort | None = None,
+        media_options: MediaOptions | None = None,
     ) -> None:
         prepare()
         self._admission = admission
@@ -140,7 +151,15 @@ class Service:
         self._keys = TokenKeys() if keys is None else keys
         self._entropy = entropy
         self.hub = Hub(
-            options, entropy, self._admit, self._mint, self.relays, bounds=bounds or HubBounds(), invite=self._invite
+            options,
+            entropy,
+            self._admit,
+            self._mint,
+            self.relays,
+            bounds=bounds or HubBounds(),
+            invite=self._invite,
+            media=media,
+            media_options=media_options,
         )
         self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
         self._pages = Pages(origins=origins, ancestors=ancestors, open=options.open)
@@ -157,6 +176,8 @@ class Service:
         drain: Callable[[], Mapping[str, object]] | None = None,
         clock: Callable[[], Now] = system_clock,
         faults: Faults | None = None,
+        media: MediaPort | None = None,
+        media_options: MediaOptions | None = None,
     ) -> "Service":
         """Build it from the configuration; participants get the URLs of the listeners in ``listening``.
 
@@ -178,6 +199,8 @@ class Service:
             drain=drain,
             clock=clock,
             faults=faults,
+            media=media,
+            media_options=media_options,
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:
@@ -261,6 +284,11 @@ class Service:
         """Receive an event of the relay; facts about rooms are ignored, because they come from here."""
         if isinstance(event, _RELAY_EVENTS):
             self.relays.event(event, counters, self._clock())
+
+    def on_media(self, event: MediaEvent) -> None:
+        """Receive a report of the SFU, in the loop of this service, and not from inside of a call to the SFU."""
+        self._guarded(lambda now: self.hub.media(event, now), self._clock())
+        self.work()
 
     # Called by the edge
 

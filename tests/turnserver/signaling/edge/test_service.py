@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from auth.revocation import RevokedUsers
 from stun.address import Address
 from tests.support.room_options import hub_settings
+from tests.support.signal_media import ScriptedMedia
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping
 from turnserver.core.events import AllocationOpened
@@ -32,6 +33,7 @@ from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
 from turnserver.signaling.rooms.facts import Close, Wake
 from turnserver.signaling.rooms.hub import SLICE
+from turnserver.signaling.rooms.media_port import MediaPort, SfuAnswered, SfuSpeaker
 from turnserver.signaling.rooms.settings import Doorway, Grant
 
 Client = TestClient[web.Request, web.Application]
@@ -74,10 +76,10 @@ def engine() -> Engine:
 async def make(engine: Engine) -> AsyncIterator[Callable[..., Service]]:
     made: list[Service] = []
 
-    def build(**settings: Any) -> Service:
+    def build(*, media: MediaPort | None = None, **settings: Any) -> Service:
         told = Observers([LogObserver()])
         options, bounds = hub_settings(**{"open": True, **settings})
-        found = Service(options, admit, mint, RevokedUsers(), separator=":", tell=told.tell, bounds=bounds)
+        found = Service(options, admit, mint, RevokedUsers(), separator=":", tell=told.tell, bounds=bounds, media=media)
         found.start(engine)
         made.append(found)
         return found
@@ -355,6 +357,28 @@ async def test_a_fault_in_the_timer_is_not_the_end(
         service._tick()
     assert "fault in signaling" in caplog.text
     assert service._timer is not None
+
+
+async def test_what_an_sfu_reports_reaches_clients_and_what_it_reports_wrongly_costs_itself(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    media = ScriptedMedia()
+    service = make(media=media, room_size=2)
+    clients = [Direct(service, cid) for cid in (1, 2, 3)]
+    peers = []
+    for client in clients:
+        assert "sfu" in client.welcome["feat"]
+        client.say(t="hello", id="h", v=1)
+        answers = client.say(t="join", id="j", room="x", name="Ann", mode="auto")
+        peers.append(next(frame for frame in answers if frame["t"] == "joined")["you"]["id"])
+    assert media.take()[0] == ("open", "x", 1)
+    clients[0].frames()
+    with caplog.at_level(logging.ERROR, "meshturn.faults"):
+        service.on_media(SfuSpeaker(["x"], peers[0]))  # type: ignore[arg-type]  # no room has such a name
+    assert "fault in signaling" in caplog.text
+    service.on_media(SfuAnswered("x", peers[0], "p", "v=0"))
+    assert [(frame["from"], frame["pc"]) for frame in clients[0].frames()] == [("sfu", "p")]
+    assert service._timer is not None, "the time for the change is running"
 
 
 async def test_a_fault_in_the_look_at_the_relays_is_not_the_last(
