@@ -23,9 +23,9 @@ from turnserver.config.values import (
 from turnserver.core.types import ClientTransport
 from turnserver.transports.registry import TRANSPORTS, ListenerKind
 
-__all__ = ["Header", "Listener", "all_addresses", "collide", "no_duplicates"]
+__all__ = ["Listener", "ProxyUse", "all_addresses", "collide", "no_duplicates"]
 
-Header = Literal["optional", "required"]
+ProxyUse = Literal["optional", "required"]
 
 
 def _kinds(fits: Callable[[ListenerKind], bool]) -> str:
@@ -69,7 +69,7 @@ class Listener(Section):
         "global `proxies`; `[]` for none. Clients reach such a listener by a port of the proxy's, so its own port is "
         "in no URL that participants of rooms are given (`signaling.urls`).",
     )
-    proxy_protocol: Annotated[Annotated[Header, choice(Header)] | None, Varies("the global one")] = Field(
+    proxy_protocol: Annotated[Annotated[ProxyUse, choice(ProxyUse)] | None, Varies("the global one")] = Field(
         default=None,
         description="Whether connections of its proxies must begin with a PROXY header, in place of the global option.",
     )

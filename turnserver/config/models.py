@@ -15,7 +15,7 @@ from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.external import External, ExternalOption, StunServerOption
-from turnserver.config.listeners import Header, Listener, all_addresses, collide, no_duplicates
+from turnserver.config.listeners import Listener, ProxyUse, all_addresses, collide, no_duplicates
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.stun import BehaviorDiscoveryConfig, StunConfig, discovery_listeners
@@ -397,7 +397,7 @@ class Config(Section):
         "trusted proxy's. From other addresses a PROXY header is refused and the others are ignored, because they can "
         "be forged. A proxy that passes on what clients send as it is must send a PROXY header itself.",
     )
-    proxy_protocol: Annotated[Header, choice(Header)] = Field(
+    proxy_protocol: Annotated[ProxyUse, choice(ProxyUse)] = Field(
         default="optional",
         description="Whether connections of trusted proxies must begin with a PROXY header. With `optional`, one "
         "without it is served, and its client is the proxy until HTTP headers say more.",
