@@ -1,7 +1,6 @@
 """The link that a URI asks for."""
 
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 
 from cli.probe.link import Opened
 from cli.probe.securing import open_stream
@@ -24,9 +23,7 @@ class Unsupported(Exception):
 
 
 def check_transport(uri: StunUri) -> None:
-    """Raise `Unsupported` for what is neither UDP, TCP, TLS nor DTLS, and for DTLS without pyOpenSSL."""
-    if uri.protocol == "dtls" and find_spec("OpenSSL") is None:
-        raise Unsupported("Probing over DTLS needs pyOpenSSL, which is not installed: pip install 'meshturn[dtls]'.")
+    """Raise `Unsupported` for what is neither UDP, TCP, TLS nor DTLS."""
     if uri.protocol not in OPENERS:
         raise Unsupported(f"Probing over {uri.transport.upper()} is not supported; transport is udp or tcp.")
 
@@ -37,7 +34,7 @@ def opener(trust: Trust, patience: float) -> LinkOpener:
     async def open_link(uri: StunUri, address: Address) -> Opened:
         check_transport(uri)
         if uri.protocol == "dtls":
-            from cli.probe.datagrams import open_datagrams  # noqa: PLC0415  it needs an extra
+            from cli.probe.datagrams import open_datagrams  # noqa: PLC0415  few need OpenSSL
 
             return await open_datagrams(uri, address, trust, patience)
         if uri.protocol != "udp":

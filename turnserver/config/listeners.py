@@ -97,16 +97,6 @@ class Listener(Section):
         return self.kind.transports(self.tls)
 
     @model_validator(mode="after")
-    def _is_installed(self) -> Self:
-        if self.kind.missing:
-            refuse(
-                f"{self.transport}, for which {self.kind.missing} is not installed",
-                f"another transport, or: pip install 'meshturn[{self.kind.extra}]'",
-                ("transport",),
-            )
-        return self
-
-    @model_validator(mode="after")
     def _tls_fits(self) -> Self:
         if self.tls == "auto":
             if not self.kind.auto:

@@ -6,7 +6,6 @@ document a new one without a change. A transport's module is imported only when 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stun.constants import TransportProtocol
@@ -50,12 +49,6 @@ class ListenerKind:
     """HTTP is served there as well."""
     local: bool = False
     """There is no socket: its clients are inside the process, and it uses no port."""
-    library: str = ""
-    """The library that it needs and that not every installation has; empty if there is none."""
-    module: str = ""
-    """The module of that library."""
-    extra: str = ""
-    """What to install for it: the extra of this package."""
 
     @property
     def tls(self) -> bool | None:
@@ -86,11 +79,6 @@ class ListenerKind:
     def stream(self) -> bool:
         """Clients have connections of TCP there, which may come through a proxy."""
         return self.transport(tls=self.tls is not False).stream
-
-    @property
-    def missing(self) -> str:
-        """The library that it needs and that is not installed; empty if it can be used."""
-        return self.library if self.module and find_spec(self.module) is None else ""
 
     def default_port(self, tls: TlsMode) -> int:
         """The default port, with TLS or without; if that is left to clients, as with TLS."""
@@ -155,9 +143,6 @@ TRANSPORTS.add(
         _dtls,
         secure=ClientTransport.DTLS,
         port=STUNS_PORT,
-        library="pyOpenSSL",
-        module="OpenSSL",
-        extra="dtls",
     ),
 )
 TRANSPORTS.add(

@@ -2,12 +2,10 @@
 
 import ssl
 from collections.abc import Mapping
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Final
 
 from stun.address import Address
-from stun.client.errors import ServerUnreachable
 from stun.uri import StunUri
 from turnserver.turnclient.links import Link, Opener, open_tcp, open_tls, open_udp
 
@@ -16,9 +14,7 @@ __all__ = ["OPENERS", "open_dtls"]
 
 async def open_dtls(uri: StunUri, address: Address, tls: ssl.SSLContext | None = None) -> Link:
     """A link over DTLS (RFC 7350); see `turnserver.turnclient.dtls.open_dtls`. Raises `ServerUnreachable`."""
-    if find_spec("OpenSSL") is None:
-        raise ServerUnreachable("DTLS needs pyOpenSSL, which is not installed: pip install 'meshturn[dtls]'.")
-    from turnserver.turnclient import dtls  # noqa: PLC0415  it needs an extra
+    from turnserver.turnclient import dtls  # noqa: PLC0415  few need OpenSSL
 
     return await dtls.open_dtls(uri, address, tls)
 

@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from cli.probe import opener as opener_module
 from cli.probe.opener import Unsupported, check_transport, opener
 from cli.probe.security import Trust
 from cli.probe.trouble import LinkError
@@ -43,13 +42,6 @@ async def test_other_transports(uri: str, words: str) -> None:
 def test_what_is_supported(uri: str) -> None:
     """RFC 7064 §3.2, RFC 7065 §3.2: every scheme with its default transport."""
     check_transport(StunUri.parse(uri))
-
-
-def test_dtls_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra: one sentence says what to install."""
-    monkeypatch.setattr(opener_module, "find_spec", lambda name: None)
-    with pytest.raises(Unsupported, match=r"pip install 'meshturn\[dtls\]'"):
-        check_transport(StunUri.parse("turns:h?transport=udp"))
 
 
 async def test_udp_and_tcp() -> None:

@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from turnserver.config.models import Config, Listener
-from turnserver.transports import registry
 
 LOOPBACK = {"address": "127.0.0.1"}
 
@@ -59,15 +58,6 @@ def test_what_a_listener_has_depends_on_its_transport(given: dict[str, Any], tls
 def test_what_does_not_fit_a_transport(given: dict[str, Any], key: str) -> None:
     ((path, _),) = refusals({"listeners": [{**LOOPBACK, **given}]})
     assert path == ("listeners", 0, key)
-
-
-def test_a_library_that_is_missing_is_an_error_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DTLS needs pyOpenSSL, which is an extra: the message says how to get it."""
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    ((path, message),) = refusals({"listeners": [{**LOOPBACK, "transport": "dtls"}]})
-    assert path == ("listeners", 0, "transport")
-    assert "dtls, for which pyOpenSSL is not installed" in message
-    assert "pip install 'meshturn[dtls]'" in message
 
 
 def test_udp_and_tcp_ports_are_different_things() -> None:

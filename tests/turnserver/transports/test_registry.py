@@ -55,5 +55,3 @@ def test_what_follows_from_it() -> None:
     assert over_tcp == {"tcp", "tls", "shared"} == {name for name in TRANSPORTS if TRANSPORTS[name].stream}
     assert [name for name in TRANSPORTS if TRANSPORTS[name].http] == ["shared"]
     assert [name for name in TRANSPORTS if TRANSPORTS[name].local] == ["memory"]
-    assert [(name, TRANSPORTS[name].extra) for name in TRANSPORTS if TRANSPORTS[name].library] == [("dtls", "dtls")]
-    assert not any(TRANSPORTS[name].missing for name in TRANSPORTS)
