@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from OpenSSL import SSL
 
-from bench.flows import CHANNEL_HEADER, Counters, Flow, count_stray
+from bench.flows import CHANNEL_HEADER, Counters, DatagramLeg, Flow, bound_datagrams, count_stray
 from bench.plan import BenchError
 from bench.streams import CIPHER
-from bench.turn import Control
 
 __all__ = ["DtlsClient", "DtlsLeg"]
 
@@ -80,10 +79,8 @@ class DtlsClient:
         self._socket.send(waiting)
 
 
-class DtlsLeg:
+class DtlsLeg(DatagramLeg[DtlsClient]):
     """The client speaks DTLS 1.2 (RFC 7350); it accepts any certificate. ChannelData has no padding, as over UDP."""
-
-    reliable = False
 
     def __init__(self) -> None:
         self._context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
@@ -93,39 +90,24 @@ class DtlsLeg:
 
     def connect(self, server: tuple[str, int], source: tuple[str, int]) -> DtlsClient:
         """A session from *source*, its handshake done."""
-        connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        connection = bound_datagrams(server, source)
         try:
-            connection.bind(source)
-            connection.connect(server)
             return DtlsClient(connection, self._context)
         except (OSError, BenchError):
             connection.close()
             raise
 
-    def transact(self, connection: DtlsClient, control: Control) -> None:
-        """Send, wait, and send again when nothing comes; raise :class:`BenchError` when nothing comes at all."""
-        while True:
-            for frame in control.frames():
-                connection.send(frame)
-            connection.settimeout(max(control.deadline - time.monotonic(), 0.001))
-            try:
-                if control.feed(connection.receive()):
-                    return
-            except TimeoutError:
-                continue
-
-    def frame(self, channel: int, payload: bytes) -> bytes:
-        """RFC 8656 §12.4: over datagrams the padding is not needed and not sent."""
-        return CHANNEL_HEADER.pack(channel, len(payload)) + payload
+    def received(self, connection: DtlsClient) -> bytes:
+        """What the next record holds."""
+        return connection.receive()
 
     def reader(self, flow: Flow[DtlsClient], counters: Counters) -> Callable[[], None]:
         """Empty the client's socket; each token that came back intact is sent again."""
         receive, send = flow.client.receive, flow.client.send
-        frames, turns = flow.frames, flow.turns
+        frames, came_back = flow.frames, flow.came_back
         budget = range(len(frames))
         size = len(frames[flow.probe])
         token_at = CHANNEL_HEADER.size
-        clock = time.monotonic_ns
 
         def read() -> None:
             try:
@@ -138,11 +120,7 @@ class DtlsLeg:
                         count_stray(frame.ljust(token_at + 1, b"\0"), size, flow, counters)
                         continue
                     token = frame[token_at]
-                    turns[token] += 1
-                    if token == flow.probe:
-                        now = clock()
-                        counters.latencies.append(now - flow.probe_sent)
-                        flow.probe_sent = now
+                    came_back(token, counters)
                     if counters.resend:
                         send(frame)
                         counters.sent_by_client += 1

@@ -12,6 +12,7 @@ import errno
 import socket
 import struct
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
@@ -28,10 +29,12 @@ __all__ = [
     "PEER_HOST",
     "ClientSocket",
     "Counters",
+    "DatagramLeg",
     "Flow",
     "Leg",
     "Peer",
     "UdpLeg",
+    "bound_datagrams",
     "count_stray",
     "explain",
 ]
@@ -83,7 +86,15 @@ class ClientSocket(Protocol):
         """Close the socket."""
 
 
+class DatagramSocket(ClientSocket, Protocol):
+    """The same where a request may be lost."""
+
+    def settimeout(self, seconds: float, /) -> None:
+        """How long to wait for an answer."""
+
+
 _S = TypeVar("_S", bound=ClientSocket)
+_D = TypeVar("_D", bound=DatagramSocket)
 
 
 class Leg(Protocol[_S]):
@@ -162,6 +173,14 @@ class Flow(Generic[_S]):
         self._seen = dict(turns)
         return replacements
 
+    def came_back(self, token: int, counters: Counters) -> None:
+        """One more turn of a token that is as it was sent; those of one token are timed."""
+        self.turns[token] += 1
+        if token == self.probe:
+            now = time.monotonic_ns()
+            counters.latencies.append(now - self.probe_sent)
+            self.probe_sent = now
+
     def _add_token(self) -> int:
         """Make a token under a number that is not in use; its payload names it and its flow."""
         token = self._next_token
@@ -175,49 +194,65 @@ class Flow(Generic[_S]):
         return token
 
 
-class UdpLeg:
-    """The client speaks UDP to the server: one datagram is one message, and ChannelData has no padding."""
+def bound_datagrams(server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+    """A blocking UDP socket bound to *source* that only hears the server."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        connection.bind(source)
+        connection.connect(server)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+class DatagramLeg(ABC, Generic[_D]):
+    """What all clients have in common that send a message in a datagram of its own."""
 
     reliable = False
 
-    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
-        """A socket bound to *source* that only hears the server."""
-        connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            connection.bind(source)
-            connection.connect(server)
-        except OSError:
-            connection.close()
-            raise
-        return connection
+    @abstractmethod
+    def received(self, connection: _D) -> bytes:
+        """The next message; nothing for a datagram that has none. Raises `TimeoutError` when none comes."""
 
-    def transact(self, connection: socket.socket, control: Control) -> None:
+    def transact(self, connection: _D, control: Control) -> None:
         """Send, wait, and send again when nothing comes; raise :class:`BenchError` when nothing comes at all."""
         while True:
             for frame in control.frames():
                 connection.send(frame)
             connection.settimeout(max(control.deadline - time.monotonic(), 0.001))
             try:
-                if control.feed(connection.recv(_RECEIVE)):
+                if control.feed(self.received(connection)):
                     return
             except TimeoutError:
                 continue
 
     def frame(self, channel: int, payload: bytes) -> bytes:
-        """RFC 8656 §12.4: over UDP the padding is not needed and not sent."""
+        """RFC 8656 §12.4: over datagrams the padding is not needed and not sent."""
         return CHANNEL_HEADER.pack(channel, len(payload)) + payload
+
+
+class UdpLeg(DatagramLeg[socket.socket]):
+    """The client speaks UDP to the server: one datagram is one message, and ChannelData has no padding."""
+
+    def connect(self, server: tuple[str, int], source: tuple[str, int]) -> socket.socket:
+        """A socket bound to *source* that only hears the server."""
+        return bound_datagrams(server, source)
+
+    def received(self, connection: socket.socket) -> bytes:
+        """What the next datagram holds."""
+        return connection.recv(_RECEIVE)
 
     def reader(self, flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
         """Empty the client's socket; each token that came back intact is sent again."""
         if len(flow.frames) >= _WORTH_BATCHING:
             return _make_batch_reader(flow, counters)
         receive, send = flow.client.recv_into, flow.client.send
-        frames, turns = flow.frames, flow.turns
+        frames, came_back = flow.frames, flow.came_back
         budget = range(len(frames))
         size = len(frames[flow.probe])
         buffer = bytearray(size)  # exactly one frame: what is longer shows in the length, by MSG_TRUNC
         token_at = CHANNEL_HEADER.size
-        clock = time.monotonic_ns
 
         def read() -> None:
             received = sent = 0
@@ -229,11 +264,7 @@ class UdpLeg:
                     if buffer != frames.get(token) or length != size:
                         count_stray(bytes(buffer), length, flow, counters)
                         continue
-                    turns[token] += 1
-                    if token == flow.probe:
-                        now = clock()
-                        counters.latencies.append(now - flow.probe_sent)
-                        flow.probe_sent = now
+                    came_back(token, counters)
                     if counters.resend:
                         send(buffer)
                         sent += 1
@@ -277,11 +308,10 @@ class Peer:
 
 def _make_batch_reader(flow: Flow[socket.socket], counters: Counters) -> Callable[[], None]:
     """The UDP reader for flows with several packets in flight: receives all in one call, and sends them in another."""
-    frames, turns = flow.frames, flow.turns
+    frames, came_back = flow.frames, flow.came_back
     size = len(frames[flow.probe])
     datagrams = Datagrams(flow.client, len(frames), size)
     data = datagrams.data
-    clock = time.monotonic_ns
     token_at = CHANNEL_HEADER.size
 
     def read() -> None:
@@ -294,11 +324,7 @@ def _make_batch_reader(flow: Flow[socket.socket], counters: Counters) -> Callabl
                 count_stray(bytes(data[start : start + size]), size, flow, counters)
                 whole = False
                 continue
-            turns[token] += 1
-            if token == flow.probe:
-                now = clock()
-                counters.latencies.append(now - flow.probe_sent)
-                flow.probe_sent = now
+            came_back(token, counters)
         if whole and counters.resend:
             counters.sent_by_client += datagrams.send(count)
 

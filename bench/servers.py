@@ -32,7 +32,8 @@ BEFORE = "before"
 LOGIN = login("u", "p")
 
 _PORTS = range(23478, 23978)  # below the ephemeral ports (32768 up) and the relay ports (49152 up)
-_READY_SECONDS = 20.0
+_READY_SECONDS = 120.0
+"""Until a server that runs and does not answer counts as hanging; a busy machine may need a minute to start one."""
 _STOP_SECONDS = 5.0
 _LAST_LINES = 6
 _ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,6 @@ make them.
 
 import socket
 import ssl
-import time
 from collections.abc import Callable
 
 from bench.flows import CHANNEL_HEADER, Counters, Flow, count_stray
@@ -153,10 +152,9 @@ class TcpLeg:
     def reader(self, flow: Flow[_Stream], counters: Counters) -> Callable[[], None]:
         """Empty the client's stream; the tokens that came back intact are sent again."""
         receive, send_frames = flow.client.receive, flow.client.send_frames
-        frames, turns = flow.frames, flow.turns
+        frames, came_back = flow.frames, flow.came_back
         size = len(frames[flow.probe])
         token_at = CHANNEL_HEADER.size
-        clock = time.monotonic_ns
         held = bytearray()
 
         def read() -> None:
@@ -176,11 +174,7 @@ class TcpLeg:
                     count_stray(frame, size, flow, counters)
                     again = False
                     continue
-                turns[token] += 1
-                if token == flow.probe:
-                    now = clock()
-                    counters.latencies.append(now - flow.probe_sent)
-                    flow.probe_sent = now
+                came_back(token, counters)
             if again and counters.resend:
                 send_frames(data, size)
                 counters.sent_by_client += count
