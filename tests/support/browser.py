@@ -33,6 +33,21 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
+NOT_WANTED = ("WebUIOmniboxPopup", "WebUIOmniboxAimPopup")
+"""Features of Chromium that are switched off: the suggestions below an address bar are two pages more in every window,
+loaded before anybody types, and cost two thirds of opening one.
+"""
+
+WRAPPER = """#!/bin/sh
+for each do
+    shift
+    case $each in --disable-features=*) each=$each,{features} ;; esac
+    set -- "$@" "$each"
+done
+exec {command} "$@"
+"""
+"""Starts the browser. Of several lists of features the last one counts, and Playwright has one of its own."""
+
 START = 240
 """Seconds until a browser that has not started counts as failed; Playwright's own limit is 30."""
 
@@ -122,9 +137,9 @@ def command_in(inside: NetworkNamespace) -> list[str]:
 def launched(
     kind: "BrowserType", command: Sequence[str], directory: Path, arguments: Sequence[str]
 ) -> "Iterator[Browser]":
-    """A browser that ``command`` starts; ``directory`` is its home, and takes a script of one line for Playwright."""
+    """A browser that ``command`` starts; ``directory`` is its home, and takes a script for Playwright."""
     wrapper = directory / "chromium"
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    wrapper.write_text(WRAPPER.format(features=",".join(NOT_WANTED), command=shlex.join(command)))
     wrapper.chmod(0o700)
     home = {"HOME": str(directory)}
     browser = kind.launch(executable_path=str(wrapper), args=[*arguments], env=os.environ | home, timeout=START * 1000)
