@@ -1,12 +1,15 @@
-"""Rooms, a wire that can be cut, and two people's pages, for the tests of the JavaScript client."""
+"""A network with a browser in it; a server with the call page; rooms and a wire that can be cut, for its modules."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import browser_in, network, started_once
+from tests.support.browser import ORIGIN, browser_in, network, serving_calls, started_once
+from tests.support.call_links import Link
 from tests.support.netns import NetworkNamespace
+from tests.support.server import TurnServerProcess
 from tests.support.signal_lab import LabPage, SignalLab, lab_page
 from turnserver.signaling.rooms.settings import Grant
 
@@ -31,6 +34,46 @@ def inside() -> Iterator[NetworkNamespace]:
 
 
 @pytest.fixture(scope="module")
+def browser(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    """One browser for all tests of a module; each has pages of its own."""
+    with browser_in(inside, tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+# The call page
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server's configuration is."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def signaling() -> dict[str, Any]:
+    """This section of the server's configuration. By default nobody gets in without a token."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(
+    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path, signaling: dict[str, Any]
+) -> Iterator[TurnServerProcess]:
+    """A server with the call page and TURN, at `ORIGIN`."""
+    with serving_calls(inside, tmp_path_factory, directory, **signaling) as process:
+        yield process
+
+
+@pytest.fixture
+def link(server: TurnServerProcess, directory: Path) -> Link:
+    """Makes links as operators make them."""
+    return Link(ORIGIN, directory / "meshturn.yml")
+
+
+# The modules of the JavaScript client
+
+
+@pytest.fixture(scope="module")
 def rooms(inside: NetworkNamespace) -> Iterator[SignalLab]:
     """The rooms, and the wire to them."""
     with SignalLab(inside, GRANTS) as lab:
@@ -45,13 +88,6 @@ def lab(rooms: SignalLab) -> SignalLab:
     rooms.lose_everything()
     rooms.forget()
     return rooms
-
-
-@pytest.fixture(scope="module")
-def browser(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
-    """One browser for all tests of a module; each has pages of its own."""
-    with browser_in(inside, tmp_path_factory.mktemp("browser")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,22 +4,19 @@ With ``MESHTURN_PICTURES=1`` every state leaves a screenshot at each width, ligh
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, serving_calls
+from tests.support.browser import ORIGIN
 from tests.support.call_links import Link
 from tests.support.call_page import PICTURES, CallPage, call_page
-from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 GRANTED = ["camera", "microphone", "clipboard-read", "clipboard-write"]
 WIDTHS = (320, 390, 768, 1280, 1920, 2560)
 
@@ -52,27 +49,6 @@ async () => {
 }
 """
 """Controls that something lies on, but for a drawer, which takes the place of the call in a narrow window."""
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server's configuration is."""
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(
-    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
-) -> Iterator[TurnServerProcess]:
-    """A server that lets nobody in without a token, which is the default."""
-    with serving_calls(inside, tmp_path_factory, directory) as process:
-        yield process
-
-
-@pytest.fixture
-def link(directory: Path) -> Link:
-    """Makes links as operators make them."""
-    return Link(ORIGIN, directory / "meshturn.yml")
 
 
 class Reviewer:

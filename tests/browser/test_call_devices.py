@@ -6,28 +6,27 @@ import wave
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched, serving_calls
+from tests.support.browser import ARGUMENTS, ORIGIN, command_in, launched
 from tests.support.call_page import SMALL, CallPage, call_page
 from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 GRANTED = ["camera", "microphone", "screen-wake-lock"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
-    """A server whose rooms are open to everybody."""
-    with serving_calls(inside, tmp_path_factory, open=True) as process:
-        yield process
+@pytest.fixture(scope="module")
+def signaling() -> dict[str, Any]:
+    """Rooms that are open to everybody."""
+    return {"open": True}
 
 
 @pytest.fixture(scope="module")

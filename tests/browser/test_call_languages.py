@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, serving_calls
+from tests.support.browser import ORIGIN
 from tests.support.call_page import SMALL, CallPage, call_page
-from tests.support.netns import NetworkNamespace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 APP = "https://app.example"
 TEXTS = Path(__file__).resolve().parents[2] / "turnserver" / "signaling" / "page" / "texts"
 
@@ -81,13 +80,11 @@ def in_english(page: CallPage, code: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A server whose rooms are open to everybody."""
-    with serving_calls(inside, tmp_path_factory, open=True, origins=[APP], frame_ancestors=[APP]):
-        yield
+def signaling() -> dict[str, Any]:
+    """Rooms that are open to everybody."""
+    return {"open": True, "origins": [APP], "frame_ancestors": [APP]}
 
 
-@pytest.mark.usefixtures("server")
 def test_a_call_in_german_and_arabic(browser: "Browser") -> None:
     """Lobby, call, chat, people, statistics and ending; Arabic from the right, on a small phone, too."""
     narrow, wide = {"width": 320, "height": 640}, {"width": 1280, "height": 800}
@@ -152,7 +149,6 @@ def test_a_call_in_german_and_arabic(browser: "Browser") -> None:
         all_is_said()
 
 
-@pytest.mark.usefixtures("server")
 def test_another_language_takes_effect_at_once_and_is_remembered(browser: "Browser") -> None:
     """What a link asks for; then what is chosen: in the lobby, in a call without a reload, and afterwards."""
     with call_page(browser, locale="nl-NL") as page:
@@ -196,7 +192,6 @@ def test_another_language_takes_effect_at_once_and_is_remembered(browser: "Brows
         assert page.text("join-button") == texts("en")["lobby.join"]
 
 
-@pytest.mark.usefixtures("server")
 def test_plurals_numbers_and_names(browser: "Browser") -> None:
     """Arabic has six plurals; the categories of all files are those that Intl has; a name turns nothing around it."""
     with call_page(browser, locale="ar-EG") as page:
@@ -230,7 +225,6 @@ def test_plurals_numbers_and_names(browser: "Browser") -> None:
         ]
 
 
-@pytest.mark.usefixtures("server")
 def test_a_call_that_does_not_load_is_said_once(browser: "Browser") -> None:
     """It is in the diagnostics; what the server says meanwhile throws nothing."""
     with call_page(browser) as page:
@@ -245,7 +239,6 @@ def test_a_call_that_does_not_load_is_said_once(browser: "Browser") -> None:
         page.faults.clear()
 
 
-@pytest.mark.usefixtures("server")
 def test_a_page_around_the_call_says_its_language(browser: "Browser") -> None:
     """The attribute `lang` of the element."""
     html = f"""<!doctype html><title>App</title><script type="module" src="{ORIGIN}/call-assets/embed.js"></script>

@@ -2,9 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import av
@@ -12,38 +11,22 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from tests.support.browser import ADDRESS, serving_calls
+from tests.support.browser import ORIGIN
 from tests.support.call_links import Link
 from tests.support.call_page import SMALL, CallPage, call_page
-from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 WIDE = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server's configuration is."""
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(
-    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
-) -> Iterator[TurnServerProcess]:
-    """A server whose rooms are open; a token makes hosts."""
-    with serving_calls(inside, tmp_path_factory, directory, open=True) as process:
-        yield process
-
-
-@pytest.fixture
-def link(directory: Path) -> Link:
-    """Makes links as operators make them."""
-    return Link(ORIGIN, directory / "meshturn.yml")
+def signaling() -> dict[str, Any]:
+    """Rooms that are open to everybody; a token makes hosts."""
+    return {"open": True}
 
 
 def url(room: str) -> str:

@@ -4,17 +4,16 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched
+from tests.support.browser import ADDRESS, ARGUMENTS, ORIGIN, command_in, launched, serving_calls
+from tests.support.call_links import Link
 from tests.support.call_page import SMALL, CallPage, call_page, picture
-from tests.support.certificates import CertificatePair, issue
+from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
 from tests.support.process import wait_until
 from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-ORIGIN = f"https://{ADDRESS}"
-OPEN = {"open": True, "credential_lifetime": "2m"}
+WAYS = (("udp", 3478), ("tcp", 3478), ("shared", 443))
 SMALL_WINDOW = {"width": 400, "height": 400}
 """For those who are not looked at: to draw four large pictures costs more than to decode them."""
 
@@ -32,36 +30,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> CertificatePair:
-    """The server's certificate, which nobody has signed."""
-    return issue(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server's configuration is."""
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module")
-def server(inside: NetworkNamespace, certificate: CertificatePair, directory: Path) -> Iterator[TurnServerProcess]:
-    """A server whose rooms are open to everybody."""
-    ways = [("udp", 3478), ("tcp", 3478), ("shared", 443)]
-    config = {
-        "realm": REALM,
-        "listeners": [{"transport": way, "address": ADDRESS, "port": port} for way, port in ways],
-        "auth": {"shared_secrets": [SHARED_SECRET]},
-        "tls": {"certificates": [certificate.config]},
-        "signaling": OPEN,
-    }
-    with inside.entered():
-        process = TurnServerProcess(config, directory)
-        process.start()
-    try:
+def server(
+    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
+) -> Iterator[TurnServerProcess]:
+    """A server whose rooms are open to everybody, with all ways to a relay."""
+    with serving_calls(inside, tmp_path_factory, directory, WAYS, open=True, credential_lifetime="2m") as process:
         yield process
-        process.stop()
-    finally:
-        process.kill()
 
 
 @pytest.fixture
@@ -75,15 +49,6 @@ def refusing(browser: "Browser", inside: NetworkNamespace, tmp_path: Path) -> "I
 
 def url(room: str, options: str = SMALL) -> str:
     return f"{ORIGIN}/call/{room}{options}"
-
-
-def invitation(directory: Path, room: str, *options: str) -> str:
-    """A token, made as operators make one."""
-    command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", *options]
-    command += ["-c", str(directory / "meshturn.yml")]
-    made = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT, text=True).stdout)
-    assert isinstance(made["token"], str)
-    return str(made["token"])
 
 
 def no_scrolling(page: CallPage) -> bool:
@@ -350,8 +315,8 @@ async ([room, tokens]) => {
 class TestSeats:
     """A room for two, in which one has crashed. Kind: places that the dead hold."""
 
-    def test_the_page_says_when_a_seat_is_free_and_waits_if_asked(self, browser: "Browser", directory: Path) -> None:
-        token = invitation(directory, "seats", "--max", "2")
+    def test_the_page_says_when_a_seat_is_free_and_waits_if_asked(self, browser: "Browser", link: Link) -> None:
+        token = link.token("seats", "--max", "2")
         with call_page(browser) as ann:
             ann.open(url("seats"))
             ann.page.evaluate(OCCUPY, ["seats", [token, token]])
@@ -371,8 +336,8 @@ class TestSeats:
             ann.see("self-tile")
             assert [frame["retry"] > 0 for frame in ann.received if frame.get("code") == "room_full"][:1] == [True]
 
-    def test_whoever_opens_the_same_link_again_is_in_at_once(self, browser: "Browser", directory: Path) -> None:
-        token = invitation(directory, "again", "--max", "2")
+    def test_whoever_opens_the_same_link_again_is_in_at_once(self, browser: "Browser", link: Link) -> None:
+        token = link.token("again", "--max", "2")
         with call_page(browser) as ann:
             ann.open(f"{url('again')}#token={token}")
             ann.page.evaluate(OCCUPY, ["again", [token, token]])
@@ -386,10 +351,9 @@ class TestSeats:
 class TestHosts:
     """What a host can do, and what becomes of the others."""
 
-    def test_mute_lock_and_remove(self, browser: "Browser", directory: Path) -> None:
-        host = invitation(directory, "hosted", "--role", "host")
+    def test_mute_lock_and_remove(self, browser: "Browser", link: Link) -> None:
         with call_page(browser) as ann, call_page(browser) as ben, call_page(browser) as cyd:
-            ann.open(f"{url('hosted')}#token={host}")
+            ann.open(link("hosted", "--role", "host"))
             assert "token" not in ann.page.url  # it is not left in the address bar
             ann.join("Ann")
             ben.open(url("hosted"))
@@ -468,7 +432,7 @@ def test_the_page_needs_nothing_from_anywhere_else(browser: "Browser") -> None:
 
 
 @pytest.fixture
-def closing(inside: NetworkNamespace, certificate: CertificatePair, tmp_path: Path) -> Iterator[TurnServerProcess]:
+def closing(inside: NetworkNamespace, tmp_path: Path) -> Iterator[TurnServerProcess]:
     """Another server, by invitation only, which a test may drain."""
     config = {
         "realm": REALM,
@@ -476,7 +440,7 @@ def closing(inside: NetworkNamespace, certificate: CertificatePair, tmp_path: Pa
             {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3480), ("shared", 8443))
         ],
         "auth": {"shared_secrets": [SHARED_SECRET]},
-        "tls": {"certificates": [certificate.config]},
+        "tls": {"certificates": [issue(tmp_path).config]},
     }
     with inside.entered():
         process = TurnServerProcess(config, tmp_path)
@@ -489,9 +453,9 @@ def closing(inside: NetworkNamespace, certificate: CertificatePair, tmp_path: Pa
 
 def test_invitations_and_the_end_of_a_server(browser: "Browser", closing: TurnServerProcess, tmp_path: Path) -> None:
     """One link opens in two tabs and is passed on; without it a sentence says so; a drain is announced, and ends."""
-    link = f"https://{ADDRESS}:8443/call/tea{SMALL}#token={invitation(tmp_path, 'tea')}"
+    links = Link(f"{ORIGIN}:8443", tmp_path / "meshturn.yml")
+    link, other = links("tea"), links("other")
     token = link.partition("#token=")[2]
-    other = f"https://{ADDRESS}:8443/call/other{SMALL}#token={invitation(tmp_path, 'other')}"
     with call_page(browser) as ann, call_page(browser) as bob, call_page(browser) as eve:
         eve.page.goto(link.partition("#")[0])
         eve.see("error-page", code="auth_required")

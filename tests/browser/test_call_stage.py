@@ -1,28 +1,25 @@
 """Who is how large on the call page: two people, a shared screen on the stage, what is pinned; in real Chromium."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, serving_calls
+from tests.support.browser import ORIGIN
 from tests.support.call_page import SMALL, CallPage, call_page
-from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
-    """A server whose rooms are open to everybody."""
-    with serving_calls(inside, tmp_path_factory, open=True) as process:
-        yield process
+@pytest.fixture(scope="module")
+def signaling() -> dict[str, Any]:
+    """Rooms that are open to everybody."""
+    return {"open": True}
 
 
 def url(room: str) -> str:

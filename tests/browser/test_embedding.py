@@ -1,19 +1,17 @@
 """A call in a frame of another page: the element `<meshturn-call>`, what it may do and what it is told; in Chromium."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ADDRESS, serving_calls
+from tests.support.browser import ORIGIN
 from tests.support.call_page import SMALL, call_page
-from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ORIGIN = f"https://{ADDRESS}"
+pytestmark = pytest.mark.usefixtures("server")
+
 APP = "https://app.example"
 PAGE = f"""<!doctype html><title>App</title>
 <script type="module" src="{ORIGIN}/call-assets/embed.js"></script>
@@ -25,11 +23,10 @@ PAGE = f"""<!doctype html><title>App</title>
 </script>"""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
-    """A server that allows pages of one other origin to show its calls."""
-    with serving_calls(inside, tmp_path_factory, open=True, origins=[APP], frame_ancestors=[APP]) as process:
-        yield process
+@pytest.fixture(scope="module")
+def signaling() -> dict[str, Any]:
+    """Rooms that are open, also in pages of one other origin."""
+    return {"open": True, "origins": [APP], "frame_ancestors": [APP]}
 
 
 def show(page: "Page", origin: str) -> None:

@@ -1,26 +1,20 @@
 """The call page in Debian's Firefox ESR, in calls with Chromium: what the page promises holds in both."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched, serving_calls
-from tests.support.call_page import SMALL, CallPage, call_page
+from tests.support.browser import ARGUMENTS, command_in, launched
+from tests.support.call_links import Link
+from tests.support.call_page import CallPage, call_page
 from tests.support.firefox import firefox_in
 from tests.support.netns import NetworkNamespace
-from tests.support.server import TurnServerProcess
-from tests.support.tools import require_tool
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ORIGIN = f"https://{ADDRESS}"
-ROOT = Path(__file__).resolve().parents[2]
 NARROW = {"width": 320, "height": 640}
 SCREEN = "[data-testid=screen-tile] video"
 
@@ -40,22 +34,6 @@ ASKED = """
 const getUserMedia = () => { globalThis.asked = true; throw 0; };
 if (navigator.mediaDevices) Object.assign(navigator.mediaDevices, {getUserMedia});
 """
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server's configuration is."""
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(
-    inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path
-) -> Iterator[TurnServerProcess]:
-    """A server that lets nobody in without a token, which is the default."""
-    require_tool("firefox-esr")
-    with serving_calls(inside, tmp_path_factory, directory) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -80,27 +58,19 @@ def browser(browsers: "tuple[Browser, Browser]") -> "Browser":
     return browsers[1]
 
 
-def link(directory: Path, room: str, *options: str) -> str:
-    """A link with a token in it, made as operators make it."""
-    command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", *options]
-    command += ["-c", str(directory / "meshturn.yml")]
-    made = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT, text=True).stdout)
-    return f"{ORIGIN}/call/{room}{SMALL}#token={made['token']}"
-
-
 def toast(page: CallPage, text: str) -> None:
     """Wait until a line says so, for everybody to see."""
     page.page.wait_for_selector(f".toasts .toast:has-text({json.dumps(text)})", state="visible")
 
 
-def test_a_call_of_firefox_with_chromium(firefox: "Browser", browser: "Browser", directory: Path) -> None:
+def test_a_call_of_firefox_with_chromium(firefox: "Browser", browser: "Browser", link: Link) -> None:
     """A host in a narrow Firefox invites, sees and hears, shares, watches, mutes, reloads, and keeps somebody out."""
     with (
         call_page(firefox, schema=False, permissions=None, viewport=NARROW) as ann,
         call_page(browser) as ben,
     ):
         ann.page.add_init_script(PICTURE)
-        ann.open(link(directory, "both", "--role", "host", "--name", "Ann"))
+        ann.open(link("both", "--role", "host", "--name", "Ann"))
         assert ann.page.get_attribute("[data-testid=name-input]", "readonly") is not None
         ann.join_as_told()
         ann.click("copy-link")
@@ -141,16 +111,14 @@ def test_a_call_of_firefox_with_chromium(firefox: "Browser", browser: "Browser",
         ann.connected(0)
 
 
-def test_who_only_listens_in_firefox_and_closes_the_tab(
-    firefox: "Browser", browser: "Browser", directory: Path
-) -> None:
+def test_who_only_listens_in_firefox_and_closes_the_tab(firefox: "Browser", browser: "Browser", link: Link) -> None:
     """Nobody is asked for devices; and whoever is gone is so after five seconds."""
     with call_page(browser) as ann:
-        ann.open(link(directory, "listen", "--role", "host"))
+        ann.open(link("listen", "--role", "host"))
         ann.join("Ann")
         with call_page(firefox, schema=False, permissions=None) as ben:
             ben.page.add_init_script(ASKED)
-            ben.open(link(directory, "listen", "--cap", "message"))
+            ben.open(link("listen", "--cap", "message"))
             assert not ben.page.is_visible("[data-testid=lobby-mic-button]")
             ben.page.fill("[data-testid=name-input]", "Ben")
             ben.page.press("[data-testid=join-button]", "Enter")
@@ -168,7 +136,7 @@ def test_who_only_listens_in_firefox_and_closes_the_tab(
         assert left["reason"] in ("timeout", "left")
 
 
-def test_three_restarts_across_browsers(firefox: "Browser", browser: "Browser", directory: Path) -> None:
+def test_three_restarts_across_browsers(firefox: "Browser", browser: "Browser", link: Link) -> None:
     """Firefox gives its old addresses up, Chromium chooses them: nobody waits until ICE fails, and all goes on.
 
     Each restart begins when the picture moves again after the one before.
@@ -178,7 +146,7 @@ def test_three_restarts_across_browsers(firefox: "Browser", browser: "Browser", 
         call_page(browser) as ben,
     ):
         for page, name in ((ann, "Ann"), (ben, "Ben")):
-            page.open(link(directory, "restarts"))
+            page.open(link("restarts"))
             page.join(name)
         for page in (ann, ben):
             page.connected()

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from tests.support.browser import ADDRESS, browser_in
+from tests.support.browser import ORIGIN, browser_in, serving_calls
 from tests.support.call_page import SMALL, CallPage, call_page
-from tests.support.certificates import CertificatePair, client_context, issue
+from tests.support.certificates import client_context
 from tests.support.mesh import Member, connected, watch_frames
 from tests.support.netns import NetworkNamespace
-from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
+from tests.support.server import TurnServerProcess
 from turnserver.client.media import TONE, Listen, TestMedia, ToneTrack
 from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairState
@@ -29,7 +29,7 @@ __all__ = ["watch_frames"]
 
 pytestmark = pytest.mark.usefixtures("watch_frames")
 
-ORIGIN = f"https://{ADDRESS}"
+WAYS = (("udp", 3478), ("tcp", 3478), ("shared", 443))
 PATIENCE = 90
 _Result = TypeVar("_Result")
 
@@ -124,33 +124,11 @@ def aside(inside: NetworkNamespace) -> Iterator[Aside]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> CertificatePair:
-    """The server's certificate, which nobody has signed."""
-    return issue(tmp_path_factory.mktemp("certificate"))
-
-
 @pytest.fixture(scope="module", autouse=True)
-def server(
-    inside: NetworkNamespace, certificate: CertificatePair, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TurnServerProcess]:
+def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     """A server whose rooms are open to everybody, and whose calls are relayed."""
-    ways = [("udp", 3478), ("tcp", 3478), ("shared", 443)]
-    config = {
-        "realm": REALM,
-        "listeners": [{"transport": way, "address": ADDRESS, "port": port} for way, port in ways],
-        "auth": {"shared_secrets": [SHARED_SECRET]},
-        "tls": {"certificates": [certificate.config]},
-        "signaling": {"open": True, "policy": "relay"},
-    }
-    with inside.entered():
-        process = TurnServerProcess(config, tmp_path_factory.mktemp("server"))
-        process.start()
-    try:
+    with serving_calls(inside, tmp_path_factory, ways=WAYS, open=True, policy="relay") as process:
         yield process
-        process.stop()
-    finally:
-        process.kill()
 
 
 def write_tone(path: Path) -> Path:

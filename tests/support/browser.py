@@ -19,10 +19,26 @@ from tests.support.tools import require_tool
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserType
 
-__all__ = ["ADDRESS", "ARGUMENTS", "browser_in", "command_in", "launched", "network", "serving_calls", "started_once"]
+__all__ = [
+    "ADDRESS",
+    "ARGUMENTS",
+    "ORIGIN",
+    "browser_in",
+    "command_in",
+    "launched",
+    "network",
+    "serving_calls",
+    "started_once",
+]
 
 ADDRESS = "203.0.113.1"
 """The host's address in its namespace: Chromium leaves loopback out when it looks for networks."""
+
+ORIGIN = f"https://{ADDRESS}"
+"""Of the call pages that `serving_calls` serves."""
+
+WAYS = (("udp", 3478), ("shared", 443))
+"""Listeners of a server with a call page, and their ports."""
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -95,14 +111,16 @@ def network() -> Iterator[NetworkNamespace]:
 
 @contextmanager
 def serving_calls(
-    inside: NetworkNamespace, factory: pytest.TempPathFactory, directory: Path | None = None, **signaling: Any
+    inside: NetworkNamespace,
+    factory: pytest.TempPathFactory,
+    directory: Path | None = None,
+    ways: Sequence[tuple[str, int]] = WAYS,
+    **signaling: Any,
 ) -> Iterator[TurnServerProcess]:
     """A server in a namespace, with the call page and TURN; its configuration is in ``directory``."""
     config = {
         "realm": REALM,
-        "listeners": [
-            {"transport": way, "address": ADDRESS, "port": port} for way, port in (("udp", 3478), ("shared", 443))
-        ],
+        "listeners": [{"transport": way, "address": ADDRESS, "port": port} for way, port in ways],
         "auth": {"shared_secrets": [SHARED_SECRET]},
         "tls": {"certificates": [issue(factory.mktemp("certificate")).config]},
         "signaling": signaling,

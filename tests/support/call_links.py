@@ -19,9 +19,13 @@ class Link:
         self._origin = origin
         self._config = config
 
-    def __call__(self, room: str, *options: str, to: str = "") -> str:
+    def token(self, room: str, *options: str) -> str:
+        """The token alone."""
         command = [sys.executable, "-m", "meshturn", "rooms", "token", room, "--json", "-c", str(self._config)]
         made = json.loads(
             subprocess.run([*command, *options], check=True, capture_output=True, cwd=ROOT, text=True).stdout
         )
-        return f"{self._origin}/call/{to or room}{SMALL}#token={made['token']}"
+        return str(made["token"])
+
+    def __call__(self, room: str, *options: str, to: str = "") -> str:
+        return f"{self._origin}/call/{to or room}{SMALL}#token={self.token(room, *options)}"
