@@ -1,12 +1,9 @@
-"""What people expect of the call page beyond talking: spotlight, zoom, screen sound, recording, tabs; in Chromium."""
+"""What people expect of the call page beyond talking: spotlight, zoom, screen sound, tabs; in Chromium."""
 
 import io
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import av
 import pytest
 import zxingcpp
 from PIL import Image
@@ -33,22 +30,6 @@ def url(room: str) -> str:
     return f"{ORIGIN}/call/{room}{SMALL}"
 
 
-def enter(page: CallPage, address: str, name: str) -> None:
-    """Go into a call, and keep what is announced from then on, which is to be seen for some seconds only."""
-    page.open(address)
-    page.page.evaluate(
-        "globalThis.said = []; new MutationObserver((list) => { for (const {addedNodes} of list)"
-        " for (const {textContent} of addedNodes) said.push(textContent); })"
-        ".observe(document.querySelector('.toasts'), {subtree: true, childList: true})"
-    )
-    page.join(name)
-
-
-def told(page: CallPage, text: str) -> None:
-    """Wait until it has been announced, to everybody or to screen readers alone."""
-    page.until("(text) => said.some((each) => each.includes(text))", text)
-
-
 def on_stage(page: CallPage, tile: str) -> None:
     """Wait until this tile has the stage."""
     page.page.wait_for_selector(f"{tile}[data-stage]", state="visible")
@@ -61,17 +42,17 @@ def test_a_host_shows_somebody_large_to_everybody_and_each_may_leave_that(browse
         call_page(browser) as ben,
         call_page(browser) as cyd,
     ):
-        enter(ann, link("light", "--role", "host"), "Ann")
-        enter(ben, url("light"), "Ben")
+        ann.enter(link("light", "--role", "host"), "Ann")
+        ben.enter(url("light"), "Ben")
         ann.connected()
         ann.click("people-button")
         ann.page.locator("[data-testid=person] [aria-label='Show Ben large to everybody']").click()
         ben.see("spotlight")
         assert ben.text("spotlight").startswith("Ann shows you large to everybody.")
         assert ben.page.locator("[data-testid=spotlight-leave]").count() == 0, "oneself is not shown to oneself"
-        enter(cyd, url("light"), "Cyd")
+        cyd.enter(url("light"), "Cyd")
         on_stage(cyd, "[aria-label^='Ben,']")
-        told(cyd, "Ann shows Ben large to everybody.")
+        cyd.told("Ann shows Ben large to everybody.")
         assert cyd.page.locator("[data-testid=spotlight-stop]").count() == 0
         cyd.click("spotlight-leave")
         cyd.page.wait_for_selector("[data-stage]", state="detached")
@@ -84,7 +65,7 @@ def test_a_host_shows_somebody_large_to_everybody_and_each_may_leave_that(browse
         ann.page.locator("[data-testid=screen-tile] [data-testid=spot-button]").click()
         on_stage(cyd, "[data-testid=screen-tile]")
         ben.click("stop-sharing")
-        told(cyd, "Nobody is shown large to everybody any more.")
+        cyd.told("Nobody is shown large to everybody any more.")
         cyd.page.wait_for_selector("[data-testid=spotlight]", state="hidden")
 
 
@@ -92,7 +73,7 @@ def test_a_shared_screen_comes_closer_by_wheel_keys_and_touch(browser: "Browser"
     """The picture never leaves its place, and all of it can be done by the keyboard; its sound has a volume."""
     with call_page(browser) as ann, call_page(browser, viewport=WIDE) as ben:
         for page, name in ((ann, "Ann"), (ben, "Ben")):
-            enter(page, url("zoom"), name)
+            page.enter(url("zoom"), name)
         ben.connected()
         ann.click("screen-button")
         ben.see("screen-tile")
@@ -158,7 +139,7 @@ def test_somebody_alone_is_offered_ways_to_invite_others(browser: "Browser") -> 
     with call_page(browser, permissions=["camera", "microphone", "clipboard-read", "clipboard-write"]) as ann:
         # Headless Chromium has no share sheet; the page is to use the one that others have.
         ann.page.add_init_script("navigator.share = async (what) => { globalThis.shared = what; };")
-        enter(ann, url("alone"), "Ann")
+        ann.enter(url("alone"), "Ann")
         asked: list[str] = []
         ann.page.on("request", lambda request: asked.append(request.url))
         ann.click("alone-invite")
@@ -174,7 +155,7 @@ def test_somebody_alone_is_offered_ways_to_invite_others(browser: "Browser") -> 
         ann.click("invite-share")
         ann.until("globalThis.shared?.url === location.origin + '/call/alone'")
         ann.click("invite-copy")
-        told(ann, "Link copied.")
+        ann.told("Link copied.")
         assert ann.page.evaluate("navigator.clipboard.readText()") == link
         assert [each for each in asked if "/call-assets/" not in each] == [], "the link goes to nobody else"
 
@@ -183,7 +164,7 @@ def test_a_call_in_a_window_of_its_own_in_front_of_others(browser: "Browser") ->
     """It has the others' pictures, and buttons that do what those of the page do."""
     with call_page(browser) as ann, call_page(browser) as ben:
         for page, name in ((ann, "Ann"), (ben, "Ben")):
-            enter(page, url("apart"), name)
+            page.enter(url("apart"), name)
         ann.connected()
         ann.click("more-button")
         ann.click("small-window-button")
@@ -199,28 +180,17 @@ def test_a_call_in_a_window_of_its_own_in_front_of_others(browser: "Browser") ->
         ann.until("documentPictureInPicture.window === null")
 
 
-def another_tab(page: CallPage) -> CallPage:
-    """One more tab of the same browser, with everything that it knows."""
-    return CallPage(page.page.context.new_page())
-
-
-def answer(page: CallPage, value: str) -> None:
-    """Give that answer to the question which the page asks."""
-    page.see("ask-dialog")
-    page.page.click(f"#ask-dialog [data-answer={value}]")
-
-
 def test_of_two_tabs_of_one_person_the_person_chooses(browser: "Browser") -> None:
     """The call moves without anybody leaving it, and back; nobody is put out unasked; both tabs are possible."""
     with call_page(browser) as ann, call_page(browser) as ben:
-        enter(ben, url("tabs"), "Ben")
-        enter(ann, url("tabs"), "Ann")
+        ben.enter(url("tabs"), "Ben")
+        ann.enter(url("tabs"), "Ann")
         ann.click("mic-button")
         ben.until("[...meshturn.mesh.peers.values()][0]?.info.media.a === 0")
-        second = another_tab(ann)
+        second = ann.another_tab()
         second.open(url("tabs"))
         second.page.press("[data-testid=join-button]", "Enter")
-        answer(second, "here")
+        second.answer("here")
         ann.see("error-page", code="moved")
         second.see("self-tile")
         second.connected()
@@ -233,19 +203,15 @@ def test_of_two_tabs_of_one_person_the_person_chooses(browser: "Browser") -> Non
         ben.connected()
         second.page.reload()
         second.see("lobby")
-        ann.page.evaluate(
-            "globalThis.said = []; new MutationObserver((list) => list.forEach(({addedNodes}) => addedNodes.forEach("
-            "({textContent}) => said.push(textContent)))).observe(document.querySelector('.toasts'),"
-            " {subtree: true, childList: true})"
-        )
+        ann.listen()
         second.page.press("[data-testid=join-button]", "Enter")
-        answer(second, "there")
+        second.answer("there")
         second.see("error-page", code="elsewhere")
-        told(ann, "This is the tab with the call.")
+        ann.told("This is the tab with the call.")
         second.page.reload()
         second.see("lobby")
         second.page.press("[data-testid=join-button]", "Enter")
-        answer(second, "both")
+        second.answer("both")
         second.see("self-tile")
         ben.connected(2)
         assert second.faults == []
@@ -255,155 +221,19 @@ def test_an_invitation_for_one_is_in_one_tab_and_one_browser(browser: "Browser",
     """A second tab asks before it says anything to the server, which would refuse it; another browser is told why."""
     only = link("single", "--once")
     with call_page(browser) as ann, call_page(browser) as elsewhere:
-        enter(ann, only, "Ann")
-        second = another_tab(ann)
+        ann.enter(only, "Ann")
+        second = ann.another_tab()
         second.page.goto(only)
         second.see("ask-dialog")
         assert second.page.locator("#ask-dialog [data-answer=both]").count() == 0
         assert second.sent == []
-        answer(second, "here")
+        second.answer("here")
         ann.see("error-page", code="moved")
         second.see("self-tile")
         elsewhere.page.goto(only)
         elsewhere.see("error-page", code="token_used")
         assert second.faults == []
 
-
-def recorded(file: Path, until: float) -> dict[str, float]:
-    """What is in a recording: lengths in seconds, how colorful the last picture is, how loud it is before and after."""
-    with av.open(str(file)) as container:
-        pictures = sounds = 0
-        ends = {"video": 0.0, "audio": 0.0}
-        loud = {"before": 0.0, "after": 0.0}
-        last = None
-        for frame in container.decode(video=0, audio=0):
-            if isinstance(frame, av.VideoFrame):
-                pictures += 1
-                ends["video"] = float(frame.time or 0)
-                last = frame
-            else:
-                sounds += 1
-                ends["audio"] = float(frame.time or 0)
-                samples = memoryview(bytes(frame.planes[0])).cast("f" if "flt" in frame.format.name else "h")
-                level = max((abs(each) for each in samples), default=0) / (1 if "flt" in frame.format.name else 32768)
-                where = "before" if ends["audio"] < until else "after"
-                loud[where] = max(loud[where], float(level))
-    assert last is not None
-    image = last.to_image().convert("HSV")  # type: ignore[no-untyped-call]
-    left, right = image.crop((300, 200, 500, 500)), image.crop((1150, 305, 1260, 375))
-    vivid = [sum(each.getchannel("S").histogram()[100:]) / (each.width * each.height) for each in (left, right)]
-    return {"pictures": pictures, "sounds": sounds, **ends, **loud, "left": vivid[0], "right": vivid[1]}
-
-
-def seconds(page: CallPage) -> float:
-    """The clock of the recording."""
-    found = re.match(r"(\d+):(\d+)", page.page.inner_text(".recorder-time"))
-    assert found is not None
-    return int(found[1]) * 60 + int(found[2])
-
-
-def record(page: CallPage) -> None:
-    page.click("more-button")
-    page.click("record-button")
-    answer(page, "record")
-    page.see("recorder")
-
-
-def clock_at(page: CallPage, least: float) -> None:
-    """Wait until the recording is that long."""
-    page.until(
-        "(least) => { const [, m, s] = /(\\d+):(\\d+)/.exec(document.querySelector('.recorder-time').textContent);"
-        " return Number(m) * 60 + Number(s) >= least; }",
-        least,
-    )
-
-
-def test_a_recording_has_all_pictures_and_voices_and_everybody_is_told(browser: "Browser", tmp_path: Path) -> None:
-    """First Ann alone is to be heard, then Ben alone, who records; what a page that dies has recorded is offered."""
-    with call_page(browser, viewport=WIDE) as ben, call_page(browser) as ann, call_page(browser) as cyd:
-        enter(ben, url("record"), "Ben")
-        enter(ann, url("record"), "Ann")
-        ben.connected()
-        ben.frames(5)
-        ben.page.hover("[data-testid=tile]")
-        ben.page.locator("[aria-label='Keep Ann large']").click()
-        ben.click("mic-button")
-        record(ben)
-        told(ann, "Ben is recording the call.")
-        ann.see("recorded")
-        ann.page.wait_for_selector("[aria-label='Ben, microphone off, recording']")
-        clock_at(ben, 4)
-        ann.click("mic-button")
-        ben.until("[...meshturn.mesh.peers.values()][0].info.media.a === 0")
-        ben.click("mic-button")
-        switched = seconds(ben)
-        enter(cyd, url("record"), "Cyd")
-        told(cyd, "Ben is recording the call.")
-        cyd.see("recorded")
-        cyd.click("leave-button")
-        ben.connected()
-        clock_at(ben, switched + 4)
-        with ben.page.expect_download() as download:
-            clock = ben.page.evaluate(STOP)  # read and pressed at once: on a busy machine a click takes seconds
-        length = int(clock[0]) * 60 + int(clock[1])
-        assert re.fullmatch(r"meshturn-record-\d{4}-\d\d-\d\d-\d{4}\.webm", download.value.suggested_filename)
-        told(ann, "Ben does not record any more.")
-        ann.page.wait_for_selector("[data-testid=recorded]", state="detached")
-        file = tmp_path / "call.webm"
-        download.value.save_as(file)
-        found = recorded(file, switched)
-        assert found["pictures"] > 10, found
-        for kind in ("video", "audio"):
-            assert length / 2 < found[kind] < length + 4, (found, "on a busy machine the last pictures come late")
-        assert found["before"] > 0.01, (found, "Ann's voice")
-        assert found["after"] > 0.01, (found, "one's own")
-        assert found["left"] > 0.1, (found, "Ann's picture; what is no picture has no color")
-        assert found["right"] > 0.1, (found, "one's own, in the strip")
-        # Leaving saves.
-        record(ben)
-        clock_at(ben, 1)
-        with ben.page.expect_download() as download:
-            ben.click("leave-button")
-        download.value.save_as(file)
-        assert recorded(file, 0)["pictures"] > 3
-        # A disk that is full ends it, and loses nothing.
-        ben.click("again-button")
-        ben.see("lobby")
-        ben.join("Ben")
-        quota = ben.page.context.new_cdp_session(ben.page)
-        record(ben)
-        clock_at(ben, 5)
-        ben.until("JSON.parse(localStorage.getItem('meshturn.recordings')).some(({saved}) => !saved)")
-        quota.send("Storage.overrideQuotaForOrigin", {"origin": ORIGIN, "quotaSize": 1000})
-        with ben.page.expect_download() as download:
-            pass
-        download.value.save_as(file)
-        assert recorded(file, 0)["video"] > 3
-        quota.send("Storage.overrideQuotaForOrigin", {"origin": ORIGIN})
-        # So does a page that dies: the others see that it records no more, and the next page has what there was.
-        record(ben)
-        ann.see("recorded")
-        clock_at(ben, 5)
-        later = another_tab(ben)
-        ben.page.close()
-        ann.page.wait_for_selector("[data-testid=recorded]", state="detached")
-        later.open(url("record"))
-        later.join("Ben")
-        later.see("ask-dialog")
-        with later.page.expect_download() as download:
-            answer(later, "save")
-        download.value.save_as(file)
-        assert recorded(file, 0)["pictures"] > 3
-        assert later.faults == []
-
-
-STOP = """
-() => {
-  const [, minutes, seconds] = /(\\d+):(\\d+)/.exec(document.querySelector('.recorder-time').textContent);
-  document.querySelector('[data-testid=recorder-stop]').click();
-  return [minutes, seconds];
-}
-"""
 
 PINCH = """
 (selector) => {

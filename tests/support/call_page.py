@@ -41,6 +41,15 @@ async ([selector, more]) => {
 }
 """
 
+LISTEN = """
+() => {
+  globalThis.said = [];
+  new MutationObserver((list) => {
+    for (const {addedNodes} of list) for (const {textContent} of addedNodes) said.push(textContent);
+  }).observe(document.querySelector('.toasts'), {subtree: true, childList: true});
+}
+"""
+
 TWO_FRAMES = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn())))"
 
 
@@ -88,6 +97,29 @@ class CallPage:
         """The same under the name that the token says."""
         self.page.press("[data-testid=join-button]", "Enter")
         self.see("self-tile")
+
+    def enter(self, url: str, name: str) -> None:
+        """Open the page, `listen`, and join."""
+        self.open(url)
+        self.listen()
+        self.join(name)
+
+    def listen(self) -> None:
+        """Keep what is announced from now on, which is to be seen for some seconds only, for `told`."""
+        self.page.evaluate(LISTEN)
+
+    def told(self, text: str) -> None:
+        """Wait until it has been announced, to everybody or to screen readers alone."""
+        self.until("(text) => said.some((each) => each.includes(text))", text)
+
+    def answer(self, value: str) -> None:
+        """Give that answer to the question which the page asks."""
+        self.see("ask-dialog")
+        self.page.click(f"#ask-dialog [data-answer={value}]")
+
+    def another_tab(self) -> "CallPage":
+        """One more tab of the same browser, with everything that it knows."""
+        return CallPage(self.page.context.new_page())
 
     def see(self, testid: str, **data: str) -> None:
         """Wait until an element with that test id, and those data attributes, can be seen."""
