@@ -13,7 +13,7 @@ from hypothesis import settings
 from tests.support import guard
 from tests.support.examples import FAST, WHOLE, scaled
 from tests.support.reports import add_section
-from tests.support.schedule import LONGEST_FIRST, FileScheduling, drives_chromium, in_order, scope_of
+from tests.support.schedule import ALONE, LONGEST_FIRST, FileScheduling, drives_chromium, in_order, scope_of
 from tests.support.tools import DEBIAN_PACKAGES, require_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +118,8 @@ def test_what_is_built_is_built_once() -> None:
 
 def test_what_is_slow_comes_first() -> None:
     """By the names of files and folders that there are; whatever has none comes last."""
-    assert [place for place in LONGEST_FIRST if not (ROOT / place).exists()] == []
+    assert [place for place in (*LONGEST_FIRST, *ALONE) if not (ROOT / place).exists()] == []
+    assert LONGEST_FIRST[: len(ALONE)] == ALONE
     names = ["tests/stun/test_uri.py", "tests/browser/test_new.py", "tests/net/test_lab.py", "tests/net/test_calls.py"]
     items = [SimpleNamespace(nodeid=f"{name}::test") for name in names]
     assert in_order(items) == [items[3], items[1], items[2], items[0]]  # type: ignore[arg-type, comparison-overlap]
@@ -133,12 +134,16 @@ def test_files_that_drive_chromium_are_known() -> None:
 
 
 class Worker:
-    """What the scheduler asks of a worker."""
+    """What the scheduler asks of a worker. As a real one, it runs a test when it knows what comes next, if anything."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
         self.given: list[int] = []
         self.shutting_down = False
+
+    @property
+    def runs(self) -> bool:
+        return len(self.given) > (0 if self.shutting_down else 1)
 
     def send_runtest_some(self, indices: list[int]) -> None:
         self.given += indices
@@ -161,32 +166,50 @@ class Run:
         self.tests = tests
         self.done: list[str] = []
         self.most = 0
+        self.disturbed: set[str] = set()
         for worker in self.workers:
             self.scheduling.add_node(worker)  # type: ignore[arg-type]
             self.scheduling.add_node_collection(worker, tests)  # type: ignore[arg-type]
         self.scheduling.schedule()
-        while any(worker.given for worker in self.workers):
+        while any(worker.runs for worker in self.workers):
             self._step()
 
     def _step(self) -> None:
-        running = [worker for worker in self.workers if worker.given]
-        self.most = max(self.most, sum(drives_chromium(scope_of(self.tests[each.given[0]])) for each in running))
+        running = [worker for worker in self.workers if worker.runs]
+        driving = [scope for each in running if drives_chromium(scope := scope_of(self.tests[each.given[0]]))]
+        self.most = max(self.most, len(driving))
+        self.disturbed |= {scope for scope in driving if scope in ALONE and len(driving) > 1}
         for worker in running:
             index = worker.given.pop(0)
             self.done.append(self.tests[index])
             self.scheduling.mark_test_complete(worker, index)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3)])
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 2), (4, 2), (6, 4)])
 @pytest.mark.parametrize("others", [0, 40])
 def test_calls_leave_cores_to_others(request: pytest.FixtureRequest, workers: int, at_once: int, others: int) -> None:
-    """One file that drives Chromium for every two workers, also where there are no other tests; and all are run."""
+    """Two files that drive Chromium for every three workers, also where there are no other tests; and all are run."""
     tests = [f"tests/browser/test_{name}.py::test_{number}" for name in "abcdef" for number in range(5)]
     tests += [f"tests/stun/test_{name}.py::test_{number}" for name in range(others) for number in range(3)]
     run = Run(request, workers, tests)
     assert sorted(run.done) == sorted(tests)
     assert run.most == at_once
     assert not run.scheduling.workqueue
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("others", [0, 40])
+def test_where_time_is_measured_nobody_else_has_calls(
+    request: pytest.FixtureRequest, workers: int, others: int
+) -> None:
+    """Whatever else there is, and in whichever order it comes; and all tests are run."""
+    files = [f"tests/browser/test_{name}.py" for name in "abc"]
+    files += [f"tests/stun/test_{name}.py" for name in range(others)]
+    for order in ([*ALONE, *files], [*files, *ALONE], [ALONE[0], *files, *ALONE[1:]]):
+        tests = [f"{file}::test_{number}" for file in order for number in range(4)]
+        run = Run(request, workers, tests)
+        assert sorted(run.done) == sorted(tests)
+        assert run.disturbed == set()
 
 
 def test_what_check_leaves_out_it_does_not_even_import(request: pytest.FixtureRequest) -> None:

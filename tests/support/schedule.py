@@ -1,11 +1,12 @@
 """Which tests share a worker of pytest-xdist, and in which order files are given out.
 
-Fixtures of a module are made once, so a file is never split; those of a whole folder, `WHOLE`, neither. Only one
-worker of two drives Chromium at any time: it encodes and decodes video on every core that it can get, and too many
-calls at once would make each other late. Which worker takes which of these files is decided when it is free for one.
+Fixtures of a module are made once, so a file is never split; those of a whole folder, `WHOLE`, neither. Two workers of
+three drive Chromium at any time, at most: it encodes and decodes video on every core that it can get, and too many
+calls at once would make each other late. Where time is measured, `ALONE`, there is one. Which worker takes which of
+these files is decided when it is free for one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,21 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-__all__ = ["LONGEST_FIRST", "FileScheduling", "drives_chromium", "in_order", "next_scope", "scope_of"]
+__all__ = ["ALONE", "LONGEST_FIRST", "FileScheduling", "drives_chromium", "in_order", "next_scope", "scope_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_FIRST = (
+ALONE = (
     "tests/net/test_recovery.py",
+    "tests/net/test_uplink.py",
+    "tests/browser/test_call_recording.py",
+    "tests/browser/test_firefox.py",
+)
+"""Files with calls in which something takes as long as it is tested to take, if nobody else has calls meanwhile.
+
+They come first: later on, hardly ever would all others be without a call.
+"""
+LONGEST_FIRST = (
+    *ALONE,
     "tests/packaging",
     "tests/browser/test_call_page.py",
     "tests/cli/conform/test_mistakes.py",
@@ -70,20 +81,41 @@ def drives_chromium(scope: str) -> bool:
     return path.is_file() and "pytest.mark.browser" in path.read_text(encoding="utf-8")
 
 
-def next_scope(waiting: Iterable[str], driving: int, most: int) -> str | None:
-    """The scope that a worker gets next, while ``driving`` others have Chromium; None if it has to leave them all."""
-    return next((scope for scope in waiting if driving < most or not drives_chromium(scope)), None)
+def next_scope(waiting: Iterable[str], beside: Collection[str], most: int) -> str | None:
+    """The scope that a worker gets next; None if it has to leave them all.
+
+    ``beside`` has a file of every other worker that drives Chromium, of `ALONE` if it has any; ``most`` may drive it.
+    """
+    crowded = len(beside) >= most or any(scope in ALONE for scope in beside)
+
+    def fits(scope: str) -> bool:
+        if not beside or not drives_chromium(scope):
+            return True
+        return not crowded and scope not in ALONE
+
+    return next(filter(fits, waiting), None)
 
 
 class FileScheduling(LoadScopeScheduling):
-    """Gives out tests by `scope_of` in the order in which they come, but Chromium only where there is room for it."""
+    """Gives out tests by `scope_of` in the order in which they come, but Chromium only where there is room for it.
+
+    A worker for which nothing is left that it may do ends, and leaves the rest to the others. The last one waits.
+    """
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
         super().__init__(config, log)
         # Its own order is by number of tests, and the slow files have few.
         config.option.loadscopereorder = False
-        self._most = max(1, self.numnodes // 2)
+        self._most = max(1, self.numnodes * 2 // 3)
         self._places: dict[str, int] = {}
+        self._last: WorkerController | None = None
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """A test is done: what was waiting for it may begin."""
+        last, self._last = self._last, None
+        super().mark_test_complete(node, item_index, duration)
+        if last is not None and last is not node:
+            self._reschedule(last)
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid)
@@ -91,20 +123,24 @@ class FileScheduling(LoadScopeScheduling):
     def _assign_work_unit(self, node: WorkerController) -> None:
         scope = next_scope(self.workqueue, self._driving_beside(node), self._most)
         if scope is None:
-            # Those that drive Chromium will do the rest.
-            node.shutdown()
+            if any(other is not node and not other.shutting_down for other in self.nodes):
+                node.shutdown()
+            else:
+                self._last = node
             return
         # All workers have the same tests, so one table serves them all; the base class searches the list for each.
         self._places = self._places or {nodeid: place for place, nodeid in enumerate(self.collection or ())}
         work = self.assigned_work[node][scope] = self.workqueue.pop(scope)
         node.send_runtest_some([self._places[nodeid] for nodeid, done in work.items() if not done])
 
-    def _driving_beside(self, node: WorkerController) -> int:
-        """How many other workers have a test to do that drives Chromium."""
-        others = (work for other, work in self.assigned_work.items() if other is not node)
-        return sum(
-            any(not all(tests.values()) and drives_chromium(scope) for scope, tests in work.items()) for work in others
-        )
+    def _driving_beside(self, node: WorkerController) -> list[str]:
+        """Files that drive Chromium and are not done, one for every other worker; one of `ALONE` if it has any."""
+        found = []
+        for other, work in self.assigned_work.items():
+            undone = [scope for scope, tests in work.items() if not all(tests.values()) and drives_chromium(scope)]
+            if undone and other is not node:
+                found.append(min(undone, key=lambda scope: scope not in ALONE))
+        return found
 
 
 def _file(nodeid: str) -> str:
