@@ -13,6 +13,8 @@ WritableMemory: TypeAlias = bytearray | memoryview
 _PICTURES: Final = 1 << 15
 """Picture ids have 15 bits, or the lower 7 of them."""
 
+_SHORT_PICTURES: Final = 1 << 7
+
 _LEVELS: Final = 1 << 8
 
 
@@ -88,34 +90,38 @@ def seen_before(number: int, newest: int, size: int) -> bool:
 class PictureRewriter:
     """`Rewriter` of codecs with picture ids and TL0PICIDX. ``closes``: no gap remains where pictures are left out."""
 
-    __slots__ = ("_closes", "_dropped", "_level", "_locate", "_picture", "shift")
+    __slots__ = ("_came", "_closes", "_level", "_locate", "_picture", "_size", "shift")
 
     def __init__(self, locate: Callable[[PacketMemory, Header], tuple[int, bool, int] | None], *, closes: bool) -> None:
         self._locate = locate
         self._closes = closes
         self.shift = Shift(0, 0)
         self._picture: int | None = None
-        """The newest id that was sent; None before the first."""
-        self._level = 0
-        self._dropped: int | None = None
+        """The newest id that was sent, in 15 bits; None before the first."""
+        self._level: int | None = None
+        """The newest TL0PICIDX that was sent; None before the first."""
+        self._came: int | None = None
+        """The newest id of the present stream, sent or left out; None before the first."""
+        self._size = _PICTURES
+        """How many ids there are in the present stream."""
 
     def switch(self, descriptor: Descriptor) -> None:
         """See `Rewriter`."""
         picture, level = descriptor.picture or 0, descriptor.level or 0
-        if self._picture is None:
-            self.shift = Shift(0, 0)
-        else:
-            self.shift = Shift((picture - self._picture - 1) % _PICTURES, (level - self._level - 1) % _LEVELS)
-        self._dropped = None
+        self.shift = Shift(
+            0 if self._picture is None else (picture - self._picture - 1) % _PICTURES,
+            0 if self._level is None else (level - self._level - 1) % _LEVELS,
+        )
+        self._came = None
 
     def drop(self, descriptor: Descriptor) -> None:
         """See `Rewriter`."""
         picture = descriptor.picture
         if not self._closes or picture is None:
             return
-        if self._dropped is not None and seen_before(picture, self._dropped, _PICTURES):
+        if self._came is not None and seen_before(picture, self._came, self._size):
             return
-        self._dropped = picture
+        self._came = picture
         self.shift = Shift((self.shift.picture + 1) % _PICTURES, self.shift.level)
 
     def rewrite(
@@ -134,10 +140,21 @@ class PictureRewriter:
                 packet[picture_at + 1] = picture & 0xFF
             else:
                 packet[picture_at] = picture & 0x7F
-            if shift is None and (self._picture is None or not seen_before(picture, self._picture, _PICTURES)):
-                self._picture = picture
+            if shift is None:
+                self._size = _PICTURES if is_wide else _SHORT_PICTURES
+                self._advance(descriptor.picture, picture)
         if level_at and descriptor.level is not None:
             level = (descriptor.level - by.level) % _LEVELS
             packet[level_at] = level
-            if shift is None and not seen_before(level, self._level, _LEVELS):
+            if shift is None and (self._level is None or not seen_before(level, self._level, _LEVELS)):
                 self._level = level
+
+    def _advance(self, came: int, sent: int) -> None:
+        """Remember the ids of a picture, as it came and as it was sent, if they are the newest."""
+        size = self._size
+        if self._came is None or not seen_before(came, self._came, size):
+            self._came = came
+        if self._picture is None:
+            self._picture = sent
+        elif not seen_before(sent, self._picture, size):
+            self._picture = (self._picture + (sent - self._picture) % size) % _PICTURES

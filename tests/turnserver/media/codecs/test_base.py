@@ -65,6 +65,75 @@ def test_pictures_that_are_left_out_leave_no_gap(first: int, layers: list[int], 
     assert numbers == [(first + n) % 32768 for n in range(len(numbers))]
 
 
+@given(st.integers(0, 32767), st.integers(0, 255), st.integers(0, 32767), st.integers(0, 255))
+def test_numbers_may_begin_anywhere(picture: int, level: int, next_picture: int, next_level: int) -> None:
+    """Encoders begin at random: whatever the first numbers were, those of the next stream are one more."""
+    rewriter = made()
+    for first, base in [(picture, level), (next_picture, next_level)]:
+        packet = packet_of(first, base, key=True)
+        rewriter.switch(read(packet))
+        numbers = sent(rewriter, packet)
+    assert numbers == ((picture + 1) % 32768, (level + 1) % 256)
+
+
+def short_packet_of(picture: int) -> bytearray:
+    """A packet of VP8 with a picture id of seven bits, which aiortc does not write."""
+    payload = bytes((0x90, 0x80, picture % 128)) + b"\x01" + bytes(9)
+    return build_packet(payload_type=96, sequence=1, timestamp=1, ssrc=1, payload=payload)
+
+
+def short_number(rewriter: Rewriter, packet: bytearray) -> int:
+    out = bytearray(packet)
+    rewriter.rewrite(out, header_of(out), read(packet))
+    picture = read(out).picture
+    assert picture is not None
+    return picture
+
+
+@given(
+    st.integers(0, 127),
+    st.lists(st.integers(0, 400), max_size=40),
+    st.integers(100, 400),
+    st.integers(0, 127),
+)
+def test_short_numbers_go_on_when_they_begin_again(first: int, left_out: list[int], count: int, other: int) -> None:
+    """Over 127, with pictures left out anywhere, and into another stream."""
+    rewriter = made()
+    rewriter.switch(read(short_packet_of(first)))
+    numbers = [short_number(rewriter, short_packet_of(first))]
+    for more in range(1, count):
+        packet = short_packet_of(first + more)
+        if more in left_out:
+            rewriter.drop(read(packet))
+        else:
+            numbers.append(short_number(rewriter, packet))
+    rewriter.switch(read(short_packet_of(other)))
+    numbers += [short_number(rewriter, short_packet_of(other + more)) for more in range(3)]
+    assert numbers == [(first + n) % 128 for n in range(len(numbers))]
+
+
+def test_a_picture_that_is_left_out_long_after_the_one_before_leaves_no_gap() -> None:
+    """More than half of all numbers lie between them."""
+    rewriter = made()
+    rewriter.switch(read(packet_of(0, 0, key=True)))
+    sent(rewriter, packet_of(0, 0, key=True))
+    rewriter.drop(read(packet_of(1, 0, 2)))
+    for picture in range(2, 20000, 100):
+        sent(rewriter, packet_of(picture, 0))
+    rewriter.drop(read(packet_of(20000, 0, 2)))
+    assert sent(rewriter, packet_of(20001, 1))[0] == 20001 - 2
+
+
+def test_no_number_is_given_twice_where_a_picture_is_left_out_too_late() -> None:
+    """Its number is passed already: it remains free."""
+    rewriter = made()
+    rewriter.switch(read(packet_of(100, 0, key=True)))
+    numbers = [sent(rewriter, packet_of(100, 0, key=True))[0], sent(rewriter, packet_of(102, 1))[0]]
+    rewriter.drop(read(packet_of(101, 0, 2)))
+    numbers.append(sent(rewriter, packet_of(103, 1))[0])
+    assert numbers == [100, 102, 103]
+
+
 def test_what_comes_late_has_the_numbers_of_its_time() -> None:
     rewriter = made()
     rewriter.switch(read(packet_of(100, 5, key=True)))
