@@ -24,6 +24,8 @@ RUNS = {
     "client_hello": 4_000,
     "dtls": 1_500,
     "signaling": 4_000,
+    "media_connection": 2_000,
+    "sdp": 2_000,
 }
 """Inputs in a run of the tests, where they are fewer than 20,000 because each takes long."""
 

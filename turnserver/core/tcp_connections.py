@@ -31,7 +31,7 @@ from turnserver.deadlines import Deadlines
 from turnserver.descriptors import Descriptors
 from turnserver.reasons import Reason
 
-__all__ = ["ConnectionHost", "ConnectionState", "PeerConnection", "TcpConnections"]
+__all__ = ["ConnectionHost", "ConnectionState", "TcpConnections", "TcpPeerConnection"]
 
 
 class ConnectionState(Enum):
@@ -43,7 +43,7 @@ class ConnectionState(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class PeerConnection:
+class TcpPeerConnection:
     """One connection between a relay and a peer; ``peer`` as the client names it, ``id`` its CONNECTION-ID.
 
     ``request`` is the Connect that waits for an answer, ``client`` the data connection once it is bound.
@@ -75,16 +75,16 @@ class TcpConnections:
 
     def __init__(self, host: ConnectionHost) -> None:
         self._host = host
-        self.by_id: dict[int, PeerConnection] = {}
-        self.by_client: dict[FiveTuple, PeerConnection] = {}
-        self.by_allocation: dict[int, dict[Address, PeerConnection]] = {}
+        self.by_id: dict[int, TcpPeerConnection] = {}
+        self.by_client: dict[FiveTuple, TcpPeerConnection] = {}
+        self.by_allocation: dict[int, dict[Address, TcpPeerConnection]] = {}
         self._to: Ways[int] = Ways(TransportProtocol.TCP)
 
-    def towards(self, allocation: Allocation, peer: Address) -> PeerConnection | None:
+    def towards(self, allocation: Allocation, peer: Address) -> TcpPeerConnection | None:
         """The connection of an allocation with a peer: there is never more than one (RFC 6062 §5.2)."""
         return self.by_allocation.get(allocation.serial, {}).get(peer)
 
-    def of(self, allocation: Allocation, relay: Relay | None = None) -> list[PeerConnection]:
+    def of(self, allocation: Allocation, relay: Relay | None = None) -> list[TcpPeerConnection]:
         """The connections of an allocation, or of one of its relays."""
         held = self.by_allocation.get(allocation.serial, {}).values()
         return [connection for connection in held if relay is None or connection.relay is relay]
@@ -101,19 +101,19 @@ class TcpConnections:
         self._due(connection, request.now, self._host.bounds.connect_timeout)
         self._host.command(ConnectPeer(connection.id, relay.id, wire))
 
-    def connected(self, connection: PeerConnection, now: Now) -> Request | None:
+    def connected(self, connection: TcpPeerConnection, now: Now) -> Request | None:
         """The peer accepted the connection; returns the Connect to answer, None if it does not wait any more."""
         request, connection.request = connection.request, None
         self._wait(connection, now, inbound=False)
         return request
 
-    def accepted(self, allocation: Allocation, relay: Relay, peer: Address, now: Now) -> PeerConnection:
+    def accepted(self, allocation: Allocation, relay: Relay, peer: Address, now: Now) -> TcpPeerConnection:
         """A peer has connected to a relay (RFC 6062 §5.3)."""
         connection = self._enter(allocation, relay, peer, ConnectionState.WAITING, now)
         self._wait(connection, now, inbound=True)
         return connection
 
-    def bind(self, connection: PeerConnection, client: FiveTuple) -> None:
+    def bind(self, connection: TcpPeerConnection, client: FiveTuple) -> None:
         """Make ``client`` the data connection of a waiting peer connection (RFC 6062 §5.4)."""
         connection.state = ConnectionState.BOUND
         connection.client = client
@@ -124,7 +124,7 @@ class TcpConnections:
 
     def close(
         self,
-        connection: PeerConnection,
+        connection: TcpPeerConnection,
         now: Now,
         *,
         gone: bool = False,
@@ -185,9 +185,9 @@ class TcpConnections:
 
     def _enter(
         self, allocation: Allocation, relay: Relay, peer: Address, state: ConnectionState, now: Now
-    ) -> PeerConnection:
+    ) -> TcpPeerConnection:
         number = self._new_id()
-        connection = PeerConnection(number, allocation, relay, peer, now.mono, state)
+        connection = TcpPeerConnection(number, allocation, relay, peer, now.mono, state)
         self.by_id[number] = connection
         self._host.descriptors.take(allocation.credential.user_id)
         self._host.descriptors.claim(allocation.credential.user_id, ahead=True)
@@ -203,7 +203,7 @@ class TcpConnections:
             if number not in self.by_id:
                 return number
 
-    def _wait(self, connection: PeerConnection, now: Now, *, inbound: bool) -> None:
+    def _wait(self, connection: TcpPeerConnection, now: Now, *, inbound: bool) -> None:
         connection.state = ConnectionState.WAITING
         self._due(connection, now, self._host.bounds.connection_bind_timeout)
         allocation = connection.allocation
@@ -213,7 +213,7 @@ class TcpConnections:
             )
         )
 
-    def _tell_end(self, connection: PeerConnection, now: Now) -> None:
+    def _tell_end(self, connection: TcpPeerConnection, now: Now) -> None:
         allocation = connection.allocation
         bound = connection.state is ConnectionState.BOUND
         duration = now.mono - connection.created
@@ -223,9 +223,9 @@ class TcpConnections:
             )
         )
 
-    def _due(self, connection: PeerConnection, now: Now, seconds: int) -> None:
+    def _due(self, connection: TcpPeerConnection, now: Now, seconds: int) -> None:
         self._host.deadlines.set(_deadline(connection), now.mono + seconds)
 
 
-def _deadline(connection: PeerConnection) -> DeadlineKey:
+def _deadline(connection: TcpPeerConnection) -> DeadlineKey:
     return DeadlineKey(DeadlineKind.CONNECTION, 0, connection.id)

@@ -7,10 +7,10 @@ from tests.support.limits import limits
 from tests.support.tcp_world import TcpClient, TcpWorld
 from turnserver.core.commands import ClosePeer
 from turnserver.core.events import PeerConnectionEnded
-from turnserver.core.tcp_connections import ConnectionState, PeerConnection
+from turnserver.core.tcp_connections import ConnectionState, TcpPeerConnection
 
 
-def begun(world: TcpWorld, client: TcpClient, peer: Address = PEER) -> PeerConnection:
+def begun(world: TcpWorld, client: TcpClient, peer: Address = PEER) -> TcpPeerConnection:
     client.connect(peer)
     return world.core.state.tcp.by_id[world.connects[-1].connection]
 

@@ -1,0 +1,202 @@
+"""The sockets of the media tier: one UDP port on each address, for all rooms.
+
+Everything else in `turnserver.media` is sans-IO. The edge gives an engine the datagrams that arrive, and sends what the
+engine has put on its wire: once for each burst that was read, in batches, sound before pictures. It keeps one timer,
+for the earliest deadline of the engine.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from stun.address import Address
+from turnserver.errors import StartupError
+from turnserver.faults import RAISED
+from turnserver.media.connection import Wire
+from turnserver.net import UdpSocket, bind_udp, from_sockaddr
+from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver
+from turnserver.sender import Outbound, Sender, open_sender
+
+__all__ = ["READ_BURST", "SEND_BURST", "MediaEdge", "MediaSockets"]
+
+READ_BURST: Final = 64
+"""Datagrams read before the answers to them leave, and others have their turn."""
+
+SEND_BURST: Final = 128
+"""Datagrams of one system call. Each packet of a burst may go to thirty receivers."""
+
+_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes asked for, for each direction: a hundred keyframes of thirty kilobytes at once."""
+
+_MOST_SOURCES: Final = 4096
+"""Addresses that are remembered in the form in which the engine knows them; then all are forgotten."""
+
+_FAULT_PAUSE: Final = 1.0
+"""Seconds in which a socket that cannot be read is left alone."""
+
+_LEAST_WAIT: Final = 0.001
+"""Seconds between two looks at the deadlines: paced video has many that are near."""
+
+
+class MediaSockets(Protocol):
+    """What the edge drives: an engine. Times are monotonic seconds."""
+
+    wire: Wire
+
+    def receive(self, datagram: memoryview, size: int, source: Address, now: float) -> None:
+        """Take one datagram, in memory that may be changed, and that is valid until the call returns."""
+
+    def expire(self, now: float) -> None:
+        """Do what is due."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next; None: never."""
+
+
+class _Family:
+    """The socket of one address family, with what reads and writes it."""
+
+    def __init__(self, udp: UdpSocket, receiver: Receiver, sender: Sender) -> None:
+        self.udp = udp
+        self.receiver = receiver
+        self.sender = sender
+        self.sources: dict[Source, Address] = {}
+
+
+class MediaEdge:
+    """The sockets of one engine, on at most one address of each family; see the module.
+
+    ``fault`` is told of exceptions inside the engine, with the name of a part: each costs what it happened to.
+    """
+
+    def __init__(
+        self,
+        engine: MediaSockets,
+        *,
+        fault: Callable[[str, BaseException], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.addresses: tuple[Address, ...] = ()
+        """Where the sockets are bound."""
+        self._engine = engine
+        self._fault = fault
+        self._now = clock
+        self._families: dict[int, _Family] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._loop: asyncio.AbstractEventLoop
+
+    @property
+    def sockets(self) -> tuple[UdpSocket, ...]:
+        """The sockets, which count what they carry and drop."""
+        return tuple(family.udp for family in self._families.values())
+
+    def bind(self, addresses: Sequence[Address]) -> None:
+        """Bind the addresses, of which each family has one; port 0 takes a free one.
+
+        Raises `StartupError`, with nothing left open.
+        """
+        if len({len(address.ip) for address in addresses}) != len(addresses):
+            raise ValueError("one address of each family")
+        try:
+            for address in addresses:
+                sock = bind_udp(address, receive_tos=False, receive_buffer=_BUFFER, send_buffer=_BUFFER)
+                receiver, sender = open_receiver(sock.family, READ_BURST), open_sender(sock.family, SEND_BURST)
+                self._families[len(address.ip)] = _Family(UdpSocket(sock), receiver, sender)
+        except OSError as error:
+            self.close()
+            hint = "Another program may have that port, or this host not that address."
+            raise StartupError(f"The media port {address} cannot be used: {error.strerror}.", hint) from error
+        self.addresses = tuple(from_sockaddr(family.udp.sock.getsockname()) for family in self._families.values())
+
+    def serve(self) -> None:
+        """Begin to read, inside the running loop."""
+        self._loop = asyncio.get_running_loop()
+        for family in self._families.values():
+            self._read(family)
+        self.flush()
+
+    def close(self) -> None:
+        """Send what waits, and close the sockets."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._send()
+        for family in self._families.values():
+            if self._is_served():
+                self._loop.remove_reader(family.udp.fd)
+            family.udp.close()
+        self._families.clear()
+
+    def flush(self) -> None:
+        """Send what the engine has put on its wire, and look at its deadline: after anything it was asked to do."""
+        self._send()
+        deadline = self._engine.deadline
+        if deadline is None or not self._families or (self._timer is not None and self._due <= deadline):
+            return  # a timer that comes too early finds nothing due, and another one follows
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = deadline
+        self._timer = self._loop.call_later(max(_LEAST_WAIT, deadline - self._now()), self._expire)
+
+    def _is_served(self) -> bool:
+        return hasattr(self, "_loop")
+
+    def _read(self, family: _Family) -> None:
+        if family.udp.fd >= 0:
+            self._loop.add_reader(family.udp.fd, self._drain, family)
+
+    def _drain(self, family: _Family) -> None:
+        """One turn of the loop. A socket that cannot be read stays readable, so it is paused for a while."""
+        try:
+            burst = list(family.receiver.burst(family.udp, READ_BURST))
+        except RAISED as error:
+            self._fault("media.read", error)
+            self._loop.remove_reader(family.udp.fd)
+            self._loop.call_later(_FAULT_PAUSE, self._read, family)
+            return
+        now = self._now()
+        sources, receive = family.sources, self._engine.receive
+        for frame, (size,), (source, _) in burst:
+            address = sources.get(source)
+            if address is None:
+                address = self._learn(sources, source)
+            try:
+                receive(frame[HEADROOM : HEADROOM + size], size, address, now)
+            except RAISED as error:
+                self._fault("media.receive", error)
+        self.flush()
+
+    @staticmethod
+    def _learn(sources: dict[Source, Address], source: Source) -> Address:
+        if len(sources) >= _MOST_SOURCES:
+            sources.clear()
+        address = sources[source] = from_source(source)
+        return address
+
+    def _expire(self) -> None:
+        self._timer = None
+        try:
+            self._engine.expire(self._now())
+        except RAISED as error:
+            self._fault("media.expire", error)
+        self.flush()
+
+    def _send(self) -> None:
+        """Send by the family of each destination; what has no socket here is dropped."""
+        taken = self._engine.wire.take()
+        if not taken:
+            return
+        if len(self._families) == 1:
+            ((length, family),) = self._families.items()
+            family.sender.send(family.udp, [each for each in taken if len(each[1].ip) == length])
+            return
+        sorted_out: dict[int, list[Outbound]] = {}
+        for data, destination in taken:
+            sorted_out.setdefault(len(destination.ip), []).append((data, destination))
+        for length, datagrams in sorted_out.items():
+            found = self._families.get(length)
+            if found is not None:
+                found.sender.send(found.udp, datagrams)
