@@ -2,7 +2,7 @@
 #
 #   make check                                    lint, and every test that needs no process: a minute on two cores
 #   make check ARGS="tests/stun -k message"       lint, and some of these tests
-#   make test                                     every test: ten minutes on two cores
+#   make test                                     every test: less than half an hour on two cores
 #   make test ARGS="tests/cli -k up"              a part of them
 #   make test ARGS="-m 'browser and not net'"     those with such marks; setup.cfg says what each means
 #   make test JOBS=0 ARGS="tests/hostile -x --pdb"   in one process, for a debugger
