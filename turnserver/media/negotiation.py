@@ -22,7 +22,6 @@ from turnserver.media.sdp import (
 __all__ = [
     "ABS_SEND_TIME",
     "AUDIO_LEVEL",
-    "DEPENDENCY_DESCRIPTOR",
     "ENCODINGS",
     "EXTENSION_IDS",
     "FORMATS",
@@ -51,14 +50,11 @@ AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
 ABS_SEND_TIME: Final = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 TRANSPORT_CC: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-DEPENDENCY_DESCRIPTOR: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-"""AV1's layers, which its payload does not show; see the RTP payload format for AV1, appendix A."""
 
 EXTENSION_IDS: Final[Mapping[str, int]] = {
     AUDIO_LEVEL: 1,
     ABS_SEND_TIME: 2,
     TRANSPORT_CC: 3,
-    DEPENDENCY_DESCRIPTOR: 5,
 }
 """The ids on every subscriber's connection."""
 
@@ -193,7 +189,6 @@ def _published(
         return None
     wanted = {MID, RID, REPAIRED_RID, AUDIO_LEVEL, ABS_SEND_TIME}
     wanted |= {TRANSPORT_CC} if transport_cc else set()
-    wanted |= {DEPENDENCY_DESCRIPTOR} if chosen.encoding == "av1" else set()
     known: dict[str, int] = {}
     for number, uri in media.extensions:
         if uri in wanted:
@@ -264,7 +259,7 @@ def _offered(media: OfferedMedia, transport_cc: bool) -> MediaDescription:
         formats = [FORMATS["red"], ours] if media.red else [ours]
         feedback: tuple[str, ...] = ("transport-cc",) if transport_cc else ()
     else:
-        uris = [ABS_SEND_TIME, *([DEPENDENCY_DESCRIPTOR] if media.encoding == "av1" else [])]
+        uris = [ABS_SEND_TIME]
         unwanted = "goog-remb" if transport_cc else "transport-cc"
         feedback = tuple(each for each in _VIDEO_FEEDBACK if each != unwanted)
         rtx = RTX_TYPES[media.encoding]
