@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from turnserver.media.cache import rtx
 from turnserver.media.rtp import (
     build_packet,
     extensions,
@@ -57,3 +58,8 @@ def run(data: bytes) -> None:
     assert [(n, at, bytes(packet[at : at + size])) for n, at, size in extensions(packet, header)] == expected
     assert find_extension(packet, header, 0) is None
     assert packet[header.payload :] == data[header.payload :]
+    retransmission = rtx(bytearray(data), ssrc=1, payload_type=8, sequence=2, original=0xABCD)
+    moved = read_header(retransmission, len(retransmission))
+    assert moved is not None
+    assert (moved.payload, moved.end, moved.ssrc) == (header.payload, header.end + 2, 1)
+    assert retransmission[moved.payload :] == b"\xab\xcd" + data[header.payload :]
