@@ -175,6 +175,19 @@ def test_an_ice_restart_does_not_disturb(page: "Page", server: LoopServer, fault
     assert faults == []
 
 
+def test_a_browser_answers_on_its_path(page: "Page", server: LoopServer) -> None:
+    """It answers the Binding requests of a lite agent: without that, nobody could move to another network."""
+    server.engine.challenges = True
+    try:
+        mirror = met(page, server, simulcast=False)
+    finally:
+        server.engine.challenges = False
+    until_received(page, mirror, 3)
+    for each in (mirror.publish, mirror.subscribe):
+        assert each.selected is not None
+        assert each.paths[each.selected].proven
+
+
 def test_a_page_that_goes_is_noticed(page: "Page", server: LoopServer) -> None:
     mirror = met(page, server, simulcast=False)
     until_received(page, mirror, 3)

@@ -67,6 +67,18 @@ async def test_aiortc_sees_and_hears_itself(engine: LoopEngine) -> None:
     assert mirror.failures == []
 
 
+async def test_aiortc_answers_on_its_path(engine: LoopEngine) -> None:
+    """A full agent answers the Binding requests of a lite one, which proves where it is (RFC 8445 §7.3)."""
+    engine.challenges = True
+    publish, subscribe, mirror = await publishing(engine, AudioStreamTrack())
+    await until(lambda: len(mirror.profiles) == 2)
+    for each in (mirror.publish, mirror.subscribe):
+        assert each.selected is not None
+        assert each.paths[each.selected].proven
+    await publish.close()
+    await subscribe.close()
+
+
 async def test_aiortc_with_another_certificate(engine: LoopEngine) -> None:
     """Than that of its description: no media, and the reason."""
     publish = RTCPeerConnection()

@@ -37,6 +37,8 @@ __all__ = ["LoopEngine", "LoopServer", "Mirror", "loop_server"]
 
 _Result = TypeVar("_Result")
 
+_ELSEWHERE = Address(b"\xc0\x00\x02\xff", 9)
+
 _REPORT = struct.pack("!BBHI", 0x80, 201, 1, 1)
 """An empty receiver report, with which compound packets begin (RFC 3550 §6.1)."""
 
@@ -63,6 +65,8 @@ class LoopEngine:
         self.wire = Wire()
         self.demux = Demux()
         self.candidates: tuple[Address, ...] = ()
+        self.challenges = False
+        """Whether a path is proven by an answer to a Binding request alone, and by no handshake."""
         self.mirrors: dict[PeerConnection, Mirror] = {}
 
     def join(self, offer: str, **choices: object) -> tuple[Mirror, str, str]:
@@ -77,6 +81,8 @@ class LoopEngine:
         for each in made:
             self.demux.add(each)
             self.mirrors[each] = mirror
+            if self.challenges:
+                each._audience.add(_ELSEWHERE)
         theirs = read_description(offer)
         answer, mirror.media = answer_publisher(theirs, self._transport(mirror.publish, "passive"), **choices)  # type: ignore[arg-type]
         mirror.publish.remote(theirs.credentials, theirs.fingerprints, theirs.our_role)
