@@ -216,7 +216,7 @@ class UdpSocket:
     def has_datagram(self) -> bool:
         """Whether a datagram waits; costs a system call of its own."""
         try:
-            self.sock.recv(0, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # of 0 bytes Python would not ask the system
         except BlockingIOError:
             return False
         except OSError:

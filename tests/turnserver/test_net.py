@@ -143,6 +143,17 @@ def test_datagrams_of_every_size_pass_whole(pair: tuple[UdpSocket, UdpSocket], s
     assert receive(other) == [bytes(size)]
 
 
+@pytest.mark.parametrize("payload", [b"", b"x", b"some"])
+def test_a_datagram_that_waits_is_seen_and_stays(pair: tuple[UdpSocket, UdpSocket], payload: bytes) -> None:
+    """An empty one as well."""
+    one, other = pair
+    assert not other.has_datagram()
+    assert one.to(address_of(other)).send(payload)
+    assert other.has_datagram()
+    assert receive(other) == [payload]
+    assert not other.has_datagram()
+
+
 def test_a_datagram_larger_than_udp_is_dropped_and_counted(pair: tuple[UdpSocket, UdpSocket]) -> None:
     """Rule 25: EMSGSIZE is the datagram's own failure."""
     one, other = pair

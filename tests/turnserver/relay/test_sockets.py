@@ -117,6 +117,21 @@ async def test_a_peer_with_a_channel_reaches_its_client_as_channel_data(world: W
     assert world.datapath.counters(relay) == Counters(packets_to_client=1, bytes_to_client=5)
 
 
+@pytest.mark.parametrize("waiting", [1, 3, SOCKET_BURST])
+async def test_what_waited_during_a_pause_is_dropped_and_nothing_else(world: World, waiting: int) -> None:
+    """Media that is too old is of no use; what comes afterwards is not old, however much waited."""
+    relay, relayed = world.open()
+    with UdpPeer("127.0.0.1") as peer:
+        path = world.bind(relay, peer.address)
+        for _ in range(waiting):
+            peer.send(b"old", relayed)
+        world.datapath.paused(True)
+        await eventually(lambda: world.datapath.counters(relay).dropped == waiting)
+        peer.send(b"new", relayed)
+        assert await path.next() == (frame(b"new"), 0)
+    assert world.datapath.counters(relay).dropped == waiting
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 1200, 65507])
 async def test_payloads_of_every_size_reach_the_client_whole(world: World, host: str, size: int) -> None:
     """RFC 8656 §12.7: the length field is the length of the data; empty datagrams count, and none is cut."""
