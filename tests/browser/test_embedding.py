@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browser import ORIGIN
+from tests.support.call_links import Link
 from tests.support.call_page import SMALL, call_page
 
 if TYPE_CHECKING:
@@ -69,6 +70,46 @@ def test_with_the_attribute_join_the_page_and_a_reload_of_the_frame_go_straight_
             frame.wait_for_selector("[data-testid=self-tile]")
             assert frame.is_hidden("[data-testid=lobby]")
             frame.evaluate("location.reload()") if loads == 1 else None
+
+
+def test_a_frame_that_may_store_nothing_comes_back_as_muted_as_before(browser: "Browser", link: Link) -> None:
+    """Reloaded alone, the frame is the same participant, with its token; with the page around it, it is another one."""
+    with call_page(browser, schema=False) as app, call_page(browser) as ben:
+        page = PAGE.replace(f"{ORIGIN}/call/framed{SMALL}", link("again", "--role", "host"))
+        app.page.route(f"{APP}/", lambda route: route.fulfill(body=page, content_type="text/html"))
+        app.page.goto(f"{APP}/")
+        app.until("heard.some(([name]) => name === 'ready')")
+        (frame,) = app.page.frames[1:]
+        denied = "() => { try { return sessionStorage.length; } catch { return 'denied'; } }"
+        assert frame.evaluate(denied) == "denied", "this browser lets frames store something: the test shows nothing"
+        app.page.evaluate("document.querySelector('meshturn-call').join()")
+        frame.wait_for_selector("[data-testid=self-tile]")
+        ben.open(f"{ORIGIN}/call/again{SMALL}")
+        ben.join("Ben")
+        ben.connected()
+        frame.click("[data-testid=mic-button]")
+        ben.until("[...meshturn.mesh.peers.values()][0].info.media.a === 0")
+        me = frame.evaluate("meshturn.mesh.you.id")
+
+        for reload, same in (("frame", True), ("page", False), ("frame", True)):
+            app.page.evaluate("heard.length = 0")
+            frame.evaluate("location.reload()") if reload == "frame" else app.page.reload()
+            app.until("heard.some(([name]) => name === 'joined')")
+            (frame,) = app.page.frames[1:]
+            frame.wait_for_selector("[data-testid=self-tile]")
+            assert (frame.evaluate("meshturn.mesh.you.id") == me) == same
+            me = frame.evaluate("meshturn.mesh.you.id")
+            assert frame.evaluate("meshturn.mesh.you.role") == "host"
+            assert frame.get_attribute("[data-testid=mic-button]", "aria-pressed") == "false"
+            assert frame.get_attribute("[data-testid=cam-button]", "aria-pressed") == "true"
+            ben.until("(me) => meshturn.mesh.peers.get(me)?.info.media.a === 0", me)
+            ben.connected()
+            ben.frames(5)
+        app.page.evaluate("document.querySelector('meshturn-call').leave()")
+        app.until("heard.some(([name]) => name === 'left')")
+        app.page.reload()
+        app.until("heard.some(([name]) => name === 'ready')")
+        app.page.frames[1].wait_for_selector("[data-testid=lobby]")
 
 
 def test_a_page_that_is_not_named_shows_no_call(browser: "Browser") -> None:

@@ -11,6 +11,7 @@ import {Mesh} from './mesh.js';
 import {Signal} from './signal.js';
 import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
+import {LAST_MOMENT, storage} from './storing.js';
 import {Tabs} from './tabs.js';
 import {complete, failure, put, spoken, text} from './texts.js';
 import {claimsOf, isFor, isForAll, mayPublish, ofOne} from './token.js';
@@ -30,28 +31,20 @@ function takeToken() {
   const key = `meshturn.token.${room}`;
   try {
     if (given) {
-      sessionStorage.setItem(key, given);
-      sessionStorage.removeItem(REMOVED);
+      storage.setItem(key, given);
+      storage.removeItem(REMOVED);
     }
-    return given ?? sessionStorage.getItem(key) ?? undefined;
+    return given ?? storage.getItem(key) ?? undefined;
   } catch {
     return given ?? undefined;
   } finally {
-    if (given) history.replaceState(null, '', location.pathname + location.search);
+    if (given) history.replaceState(history.state, '', location.pathname + location.search);
   }
 }
 
 function number(name, least, most, usual) {
   const value = Number.parseInt(query.get(name) ?? '', 10);
   return Number.isInteger(value) ? Math.min(most, Math.max(least, value)) : usual;
-}
-
-function sessionStore() {
-  try {
-    return sessionStorage;
-  } catch {
-    return null;
-  }
 }
 
 /** The page and all that it names are there: a video without a picture before that holds up `load` for ever. */
@@ -72,7 +65,8 @@ if (!mayPublish(claims)) devices.forgo();
 const signal = new Signal(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/ws`, {
   token,
   client: {name: 'meshturn call page', ver: VERSION},
-  storage: sessionStore(),
+  storage,
+  lastMoment: LAST_MOMENT,
 });
 const mesh = new Mesh(signal, {});
 const stats = new StatsMonitor(mesh);
@@ -86,7 +80,7 @@ function end(code, message = '') {
   if (over) return;
   over = true;
   spoken.addEventListener('change', () => showEnding(code, {room, message}));
-  if (code === 'kicked' || code === 'banned') sessionStore()?.setItem(REMOVED, code);
+  if (code === 'kicked' || code === 'banned') storage.setItem(REMOVED, code);
   log('ended', {code});
   lobby.stop();
   tabs.drop();
@@ -128,7 +122,7 @@ async function takeOver() {
   if (given === null) return false;
   over = true;
   signal.bye();
-  if (given.session) sessionStore()?.setItem(...given.session);
+  if (given.session) storage.setItem(...given.session);
   keep(room, given.as);
   location.reload();
   return true;
@@ -215,13 +209,19 @@ const lobby = new Lobby({devices, signal, room, claims, join, checked: (result) 
 /** What the page around this one may do. */
 const tell = embedding({
   does: {
-    join: (name) => !call?.active && !over && element('returning').hidden && lobby.enter(name), // a reload comes back by itself
+    join: (name, {microphone, camera}) => {
+      if (call?.active || over || !element('returning').hidden) return; // a reload comes back by itself
+      if (microphone !== undefined) devices.setMicrophone(microphone);
+      if (camera !== undefined) devices.setCamera(camera);
+      lobby.enter(name);
+    },
     leave: () => !over && leave(),
     microphone: (on) => devices.setMicrophone(on),
     camera: (on) => devices.setCamera(on),
   },
 });
-devices.addEventListener('change', () => tell('media', {microphone: devices.microphoneOn, camera: devices.cameraOn}));
+const media = () => ({microphone: devices.microphoneOn, camera: devices.cameraOn});
+devices.addEventListener('change', () => tell('media', {...media(), joined: Boolean(call?.active)}));
 mesh.addEventListener('peers', () => tell('people', {count: mesh.room === null ? 0 : mesh.peers.size + 1}));
 
 devices.addEventListener('track', ({detail}) => {
@@ -234,7 +234,7 @@ mesh.addEventListener('joined', () => {
   lobby.stop();
   tabs.hold();
   call.enter(mesh.you?.name || lobby.name);
-  tell('joined', {name: call.name});
+  tell('joined', {name: call.name, ...media()});
 });
 mesh.addEventListener('peer', ({detail}) => log('peer', {peer: detail.peer.id, state: detail.peer.state, gap: detail.peer.gap}));
 mesh.addEventListener('ended', ({detail}) => end(detail.code, detail.msg));
@@ -252,9 +252,11 @@ signal.addEventListener('draining', ({detail}) => {
 signal.addEventListener('restarted', () => call?.draining(null));
 for (const name of ['online', 'offline']) addEventListener(name, () => log(name));
 addEventListener('pageshow', ({persisted}) => persisted && take(room)); // a tab that is duplicated now begins in the lobby
+addEventListener(LAST_MOMENT, () => {
+  if (call?.active && !over) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
+});
 addEventListener('pagehide', (event) => {
   if (over) return;
-  if (call?.active) keep(room, {name: lobby.name, a: devices.wanted.audio, v: devices.wanted.video});
   if (event.persisted) return;
   if (call) call.active = false; // the others are not told that a camera is off which is back in a moment
   devices.close();
@@ -317,7 +319,7 @@ async function start() {
   }
 }
 
-const removed = sessionStore()?.getItem(REMOVED);
+const removed = storage.getItem(REMOVED);
 if (removed) end(removed);
 else if (!isFor(claims, room)) end('other_room');
 else start();

@@ -6,20 +6,26 @@
  *
  * The server has to allow it: `signaling.frame_ancestors` for the frame, `signaling.origins` for this module.
  *
+ * A reload of the page goes straight back into the call, as muted as before, whatever the browser lets the frame store.
+ *
  * `lang` is the language of a call whose user has not chosen another there: `lang="de"`.
  *
- * Events: `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`),
+ * Events: `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`, `detail.joined`),
  * `left` (`detail.code`: `left`, or why there is no call).
  */
 
 const VERSION = 1;
+const FRESH = 60_000; // ms after which a reload is no reload of the call any more
 const MAY = 'camera; microphone; display-capture; fullscreen; autoplay; picture-in-picture; clipboard-write; screen-wake-lock; speaker-selection';
 
 export class MeshturnCall extends HTMLElement {
   static observedAttributes = ['src', 'lang'];
 
   #frame = null;
+  #called = false; // the frame is in the call, or was when it was loaded anew
+  #on = {}; // its devices
   #hear = (event) => this.#heard(event);
+  #end = () => this.#keep();
 
   connectedCallback() {
     this.style.display ||= 'block';
@@ -27,13 +33,16 @@ export class MeshturnCall extends HTMLElement {
     this.#frame.allow = MAY;
     this.#frame.title = this.getAttribute('title') ?? 'Call';
     Object.assign(this.#frame.style, {width: '100%', height: '100%', border: '0'});
+    this.#recall();
     this.#load();
     addEventListener('message', this.#hear);
+    addEventListener('pagehide', this.#end);
     this.append(this.#frame);
   }
 
   disconnectedCallback() {
     removeEventListener('message', this.#hear);
+    removeEventListener('pagehide', this.#end);
     this.#frame?.remove();
     this.#frame = null;
   }
@@ -66,6 +75,28 @@ export class MeshturnCall extends HTMLElement {
     return new URL(this.getAttribute('src') ?? '', document.baseURI).origin;
   }
 
+  get #place() {
+    return `meshturn-call ${this.getAttribute('src')?.split('#')[0]}`;
+  }
+
+  /** The page ends; a frame that the browser lets store nothing cannot keep this itself. */
+  #keep() {
+    if (!this.#called) return;
+    try {
+      sessionStorage.setItem(this.#place, JSON.stringify({...this.#on, at: Date.now()}));
+    } catch { /* then it is the lobby */ }
+  }
+
+  #recall() {
+    try {
+      const {microphone, camera, at} = JSON.parse(sessionStorage.getItem(this.#place)) ?? {};
+      sessionStorage.removeItem(this.#place);
+      if (!(Date.now() - at < FRESH)) return;
+      this.#called = true;
+      this.#on = {microphone, camera};
+    } catch { /* nothing is kept */ }
+  }
+
   #load() {
     const src = this.getAttribute('src');
     if (!this.#frame || !src) return;
@@ -81,7 +112,11 @@ export class MeshturnCall extends HTMLElement {
   #heard({source, origin, data}) {
     if (source !== this.#frame?.contentWindow || origin !== this.#origin || data?.meshturn !== VERSION) return;
     const {meshturn, event, ...detail} = data;
-    if (event === 'ready' && this.hasAttribute('join')) this.join();
+    if (event === 'joined') this.#called = true;
+    if (event === 'left') this.#called = false;
+    if (event === 'joined' || (event === 'media' && detail.joined)) this.#on = {microphone: detail.microphone, camera: detail.camera};
+    if (event === 'ready' && this.#called) this.#tell({do: 'join', ...this.#on});
+    else if (event === 'ready' && this.hasAttribute('join')) this.join();
     this.dispatchEvent(new CustomEvent(event, {detail}));
   }
 }

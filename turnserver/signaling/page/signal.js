@@ -65,7 +65,7 @@ export function randomName(length) {
  * - `gone` `{code, msg}`: it is over and there will be no reconnection
  */
 export class Signal extends EventTarget {
-  #url; #token; #client; #storage; #WebSocket; #random; #setTimeout; #clearTimeout; #now; #world;
+  #url; #token; #client; #storage; #lastMoment; #WebSocket; #random; #setTimeout; #clearTimeout; #now; #world;
   #state = 'new';
   #line = null; // the socket in use: {socket, ready, cid, hello, since, timer, beat, dead, pings}
   #session = null; // {sid, key}
@@ -82,7 +82,9 @@ export class Signal extends EventTarget {
    * @param {object} [options]
    * @param {string} [options.token] the room token; none for an open server
    * @param {{name: string, ver: string}} [options.client] what to call ourselves
-   * @param {Storage|null} [options.storage] where a reload finds the session again; null: a reload starts afresh
+   * @param {Pick<Storage, 'getItem'|'setItem'|'removeItem'>|null} [options.storage] where a reload finds the session again; null: a
+   *   reload starts afresh
+   * @param {string} [options.lastMoment] the last event of the page at which something can be stored there
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {() => number} [options.random] in [0, 1)
    * @param {typeof setTimeout} [options.setTimeout] @param {typeof clearTimeout} [options.clearTimeout]
@@ -90,15 +92,16 @@ export class Signal extends EventTarget {
    * @param {EventTarget|null} [options.world] where `online`, `pagehide` and the like are to be heard
    */
   constructor(url, {
-    token, client = {name: 'meshturn.js', ver: '1'}, storage = null, WebSocket: Socket = globalThis.WebSocket, random = Math.random,
-    setTimeout: later = globalThis.setTimeout, clearTimeout: never = globalThis.clearTimeout, now = () => performance.now(),
-    world = globalThis,
+    token, client = {name: 'meshturn.js', ver: '1'}, storage = null, lastMoment = 'pagehide', WebSocket: Socket = globalThis.WebSocket,
+    random = Math.random, setTimeout: later = globalThis.setTimeout, clearTimeout: never = globalThis.clearTimeout,
+    now = () => performance.now(), world = globalThis,
   } = {}) {
     super();
     this.#url = url;
     this.#token = token;
     this.#client = client;
     this.#storage = storage;
+    this.#lastMoment = lastMoment;
     this.#WebSocket = Socket;
     this.#random = random;
     this.#setTimeout = (call, delay) => later(call, delay);
@@ -503,8 +506,8 @@ export class Signal extends EventTarget {
       this.#listeners.push(() => target?.removeEventListener?.(type, call));
     };
     on(this.#world, 'online', () => this.#online());
+    on(this.#world, this.#lastMoment, () => this.#store());
     on(this.#world, 'pagehide', () => {
-      this.#store();
       if (this.#line?.ready) this.#write({t: 'bye', keep: this.#storage ? RELOAD : 1});
     });
     on(this.#world, 'pageshow', ({persisted}) => {
@@ -542,7 +545,7 @@ export class Signal extends EventTarget {
 
   // ---- a reload of the page
 
-  // A duplicated tab gets a copy of the session storage. So the session is in there only between `pagehide` and the next
+  // A duplicated tab gets a copy of the session storage. So the session is in there only between the last moment and the next
   // load, and whoever takes it takes it out: a copy made while the page lives has nothing to steal the session with.
 
   get #place() { return `meshturn.session ${this.#url}`; }
