@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browser import ORIGIN
+from tests.support.call_links import Link
 from tests.support.call_page import SMALL, CallPage, call_page
 
 if TYPE_CHECKING:
@@ -192,6 +193,64 @@ def test_another_language_takes_effect_at_once_and_is_remembered(browser: "Brows
         assert page.text("join-button") == texts("en")["lobby.join"]
 
 
+def test_what_stands_in_a_call_already_takes_another_language(browser: "Browser", link: Link) -> None:
+    """A shared screen, a recording, who shows it to all, who knocks, keys, and a server that is about to stop."""
+    wide = {"width": 1280, "height": 800}
+    room = f"{ORIGIN}/call/standing{SMALL}"
+    with (
+        call_page(browser, locale="en-GB", viewport=wide) as ann,
+        call_page(browser) as ben,
+        call_page(browser) as cyd,
+    ):
+        ann.open(link("standing", "--role", "host"))
+        ann.join("Ann")
+        ben.open(room)
+        ben.join("Ben")
+        ann.connected()
+        ben.click("screen-button")
+        ann.see("screen-tile")
+        ann.page.hover("[data-testid=screen-tile]")
+        ann.page.wait_for_selector("[data-testid=screen-tile] [data-testid=zoom-in]")
+        ann.page.click("[data-testid=screen-tile] [data-testid=spot-button]")
+        ann.see("spotlight")
+        for button in ("more-button", "record-button"):
+            ann.click(button)
+        ann.page.click("[data-answer=record]")
+        ann.see("recorder")
+        ann.click("people-button")
+        ann.page.select_option("[data-testid=door-select]", "knock")
+        ann.page.keyboard.press("Escape")
+        ann.until("meshturn.mesh.room.locked && meshturn.mesh.room.knock")
+        cyd.open(room)
+        cyd.page.fill("[data-testid=name-input]", "Cyd")
+        cyd.page.press("[data-testid=join-button]", "Enter")
+        ann.see("knock")
+        ann.click("more-button")
+        ann.click("settings-button")
+        ann.page.evaluate(
+            "meshturn.signal.dispatchEvent(new CustomEvent('draining', {detail: {until: Date.now() + 600000}}))"
+        )
+        ann.see("banner")
+        # What only passes by is not said again.
+        ann.page.evaluate("document.querySelectorAll('.toasts > *').forEach((region) => region.replaceChildren())")
+        ann.page.select_option("[data-testid=call-language-select]", "de")
+        ann.until("document.documentElement.lang === 'de'")
+        drain = re.escape(texts("de")["call.draining"]).replace(re.escape("{time}"), r"\d\d:\d\d")
+        assert re.fullmatch(drain, ann.page.inner_text("#banner-text"))
+        ann.page.keyboard.press("Escape")
+        ann.page.hover("[data-testid=screen-tile]")
+        for testid in ("recorder", "spotlight", "knock", "zoom-in"):
+            ann.see(testid)
+        assert in_english(ann, "de") == []
+        ann.click("more-button")
+        ann.click("keys-button")
+        assert ann.page.inner_text("#keys-dialog dt >> nth=0") == "Strg + D"
+        ann.page.keyboard.press("Escape")
+        ann.page.wait_for_selector("[data-testid=banner]", state="hidden")  # it covers what is to be pressed
+        with ann.page.expect_download():
+            ann.click("recorder-stop")
+
+
 def test_plurals_numbers_and_names(browser: "Browser") -> None:
     """Arabic has six plurals; the categories of all files are those that Intl has; a name turns nothing around it."""
     with call_page(browser, locale="ar-EG") as page:
@@ -249,3 +308,7 @@ def test_a_page_around_the_call_says_its_language(browser: "Browser") -> None:
         join = app.page.frame_locator("iframe").locator("[data-testid=join-button]")
         join.wait_for(state="visible")
         assert join.inner_text() == texts("es")["lobby.join"]
+        title = "(title) => document.querySelector('iframe').title === title"
+        app.until(title, texts("es")["page.title"])
+        app.page.frames[1].select_option("[data-testid=language-select]", "de")
+        app.until(title, texts("de")["page.title"])

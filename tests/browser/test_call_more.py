@@ -79,7 +79,7 @@ def test_a_shared_screen_comes_closer_by_wheel_keys_and_touch(browser: "Browser"
         ben.see("screen-tile")
         ben.frames(3, "[data-testid=screen-tile] video")
         tile = "[data-testid=screen-tile]"
-        shown = f"document.querySelector('{tile} [data-testid=zoom-reset]')?.textContent"
+        shown = f"document.querySelector('{tile} [data-testid=zoom-whole]')?.textContent"
         ben.page.wait_for_selector(f"{tile} [data-testid=zoom-in]", state="attached")
         ben.page.focus(tile)
         ben.page.evaluate("meshturn.stats.onupdate()")  # whatever is shown anew, the focus stays

@@ -2,7 +2,7 @@
 
 import {Devices} from './devices.js';
 import {Diagnostics} from './diagnostics.js';
-import {announce, copyText, element, note, showView} from './dom.js';
+import {announce, copyText, element, showView} from './dom.js';
 import {embedding} from './embedding.js';
 import {showEnding} from './endings.js';
 import {offerLanguages} from './languages.js';
@@ -13,7 +13,7 @@ import {keep, take} from './returning.js';
 import {StatsMonitor} from './stats.js';
 import {LAST_MOMENT, storage} from './storing.js';
 import {Tabs} from './tabs.js';
-import {complete, failure, put, spoken, text} from './texts.js';
+import {complete, language, put, spoken, text} from './texts.js';
 import {claimsOf, isFor, isForAll, mayPublish, ofOne} from './token.js';
 
 const VERSION = '1';
@@ -220,6 +220,9 @@ const tell = embedding({
     camera: (on) => devices.setCamera(on),
   },
 });
+const tellLanguage = () => tell('language', {language: language(), title: text('page.title')});
+tellLanguage();
+spoken.addEventListener('change', tellLanguage);
 const media = () => ({microphone: devices.microphoneOn, camera: devices.cameraOn});
 devices.addEventListener('change', () => tell('media', {...media(), joined: Boolean(call?.active)}));
 mesh.addEventListener('peers', () => tell('people', {count: mesh.room === null ? 0 : mesh.peers.size + 1}));
@@ -285,7 +288,7 @@ async function comeBack({name}) {
     await join(name, {back: true});
   } catch (error) {
     showView('lobby');
-    note(element('join-problem'), failure(error));
+    lobby.problem(error);
   }
   if (!call?.active && !over) lobby.online();
 }
@@ -295,7 +298,7 @@ async function start() {
   if (back !== null) Object.assign(devices.wanted, {audio: back.a, video: back.v});
   document.title = text('lobby.title', {room});
   showView(back === null ? 'lobby' : 'returning');
-  note(element('join-problem'), '');
+  lobby.problem(null);
   await loaded();
   if (back === null && ofOne(claims) && !(await goesOnHere())) {
     if (!over) end('elsewhere');

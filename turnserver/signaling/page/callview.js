@@ -35,7 +35,7 @@ export class CallView {
     this.known = new Map();
     this.active = false;
     this.away = false;
-    this.notice = '';
+    this.until = null; // Unix time in ms at which the server stops, while that is said
     this.shortcuts = memory.get('shortcuts') !== 'off';
     this.grid = new Grid(element('grid'), element('tile-template'), {
       retry: (id) => this.#retry(id),
@@ -107,7 +107,7 @@ export class CallView {
     this.known = new Map([...this.mesh.peers.keys()].map((id) => [id, this.#nameOf(id)]));
     showView('call');
     document.title = this.room;
-    if (this.notice) this.#showNotice();
+    this.#showNotice();
     this.pickers.fill();
     this.stats.start();
     this.inCall.enter();
@@ -136,7 +136,7 @@ export class CallView {
     element('tap-to-hear').hidden = true;
     element('knocks').replaceChildren();
     this.away = false;
-    this.notice = '';
+    this.until = null;
     this.#showBanner();
   }
 
@@ -184,26 +184,25 @@ export class CallView {
 
   /** The server is about to stop, and has said when at the latest. @param {number | null} until Unix time in ms; null: it is not */
   draining(until) {
-    if (until === null) this.notice = '';
-    else {
-      this.notice = text('call.draining', {time: time(until)});
-    }
+    this.until = until;
     if (this.active) this.#showNotice();
   }
 
+  get #notice() { return this.until === null ? '' : text('call.draining', {time: time(this.until)}); }
+
   #showNotice() {
     this.#showBanner();
-    if (!this.notice) return;
-    announce(this.notice);
-    const shown = this.notice;
+    const {until} = this;
+    if (until === null) return;
+    announce(this.#notice);
     setTimeout(() => {
-      if (this.notice === shown) this.notice = '';
+      if (this.until === until) this.until = null;
       this.#showBanner();
     }, NOTICE);
   }
 
   #showBanner() {
-    const line = this.away ? text('call.server_reconnecting') : this.notice;
+    const line = this.away ? text('call.server_reconnecting') : this.#notice;
     element('banner-spinner').hidden = !this.away;
     element('banner-text').textContent = line;
     element('banner').hidden = line === '';
@@ -446,7 +445,7 @@ export class CallView {
   #knocked({id, name, gone}) {
     element('knocks').querySelector(`[data-peer="${CSS.escape(id)}"]`)?.remove();
     if (gone) return;
-    const card = knockCard(name || text('knock.somebody'), () => {
+    const card = knockCard(() => name || text('knock.somebody'), () => {
       card.remove();
       this.#moderate('admit', {to: id});
     });

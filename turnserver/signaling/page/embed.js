@@ -10,7 +10,7 @@
  *
  * `lang` is the language of a call whose user has not chosen another there: `lang="de"`.
  *
- * Events: `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`, `detail.joined`),
+ * Events: `language` (`detail.language`, `detail.title`), `ready` (the lobby is there), `joined`, `people` (`detail.count`), `media` (`detail.microphone`, `detail.camera`, `detail.joined`),
  * `left` (`detail.code`: `left`, or why there is no call).
  */
 
@@ -31,7 +31,7 @@ export class MeshturnCall extends HTMLElement {
     this.style.display ||= 'block';
     this.#frame = document.createElement('iframe');
     this.#frame.allow = MAY;
-    this.#frame.title = this.getAttribute('title') ?? 'Call';
+    this.#frame.title = this.getAttribute('title') ?? new URL(this.#origin).host; // until it says what it is, in its language
     Object.assign(this.#frame.style, {width: '100%', height: '100%', border: '0'});
     this.#recall();
     this.#load();
@@ -112,6 +112,7 @@ export class MeshturnCall extends HTMLElement {
   #heard({source, origin, data}) {
     if (source !== this.#frame?.contentWindow || origin !== this.#origin || data?.meshturn !== VERSION) return;
     const {meshturn, event, ...detail} = data;
+    if (event === 'language' && !this.hasAttribute('title')) this.#frame.title = String(detail.title);
     if (event === 'joined') this.#called = true;
     if (event === 'left') this.#called = false;
     if (event === 'joined' || (event === 'media' && detail.joined)) this.#on = {microphone: detail.microphone, camera: detail.camera};

@@ -2,7 +2,7 @@
 
 import {announce, copyText, make} from './dom.js';
 import {generate} from './qr.js';
-import {failure, put, text} from './texts.js';
+import {failure, put, putLabel, text} from './texts.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const QUIET = 4; // modules of white around a code (ISO/IEC 18004)
@@ -41,7 +41,8 @@ function build() {
   close.addEventListener('click', () => dialog.close());
   const header = make('header');
   header.append(labelled('h2', 'invite.title', {id: 'invite-title'}), close);
-  const link = make('input', '', {type: 'text', readonly: '', 'data-testid': 'invite-link', dir: 'ltr', 'aria-label': text('invite.link')});
+  const link = make('input', '', {type: 'text', readonly: '', 'data-testid': 'invite-link', dir: 'ltr'});
+  putLabel(link, 'invite.link');
   link.addEventListener('focus', () => link.select());
   const copy = labelled('button', 'call.copy_link', {type: 'button', class: 'secondary', 'data-testid': 'invite-copy'});
   const share = labelled('button', 'invite.share', {type: 'button', class: 'secondary', 'data-testid': 'invite-share'});
@@ -81,7 +82,7 @@ export async function invite(room, makeLink) {
     if (error.name !== 'AbortError') announce(text('invite.not_shared', {reason: failure(error)}));
   });
   const code = qrCode(link);
-  code.setAttribute('aria-label', text('invite.qr'));
+  putLabel(code, 'invite.qr');
   dialog.querySelector('.qr-place').replaceChildren(code);
   if (!dialog.open) dialog.showModal();
 }

@@ -91,6 +91,7 @@ export class Lobby {
     spoken.addEventListener('change', () => this.#showAll());
     this.found = null; // who is in the room
     this.network = null;
+    this.refused = null; // why the call could not be joined
     this.pickers = new Pickers(devices, ['lobby-camera', 'lobby-microphone', 'lobby-speaker'], 'device-problem');
   }
 
@@ -143,7 +144,9 @@ export class Lobby {
       const {ice} = await this.signal.request('ice_get', {why: 'check'});
       result = await checkNetwork(ice);
     } catch (error) {
-      list.replaceChildren(make('li', text('lobby.network_unchecked_why', {why: failure(error)}), {class: 'muted'}));
+      const line = make('li', '', {class: 'muted'});
+      put(line, 'lobby.network_unchecked_why', () => ({why: failure(error)}));
+      list.replaceChildren(line);
       list.dataset.done = 'true';
       put(element('net-summary'), 'lobby.network_unchecked');
       return;
@@ -194,8 +197,15 @@ export class Lobby {
   }
 
   #note(key) {
+    this.refused = null;
     put(element('join-problem'), key);
     element('join-problem').hidden = false;
+  }
+
+  /** Say why the call could not be joined; null: nothing is the matter. @param {{code: string, message: string} | null} error */
+  problem(error) {
+    this.refused = error;
+    note(element('join-problem'), error === null ? '' : failure(error));
   }
 
   /** Everything again, in another language. */
@@ -205,6 +215,7 @@ export class Lobby {
     if (this.found !== null) note(element('room-count'), occupancy(this.found));
     if (this.network !== null) this.#showNetwork();
     if (this.seatAt !== null) this.#showSeat();
+    if (this.refused !== null) this.problem(this.refused);
   }
 
   #showDevices() {
@@ -286,13 +297,13 @@ export class Lobby {
     const name = field.value.trim() || text('people.guest');
     if (!field.readOnly) memory.set('name', field.value.trim());
     const button = element('join');
-    note(element('join-problem'), '');
+    this.problem(null);
     button.disabled = true;
     try {
       await this.join(name);
     } catch (error) {
       this.waits = false;
-      note(element('join-problem'), failure(error));
+      this.problem(error);
       button.disabled = false;
     }
   }

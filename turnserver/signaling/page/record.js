@@ -4,7 +4,7 @@ import {announce, element, make} from './dom.js';
 import {ask} from './ask.js';
 import {Keeping, megabytes, MOST_IN_MEMORY} from './keeping.js';
 import {Picture} from './picture.js';
-import {failure, text} from './texts.js';
+import {failure, put, putLabel, text} from './texts.js';
 
 const SIZE = {width: 1280, height: 720};
 const PICTURES = 15; // a second
@@ -173,9 +173,13 @@ export class Recorder {
     let line = document.getElementById('recorder');
     if (line === null) {
       line = make('p', '', {id: 'recorder', class: 'recorder', 'data-testid': 'recorder'});
-      const button = make('button', text('record.stop'), {type: 'button', class: 'secondary', 'data-testid': 'recorder-stop', 'aria-label': text('record.stop_this')});
+      const button = make('button', '', {type: 'button', class: 'secondary', 'data-testid': 'recorder-stop'});
+      put(button, 'record.stop');
+      putLabel(button, 'record.stop_this');
       button.addEventListener('click', () => this.stop());
-      line.append(make('span', '', {class: 'recorder-time', role: 'timer', 'aria-label': text('record.clock')}), button);
+      const time = make('span', '', {class: 'recorder-time', role: 'timer'});
+      putLabel(time, 'record.clock');
+      line.append(time, button);
       element('call-count').after(line);
     }
     line.querySelector('.recorder-time').textContent = `${clock((performance.now() - this.#began) / 1000)} · ${megabytes(this.#keeping.size)}`;

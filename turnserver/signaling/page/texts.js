@@ -83,19 +83,45 @@ function shown(value) {
   return ISOLATE + plain.replace(/[\u2066-\u2069]/g, '') + POP;
 }
 
-/** An element says a text from now on, in any language that is chosen. @param {HTMLElement} target @param {string} key one without values */
-export function put(target, key) {
+/** Values of the texts of elements, or functions that give them: what they give may be in the language, too. @type {WeakMap<Element, Values>} */
+const given = new WeakMap();
+
+/** @typedef {Record<string, string | number> | (() => Record<string, string | number>)} Values */
+
+function textOf(target, key) {
+  const values = given.get(target);
+  return text(key, typeof values === 'function' ? values() : values);
+}
+
+/** An element says a text from now on, in any language that is chosen. @param {HTMLElement} target @param {string} key @param {Values} [values] */
+export function put(target, key, values) {
   target.dataset.text = key;
-  const wanted = text(key);
+  if (values) given.set(target, values);
+  const wanted = textOf(target, key);
   if (target.textContent !== wanted) target.textContent = wanted;
+}
+
+/**
+ * An element is called so from now on, in any language that is chosen; its `values` are those of its text, too.
+ * @param {HTMLElement} target @param {string} key @param {Values} [values] @param {{title?: boolean}} [options] `title`: when pointed at, too
+ */
+export function putLabel(target, key, values, {title = false} = {}) {
+  if (values) given.set(target, values);
+  target.dataset.label = key;
+  if (title) target.dataset.title = key;
+  putAttributes(target);
+}
+
+function putAttributes(target) {
+  for (const [name, attribute] of Object.entries(ATTRIBUTES)) {
+    if (name in target.dataset) target.setAttribute(attribute, textOf(target, target.dataset[name]));
+  }
 }
 
 /** Put the texts of the language where the marks in the page ask for them. @param {ParentNode} root */
 export function putAll(root = document) {
   for (const target of root.querySelectorAll('[data-text]')) put(target, target.dataset.text);
-  for (const [name, attribute] of Object.entries(ATTRIBUTES)) {
-    for (const target of root.querySelectorAll(`[data-${name}]`)) target.setAttribute(attribute, text(target.dataset[name]));
-  }
+  for (const target of root.querySelectorAll(Object.keys(ATTRIBUTES).map((name) => `[data-${name}]`).join())) putAttributes(target);
   for (const template of root.querySelectorAll('template')) putAll(template.content);
 }
 

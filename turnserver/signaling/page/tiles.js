@@ -2,7 +2,7 @@
 
 import {grid, pair, stage} from './arrange.js';
 import {make, memory} from './dom.js';
-import {list, text} from './texts.js';
+import {list, put, putLabel, text} from './texts.js';
 
 const CORNERS = {ArrowLeft: ['l', 1], ArrowRight: ['r', 1], ArrowUp: ['t', 0], ArrowDown: ['b', 0]};
 const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter(undefined, {granularity: 'grapheme'}) : null;
@@ -224,16 +224,17 @@ export class Grid {
   /** The sound of a screen is as loud as each likes it, beside the voices. */
   #offerVolume(tile, video, view) {
     let volume = tile.querySelector('.tile-volume');
-    if (Boolean(volume) === Boolean(view.sound)) return;
     if (!view.sound) {
-      volume.remove();
+      volume?.remove();
       return;
     }
-    volume = make('input', '', {type: 'range', min: '0', max: '1', step: '0.05', class: 'tile-volume', 'data-testid': 'screen-volume'});
-    volume.value = String(video.volume);
-    volume.addEventListener('input', () => { video.volume = Number(volume.value); });
+    if (volume === null) {
+      volume = make('input', '', {type: 'range', min: '0', max: '1', step: '0.05', class: 'tile-volume', 'data-testid': 'screen-volume'});
+      volume.value = String(video.volume);
+      volume.addEventListener('input', () => { video.volume = Number(volume.value); });
+      tile.querySelector('.tile-menu').prepend(volume);
+    }
     named(volume, text('tile.volume', {name: view.name}));
-    tile.querySelector('.tile-menu').prepend(volume);
   }
 
   #update(tile, view) {
@@ -329,11 +330,16 @@ function setText(target, value) {
   if (target.textContent !== value) target.textContent = value;
 }
 
-/** A request to come in, for a host. */
+/** A request to come in, for a host. @param {() => string} name of who asks, in the language of the page if it is none of theirs */
 export function knockCard(name, admit) {
   const card = make('div', '', {class: 'knock', 'data-testid': 'knock'});
-  const button = make('button', text('knock.admit'), {type: 'button', class: 'secondary', 'data-testid': 'admit-button', 'aria-label': text('knock.admit_name', {name})});
+  const button = make('button', '', {type: 'button', class: 'secondary', 'data-testid': 'admit-button'});
+  const values = () => ({name: name()});
+  put(button, 'knock.admit');
+  putLabel(button, 'knock.admit_name', values);
   button.addEventListener('click', admit);
-  card.append(make('span', text('knock.wants_in', {name})), button);
+  const line = make('span');
+  put(line, 'knock.wants_in', values);
+  card.append(line, button);
   return card;
 }

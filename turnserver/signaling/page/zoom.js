@@ -1,7 +1,7 @@
 /** A shared screen, closer: by wheel, pinch, double click, buttons or keys; moved by dragging or by the arrow keys. */
 
 import {announce, make, setIcon} from './dom.js';
-import {number, text} from './texts.js';
+import {number, putLabel, spoken, text} from './texts.js';
 
 const MOST = 8;
 const PERCENT = {style: 'percent'};
@@ -48,11 +48,17 @@ export class Zoom {
     tile.addEventListener('pointermove', (event) => this.#drag(event));
     for (const type of ['pointerup', 'pointercancel']) tile.addEventListener(type, ({pointerId}) => this.#pointers.delete(pointerId));
     new ResizeObserver(() => this.#set(this.#view)).observe(tile);
+    const say = () => {
+      if (tile.isConnected) this.#set(this.#view);
+      else spoken.removeEventListener('change', say);
+    };
+    spoken.addEventListener('change', say);
   }
 
   #addButtons() {
-    const button = (name, label, icon, does) => {
-      const made = make('button', '', {type: 'button', class: 'icon', 'data-testid': name, 'aria-label': label, title: label});
+    const button = (name, icon, does) => {
+      const made = make('button', '', {type: 'button', class: 'icon', 'data-testid': `zoom-${name}`});
+      putLabel(made, `zoom.${name}`, undefined, {title: true});
       if (icon !== null) {
         made.append(this.#tile.querySelector('.tile-menu svg').cloneNode(true));
         setIcon(made, icon);
@@ -60,13 +66,13 @@ export class Zoom {
       made.addEventListener('click', does);
       return made;
     };
-    const whole = button('zoom-reset', text('zoom.whole'), null, () => this.#set({factor: 1, x: 0, y: 0}, true));
+    const whole = button('whole', null, () => this.#set({factor: 1, x: 0, y: 0}, true));
     whole.classList.add('tile-zoom');
     whole.textContent = number(1, PERCENT);
     this.#tile.querySelector('.tile-menu').prepend(
-      button('zoom-out', text('zoom.out'), 'minus', () => this.#by(1 / STEP)),
+      button('out', 'minus', () => this.#by(1 / STEP)),
       whole,
-      button('zoom-in', text('zoom.in'), 'plus', () => this.#by(STEP)),
+      button('in', 'plus', () => this.#by(STEP)),
     );
   }
 

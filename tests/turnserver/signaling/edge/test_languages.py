@@ -22,8 +22,8 @@ from turnserver.signaling.truth.sentences import TEXTS, case_of
 ROOT = Path(__file__).resolve().parents[4] / "turnserver" / "signaling"
 PAGE = ROOT / "page"
 KEY = r"[a-z]+(?:\.[a-z0-9_]+)+"
-CALL = r"\b(?:text|hasText|put|say|markup)\((?:[^;`\n]*?, )?"
-"""How texts are asked for; `put` has an element before the key."""
+CALL = r"\b(?:text|hasText|put|putLabel|say|markup)\((?:[^;`\n]*?, )?"
+"""How texts are asked for; `put` and `putLabel` have an element before the key."""
 
 FILES = {
     "texts/en.json": b'{"language.name": "English", "language.direction": "ltr", "a.b": "One", "a.c": "Two <i>",'
