@@ -1,9 +1,12 @@
 """The call page in Debian's Firefox ESR, in calls with Chromium: what the page promises holds in both."""
 
+import base64
+import io
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import av
 import pytest
 
 from tests.support.browser import ARGUMENTS, command_in, launched
@@ -134,6 +137,45 @@ def test_who_only_listens_in_firefox_and_closes_the_tab(firefox: "Browser", brow
                 assert frame["until"] - before < 45_000
         (left,) = [frame for frame in ann.received if frame["t"] == "peer_leave"]
         assert left["reason"] in ("timeout", "left")
+
+
+RECORD = """
+async () => {
+  const {finished} = await import('/call-assets/webm.js');
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d');
+  const timer = setInterval(() => context.fillRect(Math.random() * 300, Math.random() * 150, 9, 9), 50);
+  const sound = new AudioContext().createMediaStreamDestination();
+  const stream = new MediaStream([...canvas.captureStream(15).getTracks(), ...sound.stream.getTracks()]);
+  const recorder = new MediaRecorder(stream, {mimeType: 'video/webm'});
+  const pieces = [];
+  recorder.ondataavailable = ({data}) => { pieces.push(data); if (pieces.length === 5) recorder.stop(); };
+  const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
+  recorder.start(500);
+  await stopped;
+  clearInterval(timer);
+  const whole = new Blob(pieces, {type: 'video/webm'});
+  const text = async (blob) => {
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    return Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
+  };
+  return [btoa(await text(whole)), btoa(await text(await finished(whole)))];
+}
+"""
+
+
+def test_a_recording_of_firefox_gets_a_length(firefox: "Browser", link: Link) -> None:
+    """Firefox writes it otherwise than Chromium; what was recorded stays as it was."""
+    with call_page(firefox, schema=False, permissions=None) as ann:
+        ann.open(link("recorded"))
+        before, after = (io.BytesIO(base64.b64decode(each)) for each in ann.page.evaluate(RECORD))
+    with av.open(before) as recorded, av.open(after) as finished:
+        packets = [[(each.pts, bytes(each)) for each in film.demux() if each.size] for film in (recorded, finished)]
+        assert packets[0] == packets[1]
+        assert len(packets[0]) > 10
+        assert finished.duration is not None
+        last = max(pts for pts, _ in packets[1] if pts is not None)
+        assert abs(finished.duration / 1000 - last) < 100  # what libav skips at the beginning of Opus
 
 
 def test_three_restarts_across_browsers(firefox: "Browser", browser: "Browser", link: Link) -> None:

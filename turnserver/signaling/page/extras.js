@@ -123,7 +123,7 @@ export class Extras {
       text: text('record.left_text', {file, size}),
       answers: [{value: 'save', label: text('record.save')}, {value: 'discard', label: text('record.delete'), danger: true}],
     });
-    if (answer === 'save') save();
+    if (answer === 'save') await save();
     else if (answer === 'discard') await discard();
   }
 }

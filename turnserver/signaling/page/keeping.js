@@ -103,7 +103,7 @@ export class Keeping {
 
   /** Offer it to the user as a file. */
   async save() {
-    download(await this.whole(), this.entry.file);
+    download(await playable(await this.whole()), this.entry.file);
     remember(entries().map((each) => (each.id === this.entry.id ? {...each, saved: true} : each)));
   }
 }
@@ -112,6 +112,17 @@ async function pieces(directory, count) {
   const files = [];
   for (let number = 0; number < count; number += 1) files.push(await (await directory.getFileHandle(String(number))).getFile());
   return files;
+}
+
+/** With a length, and places to jump to, which browsers do not write; as it is, where it cannot be read. @param {Blob} blob */
+async function playable(blob) {
+  if (!blob.type.startsWith('video/webm')) return blob;
+  try {
+    const {finished} = await import('./webm.js');
+    return await finished(blob);
+  } catch {
+    return blob;
+  }
 }
 
 function download(blob, name) {
@@ -124,7 +135,7 @@ function download(blob, name) {
 /**
  * What is left of pages that died while they recorded. What has been saved is deleted here: when it was saved, the browser
  * was still reading it.
- * @returns {Promise<{file: string, size: number, save: () => void, discard: () => Promise<void>}[]>}
+ * @returns {Promise<{file: string, size: number, save: () => Promise<void>, discard: () => Promise<void>}[]>}
  */
 export async function leftovers() {
   const held = new Set((await navigator.locks?.query())?.held.map(({name}) => name));
@@ -135,8 +146,8 @@ export async function leftovers() {
     const blob = entry.saved ? null : await read(entry);
     if (blob === null || blob.size === 0) await discard();
     else {
-      const save = () => {
-        download(blob, entry.file);
+      const save = async () => {
+        download(await playable(blob), entry.file);
         remember(entries().map((each) => (each.id === entry.id ? {...each, saved: true} : each)));
       };
       found.push({file: entry.file, size: blob.size, save, discard});
