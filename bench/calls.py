@@ -20,7 +20,7 @@ from bench.plan import BenchError
 from tests.net.browsers import STEADY, TONES, Participant, browser_on
 from tests.net.lab import Lab, Nat
 from tests.net.public_server import PublicServer
-from tests.net.scripts import FRAGMENTS
+from tests.net.scripts import DEAF, FRAGMENTS
 from tests.net.stage import Cast, Stage, rooms_config
 from tests.support.certificates import issue
 from tests.support.firefox import firefox_in
@@ -79,11 +79,6 @@ NOTE = """
   }, 20);
 })();
 """
-DEAF = """
-for (const name of ['online', 'offline']) addEventListener(name, (event) => event.stopImmediatePropagation(), true);
-"""
-"""The page's own listeners come after this one, and hear nothing."""
-
 FLOWING = f"""
 ({{since, frames}}) => {{
   const times = noted.others.filter((time) => time > since).slice(-frames);

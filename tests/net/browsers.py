@@ -78,6 +78,8 @@ class Participant:
         self.problems: list[str] = []
         self.said: list[str] = []
         self.sockets = 0
+        self.restarts: list[tuple[str, int]] = []
+        """Why it has asked for restarts of ICE, and how many sockets it had opened by then."""
         self.context = browser.new_context(ignore_https_errors=True, viewport={"width": 800, "height": 600})
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE * 1000)
@@ -216,6 +218,8 @@ class Participant:
         try:
             message = scripts.read_frame(frame)
             self.said.append(f"{time.time() % 1000:.3f}{way}{message.get('t')}")
+            if way == ">" and message.get("t") == "restart":
+                self.restarts.append((message["why"], self.sockets))
             validate(message)
         except Exception as error:  # Playwright would only print what a listener raises.
             self.problems.append(f"not in the schema: {str(frame)[:300]}: {error!r:.600}")

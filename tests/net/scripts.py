@@ -5,6 +5,7 @@ from typing import Any
 
 __all__ = [
     "CONNECTED",
+    "DEAF",
     "EXPIRY",
     "FLOWING",
     "FRAGMENTS",
@@ -38,6 +39,11 @@ CONNECTED = """
   return tiles.length === count && tiles.every((tile) => tile.dataset.state === 'connected');
 }
 """
+
+DEAF = """
+for (const name of ['online', 'offline']) addEventListener(name, (event) => event.stopImmediatePropagation(), true);
+"""
+"""For ``add_init_script``: the page's own listeners come later, and hear nothing of the network."""
 
 _DECODED = """
 const decoded = async (peer) => {

@@ -1,7 +1,7 @@
 """What calls survive: each test takes something away under a running call and measures how long the picture stands.
 
-Every gap goes into the report and into ``artifacts/recovery.json``. Only one of them has a bound, the one that the
-project promises; all others are only to end.
+Every gap goes into the report and into ``artifacts/recovery.json``. They are only to end; ``python -m bench.gaps``
+measures some of them on a quiet machine. What is asserted is how the picture comes back.
 """
 
 import json
@@ -26,10 +26,6 @@ ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 KEY = "the laboratory signs its tokens with this key"
 LIFETIME = 10
 """Seconds that credentials can begin to relay: the shortest that the configuration takes."""
-MOVED_WITHIN = 4.0
-"""Seconds within which the picture is back after a change of address."""
-MOVES = 3
-"""How often an address is changed until it is."""
 
 LOST = ["WebSocket connection to", "net::ERR_"]
 """What Chromium itself writes to the console when the network or the server is away."""
@@ -100,27 +96,31 @@ def have_restarted(participant: Participant, peer: str, before: list[str | None]
     return None not in now and not set(now) & set(before)
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "unheard"])
 @pytest.mark.parametrize("gate", ["same", "other"])
-def test_address_change(stage: Stage, cast: Cast, record: Recorder, gate: str) -> None:
-    """RFC 8445 §2.4: one side gets a new address, at the same NAT or at another; the picture is back in time.
+def test_address_change(stage: Stage, cast: Cast, record: Recorder, gate: str, heard: bool) -> None:
+    """RFC 8445 §2.4: one side gets a new address, at the same NAT or at another, and does not wait until ICE fails.
 
-    A crowded machine may take its own time, once or twice; a client that waits for ICE to fail takes 7 s, always.
+    Paths are looked for anew because the browser says that it is online; where it says nothing, because the server
+    does not answer on the socket, which is asked as soon as no media come, and can be reached on a new one.
     """
     stage.arrange(Nat.SYMMETRIC)
-    ann, bob = cast.pair(f"move-{gate}", expected=LOST)
-    host = stage.hosts[0]
-    best: list[float] = []
-    for _ in range(MOVES):
-        gaps = Gaps(ann, bob)
-        gaps.begin()
-        host.move(None if gate == "same" else stage.lab.gate(Nat.SYMMETRIC))
-        found = gaps.end()
-        best = min(best or found, found, key=max)
-        if max(best) < MOVED_WITHIN:
-            break
-    record(best)
+    ann, bob = cast(0, expected=LOST), cast(1, expected=LOST)
+    if not heard:
+        ann.page.add_init_script(scripts.DEAF)
+    for each in (ann, bob):
+        each.join(f"move-{gate}-{heard}")
+    for each in (ann, bob):
+        each.meet(1)
+    gaps = Gaps(ann, bob)
+    gaps.begin()
+    stage.hosts[0].move(None if gate == "same" else stage.lab.gate(Nat.SYMMETRIC))
+    record(gaps.end())
     ann.take("relay", bob.id)
-    assert max(best) < MOVED_WITHIN
+    why, sockets = ann.restarts[0]
+    assert why == ("online" if heard else "disconnected")
+    assert heard or sockets == 2
+    assert [why for why, _ in bob.restarts[:1]] != ["failed"]
 
 
 def test_nat_rebinding(stage: Stage, cast: Cast, record: Recorder) -> None:
