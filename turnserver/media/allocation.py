@@ -2,7 +2,8 @@
 
 Everybody is seen before anybody is seen well: each picture gets its lowest quality in order of priority, then the more
 important ones are raised step by step before the less important ones. Those of one priority are raised together. What
-does not fit is paused. Audio is taken off the budget before, so it is never what has to give way.
+does not fit is paused, but for the smallest pictures where the downlink carries those for certain: estimates are low
+for many reasons. Audio is taken off the budget before, so it is never what has to give way.
 
 Going down is done at once. Going up needs some room, and a while since it last had to go down, which grows
 each time that going up was a mistake: a receiver at a limit would see its pictures change all the time otherwise.
@@ -75,33 +76,38 @@ class Allocator:
     MISTAKE: Final = 5.0
     """Seconds after going up within which going down means that it was a mistake."""
 
-    __slots__ = ("_down", "_patience", "_up", "chosen")
+    __slots__ = ("_patience", "_up", "chosen", "down_at")
 
     def __init__(self) -> None:
         self.chosen: dict[str, int] = {}
         """The rung of each picture."""
-        self._up = self._down = float("-inf")
+        self._up = float("-inf")
+        self.down_at = float("-inf")
+        """When it had to go down the last time."""
         self._patience = self.PATIENCE
 
-    def allocate(self, demands: Sequence[PictureDemand], estimate: float, now: float) -> Mapping[str, int]:
-        """The rungs from now on, with ``estimate`` bit/s for all pictures; sets `chosen`."""
+    def allocate(
+        self, demands: Sequence[PictureDemand], estimate: float, now: float, *, least: float = 0.0
+    ) -> Mapping[str, int]:
+        """The rungs from now on, with ``estimate`` bit/s for all pictures, and ``least`` for certain; sets `chosen`."""
+        estimate = max(estimate, min(least, sum(cost(d, 0) for d in demands if d.top >= 0) / self.ROOM))
         held = {d.key: min(self.chosen.get(d.key, PAUSED), d.top) for d in demands}
         holding = sum(cost(d, held[d.key]) for d in demands)
         if holding > estimate * self.TOLERANCE:
             if now - self._up < self.MISTAKE:
                 self._patience = min(self._patience * 2, self.MOST_PATIENCE)
-            self._down = now
+            self.down_at = now
             self.chosen = allot(demands, estimate)
             return self.chosen
         wanted = allot(demands, estimate * self.ROOM)
-        if now - self._down < self._patience:
+        if now - self.down_at < self._patience:
             # Nobody is raised; but a picture that is new gets what is left, and none is kept above what is wanted.
             wanted = self._unraised(demands, held, wanted, estimate)
         else:
             wanted = self._kept(demands, held, wanted, holding, estimate)
         if any(wanted[key] > rung for key, rung in held.items() if key in self.chosen):
             self._up = now
-        elif now - self._up > self.MISTAKE and now - self._down > self.MOST_PATIENCE:
+        elif now - self._up > self.MISTAKE and now - self.down_at > self.MOST_PATIENCE:
             self._patience = self.PATIENCE
         self.chosen = wanted
         return wanted

@@ -1,19 +1,23 @@
 """How much a receiver's downlink carries: an estimate from what the receiver reports, and when to try for more.
 
 Two reports count. REMB (draft-alvestrand-rmcat-remb) is the receiver's own estimate from the delays of packets, which
-need a time of sending (``abs-send-time``). Loss is in every receiver report (RFC 3550 §6.4); a link that drops packets
-without a queue shows in it alone. A little loss at random says nothing about the bandwidth, and is retransmitted.
+need a time of sending (``abs-send-time``). It is low for other reasons, too: it follows what is sent, up to about one
+and a half times of it, and it falls when the receiver's machine is busy. So it counts only once there is *evidence* in
+a receiver report (RFC 3550 §6.4): packets are missing, or those that have been sent for a while have not arrived. After
+that, each report without evidence raises the estimate again, as far as it has been tried. Only much loss is evidence
+enough to send less than the smallest pictures.
 
-A receiver's estimate follows what it is sent, up to about one and a half times of it. So more than that has to be
-tried: `Prober` says how many bits to add, and ends the trial as soon as the estimate falls.
+More than what is sent has to be tried for: `Prober` says how many bits to add, and ends the trial as soon as the
+estimate falls. A little loss at random says nothing about the bandwidth, and is retransmitted.
 """
 
 from typing import Final, Protocol
 
 __all__ = ["INITIAL_BITRATE", "DownlinkEstimator", "Prober", "RembEstimator"]
 
-INITIAL_BITRATE: Final = 1_000_000.0
-"""Bit/s that a downlink is taken to carry until its receiver has reported: the lowest layers of a few people."""
+INITIAL_BITRATE: Final = 2_500_000.0
+"""Bit/s that a downlink is taken to carry until its receiver reports that it does not: the lowest layers of a dozen
+people, or one picture at its best. A slower downlink is known as such after a second."""
 
 LOWEST_BITRATE: Final = 30_000.0
 """Bit/s below which no estimate falls: one voice, which is sent in any case."""
@@ -24,17 +28,32 @@ HIGHEST_BITRATE: Final = 100_000_000.0
 STALE: Final = 10.0
 """Seconds after which a REMB counts no more. Browsers send one about every second."""
 
+_FULL: Final = 0.9
+"""Share of what is sent below which a receiver's estimate says that the downlink is full."""
+
+_SLIGHT: Final = 100_000.0
+"""Bit/s up to which nothing that is sent can fill a downlink: an estimate from so little swings widely."""
+
+_LATE: Final = 0.3
+"""Seconds on the way, with the report's way back, that are a queue. A way around the earth takes less."""
+
+_FRESH: Final = 3.0
+"""Seconds for which evidence counts: reports come about every second, and one may be lost."""
+
 _LOSS_OF_CONGESTION: Final = 0.10
 """Share of lost packets above which the downlink is taken to be full (draft-ietf-rmcat-gcc-02 §6)."""
 
 _LOSS_OF_CHANCE: Final = 0.02
-"""Share of lost packets up to which the bound of loss is raised again (the same)."""
+"""Share of lost packets up to which nothing is missing that matters (the same)."""
 
 _RAISE: Final = 1.08
-"""Factor by which a report without loss raises that bound; reports come about every second."""
+"""Factor by which a report without evidence raises the estimate (the same, §5.5)."""
 
-_BETWEEN_CUTS: Final = 0.3
-"""Seconds between two cuts for loss: the reports of several streams tell of the same loss."""
+_TRIED: Final = 1.5
+"""How far above what is sent that goes: a downlink that has not been tried is not known."""
+
+_BETWEEN: Final = 0.5
+"""Seconds between two reports that count: those of several streams tell of the same."""
 
 
 class DownlinkEstimator(Protocol):
@@ -44,51 +63,71 @@ class DownlinkEstimator(Protocol):
     def reported(self) -> bool:
         """Whether the receiver has ever reported what it can take."""
 
-    def remb(self, bitrate: float, now: float) -> None:
-        """The receiver's own estimate, in bit/s."""
+    def remb(self, bitrate: float, sending: float, now: float) -> None:
+        """The receiver's own estimate, and what it is being sent, in bit/s."""
 
-    def loss(self, fraction: float, sending: float, now: float) -> None:
-        """A receiver report: the share of packets lost since the last, and the bit/s that are being sent."""
+    def report(self, lost: float, late: float, sending: float, now: float) -> None:
+        """A receiver report: the share of packets lost, since when the oldest one that has not arrived has been on the
+        way (seconds), and the bit/s that are being sent.
+        """
 
     def bitrate(self, now: float) -> float:
         """The estimate, in bit/s."""
 
+    @property
+    def least(self) -> float:
+        """What the downlink carries even if the estimate is lower, in bit/s: only loss has a say in it."""
+
 
 class RembEstimator:
-    """The smaller of the receiver's own estimate and of what its losses allow."""
+    """By the receiver's own estimate, where its reports have evidence for it; see the module."""
 
-    __slots__ = ("_bound", "_cut", "_remb", "_remb_at")
+    __slots__ = ("_evidence", "_floor", "_remb", "_remb_at", "_reported", "least")
 
     def __init__(self) -> None:
         self._remb = 0.0
         self._remb_at = float("-inf")
-        self._bound = HIGHEST_BITRATE
-        self._cut = float("-inf")
+        self._floor = INITIAL_BITRATE
+        self.least = INITIAL_BITRATE
+        self._evidence = self._reported = float("-inf")
 
     @property
     def reported(self) -> bool:
         """Whether there has been a REMB."""
         return self._remb > 0
 
-    def remb(self, bitrate: float, now: float) -> None:
+    def remb(self, bitrate: float, sending: float, now: float) -> None:
         """Take a REMB."""
         self._remb = min(max(bitrate, LOWEST_BITRATE), HIGHEST_BITRATE)
         self._remb_at = now
+        if now - self._evidence <= _FRESH and self._is_low(sending):
+            self._floor = self._remb
 
-    def loss(self, fraction: float, sending: float, now: float) -> None:
-        """Take the loss of a receiver report: much of it cuts the bound, next to none raises it."""
-        if fraction > _LOSS_OF_CONGESTION:
-            if now - self._cut >= _BETWEEN_CUTS:
-                self._cut = now
-                self._bound = max(min(self._bound, sending) * (1 - fraction / 2), LOWEST_BITRATE)
-        elif fraction <= _LOSS_OF_CHANCE:
-            self._bound = min(self._bound * _RAISE, HIGHEST_BITRATE)
+    def report(self, lost: float, late: float, sending: float, now: float) -> None:
+        """Take a receiver report. Much loss is evidence enough, even if the receiver's estimate is high."""
+        if now - self._reported < _BETWEEN:
+            return
+        if sending > _SLIGHT and lost > _LOSS_OF_CONGESTION:
+            carried = max(min(self.least, sending) * (1 - lost / 2), LOWEST_BITRATE)
+            self.least = min(carried, self._remb) if self._remb and self._is_low(sending) else carried
+            self._floor = min(self._floor, self.least)
+            self._remb = min(self._remb, carried)
+        elif lost <= _LOSS_OF_CHANCE and self.least < INITIAL_BITRATE:
+            self.least = max(self.least, min(self.least * _RAISE, sending * _TRIED))
+        if lost > _LOSS_OF_CHANCE or late > _LATE:
+            self._evidence = now
+            if self._remb and self._is_low(sending):
+                self._floor = min(self._floor, self._remb)
+        elif self._floor < INITIAL_BITRATE:
+            self._floor = max(self._floor, min(self._floor * _RAISE, sending * _TRIED))
+        self._reported = now
 
     def bitrate(self, now: float) -> float:
-        """The estimate, in bit/s; `INITIAL_BITRATE` until there is a report."""
-        if self._remb and now - self._remb_at <= STALE:
-            return min(self._remb, self._bound)
-        return min(max(self._remb, INITIAL_BITRATE), self._bound)
+        """The estimate, in bit/s; at least `INITIAL_BITRATE` until the downlink has been found full."""
+        return max(self._remb, self._floor) if now - self._remb_at <= STALE else max(self._floor, LOWEST_BITRATE)
+
+    def _is_low(self, sending: float) -> bool:
+        return sending > _SLIGHT and self._remb < sending * _FULL
 
 
 class Prober:

@@ -96,3 +96,10 @@ def test_the_more_important_picture_is_raised_and_the_other_gives_way() -> None:
     assert allocator.allocate(demands(0, 0), 2.2 * MIDDLE, 0.0) == {"a": 1, "b": 1}
     swapped = [PictureDemand("b", RUNGS, 2, 3), PictureDemand("a", RUNGS, 2, 0)]
     assert allocator.allocate(swapped, HIGH + LOW * 2, 10.0) == {"b": 2, "a": 0}
+
+
+def test_the_smallest_pictures_stay_where_the_downlink_carries_them_for_certain() -> None:
+    allocator = Allocator()
+    assert allocator.allocate(demands(0, 0, 0), 2e6, 0.0, least=1e6) == {"a": 1, "b": 1, "c": 1}
+    assert allocator.allocate(demands(0, 0, 0), 1e5, 9.0, least=1e6) == {"a": 0, "b": 0, "c": 0}
+    assert allocator.allocate(demands(0, 0, 0), 1e5, 10.0, least=2.5 * LOW) == {"a": 0, "b": 0, "c": PAUSED}

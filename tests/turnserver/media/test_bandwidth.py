@@ -1,49 +1,96 @@
 """Estimates of a downlink from REMB and losses, and when more than that is tried."""
 
+import pytest
+
 from turnserver.media.bandwidth import INITIAL_BITRATE, STALE, Prober, RembEstimator
 
 
-def test_nothing_is_known_until_the_first_report() -> None:
+def test_a_low_estimate_means_nothing_without_evidence() -> None:
     estimator = RembEstimator()
     assert not estimator.reported
     assert estimator.bitrate(0.0) == INITIAL_BITRATE
-    estimator.remb(300_000, 1.0)
+    estimator.remb(300_000, 400_000, 1.0)
     assert estimator.reported
-    assert estimator.bitrate(1.0) == 300_000
+    assert estimator.bitrate(1.0) == INITIAL_BITRATE, "the receiver's machine may be busy"
+    estimator.report(0.0, 0.1, 400_000, 2.0)
+    estimator.remb(300_000, 400_000, 2.0)
+    assert estimator.bitrate(2.0) == INITIAL_BITRATE
 
 
-def test_a_low_remb_that_is_old_is_tried_again_with_the_initial_bitrate() -> None:
+@pytest.mark.parametrize(("lost", "late"), [(0.05, 0.0), (0.0, 0.5)])
+@pytest.mark.parametrize("remb_first", [True, False])
+def test_what_is_lost_or_late_is_evidence(lost: float, late: float, remb_first: bool) -> None:
     estimator = RembEstimator()
-    estimator.remb(300_000, 1.0)
-    assert estimator.bitrate(1.0 + STALE) == 300_000
+    if remb_first:
+        estimator.remb(300_000, 400_000, 1.0)
+        estimator.report(lost, late, 400_000, 1.1)
+    else:
+        estimator.report(lost, late, 400_000, 1.0)
+        estimator.remb(300_000, 400_000, 1.1)
+    assert estimator.bitrate(1.1) == 300_000
+    estimator.remb(350_000, 200_000, 3.0)
+    assert estimator.bitrate(3.0) == 350_000
+
+
+def test_an_estimate_follows_what_is_sent_so_a_low_one_of_little_means_nothing() -> None:
+    estimator = RembEstimator()
+    estimator.report(0.05, 0.5, 90_000, 1.0)
+    estimator.remb(50_000, 90_000, 1.1)
+    assert estimator.bitrate(1.1) == INITIAL_BITRATE
+
+
+def test_a_high_estimate_counts_at_once() -> None:
+    estimator = RembEstimator()
+    estimator.remb(9_000_000, 6_000_000, 1.0)
+    assert estimator.bitrate(1.0) == 9_000_000
     assert estimator.bitrate(1.1 + STALE) == INITIAL_BITRATE
-    estimator.remb(3_000_000, 20.0)
-    assert estimator.bitrate(21.0 + STALE) == 3_000_000
 
 
 def test_loss_by_chance_changes_nothing_and_loss_by_congestion_cuts_what_is_sent() -> None:
     estimator = RembEstimator()
-    estimator.remb(2_000_000, 0.0)
+    estimator.remb(2_000_000, 3_000_000, 0.0)
     for second in range(5):
-        estimator.loss(0.05, 500_000, float(second))
-    assert estimator.bitrate(5.0) == 2_000_000
-    estimator.loss(0.2, 500_000, 5.0)
+        estimator.report(0.05, 0.0, 500_000, float(second))
+    assert estimator.bitrate(5.0) == INITIAL_BITRATE
+    estimator.report(0.2, 0.0, 500_000, 5.0)
     assert estimator.bitrate(5.0) == 450_000
-    estimator.loss(0.2, 500_000, 5.1)
+    estimator.report(0.2, 0.0, 500_000, 5.1)
     assert estimator.bitrate(5.1) == 450_000, "the reports of other streams tell of the same loss"
-    estimator.loss(0.0, 400_000, 6.0)
-    assert 450_000 < estimator.bitrate(6.0) < 500_000
+
+
+def test_without_evidence_it_goes_up_again_as_far_as_it_was_tried() -> None:
+    estimator = RembEstimator()
+    estimator.report(0.0, 1.0, 400_000, 0.0)
+    estimator.remb(200_000, 400_000, 0.1)
+    for second in range(1, 20):
+        estimator.report(0.0, 0.0, 200_000, float(second))
+        estimator.remb(100_000, 90_000, float(second))
+    assert estimator.bitrate(19.0) == 300_000
+    for second in range(20, 60):
+        estimator.report(0.0, 0.0, 9e6, float(second))
+    assert estimator.bitrate(59.0) >= INITIAL_BITRATE
+
+
+def test_only_much_loss_says_what_the_downlink_carries_at_least() -> None:
+    estimator = RembEstimator()
+    estimator.report(0.05, 2.0, 800_000, 0.0)
+    estimator.remb(100_000, 800_000, 0.1)
+    assert estimator.least == INITIAL_BITRATE
+    estimator.report(0.4, 0.0, 800_000, 1.0)
+    assert estimator.least == 100_000
+    for second in range(2, 100):
+        estimator.report(0.0, 0.0, 400_000, float(second))
+    assert estimator.least == 600_000, "as far as it was tried"
 
 
 def test_impossible_reports_stay_within_bounds() -> None:
     estimator = RembEstimator()
-    estimator.remb(1e18, 0.0)
+    estimator.remb(1e18, 0.0, 0.0)
     assert estimator.bitrate(0.0) == 100_000_000
-    estimator.remb(0, 1.0)
-    assert estimator.bitrate(1.0) == 30_000
     for second in range(100):
-        estimator.loss(1.0, 0.0, float(second))
-    assert estimator.bitrate(5.0) == 30_000
+        estimator.report(1.0, 1e9, 1e9, float(second))
+        estimator.remb(0, 1e9, float(second))
+    assert estimator.bitrate(99.0) == 30_000
 
 
 def test_no_trial_while_everything_fits() -> None:

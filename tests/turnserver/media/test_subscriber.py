@@ -1,0 +1,284 @@
+"""What a receiver is offered, what it gets of it, and what its reports change."""
+
+from tests.support.media_world import Encoder, Sink, entropy, header_of, sequences, voice
+from turnserver.media.codecs import CODECS
+from turnserver.media.facts import TrackSource
+from turnserver.media.negotiation import OfferedMedia, SubscribedMedia
+from turnserver.media.router import ReceiverConstraints, Wish
+from turnserver.media.rtcp import Fir, Nack, Pli, ReceiverReport, Remb, ReportBlock
+from turnserver.media.rtp import build_packet
+from turnserver.media.subscriber import MOST_REPEATS, MOST_SECTIONS, Subscriber
+from turnserver.media.track import PublishedTrack
+
+
+def track(peer: str = "alice", source: TrackSource = "camera", layers: tuple[str, ...] = ("",)) -> PublishedTrack:
+    """What somebody publishes."""
+    codec = CODECS["opus" if "audio" in source else "vp8"]
+    return PublishedTrack(peer, source, codec, "1", layers=layers, now=0.0)
+
+
+def agree(subscriber: Subscriber, *, rtx: bool = True, refused: tuple[str, ...] = ()) -> list[OfferedMedia]:
+    """The receiver answers the next offer."""
+    offered = subscriber.offer()
+    subscriber.answered([SubscribedMedia(o.mid, o.active and o.mid not in refused, rtx, False, {}) for o in offered])
+    return offered
+
+
+def receiver(*tracks: PublishedTrack) -> tuple[Subscriber, Sink]:
+    """A receiver whose connection stands, and that has taken these tracks."""
+    sink = Sink()
+    subscriber = Subscriber("bob", sink, entropy)
+    for each in tracks:
+        subscriber.add(each)
+    agree(subscriber)
+    subscriber.connect(-1.0)
+    return subscriber, sink
+
+
+def play(published: PublishedTrack, encoder: Encoder, now: float, *, key: bool = False, rid: str = "") -> None:
+    """A frame of a picture arrives and is forwarded."""
+    stream = published.stream(encoder.ssrc, rid)
+    assert stream is not None
+    for packet in encoder.frame(key=key, size=800):
+        for forwarder, out in published.receive(stream, packet, len(packet), header_of(packet), now):
+            forwarder.owner.send(out, audio=False)
+
+
+def test_one_offer_at_a_time_and_what_changes_meanwhile_is_in_the_next() -> None:
+    subscriber = Subscriber("bob", Sink(), entropy)
+    assert not subscriber.needs_offer
+    subscriber.add(track())
+    assert subscriber.needs_offer
+    (first,) = subscriber.offer()
+    assert (first.mid, first.encoding, first.stream_id, first.cname, first.active) == (
+        "0",
+        "vp8",
+        "alice",
+        "alice",
+        True,
+    )
+    subscriber.add(track("carol", "screen"))
+    assert not subscriber.needs_offer
+    subscriber.answered([SubscribedMedia("0", True, True, False, {})])
+    assert subscriber.needs_offer
+    assert [each.stream_id for each in subscriber.offer()] == ["alice", "carol.screen"]
+
+
+def test_sections_keep_their_place_and_are_used_again_when_their_end_was_answered() -> None:
+    alice, carol, dave = track("alice"), track("carol"), track("dave")
+    subscriber, _ = receiver(alice, carol)
+    before = subscriber.slots[0].stream
+    subscriber.remove(alice)
+    subscriber.add(dave)
+    assert [(o.mid, o.stream_id, o.active) for o in agree(subscriber)] == [
+        ("0", "", False),
+        ("1", "carol", True),
+        ("2", "dave", True),
+    ]
+    subscriber.add(track("alice"))
+    (again, _, _) = agree(subscriber)
+    assert (again.mid, again.stream_id, again.active) == ("0", "alice", True)
+    assert again.stream != before, "the receiver would take it for the old stream"
+
+
+def test_a_track_that_ends_before_the_answer_does_not_begin() -> None:
+    alice = track()
+    subscriber = Subscriber("bob", Sink(), entropy)
+    subscriber.connect(-1.0)
+    subscriber.add(alice)
+    subscriber.offer()
+    subscriber.remove(alice)
+    subscriber.answered([SubscribedMedia("0", True, True, False, {})])
+    subscriber.allocate((), 0.0)
+    assert alice.targets == {}
+    assert subscriber.needs_offer
+
+
+def test_nothing_is_sent_before_the_connection_stands_or_of_what_was_refused() -> None:
+    alice, carol = track(), track("carol", "audio")
+    subscriber = Subscriber("bob", Sink(), entropy)
+    subscriber.add(alice)
+    subscriber.add(carol)
+    agree(subscriber, refused=("1",))
+    subscriber.allocate((), 0.0)
+    assert alice.targets == {}
+    subscriber.connect(-1.0)
+    subscriber.allocate((), 0.0)
+    assert list(alice.targets.values()) == [""]
+    assert carol.targets == {}
+
+
+def test_all_sound_is_sent_and_of_the_pictures_what_is_shown() -> None:
+    microphones = [track(peer, "audio") for peer in "abc"]
+    cameras = [track(peer) for peer in "abc"]
+    subscriber, _ = receiver(*microphones, *cameras)
+    subscriber.constraints = ReceiverConstraints(1, 180, [Wish("c", 180, pinned=True)])
+    subscriber.allocate(["b", "a"], 0.0)
+    assert all(each.targets for each in microphones)
+    assert [bool(each.targets) for each in cameras] == [False, True, True]
+    subscriber.allocate(["a", "b"], 1.0)
+    assert [bool(each.targets) for each in cameras] == [True, False, True]
+
+
+def test_the_height_of_a_tile_chooses_the_layer() -> None:
+    camera, low, high = track(layers=("l", "h")), Encoder(1), Encoder(2, height=360)
+    subscriber, _ = receiver(camera)
+    for number in range(10):
+        play(camera, low, number / 15, key=True, rid="l")
+        play(camera, high, number / 15, key=True, rid="h")
+    subscriber.constraints = ReceiverConstraints(None, 180)
+    subscriber.allocate((), 1.0)
+    assert list(camera.targets.values()) == ["l"]
+    assert subscriber.invited(camera) == {"l"}
+    subscriber.constraints = ReceiverConstraints(None, 300)
+    subscriber.allocate((), 1.1)
+    assert list(camera.targets.values()) == ["h"]
+    assert subscriber.invited(camera) == {"l", "h"}
+
+
+def test_a_full_downlink_gets_less_and_then_trials_for_more() -> None:
+    camera, low, high = track(layers=("l", "h")), Encoder(1), Encoder(2, height=360)
+    subscriber, sink = receiver(camera)
+    now = 0.0
+    for number in range(60):
+        now = number / 15
+        play(camera, low, now, key=number % 15 == 0, rid="l")
+        for _ in range(6):
+            play(camera, high, now, key=number % 15 == 0, rid="h")
+        for stream in camera.streams.values():
+            stream.sample(now)
+        if number % 4 == 0:
+            subscriber.allocate((), now)
+    assert list(camera.targets.values()) == ["h"]
+    assert subscriber.sent.bitrate > 400_000
+    late = [ReportBlock(slot.stream.ssrc, 0, 0, slot.forwarder.last - 60, 0, 0, 0) for slot in subscriber.slots]
+    subscriber.take_reports([ReceiverReport(1, tuple(late)), Remb(1, 300_000, ())], now)
+    subscriber.allocate((), now + 0.1)
+    assert list(camera.targets.values()) == ["l"]
+    assert sink.paced > 700_000
+    assert subscriber.padding(now + 0.1) == []
+    for tick in range(400):
+        now += 0.025
+        if tick % 10 == 0:
+            play(camera, low, now, rid="l")
+            play(camera, high, now, rid="h")
+            subscriber.take_reports([Remb(1, 300_000 + tick * 2000, ())], now)
+            subscriber.allocate((), now)
+        if subscriber.padding(now):
+            break
+    else:
+        raise AssertionError("no trial")
+    subscriber.take_reports([Remb(1, 1_500_000, ())], now)
+    subscriber.allocate((), now + 0.01)
+    assert list(camera.targets.values()) == ["h"]
+    assert subscriber.padding(now + 1) == []
+
+
+def test_what_the_receiver_asks_for() -> None:
+    """RFC 4585 §6.2.1, §6.3.1; RFC 5104 §4.3.1."""
+    camera, encoder = track(), Encoder(1)
+    subscriber, sink = receiver(camera)
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.2, key=True)
+    for _ in range(5):
+        play(camera, encoder, 0.3)
+    sent = sink.take()
+    ssrc = subscriber.slots[0].stream.ssrc
+    assert sequences(sent, ssrc) == list(range(6))
+    wanted = sent[3].header.sequence
+    (again,) = subscriber.take_reports([Nack(1, ssrc, [wanted, wanted + 100])], 0.4)
+    assert int.from_bytes(again[8:12], "big") == subscriber.slots[0].stream.rtx
+    assert subscriber.take_reports([Nack(1, 12345, [wanted])], 0.5) == []
+    stream = camera.streams[""]
+    stream.needs_keyframe(0.5)
+    for request in (Pli(1, ssrc), Fir(1, (ssrc,))):
+        subscriber.take_reports([request, request, Pli(1, 4)], 0.6)
+        subscriber.allocate((), 0.7)
+        stream.keyframe_asked = None
+        assert stream.needs_keyframe(0.8)
+        play(camera, encoder, 0.9, key=True)
+        assert not stream.needs_keyframe(20.0)
+
+
+def test_one_request_brings_back_a_bounded_number_of_packets() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber, _ = receiver(camera)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.1, key=True)
+    slot = subscriber.slots[0]
+    many = [slot.forwarder.last & 0xFFFF] * 1000
+    subscriber.take_reports([Nack(1, slot.stream.ssrc, many)], 0.4)
+    assert slot.forwarder.nacked == MOST_REPEATS
+
+
+def test_loss_of_pictures_counts_for_the_estimate() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber, _ = receiver(camera)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    for number in range(30):
+        play(camera, encoder, number / 15, key=not number)
+        subscriber.allocate((), number / 15)
+    block = ReportBlock(subscriber.slots[0].stream.ssrc, 128, 0, 0, 0, 0, 0)
+    before = subscriber.estimator.bitrate(2.0)
+    subscriber.take_reports([ReceiverReport(1, (block,))], 2.0)
+    assert subscriber.estimator.bitrate(2.0) < before / 4
+
+
+def test_without_rtx_nothing_is_repeated() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber = Subscriber("bob", Sink(), entropy)
+    subscriber.add(camera)
+    agree(subscriber, rtx=False)
+    subscriber.connect(-1.0)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.1, key=True)
+    slot = subscriber.slots[0]
+    assert subscriber.take_reports([Nack(1, slot.stream.ssrc, [slot.forwarder.last & 0xFFFF])], 0.4) == []
+
+
+def test_a_closed_connection_gets_nothing_more() -> None:
+    camera, microphone, encoder = track(), track("alice", "audio"), Encoder(1)
+    subscriber, sink = receiver(camera, microphone)
+    subscriber.allocate((), 0.0)
+    subscriber.close()
+    play(camera, encoder, 0.1, key=True)
+    assert sink.take() == []
+    assert (camera.targets, microphone.targets) == ({}, {})
+
+
+def test_sections_are_bounded() -> None:
+    subscriber = Subscriber("bob", Sink(), entropy)
+    for number in range(2 * MOST_SECTIONS):
+        subscriber.add(track(f"p{number}"))
+    assert len(subscriber.offer()) == MOST_SECTIONS
+
+
+def test_statistics_say_what_is_forwarded() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber, _ = receiver(camera)
+    (view,) = subscriber.views()
+    assert (view.peer, view.source, view.rid) == ("alice", "camera", None)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.1, key=True)
+    (view,) = subscriber.views()
+    assert (view.rid, view.packets) == ("", 1)
+
+
+def test_padding_of_the_publisher_is_passed_on_as_it_is() -> None:
+    camera = track()
+    subscriber, sink = receiver(camera)
+    stream = camera.stream(1, "")
+    assert stream is not None
+    subscriber.allocate((), 0.0)
+    encoder = Encoder(1)
+    play(camera, encoder, 0.1, key=True)
+    encoder.sequence += 1
+    packet = build_packet(payload_type=96, sequence=encoder.sequence, timestamp=0, ssrc=1, padding=100)
+    for forwarder, out in camera.receive(stream, packet, len(packet), header_of(packet), 0.2):
+        forwarder.owner.send(out, audio=False)
+    assert sequences(sink.take(), subscriber.slots[0].stream.ssrc) == [0, 1]
+    assert voice(1)[0] == 0x90

@@ -1,0 +1,240 @@
+"""A room in the SFU: its participants, who hears and sees whom, and who speaks.
+
+A room does its regular work in one `tick`: feedback to publishers, trial packets, measurements, and the allocation of
+every receiver. The work is a few microseconds for each participant, so it can be done at a fixed interval, and nothing
+needs a deadline of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from turnserver.media.facts import LayersWanted, MediaFact, SpeakerChanged, TrackSource
+from turnserver.media.publisher import Publisher
+from turnserver.media.router import ReceiverConstraints
+from turnserver.media.rtcp import Packet, write
+from turnserver.media.rtp import Header
+from turnserver.media.speakers import Speakers
+from turnserver.media.stats import MediaPeerView, MediaRoomView
+from turnserver.media.subscriber import MediaSink, Subscriber
+from turnserver.media.track import PublishedTrack
+
+__all__ = ["TICK", "MediaPeer", "MediaRoom"]
+
+TICK: Final = 0.025
+"""Seconds between two ticks: how late a lost packet is asked for again, at most, and how even trials are."""
+
+ALLOCATION_INTERVAL: Final = 0.25
+"""Seconds between two allocations of one receiver: a REMB that has fallen is followed within this."""
+
+MOST_SPEAKERS: Final = 64
+"""Speakers that are remembered for last-N."""
+
+
+class MediaPeer:
+    """A participant; ``publisher`` and ``subscriber`` are None without the connection in question."""
+
+    def __init__(self, peer: str, name: str) -> None:
+        self.peer = peer
+        self.name = name
+        self.publisher: Publisher | None = None
+        self.uplink: MediaSink | None = None
+        """The connection that the publisher is told through."""
+        self.subscriber: Subscriber | None = None
+        self.constraints = ReceiverConstraints()
+        """What it wants to be sent."""
+        self.muted: set[TrackSource] = set()
+        """What is not forwarded, whether it is published now or later."""
+
+    @property
+    def tracks(self) -> Sequence[PublishedTrack]:
+        """What it publishes."""
+        return () if self.publisher is None else tuple(self.publisher.tracks.values())
+
+
+class MediaRoom:
+    """See the module. ``tell`` is called with every fact."""
+
+    def __init__(self, name: str, epoch: int, now: float, tell: Callable[[MediaFact], None]) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.peers: dict[str, MediaPeer] = {}
+        self.packets_in = self.packets_out = 0
+        self.due = now + TICK
+        """When `tick` has to be called."""
+        self._tell = tell
+        self._speakers = Speakers()
+        self._recent: list[str] = []
+        self._allocate_at = now
+
+    # Who is there
+
+    def publish(self, peer: MediaPeer, begun: Sequence[PublishedTrack], ended: Sequence[PublishedTrack]) -> None:
+        """A participant has begun or ended tracks: all others are offered them, or no more."""
+        for track in begun:
+            track.mute(track.source in peer.muted)
+        for other in self.peers.values():
+            if other is not peer and other.subscriber is not None:
+                for track in ended:
+                    other.subscriber.remove(track)
+                for track in begun:
+                    other.subscriber.add(track)
+        self.soon()
+
+    def subscribe(self, peer: MediaPeer, subscriber: Subscriber) -> None:
+        """A participant has a subscribe connection: it is to be offered what all others publish."""
+        peer.subscriber = subscriber
+        subscriber.constraints = peer.constraints
+        for other in self.peers.values():
+            if other is not peer:
+                for track in other.tracks:
+                    subscriber.add(track)
+
+    def unpublish(self, peer: MediaPeer) -> None:
+        """A participant's publish connection is gone."""
+        if peer.publisher is not None:
+            ended = peer.tracks
+            peer.publisher = peer.uplink = None
+            self.publish(peer, (), ended)
+
+    def unsubscribe(self, peer: MediaPeer) -> None:
+        """A participant's subscribe connection is gone."""
+        if peer.subscriber is not None:
+            peer.subscriber.close()
+            peer.subscriber = None
+
+    def leave(self, peer: MediaPeer, now: float) -> None:
+        """A participant is gone with all of its connections."""
+        self.unpublish(peer)
+        self.unsubscribe(peer)
+        del self.peers[peer.peer]
+        if peer.peer in self._recent:
+            self._recent.remove(peer.peer)
+        self._speakers.gone(peer.peer, now)
+        self._who_speaks(now)
+
+    def choose(self, peer: MediaPeer, constraints: ReceiverConstraints) -> None:
+        """A participant wants to receive something else."""
+        peer.constraints = constraints
+        if peer.subscriber is not None:
+            peer.subscriber.constraints = constraints
+        self.soon()
+
+    def lacks(self, peer: MediaPeer) -> bool:
+        """Whether a participant needs a subscribe connection, and has none."""
+        return peer.subscriber is None and any(other.tracks for other in self.peers.values() if other is not peer)
+
+    def mute(self, peer: MediaPeer, source: TrackSource, on: bool) -> None:
+        """Forward nothing of a source, or go on."""
+        (peer.muted.add if on else peer.muted.discard)(source)
+        for track in peer.tracks:
+            if track.source == source:
+                track.mute(on)
+
+    def soon(self, when: float | None = None) -> None:
+        """Allocate anew in the next tick, or in that at ``when``."""
+        self._allocate_at = min(self._allocate_at, float("-inf") if when is None else when)
+
+    # Packets
+
+    def packet(self, peer: MediaPeer, packet: bytearray | memoryview, size: int, header: Header, now: float) -> None:
+        """An RTP packet of a participant, which is changed: it goes to whoever gets it."""
+        publisher = peer.publisher
+        if publisher is None:
+            return
+        self.packets_in += 1
+        for forwarder, out in publisher.receive(packet, size, header, now):
+            forwarder.owner.send(out, audio=forwarder.codec.kind == "audio")
+            self.packets_out += 1
+        level = publisher.take_level()
+        if level is not None and "audio" not in peer.muted:
+            self._speakers.heard(peer.peer, level, now)
+
+    def reports(self, peer: MediaPeer, packets: Sequence[Packet], now: float) -> None:
+        """RTCP of a participant's publish connection."""
+        if peer.publisher is None:
+            return
+        for stream, report in peer.publisher.reports(packets, now):
+            for forwarder in stream.forwarders:
+                forwarder.owner.relate(forwarder, report)
+
+    def requests(self, peer: MediaPeer, packets: Sequence[Packet], now: float) -> None:
+        """RTCP of a participant's subscribe connection."""
+        subscriber = peer.subscriber
+        if subscriber is not None:
+            for again in subscriber.take_reports(packets, now):
+                subscriber.send(again, audio=False)
+                self.packets_out += 1
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Do the regular work, and set `due`."""
+        self.due = now + TICK
+        for peer in self.peers.values():
+            if peer.publisher is not None and peer.uplink is not None:
+                feedback = peer.publisher.feedback(now)
+                if feedback:
+                    peer.uplink.send_rtcp(write(feedback))
+            if peer.subscriber is not None:
+                for packet in peer.subscriber.padding(now):
+                    peer.subscriber.send(packet, audio=False)
+        self._who_speaks(now)
+        if now >= self._allocate_at:
+            self._allocate_at = now + ALLOCATION_INTERVAL
+            self.allocate(now)
+
+    def allocate(self, now: float) -> None:
+        """Measure what arrives, choose for every receiver, and tell the publishers which layers are wanted."""
+        for peer in self.peers.values():
+            for track in peer.tracks:
+                for stream in track.streams.values():
+                    stream.sample(now)
+        for peer in self.peers.values():
+            if peer.subscriber is not None:
+                peer.subscriber.allocate(self._recent, now)
+        for peer in self.peers.values():
+            for track in peer.tracks:
+                self._ask(peer, track, now)
+
+    def _ask(self, peer: MediaPeer, track: PublishedTrack, now: float) -> None:
+        source = track.source
+        if source == "audio" or source == "screen_audio":  # noqa: PLR1714  mypy follows this only
+            return
+        invited: set[str] = set()
+        for other in self.peers.values():
+            if other.subscriber is not None:
+                invited |= other.subscriber.invited(track)
+        rids = track.ask(invited, now)
+        if rids is not None:
+            self._tell(LayersWanted(self.name, peer.peer, source, rids))
+
+    def _who_speaks(self, now: float) -> None:
+        before = self._speakers.speaker
+        self._speakers.due(now)
+        speaker = self._speakers.speaker
+        if speaker == before:
+            return
+        if speaker is not None:
+            self._recent = [speaker, *(peer for peer in self._recent if peer != speaker)][:MOST_SPEAKERS]
+        self._tell(SpeakerChanged(self.name, speaker))
+        self.soon()
+
+    def view(self, now: float) -> MediaRoomView:
+        """What statistics say of it."""
+        peers = []
+        for peer in self.peers.values():
+            subscriber = peer.subscriber
+            peers.append(
+                MediaPeerView(
+                    peer.peer,
+                    peer.publisher is not None,
+                    subscriber is not None and subscriber.connected,
+                    0.0 if subscriber is None else subscriber.estimator.bitrate(now),
+                    0.0 if subscriber is None else subscriber.sent.bitrate,
+                    tuple(track.view() for track in peer.tracks),
+                    () if subscriber is None else subscriber.views(),
+                )
+            )
+        return MediaRoomView(
+            self.name, self.epoch, self._speakers.speaker, self.packets_in, self.packets_out, tuple(peers)
+        )

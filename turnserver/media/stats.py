@@ -1,0 +1,101 @@
+"""Counters and rates of streams, and the views of rooms for statistics."""
+
+from typing import Final, NamedTuple
+
+__all__ = ["ForwardingView", "LayerView", "MediaPeerView", "MediaRoomView", "RateMeter", "TrackView"]
+
+_SHORTEST: Final = 0.4
+"""Seconds between two samples: over less, a single frame makes the difference."""
+
+_WEIGHT: Final = 0.5
+"""Share of the newest sample in a rate: two or three seconds decide, as they do in a receiver's estimate."""
+
+
+class RateMeter:
+    """The rate of a counter of bytes, in bit/s, from samples of it."""
+
+    __slots__ = ("_at", "_bytes", "bitrate", "newest")
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._bytes = 0
+        self.bitrate = 0.0
+        """The rate of the last seconds; 0 until there have been two samples."""
+        self.newest = 0.0
+        """The rate between the last two samples."""
+
+    def sample(self, total: int, now: float) -> float:
+        """Take the counter's value; returns the rate. Samples that come too soon are left out."""
+        if self._at is None:
+            self._at, self._bytes = now, total
+            return self.bitrate
+        elapsed = now - self._at
+        if elapsed < _SHORTEST:
+            return self.bitrate
+        fresh = self.newest = (total - self._bytes) * 8 / elapsed
+        self.bitrate = fresh if not self.bitrate else self.bitrate + (fresh - self.bitrate) * _WEIGHT
+        if not fresh and self.bitrate < 1000:
+            self.bitrate = 0.0
+        self._at, self._bytes = now, total
+        return self.bitrate
+
+
+class LayerView(NamedTuple):
+    """One stream of a track: ``rid`` is empty without simulcast, ``height`` 0 while it is not known."""
+
+    rid: str
+    bitrate: float
+    height: int
+    packets: int
+    lost: int
+    nacks: int
+    """Packets that the publisher was asked to send again."""
+    plis: int
+    """Keyframes that it was asked for."""
+
+
+class TrackView(NamedTuple):
+    """What a participant sends of one source."""
+
+    source: str
+    codec: str
+    muted: bool
+    layers: tuple[LayerView, ...]
+
+
+class ForwardingView(NamedTuple):
+    """One picture or voice that a participant is sent; ``rid`` is None while it is paused."""
+
+    peer: str
+    source: str
+    rid: str | None
+    temporal: int
+    packets: int
+    nacked: int
+    """Packets that the receiver asked for again."""
+    repeated: int
+    """Packets of these that it was sent again."""
+
+
+class MediaPeerView(NamedTuple):
+    """A participant: what it sends and is sent. ``estimate`` is what its downlink is believed to carry, in bit/s."""
+
+    peer: str
+    publishing: bool
+    subscribing: bool
+    estimate: float
+    sending: float
+    """Bit/s that it is sent, with padding."""
+    tracks: tuple[TrackView, ...]
+    forwarded: tuple[ForwardingView, ...]
+
+
+class MediaRoomView(NamedTuple):
+    """A room in the engine; ``packets_in`` and ``packets_out`` are RTP packets."""
+
+    room: str
+    epoch: int
+    speaker: str | None
+    packets_in: int
+    packets_out: int
+    peers: tuple[MediaPeerView, ...]

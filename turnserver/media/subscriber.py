@@ -1,0 +1,373 @@
+"""The subscribe connection of a participant: what it is offered, what it is sent, and how much of it.
+
+The connection has a media section for each track that others publish. Sections keep their place for good, so one whose
+track has ended becomes inactive, and is used again by a later track of the same codec once the participant has answered
+that. There is one offer at a time without an answer; what changes meanwhile is in the next one.
+
+All sound is sent. Of the pictures, `turnserver.media.router` says which are shown, and `turnserver.media.allocation`
+which quality of each the downlink carries. Its estimate comes from the participant's reports; where a better quality
+waits for a higher estimate, packets that are of no use otherwise try for it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from turnserver.media.allocation import PAUSED, Allocator, PictureDemand
+from turnserver.media.bandwidth import DownlinkEstimator, Prober, RembEstimator
+from turnserver.media.forwarder import Forwarder, StreamIdentity
+from turnserver.media.layers import EVERY_FRAME, best_for, ladder
+from turnserver.media.negotiation import FORMATS, RTX_TYPES, OfferedMedia, SubscribedMedia
+from turnserver.media.router import Picture, ReceiverConstraints, choose
+from turnserver.media.rtcp import Fir, Nack, Packet, Pli, ReceiverReport, Remb, SenderReport, SourceDescription, write
+from turnserver.media.sdp import RtpStream
+from turnserver.media.stats import ForwardingView, RateMeter
+from turnserver.media.track import PublishedTrack
+
+__all__ = ["MOST_SECTIONS", "MediaSink", "SubscribedSlot", "Subscriber"]
+
+MOST_SECTIONS: Final = 240
+"""Media sections: four of each of thirty people, and some that have ended."""
+
+PROBE_STEP: Final = 0.025
+"""Seconds between two rounds of trial packets: less, and they would leave in bursts."""
+
+SETTLING: Final = 0.1
+"""Seconds from the end of a handshake here until something is sent. The other side has yet to receive the last flight
+of it, and to say where its streams go: a keyframe before that would be lost."""
+
+MOST_REPEATS: Final = 200
+"""Packets that one NACK message brings back; it can ask for thousands."""
+
+_PACE: Final = 2.5
+"""How much faster than the downlink's estimate a burst of video may leave: keyframes are not to come late."""
+
+_AUDIO_BITRATE: Final = 32_000.0
+"""Bit/s of a voice: one may begin at any moment."""
+
+
+class MediaSink(Protocol):
+    """The connection of a receiver, as far as it is needed here; see `turnserver.media.connection.PeerConnection`."""
+
+    def send_rtp(self, packet: bytearray, size: int, *, audio: bool = False) -> bool:
+        """Send an RTP packet, whose memory is given away."""
+
+    def send_rtcp(self, packet: bytes) -> bool:
+        """Send a compound RTCP packet."""
+
+    def pace(self, bits: float) -> None:
+        """How much video may leave in a second, in bits."""
+
+
+class SubscribedSlot:
+    """A media section: ``track`` is None once it has ended. ``live``: the participant has agreed to take it."""
+
+    __slots__ = ("announced", "encoding", "forwarder", "live", "mid", "stream", "track")
+
+    def __init__(self, mid: str, encoding: str, stream: RtpStream, forwarder: Forwarder, track: PublishedTrack) -> None:
+        self.mid = mid
+        self.encoding = encoding
+        self.stream = stream
+        self.forwarder = forwarder
+        self.track: PublishedTrack | None = track
+        self.announced = False
+        """Whether the participant's last answer was to an offer with this track, or without any after it ended."""
+        self.live = False
+
+
+class Subscriber:
+    """See the module. ``entropy`` gives random bytes. What it is sent goes to ``sink``."""
+
+    def __init__(self, peer: str, sink: MediaSink, entropy: Callable[[int], bytes]) -> None:
+        self.peer = peer
+        self.sink = sink
+        self.begins: float | None = None
+        """From when on something is sent; None while the connection does not stand."""
+        self.slots: list[SubscribedSlot] = []
+        self.constraints = ReceiverConstraints()
+        self.estimator: DownlinkEstimator = RembEstimator()
+        self.sent = RateMeter()
+        self.bytes_out = 0
+        """Bytes of all packets sent to it, trials and repetitions included."""
+        self._entropy = entropy
+        self._allocator = Allocator()
+        self._prober = Prober()
+        self._padding = 0.0
+        self._debt = 0.0
+        self._padded = float("-inf")
+        self._by_ssrc: dict[int, SubscribedSlot] = {}
+        self._by_forwarder: dict[Forwarder, SubscribedSlot] = {}
+        self._heights: dict[str, int] = {}
+        self._dirty = False
+        self._pending: list[tuple[SubscribedSlot, PublishedTrack | None]] | None = None
+
+    # Offers and answers
+
+    @property
+    def needs_offer(self) -> bool:
+        """Whether something has changed that the participant has to be offered, and none waits for an answer."""
+        return self._dirty and self._pending is None
+
+    def add(self, track: PublishedTrack) -> None:
+        """Somebody publishes a track; it is in the next offer, if there is a section left for it."""
+        encoding = track.codec.name
+        free = next((s for s in self.slots if s.track is None and s.announced and s.encoding == encoding), None)
+        if free is None and len(self.slots) >= MOST_SECTIONS:
+            return
+        stream = RtpStream(self._fresh_ssrc(), self._fresh_ssrc() if encoding in RTX_TYPES else None)
+        identity = StreamIdentity(
+            stream.ssrc, FORMATS[encoding].payload_type, stream.rtx or 0, RTX_TYPES.get(encoding, 0)
+        )
+        forwarder = Forwarder(self, track.codec, identity, self._entropy(6))
+        if free is None:
+            slot = SubscribedSlot(str(len(self.slots)), encoding, stream, forwarder, track)
+            self.slots.append(slot)
+        else:
+            slot = free
+            self._forget(slot)
+            slot.stream, slot.forwarder, slot.track = stream, forwarder, track
+            slot.announced = slot.live = False
+        self._by_ssrc[stream.ssrc] = slot
+        self._by_forwarder[forwarder] = slot
+        self._dirty = True
+
+    def remove(self, track: PublishedTrack) -> None:
+        """A track has ended."""
+        for slot in self.slots:
+            if slot.track is track:
+                track.release(slot.forwarder)
+                slot.track, slot.live, slot.announced = None, False, False
+                self._dirty = True
+
+    def close(self) -> None:
+        """The connection is gone: nobody sends to it any more."""
+        for slot in self.slots:
+            if slot.track is not None:
+                slot.track.release(slot.forwarder)
+        self.slots = []
+        self._by_ssrc.clear()
+        self._by_forwarder.clear()
+        self._pending = None
+
+    def offer(self) -> list[OfferedMedia]:
+        """All media sections, for an offer that is sent now."""
+        self._dirty = False
+        self._pending = [(slot, slot.track) for slot in self.slots]
+        return [
+            OfferedMedia(
+                slot.mid,
+                slot.encoding,
+                slot.stream,
+                "" if slot.track is None else slot.track.name,
+                "" if slot.track is None else f"{slot.track.name}.{slot.track.kind}",
+                "" if slot.track is None else slot.track.peer,
+                active=slot.track is not None,
+            )
+            for slot in self.slots
+        ]
+
+    def answered(self, sections: Sequence[SubscribedMedia]) -> None:
+        """The participant has answered the last offer; what it takes begins with the next `allocate`."""
+        taken = {section.mid: section for section in sections}
+        for slot, track in self._pending or ():
+            if slot.track is not track:
+                continue  # it has changed since, and is in the next offer
+            slot.announced = True
+            section = taken.get(slot.mid)
+            if track is None or section is None or not section.active or slot.live:
+                continue
+            slot.live = True
+            if not section.rtx:
+                slot.forwarder.identity = slot.forwarder.identity._replace(rtx_ssrc=0)
+        self._pending = None
+
+    def _fresh_ssrc(self) -> int:
+        while True:
+            ssrc = int.from_bytes(self._entropy(4), "big")
+            if ssrc > 1 and ssrc not in self._by_ssrc:
+                return ssrc
+
+    def _forget(self, slot: SubscribedSlot) -> None:
+        self._by_ssrc.pop(slot.stream.ssrc, None)
+        self._by_forwarder.pop(slot.forwarder, None)
+
+    # What it gets
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self.begins is not None
+
+    def connect(self, now: float) -> None:
+        """The connection stands."""
+        self.begins = now + SETTLING
+
+    def send(self, packet: bytearray, *, audio: bool) -> None:
+        """Send a packet that a forwarder has made."""
+        self.bytes_out += len(packet)
+        self.sink.send_rtp(packet, len(packet), audio=audio)
+
+    def allocate(self, speakers: Sequence[str], now: float) -> None:
+        """Begin the sound of new tracks, and choose the pictures and their qualities anew."""
+        if self.begins is None or now < self.begins:
+            return
+        for slot in self.slots:
+            track = slot.track
+            if slot.live and track is not None and track.kind == "audio" and slot.forwarder not in track.targets:
+                track.take(slot.forwarder, track.layers[0], now)
+        pictures = {
+            slot.track.name: slot
+            for slot in self.slots
+            if slot.live and slot.track is not None and slot.track.kind == "video"
+        }
+        tracks = {name: slot.track for name, slot in pictures.items() if slot.track is not None}
+        shown = choose(
+            [Picture(name, track.peer, track.source == "screen") for name, track in tracks.items()],
+            self.constraints,
+            speakers,
+        )
+        self._heights = {each.source: each.height for each in shown}
+        demands = []
+        for each in shown:
+            rungs = ladder(tracks[each.source].rates(now))
+            demands.append(PictureDemand(each.source, rungs, best_for(rungs, each.height), each.priority))
+        sending = self.sent.sample(self.bytes_out, now)
+        estimate = self.estimator.bitrate(now)
+        voices = self._voices()
+        least = max(self.estimator.least - voices, 0.0)
+        chosen = self._allocator.allocate(demands, max(estimate - voices, 0.0), now, least=least)
+        if self._allocator.down_at == now:
+            self._prober.congested(now)
+        self.sink.pace(max(estimate, sending) * _PACE)
+        for demand in demands:
+            self._apply(pictures[demand.key], demand, chosen[demand.key], now)
+        named = {demand.key for demand in demands}
+        for name, slot in pictures.items():
+            if name not in named:
+                tracks[name].release(slot.forwarder)
+        self._try(demands, estimate, voices, sending, now)
+
+    def invited(self, track: PublishedTrack) -> set[str]:
+        """The layers of a track that its tile's height makes sense of, whether they can be had or not."""
+        height = self._heights.get(track.name, 0)
+        rungs = ladder([rates._replace(available=True) for rates in track.rates(0.0)])
+        return {track.layers[rung.stream] for rung in rungs[: best_for(rungs, height) + 1]}
+
+    def _apply(self, slot: SubscribedSlot, demand: PictureDemand, rung: int, now: float) -> None:
+        track, forwarder = slot.track, slot.forwarder
+        if track is None:
+            return
+        if rung == PAUSED:
+            track.release(forwarder)
+            return
+        quality = demand.rungs[rung]
+        forwarder.wanted_temporal = quality.temporal
+        track.take(forwarder, track.layers[quality.stream], now)
+
+    def _voices(self) -> float:
+        """Bit/s of all sound, with room for one more voice."""
+        total = _AUDIO_BITRATE
+        for slot in self.slots:
+            if slot.live and slot.track is not None and slot.track.kind == "audio":
+                total += sum(stream.bitrate for stream in slot.track.streams.values())
+        return total
+
+    def _try(
+        self, demands: Sequence[PictureDemand], estimate: float, voices: float, sending: float, now: float
+    ) -> None:
+        """Whether more is to be tried for, and how much."""
+        wanted = voices + sum(d.rungs[d.top].bitrate for d in demands if d.top >= 0)
+        useful = sum(d.rungs[self._allocator.chosen.get(d.key, 0)].bitrate for d in demands if d.top >= 0)
+        if not self.estimator.reported:
+            self._padding = 0.0
+            return
+        own = min(sending, useful + voices) if sending else 0.0
+        self._padding = self._prober.padding(estimate, own, wanted / Allocator.ROOM, now)
+
+    # Trials
+
+    def padding(self, now: float) -> list[bytearray]:
+        """Packets of a trial that are to be sent now."""
+        if self._padding <= 0:
+            self._debt = 0.0
+            self._padded = now
+            return []
+        elapsed = min(now - self._padded, 2 * PROBE_STEP)
+        self._padded = now
+        self._debt += self._padding / 8 * max(elapsed, 0.0)
+        packets: list[bytearray] = []
+        carrier = next((s for s in self.slots if s.live and s.forwarder.stream is not None and s.stream.rtx), None)
+        carrier = carrier or next((s for s in self.slots if s.live and s.stream.rtx), None)
+        while carrier is not None and self._debt > 0:
+            packet = carrier.forwarder.probe(now)
+            if packet is None:
+                break
+            self._debt -= len(packet)
+            packets.append(packet)
+        return packets
+
+    # What it reports
+
+    def take_reports(self, packets: Iterable[Packet], now: float) -> list[bytearray]:
+        """Take RTCP of the participant; what it is to be sent again."""
+        again: list[bytearray] = []
+        for packet in packets:
+            match packet:
+                case Nack():
+                    slot = self._by_ssrc.get(packet.media)
+                    if slot is not None:
+                        found = [slot.forwarder.repeat(number, now) for number in packet.sequences[:MOST_REPEATS]]
+                        again += [each for each in found if each is not None]
+                case Pli() | Fir():
+                    self._keyframe(packet)
+                case Remb():
+                    self.estimator.remb(packet.bitrate, min(self.sent.bitrate, self.sent.newest), now)
+                case SenderReport() | ReceiverReport():
+                    self._reception(packet, now)
+        return again
+
+    def _keyframe(self, packet: Pli | Fir) -> None:
+        """The participant cannot go on without a keyframe: the stream that it gets is asked for one."""
+        for ssrc in [packet.media] if isinstance(packet, Pli) else packet.ssrcs:
+            slot = self._by_ssrc.get(ssrc)
+            stream = None if slot is None else slot.forwarder.stream
+            if slot is not None and stream is not None and slot.forwarder not in stream.waiting:
+                stream.waiting.append(slot.forwarder)
+
+    def _reception(self, report: SenderReport | ReceiverReport, now: float) -> None:
+        """What has been lost of the pictures, and what is late."""
+        weights = losses = late = 0.0
+        for block in report.blocks:
+            slot = self._by_ssrc.get(block.ssrc)
+            if slot is None or slot.track is None:
+                continue
+            late = max(late, slot.forwarder.overdue(block.highest_sequence & 0xFFFF, now))
+            if slot.track.kind == "video":
+                stream = slot.forwarder.stream
+                weight = 1.0 if stream is None else 1.0 + stream.bitrate
+                weights += weight
+                losses += weight * block.fraction_lost / 256
+        if report.blocks:
+            self.estimator.report(losses / weights if weights else 0.0, late, self.sent.bitrate, now)
+
+    def relate(self, forwarder: Forwarder, report: SenderReport) -> None:
+        """Send the publisher's report in the numbers of this receiver, with the canonical name (CNAME)."""
+        slot = self._by_forwarder.get(forwarder)
+        own = forwarder.sender_report(report)
+        if slot is not None and slot.track is not None and own is not None:
+            self.sink.send_rtcp(write([own, SourceDescription({own.sender: slot.track.peer})]))
+
+    def views(self) -> tuple[ForwardingView, ...]:
+        """What statistics say of what it gets."""
+        return tuple(
+            ForwardingView(
+                slot.track.peer,
+                slot.track.source,
+                None if slot.forwarder.stream is None else slot.forwarder.stream.rid,
+                min(slot.forwarder.temporal, EVERY_FRAME),
+                slot.forwarder.packets,
+                slot.forwarder.nacked,
+                slot.forwarder.repeated,
+            )
+            for slot in self.slots
+            if slot.track is not None
+        )
