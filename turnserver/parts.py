@@ -1,10 +1,11 @@
 """The parts of a running server: made one after the other by the start, and closed together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
 from stun.constants import TransportProtocol
 from turnserver.config import Config, RelayConfig
@@ -19,7 +20,11 @@ from turnserver.health import HealthListener
 from turnserver.listening import Listening
 from turnserver.losses import Losses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
+from turnserver.sfu import Sfu
 from turnserver.signaling.edge.service import Service
+from turnserver.signaling.rooms.facts import Fact
+from turnserver.signaling.rooms.media_port import MediaEvent
+from turnserver.signaling.rooms.settings import MediaOptions
 from turnserver.snapshot import DatapathView
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
@@ -51,6 +56,8 @@ class Parts:
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
+    sfu: Sfu | None = None
+    """The SFU for rooms, if they may go through one; it opens its socket when one does."""
     health: HealthListener | None = None
     """The listener for health checks only."""
     ignore: Callable[[], None] = lambda: None
@@ -98,6 +105,44 @@ class Parts:
         if self.external is not None:
             self.external.advise(own, config)
 
+    def open_rooms(
+        self,
+        config: Config,
+        revoked: RevokedUsers,
+        *,
+        tell: Callable[[Fact], None],
+        drain: Callable[[], Mapping[str, object]],
+        clock: Callable[[], Now],
+        faults: Faults,
+    ) -> None:
+        """Make the service of signaling, and the SFU for it. Raises `turnserver.errors.StartupError`."""
+        options = None
+        if config.signaling.mode != "mesh":
+            options = MediaOptions(config.signaling.mode, config.media.room_size)
+            self.sfu = Sfu(
+                config.media,
+                config.relay.ports,
+                lambda: self.own,
+                report=self._sfu_reports,
+                faults=faults,
+                clock=lambda: clock().mono,
+            )
+        self.service = Service.from_config(
+            config,
+            [] if self.listening is None else self.listening.offered,
+            revoked,
+            tell=tell,
+            drain=drain,
+            clock=clock,
+            faults=faults,
+            media=self.sfu,
+            media_options=options,
+        )
+
+    def _sfu_reports(self, event: MediaEvent) -> None:
+        if self.service is not None:
+            self.service.on_media(event)
+
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""
         views = []
@@ -117,6 +162,8 @@ class Parts:
         stopping = [self.ignore]
         if self.service is not None:
             stopping.append(self.service.stop)
+        if self.sfu is not None:
+            stopping.append(self.sfu.stop)
         if self.engine is not None:
             stopping.append(self.engine.close)
         else:  # the start has failed, perhaps in the middle of attaching them

@@ -47,7 +47,6 @@ from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
 from turnserver.removal import remove_withdrawn
-from turnserver.signaling.edge.service import Service
 from turnserver.snapshot import LimitsView, Snapshot, Usage
 from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
@@ -372,9 +371,8 @@ class Server:
         parts.own = parts.addresses(config.relay)
         external.advise(parts.own, config)
         if config.serves_rooms:
-            parts.service = Service.from_config(
+            parts.open_rooms(
                 config,
-                listening.offered,
                 self._revoked,
                 tell=tell,
                 drain=self._drain_by_api,

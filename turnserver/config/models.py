@@ -16,6 +16,7 @@ from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.external import External, ExternalOption, StunServerOption
 from turnserver.config.listeners import Listener, ProxyUse, all_addresses, collide, no_duplicates
+from turnserver.config.media import MediaConfig
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.stun import BehaviorDiscoveryConfig, StunConfig, discovery_listeners
@@ -429,6 +430,7 @@ class Config(Section):
         description="NAT behavior discovery (RFC 5780), for tools that ask which kind of NAT they are behind.",
     )
     signaling: SignalingConfig = Field(default_factory=SignalingConfig, description="Rooms for calls.")
+    media: MediaConfig = Field(default_factory=MediaConfig, description="The SFU, for rooms too large for a mesh.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="A listener for health checks.")
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")

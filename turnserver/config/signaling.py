@@ -15,6 +15,7 @@ from turnserver.config.values import LIVE, Boolean, FilePath, Rule, Sized, choic
 __all__ = ["SHORT_KEY", "IceUrl", "KeyName", "Origin", "SignalingConfig", "warn_of_rooms"]
 
 Policy = Literal["all", "relay"]
+RoomMode = Literal["mesh", "sfu", "auto"]
 
 SHORT_KEY = 16
 """Characters below which a key can be found by trying."""
@@ -173,6 +174,12 @@ class SignalingConfig(Section):
         default={},
         description="Keys that allow the same, and also to list and close rooms and to remove participants "
         "(`/v1/rooms`, `meshturn rooms`): name → secret.",
+    )
+    mode: Annotated[RoomMode, choice(RoomMode)] = Field(
+        default="mesh",
+        description="How media go between participants. `mesh`: directly, each to all others. `sfu`: through this "
+        "server, which decrypts them, so that each sends once only. `auto`: directly in rooms of up to "
+        "`signaling.room_size` people, and through the server in larger ones, up to `media.room_size`.",
     )
     room_size: Annotated[int, integer(2, 8), LIVE] = Field(
         default=4,

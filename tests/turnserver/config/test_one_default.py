@@ -59,9 +59,9 @@ def test_every_limit_is_read_by_somebody() -> None:
     assert read_by(CoreLimits) | read_by(ListenerLimits) | read_by(ConnectionLimits) == set(LimitsConfig.model_fields)
 
 
-def test_every_option_of_rooms_is_read_but_the_one_that_says_whether_there_are_any() -> None:
+def test_every_option_of_rooms_is_read_but_those_that_say_whether_there_are_any_and_an_sfu() -> None:
     fields = set(type(Config().signaling).model_fields)
-    assert fields - read_by(sections.SignalingSection) == {"enabled"}
+    assert fields - read_by(sections.SignalingSection) == {"enabled", "mode"}
 
 
 def defaults() -> dict[str, list[Any]]:

@@ -97,11 +97,15 @@ class PairDirection:
     """True once the receiver was told again, after it had used the old connection."""
 
 
+_FIRST: Final[Mode] = "mesh"
+"""How the media of a room go before `switching` says otherwise."""
+
+
 @dataclass(slots=True)
 class Routing:
     """How the media of a room go: `turnserver.signaling.rooms.switching` has the theory, and changes it."""
 
-    mode: Mode = "mesh"
+    mode: Mode = _FIRST
     epoch: int = 1
     """Grows with every change of the mode."""
     changing: bool = False
