@@ -8,7 +8,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -24,6 +24,7 @@ from turnserver.signaling.edge.service import Service
 from turnserver.signaling.edge.websocket import PROTOCOL
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, IceServer
+from turnserver.signaling.rooms.media_port import MediaEvent
 from turnserver.signaling.rooms.settings import Grant
 
 if TYPE_CHECKING:
@@ -200,11 +201,21 @@ def _mint(user_id: str, wall: float, host: str) -> Ice:
 class SignalLab:
     """Rooms, pages and the wire between; a context manager, with everything in a thread of its own.
 
-    ``grants`` are what tokens allow. ``inside`` is the namespace to serve in, at `http://localhost:8080`.
+    ``grants`` are what tokens allow. ``inside`` is the namespace to serve in, at `http://localhost:8080`. With ``sfu``,
+    the rooms have a media engine (``media``), which is made by that.
     """
 
-    def __init__(self, inside: NetworkNamespace, grants: dict[str, Grant] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        inside: NetworkNamespace,
+        grants: dict[str, Grant] | None = None,
+        *,
+        sfu: Callable[[Callable[[MediaEvent], None]], Any] | None = None,
+        **settings: Any,
+    ) -> None:
         self._inside = inside
+        self._sfu = sfu
+        self.media: Any = None
         self._options, self._bounds = hub_settings(**(ROOMY | settings))
         self._grants = grants or {}
         self._lines: dict[str, _Line] = {}
@@ -307,6 +318,10 @@ class SignalLab:
 
         return asyncio.run_coroutine_threadsafe(act(), self._loop).result(30)
 
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await something in the server's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
     def serve(self, path: str, html: str) -> None:
         """Serve a page of somebody else's."""
         self._pages[path] = html
@@ -345,7 +360,14 @@ class SignalLab:
         def mint(user_id: str, wall: float, host: str) -> Ice:
             return Ice(servers=self.ice_servers, exp=int(wall) + 600, policy=self.ice_policy)
 
-        return Service(self._options, self._admit, mint, RevokedUsers(), separator=":", bounds=self._bounds)
+        def tell(event: MediaEvent) -> None:
+            self._loop.call_soon(lambda: found.on_media(event))
+
+        self.media = None if self._sfu is None else self._sfu(tell)
+        found = Service(
+            self._options, self._admit, mint, RevokedUsers(), separator=":", bounds=self._bounds, media=self.media
+        )
+        return found
 
     def _admit(self, token: str, wall: float) -> Grant:
         if token not in self._grants:
@@ -372,7 +394,8 @@ class SignalLab:
         app.router.add_get("/v1/ws", self._wire)
         app.router.add_get("/lab", self._blank)
         pages = Service(self._options, self._admit, _mint, RevokedUsers(), separator=":", bounds=self._bounds)
-        app.router.add_get("/call-assets/{file}", pages._pages.asset)
+        app.router.add_get("/call/{room}", pages._pages.call)
+        app.router.add_get("/call-assets/{file:.+}", pages._pages.asset)
         app.router.add_get("/example", self._example)
         app.router.add_get("/favicon.ico", pages._pages.icon)
         runner = web.AppRunner(app, shutdown_timeout=0)

@@ -200,7 +200,7 @@ const invitation = {
 
 /** The call itself: loaded after what the lobby needs, which is there the sooner. */
 let call = null;
-const callLoaded = loaded().then(() => Promise.all([import('./callview.js'), import('./peer.js'), complete()])).then(([{CallView}]) => {
+const callLoaded = loaded().then(() => Promise.all([import('./callview.js'), import('./ways.js'), complete()])).then(([{CallView}]) => {
   call = new CallView({mesh, signal, devices, stats, room, invitation, log, leave});
 });
 callLoaded.catch((error) => log('the call did not load', {error: error.message}));

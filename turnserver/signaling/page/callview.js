@@ -1,6 +1,7 @@
 /** The call itself: tiles, controls, banner, shortcuts. It shows what `Mesh` and `Devices` say and tells them what to do. */
 
 import {Chat} from './chat.js';
+import {Conference} from './conference.js';
 import {problemText} from './devices.js';
 import {announce, copyText, element, memory, note, setPressed, showView} from './dom.js';
 import {Drawer} from './drawer.js';
@@ -77,6 +78,7 @@ export class CallView {
         this.show();
       },
     });
+    this.conference = new Conference(mesh, this.grid, {nameOf: (id) => this.#nameOf(id), recording: () => this.extras.recording});
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
     this.inCall = new InCall({
       mesh, devices, stats, room,
@@ -91,6 +93,7 @@ export class CallView {
     devices.addEventListener('lost', (event) => announce(text(event.detail.kind === 'video' ? 'call.camera_gone' : 'call.microphone_gone')));
     stats.onupdate = () => {
       if (this.active) this.quality.round(this.grid.tiles);
+      if (this.active) this.conference.choose();
       this.#showStats();
     };
     spoken.addEventListener('change', () => {
@@ -131,6 +134,7 @@ export class CallView {
     this.chat.end();
     this.gestures.end();
     this.spotlight.end();
+    this.conference.end();
     element('more-menu').hidePopover?.();
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     element('tap-to-hear').hidden = true;
@@ -169,6 +173,7 @@ export class CallView {
     this.people.show(this.#people(), mesh.room, host);
     const views = this.#views(host);
     this.grid.show(views);
+    this.conference.show();
     this.extras.show(views);
   }
 
@@ -211,8 +216,8 @@ export class CallView {
   #people() {
     const {devices, mesh} = this;
     const self = {id: mesh.you?.id ?? '', name: this.name, you: true, host: mesh.you?.role === 'host', microphone: devices.microphoneOn, pc: null};
-    const others = [...mesh.peers.values()].map(({id, info, pc}) => (
-      {id, name: this.#nameOf(id), you: false, host: info.role === 'host', microphone: Boolean(info.media?.a), pc}
+    const others = [...mesh.peers.values()].map(({id, info, pc, way}) => (
+      {id, name: this.#nameOf(id), you: false, host: info.role === 'host', microphone: Boolean(info.media?.a), pc: way === 'mesh' ? pc : null}
     ));
     return [self, ...others];
   }
@@ -438,8 +443,9 @@ export class CallView {
 
   async #muted(what) {
     if (what === 'video') await this.devices.setCamera(false);
+    else if (what === 'screen') this.devices.stopSharing();
     else await this.devices.setMicrophone(false);
-    announce(text(what === 'video' ? 'call.camera_off_by_host' : 'call.muted_by_host'), {urgent: true});
+    announce(text({video: 'call.camera_off_by_host', screen: 'call.screen_stopped_by_host'}[what] ?? 'call.muted_by_host'), {urgent: true});
   }
 
   #knocked({id, name, gone}) {

@@ -8,8 +8,8 @@
 
 import {PeerMeter} from './stats.js';
 
-/** `Peer`, whose modules are loaded with the first `join()`: a lobby needs none of them. */
-let Peer = null;
+/** `Ways`, whose modules are loaded with the first `join()`: a lobby needs none of them. */
+let Ways = null;
 
 const STAT_EVERY = 10_000; // ms
 const LINGER = 30_000; // ms that the media of a lost session go on without having been recognized in the new one
@@ -30,10 +30,11 @@ export const QUALITY = Object.freeze({
  * Events: `joined` (in, also after a knock or anew after a lost session); `peers` (somebody came or went); `peer` `{peer}`
  * (something of one has changed); `room`; `ice` `{ice, why}`; `paths`; `message` `{from, data, to?}`; `data` `{peer, data}`;
  * `mute` `{from, what}` (a host asks); `knock` `{id, name, gone?}`; `gap` `{peer, gap}`; `verdict` `{peer, verdict, text, case, tried}`;
+ * `speaker` `{id}` (who speaks, as the SFU hears it; null for nobody); `sfu` (the connections with the SFU do differently);
  * `ended` `{code, msg}` (no longer in the room, and not by `leave()`).
  */
 export class Mesh extends EventTarget {
-  #signal; #Pc; #quality; #timing; #later; #never; #tracks = new Map(); #home = new MediaStream(); #hidden = new Set(); #shown = {}; #link = null;
+  #signal; #Pc; #quality; #timing; #later; #never; #tracks = new Map(); #home = new MediaStream(); #hidden = new Set(); #shown = {}; #link = null; #ways = null; #choice = null;
   #wanted = null; #meta = {}; #screen = null; #was = null; #at = 0; #fresh = false; #joining = 0; #lingering = new Map();
   #metaTimer = null; #statTimer = null; #retryTimer = null; #rejoinUntil = 0; #meters = new WeakMap();
 
@@ -58,7 +59,7 @@ export class Mesh extends EventTarget {
     this.#never = (timer) => never(timer);
     /** The others, by id. @type {Map<string, Peer>} */
     this.peers = new Map();
-    /** `{id, max, mode, epoch, locked}` of the room; null outside. */
+    /** `{id, max, mode, epoch, changing, unready, why, locked, speaker}` of the room; null outside. */
     this.room = null;
     /** `{id, role, name, caps, media}` of this participant; null outside. */
     this.you = null;
@@ -83,7 +84,8 @@ export class Mesh extends EventTarget {
     this.#wanted = wanted;
     if (this.#signal.room && this.#signal.room !== room) await this.#signal.request('leave').catch(() => {});
     try {
-      Peer ??= (await import('./peer.js')).Peer;
+      Ways ??= (await import('./ways.js')).Ways;
+      this.#ways ??= this.#makeWays();
       if (this.#wanted !== wanted) throw Object.assign(new Error('Left, or asked for anew, meanwhile.'), {code: 'closed'});
       return await this.#ask();
     } catch (error) {
@@ -111,7 +113,8 @@ export class Mesh extends EventTarget {
       this.#screen = track ? stream.id : null;
     }
     this.#tracks.set(kind, {track, stream});
-    for (const peer of this.peers.values()) peer.setTrack(kind, track, stream);
+    for (const peer of this.#meshed) peer.setTrack(kind, track, stream);
+    this.sfu?.setTrack(kind);
     if (kind === 'screen') this.#tellMeta(0);
   }
 
@@ -165,19 +168,35 @@ export class Mesh extends EventTarget {
     return this.#signal.request('invite', fields);
   }
 
+  /** The connections with the server's SFU; null in a mesh. @type {import('./sfu.js').Sfu|null} */
+  get sfu() { return this.#ways?.sfu ?? null; }
+
+  /** What to receive of the SFU, see `Sfu.choose`; kept for the next one. @param {object} choice */
+  choose(choice) {
+    this.#choice = choice;
+    this.sfu?.choose(choice);
+  }
+
+  get #meshed() { return this.#ways?.meshed ?? []; }
+
   /** Say whether the picture of a peer is looked at; it stops sending one that is not. @param {string} id @param {boolean} hidden */
   setHidden(id, hidden) {
     if (hidden === this.#hidden.has(id)) return;
     if (hidden) this.#hidden.add(id);
     else this.#hidden.delete(id);
-    this.#tellMeta(hidden ? META_DELAY * 5 : META_DELAY);
+    this.#tellShown(hidden ? META_DELAY * 5 : META_DELAY);
   }
 
   /** Say how wide the pictures of the others are shown here, in pixels: they do not send larger ones. @param {Record<string, number>} shown by id */
   setShown(shown) {
     if (JSON.stringify(shown) === JSON.stringify(this.#shown)) return;
     this.#shown = shown;
-    this.#tellMeta(META_DELAY * 3);
+    this.#tellShown(META_DELAY * 3);
+  }
+
+  /** The SFU is told by `choose`, and then the others need not know. */
+  #tellShown(delay) {
+    if (this.room?.mode !== 'sfu') this.#tellMeta(delay);
   }
 
   /** Tell the others how our connection does. @param {{up?: string, bad?: string[]}|null} link */
@@ -189,7 +208,8 @@ export class Mesh extends EventTarget {
 
   /** Look for paths anew. @param {string} [id] one peer; all without it @param {'online'|'disconnected'|'failed'|'user'} [why] */
   restart(id, why = 'user') {
-    for (const peer of id === undefined ? this.peers.values() : [this.peers.get(id)]) peer?.restart(why);
+    if (id === undefined) this.sfu?.restart();
+    for (const peer of id === undefined ? this.#meshed : [this.peers.get(id)]) peer?.restart(why);
   }
 
   // ---- what the server says
@@ -207,10 +227,17 @@ export class Mesh extends EventTarget {
     news('peer_back', ({id}) => this.#gap(id, false));
     news('peer_update', ({t, seq, id, ...change}) => this.#updated(id, change));
     news('room_update', ({t, seq, ...change}) => {
-      this.room = {...this.room, spotlight: undefined, ...change};
+      const {mode} = this.room;
+      this.room = {...this.room, spotlight: undefined, changing: undefined, unready: undefined, why: undefined, ...change};
+      this.#ways.follow(this.room);
+      if (this.room.mode !== mode) this.#tellShown(META_DELAY);
       this.#emit('room', {room: this.room});
     });
-    for (const type of ['desc', 'cand', 'reset', 'restart']) on(type, (frame) => this.peers.get(frame.from)?.receive(frame));
+    for (const type of ['desc', 'cand', 'reset', 'restart', 'layers']) on(type, (frame) => this.#ways?.receive(frame));
+    news('speaker', ({peer = null}) => {
+      this.room = {...this.room, speaker: peer ?? undefined};
+      this.#emit('speaker', {id: peer});
+    });
     on('ice', ({ice, why}) => this.#freshIce(ice, why));
     on('paths', ({list}) => this.#paths(list));
     on('msg', ({from, data, to}) => this.#emit('message', {from, data, to}));
@@ -232,7 +259,8 @@ export class Mesh extends EventTarget {
     const {room, name, media} = this.#wanted;
     this.#joining += 1;
     try {
-      return await this.#signal.request('join', {room, name, meta: this.#wholeMeta(), media});
+      const mode = this.#signal.features?.includes('sfu') ? {mode: 'auto'} : {};
+      return await this.#signal.request('join', {room, name, meta: this.#wholeMeta(), media, ...mode});
     } finally {
       this.#joining -= 1;
     }
@@ -241,8 +269,9 @@ export class Mesh extends EventTarget {
   #wholeMeta() {
     const meta = {...this.#meta};
     if (this.#screen) meta.screen = this.#screen;
-    if (this.#hidden.size > 0) meta.hide = [...this.#hidden];
-    if (Object.keys(this.#shown).length > 0) meta.show = this.#shown;
+    const tells = this.room?.mode !== 'sfu';
+    if (tells && this.#hidden.size > 0) meta.hide = [...this.#hidden];
+    if (tells && Object.keys(this.#shown).length > 0) meta.show = this.#shown;
     if (this.#link) meta.link = this.#link;
     if (this.#was) meta.was = this.#was;
     return meta;
@@ -260,7 +289,7 @@ export class Mesh extends EventTarget {
 
   /** A snapshot: the whole truth about who is here. */
   #entered(frame, lost = false) {
-    if (!Peer || !this.#wanted || this.#wanted.room !== frame.room.id) return; // not asked yet, or left meanwhile
+    if (!this.#ways || !this.#wanted || this.#wanted.room !== frame.room.id) return; // not asked yet, or left meanwhile
     const first = this.room === null;
     const announce = first && this.#signal.recovered;
     const fresh = this.#fresh;
@@ -272,6 +301,7 @@ export class Mesh extends EventTarget {
     this.#signal.room = frame.room.id;
     this.#was = fresh ? this.#was : null;
     this.#freshIce(frame.ice, 'joined');
+    this.#ways.enter(this.room, fresh);
     const present = new Set(frame.peers.map(({id}) => id));
     for (const id of [...this.peers.keys()]) {
       if (present.has(id)) continue;
@@ -279,6 +309,7 @@ export class Mesh extends EventTarget {
       else this.#remove(id);
     }
     for (const peer of frame.peers) this.#reconcile(peer, {fresh, lost, announce});
+    this.#ways.follow(this.room);
     this.#resize();
     this.#statTimer ??= this.#later(() => this.#tellStats(), STAT_EVERY);
     this.#emit('joined', frame);
@@ -290,7 +321,7 @@ export class Mesh extends EventTarget {
     const known = this.peers.get(info.id);
     if (known && !fresh) {
       known.update({...info, gap: info.gap ?? null});
-      if (lost) known.resync();
+      if (lost) known.resync?.();
       this.#changed(known);
       return;
     }
@@ -306,9 +337,15 @@ export class Mesh extends EventTarget {
     this.#never(this.#lingering.get(was));
     this.#lingering.delete(was);
     this.peers.delete(was);
-    this.peers.set(info.id, peer);
-    peer.adopt(info, this.you);
-    this.#changed(peer);
+    this.#ways.drop(was);
+    const known = peer.way === 'mesh' ? peer : this.#ways.make(info); // what there was with the SFU is gone
+    this.peers.set(info.id, known);
+    if (known === peer) peer.adopt(info, this.you);
+    else {
+      known.received.takeOver(peer.received);
+      peer.close();
+    }
+    this.#changed(known);
     return true;
   }
 
@@ -322,29 +359,34 @@ export class Mesh extends EventTarget {
   }
 
   #add(info, announce = false) {
-    const {id} = info;
-    const peer = new Peer({
+    const peer = this.#ways.make(info, announce);
+    this.peers.set(info.id, peer);
+    this.#changed(peer);
+  }
+
+  #makeWays() {
+    const shared = () => ({signal: this.#signal, ice: this.ice, home: this.#home, RTCPeerConnection: this.#Pc, setTimeout: this.#later, clearTimeout: this.#never});
+    return new Ways({
+      peers: this.peers,
+      peer: (info, announce) => ({...shared(), me: this.you, peer: info, localTracks: this.#tracks, quality: this.#qualityNow(), announce, timing: this.#timing}),
+      sfu: () => ({...shared(), publishes: this.you?.caps?.includes('publish') ?? true, tracks: this.#tracks, choice: this.#choice}),
+      wire: (peer) => this.#wire(peer),
+      exchanged: (peer) => this.#changed(peer),
+      changed: () => this.#emit('sfu', {}),
       signal: this.#signal,
-      me: this.you,
-      peer: info,
-      ice: this.ice,
-      localTracks: this.#tracks,
-      quality: this.#qualityNow(),
-      home: this.#home,
-      announce,
-      timing: this.#timing,
-      RTCPeerConnection: this.#Pc,
       setTimeout: this.#later,
       clearTimeout: this.#never,
     });
-    this.peers.set(id, peer);
-    for (const type of ['state', 'streams', 'path', 'open']) peer.addEventListener(type, () => this.#emit('peer', {peer}));
+  }
+
+  #wire(peer) {
+    const shown = () => this.peers.get(peer.id) === peer;
+    for (const type of ['state', 'streams', 'path', 'open']) peer.addEventListener(type, () => shown() && this.#emit('peer', {peer}));
     // An address that has changed takes the server's socket along, and no event may tell of it.
     peer.addEventListener('state', () => peer.state === 'reconnecting' && this.#signal.probe?.());
     peer.addEventListener('doubt', () => this.#signal.probe?.());
     peer.addEventListener('data', ({detail}) => this.#emit('data', {peer, data: detail.data}));
-    peer.addEventListener('verdict', ({detail}) => this.#emit('verdict', {peer, ...detail}));
-    this.#changed(peer);
+    peer.addEventListener('verdict', ({detail}) => shown() && this.#emit('verdict', {peer, ...detail}));
   }
 
   #remove(id) {
@@ -354,6 +396,7 @@ export class Mesh extends EventTarget {
     this.serverPaths.delete(id);
     const peer = this.peers.get(id);
     this.peers.delete(id);
+    this.#ways?.drop(id);
     peer?.close();
   }
 
@@ -377,6 +420,7 @@ export class Mesh extends EventTarget {
     const peer = this.peers.get(id);
     if (!peer) return;
     peer.setGap(gap);
+    this.#ways.update(id, {gap});
     this.#emit('gap', {peer, gap});
     this.#changed(peer);
   }
@@ -385,18 +429,20 @@ export class Mesh extends EventTarget {
     const peer = this.peers.get(id);
     if (!peer) return;
     peer.update(change);
+    this.#ways.update(id, change);
     this.#changed(peer);
   }
 
   #changed(peer) {
-    peer.setPaused(Array.isArray(peer.info.meta?.hide) && peer.info.meta.hide.includes(this.you?.id));
+    peer.setPaused?.(Array.isArray(peer.info.meta?.hide) && peer.info.meta.hide.includes(this.you?.id));
     this.#emit('peer', {peer});
   }
 
   #freshIce(ice, why) {
     if (!this.room || !ice) return;
     this.ice = ice;
-    for (const peer of this.peers.values()) peer.setIce(ice, why);
+    for (const peer of this.#meshed) peer.setIce(ice, why);
+    this.sfu?.setIce(ice);
     this.#emit('ice', {ice, why});
   }
 
@@ -409,7 +455,7 @@ export class Mesh extends EventTarget {
 
   /** The session was lost, and with it our id: join again; connections go on until the others are recognized. */
   #anew() {
-    if (!Peer || !this.#wanted) return;
+    if (!this.#ways || !this.#wanted) return;
     if (this.room) {
       this.#fresh = true;
       this.#was = this.you.id;
@@ -433,7 +479,8 @@ export class Mesh extends EventTarget {
   }
 
   #resumed() {
-    for (const peer of this.peers.values()) peer.back();
+    for (const peer of this.#meshed) peer.back();
+    this.sfu?.back();
     if (this.#wanted && this.room && this.#signal.room === null) this.#anew();
     if (this.#wanted || !this.#signal.room) return;
     // After a reload the session is still in the room; a page that does not go on with that leaves nobody waiting.
@@ -462,6 +509,8 @@ export class Mesh extends EventTarget {
     this.#shown = {};
     this.#link = null;
     this.serverPaths.clear();
+    this.#ways?.clear();
+    this.#choice = null;
     this.room = null;
     this.#signal.room = null;
     this.#emit('peers', {});
@@ -480,13 +529,13 @@ export class Mesh extends EventTarget {
 
   #resize() {
     const quality = this.#qualityNow();
-    for (const peer of this.peers.values()) peer.setQuality(quality);
+    for (const peer of this.#meshed) peer.setQuality(quality);
   }
 
   async #tellStats() {
     this.#statTimer = this.#later(() => this.#tellStats(), STAT_EVERY);
     for (const peer of [...this.peers.values()]) {
-      if (peer.state !== 'connected') continue;
+      if (peer.state !== 'connected' || peer.way !== 'mesh') continue;
       if (!this.#meters.has(peer)) this.#meters.set(peer, new PeerMeter());
       const found = await this.#meters.get(peer).measure(peer, this);
       if (!found || found.path === 'unknown' || !this.peers.has(peer.id)) continue;

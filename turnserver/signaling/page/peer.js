@@ -10,6 +10,7 @@
 import {Closed, Connection} from './connection.js';
 import {Recovery} from './recovery.js';
 import {randomName} from './signal.js';
+import {Received} from './streams.js';
 import {Watch, flowOf} from './watch.js';
 
 const OFFER_PATIENCE = 2000; // ms that the one who does not start waits for an offer
@@ -31,7 +32,7 @@ export class Peer extends EventTarget {
   #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #limits = {}; #Pc; #home; #publishes; #later; #never; #recovery; #watch; #unheard = false;
   #connection = null; #remote = null; #retired = new Set(); #answered = new Set(); #early = null;
   #chain = Promise.resolve(); #queued = 0; #state = 'connecting'; #was = false; #gap; #gaveUp = false; #errors = 0; #closed = false;
-  #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #camera = new MediaStream(); #screen = null;
+  #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #received = new Received();
 
   /**
    * @param {object} options
@@ -117,7 +118,13 @@ export class Peer extends EventTarget {
   get gap() { return this.#gap; }
 
   /** What it sends: `camera` (with the microphone; always the same stream) and `screen` (with its sound, if it has one), or null. */
-  get streams() { return {camera: this.#camera, screen: this.#screen}; }
+  get streams() { return this.#received.streams; }
+
+  /** What comes from it. */
+  get received() { return this.#received; }
+
+  /** How its media go. */
+  get way() { return 'mesh'; }
 
   /** Rebuilds since the connection last held. */
   get rebuilds() { return this.#recovery.rebuilds; }
@@ -529,28 +536,7 @@ export class Peer extends EventTarget {
 
   #showStreams() {
     if (this.#closed || !this.#connection) return;
-    const {audio, video, screen, screenAudio} = this.#connection.received(this.#info.meta?.screen ?? null);
-    let changed = false;
-    const wanted = [audio, video].filter(Boolean);
-    // The picture of a connection that is gone stays until the next one has one.
-    if (wanted.length > 0) {
-      for (const track of this.#camera.getTracks()) {
-        if (wanted.includes(track) || !wanted.some(({kind}) => kind === track.kind)) continue;
-        this.#camera.removeTrack(track);
-        changed = true;
-      }
-      for (const track of wanted) {
-        if (this.#camera.getTracks().includes(track)) continue;
-        this.#camera.addTrack(track);
-        changed = true;
-      }
-    }
-    const shown = screen === null ? [] : [screen, screenAudio].filter(Boolean);
-    const before = this.#screen?.getTracks() ?? [];
-    if (before.length !== shown.length || shown.some((track) => !before.includes(track))) {
-      this.#screen = screen && new MediaStream(shown);
-      changed = true;
-    }
+    const changed = this.#received.show(this.#connection.received(this.#info.meta?.screen ?? null));
     if (changed) this.dispatchEvent(new CustomEvent('streams', {detail: {}}));
   }
 

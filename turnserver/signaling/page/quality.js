@@ -40,7 +40,9 @@ export class Quality {
 
   /** After each round of statistics. @param {Map<string, HTMLElement>} tiles by key @param {number} [now] ms */
   round(tiles, now = performance.now()) {
-    const peers = [...this.#mesh.peers.values()];
+    const everybody = [...this.#mesh.peers.values()];
+    const peers = everybody.filter(({way}) => way === 'mesh'); // what goes to an SFU is one stream, which the browser adapts
+    if (peers.length < everybody.length) this.end();
     const counted = new Map();
     for (const {id, state} of peers) {
       const raw = this.#stats.raw.get(id);
@@ -50,11 +52,11 @@ export class Quality {
     this.#at = now;
     const busy = since > (document.hidden ? LATE_HIDDEN : LATE);
     if (busy) this.#estimate.skip(now, counted);
-    else this.#learn(now, counted, peers);
+    else if (peers.length === everybody.length) this.#learn(now, counted, peers);
     this.#limits = this.#divide(peers, this.#estimate.budget, this.#mode.name, this.#mode.trial);
     for (const peer of peers) this.#apply(peer);
     for (const id of this.#told.keys()) if (!this.#mesh.peers.has(id)) this.#told.delete(id);
-    this.#tell(peers, tiles, busy);
+    this.#tell(everybody, tiles, busy);
   }
 
   #learn(now, counted, peers) {

@@ -110,6 +110,8 @@ export class Signal extends EventTarget {
     this.#world = world;
     /** What `hello_ok` or `joined` said of this client: id, role, caps. */
     this.you = null;
+    /** What the server can do besides the protocol's core, by name. */
+    this.features = [];
     /** The room that the session is in according to the last `hello_ok`; `Mesh` keeps it current. */
     this.room = null;
     /** What the server accepts: `{msg, rate, burst, name, meta}`. */
@@ -283,6 +285,7 @@ export class Signal extends EventTarget {
       return;
     }
     this.limits = welcome.limits ?? this.limits;
+    this.features = Array.isArray(welcome.feat) ? welcome.feat : [];
     line.cid = welcome.cid ?? null;
     line.heartbeat = welcome.hb > 0 ? welcome.hb : HEARTBEAT;
     if (welcome.resume > 0) this.resumeWindow = welcome.resume;

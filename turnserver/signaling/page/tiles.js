@@ -5,6 +5,8 @@ import {make, memory} from './dom.js';
 import {list, put, putLabel, text} from './texts.js';
 
 const CORNERS = {ArrowLeft: ['l', 1], ArrowRight: ['r', 1], ArrowUp: ['t', 0], ArrowDown: ['b', 0]};
+const MOST = 9; // tiles on a page of the grid
+const MOST_BESIDE = 6; // beside the stage
 const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter(undefined, {granularity: 'grapheme'}) : null;
 
 /** What people see as the first character of a word: a whole emoji, a letter with its marks. */
@@ -62,6 +64,9 @@ export class Grid {
     this.views = [];
     this.pinned = null;
     this.lit = null; // the key of the tile in the spotlight
+    this.follow = null; // the key of the tile of who speaks, if that is to have the stage
+    this.page = 0;
+    this.pages = 1;
     this.small = null; // the key of the tile in front of another one
     this.corner = /^[tb][lr]$/.test(memory.get('corner') ?? '') ? memory.get('corner') : 'br';
     this.speaker = '';
@@ -100,6 +105,8 @@ export class Grid {
     const boxes = this.#boxes(this.container.clientWidth, this.container.clientHeight, gap);
     this.tiles.forEach((tile, key) => {
       const box = boxes.get(key);
+      tile.hidden = !box; // it is heard all the same
+      if (!box) return;
       tile.toggleAttribute('data-small', key === this.small);
       if (key === this.small) tile.tabIndex = 0; // it can be moved by the arrow keys
       else if (tile.dataset.kind !== 'screen') tile.removeAttribute('tabindex'); // a screen is zoomed by keys
@@ -113,10 +120,17 @@ export class Grid {
     this.show(this.views);
   }
 
-  /** The tile on the stage: what is pinned, or else in the spotlight, or else a screen. */
+  /** The tile on the stage: what is pinned, or else in the spotlight, or else a screen, or who speaks if that is wanted. */
   get #onStage() {
     for (const key of [this.pinned, this.lit]) if (this.tiles.has(key)) return key;
-    return this.views.find(({kind}) => kind === 'screen')?.key ?? null;
+    return this.views.find(({kind}) => kind === 'screen')?.key ?? (this.tiles.has(this.follow) ? this.follow : null);
+  }
+
+  /** Those of the present page, of `keys`. */
+  #paged(keys, most) {
+    this.pages = Math.max(1, Math.ceil(keys.length / most));
+    this.page = Math.min(Math.max(0, this.page), this.pages - 1);
+    return keys.slice(this.page * most, (this.page + 1) * most);
   }
 
   /** The picture on the stage, or else the first. @returns {HTMLVideoElement | null} */
@@ -130,7 +144,7 @@ export class Grid {
     const main = this.#onStage;
     this.small = null;
     if (main !== null) {
-      const others = keys.filter((key) => key !== main);
+      const others = this.#paged(keys.filter((key) => key !== main), MOST_BESIDE);
       const found = stage(others.length, this.tiles.get(main).dataset.kind === 'screen', width, height, gap);
       return new Map([[main, found.stage], ...others.map((key, index) => [key, found.strip[index]])]);
     }
@@ -139,8 +153,9 @@ export class Grid {
       this.small = 'self';
       return new Map([[keys[0], found.stage], ['self', found.small]]);
     }
-    const found = grid(keys.length, {x: 0, y: 0, width, height}, gap);
-    return new Map(keys.map((key, index) => [key, found[index]]));
+    const present = this.#paged(keys, MOST);
+    const found = grid(present.length, {x: 0, y: 0, width, height}, gap);
+    return new Map(present.map((key, index) => [key, found[index]]));
   }
 
   /** A side as the tiles are laid out: from the right where text runs so. */
