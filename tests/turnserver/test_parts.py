@@ -1,8 +1,13 @@
 """The parts of a server are closed together, also those of a start that has failed half-way."""
 
+import asyncio
+
+import pytest
+
+from auth.revocation import RevokedUsers
 from auth.source import CredentialSource, StaticUsers
 from auth.types import Credential
-from turnserver.config import Config
+from turnserver.config import Config, load_mapping
 from turnserver.core.types import Now
 from turnserver.faults import Faults
 from turnserver.parts import Parts
@@ -51,3 +56,25 @@ async def test_sources_are_closed_once_and_an_exception_keeps_none_from_it() -> 
     made.ignore = lambda: None
     await made.close(faults)
     assert len(said) == 3
+
+
+@pytest.mark.parametrize(("mode", "has_sfu"), [("mesh", False), ("auto", True), ("sfu", True)])
+async def test_rooms_have_an_sfu_unless_all_of_them_are_meshes(mode: str, has_sfu: bool) -> None:
+    config = load_mapping({"signaling": {"mode": mode}, "media": {"room_size": 7}}).config
+    made, faults, told = parts(), Faults(), list[object]()
+    made.open_rooms(
+        config,
+        RevokedUsers(1, lambda kicked: None),
+        tell=told.append,
+        drain=dict,
+        clock=lambda: Now(0.0, 0.0),
+        faults=faults,
+    )
+    assert made.service is not None
+    assert (made.sfu is not None) == has_sfu
+    if made.sfu is not None:
+        made.sfu.open("r", 1)
+        assert made.sfu.addresses == (), "there is no address to relay from"
+        await asyncio.sleep(0)
+    await made.close(faults)
+    assert faults.counts == {}
