@@ -137,7 +137,8 @@ class IncomingStream:
         last, delay = 0, 0
         if self.report is not None:
             last = self.report.ntp >> 16 & 0xFFFFFFFF
-            delay = min(int((now - self.report_at) * 65536), 0xFFFFFFFF)
+            # The time of a report is when its datagram came, which may be after the tick that was due began.
+            delay = min(max(int((now - self.report_at) * 65536), 0), 0xFFFFFFFF)
         return ReportBlock(
             ssrc=self.ssrc,
             fraction_lost=fraction,

@@ -113,6 +113,9 @@ def test_reception_is_reported_as_rfc_3550_says() -> None:
     assert block.highest_sequence & 0xFFFF == encoder.sequence
     assert (block.last_report, block.delay) == (0x5678_9ABC, 32768)
     assert block.jitter < 10
+    early = stream.reception(world.now - 0.01)
+    assert early is not None
+    assert early.delay == 0, "a tick that was late has the time at which it was due"
     world.frames(encoder, 5)
     again = stream.reception(world.now)
     assert again is not None
