@@ -69,7 +69,7 @@ def test_three_people_are_told_that_the_server_sees_them(browser: "Browser", lab
             page.until("() => meshturn.mesh.room.mode === 'sfu' && !meshturn.mesh.room.changing")
             page.see("way")
             for key in page.page.evaluate("() => [...meshturn.mesh.peers.keys()]"):
-                page.frames(3, f".tile[data-peer={key}] video")
+                page.frames(3, f".tile[data-peer='{key}'] video")
         ann.until("() => document.getElementById('way').textContent.includes('through the server')")
         lab.wait(lambda: set(wanted(lab, ann)) == {"Ben", "Cat", "others"}, "what Ann asks for")
         assert wanted(lab, ann)["others"] == 0
@@ -78,7 +78,7 @@ def test_three_people_are_told_that_the_server_sees_them(browser: "Browser", lab
         ann.click("speaker-view")
         speaker = cat.page.evaluate("() => meshturn.mesh.you.id")
         lab.do(lambda: lab.service.on_media(SfuSpeaker("blue", speaker)))
-        ann.until("(id) => document.querySelector(`.tile[data-peer=${id}]`).hasAttribute('data-stage')", speaker)
+        ann.until("(id) => document.querySelector('.tile[data-stage]')?.dataset.peer === id", speaker)
         lab.wait(lambda: wanted(lab, ann)["Cat"] > wanted(lab, ann)["Ben"], "a larger picture of who speaks")
 
 
