@@ -183,8 +183,8 @@ class SignalingConfig(Section):
     )
     room_size: Annotated[int, integer(2, 8), LIVE] = Field(
         default=4,
-        description="Participants in one room at most. In a mesh each sends to all others: with more than 4, home "
-        "connections and phones are overloaded.",
+        description="Participants in one room that is a mesh, at most. There each sends to all others: with more than "
+        "4, home connections and phones are overloaded.",
     )
     rooms: Annotated[int, integer(1, 100_000), LIVE] = Field(
         default=1000,

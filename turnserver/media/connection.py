@@ -26,6 +26,7 @@ __all__ = [
     "BURST",
     "CONNECT_LIMIT",
     "INITIAL_PACE",
+    "LARGEST_RTP",
     "MOST_PACED",
     "Closed",
     "Connected",
@@ -49,6 +50,9 @@ INITIAL_PACE: Final = 50_000_000
 
 MOST_PACED: Final = 1_000_000
 """Bytes of video that may wait, two seconds at 4 Mbit/s. What a receiver cannot take in time is of no use later."""
+
+LARGEST_RTP: Final = 1_600
+"""Bytes of the largest RTP packet that is taken. A longer one would be sent on in fragments, which networks lose."""
 
 _MOST_EVENTS: Final = 512
 """Events that may wait. The owner takes them after each datagram, which makes one or two."""
@@ -372,7 +376,7 @@ class PeerConnection:
                 self._say(Rtcp(read_compound(bytes(datagram[:size]))))
             return
         size = receiver.unprotect(datagram, size)
-        header = read_header(datagram, size) if size > 0 else None
+        header = read_header(datagram, size) if 0 < size <= LARGEST_RTP else None
         if header is None:
             self.dropped += 1
             return
@@ -403,9 +407,10 @@ class PeerConnection:
         if now > self._credited:
             self._credit = min(BURST, self._credit + (now - self._credited) * self._pace)
             self._credited = now
-        if self._paced or self._credit < size:
+        cost = min(size, BURST)
+        if self._paced or self._credit < cost:
             return False
-        self._credit -= size
+        self._credit -= cost
         return True
 
     def _release(self) -> None:

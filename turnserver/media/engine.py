@@ -293,18 +293,29 @@ class EmbeddedEngine:
     def expire(self, now: float) -> None:
         """Do what is due."""
         self._rest()
+        failed: Exception | None = None
         for key in list(self._deadlines.due(now)):
-            if isinstance(key, str):
-                room = self._rooms.get(key)
-                if room is not None:
+            try:
+                self._expire_one(key, now)
+            except Exception as error:  # of one room or connection, and nothing of the others
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _expire_one(self, key: "str | PeerConnection", now: float) -> None:
+        if isinstance(key, str):
+            room = self._rooms.get(key)
+            if room is not None:
+                try:
                     room.tick(now)
+                finally:
                     self._deadlines.set(key, room.due)
-                continue
-            link = self._by_connection.get(key)
-            if link is not None:
-                key.expire(now)
-                self._events(link, now)
-                self.wire.restless.add(key)
+            return
+        link = self._by_connection.get(key)
+        if link is not None:
+            key.expire(now)
+            self._events(link, now)
+            self.wire.restless.add(key)
 
     def _rest(self) -> None:
         """Set the deadlines of connections that have another one now."""

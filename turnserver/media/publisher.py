@@ -240,13 +240,14 @@ class Publisher:
 
     def reports(self, packets: Sequence[Packet], now: float) -> list[tuple[IncomingStream, SenderReport]]:
         """Take RTCP of the publisher; its sender reports with the streams that they are about."""
-        found = []
+        found: dict[IncomingStream, SenderReport] = {}  # one a stream: each is sent on to everybody
         for packet in packets:
             route = self._routes.get(packet.sender) if isinstance(packet, SenderReport) else None
             if route is not None and not route.repeats and isinstance(packet, SenderReport):
-                route.stream.take_report(packet, now)
-                found.append((route.stream, packet))
-        return found
+                found[route.stream] = packet
+        for stream, report in found.items():
+            stream.take_report(report, now)
+        return list(found.items())
 
     def feedback(self, now: float) -> list[Packet]:
         """What the publisher is to be told now."""

@@ -229,7 +229,7 @@ def _sections(text: str) -> list[_Section]:
 
 def _bundle(session: _Section) -> list[str]:
     for value in session.all("group", 8):
-        semantics, *mids = value.split()
+        semantics, *mids = value.split() or [""]
         if semantics == "BUNDLE":
             return mids[:MOST_SECTIONS]
     return []

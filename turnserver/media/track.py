@@ -344,6 +344,8 @@ class PublishedTrack:
         """Forward nothing, or go on; receivers of a picture then wait for a keyframe."""
         if self.muted and not on:
             for stream in self.streams.values():
+                for forwarder in stream.forwarders:
+                    forwarder.pause()  # else it would seem to have what it waits for
                 stream.waiting += stream.forwarders
                 stream.forwarders = []
         self.muted = on

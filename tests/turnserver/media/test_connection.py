@@ -11,6 +11,7 @@ from turnserver.media.connection import (
     BURST,
     CONNECT_LIMIT,
     INITIAL_PACE,
+    LARGEST_RTP,
     MOST_PACED,
     Closed,
     Connected,
@@ -130,6 +131,29 @@ def test_sound_leaves_before_pictures_and_bursts_are_paced() -> None:
     assert turns > 5
     assert [int.from_bytes(packet[2:4], "big") for packet in client.rtp[1:]] == list(range(60))
     assert deadline == pytest.approx((60 * size - BURST) * 8 / INITIAL_PACE, rel=0.1)
+
+
+def test_a_packet_larger_than_a_burst_holds_nobody_up() -> None:
+    server, client = connected()
+    size = BURST + 1000
+    assert server.send_rtp(rtp_packet(2, payload=bytes(1188)), 1200)
+    assert server.send_rtp(rtp_packet(3, payload=bytes(size - 12)), size)
+    assert server.send_rtp(rtp_packet(4, payload=bytes(1188)), 1200)
+    while server.waiting:
+        deadline = server.deadline
+        assert deadline is not None
+        assert deadline < 1.0
+        server.expire(deadline + 1e-6)
+    client.exchange(1.0)
+    assert [int.from_bytes(packet[2:4], "big") for packet in client.rtp][-3:] == [2, 3, 4]
+
+
+def test_a_packet_that_would_be_sent_on_in_fragments_is_dropped() -> None:
+    server, client = connected()
+    for size in (LARGEST_RTP, LARGEST_RTP + 1):
+        client.put(client.protected(rtp_packet(size, payload=bytes(size - 12))), 1.0)
+    assert [event.size for event in events(server) if isinstance(event, Rtp)] == [LARGEST_RTP]
+    assert server.dropped == 1
 
 
 def test_a_slower_pace_and_what_does_not_fit() -> None:

@@ -1,5 +1,7 @@
 """The engine: from descriptions and datagrams of participants to those of others, in memory."""
 
+import pytest
+
 from stun.address import Address
 from tests.support.sfu_world import ENGINE, EngineWorld
 from turnserver.media.engine import MOST_PEERS, MOST_ROOMS, MediaEngine, NullEngine
@@ -11,6 +13,7 @@ from turnserver.media.facts import (
     SideConnected,
     SideFailed,
 )
+from turnserver.media.room import MediaRoom
 from turnserver.media.router import Wish
 from turnserver.media.sdp import read_description
 
@@ -41,6 +44,29 @@ def test_an_answer_names_where_the_engine_is_and_an_offer_who_sends_what() -> No
         ("audio", "ann"),
         ("video", "ann"),
     ]
+
+
+def test_a_fault_in_one_room_is_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised once for each time, and both rooms go on."""
+    world = EngineWorld()
+    for room in ("a", "b", "c"):
+        world.engine.open(room, 1, now=world.now)
+    ticks: list[str] = []
+    tick = MediaRoom.tick
+
+    def counted(room: MediaRoom, now: float) -> None:
+        ticks.append(room.name)
+        tick(room, now)
+        if room.name == "b":
+            raise ValueError("a fault of this room")
+
+    monkeypatch.setattr(MediaRoom, "tick", counted)
+    for _ in range(2):
+        ticks.clear()
+        world.now += 1.0
+        with pytest.raises(ValueError, match="a fault of this room"):
+            world.engine.expire(world.now)
+        assert sorted(ticks) == ["a", "b", "c", "r"]
 
 
 def test_nobody_is_offered_anything_before_somebody_publishes() -> None:

@@ -185,7 +185,10 @@ def test_sender_reports_reach_the_stream_that_they_are_about() -> None:
     publisher = Publisher("alice", 0.0)
     publisher.describe([video(streams=(RtpStream(600, 601),))], {}, 0.0)
     ours, other = SenderReport(600, 1, 2, 3, 4, ()), SenderReport(999, 1, 2, 3, 4, ())
-    assert publisher.reports([ours, other], 1.0) == [(publisher.tracks["1"].streams[""], ours)]
+    stream = publisher.tracks["1"].streams[""]
+    assert publisher.reports([ours, other], 1.0) == [(stream, ours)]
+    later = SenderReport(600, 5, 6, 7, 8, ())
+    assert publisher.reports([ours] * 50 + [later], 2.0) == [(stream, later)], "each is sent on to everybody"
 
 
 def test_sections_come_and_go_and_say_what_they_are() -> None:

@@ -138,6 +138,7 @@ def altered(pattern: str, replacement: str) -> str:
         (altered("^a=mid:1", "a=mid:" + "m" * 300), "without a mid"),
         (altered("^a=group.*", "a=group:BUNDLE 0 2"), "outside of BUNDLE"),
         (altered("^a=rtcp-mux", "a=rtcp-no"), "without rtcp-mux"),
+        (altered("^a=group:.*", "a=group:"), "BUNDLE"),
         (altered("^a=ice-pwd:.*", "a=ice-pwd:short"), "credentials that are none"),
         (altered("^a=ice-ufrag:.*", "a=ice-ufrag:a:bc"), "credentials that are none"),
         (altered("^a=ice-ufrag:.*", "a=none"), "no ICE credentials"),

@@ -64,6 +64,7 @@ def test_after_a_pause_by_the_server_it_goes_on_with_a_keyframe() -> None:
     world.track.mute(True)
     world.frames(encoder, 20, key=True)
     world.track.mute(False)
+    assert forwarder.stream is None, "it takes any stream's next keyframe"
     world.frames(encoder, 2)
     world.frames(encoder, 2, key=True)
     got = sink.take()

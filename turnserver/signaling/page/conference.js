@@ -62,8 +62,9 @@ export class Conference {
     bar.hidden = pages < 2;
     const line = text('conference.page', {page: number(page + 1), pages: number(pages)});
     if (label.textContent !== line) label.textContent = line;
-    back.disabled = page === 0;
-    on.disabled = page >= pages - 1;
+    // Not `disabled`: whoever turns pages by keyboard would lose the focus at the last one.
+    back.setAttribute('aria-disabled', String(page === 0));
+    on.setAttribute('aria-disabled', String(page >= pages - 1));
     for (const [button, key] of [[back, 'conference.previous'], [on, 'conference.next']]) button.setAttribute('aria-label', text(key));
   }
 
@@ -100,7 +101,11 @@ export class Conference {
 
   /** How the call goes, in words; nothing for a mesh that does well. */
   #say() {
-    const line = this.#mesh.room === null ? '' : this.#words(this.#mesh.room);
+    if (this.#mesh.room === null) {
+      this.end();
+      return;
+    }
+    const line = this.#words(this.#mesh.room);
     if (line === (this.#line?.textContent ?? '')) return;
     if (line === '') {
       this.end();
@@ -115,7 +120,8 @@ export class Conference {
     announce(line, {unseen: true});
   }
 
-  #words({mode, why, unready = []}) {
+  #words({mode, changing, why, unready = []}) {
+    if (mode === 'mesh' && changing) return this.#through ? text('conference.sfu') : ''; // until the change is complete
     if (mode !== 'sfu') return why === 'sfu_gone' ? text('conference.mesh_instead') : '';
     if (why === 'sfu_gone') return text('conference.gone');
     if (why === 'sfu_unreachable') return text('conference.unreachable');
@@ -130,7 +136,7 @@ function pager(turn) {
   const bar = make('div', '', {id: 'pager', class: 'pager', role: 'group', 'data-testid': 'pager'});
   const button = (sign, step, testid) => {
     const made = make('button', sign, {type: 'button', class: 'secondary', 'data-testid': testid});
-    made.addEventListener('click', () => turn(step));
+    made.addEventListener('click', () => { if (made.getAttribute('aria-disabled') !== 'true') turn(step); });
     return made;
   };
   const back = button('‹', -1, 'page-back');

@@ -45,9 +45,12 @@ export class MeshturnCall extends HTMLElement {
     removeEventListener('pagehide', this.#end);
     this.#frame?.remove();
     this.#frame = null;
+    queueMicrotask(() => { if (!this.isConnected) this.#forget(); }); // moved to another place, it goes on
   }
 
-  attributeChangedCallback() {
+  attributeChangedCallback(attribute, before, now) {
+    const place = (src) => src?.split('#')[0];
+    if (attribute === 'src' && before !== null && place(before) !== place(now)) this.#forget(); // another call: it begins in its lobby
     this.#load();
   }
 
@@ -71,6 +74,11 @@ export class MeshturnCall extends HTMLElement {
     this.#tell({do: 'camera', on});
   }
 
+  #forget() {
+    this.#called = false;
+    this.#on = {};
+  }
+
   get #origin() {
     return new URL(this.getAttribute('src') ?? '', document.baseURI).origin;
   }
@@ -89,11 +97,11 @@ export class MeshturnCall extends HTMLElement {
 
   #recall() {
     try {
-      const {microphone, camera, at} = JSON.parse(sessionStorage.getItem(this.#place)) ?? {};
+      const {name, microphone, camera, at} = JSON.parse(sessionStorage.getItem(this.#place)) ?? {};
       sessionStorage.removeItem(this.#place);
       if (!(Date.now() - at < FRESH)) return;
       this.#called = true;
-      this.#on = {microphone, camera};
+      this.#on = {name, microphone, camera};
     } catch { /* nothing is kept */ }
   }
 
@@ -115,8 +123,9 @@ export class MeshturnCall extends HTMLElement {
     if (event === 'language' && !this.hasAttribute('title')) this.#frame.title = String(detail.title);
     if (event === 'joined') this.#called = true;
     if (event === 'left') this.#called = false;
-    if (event === 'joined' || (event === 'media' && detail.joined)) this.#on = {microphone: detail.microphone, camera: detail.camera};
-    if (event === 'ready' && this.#called) this.#tell({do: 'join', ...this.#on});
+    if (event === 'joined') this.#on.name = detail.name;
+    if (event === 'joined' || (event === 'media' && detail.joined)) Object.assign(this.#on, {microphone: detail.microphone, camera: detail.camera});
+    if (event === 'ready' && this.#called) this.#tell({do: 'join', ...this.#on, name: this.#on.name ?? this.getAttribute('name') ?? undefined});
     else if (event === 'ready' && this.hasAttribute('join')) this.join();
     this.dispatchEvent(new CustomEvent(event, {detail}));
   }

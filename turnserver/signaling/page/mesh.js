@@ -151,7 +151,7 @@ export class Mesh extends EventTarget {
   }
 
   /**
-   * As a host: `kick`, `ban`, `mute` (value `audio` or `video`; without `to` all others), `lock` (value `closed` or `knock`), `unlock`,
+   * As a host: `kick`, `ban`, `mute` (value `audio`, `video` or `screen`; without `to` all others), `lock` (value `closed` or `knock`), `unlock`,
    * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `spotlight` (value `camera` or `screen`; without `to` nobody), `close`.
    * @param {string} op @param {{to?: string, value?: string|number, reason?: string}} [fields]
    * @returns {Promise<object>} rejects with `SignalError`
@@ -309,6 +309,7 @@ export class Mesh extends EventTarget {
       else this.#remove(id);
     }
     for (const peer of frame.peers) this.#reconcile(peer, {fresh, lost, announce});
+    if (lost) this.sfu?.restart(); // an offer of its may have been among what was lost
     this.#ways.follow(this.room);
     this.#resize();
     this.#statTimer ??= this.#later(() => this.#tellStats(), STAT_EVERY);

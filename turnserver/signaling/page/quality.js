@@ -42,7 +42,7 @@ export class Quality {
   round(tiles, now = performance.now()) {
     const everybody = [...this.#mesh.peers.values()];
     const peers = everybody.filter(({way}) => way === 'mesh'); // what goes to an SFU is one stream, which the browser adapts
-    if (peers.length < everybody.length) this.end();
+    if (peers.length === 0 && everybody.length > 0) this.end();
     const counted = new Map();
     for (const {id, state} of peers) {
       const raw = this.#stats.raw.get(id);

@@ -130,7 +130,12 @@ export class Recorder {
     this.#end();
     await this.#done;
     await this.#writing;
-    await keeping.save();
+    addEventListener('beforeunload', this.#warn); // until it is with the browser, all of it can be lost
+    try {
+      await keeping.save();
+    } finally {
+      if (this.#recorder === null) removeEventListener('beforeunload', this.#warn);
+    }
     announce(text('record.saved', {file: keeping.entry.file}));
   }
 

@@ -143,6 +143,7 @@ export class Sfu extends EventTarget {
       sender?.replaceTrack(null).catch(() => {});
       if (transceiver) transceiver.direction = 'inactive';
     } else if (transceiver) {
+      if (transceiver.direction !== 'sendonly') this.#wanted.delete(kind); // to the SFU it is another track
       sender.replaceTrack(track).catch(() => {});
       transceiver.direction = 'sendonly';
     } else this.#add(kind, track, stream);
@@ -205,6 +206,7 @@ export class Sfu extends EventTarget {
   #publish() {
     this.#retire(this.#out);
     this.#senders = {};
+    this.#wanted.clear(); // was said of tracks that are gone
     this.#out = null;
     if (!this.#publishes) return;
     const line = this.#line(randomName(8), 'out');
@@ -271,7 +273,7 @@ export class Sfu extends EventTarget {
       const wanted = this.#wanted.get(kind);
       for (const encoding of parameters.encodings) {
         if (kind === 'audio') Object.assign(encoding, {priority: 'high', networkPriority: 'high'});
-        else if (wanted) encoding.active = encoding.rid ? wanted.has(encoding.rid) : wanted.size > 0;
+        else encoding.active = !wanted || (encoding.rid ? wanted.has(encoding.rid) : wanted.size > 0);
       }
       if (kind === 'video') parameters.degradationPreference = 'maintain-framerate';
       if (kind === 'screen') parameters.degradationPreference = 'maintain-resolution';

@@ -66,7 +66,7 @@ export class Speaking {
 
   #levelOf(peer) {
     const [track] = peer.streams.camera.getAudioTracks();
-    const receiver = track && peer.pc.getReceivers().find((each) => each.track === track);
+    const receiver = track && peer.pc?.getReceivers().find((each) => each.track === track);
     const [source] = receiver?.getSynchronizationSources?.() ?? [];
     if (source === undefined) return 0;
     const before = this.heard.get(receiver);

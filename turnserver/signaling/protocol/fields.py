@@ -321,7 +321,7 @@ class RoomState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownTile:
-    """How the client shows one picture. `h`: its height in CSS pixels, 0 if it is not seen. `pin`: before others."""
+    """How the client shows one picture. `h`: its height in pixels, 0 if it is not seen. `pin`: before others."""
 
     id: SomeId
     what: Literal["camera", "screen"] = "camera"

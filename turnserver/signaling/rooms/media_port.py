@@ -43,7 +43,7 @@ MediaSide: TypeAlias = Literal["publish", "subscribe"]
 
 
 class Tile(NamedTuple):
-    """How one picture is shown by one receiver: ``height`` in CSS pixels, 0 if it is not seen and need not be sent.
+    """How one picture is shown by one receiver: ``height`` in pixels, 0 if it is not seen and need not be sent.
 
     A ``pinned`` picture has precedence over all others, and does not count for ``last``.
     """

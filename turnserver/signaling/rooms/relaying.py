@@ -42,6 +42,9 @@ class _Between(NamedTuple):
 def describe(state: HubState, session: Session, message: Desc, heard: Heard) -> None:
     """`desc`: relayed unchanged, never refused for the rate; a client that exceeds it for long is disconnected."""
     if message.to == SFU:
+        # Who may only listen offers nothing: what an offer sends is decided by the engine's reading of it alone.
+        if message.desc.type == "offer":
+            _need(session, "publish", path="desc")
         _may_send(session, message)
         _charge(state, session, message, heard)
         mediation.describe(state, session, message)

@@ -97,6 +97,8 @@ def test_who_may_not_send_offers_nothing_and_still_receives() -> None:
     grants = {"ann": {"caps": frozenset({"message"})}, "bob": {"caps": frozenset({"publish"})}}
     world, ann, bob = pair(**grants)
     assert ann.ask("desc", to="sfu", pc="p", desc=OFFER)["code"] == "forbidden"
+    silent = {**OFFER, "sdp": OFFER["sdp"].replace("a=sendrecv", "a=sendonly\r\na=inactive")}
+    assert ann.ask("desc", to="sfu", pc="p", desc=silent)["code"] == "forbidden", "however it is to be read"
     ann.say("desc", to="sfu", pc="s", desc={"type": "answer", "sdp": SDP.replace("sendrecv", "recvonly")})
     refused = bob.ask("desc", to="sfu", pc="p", desc=OFFER, sources={"1": "screen_audio"})
     assert (refused["code"], refused["d"]["path"]) == ("forbidden", "sources")
