@@ -189,7 +189,7 @@ def test_axe_finds_nothing_and_every_width_fits(browser: "Browser", link: Link) 
         for _ in range(3):
             ben.page.keyboard.press("+")
         ben.until(
-            "document.querySelector('[data-testid=screen-tile] [data-testid=zoom-reset]')?.textContent === '195%'"
+            "document.querySelector('[data-testid=screen-tile] [data-testid=zoom-whole]')?.textContent === '195%'"
         )
         review(ben, "zoomed")
         ann.click("stop-sharing")

@@ -1,9 +1,10 @@
 """Which tests share a worker of pytest-xdist, and in which order files are given out.
 
-Fixtures of a module are made once, so a file is never split; those of a whole folder, `WHOLE`, neither. Two workers of
-three drive Chromium at any time, at most: it encodes and decodes video on every core that it can get, and too many
-calls at once would make each other late. Where time is measured, `ALONE`, there is one. Which worker takes which of
-these files is decided when it is free for one.
+Fixtures of a module are made once, so a file is never split; those of a whole folder, `WHOLE`, neither. One worker of
+three drives Chromium at any time, at most: it encodes and decodes video on every core that it can get, and too many
+calls at once make each other late (two files at once on two cores took longer, at a load of 20 to 60). Where time is
+measured, `ALONE`, there is one, however many workers there are. Which worker takes which of these files is decided
+when it is free for one.
 """
 
 from collections.abc import Collection, Iterable
@@ -117,7 +118,7 @@ class FileScheduling(LoadScopeScheduling):
         super().__init__(config, log)
         # Its own order is by number of tests, and the slow files have few.
         config.option.loadscopereorder = False
-        self._most = max(1, self.numnodes * 2 // 3)
+        self._most = max(1, self.numnodes // 3)
         self._places: dict[str, int] = {}
         self._last: WorkerController | None = None
 
