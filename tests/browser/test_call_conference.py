@@ -15,6 +15,21 @@ from turnserver.signaling.rooms.media_port import SfuSpeaker
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+EARLY = """
+() => {
+  globalThis.lab ??= {};
+  Object.assign(lab, {early: false, changed: false});
+  const look = () => {
+    const {mode, changing} = meshturn.mesh.room ?? {};
+    if (mode !== 'mesh' || !changing) return;
+    lab.changed = true;
+    lab.early ||= document.getElementById('way') === null;
+  };
+  meshturn.mesh.addEventListener('room', () => requestAnimationFrame(look));
+}
+"""
+"""Notices whether the sentence about the server goes before the change to a mesh is complete."""
+
 CROWD = """async (count) => {
   const {Grid} = await import('/call-assets/tiles.js');
   document.getElementById('call').hidden = false;
@@ -80,6 +95,12 @@ def test_three_people_are_told_that_the_server_sees_them(browser: "Browser", lab
         lab.do(lambda: lab.service.on_media(SfuSpeaker("blue", speaker)))
         ann.until("(id) => document.querySelector('.tile[data-stage]')?.dataset.peer === id", speaker)
         lab.wait(lambda: wanted(lab, ann)["Cat"] > wanted(lab, ann)["Ben"], "a larger picture of who speaks")
+        ann.page.evaluate(EARLY)
+        for page in (cat, ben):
+            page.click("leave-button")
+        ann.until("() => meshturn.mesh.room.mode === 'mesh' && !meshturn.mesh.room.changing")
+        ann.page.wait_for_selector("[data-testid=way]", state="detached")
+        assert ann.page.evaluate("() => lab.changed && !lab.early"), "the server sees it until the change is complete"
 
 
 def test_a_crowd_has_pages(browser: "Browser", lab: SignalLab) -> None:

@@ -121,8 +121,8 @@ export class Conference {
   }
 
   #words({mode, changing, why, unready = []}) {
-    if (mode === 'mesh' && changing) return this.#through ? text('conference.sfu') : ''; // until the change is complete
-    if (mode !== 'sfu') return why === 'sfu_gone' ? text('conference.mesh_instead') : '';
+    if (mode !== 'sfu' && why === 'sfu_gone') return text('conference.mesh_instead');
+    if (mode !== 'sfu') return changing ? text('conference.sfu') : ''; // until the change is complete, the server sees it
     if (why === 'sfu_gone') return text('conference.gone');
     if (why === 'sfu_unreachable') return text('conference.unreachable');
     if (unready.includes(this.#mesh.you?.id)) return text('conference.you_not_there');
