@@ -190,8 +190,8 @@ class MediaEdge:
         if not taken:
             return
         if len(self._families) == 1:
-            ((length, family),) = self._families.items()
-            family.sender.send(family.udp, [each for each in taken if len(each[1].ip) == length])
+            (family,) = self._families.values()
+            family.sender.send(family.udp, taken)  # a sender leaves out the other family itself
             return
         sorted_out: dict[int, list[Outbound]] = {}
         for data, destination in taken:

@@ -302,7 +302,7 @@ class EmbeddedEngine:
         if failed is not None:
             raise failed
 
-    def _expire_one(self, key: "str | PeerConnection", now: float) -> None:
+    def _expire_one(self, key: str | PeerConnection, now: float) -> None:
         if isinstance(key, str):
             room = self._rooms.get(key)
             if room is not None:

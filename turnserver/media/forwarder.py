@@ -22,7 +22,7 @@ from turnserver.media.codecs import Codec, Descriptor, Shift
 from turnserver.media.layers import EVERY_FRAME
 from turnserver.media.negotiation import ABS_SEND_TIME, EXTENSION_IDS
 from turnserver.media.rtcp import SenderReport
-from turnserver.media.rtp import Header, build_packet, find_extension, read_header
+from turnserver.media.rtp import Header, build_packet, find_extension, read_header, seq_delta
 
 __all__ = [
     "MOST_PADDING",
@@ -322,7 +322,7 @@ class Forwarder:
     def repeat(self, sequence: int, now: float) -> bytearray | None:
         """The packet with a number that the receiver has not got, as RTX; None if it cannot be had again."""
         self.nacked += 1
-        number = self.last + ((sequence - self.last + 0x8000 & 0xFFFF) - 0x8000)
+        number = self.last + seq_delta(sequence, self.last)
         at = bisect_right(self._firsts, number) - 1
         if number > self.last or at < 0 or now - self._repeated.get(number, -1.0) < REPEAT_AFTER:
             return None
@@ -371,7 +371,7 @@ class Forwarder:
 
     def overdue(self, highest: int, now: float) -> float:
         """Seconds for which the oldest packet has been on the way whose number is above the highest one received."""
-        number = self.last + ((highest - self.last + 0x8000 & 0xFFFF) - 0x8000)
+        number = self.last + seq_delta(highest, self.last)
         return next((now - sent for marked, sent in self._marks if marked > number), 0.0)
 
     def probe(self, now: float) -> bytearray | None:

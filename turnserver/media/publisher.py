@@ -82,7 +82,6 @@ class Publisher:
         self._level: int | None = None
         self._sections: dict[str, _Section] = {}
         self._routes: dict[int, _Route] = {}
-        self._types: dict[int, str] = {}
         self._extensions: dict[str, int] = {}
         self._arrivals: list[tuple[int, float]] = []
         self._wide = Unwrapper(16)
@@ -101,7 +100,6 @@ class Publisher:
         """
         before = dict(self.tracks)
         self._sections.clear()
-        self._types.clear()
         self._extensions = {}
         self.tracks = {}
         for media in sections:
@@ -118,9 +116,6 @@ class Publisher:
                 )
             self.tracks[media.mid] = track
             self._sections[media.mid] = _Section(media, track, _mapping(media))
-            for number in (media.format.payload_type, media.rtx):
-                if number is not None:
-                    self._types.setdefault(number, media.mid)
         kept = {id(track) for track in self.tracks.values()}
         self._routes = {ssrc: route for ssrc, route in self._routes.items() if id(route.track) in kept}
         self._name_streams()
@@ -242,9 +237,10 @@ class Publisher:
         """Take RTCP of the publisher; its sender reports with the streams that they are about."""
         found: dict[IncomingStream, SenderReport] = {}  # one a stream: each is sent on to everybody
         for packet in packets:
-            route = self._routes.get(packet.sender) if isinstance(packet, SenderReport) else None
-            if route is not None and not route.repeats and isinstance(packet, SenderReport):
-                found[route.stream] = packet
+            if isinstance(packet, SenderReport):
+                route = self._routes.get(packet.sender)
+                if route is not None and not route.repeats:
+                    found[route.stream] = packet
         for stream, report in found.items():
             stream.take_report(report, now)
         return list(found.items())

@@ -200,10 +200,11 @@ class MediaRoom:
         source = track.source
         if source == "audio" or source == "screen_audio":  # noqa: PLR1714  mypy follows this only
             return
+        rungs = track.qualities(now)  # the same for all
         invited: set[str] = set()
         for other in self.peers.values():
             if other.subscriber is not None:
-                invited |= other.subscriber.invited(track)
+                invited |= other.subscriber.invited(track, rungs)
         rids = track.ask(invited, now)
         if rids is not None:
             self._tell(LayersWanted(self.name, peer.peer, source, rids))

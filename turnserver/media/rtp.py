@@ -21,7 +21,6 @@ __all__ = [
     "renumber_extensions",
     "rewrite",
     "seq_delta",
-    "seq_newer",
 ]
 
 PacketMemory: TypeAlias = bytes | bytearray | memoryview
@@ -170,11 +169,6 @@ def is_rtcp(packet: PacketMemory) -> bool:
 def seq_delta(a: int, b: int) -> int:
     """How far the sequence number ``a`` is ahead of ``b``: from -32,768 to 32,767 (RFC 1982)."""
     return (a - b + 0x8000 & 0xFFFF) - 0x8000
-
-
-def seq_newer(a: int, b: int) -> bool:
-    """Whether the sequence number ``a`` comes after ``b``."""
-    return 0 < a - b & 0xFFFF < 0x8000
 
 
 class Unwrapper:

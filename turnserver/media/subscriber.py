@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from turnserver.media.allocation import PAUSED, Allocator, PictureDemand
 from turnserver.media.bandwidth import DownlinkEstimator, Prober, RembEstimator
 from turnserver.media.forwarder import Forwarder, StreamIdentity
-from turnserver.media.layers import EVERY_FRAME, best_for, ladder
+from turnserver.media.layers import EVERY_FRAME, Quality, best_for, ladder
 from turnserver.media.negotiation import FORMATS, RTX_TYPES, OfferedMedia, SubscribedMedia
 from turnserver.media.router import Picture, ReceiverConstraints, choose
 from turnserver.media.rtcp import Fir, Nack, Packet, Pli, ReceiverReport, Remb, SenderReport, SourceDescription, write
@@ -246,10 +246,9 @@ class Subscriber:
                 tracks[name].release(slot.forwarder)
         self._try(demands, estimate, voices, sending, now)
 
-    def invited(self, track: PublishedTrack) -> set[str]:
-        """The layers of a track that its tile's height makes sense of, whether they can be had or not."""
+    def invited(self, track: PublishedTrack, rungs: Sequence[Quality]) -> set[str]:
+        """The layers of a track that its tile's height makes sense of; ``rungs`` are its qualities."""
         height = self._heights.get(track.name, 0)
-        rungs = ladder([rates._replace(available=True) for rates in track.rates(0.0)])
         return {track.layers[rung.stream] for rung in rungs[: best_for(rungs, height) + 1]}
 
     def _apply(self, slot: SubscribedSlot, demand: PictureDemand, rung: int, now: float) -> None:

@@ -13,7 +13,7 @@ from turnserver.media.cache import LossDetector, PacketCache
 from turnserver.media.codecs import Codec
 from turnserver.media.facts import TrackSource
 from turnserver.media.forwarder import ArrivedPacket, Forwarder
-from turnserver.media.layers import MAX_TEMPORAL, StreamRates
+from turnserver.media.layers import MAX_TEMPORAL, Quality, StreamRates, ladder
 from turnserver.media.rtcp import ReportBlock, SenderReport
 from turnserver.media.rtp import Header, Unwrapper
 from turnserver.media.stats import LayerView, RateMeter, TrackView
@@ -47,7 +47,6 @@ class IncomingStream:
         "bytes",
         "cache",
         "codec",
-        "extended",
         "forwarders",
         "height",
         "highest",
@@ -313,6 +312,10 @@ class PublishedTrack:
         if not any(layer.available for layer in known):
             known[0] = known[0]._replace(available=True)
         return known
+
+    def qualities(self, now: float) -> list[Quality]:
+        """The ladder of all of its layers, as if each could be had."""
+        return ladder([rates._replace(available=True) for rates in self.rates(now)])
 
     def ask(self, invited: Collection[str], now: float) -> tuple[str, ...] | None:
         """Which layers the publisher is to send from now on; None if that has not changed.

@@ -129,11 +129,11 @@ def test_the_height_of_a_tile_chooses_the_layer() -> None:
     subscriber.constraints = ReceiverConstraints(None, 180)
     subscriber.allocate((), 1.0)
     assert list(camera.targets.values()) == ["l"]
-    assert subscriber.invited(camera) == {"l"}
+    assert subscriber.invited(camera, camera.qualities(1.0)) == {"l"}
     subscriber.constraints = ReceiverConstraints(None, 300)
     subscriber.allocate((), 1.1)
     assert list(camera.targets.values()) == ["h"]
-    assert subscriber.invited(camera) == {"l", "h"}
+    assert subscriber.invited(camera, camera.qualities(1.1)) == {"l", "h"}
 
 
 def test_a_full_downlink_gets_less_and_then_trials_for_more() -> None:
