@@ -22,6 +22,9 @@ export const LAYERS = Object.freeze([
   Object.freeze({rid: 'h', scale: 1, maxBitrate: 1_200_000}),
 ]);
 
+/** What remains where the other end takes no layers: one picture of full size. */
+const WHOLE = {scaleResolutionDownBy: LAYERS.at(-1).scale, maxBitrate: LAYERS.at(-1).maxBitrate};
+
 const SOURCES = {audio: 'audio', video: 'camera', screen: 'screen', screenAudio: 'screen_audio'};
 const KINDS = {camera: 'video', screen: 'screen'};
 
@@ -271,9 +274,11 @@ export class Sfu extends EventTarget {
       const parameters = sender.getParameters();
       if (!parameters.encodings?.length) return;
       const wanted = this.#wanted.get(kind);
+      const single = parameters.encodings.length === 1; // which keeps its rid in Chromium where the answer refused layers
       for (const encoding of parameters.encodings) {
         if (kind === 'audio') Object.assign(encoding, {priority: 'high', networkPriority: 'high'});
-        else encoding.active = !wanted || (encoding.rid ? wanted.has(encoding.rid) : wanted.size > 0);
+        else encoding.active = !wanted || (single ? wanted.size > 0 : wanted.has(encoding.rid));
+        if (kind === 'video' && single) Object.assign(encoding, WHOLE);
       }
       if (kind === 'video') parameters.degradationPreference = 'maintain-framerate';
       if (kind === 'screen') parameters.degradationPreference = 'maintain-resolution';
