@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from auth.revocation import RevokedUsers
@@ -10,7 +10,7 @@ from auth.source import CredentialSource
 from stun.constants import TransportProtocol
 from turnserver.config import Config, RelayConfig
 from turnserver.core.server import TurnCore
-from turnserver.core.settings import OwnAddresses, RelayOptions
+from turnserver.core.settings import MediaSocket, OwnAddresses, RelayOptions
 from turnserver.core.types import Now
 from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
@@ -92,6 +92,7 @@ class Parts:
     def addresses(self, relay: RelayOptions) -> OwnAddresses:
         """The server's own addresses; the listeners have been bound."""
         own = _NOWHERE if self.listening is None else self.listening.own(relay)
+        own = replace(own, media=() if self.sfu is None else self.sfu.sockets)
         return own if self.health is None else self.health.guarded(own)
 
     def use_own(self, config: Config) -> None:
@@ -124,6 +125,7 @@ class Parts:
                 config.relay.ports,
                 lambda: self.own,
                 report=self._sfu_reports,
+                changed=self._sfu_moved,
                 faults=faults,
                 clock=lambda: clock().mono,
             )
@@ -142,6 +144,12 @@ class Parts:
     def _sfu_reports(self, event: MediaEvent) -> None:
         if self.service is not None:
             self.service.on_media(event)
+
+    def _sfu_moved(self, sockets: tuple[MediaSocket, ...]) -> None:
+        """The sockets of the SFU are others: clients without UDP may reach them, and nothing else, through relays."""
+        self.own = replace(self.own, media=sockets)
+        if self.engine is not None:
+            self.engine.use_own(self.own)
 
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from stun.address import Address
-from turnserver.core.settings import OwnAddresses
+from turnserver.core.settings import MediaSocket, OwnAddresses
 from turnserver.core.types import PortRange
 from turnserver.errors import StartupError
 from turnserver.faults import RAISED, Faults
@@ -75,7 +75,7 @@ class Sfu:
     """`turnserver.signaling.rooms.media_port.MediaPort` by an engine in this process.
 
     ``own`` gives the server's addresses, and ``ports`` are those of its relays. ``report`` gets what rooms are told.
-    ``clock`` is monotonic seconds.
+    ``changed`` is told of its sockets whenever they are others, before one is closed. ``clock`` is monotonic seconds.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Sfu:
         own: Callable[[], OwnAddresses],
         *,
         report: Callable[[MediaEvent], None],
+        changed: Callable[[tuple[MediaSocket, ...]], None],
         faults: Faults,
         clock: Callable[[], float],
     ) -> None:
@@ -92,17 +93,24 @@ class Sfu:
         self._ports = ports
         self._own = own
         self._report = report
+        self._changed = changed
         self._faults = faults
         self._now = clock
         self._engine: EmbeddedEngine | None = None
         self._edge: MediaEdge | None = None
+        self._sockets: tuple[MediaSocket, ...] = ()
         self._facts: deque[MediaFact] = deque()
         self._telling: asyncio.Handle | None = None
 
     @property
+    def sockets(self) -> tuple[MediaSocket, ...]:
+        """Where its sockets are bound, and where clients send media to; none before the first room."""
+        return self._sockets
+
+    @property
     def addresses(self) -> tuple[Address, ...]:
         """Where clients send media to; none before the first room."""
-        return () if self._engine is None else self._engine.addresses
+        return tuple(socket.public for socket in self._sockets)
 
     def rooms(self) -> list[MediaRoomView]:
         """Statistics of the rooms that go through it."""
@@ -112,6 +120,7 @@ class Sfu:
         """Close the socket; no more is reported."""
         if self._telling is not None:
             self._telling.cancel()
+        self._use_sockets(())  # before the system may give its port to another program
         if self._edge is not None:
             self._edge.close()
         self._engine = self._edge = None
@@ -179,9 +188,16 @@ class Sfu:
         edge = MediaEdge(engine, fault=self._faults.note, clock=self._now)
         self._bind(edge, [relay.bound for relay in first.values()])
         public = {relay.bound: relay.external for relay in relays}
-        engine.addresses = tuple(Address(public.get(each.ip, each.ip), each.port) for each in edge.addresses)
+        sockets = [MediaSocket(each, Address(public.get(each.ip, each.ip), each.port)) for each in edge.addresses]
+        engine.addresses = tuple(socket.public for socket in sockets)
         edge.serve()
         self._engine, self._edge = engine, edge
+        self._use_sockets(sockets)
+
+    def _use_sockets(self, sockets: Sequence[MediaSocket]) -> None:
+        if sockets or self._sockets:
+            self._sockets = tuple(sockets)
+            self._changed(self._sockets)
 
     def _bind(self, edge: MediaEdge, ips: Sequence[bytes]) -> None:
         """Bind one port on all addresses: the configured one, or one of the relays' that is free."""

@@ -10,7 +10,7 @@ import pytest
 from stun.address import Address
 from tests.support.sfu_people import SfuPerson, deliver, until
 from turnserver.config.media import MediaConfig
-from turnserver.core.settings import OwnAddresses, RelayAddress
+from turnserver.core.settings import MediaSocket, OwnAddresses, RelayAddress
 from turnserver.core.types import PortRange
 from turnserver.faults import Faults
 from turnserver.sfu import Sfu
@@ -33,12 +33,14 @@ class Call:
     def __init__(self, media: MediaConfig | None = None, own: OwnAddresses = LOOPBACK) -> None:
         self.faults = Faults()
         self.events: list[MediaEvent] = []
+        self.moved: list[tuple[MediaSocket, ...]] = []
         self.people: dict[str, SfuPerson] = {}
         self.sfu = Sfu(
             media or MediaConfig(),
             PortRange(49152, 65535),
             lambda: own,
             report=self.report,
+            changed=self.moved.append,
             faults=self.faults,
             clock=time.monotonic,
         )
@@ -140,7 +142,7 @@ async def test_a_port_that_is_taken_and_a_server_without_addresses_lose_the_room
     assert (event.room, event.epoch) == ("r", 7)
     assert str(port) in event.why
     assert [(each.room, each.epoch) for each in other.events if isinstance(each, SfuGone)] == [("q", 8)]
-    assert call.sfu.addresses == ()
+    assert (call.sfu.addresses, call.moved) == ((), [])
     call.port.open("r", 9)
     await asyncio.sleep(0)
     assert call.sfu.addresses == (Address(bytes((127, 0, 0, 1)), port),), "it is tried again"
@@ -152,6 +154,11 @@ async def test_clients_are_told_the_public_address(make: Callable[..., Call]) ->
     call.port.open("r", 1)
     (address,) = call.sfu.addresses
     assert address.host == "203.0.113.5"
+    bound = Address(bytes((127, 0, 0, 1)), address.port)
+    assert call.sfu.sockets == (MediaSocket(bound, address),)
+    call.sfu.stop()
+    assert call.moved == [(MediaSocket(bound, address),), ()], "the peer ACL is told of both"
+    assert call.sfu.addresses == ()
 
 
 async def test_nothing_is_asked_of_an_engine_that_is_not_there(make: Callable[..., Call]) -> None:

@@ -1,8 +1,8 @@
 """Bound and advertised relay addresses behind 1:1 NAT (docs/conformance.md, rule 23): on the wire and for clients.
 
 A relay is bound to a private address and advertised under a public one. Clients name a peer that is itself one of our
-relays by its public address. It must be reached at its private address, since few NATs hairpin. A datagram from it
-arrives from the private address, and the client must be given the public one.
+relays, or our SFU, by its public address. It must be reached at its private address, since few NATs hairpin. A
+datagram from it arrives from the private address, and the client must be given the public one.
 
 The addresses can change while the server runs. Clients then go on to use the names that they have for relays which were
 open before.
@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 
 from stun.address import Address
 from stun.constants import AddressFamily
-from turnserver.core.settings import RelayAddress
+from turnserver.core.settings import MediaSocket, RelayAddress
 from turnserver.core.types import Now, PortRange
 
 __all__ = ["ABSENCE", "AddressChoice", "RelayAddresses"]
@@ -22,12 +22,19 @@ ABSENCE = 10.0
 
 
 class RelayAddresses:
-    """The mapping in both directions; it changes only the addresses of the server's own relays.
+    """The mapping in both directions; it changes only the addresses of the server's own relays and of its SFU.
 
-    ``former`` are pairs that are not advertised any more, with relays that are still open.
+    ``former`` are pairs that are not advertised any more, with relays that are still open. ``media`` are the sockets
+    of the SFU, whose ports need not be among ``ports``.
     """
 
-    def __init__(self, relays: Iterable[RelayAddress], ports: PortRange, former: Iterable[RelayAddress] = ()) -> None:
+    def __init__(
+        self,
+        relays: Iterable[RelayAddress],
+        ports: PortRange,
+        former: Iterable[RelayAddress] = (),
+        media: Iterable[MediaSocket] = (),
+    ) -> None:
         current, earlier = tuple(relays), tuple(former)
         self._to_wire = {relay.external: relay.bound for relay in (*earlier, *current) if relay.bound != relay.external}
         self._names: dict[bytes, tuple[bytes, ...]] = {}
@@ -37,11 +44,15 @@ class RelayAddresses:
             bound: tuple(dict.fromkeys(names)) for bound, names in self._names.items() if {*names} != {bound}
         }
         self._ports = ports
+        self._media = frozenset(socket.bound for socket in media)
 
     def to_wire(self, peer: Address) -> Address:
         """The address on the wire of the peer that a client names ``peer``."""
         bound = self._to_wire.get(peer.ip)
-        return peer if bound is None or peer.port not in self._ports else Address(bound, peer.port)
+        if bound is None:
+            return peer
+        wire = Address(bound, peer.port)
+        return wire if peer.port in self._ports or wire in self._media else peer
 
     def to_client(self, peer: Address, known: Container[bytes] = ()) -> Address:
         """The address that a client uses for the peer whose datagrams come from ``peer``.
@@ -49,7 +60,7 @@ class RelayAddresses:
         That is the first of its names which is in ``known``, else the one that is advertised now.
         """
         names = self._names.get(peer.ip)
-        if names is None or peer.port not in self._ports:
+        if names is None or (peer.port not in self._ports and peer not in self._media):
             return peer
         return Address(next((name for name in names if name in known), names[0]), peer.port)
 

@@ -9,7 +9,8 @@ connections in both directions, and everything that exists when the list is repl
    system takes it for this host;
 4. a network in ``allow`` is allowed, even if it is refused by default;
 5. the server's own relay addresses are allowed where a live relay stands (two clients behind symmetric NATs meet relay
-   to relay), and refused on any other port: it belongs to something else on this host;
+   to relay) or the SFU, for clients without UDP, and refused on any other port: it belongs to something else on this
+   host;
 6. networks that are not public are refused (`turnserver.core.special_purpose`), all others are allowed.
 """
 
@@ -132,7 +133,7 @@ class PeerPolicy:
         """Why the peer ``ip`` (packed) is refused, naming the rule; None if it is allowed.
 
         Without ``port`` (a permission is for an address and all its ports) only rules for every port count. ``relayed``
-        says that a live relay of this server stands at that address and port.
+        says that a live relay of this server, or its SFU, stands at that address and port.
         """
         address = canonical(ip)
         if port is not None and any(self._listens(spelled, port) for spelled in _spellings(ip)):

@@ -3,11 +3,12 @@
 `turnserver.config.Config` satisfies them and has the defaults.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from stun.address import Address
+from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766
 from turnserver.core.types import DefaultFamily, IpAddress, IpNetwork, OnRemoval, PeerRefusal, PortRange
 
 __all__ = [
@@ -16,11 +17,13 @@ __all__ = [
     "CoreLimits",
     "CoreSettings",
     "DiscoverySocket",
+    "MediaSocket",
     "OwnAddresses",
     "PeerOptions",
     "RelayAddress",
     "RelayOptions",
     "StunOptions",
+    "last_channel",
 ]
 
 
@@ -172,6 +175,11 @@ class CoreSettings(Protocol):
         """The limits."""
 
 
+def last_channel(settings: CoreSettings) -> int:
+    """The highest channel number that is accepted (RFC 8656 §12; RFC 5766 allowed more)."""
+    return CHANNEL_MAX_RFC5766 if settings.relay.legacy_channels else CHANNEL_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class CoreBounds:
     """Bounds that the protocol sets and no configuration changes; times in seconds."""
@@ -215,12 +223,20 @@ class DiscoverySocket:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaSocket:
+    """A UDP socket of the server's SFU: the address that it is bound to, and the one that clients are told."""
+
+    bound: Address
+    public: Address
+
+
+@dataclass(frozen=True, slots=True)
 class OwnAddresses:
     """The server's real addresses: those that relays are bound on, and those of the listeners.
 
     ``former`` are pairs that are not in ``relays`` any more, but have relays that are still open.
     ``local`` are all addresses of the host (packed); needed only if a listener is on the unspecified address.
-    ``discovery`` are the sockets that are open for behavior discovery.
+    ``discovery`` are the sockets that are open for behavior discovery, and ``media`` those of the SFU.
     """
 
     relays: tuple[RelayAddress, ...]
@@ -228,6 +244,13 @@ class OwnAddresses:
     former: tuple[RelayAddress, ...] = ()
     local: tuple[bytes, ...] = ()
     discovery: tuple[DiscoverySocket, ...] = ()
+    media: tuple[MediaSocket, ...] = ()
+
+    def holding(self, held: Iterable[RelayAddress]) -> Self:
+        """The same, knowing that sockets are open under the pairs ``held``, besides those of the SFU."""
+        pairs = {*held, *(RelayAddress(socket.bound.ip, socket.public.ip) for socket in self.media)}
+        former = sorted(pairs - set(self.relays), key=lambda relay: (relay.bound, relay.external))
+        return replace(self, former=tuple(former))
 
     def public(self, ip: bytes) -> bytes:
         """The address that clients are told instead of one of the host's (packed); the same one without 1:1 NAT."""

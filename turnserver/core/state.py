@@ -7,8 +7,8 @@ that is never given back.
 Rules: docs/conformance.md.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from auth.nonce import NonceIssuer
 from auth.revocation import RevokedUsers
@@ -16,7 +16,7 @@ from auth.source import CredentialSource
 from auth.types import Credential
 from stun.address import Address
 from stun.attributes import AddressErrorValue
-from stun.constants import CHANNEL_MAX, CHANNEL_MAX_RFC5766, AddressFamily, TransportProtocol
+from stun.constants import AddressFamily, TransportProtocol
 from turnserver.core.addresses import AddressChoice, RelayAddresses
 from turnserver.core.allocation import Allocation, AllocationState, Channel, Relay, RelayState, Reservation
 from turnserver.core.commands import (
@@ -42,14 +42,14 @@ from turnserver.core.quota import Quota
 from turnserver.core.reflection import ReflectionBudget
 from turnserver.core.request import Request
 from turnserver.core.retransmissions import Retransmissions, TransactionKey
-from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
+from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress, last_channel
 from turnserver.core.tcp_connections import TcpConnections
 from turnserver.core.tickets import TicketSeal
 from turnserver.core.types import FiveTuple, Now, RelayFailure, RelayId, Route
 from turnserver.deadlines import Deadlines
 from turnserver.descriptors import Descriptors
 
-__all__ = ["CoreState", "RelayOpening", "Slot", "last_channel"]
+__all__ = ["CoreState", "RelayOpening", "Slot"]
 
 MAX_ATTEMPTS = 32
 """Ports tried for one relay before 508: other programs may hold some of the range."""
@@ -118,7 +118,7 @@ class CoreState:
         self.revoked = revoked
         self.nonces = nonces
         self.entropy = entropy
-        self.addresses = RelayAddresses(own.relays, settings.relay.ports)
+        self.addresses = RelayAddresses(own.relays, settings.relay.ports, media=own.media)
         self.choice = AddressChoice(own.relays)
         self.discovery = Discovery(own.discovery)
         self.ports: dict[tuple[bytes, TransportProtocol], RelayPorts] = {}
@@ -135,6 +135,7 @@ class CoreState:
         self.allocations: dict[FiveTuple, Allocation] = {}
         self.by_relay: dict[RelayId, tuple[Allocation, Relay]] = {}
         self.own_relays = OwnRelays()
+        self.own_relays.use_media(own.media)
         self._channels_to: Ways[tuple[int, int]] = Ways(TransportProtocol.UDP)
         """The channels bound to the server's own addresses, by the allocation's serial and the channel's number."""
         self.by_serial: dict[int, Allocation] = {}
@@ -164,15 +165,17 @@ class CoreState:
     def use_own(self, own: OwnAddresses) -> None:
         """Use other addresses of the server from now on; relays that are open stay, and keep the names that they have.
 
-        The ports of an address that has gone are kept for the relays that still have some.
+        The ports of an address that has gone are kept for relays that have some. Channels to an SFU that is gone end.
         """
         held = {RelayAddress(relay.bound.ip, relay.advertised.ip) for relay in self._open_relays()}
-        former = sorted(held - set(own.relays), key=lambda relay: (relay.bound, relay.external))
-        self.own = replace(own, former=tuple(former))
-        self.addresses = RelayAddresses(own.relays, self.settings.relay.ports, former)
+        gone = {each for socket in {*self.own.media} - {*own.media} for each in (socket.bound, socket.public)}
+        self.own = own.holding(held)
+        self.addresses = RelayAddresses(own.relays, self.settings.relay.ports, self.own.former, own.media)
+        self.own_relays.use_media(own.media)
+        self._end_channels([channel for address in gone for channel in self._channels_to.at(address)])
         self.choice = AddressChoice(own.relays)
         self.discovery = Discovery(own.discovery)
-        used = {relay.bound for relay in (*own.relays, *former)}
+        used = {relay.bound for relay in (*own.relays, *self.own.former)}
         used.update(
             relay.bound for opening in self.openings.values() for slot in opening.slots for relay in slot.addresses
         )
@@ -368,12 +371,15 @@ class CoreState:
     def _end_ways_to(self, relay: Relay, now: Now) -> None:
         """A relay has ended: whatever else gets its port must not be reached by those who were allowed to reach it."""
         self.own_relays.remove(relay)
-        for serial, number in self._channels_to.to(relay):
-            allocation = self.by_serial.get(serial)
-            channel = None if allocation is None else allocation.channels.get(number)
-            if allocation is not None and channel is not None and self.refusal(channel.peer, relay.protocol):
-                self.unbind_channel(allocation, number)
+        self._end_channels(self._channels_to.to(relay))
         self.tcp.close_ways_to(relay, now)
+
+    def _end_channels(self, channels: Iterable[tuple[int, int]]) -> None:
+        """End those of these channels that lead to what is refused now."""
+        for serial, number in channels:
+            allocation = self.by_serial[serial]  # of which all channels go before it does
+            if self.refusal(allocation.channels[number].peer, TransportProtocol.UDP):
+                self.unbind_channel(allocation, number)
 
     def lose_relay(self, relay_id: RelayId, now: Now) -> None:
         """An open relay has failed: an allocation ends with its last relay, a reservation with its only one.
@@ -592,8 +598,3 @@ class CoreState:
             self.deadlines.remove(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, forgotten))
         until = now.mono + self.bounds.retransmission_lifetime
         self.deadlines.set(DeadlineKey(DeadlineKind.RETRANSMISSION, 0, key), until)
-
-
-def last_channel(settings: CoreSettings) -> int:
-    """The highest channel number that is accepted (RFC 8656 §12; RFC 5766 allowed more)."""
-    return CHANNEL_MAX_RFC5766 if settings.relay.legacy_channels else CHANNEL_MAX

@@ -4,6 +4,7 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.allocation import Relay
 from turnserver.core.own_relays import OwnRelays, Ways
+from turnserver.core.settings import MediaSocket
 from turnserver.core.types import RelayId
 
 BOUND, SHOWN = Address.parse("10.0.0.5", 50000), Address.parse("8.8.4.4", 50000)
@@ -36,6 +37,21 @@ def test_the_next_relay_on_a_port_is_another() -> None:
     assert own.stands(BOUND, UDP)
 
 
+def test_the_sfu_stands_on_its_socket_for_udp() -> None:
+    """Rule 16: under both addresses, until it says otherwise; relays go on as they are."""
+    own, one = OwnRelays(), relay()
+    own.add(one)
+    media = [MediaSocket(Address(each.ip, 7000), Address(SHOWN.ip, 7000)) for each in (BOUND, SHOWN)]
+    own.use_media(media)
+    for address in (Address(BOUND.ip, 7000), Address(SHOWN.ip, 7000), Address.parse("::ffff:8.8.4.4", 7000)):
+        assert own.stands(address, UDP)
+        assert not own.stands(address, TCP)
+        assert not own.stands(Address(address.ip, 7001), UDP)
+    own.use_media(())
+    assert not own.stands(Address(BOUND.ip, 7000), UDP)
+    assert own.stands(BOUND, UDP)
+
+
 def test_ways_to_a_relay() -> None:
     """Rule 16: by either address; nothing is left of what has ended."""
     ways: Ways[str] = Ways(UDP)
@@ -44,6 +60,7 @@ def test_ways_to_a_relay() -> None:
     ways.add(Address(SHOWN.ip, 50001), "c")
     assert sorted(ways.to(relay())) == ["a", "b"]
     assert ways.to(relay(TCP)) == []
+    assert (ways.at(Address.parse("::ffff:8.8.4.4", 50000)), ways.at(Address(SHOWN.ip, 50002))) == (["b"], [])
     for address, way in ((BOUND, "a"), (SHOWN, "b"), (SHOWN, "b"), (Address(SHOWN.ip, 50001), "c")):
         ways.remove(address, way)
     assert (ways.to(relay()), ways._to) == ([], {})

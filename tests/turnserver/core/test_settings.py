@@ -5,8 +5,7 @@ import pytest
 from stun.address import Address
 from tests.support.core_settings import core_settings
 from turnserver.config import Config
-from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress
-from turnserver.core.state import last_channel
+from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses, RelayAddress, last_channel
 from turnserver.core.types import PortRange
 
 LOOPBACK = Address.parse("127.0.0.1", 3478)
