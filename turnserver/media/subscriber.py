@@ -44,6 +44,10 @@ _PACE: Final = 2.5
 _AUDIO_BITRATE: Final = 32_000.0
 """Bit/s of a voice: one may begin at any moment."""
 
+_MOST_AUDIO: Final = 512_000.0
+"""Bit/s of sound that pictures make room for: a dozen voices at once, or two with music. More is noise, and whoever
+makes it does not get the others' pictures paused everywhere."""
+
 
 class MediaSink(Protocol):
     """The connection of a receiver, as far as it is needed here; see `turnserver.media.connection.PeerConnection`."""
@@ -268,7 +272,7 @@ class Subscriber:
         for slot in self.slots:
             if slot.live and slot.track is not None and slot.track.kind == "audio":
                 total += sum(stream.bitrate for stream in slot.track.streams.values())
-        return total
+        return min(total, _MOST_AUDIO)
 
     def _try(
         self, demands: Sequence[PictureDemand], estimate: float, voices: float, sending: float, now: float

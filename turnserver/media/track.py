@@ -18,7 +18,7 @@ from turnserver.media.rtcp import ReportBlock, SenderReport
 from turnserver.media.rtp import Header, Unwrapper
 from turnserver.media.stats import LayerView, RateMeter, TrackView
 
-__all__ = ["KEYFRAME_AGAIN", "IncomingStream", "PublishedTrack"]
+__all__ = ["AUDIO_BITRATE", "KEYFRAME_AGAIN", "IncomingStream", "PublishedTrack"]
 
 KEYFRAME_AGAIN: Final = 0.4
 """Seconds between two requests for a keyframe of one stream: an encoder needs a round trip and a frame or two."""
@@ -32,6 +32,16 @@ PATIENCE: Final = 4.0
 
 IDLE: Final = 1.5
 """Seconds for which a layer is still asked for when nobody takes it any more."""
+
+AUDIO_BITRATE: Final = 256_000
+"""Bit/s of sound that are forwarded of one track, with the headers of the network. Sound is never paused to make room
+for anything, so there has to be an end to it; browsers send a tenth of that, and music in stereo half."""
+
+AUDIO_BURST: Final = 1.0
+"""Seconds of that which may come at once: what a publisher's network has held back."""
+
+_HEADERS: Final = 48
+"""Bytes of IPv4, UDP and SRTP around a packet, which count where packets are small."""
 
 
 class IncomingStream:
@@ -205,7 +215,11 @@ class PublishedTrack:
         """Which layer each receiver is to get, by rid."""
         self.asked: dict[str, float] = dict.fromkeys(self.layers, now)
         """The layers that the publisher is asked to send, and since when."""
+        self.surplus = 0
+        """Packets of sound beyond `AUDIO_BITRATE`, which are not forwarded."""
         self._idle: dict[str, float] = {}
+        self._credit = AUDIO_BITRATE / 8 * AUDIO_BURST
+        self._credited = now
 
     @property
     def kind(self) -> str:
@@ -253,8 +267,10 @@ class PublishedTrack:
                     stream.height = descriptor.height
             stream.cache.put(header.sequence, packet[:size])
             stream.losses.received(index, now)
-        else:
+        elif self._allows(size, now):
             stream.temporal_bytes[0] += size
+        else:
+            return
         if self.muted:
             return
         arrival = ArrivedPacket(packet, size, header, index, descriptor)
@@ -264,6 +280,16 @@ class PublishedTrack:
             out = forwarder.forward(arrival, now)
             if out is not None:
                 yield forwarder, out
+
+    def _allows(self, size: int, now: float) -> bool:
+        """Whether a packet of sound is within `AUDIO_BITRATE`; takes it off the credit if so."""
+        passed, self._credited = now - self._credited, max(now, self._credited)
+        self._credit = min(self._credit + max(passed, 0.0) * AUDIO_BITRATE / 8, AUDIO_BITRATE / 8 * AUDIO_BURST)
+        if self._credit < size + _HEADERS:
+            self.surplus += 1
+            return False
+        self._credit -= size + _HEADERS
+        return True
 
     def take(self, forwarder: Forwarder, rid: str, now: float) -> None:
         """A receiver is to get this layer from its next keyframe on, and goes on with what it has until then.

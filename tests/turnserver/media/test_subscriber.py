@@ -282,3 +282,23 @@ def test_padding_of_the_publisher_is_passed_on_as_it_is() -> None:
         forwarder.owner.send(out, audio=False)
     assert sequences(sink.take(), subscriber.slots[0].stream.ssrc) == [0, 1]
     assert voice(1)[0] == 0x90
+
+
+def test_pictures_make_room_for_a_bounded_amount_of_sound() -> None:
+    microphones = [track(f"p{number}", "audio") for number in range(20)]
+    camera = track()
+    subscriber, _ = receiver(camera, *microphones)
+    now = 0.0
+    for number in range(60):
+        now = number / 20
+        for place, each in enumerate(microphones):
+            stream = each.stream(500 + place, "")
+            assert stream is not None
+            packet = build_packet(
+                payload_type=111, sequence=number, timestamp=number * 960, ssrc=500 + place, payload=bytes(1150)
+            )
+            list(each.receive(stream, packet, len(packet), header_of(packet), now))
+            stream.sample(now)
+    assert sum(stream.bitrate for each in microphones for stream in each.streams.values()) > 3_500_000
+    subscriber.allocate((), now)
+    assert camera.targets != {}, "the picture is not paused"

@@ -3,7 +3,8 @@
 from tests.support.media_world import FRAME, Encoder, World, header_of, sequences, voice
 from turnserver.media.codecs import CODECS
 from turnserver.media.rtcp import SenderReport
-from turnserver.media.track import ALIVE, IDLE, KEYFRAME_AGAIN, PATIENCE, PublishedTrack
+from turnserver.media.rtp import build_packet
+from turnserver.media.track import ALIVE, AUDIO_BITRATE, IDLE, KEYFRAME_AGAIN, PATIENCE, PublishedTrack
 
 
 def test_a_keyframe_is_asked_for_while_somebody_waits_but_not_all_the_time() -> None:
@@ -181,3 +182,49 @@ def test_statistics_of_a_track() -> None:
     view = world.track.view()
     assert (view.source, view.codec, view.muted) == ("camera", "vp8", False)
     assert [(layer.rid, layer.height, layer.packets) for layer in view.layers] == [("", 180, 3)]
+
+
+def test_sound_beyond_what_browsers_send_is_not_forwarded() -> None:
+    """50 Mbit/s that are called sound: the others get a small part of it, and later sound passes as before."""
+    world = World()
+    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
+    forwarder, _ = world.receiver()
+    stream = world.track.stream(500, "")
+    assert stream is not None
+    world.track.take(forwarder, "", world.now)
+    loud = bytes(1200)
+    passed = sent = number = 0
+    for _ in range(10_000):
+        number += 1
+        packet = build_packet(payload_type=111, sequence=number & 0xFFFF, timestamp=0, ssrc=500, payload=loud)
+        world.now += len(packet) * 8 / 50e6
+        sent += len(packet)
+        passed += sum(
+            len(out) for _, out in world.track.receive(stream, packet, len(packet), header_of(packet), world.now)
+        )
+        stream.sample(world.now)
+    assert sent * 8 > 90e6
+    assert passed * 8 < AUDIO_BITRATE * 3, "two seconds, and a burst"
+    assert world.track.surplus > 9000
+    assert stream.bitrate < 2 * AUDIO_BITRATE
+    later = 0
+    for number in range(number + 1, number + 101):
+        world.now += 0.02
+        packet = voice(number)
+        later += len(list(world.track.receive(stream, packet, len(packet), header_of(packet), world.now)))
+    assert later == 100
+
+
+def test_many_small_packets_of_sound_are_bounded_too() -> None:
+    world = World()
+    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
+    forwarder, _ = world.receiver()
+    stream = world.track.stream(500, "")
+    assert stream is not None
+    world.track.take(forwarder, "", world.now)
+    passed = 0
+    for number in range(20_000):
+        packet = build_packet(payload_type=111, sequence=number & 0xFFFF, timestamp=0, ssrc=500, payload=b"x")
+        world.now += 1e-4
+        passed += len(list(world.track.receive(stream, packet, len(packet), header_of(packet), world.now)))
+    assert passed < 2000
