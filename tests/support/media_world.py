@@ -113,6 +113,7 @@ class Sink:
         self.rtp: list[Received] = []
         self.rtcp: list[Packet] = []
         self.paced = 0.0
+        self.purged: set[int] = set()
 
     def send_rtp(self, packet: bytearray, size: int, *, audio: bool = False) -> bool:
         """Keep a packet."""
@@ -129,6 +130,10 @@ class Sink:
     def pace(self, bits: float) -> None:
         """Keep the last pace."""
         self.paced = bits
+
+    def purge(self, ssrcs: Iterable[int]) -> None:
+        """Keep of which streams nothing is to be sent any more."""
+        self.purged.update(ssrcs)
 
     def take(self) -> list[Received]:
         """What has been sent since the last time."""

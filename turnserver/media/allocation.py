@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from turnserver.media.layers import Quality
 
-__all__ = ["PAUSED", "Allocator", "PictureDemand", "allot"]
+__all__ = ["PAUSED", "Allocator", "PictureDemand", "allot", "cost"]
 
 PAUSED: Final = -1
 """In place of a rung: the picture is not sent."""
@@ -30,7 +30,7 @@ class PictureDemand(NamedTuple):
 
 
 def cost(demand: PictureDemand, rung: int) -> float:
-    """Bit/s of a rung."""
+    """Bit/s of a rung; 0 for `PAUSED`."""
     return demand.rungs[rung].bitrate if rung >= 0 else 0.0
 
 

@@ -10,7 +10,7 @@ with them. Everything else leaves at once.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Literal, NamedTuple
 
 from stun.address import Address
@@ -49,7 +49,10 @@ INITIAL_PACE: Final = 50_000_000
 """Bits a second of paced video until `PeerConnection.pace` says otherwise: what no access link carries for long."""
 
 MOST_PACED: Final = 1_000_000
-"""Bytes of video that may wait, two seconds at 4 Mbit/s. What a receiver cannot take in time is of no use later."""
+"""Bytes of video that may wait, and"""
+
+LONGEST_PACED: Final = 1.0
+"""seconds for which the last of them may have to: what a receiver cannot take in time is of no use later."""
 
 LARGEST_RTP: Final = 1_600
 """Bytes of the largest RTP packet that is taken. A longer one would be sent on in fragments, which networks lose."""
@@ -226,7 +229,7 @@ class PeerConnection:
         """
         if audio or self._has_credit(size):
             return self._protect(packet, size, audio=audio)
-        if self._target is None or self._paced_bytes + size > MOST_PACED:
+        if self._target is None or self._paced_bytes + size > self._most_paced:
             self.dropped += 1
             return False
         self._paced.append((packet, size))
@@ -247,6 +250,16 @@ class PeerConnection:
     def pace(self, bits: float) -> None:
         """How much video may leave in a second, in bits: some 2.5 times what the receiver is believed to take."""
         self._pace = bits / 8
+        while self._paced_bytes > self._most_paced:
+            self._paced_bytes -= self._paced.popleft()[1]
+            self.dropped += 1
+
+    def purge(self, ssrcs: Collection[int]) -> None:
+        """Drop the video of these streams that waits: nobody is to see it any more."""
+        names = {ssrc.to_bytes(4) for ssrc in ssrcs}
+        kept = deque(entry for entry in self._paced if bytes(entry[0][8:12]) not in names)
+        self.dropped += len(self._paced) - len(kept)
+        self._paced, self._paced_bytes = kept, sum(size for _, size in kept)
 
     # Time
 
@@ -400,6 +413,10 @@ class PeerConnection:
         self.bytes_out += size
         (self.wire.outgoing if audio else self.wire.video).append((packet, target))
         return True
+
+    @property
+    def _most_paced(self) -> float:
+        return min(max(self._pace * LONGEST_PACED, BURST), MOST_PACED)
 
     def _has_credit(self, size: int) -> bool:
         """Whether video may leave at once; takes the bytes off the credit if so."""

@@ -19,6 +19,9 @@ EVERY_FRAME: Final = 7
 _HEIGHTS: Final = (180, 360, 720, 1080)
 """Heights of pictures, in pixels, that are taken for granted until a keyframe has told the height."""
 
+_HIGHEST: Final = 2160
+"""Pixels of the highest picture whose bitrate can be told from its height: 8 Mbit/s."""
+
 _WORTH: Final = 0.1
 """Share by which a rung must cost more than the one below it: a rung that costs the same is none."""
 
@@ -45,8 +48,11 @@ class Quality(NamedTuple):
 
 
 def usual_bitrate(height: int) -> float:
-    """Bit/s that a browser spends on a picture of this height; for streams that have not been seen yet."""
-    return float(max(height, 90) ** 1.6 * 37.0)
+    """Bit/s that a browser spends on a picture of this height; for streams that have not been seen yet.
+
+    The height is what a publisher says, up to 16,383; above that of any camera it tells nothing more.
+    """
+    return float(min(max(height, 90), _HIGHEST) ** 1.6 * 37.0)
 
 
 def ladder(streams: Sequence[StreamRates]) -> list[Quality]:

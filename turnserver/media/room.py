@@ -129,6 +129,9 @@ class MediaRoom:
         for track in peer.tracks:
             if track.source == source:
                 track.mute(on)
+                for other in self.peers.values():
+                    if on and other.subscriber is not None:
+                        other.subscriber.stop(track)
 
     def soon(self, when: float | None = None) -> None:
         """Allocate anew in the next tick, or in that at ``when``."""

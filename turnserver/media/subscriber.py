@@ -9,10 +9,10 @@ which quality of each the downlink carries. Its estimate comes from the particip
 waits for a higher estimate, packets that are of no use otherwise try for it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
-from turnserver.media.allocation import PAUSED, Allocator, PictureDemand
+from turnserver.media.allocation import PAUSED, Allocator, PictureDemand, cost
 from turnserver.media.bandwidth import DownlinkEstimator, Prober, RembEstimator
 from turnserver.media.forwarder import Forwarder, StreamIdentity
 from turnserver.media.layers import EVERY_FRAME, Quality, best_for, ladder
@@ -34,6 +34,10 @@ PROBE_STEP: Final = 0.025
 SETTLING: Final = 0.1
 """Seconds from the end of a handshake here until something is sent. The other side has yet to receive the last flight
 of it, and to say where its streams go: a keyframe before that would be lost."""
+
+MOST_TRIED: Final = 10_000_000.0
+"""Bit/s up to which trials go, for all that is sent together: what its publishers claim that it costs is no reason for
+more, and so many pictures cover any screen."""
 
 MOST_REPEATS: Final = 200
 """Packets that one NACK message brings back; it can ask for thousands."""
@@ -60,6 +64,9 @@ class MediaSink(Protocol):
 
     def pace(self, bits: float) -> None:
         """How much video may leave in a second, in bits."""
+
+    def purge(self, ssrcs: Collection[int]) -> None:
+        """Drop what waits of these streams."""
 
 
 class SubscribedSlot:
@@ -139,8 +146,19 @@ class Subscriber:
         for slot in self.slots:
             if slot.track is track:
                 track.release(slot.forwarder)
+                self._purge(slot)
                 slot.track, slot.live, slot.announced = None, False, False
                 self._dirty = True
+
+    def stop(self, track: PublishedTrack) -> None:
+        """A track is muted at the server: what waits of it is not sent any more."""
+        for slot in self.slots:
+            if slot.track is track:
+                self._purge(slot)
+
+    def _purge(self, slot: SubscribedSlot) -> None:
+        stream = slot.stream
+        self.sink.purge((stream.ssrc,) if stream.rtx is None else (stream.ssrc, stream.rtx))
 
     def close(self) -> None:
         """The connection is gone: nobody sends to it any more."""
@@ -278,13 +296,13 @@ class Subscriber:
         self, demands: Sequence[PictureDemand], estimate: float, voices: float, sending: float, now: float
     ) -> None:
         """Whether more is to be tried for, and how much."""
-        wanted = voices + sum(d.rungs[d.top].bitrate for d in demands if d.top >= 0)
-        useful = sum(d.rungs[self._allocator.chosen.get(d.key, 0)].bitrate for d in demands if d.top >= 0)
+        wanted = voices + sum(cost(d, d.top) for d in demands)
+        useful = sum(cost(d, self._allocator.chosen.get(d.key, PAUSED)) for d in demands)
         if not self.estimator.reported:
             self._padding = 0.0
             return
         own = min(sending, useful + voices) if sending else 0.0
-        self._padding = self._prober.padding(estimate, own, wanted / Allocator.ROOM, now)
+        self._padding = self._prober.padding(estimate, own, min(wanted / Allocator.ROOM, MOST_TRIED), now)
 
     # Trials
 
@@ -317,7 +335,7 @@ class Subscriber:
             match packet:
                 case Nack():
                     slot = self._by_ssrc.get(packet.media)
-                    if slot is not None:
+                    if slot is not None and slot.track is not None:
                         found = [slot.forwarder.repeat(number, now) for number in packet.sequences[:MOST_REPEATS]]
                         again += [each for each in found if each is not None]
                 case Pli() | Fir():

@@ -158,19 +158,47 @@ def test_a_packet_that_would_be_sent_on_in_fragments_is_dropped() -> None:
 
 def test_a_slower_pace_and_what_does_not_fit() -> None:
     server, client = connected()
-    server.pace(80_000)
+    server.pace(160_000)
     size = 10_000
     sent = 0
     while server.send_rtp(rtp_packet(sent, payload=bytes(size - 12)), size):
         sent += 1
-    assert sent == BURST // size + MOST_PACED // size
+    assert sent == BURST // size + 2, "what leaves within a second"
     assert server.dropped == 1
+    server.pace(80_000)
+    assert (server.waiting, server.dropped) == (size, 2), "the oldest is dropped first"
     client.exchange(0.0)
     server.expire(1.0)
     client.exchange(1.0)
     assert len(client.rtp) == 2, "one at once, and ten thousand bytes a second"
     server.close()
     assert server.waiting == 0
+
+
+def test_what_waits_is_bounded_at_any_pace() -> None:
+    server, _ = connected()
+    server.pace(1e9)
+    size, sent = 100_000, 0
+    while server.send_rtp(rtp_packet(sent, payload=bytes(size - 12)), size):
+        sent += 1
+    assert server.waiting <= MOST_PACED
+
+
+def test_what_nobody_is_to_see_any_more_does_not_leave() -> None:
+    server, client = connected()
+    size = 1200
+    for number in range(60):
+        assert server.send_rtp(rtp_packet(number, ssrc=7 + number % 2, payload=bytes(size - 12)), size)
+    waiting = server.waiting
+    client.exchange(0.0)
+    client.rtp.clear()
+    server.purge([7, 99])
+    assert server.waiting == waiting / 2
+    server.expire(10.0)
+    server.expire(20.0)
+    server.expire(30.0)
+    client.exchange(30.0)
+    assert {packet[11] for packet in client.rtp} == {8}
 
 
 def test_what_was_paced_says_when_it_left() -> None:

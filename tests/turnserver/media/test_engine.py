@@ -94,6 +94,29 @@ def test_whoever_is_removed_is_gone_at_once() -> None:
     assert [peer.peer for room in world.engine.rooms(world.now) for peer in room.peers] == ["bob"]
 
 
+@pytest.mark.parametrize("ends", ["leave", "mute"])
+def test_what_waits_for_its_turn_ends_with_its_publisher_or_its_permission(ends: str) -> None:
+    """Nothing of a burst that a slow receiver has not got yet is sent to it later."""
+    world = EngineWorld()
+    ann, bob = world.join("ann", "bob")
+    world.wait(0.5)
+    assert ann.publish is not None
+    world.now += 0.02
+    for packet in ann.encoder.frame(key=True, packets=100, size=1000):
+        ann.publish.put(ann.publish.protected(packet), world.now)
+    world.exchange()
+    bob.got(96)
+    assert len([each for each in bob.kept if each[1] & 0x7F == 96]) < 100
+    if ends == "leave":
+        world.engine.leave("r", "ann", now=world.now)
+    else:
+        world.engine.mute("r", "ann", "camera", True, now=world.now)
+    publish, ann.publish = ann.publish, None
+    assert publish is not None
+    world.wait(1.0)
+    assert bob.got(96) == set()
+
+
 def test_rooms_are_apart() -> None:
     world = EngineWorld()
     world.engine.open("q", 1, now=world.now)

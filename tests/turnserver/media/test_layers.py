@@ -26,6 +26,10 @@ def test_a_temporal_layer_that_costs_next_to_nothing_is_no_rung() -> None:
     ]
 
 
+def test_a_picture_of_any_height_costs_no_more_than_the_largest_camera() -> None:
+    assert usual_bitrate(16_383) == usual_bitrate(2160) < 10_000_000
+
+
 def test_what_has_not_been_seen_has_the_usual_bitrate_and_size() -> None:
     rungs = ladder([StreamRates(()), StreamRates(())])
     assert [(rung.stream, rung.height) for rung in rungs] == [(0, 180), (1, 360)]

@@ -302,3 +302,63 @@ def test_pictures_make_room_for_a_bounded_amount_of_sound() -> None:
     assert sum(stream.bitrate for each in microphones for stream in each.streams.values()) > 3_500_000
     subscriber.allocate((), now)
     assert camera.targets != {}, "the picture is not paused"
+
+
+def test_what_is_paused_is_not_taken_for_what_is_sent() -> None:
+    """A trial for the first picture goes on as it began: its own packets do not count as what there is to send."""
+    camera, high = track(layers=("l", "h")), Encoder(2, height=360)
+    subscriber, sink = receiver(camera)
+    now, tries = 0.0, []
+    for number in range(600):
+        now = number / 25
+        for _ in range(12):
+            play(camera, high, now, key=True, rid="h")
+        for each in camera.streams.values():
+            each.sample(now)
+        block = ReportBlock(subscriber.slots[0].stream.ssrc, 255, 0, 0, 0, 0, 0)
+        subscriber.take_reports([ReceiverReport(1, (block,)), Remb(1, 150_000, ())], now)
+        if number % 5 == 0:
+            subscriber.allocate((), now)
+        before = sum(len(each.packet) for each in sink.rtp)
+        for packet in subscriber.padding(now):
+            subscriber.send(packet, audio=False)
+        tries.append(sum(len(each.packet) for each in sink.rtp) - before)
+    assert camera.targets == {}
+    flow = "".join("x" if size else " " for size in tries)
+    longest = max(flow.split(), key=len)
+    assert len(longest) > 100, "some seconds"
+    at = flow.index(longest)
+    assert sum(tries[at + 60 : at + 100]) * 8 / 1.6 > 125_000, "all but the room for a voice"
+
+
+
+def test_trials_have_an_end_however_high_pictures_claim_to_be() -> None:
+    cameras = [track(peer) for peer in "abcd"]
+    subscriber, _ = receiver(*cameras)
+    subscriber.constraints = ReceiverConstraints(None, 8000)
+    pace = 0.0
+    for step in range(100):
+        now = step / 4
+        for number, camera in enumerate(cameras):
+            play(camera, Encoder(number + 1, height=16_000), now, key=True)
+        subscriber.take_reports([Remb(1, 9_900_000, ())], now)
+        subscriber.allocate((), now)
+        sent = sum(len(packet) for tick in range(10) for packet in subscriber.padding(now + tick / 40))
+        pace = max(pace, sent * 8 * 4)
+    assert 5_000_000 < pace < 11_500_000
+
+
+def test_what_ended_is_not_repeated_and_what_waits_of_it_is_dropped() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber, sink = receiver(camera)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.1, key=True)
+    slot = subscriber.slots[0]
+    last = slot.forwarder.last & 0xFFFF
+    subscriber.stop(camera)
+    assert sink.purged == {slot.stream.ssrc, slot.stream.rtx}
+    sink.purged.clear()
+    subscriber.remove(camera)
+    assert sink.purged == {slot.stream.ssrc, slot.stream.rtx}
+    assert subscriber.take_reports([Nack(1, slot.stream.ssrc, [last])], 0.4) == []
