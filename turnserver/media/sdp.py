@@ -407,8 +407,15 @@ def write_description(media: Sequence[MediaDescription], transport: LocalTranspo
         "a=msid-semantic: WMS *",
         "a=ice-lite",
     ]
+    bundled = False
     for each in media:
-        lines += _rejected(each) if each.rejected else _written(each, transport)
+        if each.rejected:
+            lines += _rejected(each)
+        else:
+            lines += _written(each, transport)
+            # All sections go along with the first one (RFC 9143 §7.1.3); sixty times the same would fill the offer.
+            lines += [] if bundled else _candidates(transport)
+            bundled = True
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -437,6 +444,11 @@ def _written(media: MediaDescription, transport: LocalTransport) -> list[str]:
         lines += _format(each)
     lines += _simulcast(media)
     lines += _sources(media)
+    return lines
+
+
+def _candidates(transport: LocalTransport) -> list[str]:
+    lines = []
     for number, candidate in enumerate(transport.candidates):
         priority = 126 << 24 | (0xFFFF - number) << 8 | 0xFF
         lines.append(f"a=candidate:{number + 1} 1 udp {priority} {candidate.host} {candidate.port} typ host")

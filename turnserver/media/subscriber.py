@@ -2,7 +2,9 @@
 
 The connection has a media section for each track that others publish. Sections keep their place for good, so one whose
 track has ended becomes inactive, and is used again by a later track of the same codec once the participant has answered
-that. There is one offer at a time without an answer; what changes meanwhile is in the next one.
+that; one that was never offered is used again at once. Offers are bounded: a track that finds no section free waits for
+one, and sound does not wait for pictures. There is one offer at a time without an answer; what changes meanwhile is in
+the next one.
 
 All sound is sent. Of the pictures, `turnserver.media.router` says which are shown, and `turnserver.media.allocation`
 which quality of each the downlink carries. Its estimate comes from the participant's reports; where a better quality
@@ -14,6 +16,7 @@ from typing import Final, Protocol
 
 from turnserver.media.allocation import PAUSED, Allocator, PictureDemand, cost
 from turnserver.media.bandwidth import DownlinkEstimator, Prober, RembEstimator
+from turnserver.media.codecs import CODECS
 from turnserver.media.forwarder import Forwarder, StreamIdentity
 from turnserver.media.layers import EVERY_FRAME, Quality, best_for, ladder
 from turnserver.media.negotiation import FORMATS, RTX_TYPES, OfferedMedia, SubscribedMedia
@@ -25,8 +28,12 @@ from turnserver.media.track import PublishedTrack
 
 __all__ = ["MOST_SECTIONS", "MediaSink", "SubscribedSlot", "Subscriber"]
 
-MOST_SECTIONS: Final = 240
-"""Media sections: four of each of thirty people, and some that have ended."""
+MOST_SECTIONS: Final = 76
+"""Media sections: sound and a picture of 29 others, and screens of a third of them. More would not fit into the 56 KiB
+of a description in signaling."""
+
+_PICTURES: Final = 42
+"""Sections of these that are for pictures; the others are for sound."""
 
 PROBE_STEP: Final = 0.025
 """Seconds between two rounds of trial packets: less, and they would leave in bursts."""
@@ -72,7 +79,7 @@ class MediaSink(Protocol):
 class SubscribedSlot:
     """A media section: ``track`` is None once it has ended. ``live``: the participant has agreed to take it."""
 
-    __slots__ = ("announced", "encoding", "forwarder", "live", "mid", "stream", "track")
+    __slots__ = ("announced", "encoding", "forwarder", "live", "mid", "offered", "stream", "track")
 
     def __init__(self, mid: str, encoding: str, stream: RtpStream, forwarder: Forwarder, track: PublishedTrack) -> None:
         self.mid = mid
@@ -83,6 +90,13 @@ class SubscribedSlot:
         self.announced = False
         """Whether the participant's last answer was to an offer with this track, or without any after it ended."""
         self.live = False
+        self.offered = False
+        """Whether an offer had the present track, or the last one: if not, its end need not be answered."""
+
+    @property
+    def kind(self) -> str:
+        """``audio`` or ``video``, which a section keeps."""
+        return CODECS[self.encoding].kind
 
 
 class Subscriber:
@@ -94,6 +108,8 @@ class Subscriber:
         self.begins: float | None = None
         """From when on something is sent; None while the connection does not stand."""
         self.slots: list[SubscribedSlot] = []
+        self.waiting: list[PublishedTrack] = []
+        """Tracks for which there is no section yet."""
         self.constraints = ReceiverConstraints()
         self.estimator: DownlinkEstimator = RembEstimator()
         self.sent = RateMeter()
@@ -119,36 +135,57 @@ class Subscriber:
         return self._dirty and self._pending is None
 
     def add(self, track: PublishedTrack) -> None:
-        """Somebody publishes a track; it is in the next offer, if there is a section left for it."""
+        """Somebody publishes a track; it is in the next offer, or in the first one that has a section for it."""
+        if not self._place(track):
+            self.waiting.append(track)
+
+    def _place(self, track: PublishedTrack) -> bool:
+        """Give a track a section; False if none is free."""
         encoding = track.codec.name
-        free = next((s for s in self.slots if s.track is None and s.announced and s.encoding == encoding), None)
-        if free is None and len(self.slots) >= MOST_SECTIONS:
-            return
+        found = self._free(track)
+        if found is None:
+            limit = MOST_SECTIONS - _PICTURES if track.kind == "audio" else _PICTURES
+            if sum(slot.kind == track.kind for slot in self.slots) >= limit:
+                return False
         stream = RtpStream(self._fresh_ssrc(), self._fresh_ssrc() if encoding in RTX_TYPES else None)
         identity = StreamIdentity(
             stream.ssrc, FORMATS[encoding].payload_type, stream.rtx or 0, RTX_TYPES.get(encoding, 0)
         )
         forwarder = Forwarder(self, track.codec, identity, self._entropy(6))
-        if free is None:
+        if found is None:
             slot = SubscribedSlot(str(len(self.slots)), encoding, stream, forwarder, track)
             self.slots.append(slot)
         else:
-            slot = free
+            slot = found
             self._forget(slot)
-            slot.stream, slot.forwarder, slot.track = stream, forwarder, track
-            slot.announced = slot.live = False
+            slot.encoding, slot.stream, slot.forwarder, slot.track = encoding, stream, forwarder, track
+            slot.announced = slot.live = slot.offered = False
         self._by_ssrc[stream.ssrc] = slot
         self._by_forwarder[forwarder] = slot
         self._dirty = True
+        return True
+
+    def _free(self, track: PublishedTrack) -> SubscribedSlot | None:
+        """The section that a track can have: of its codec before one that changes it (RFC 8829 §5.2.2)."""
+        free = [s for s in self.slots if s.track is None and (s.announced or not s.offered) and s.kind == track.kind]
+        return next((slot for slot in free if slot.encoding == track.codec.name), free[0] if free else None)
+
+    def _place_waiting(self) -> None:
+        """Sections have become free: whoever has waited longest gets them."""
+        self.waiting = [track for track in self.waiting if not self._place(track)]
 
     def remove(self, track: PublishedTrack) -> None:
         """A track has ended."""
+        if track in self.waiting:
+            self.waiting.remove(track)
+            return
         for slot in self.slots:
             if slot.track is track:
                 track.release(slot.forwarder)
                 self._purge(slot)
                 slot.track, slot.live, slot.announced = None, False, False
                 self._dirty = True
+        self._place_waiting()
 
     def stop(self, track: PublishedTrack) -> None:
         """A track is muted at the server: what waits of it is not sent any more."""
@@ -166,6 +203,7 @@ class Subscriber:
             if slot.track is not None:
                 slot.track.release(slot.forwarder)
         self.slots = []
+        self.waiting = []
         self._by_ssrc.clear()
         self._by_forwarder.clear()
         self._pending = None
@@ -174,6 +212,8 @@ class Subscriber:
         """All media sections, for an offer that is sent now."""
         self._dirty = False
         self._pending = [(slot, slot.track) for slot in self.slots]
+        for slot in self.slots:
+            slot.offered = slot.offered or slot.track is not None
         return [
             OfferedMedia(
                 slot.mid,
@@ -201,6 +241,7 @@ class Subscriber:
             if not section.rtx:
                 slot.forwarder.identity = slot.forwarder.identity._replace(rtx_ssrc=0)
         self._pending = None
+        self._place_waiting()
 
     def _fresh_ssrc(self) -> int:
         while True:

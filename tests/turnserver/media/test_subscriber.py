@@ -1,14 +1,19 @@
 """What a receiver is offered, what it gets of it, and what its reports change."""
 
+from stun.address import Address
 from tests.support.media_world import Encoder, Sink, entropy, header_of, sequences, voice
 from turnserver.media.codecs import CODECS
+from turnserver.media.dtls import Fingerprint
 from turnserver.media.facts import TrackSource
-from turnserver.media.negotiation import OfferedMedia, SubscribedMedia
+from turnserver.media.ice import IceCredentials
+from turnserver.media.negotiation import OfferedMedia, SubscribedMedia, offer_to_subscriber
 from turnserver.media.router import ReceiverConstraints, Wish
 from turnserver.media.rtcp import Fir, Nack, Pli, ReceiverReport, Remb, ReportBlock
 from turnserver.media.rtp import build_packet
+from turnserver.media.sdp import LocalTransport, read_description
 from turnserver.media.subscriber import MOST_REPEATS, MOST_SECTIONS, Subscriber
 from turnserver.media.track import PublishedTrack
+from turnserver.signaling.protocol.fields import MAX_SDP
 
 
 def track(peer: str = "alice", source: TrackSource = "camera", layers: tuple[str, ...] = ("",)) -> PublishedTrack:
@@ -250,10 +255,61 @@ def test_a_closed_connection_gets_nothing_more() -> None:
 
 
 def test_sections_are_bounded() -> None:
+    """Everybody of a full room is heard and seen, whatever else they send, and the offer is never too long."""
     subscriber = Subscriber("bob", Sink(), entropy)
-    for number in range(2 * MOST_SECTIONS):
-        subscriber.add(track(f"p{number}"))
-    assert len(subscriber.offer()) == MOST_SECTIONS
+    names = [f"{number:010}" for number in range(29)]
+    for name in names:
+        subscriber.add(track(name))
+        subscriber.add(track(name, "audio"))
+    for name in names:
+        subscriber.add(track(name, "screen"))
+        subscriber.add(track(name, "screen_audio"))
+    offered = subscriber.offer()
+    assert len(offered) == MOST_SECTIONS
+    assert {(each.stream_id, each.encoding) for each in offered} >= {(n, e) for n in names for e in ("opus", "vp8")}
+    longest = [each._replace(encoding="h264" if each.encoding == "vp8" else "opus") for each in offered]
+    addresses = [Address.parse("198.51.100.100", 65535), Address.parse("2001:db8:1234:5678:9abc:def0:1234:5678", 65535)]
+    transport = LocalTransport(
+        IceCredentials("u" * 8, "p" * 24), Fingerprint("sha-256", bytes(32)), addresses, "actpass", 2**56, 1
+    )
+    text = offer_to_subscriber(longest, transport)
+    assert len(text) <= MAX_SDP
+    assert read_description(text).media[-1].stream_id
+
+
+def test_a_track_without_a_section_gets_the_next_one_that_is_free() -> None:
+    cameras = [track(f"p{number}") for number in range(60)]
+    subscriber, _ = receiver(*cameras)
+    seen = [slot.track for slot in subscriber.slots]
+    later = cameras[len(seen)]
+    assert later not in seen
+    subscriber.remove(cameras[-1])
+    subscriber.remove(cameras[3])
+    assert later not in [slot.track for slot in subscriber.slots], "the end of the one before is not answered yet"
+    agree(subscriber)
+    assert subscriber.needs_offer
+    assert subscriber.slots[3].track is later
+    assert agree(subscriber)[3].stream_id == later.peer
+    for each in cameras:
+        subscriber.remove(each)
+    agree(subscriber)
+    assert [slot.track for slot in subscriber.slots if slot.track is not None] == []
+    assert not subscriber.needs_offer
+
+
+def test_offers_without_an_answer_use_no_more_sections() -> None:
+    """Somebody begins and ends a picture all the time, in all codecs, while a receiver answers slowly or never."""
+    subscriber = Subscriber("bob", Sink(), entropy)
+    for number in range(300):
+        codec = CODECS[("vp8", "h264", "vp9")[number % 3]]
+        each = PublishedTrack("alice", "camera", codec, "1", now=0.0)
+        subscriber.add(each)
+        if number % 10 == 0 and subscriber.needs_offer:
+            subscriber.offer()
+        if number % 30 == 20:
+            subscriber.answered([SubscribedMedia(s.mid, True, True, False, {}) for s in subscriber.slots])
+        subscriber.remove(each)
+    assert len(subscriber.slots) <= 3
 
 
 def test_statistics_say_what_is_forwarded() -> None:
@@ -329,7 +385,6 @@ def test_what_is_paused_is_not_taken_for_what_is_sent() -> None:
     assert len(longest) > 100, "some seconds"
     at = flow.index(longest)
     assert sum(tries[at + 60 : at + 100]) * 8 / 1.6 > 125_000, "all but the room for a voice"
-
 
 
 def test_trials_have_an_end_however_high_pictures_claim_to_be() -> None:

@@ -208,9 +208,9 @@ def test_sound_beyond_what_browsers_send_is_not_forwarded() -> None:
     assert world.track.surplus > 9000
     assert stream.bitrate < 2 * AUDIO_BITRATE
     later = 0
-    for number in range(number + 1, number + 101):
+    for step in range(1, 101):
         world.now += 0.02
-        packet = voice(number)
+        packet = voice(number + step)
         later += len(list(world.track.receive(stream, packet, len(packet), header_of(packet), world.now)))
     assert later == 100
 
