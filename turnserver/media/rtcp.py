@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from turnserver.media.twcc import TransportFeedback, read_feedback, write_feedback
+from turnserver.media.twcc import MOST_READ, TransportFeedback, covered, read_feedback, write_feedback
 
 __all__ = [
     "MOST_LOST",
@@ -34,7 +34,8 @@ MOST_PACKETS: Final = 64
 """Packets that are read of one compound packet. Browsers send about five."""
 
 MOST_LOST: Final = 1_000
-"""Sequence numbers that are read of one NACK. A browser asks for no more at once, and 1,500 bytes could name 6,000."""
+"""Sequence numbers that are read of the NACKs of one compound packet. A browser asks for no more at once, and 1,500
+bytes could name 6,000."""
 
 _SR, _RR, _SDES, _BYE, _RTPFB, _PSFB = 200, 201, 202, 203, 205, 206
 _NACK, _TWCC = 1, 15
@@ -176,7 +177,7 @@ def read_compound(data: bytes | bytearray | memoryview) -> list[Packet]:
     """The packets of a compound packet, as far as they can be read; at most `MOST_PACKETS`."""
     data = bytes(data)
     found: list[Packet] = []
-    at = 0
+    at = lost = numbers = 0
     for _ in range(MOST_PACKETS):
         if at + 4 > len(data) or data[at] >> 6 != 2:
             break
@@ -191,9 +192,18 @@ def read_compound(data: bytes | bytearray | memoryview) -> list[Packet]:
             if not body or not 0 < body[-1] <= len(body):
                 break
             body = body[: -body[-1]]
-        packet = _read(kind, first & 0x1F, body)
+        count = first & 0x1F
+        if kind == _RTPFB and (
+            (count == _NACK and lost >= MOST_LOST) or (count == _TWCC and numbers + covered(body[8:]) > MOST_READ)
+        ):
+            continue
+        packet = _read(kind, count, body)
         if packet is not None:
             found.append(packet)
+        if isinstance(packet, Nack):
+            lost += len(packet.sequences)
+        elif kind == _RTPFB and count == _TWCC:
+            numbers += covered(body[8:])  # malformed ones cost as much
     return found
 
 

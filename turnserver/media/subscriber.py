@@ -47,7 +47,10 @@ MOST_TRIED: Final = 10_000_000.0
 more, and so many pictures cover any screen."""
 
 MOST_REPEATS: Final = 200
-"""Packets that one NACK message brings back; it can ask for thousands."""
+"""Packets that are looked for at once when a receiver asks for them again, and"""
+
+REPEATS_PER_SECOND: Final = 1_000
+"""in a second: every packet of 10 Mbit/s. A datagram can ask for thousands, and a receiver send thousands of these."""
 
 _PACE: Final = 2.5
 """How much faster than the downlink's estimate a burst of video may leave: keyframes are not to come late."""
@@ -118,6 +121,8 @@ class Subscriber:
         self._entropy = entropy
         self._allocator = Allocator()
         self._prober = Prober()
+        self._repeats = float(MOST_REPEATS)
+        self._repeats_at = float("-inf")
         self._padding = 0.0
         self._debt = 0.0
         self._padded = float("-inf")
@@ -372,12 +377,16 @@ class Subscriber:
     def take_reports(self, packets: Iterable[Packet], now: float) -> list[bytearray]:
         """Take RTCP of the participant; what it is to be sent again."""
         again: list[bytearray] = []
+        self._repeats = min(self._repeats + (now - self._repeats_at) * REPEATS_PER_SECOND, MOST_REPEATS)
+        self._repeats_at = now
         for packet in packets:
             match packet:
                 case Nack():
                     slot = self._by_ssrc.get(packet.media)
                     if slot is not None and slot.track is not None:
-                        found = [slot.forwarder.repeat(number, now) for number in packet.sequences[:MOST_REPEATS]]
+                        numbers = packet.sequences[: max(int(self._repeats), 0)]
+                        self._repeats -= len(numbers)
+                        found = [slot.forwarder.repeat(number, now) for number in numbers]
                         again += [each for each in found if each is not None]
                 case Pli() | Fir():
                     self._keyframe(packet)

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MOST_ARRIVALS", "MOST_NUMBERS", "MOST_READ", "TransportFeedback", "read_feedback", "write_feedback"]
+__all__ = [
+    "MOST_ARRIVALS",
+    "MOST_NUMBERS",
+    "MOST_READ",
+    "TransportFeedback",
+    "covered",
+    "read_feedback",
+    "write_feedback",
+]
 
 MOST_NUMBERS: Final = 1_400
 """Numbers that one feedback covers, and"""
@@ -19,7 +27,8 @@ MOST_ARRIVALS: Final = 300
 """arrivals in it: at worst 400 and 600 bytes, so that it fits into a datagram."""
 
 MOST_READ: Final = 8_192
-"""Numbers that are read of one feedback: two bytes say that 8,191 packets are missing, and memory is not that cheap."""
+"""Numbers that are read of one feedback, and of all in one compound packet: two bytes say that 8,191 packets are
+missing, and 64 such feedbacks fit into a datagram."""
 
 _TICKS: Final = 4_000
 """Ticks in a second."""
@@ -95,6 +104,11 @@ class TransportFeedback:
             else:
                 ticks += delta
                 yield self.first + place & 0xFFFF, ticks / _TICKS
+
+
+def covered(body: bytes) -> int:
+    """How many numbers a feedback says that it is about; see `read_feedback`."""
+    return int.from_bytes(body[2:4])
 
 
 def read_feedback(sender: int, media: int, body: bytes) -> TransportFeedback | None:

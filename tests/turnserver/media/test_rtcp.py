@@ -26,6 +26,7 @@ from turnserver.media.rtcp import (
     read_compound,
     write,
 )
+from turnserver.media.twcc import MOST_READ
 
 WORD = st.integers(0, 0xFFFFFFFF)
 SIXTEEN = st.integers(0, 0xFFFF)
@@ -247,3 +248,16 @@ def test_numbers_in_any_order_are_named_in_that_order(lost: list[int]) -> None:
     assert isinstance(nack, Nack)
     expected = [number for before, number in pairwise([None, *lost]) if number != before]
     assert set(nack.sequences) == set(expected)
+
+
+def test_one_datagram_makes_a_bounded_amount_of_work() -> None:
+    """Feedbacks that say in two bytes that thousands are missing, and NACKs that name a thousand each."""
+    missing = struct.pack("!BBHIIHHIH", 0x8F, 205, 5, 1, 2, 0, 4000, 0, 4000) + bytes(2)
+    whole = read_compound(missing * 60 + write([Pli(1, 2)]))
+    assert len([each for each in whole if isinstance(each, TransportFeedback)]) == MOST_READ // 4000
+    assert whole[-1] == Pli(1, 2)
+    broken = missing[:-4] + struct.pack("!HH", 0x2000 | 4000, 0)
+    assert read_compound(broken * 60) == []
+    nack = write([Nack(1, 2, tuple(range(0, 17 * 40)))])
+    found = [each for each in read_compound(nack * 30 + write([Pli(1, 2)])) if isinstance(each, Nack)]
+    assert sum(len(each.sequences) for each in found) <= 2 * MOST_LOST

@@ -11,7 +11,7 @@ from turnserver.media.router import ReceiverConstraints, Wish
 from turnserver.media.rtcp import Fir, Nack, Pli, ReceiverReport, Remb, ReportBlock
 from turnserver.media.rtp import build_packet
 from turnserver.media.sdp import LocalTransport, read_description
-from turnserver.media.subscriber import MOST_REPEATS, MOST_SECTIONS, Subscriber
+from turnserver.media.subscriber import MOST_REPEATS, MOST_SECTIONS, REPEATS_PER_SECOND, Subscriber
 from turnserver.media.track import PublishedTrack
 from turnserver.signaling.protocol.fields import MAX_SDP
 
@@ -213,8 +213,11 @@ def test_one_request_brings_back_a_bounded_number_of_packets() -> None:
     play(camera, encoder, 0.1, key=True)
     slot = subscriber.slots[0]
     many = [slot.forwarder.last & 0xFFFF] * 1000
-    subscriber.take_reports([Nack(1, slot.stream.ssrc, many)], 0.4)
+    subscriber.take_reports([Nack(1, slot.stream.ssrc, many)] * 20, 0.4)
     assert slot.forwarder.nacked == MOST_REPEATS
+    for step in range(1000):
+        subscriber.take_reports([Nack(1, slot.stream.ssrc, many)], 0.4 + step / 1000)
+    assert slot.forwarder.nacked <= MOST_REPEATS + REPEATS_PER_SECOND
 
 
 def test_loss_of_pictures_counts_for_the_estimate() -> None:
