@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -11,26 +12,34 @@ from rich.console import Console
 from bench import report, results
 from bench.allocations import measure_allocations
 from bench.legs import LEGS
-from bench.plan import CROWDED, BenchError, Case, Cores, Plan
+from bench.plan import CROWDED, BenchError, Case, Cores, Plan, SfuCase
 from bench.relay import RelaySample, measure_relaying
-from bench.servers import BEFORE, SERVERS, add_before
+from bench.servers import BEFORE, SERVERS, Server, add_before
+from bench.sfu import measure_forwarding
+from bench.sfu_servers import SFUS, add_sfu_before
 
 __all__ = ["main"]
 
+SFU = "sfu"
 _SHAPES = "8x16,512x1"
 _PAYLOADS = "160,1200"
+_ROOMS = "2x20,4x25"
 _RESULTS = Path(__file__).resolve().parent / "results"
 _MAX_FLOWS = 4096
 _MAX_IN_FLIGHT = 128
 _MAX_PAYLOAD = 1400
 _MIN_PAYLOAD = 16
+_MAX_PUBLISHERS = 20
+_MAX_RECEIVERS = 75
 _PIPE_WIDTH = 150
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", type=click.Choice([*LEGS, "allocations"]), help="Measure one part only.")
+@click.option("--only", type=click.Choice([*LEGS, "allocations", SFU]), help="Measure one part only.")
 @click.option("--servers", "servers_text", default="meshturn,coturn", show_default=True,
               help=f"Which, in which order; of {', '.join(SERVERS)}.")  # fmt: skip
+@click.option("--sfus", "sfus_text", default=",".join(SFUS), show_default=True, help="Which SFUs, in which order.")
+@click.option("--rooms", default=_ROOMS, show_default=True, help="Publishers x receivers of each room.")
 @click.option(
     "--before",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -55,6 +64,8 @@ _PIPE_WIDTH = 150
 def main(
     only: str | None,
     servers_text: str,
+    sfus_text: str,
+    rooms: str,
     before: Path | None,
     rounds: int | None,
     seconds: float | None,
@@ -68,14 +79,16 @@ def main(
     as_json: bool,
     output: Path,
 ) -> None:
-    """Measure relaying over UDP, TCP, TLS and DTLS, and many allocations, servers in turns: medians, spread, ratio."""
+    """Measure relaying over UDP, TCP, TLS and DTLS, allocations and SFUs, servers in turns: medians, spread, ratio."""
     signal.signal(signal.SIGTERM, _end)
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         if before is not None:
             add_before(before)
-            servers_text = f"{servers_text},{BEFORE}"
-        servers, versions = _installed(servers_text, progress)
+            add_sfu_before(before.resolve())
+            servers_text, sfus_text = f"{servers_text},{BEFORE}", f"{sfus_text},{BEFORE}"
+        servers, versions = ((), {}) if only == SFU else _installed(servers_text, SERVERS, progress)
+        sfus, more = _installed(sfus_text, SFUS, progress) if only in {None, SFU} else ((), {})
         plan = Plan(
             servers=servers,
             cases=tuple(
@@ -88,9 +101,11 @@ def main(
             patience=patience,
             cores=Cores.choose(pin=not no_pin),
             allocations=count or (2_000 if quick else 10_000),
-            allocation_rounds=0 if only in LEGS else rounds or (1 if quick else 3),
+            allocation_rounds=0 if only in {*LEGS, SFU} else rounds or (1 if quick else 3),
+            sfus=sfus,
+            rooms=_rooms(rooms) if sfus else (),
         )
-        found = _run(plan, versions, progress)
+        found = _run(plan, versions | more, progress)
     except BenchError as error:
         raise click.ClickException(str(error)) from error
     path = results.write(found, output)
@@ -133,7 +148,23 @@ def _run(plan: Plan, versions: dict[str, str], progress: Console) -> results.Res
                 continue
             found.allocations.append(crowd)
             progress.print(report.line_for_allocations(crowd))
+    _run_rooms(plan, found, progress)
     return found
+
+
+def _run_rooms(plan: Plan, found: results.Results, progress: Console) -> None:
+    """The SFUs, in turns as well."""
+    for number in range(1, plan.rounds + 1):
+        for case in plan.rooms:
+            for server in plan.sfus:
+                progress.print(f"round {number}/{plan.rounds}  {case.label:>16}  {server:<14} ", end="")
+                try:
+                    sample = measure_forwarding(plan, case, server, number)
+                except BenchError as error:
+                    _note_failure(found, results.Failure(server, case.label, number, str(error)), progress)
+                    continue
+                found.sfu.append(sample)
+                progress.print(report.line_for_sfu(sample))
 
 
 def _measure_undisturbed(plan: Plan, case: Case, server: str, number: int) -> RelaySample:
@@ -153,13 +184,15 @@ def _note_failure(found: results.Results, failure: results.Failure, progress: Co
     progress.print(f"failed: {failure.text}", markup=False)
 
 
-def _installed(text: str, progress: Console) -> tuple[tuple[str, ...], dict[str, str]]:
+def _installed(
+    text: str, known: Mapping[str, type[Server]], progress: Console
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """The requested servers that are installed, with their versions; missing ones are reported and left out."""
     versions = {}
     for name in dict.fromkeys(part.strip() for part in text.split(",") if part.strip()):
-        if name not in SERVERS:
-            raise BenchError(f"no server {name!r}: choose from {', '.join(SERVERS)}")
-        version = SERVERS[name].version()
+        if name not in known:
+            raise BenchError(f"no server {name!r}: choose from {', '.join(known)}")
+        version = known[name].version()
         if version is None:
             progress.print(f"{name} is not installed: left out")
         else:
@@ -186,6 +219,22 @@ def _cases(transport: str, shapes: str, payloads: str) -> tuple[Case, ...]:
                 )
             )
     return tuple(cases)
+
+
+def _rooms(text: str) -> tuple[SfuCase, ...]:
+    """Every room, as written on the command line."""
+    found = []
+    for room in text.split(","):
+        publishers, cross, receivers = room.strip().partition("x")
+        if not cross:
+            raise BenchError(f"--rooms: {room!r} is not PUBLISHERSxRECEIVERS, as in 2x20")
+        found.append(
+            SfuCase(
+                _number("publishers", publishers, 1, _MAX_PUBLISHERS),
+                _number("receivers", receivers, 1, _MAX_RECEIVERS),
+            )
+        )
+    return tuple(found)
 
 
 def _console() -> Console:

@@ -85,6 +85,10 @@ class Datagrams:
         """Whether each of the last *count* received had exactly the size expected."""
         return self._lengths[:count].tolist() == self._all_whole[:count]
 
+    def lengths(self, count: int) -> list[int]:
+        """The lengths of the last *count* received, which may exceed the size of their places."""
+        return self._lengths[:count].tolist()
+
     def send(self, count: int) -> int:
         """Send the first *count* back; return how many the socket took."""
         sent = 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["CROWDED", "BenchError", "Case", "Cores", "Plan", "pinned"]
+__all__ = ["CROWDED", "BenchError", "Case", "Cores", "Plan", "SfuCase", "pinned"]
 
 CROWDED = 0.10  # share of the server's core used by other processes above which a measurement is not trusted
 
@@ -27,6 +27,19 @@ class Case:
     def label(self) -> str:
         """``udp 8x16 160 B``: the name of the case in tables and result files."""
         return f"{self.transport} {self.flows}x{self.in_flight} {self.payload} B"
+
+
+@dataclass(frozen=True, slots=True)
+class SfuCase:
+    """One room: how many send, and how many receive all that is sent."""
+
+    publishers: int
+    receivers: int
+
+    @property
+    def label(self) -> str:
+        """``sfu 2x20``: the name of the case in tables and result files."""
+        return f"sfu {self.publishers}x{self.receivers}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,8 @@ class Plan:
     cores: Cores
     allocations: int
     allocation_rounds: int
+    sfus: tuple[str, ...] = ()
+    rooms: tuple[SfuCase, ...] = ()
 
 
 @contextmanager

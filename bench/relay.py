@@ -13,7 +13,7 @@ from bench.offspring import Offspring
 from bench.plan import BenchError, Case, Plan
 from bench.servers import LOGIN, SERVERS, Server
 
-__all__ = ["RelaySample", "measure_relaying"]
+__all__ = ["RelaySample", "measure_relaying", "percentile"]
 
 _SETUP_SECONDS = 60.0
 _REPORT_SECONDS = 15.0
@@ -147,14 +147,14 @@ def _sum_up(
         loss=(sent - received) / sent,
         replaced=sum(result.replaced for result in results),
         late=sum(result.late for result in results),
-        latency_p50_us=_percentile(latencies, 0.50),
-        latency_p99_us=_percentile(latencies, 0.99),
+        latency_p50_us=percentile(latencies, 0.50),
+        latency_p99_us=percentile(latencies, 0.99),
         latency_samples=len(latencies),
         setup_seconds=setup,
     )
 
 
-def _percentile(ordered: list[int], share: float) -> float:
+def percentile(ordered: list[int], share: float) -> float:
     """The value below which *share* of the samples lie, nanoseconds in, microseconds out."""
     if not ordered:
         return float("nan")

@@ -8,8 +8,9 @@ from bench.allocations import AllocationSample
 from bench.plan import CROWDED, Case
 from bench.relay import RelaySample
 from bench.results import Results, Spread, baseline, paired_ratio, spread
+from bench.sfu import SfuSample
 
-__all__ = ["line_for_allocations", "line_for_relay", "show"]
+__all__ = ["line_for_allocations", "line_for_relay", "line_for_sfu", "show"]
 
 _BUSY = 0.90  # a server below this share of its core was not limited by its CPU
 _FULL = 0.95  # a generator above this share of its core may have been the limit
@@ -19,11 +20,13 @@ _LOSSY = 0.001  # a closed loop fits every buffer: loss means that something is 
 def show(results: Results, console: Console) -> None:
     """Print the tables, and below them the reservations about them."""
     plan = results.plan
-    for name in plan.servers:
+    for name in dict.fromkeys((*plan.servers, *plan.sfus)):
         console.print(f"{name}: version {results.versions[name]}")
     console.print(f"{plan.cores.describe()}; {plan.rounds} round(s) of {plan.seconds:g} s, servers in turns")
     if results.relay:
         console.print(_relay_table(results))
+    if results.sfu:
+        console.print(_sfu_table(results))
     if results.allocations:
         console.print(_allocation_table(results))
     for remark in _remarks(results):
@@ -48,6 +51,56 @@ def line_for_allocations(sample: AllocationSample) -> str:
         f"{sample.per_second:7,.0f} allocations/s, {sample.rss_per_allocation:6,.0f} bytes each,"
         f" relayed {sample.relayed_returned} of {sample.relayed_sent}"
     )
+
+
+def line_for_sfu(sample: SfuSample) -> str:
+    """One measurement of an SFU in one line, while the run goes on."""
+    return (
+        f"{sample.server_cpu_us_per_packet:6.2f} µs/packet, {sample.packets_per_second:8,.0f} packets/s,"
+        f" loss {sample.loss:.3%}, added latency p50 {sample.latency_p50_us:,.0f} p99 {sample.latency_p99_us:,.0f} µs,"
+        f" {sample.rss_per_participant / 2**10:,.0f} KiB each, load CPU {sample.load_cpu:.0%}"
+    )
+
+
+def _sfu_table(results: Results) -> Table:
+    """Forwarding: one row for every room and server."""
+    table = Table(title="Forwarding (packets to receivers; medians over the rounds, least–greatest)")
+    table.add_column("room")
+    table.add_column("server")
+    for heading in (
+        "CPU µs/packet",
+        "ratio to the better Janus",
+        "packets/s a core",
+        "loss",
+        "p50 µs",
+        "p99 µs",
+        "KiB a participant",
+        "others",
+    ):
+        table.add_column(heading, justify="right")
+    for case in results.plan.rooms:
+        base = results.better_janus(case.label)
+        for server in results.plan.sfus:
+            samples = results.sfu_of(case.label, server)
+            if not samples:
+                continue
+            cost = spread([sample.server_cpu_us_per_packet for sample in samples])
+            ratio = paired_ratio(samples, base, lambda one: one.server_cpu_us_per_packet)
+            others = [each.others_on_server_core for each in samples if each.others_on_server_core is not None]
+            table.add_row(
+                case.label,
+                server,
+                _decimals(cost),
+                _decimals(ratio) if ratio is not None else "",
+                f"{1e6 / cost.median:,.0f}" if cost.median else "",
+                f"{max(sample.loss for sample in samples):.3%}",
+                f"{spread([sample.latency_p50_us for sample in samples]).median:,.0f}",
+                f"{spread([sample.latency_p99_us for sample in samples]).median:,.0f}",
+                f"{spread([sample.rss_per_participant / 2**10 for sample in samples]).median:,.0f}",
+                f"{max(others):.0%}" if others else "?",
+            )
+        table.add_section()
+    return table
 
 
 def _relay_table(results: Results) -> Table:

@@ -15,14 +15,31 @@ from bench.allocations import AllocationSample
 from bench.plan import Plan
 from bench.relay import RelaySample
 from bench.servers import SERVERS
+from bench.sfu import SfuSample
+from bench.sfu_servers import SFUS
 
-__all__ = ["BASELINES", "Failure", "Results", "Spread", "baseline", "machine", "paired_ratio", "spread", "write"]
+__all__ = [
+    "BASELINES",
+    "JANUSES",
+    "Failure",
+    "Results",
+    "Spread",
+    "baseline",
+    "machine",
+    "paired_ratio",
+    "spread",
+    "write",
+]
 
 BASELINES = (
     "before",
     "coturn",
     "coturn-default",
 )  # what the ratio is taken against: the first of these that was measured
+
+
+JANUSES = ("janus", "janus-loops")
+"""SFUs that this one is compared with: with the better one of each round."""
 
 
 class Spread(NamedTuple):
@@ -66,6 +83,7 @@ class Results:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     relay: list[RelaySample] = field(default_factory=list)
     allocations: list[AllocationSample] = field(default_factory=list)
+    sfu: list[SfuSample] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def relay_of(self, case: str, server: str) -> list[RelaySample]:
@@ -75,6 +93,20 @@ class Results:
     def allocations_of(self, server: str) -> list[AllocationSample]:
         """The samples of one server holding many allocations."""
         return [sample for sample in self.allocations if sample.server == server]
+
+    def sfu_of(self, case: str, server: str) -> list[SfuSample]:
+        """The samples of one SFU with one room."""
+        return [sample for sample in self.sfu if (sample.case, sample.server) == (case, server)]
+
+    def better_janus(self, case: str) -> list[SfuSample]:
+        """Of each round, the sample of whichever Janus needed less CPU."""
+        by_round: dict[int, SfuSample] = {}
+        for sample in self.sfu:
+            if sample.case == case and sample.server in JANUSES:
+                best = by_round.setdefault(sample.round, sample)
+                if sample.server_cpu_us_per_packet < best.server_cpu_us_per_packet:
+                    by_round[sample.round] = sample
+        return list(by_round.values())
 
     def to_json(self) -> dict[str, Any]:
         """The result file: the machine, the plan, every sample, and the summary the table shows."""
@@ -87,6 +119,10 @@ class Results:
                     name: {"version": self.versions[name], "settings": SERVERS[name].settings()}
                     for name in self.plan.servers
                 },
+                "sfus": {
+                    name: {"version": self.versions[name], "settings": SFUS[name].settings()} for name in self.plan.sfus
+                },
+                "rooms": [asdict(case) for case in self.plan.rooms],
                 "cases": [asdict(case) for case in self.plan.cases],
                 "rounds": self.plan.rounds,
                 "seconds": self.plan.seconds,
@@ -98,6 +134,7 @@ class Results:
             "summary": self._summary(),
             "relay": [sample.to_json() for sample in self.relay],
             "allocations": [sample.to_json() for sample in self.allocations],
+            "sfu": [sample.to_json() for sample in self.sfu],
             "failures": [failure._asdict() for failure in self.failures],
         }
 

@@ -1,0 +1,95 @@
+"""One measurement of an SFU: a fresh server, one room, one load, one window, one set of numbers."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench import procfs
+from bench.offspring import Offspring
+from bench.plan import Plan, SfuCase
+from bench.relay import percentile
+from bench.sfu_load import SfuLoadResult, SfuOrder, run_sfu_load
+from bench.sfu_servers import SFUS
+from tests.support.browser import network
+
+__all__ = ["SfuSample", "measure_forwarding"]
+
+_SETUP_SECONDS = 120.0
+_REPORT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SfuSample:
+    """The result of one window; packets are those that receivers got, and CPU is the server's with its children."""
+
+    server: str
+    case: str
+    round: int
+    seconds: float
+    packets: int
+    packets_per_second: float
+    server_cpu_us_per_packet: float
+    server_cpu: float  # of one core, 1.0 = all of it
+    load_cpu: float
+    others_on_server_core: float | None
+    loss: float
+    latency_p50_us: float
+    latency_p99_us: float
+    latency_samples: int
+    rss_per_participant: float
+    setup_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the result file."""
+        return asdict(self)
+
+
+def measure_forwarding(plan: Plan, case: SfuCase, server_name: str, number: int) -> SfuSample:
+    """Start the server, fill a room, measure, stop; *number* is the round.
+
+    Raises `bench.plan.BenchError` when the server or the generator fails, or a receiver gets too little.
+    """
+    with ExitStack() as stack:
+        inside = stack.enter_context(network())
+        stack.enter_context(inside.entered())
+        server = stack.enter_context(SFUS[server_name](plan.cores.server))
+        empty = server.resident_bytes()
+        order = SfuOrder(server.room, server.port, case.publishers, case.receivers, plan.cores.load)
+        generator = stack.enter_context(Offspring(run_sfu_load, order, server.check))
+        setup = generator.expect("ready", _SETUP_SECONDS)
+        start = time.monotonic() + plan.warm_up
+        stop = start + plan.seconds
+        generator.send((start, stop))
+        time.sleep(max(0.0, start - time.monotonic()))
+        began = time.monotonic(), server.cpu_seconds(), procfs.cpu_seconds(generator.pid), _busy(plan)
+        time.sleep(max(0.0, stop - time.monotonic()))
+        ended = time.monotonic(), server.cpu_seconds(), procfs.cpu_seconds(generator.pid), _busy(plan)
+        full = server.resident_bytes()
+        result: SfuLoadResult = generator.expect("done", _REPORT_SECONDS)
+        server.check()
+    seconds, cpu, load, busy = (after - before for before, after in zip(began, ended, strict=True))
+    latencies = sorted(result.latencies)
+    return SfuSample(
+        server=server_name,
+        case=case.label,
+        round=number,
+        seconds=seconds,
+        packets=result.received,
+        packets_per_second=result.received / seconds,
+        server_cpu_us_per_packet=cpu / max(1, result.received) * 1e6,
+        server_cpu=cpu / seconds,
+        load_cpu=load / seconds,
+        others_on_server_core=None if plan.cores.server is None else max(0.0, busy - cpu) / seconds,
+        loss=1 - result.received / max(1, result.sent * case.receivers),
+        latency_p50_us=percentile(latencies, 0.50),
+        latency_p99_us=percentile(latencies, 0.99),
+        latency_samples=len(latencies),
+        rss_per_participant=(full - empty) / (case.publishers + case.receivers),
+        setup_seconds=setup,
+    )
+
+
+def _busy(plan: Plan) -> float:
+    """CPU seconds of everything on the server's cores."""
+    return procfs.core_times(plan.cores.server).busy
