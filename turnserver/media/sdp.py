@@ -407,15 +407,13 @@ def write_description(media: Sequence[MediaDescription], transport: LocalTranspo
         "a=msid-semantic: WMS *",
         "a=ice-lite",
     ]
-    bundled = False
+    # All sections go along with the first one (RFC 9143 §7.1.3), and sixty times the same would fill the offer; but of
+    # several sections on one transport, aiortc takes the candidates of the last.
+    taken = [each for each in media if not each.rejected]
+    ends = {each.mid for each in taken[:1] + taken[-1:]}
     for each in media:
-        if each.rejected:
-            lines += _rejected(each)
-        else:
-            lines += _written(each, transport)
-            # All sections go along with the first one (RFC 9143 §7.1.3); sixty times the same would fill the offer.
-            lines += [] if bundled else _candidates(transport)
-            bundled = True
+        lines += _rejected(each) if each.rejected else _written(each, transport)
+        lines += _candidates(transport) if not each.rejected and each.mid in ends else []
     return "\r\n".join(lines) + "\r\n"
 
 

@@ -178,3 +178,15 @@ def test_any_damage_is_an_error_of_ours_or_harmless() -> None:
         again = write_description([each for each in offer.media if each.kind is not None], TRANSPORT)
         assert all(line[1:2] == "=" for line in again.split("\r\n")[:-1])
     assert read > 80
+
+
+def test_candidates_are_where_clients_look_for_them_and_nowhere_else() -> None:
+    """RFC 9143 §7.1.3: in the first section that is not rejected; aiortc looks in the last one."""
+    sections = [
+        MediaDescription(
+            "audio", str(number), "sendonly", (PayloadFormat(111, "opus", 48_000, 2),), rejected=number in {0, 5}
+        )
+        for number in range(6)
+    ]
+    written = write_description(sections, TRANSPORT).split("\r\nm=")[1:]
+    assert ["a=candidate" in each for each in written] == [False, True, False, False, True, False]
