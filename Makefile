@@ -57,7 +57,7 @@ docs: $(VENV)/.documented
 constraints: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	UV_CUSTOM_COMPILE_COMMAND='make constraints' $(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
-	    --extra call --no-emit-package meshturn --output-file conf/constraints.txt setup.cfg
+	    --extra call --extra media --no-emit-package meshturn --output-file conf/constraints.txt setup.cfg
 
 clean:
 	rm -rf $(VENV) build site dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz artifacts

@@ -212,6 +212,13 @@ ALLOWED = {
         "turnserver.sender",
         "stun",
     ),
+    "turnserver.recordings": (
+        "turnserver.recordings",
+        "turnserver.media.codecs",
+        "turnserver.media.facts",
+        "turnserver.media.recording",
+        "turnserver.media.rtp",
+    ),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.receiver": ("turnserver.net", "stun"),
     "turnserver.sender": ("turnserver.net", "stun"),

@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from stun.address import Address
@@ -26,6 +27,8 @@ from turnserver.media.facts import (
     LayersWanted,
     MediaFact,
     OfferReady,
+    RecordingBegan,
+    RecordingEnded,
     RoomLost,
     SideConnected,
     SideFailed,
@@ -33,6 +36,7 @@ from turnserver.media.facts import (
 )
 from turnserver.media.router import Wish
 from turnserver.media.stats import MediaRoomView
+from turnserver.recordings.owner import RecordingOptions, Recordings
 from turnserver.signaling.protocol.fields import MediaSource
 from turnserver.signaling.rooms.media_port import (
     MediaEvent,
@@ -42,7 +46,9 @@ from turnserver.signaling.rooms.media_port import (
     SfuGone,
     SfuLayers,
     SfuOffered,
+    SfuRecorded,
     SfuSpeaker,
+    SfuUnrecorded,
     Tile,
 )
 
@@ -58,6 +64,8 @@ _EVENTS: Final[Mapping[type[MediaFact], Callable[..., MediaEvent]]] = {
     SideFailed: SfuFailed,
     SpeakerChanged: SfuSpeaker,
     LayersWanted: SfuLayers,
+    RecordingBegan: SfuRecorded,
+    RecordingEnded: SfuUnrecorded,
     RoomLost: SfuGone,
 }
 """What the rooms call the facts of an engine; both have the same fields."""
@@ -69,6 +77,18 @@ class MediaSection(Protocol):
     @property
     def port(self) -> int:
         """The UDP port; 0 for any of the relays' range."""
+
+    @property
+    def recordings(self) -> Path | None:
+        """Where recordings are kept; None if there are none."""
+
+    @property
+    def recordings_size(self) -> int:
+        """MiB of a recording at most."""
+
+    @property
+    def recordings_reserve(self) -> int:
+        """MiB that are left free on the disk of recordings."""
 
 
 class Sfu:
@@ -101,6 +121,8 @@ class Sfu:
         self._sockets: tuple[MediaSocket, ...] = ()
         self._facts: deque[MediaFact] = deque()
         self._telling: asyncio.Handle | None = None
+        options = RecordingOptions(media.recordings, media.recordings_size << 20, media.recordings_reserve << 20)
+        self._recordings = Recordings(options, clock=clock)
 
     @property
     def sockets(self) -> tuple[MediaSocket, ...]:
@@ -123,6 +145,7 @@ class Sfu:
         self._use_sockets(())  # before the system may give its port to another program
         if self._edge is not None:
             self._edge.close()
+        self._recordings.stop()
         self._engine = self._edge = None
 
     # What rooms ask
@@ -176,6 +199,10 @@ class Sfu:
         """See `MediaPort`."""
         self._ask(lambda engine, now: engine.mute(room, peer, source, on, now=now))
 
+    def record(self, room: str, on: bool) -> None:
+        """See `MediaPort`."""
+        self._ask(lambda engine, now: engine.record(room, on, now=now))
+
     # Inside
 
     def _start(self) -> None:
@@ -184,7 +211,7 @@ class Sfu:
         first = {len(relay.bound): relay for relay in reversed(relays)}
         if not first:
             raise StartupError("The SFU has no address: the server relays from none.", "See `relay.addresses`.")
-        engine = EmbeddedEngine(create_identity(datetime.now(UTC)), (), os.urandom, self._tell)
+        engine = EmbeddedEngine(create_identity(datetime.now(UTC)), (), os.urandom, self._tell, self._recordings)
         edge = MediaEdge(engine, fault=self._faults.note, clock=self._now)
         self._bind(edge, [relay.bound for relay in first.values()])
         public = {relay.bound: relay.external for relay in relays}

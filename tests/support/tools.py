@@ -11,6 +11,7 @@ DEBIAN_PACKAGES = {
     "baresip": "baresip-core",
     "chromium": "chromium",
     "conntrack": "conntrack",
+    "ffprobe": "ffmpeg",
     "firefox-esr": "firefox-esr",
     "gnutls-cli": "gnutls-bin",
     "haproxy": "haproxy",

@@ -1,13 +1,32 @@
 """The schema of ``media``: the SFU, through which rooms go that are too large for a mesh."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo
 
 from turnserver.config.section import Section
-from turnserver.config.values import integer
+from turnserver.config.values import Rule, integer
 
-__all__ = ["MediaConfig"]
+__all__ = ["DirectoryPath", "MediaConfig"]
+
+
+def _read_directory(value: object, rule: Rule[Path], _info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or "\0" in str(value) or not Path(value).is_absolute():
+        return rule.refuse(value)
+    return Path(value)
+
+
+DirectoryPath = Annotated[
+    Path,
+    Rule(
+        "directory",
+        "the absolute path of a directory, which is made when it is needed",
+        {"type": "string", "pattern": "^/"},
+        _read_directory,
+    ),
+]
+"""A directory that the server writes to."""
 
 
 class MediaConfig(Section):
@@ -25,4 +44,17 @@ class MediaConfig(Section):
     room_size: Annotated[int, integer(2, 100)] = Field(
         default=30,
         description="Participants at most in a room that goes through the SFU.",
+    )
+    recordings: DirectoryPath | None = Field(
+        default=None,
+        description="Where recordings of rooms are kept; without it, no room can be recorded. A recording is a "
+        "directory with a file for each participant. The directory is made with mode 0700.",
+    )
+    recordings_size: Annotated[int, integer(1, 10_000_000, "MiB")] = Field(
+        default=20_000,
+        description="A recording ends when it has this size, in MiB. The call goes on.",
+    )
+    recordings_reserve: Annotated[int, integer(0, 10_000_000, "MiB")] = Field(
+        default=500,
+        description="Recordings end when less than this is free on their disk, in MiB. Calls go on.",
     )

@@ -18,6 +18,8 @@ from turnserver.media.facts import (
     ConnectionSide,
     MediaFact,
     OfferReady,
+    RecordingBegan,
+    RecordingEnded,
     RoomLost,
     SideConnected,
     SideFailed,
@@ -26,6 +28,7 @@ from turnserver.media.facts import (
 from turnserver.media.ice import IceCredentials, make_credentials
 from turnserver.media.negotiation import answer_publisher, offer_to_subscriber, read_subscriber
 from turnserver.media.publisher import Publisher
+from turnserver.media.recording import RecorderPort, RecordingRefused, RoomRecording
 from turnserver.media.room import MediaPeer, MediaRoom
 from turnserver.media.router import ReceiverConstraints, Wish
 from turnserver.media.sdp import LocalTransport, SdpError, SessionDescription, read_description
@@ -76,6 +79,9 @@ class MediaEngine(Protocol):
     def mute(self, room: str, peer: str, source: TrackSource, on: bool, *, now: float) -> None:
         """Do not forward what the participant sends of that source, or do so again."""
 
+    def record(self, room: str, on: bool, *, now: float) -> None:
+        """Record all that the participants publish, or do so no more."""
+
     def rooms(self, now: float) -> list[MediaRoomView]:
         """Statistics of all rooms."""
 
@@ -117,6 +123,11 @@ class NullEngine:
     def mute(self, room: str, peer: str, source: TrackSource, on: bool, *, now: float) -> None:
         """There is nothing to hear."""
 
+    def record(self, room: str, on: bool, *, now: float) -> None:
+        """There is nothing to record."""
+        if on:
+            self._tell(RecordingEnded(room, self._why))
+
     def rooms(self, now: float) -> list[MediaRoomView]:
         """None."""
         return []
@@ -144,7 +155,7 @@ class EmbeddedEngine:
     """The SFU, sans-IO: datagrams go in at `receive` and come out in `wire`; time goes in at `expire`.
 
     ``addresses`` are where the socket is reached, the preferred first. ``entropy`` gives random bytes. ``tell`` is
-    called with every fact.
+    called with every fact. Without a ``recorder``, nothing can be recorded.
     """
 
     def __init__(
@@ -153,6 +164,7 @@ class EmbeddedEngine:
         addresses: Sequence[Address],
         entropy: Callable[[int], bytes],
         tell: Callable[[MediaFact], None],
+        recorder: RecorderPort | None = None,
     ) -> None:
         self.wire = Wire()
         self.addresses = tuple(addresses)
@@ -160,6 +172,7 @@ class EmbeddedEngine:
         self._identity = identity
         self._entropy = entropy
         self._tell = tell
+        self._recorder = recorder
         self._rooms: dict[str, MediaRoom] = {}
         self._links: dict[tuple[str, str, ConnectionSide], _Link] = {}
         self._by_connection: dict[PeerConnection, _Link] = {}
@@ -187,6 +200,7 @@ class EmbeddedEngine:
         known = self._rooms.pop(room, None)
         if known is not None:
             self._deadlines.remove(room)
+            known.end_recording("room_closed")
             for peer in list(known.peers.values()):
                 self._drop(known, peer.peer)
 
@@ -269,6 +283,26 @@ class EmbeddedEngine:
         found = self._find(room, peer)
         if found is not None:
             found[0].mute(found[1], source, on)
+
+    def record(self, room: str, on: bool, *, now: float) -> None:
+        """See `MediaEngine`."""
+        known = self._rooms.get(room)
+        if known is None or on == (known.recording is not None):
+            return
+        if not on:
+            known.end_recording("stopped")
+            self._tell(RecordingEnded(room, ""))
+            return
+        recording = RoomRecording(self._entropy, now, lambda why: self._recording_failed(known, recording, why))
+        try:
+            if self._recorder is None:
+                raise RecordingRefused("this server does not record")
+            recording.sink = self._recorder.open(room, recording)
+        except RecordingRefused as refusal:
+            self._tell(RecordingEnded(room, str(refusal)))
+            return
+        known.record(recording)
+        self._tell(RecordingBegan(room))
 
     def rooms(self, now: float) -> list[MediaRoomView]:
         """See `MediaEngine`."""
@@ -353,6 +387,12 @@ class EmbeddedEngine:
                     self._fail(link, "it was closed by the participant", now)
 
     # Inside
+
+    def _recording_failed(self, room: MediaRoom, recording: RoomRecording, why: str) -> None:
+        if room.recording is recording:
+            room.end_recording("failed")
+            if self._rooms.get(room.name) is room:
+                self._tell(RecordingEnded(room.name, why))
 
     def _find(self, room: str, peer: str) -> tuple[MediaRoom, MediaPeer] | None:
         known = self._rooms.get(room)

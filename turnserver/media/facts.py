@@ -8,6 +8,8 @@ __all__ = [
     "LayersWanted",
     "MediaFact",
     "OfferReady",
+    "RecordingBegan",
+    "RecordingEnded",
     "RoomLost",
     "SideConnected",
     "SideFailed",
@@ -73,6 +75,19 @@ class LayersWanted(NamedTuple):
     rids: tuple[str, ...]
 
 
+class RecordingBegan(NamedTuple):
+    """The room is recorded from now on."""
+
+    room: str
+
+
+class RecordingEnded(NamedTuple):
+    """The room is not recorded, or not any more; ``why`` is one sentence, empty if that was asked for."""
+
+    room: str
+    why: str
+
+
 class RoomLost(NamedTuple):
     """The engine has lost a room with all of its connections, or cannot have it; ``why`` is for the log."""
 
@@ -81,4 +96,14 @@ class RoomLost(NamedTuple):
     why: str
 
 
-MediaFact: TypeAlias = AnswerReady | OfferReady | SideConnected | SideFailed | SpeakerChanged | LayersWanted | RoomLost
+MediaFact: TypeAlias = (
+    AnswerReady
+    | OfferReady
+    | SideConnected
+    | SideFailed
+    | SpeakerChanged
+    | LayersWanted
+    | RecordingBegan
+    | RecordingEnded
+    | RoomLost
+)

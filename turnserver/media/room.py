@@ -10,6 +10,7 @@ from typing import Final
 
 from turnserver.media.facts import LayersWanted, MediaFact, SpeakerChanged, TrackSource
 from turnserver.media.publisher import Publisher
+from turnserver.media.recording import RoomRecording
 from turnserver.media.router import ReceiverConstraints
 from turnserver.media.rtcp import Packet, write
 from turnserver.media.rtp import Header
@@ -61,6 +62,8 @@ class MediaRoom:
         self.packets_in = self.packets_out = 0
         self.due = now + TICK
         """When `tick` has to be called."""
+        self.recording: RoomRecording | None = None
+        """Who takes it all, if the room is recorded."""
         self._tell = tell
         self._speakers = Speakers()
         self._recent: list[str] = []
@@ -78,7 +81,27 @@ class MediaRoom:
                     other.subscriber.remove(track)
                 for track in begun:
                     other.subscriber.add(track)
+        if self.recording is not None:
+            for track in ended:
+                self.recording.remove(track)
+            for track in begun:
+                self.recording.add(track, peer.name)
         self.soon()
+
+    def record(self, recording: RoomRecording) -> None:
+        """Record what everybody publishes, now and later."""
+        self.recording = recording
+        for peer in self.peers.values():
+            for track in peer.tracks:
+                recording.add(track, peer.name)
+        self.soon()
+
+    def end_recording(self, why: str) -> None:
+        """Record no more; see `turnserver.media.recording.RecordingSink.close`."""
+        if self.recording is not None:
+            self.recording.close(why)
+            self.recording = None
+            self.soon()
 
     def subscribe(self, peer: MediaPeer, subscriber: Subscriber) -> None:
         """A participant has a subscribe connection: it is to be offered what all others publish."""
@@ -145,6 +168,8 @@ class MediaRoom:
         if publisher is None:
             return
         self.packets_in += 1
+        if self.recording is not None:
+            self.recording.now = now
         for forwarder, out in publisher.receive(packet, size, header, now):
             forwarder.owner.send(out, audio=forwarder.codec.kind == "audio")
             self.packets_out += 1
@@ -195,6 +220,8 @@ class MediaRoom:
         for peer in self.peers.values():
             if peer.subscriber is not None:
                 peer.subscriber.allocate(self._recent, now)
+        if self.recording is not None:
+            self.recording.allocate(now)
         for peer in self.peers.values():
             for track in peer.tracks:
                 self._ask(peer, track, now)
@@ -208,6 +235,8 @@ class MediaRoom:
         for other in self.peers.values():
             if other.subscriber is not None:
                 invited |= other.subscriber.invited(track, rungs)
+        if self.recording is not None:
+            invited.update(self.recording.invited(track))
         rids = track.ask(invited, now)
         if rids is not None:
             self._tell(LayersWanted(self.name, peer.peer, source, rids))

@@ -31,7 +31,9 @@ __all__ = [
     "SfuGone",
     "SfuLayers",
     "SfuOffered",
+    "SfuRecorded",
     "SfuSpeaker",
+    "SfuUnrecorded",
     "Tile",
 ]
 
@@ -97,6 +99,12 @@ class MediaPort(Protocol):
     def mute(self, room: str, peer: str, source: MediaSource, on: bool) -> None:
         """Do not forward what the participant sends of that source, or do so again."""
 
+    def record(self, room: str, on: bool) -> None:
+        """Record all that participants send, or do so no more. Reported later: `SfuRecorded`, `SfuUnrecorded`.
+
+        A recording ends with the room in the engine, without a report.
+        """
+
 
 class SfuAnswered(NamedTuple):
     """The engine's answer to an offer of the publish connection ``pc``. It has the engine's candidates."""
@@ -158,6 +166,19 @@ class SfuLayers(NamedTuple):
     rids: tuple[str, ...]
 
 
+class SfuRecorded(NamedTuple):
+    """The room is recorded from now on."""
+
+    room: str
+
+
+class SfuUnrecorded(NamedTuple):
+    """The room is not recorded, or not any more. ``why`` is one sentence, empty if that was asked for."""
+
+    room: str
+    why: str
+
+
 class SfuGone(NamedTuple):
     """The engine has lost the room of that epoch with all connections, or cannot have it. ``why`` is for the log."""
 
@@ -166,4 +187,6 @@ class SfuGone(NamedTuple):
     why: str
 
 
-MediaEvent: TypeAlias = SfuAnswered | SfuOffered | SfuConnected | SfuFailed | SfuSpeaker | SfuLayers | SfuGone
+MediaEvent: TypeAlias = (
+    SfuAnswered | SfuOffered | SfuConnected | SfuFailed | SfuSpeaker | SfuLayers | SfuRecorded | SfuUnrecorded | SfuGone
+)

@@ -27,7 +27,9 @@ from turnserver.signaling.rooms.media_port import (
     SfuGone,
     SfuLayers,
     SfuOffered,
+    SfuRecorded,
     SfuSpeaker,
+    SfuUnrecorded,
     Tile,
 )
 from turnserver.signaling.rooms.room import Member, Room
@@ -138,7 +140,7 @@ def report(state: HubState, event: MediaEvent, now: Now) -> None:
         switching.gone(state, room, event, now)
     elif isinstance(event, SfuSpeaker):
         _note_speaker(state, room, event)
-    else:
+    elif not isinstance(event, SfuRecorded | SfuUnrecorded):
         member = room.members.get(event.peer)
         if member is not None:
             _REPORTS[type(event)](state, member, event)
