@@ -39,8 +39,8 @@ PURE = (
 PURE_LIBRARIES = frozenset({"cryptography", "OpenSSL", "precis_i18n", "pylibsrtp"})
 """Libraries that the pure parts may import: they are pure, too."""
 
-MEDIA_WORLD = ("turnserver.media.edge",)
-"""What is not pure in the media tier: its sockets."""
+MEDIA_WORLD = ("turnserver.media.edge", "turnserver.media.host", "turnserver.media.worker")
+"""What is not pure in the media tier: its sockets and its process."""
 
 SIGNALING_PURE = ("turnserver.signaling.protocol", "turnserver.signaling.rooms", "turnserver.signaling.truth")
 """The parts of signaling that are as pure as the core, but for the libraries they need; the edge touches the world."""
@@ -218,6 +218,24 @@ ALLOWED = {
         "turnserver.media.facts",
         "turnserver.media.recording",
         "turnserver.media.rtp",
+    ),
+    "turnserver.media.host": ("turnserver.media", "turnserver.faults", "turnserver.recordings.owner", "stun"),
+    "turnserver.media.worker": (
+        "turnserver.media",
+        "turnserver.messages",
+        "turnserver.recordings.owner",
+        "turnserver.supervised",
+        "stun",
+    ),
+    "turnserver.messages": ("turnserver.errors",),
+    "turnserver.supervised": ("turnserver.errors", "turnserver.messages"),
+    "turnserver.supervisor": (
+        "turnserver.errors",
+        "turnserver.faults",
+        "turnserver.lines",
+        "turnserver.messages",
+        "turnserver.supervised",
+        "turnserver.text",
     ),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.receiver": ("turnserver.net", "stun"),

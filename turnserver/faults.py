@@ -46,12 +46,12 @@ class Faults:
         """A copy of the number of faults by part."""
         return MappingProxyType(dict(self._counts))
 
-    def note(self, part: str, error: BaseException, client: Address | None = None) -> None:
+    def note(self, part: str, error: BaseException, client: Address | None = None, *, times: int = 1) -> None:
         """Count a fault and log it, with the client's address if it was one client's. Never raises.
 
-        ``part`` is one of a few names.
+        ``part`` is one of a few names. ``times`` are as many of one kind.
         """
-        self._counts[part] = self._counts.get(part, 0) + 1
+        self._counts[part] = self._counts.get(part, 0) + times
         fields = {"error": type(error).__qualname__}
         if client is not None:
             fields["client"] = str(client)

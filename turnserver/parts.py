@@ -187,6 +187,8 @@ class Parts:
                 stop()
             except RAISED as error:
                 faults.note("stop", error)
+        if self.sfu is not None:
+            await self.sfu.wait_closed()
         if self.external is not None:
             await self.external.close()
         if self.source is not None:

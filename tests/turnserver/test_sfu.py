@@ -1,6 +1,8 @@
-"""The SFU of a server, on real sockets: aiortc on both sides, and rooms that cannot be had."""
+"""The SFU of a server, on real sockets and in real processes: aiortc on both sides, and rooms that cannot be had."""
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +15,7 @@ from turnserver.config.media import MediaConfig
 from turnserver.core.settings import MediaSocket, OwnAddresses, RelayAddress
 from turnserver.core.types import PortRange
 from turnserver.faults import Faults
-from turnserver.sfu import Sfu
+from turnserver.sfu import Sfu, processes_of
 from turnserver.signaling.rooms.media_port import (
     MediaEvent,
     MediaPort,
@@ -23,6 +25,7 @@ from turnserver.signaling.rooms.media_port import (
     SfuLayers,
     Tile,
 )
+from turnserver.supervisor import ChildTiming
 
 LOOPBACK = OwnAddresses((RelayAddress(bytes((127, 0, 0, 1)), bytes((127, 0, 0, 1))),))
 
@@ -30,19 +33,22 @@ LOOPBACK = OwnAddresses((RelayAddress(bytes((127, 0, 0, 1)), bytes((127, 0, 0, 1
 class Call:
     """An SFU, the people in its room, and what it has reported."""
 
-    def __init__(self, media: MediaConfig | None = None, own: OwnAddresses = LOOPBACK) -> None:
+    def __init__(
+        self, media: MediaConfig | None = None, own: OwnAddresses = LOOPBACK, timing: ChildTiming | None = None
+    ) -> None:
         self.faults = Faults()
         self.events: list[MediaEvent] = []
         self.moved: list[tuple[MediaSocket, ...]] = []
         self.people: dict[str, SfuPerson] = {}
         self.sfu = Sfu(
-            media or MediaConfig(),
+            media or MediaConfig(processes=0),
             PortRange(49152, 65535),
             lambda: own,
             report=self.report,
             changed=self.moved.append,
             faults=self.faults,
             clock=time.monotonic,
+            timing=timing,
         )
         self.port: MediaPort = self.sfu
 
@@ -71,11 +77,17 @@ async def make() -> AsyncIterator[Callable[..., Call]]:
         for person in call.people.values():
             await person.close()
         call.sfu.stop()
+        await call.sfu.wait_closed()
+        assert call.sfu.processes == ()
         assert dict(call.faults.counts) == {}
 
 
-async def test_three_people_see_and_hear_each_other(make: Callable[..., Call]) -> None:
-    call = make()
+IN_LOOP_AND_IN_CHILD = pytest.mark.parametrize("processes", [0, pytest.param(1, marks=pytest.mark.process)])
+
+
+@IN_LOOP_AND_IN_CHILD
+async def test_three_people_see_and_hear_each_other(make: Callable[..., Call], processes: int) -> None:
+    call = make(media=MediaConfig(processes=processes))
     call.port.open("r", 1)
     people = await call.join("ann", "bob", "cid")
     for person in people:
@@ -83,7 +95,9 @@ async def test_three_people_see_and_hear_each_other(make: Callable[..., Call]) -
         wanted = {(kind, other) for kind in ("audio", "video") for other in others}
         await until(lambda person=person, wanted=wanted: all(person.frames[key] > 20 for key in wanted))  # type: ignore[misc]
         assert set(person.frames) == wanted
+    await until(lambda: [peer.subscribing for room in call.sfu.rooms() for peer in room.peers] == [True] * 3)
     (room,) = call.sfu.rooms()
+    assert len(call.sfu.processes) == processes
     assert [(peer.peer, peer.publishing, peer.subscribing) for peer in room.peers] == [
         (name, True, True) for name in ("ann", "bob", "cid")
     ]
@@ -94,8 +108,9 @@ async def test_three_people_see_and_hear_each_other(make: Callable[..., Call]) -
     assert 49152 <= address.port <= 65535
 
 
-async def test_what_rooms_ask_for_reaches_the_engine(make: Callable[..., Call]) -> None:
-    call = make()
+@IN_LOOP_AND_IN_CHILD
+async def test_what_rooms_ask_for_reaches_the_engine(make: Callable[..., Call], processes: int) -> None:
+    call = make(media=MediaConfig(processes=processes))
     call.port.open("r", 1)
     ann, bob = await call.join("ann", "bob")
     await until(lambda: bob.frames["video", "ann"] > 5 and ann.frames["video", "bob"] > 5)
@@ -117,8 +132,9 @@ async def test_what_rooms_ask_for_reaches_the_engine(make: Callable[..., Call]) 
     assert call.sfu.rooms() == []
 
 
-async def test_an_offer_that_cannot_be_used_is_reported(make: Callable[..., Call]) -> None:
-    call = make()
+@IN_LOOP_AND_IN_CHILD
+async def test_an_offer_that_cannot_be_used_is_reported(make: Callable[..., Call], processes: int) -> None:
+    call = make(media=MediaConfig(processes=processes))
     call.port.open("r", 1)
     call.port.join("r", "ann", "Ann")
     call.port.offer("r", "ann", "p1", "nonsense", {})
@@ -133,7 +149,7 @@ async def test_a_port_that_is_taken_and_a_server_without_addresses_lose_the_room
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        call, other = make(media=MediaConfig(port=port)), make(own=OwnAddresses(()))
+        call, other = make(media=MediaConfig(port=port, processes=0)), make(own=OwnAddresses(()))
         call.port.open("r", 7)
         other.port.open("q", 8)
         await until(lambda: bool(call.events and other.events))
@@ -167,3 +183,99 @@ async def test_nothing_is_asked_of_an_engine_that_is_not_there(make: Callable[..
     call.port.leave("r", "ann")
     call.port.close("r")
     assert (call.sfu.rooms(), call.sfu.addresses, call.events) == ([], (), [])
+
+
+# Child processes
+
+QUICK = ChildTiming(pauses=(0.0, 0.0, 0.0, 3600.0), tick=0.2, silence=50)
+
+
+@pytest.mark.parametrize(
+    ("processes", "port", "cores", "expected"),
+    [("auto", 0, 8, 7), ("auto", 0, 1, 1), ("auto", 5000, 8, 1), (0, 0, 8, 0), (3, 5000, 8, 3), (64, 65530, 8, 6)],
+)
+def test_how_many_processes_there_are(
+    monkeypatch: pytest.MonkeyPatch, processes: int, port: int, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert processes_of(MediaConfig(processes=processes, port=port)) == expected
+
+
+@pytest.mark.process
+async def test_rooms_go_to_the_process_with_least_to_do_and_stay_there(make: Callable[..., Call]) -> None:
+    call = make(media=MediaConfig(processes=2))
+    for number in range(6):
+        call.port.open(f"r{number}", 1)
+        for peer in range(3):
+            call.port.join(f"r{number}", f"p{peer}", "x")
+    await until(lambda: len(call.sfu.rooms()) == 6)
+    assert len(call.sfu.processes) == len(call.sfu.addresses) == 2
+    shares = [{view.room for view in host.rooms()} for host in call.sfu._hosts.values()]
+    assert [len(share) for share in shares] == [3, 3]
+    call.port.open("r0", 2)
+    await until(lambda: {view.room: view.epoch for view in call.sfu.rooms()}.get("r0") == 2)
+    assert "r0" in {view.room for view in call.sfu._hosts[0].rooms()}, "the same engine, in another epoch"
+    assert [len(moved) for moved in call.moved] == [1, 2]
+    for room in list(shares[0]):
+        call.port.close(room)
+    call.port.open("next", 1)
+    await until(lambda: "next" in {view.room for view in call.sfu._hosts[0].rooms()})
+
+
+@pytest.mark.process
+async def test_a_process_that_is_killed_costs_its_rooms_new_connections(make: Callable[..., Call]) -> None:
+    """Its port stays; the other process is not concerned; what comes after is a room like any other."""
+    call = make(media=MediaConfig(processes=2), timing=QUICK)
+    call.port.open("r", 1)
+    await call.join("ann", "bob")
+    call.port.open("other", 4)
+    await until(lambda: call.people["bob"].frames["video", "ann"] > 5)
+    before, addresses = call.sfu.processes, call.sfu.addresses
+    os.kill(before[0], signal.SIGKILL)
+    await until(lambda: any(isinstance(event, SfuGone) for event in call.events))
+    (gone,) = [event for event in call.events if isinstance(event, SfuGone)]
+    assert (gone.room, gone.epoch) == ("r", 1)
+    assert "SIGKILL" in gone.why
+    call.port.join("r", "late", "nobody has this room")
+    for person in call.people.values():
+        await person.close()
+    call.port.open("r", 2)
+    ann, bob = await call.join("ann", "bob")
+    await until(lambda: bob.frames["video", "ann"] > 5 and ann.frames["video", "bob"] > 5)
+    assert call.sfu.addresses == addresses
+    assert call.sfu.processes[0] not in before
+    assert call.sfu.processes[1] == before[1]
+    await until(lambda: {view.room: view.epoch for view in call.sfu.rooms()} == {"r": 2, "other": 4})
+
+
+@pytest.mark.process
+async def test_rooms_are_refused_while_a_process_may_not_start_again(make: Callable[..., Call]) -> None:
+    call = make(media=MediaConfig(processes=1), timing=QUICK._replace(pauses=(3600.0,)))
+    call.port.open("r", 1)
+    await until(lambda: bool(call.sfu.rooms()))
+    (pid,) = call.sfu.processes
+    os.kill(pid, signal.SIGTERM)  # a service manager sends it to all; what it means is the parent's to say
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: len(call.events) == 1)
+    call.port.open("r", 2)
+    await until(lambda: len(call.events) == 2)
+    for number, event in enumerate(call.events, 1):
+        assert isinstance(event, SfuGone)
+        assert (event.room, event.epoch) == ("r", number)
+        assert "SIGKILL" in event.why
+    assert call.sfu.processes == ()
+
+
+@pytest.mark.process
+async def test_a_process_that_cannot_begin_is_said_so(
+    make: Callable[..., Call], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failed start is no crash: the log has the last words of the child, and the room its reason."""
+    monkeypatch.setattr("turnserver.media.worker.__name__", "turnserver.media.there_is_none")
+    call = make(media=MediaConfig(processes=1), timing=QUICK._replace(pauses=(0.0, 3600.0)))
+    call.port.open("r", 1)
+    await until(lambda: bool(call.events))
+    assert isinstance(call.events[0], SfuGone)
+    assert "exit status 1" in call.events[0].why
+    (line,) = [record for record in caplog.records if record.getMessage() == "process did not start"]
+    assert "there_is_none" in line.__dict__["fields"]["last_words"]

@@ -1,7 +1,7 @@
 """The schema of ``media``: the SFU, through which rooms go that are too large for a mesh."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo
 
@@ -29,17 +29,47 @@ DirectoryPath = Annotated[
 """A directory that the server writes to."""
 
 
+MOST_PROCESSES: Final = 64
+
+
+def _read_processes(value: object, rule: Rule[int | str], _info: ValidationInfo) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_PROCESSES):
+        return value
+    return rule.refuse(value)
+
+
+Processes = Annotated[
+    int | Literal["auto"],
+    Rule(
+        f"integer, 0 to {MOST_PROCESSES}, or `auto`",
+        f"a whole number from 0 to {MOST_PROCESSES}, or auto",
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_PROCESSES}, {"const": "auto"}]},
+        _read_processes,
+        lambda value: value,
+    ),
+]
+"""How many processes there are."""
+
+
 class MediaConfig(Section):
     """The SFU, through which rooms go that are too large for a mesh (`signaling.mode`).
 
-    It runs within the server, and opens its socket when a room first needs it, on the addresses that the server relays
-    from.
+    It runs in child processes of the server, which are started when a room first needs one, and opens its sockets on
+    the addresses that the server relays from.
     """
+
+    processes: Processes = Field(
+        default="auto",
+        description="Child processes of the SFU at most; each has a UDP port, and a core's worth of rooms. A crash of "
+        "one costs its rooms new connections, and nothing else. `auto`: one less than there are cores, so that TURN "
+        "and signaling keep one, but at least one; with `media.port`, one. 0: within the server's own process, for "
+        "programs that embed it and hosts that allow no child.",
+    )
 
     port: Annotated[int, integer(0, 65535)] = Field(
         default=0,
-        description="The UDP port of all media that go through the SFU. With 0 it is a free one of `relay.ports`, "
-        "which the firewall lets in anyway.",
+        description="The UDP port of all media that go through the SFU; further processes (`media.processes`) have "
+        "the ports after it. With 0 it is a free one of `relay.ports`, which the firewall lets in anyway.",
     )
     room_size: Annotated[int, integer(2, 100)] = Field(
         default=30,

@@ -6,6 +6,7 @@ for the earliest deadline of the engine.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -18,7 +19,7 @@ from turnserver.net import UdpSocket, bind_udp, from_sockaddr
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver
 from turnserver.sender import Outbound, Sender, open_sender
 
-__all__ = ["READ_BURST", "SEND_BURST", "MediaEdge", "MediaSockets"]
+__all__ = ["READ_BURST", "SEND_BURST", "MediaEdge", "MediaSockets", "bind_media"]
 
 READ_BURST: Final = 64
 """Datagrams read before the answers to them leave, and others have their turn."""
@@ -53,6 +54,25 @@ class MediaSockets(Protocol):
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next; None: never."""
+
+
+def bind_media(addresses: Sequence[Address]) -> list[socket.socket]:
+    """Bind the addresses, of which each family has one; port 0 takes a free one.
+
+    Raises `StartupError`, with nothing left open.
+    """
+    if len({len(address.ip) for address in addresses}) != len(addresses):
+        raise ValueError("one address of each family")
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            sockets.append(bind_udp(address, receive_tos=False, receive_buffer=_BUFFER, send_buffer=_BUFFER))
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        hint = "Another program may have that port, or this host not that address."
+        raise StartupError(f"The media port {address} cannot be used: {error.strerror}.", hint) from error
+    return sockets
 
 
 class _Family:
@@ -94,21 +114,14 @@ class MediaEdge:
         return tuple(family.udp for family in self._families.values())
 
     def bind(self, addresses: Sequence[Address]) -> None:
-        """Bind the addresses, of which each family has one; port 0 takes a free one.
+        """Bind the addresses as `bind_media` does, and use these sockets. Raises `StartupError`."""
+        self.use(bind_media(addresses))
 
-        Raises `StartupError`, with nothing left open.
-        """
-        if len({len(address.ip) for address in addresses}) != len(addresses):
-            raise ValueError("one address of each family")
-        try:
-            for address in addresses:
-                sock = bind_udp(address, receive_tos=False, receive_buffer=_BUFFER, send_buffer=_BUFFER)
-                receiver, sender = open_receiver(sock.family, READ_BURST), open_sender(sock.family, SEND_BURST)
-                self._families[len(address.ip)] = _Family(UdpSocket(sock), receiver, sender)
-        except OSError as error:
-            self.close()
-            hint = "Another program may have that port, or this host not that address."
-            raise StartupError(f"The media port {address} cannot be used: {error.strerror}.", hint) from error
+    def use(self, sockets: Sequence[socket.socket]) -> None:
+        """Use sockets of `bind_media`, which are the edge's from now on."""
+        for sock in sockets:
+            receiver, sender = open_receiver(sock.family, READ_BURST), open_sender(sock.family, SEND_BURST)
+            self._families[len(from_sockaddr(sock.getsockname()).ip)] = _Family(UdpSocket(sock), receiver, sender)
         self.addresses = tuple(from_sockaddr(family.udp.sock.getsockname()) for family in self._families.values())
 
     def serve(self) -> None:
