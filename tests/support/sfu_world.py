@@ -23,7 +23,7 @@ from turnserver.media.sdp import (
     write_description,
 )
 
-__all__ = ["ENGINE", "EngineWorld", "Person"]
+__all__ = ["ENGINE", "PICTURE", "EngineWorld", "Person"]
 
 ENGINE = Address.parse("198.51.100.1", 3480)
 """Where the engine is told that it is."""
@@ -32,7 +32,7 @@ _VP8 = FORMATS["vp8"]._replace(feedback=("goog-remb", "ccm fir", "nack", "nack p
 _SOUND = MediaDescription(
     "audio", "0", "sendonly", (FORMATS["opus"],), ((13, AUDIO_LEVEL),), streams=(RtpStream(500),), cname="c"
 )
-_PICTURE = MediaDescription(
+PICTURE = MediaDescription(
     "video",
     "1",
     "sendonly",
@@ -89,7 +89,7 @@ class Person:
         world = self.world
         world.engine.join(self.room, self.peer, self.peer, now=world.now)
         world.engine.offer(
-            self.room, self.peer, "p1", self.description([_SOUND, _PICTURE]), sources or {}, now=world.now
+            self.room, self.peer, "p1", self.description([_SOUND, PICTURE]), sources or {}, now=world.now
         )
         world.settle()
 

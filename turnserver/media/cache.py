@@ -8,9 +8,9 @@ refused as a replay. What is missing of a stream that comes in is asked for in t
 from collections import OrderedDict
 from typing import Final
 
-from turnserver.media.rtp import PacketMemory, read_header
+from turnserver.media.rtp import Header, PacketMemory, read_header
 
-__all__ = ["LARGEST_KEPT", "MOST_KEPT", "MOST_MISSING", "LossDetector", "PacketCache", "rtx"]
+__all__ = ["LARGEST_KEPT", "MOST_KEPT", "MOST_MISSING", "LossDetector", "PacketCache", "original", "rtx"]
 
 MOST_KEPT: Final = 512
 """Packets that are kept of a stream, a power of two: more than a second at 4 Mbit/s. Later a receiver has asked for a
@@ -35,27 +35,47 @@ REORDERING: Final = 0.01
 INITIAL_ROUND_TRIP: Final = 0.1
 """Seconds that a repetition has to come before it is asked for again, as long as nothing better is known."""
 
+_OLD: Final = 0x4000
+"""Numbers by which a packet may be late. One that is further behind is the first of a stream that begins anew."""
+
 _LEAST_ROUND_TRIP: Final = 0.02
 _MOST_ROUND_TRIP: Final = 0.5
 """Bounds in seconds: no question in each pass, and at least three before a number is given up."""
 
 
+_WEIGHT: Final = 0.25
+"""Share of the newest round trip in what is known of it."""
+
+
 class PacketCache:
     """The last `MOST_KEPT` packets of a stream, by sequence number."""
 
-    __slots__ = ("_numbers", "_packets")
+    __slots__ = ("_newest", "_numbers", "_packets")
 
     def __init__(self) -> None:
+        self._newest: int | None = None
         # A ring of places that are there from the beginning: half the time of a dictionary that forgets its oldest.
         self._numbers = [-1] * MOST_KEPT
         self._packets = [b""] * MOST_KEPT
 
     def put(self, sequence: int, packet: PacketMemory) -> None:
-        """Keep a copy of a packet, in the place of the one `MOST_KEPT` numbers before; not if it is too large."""
-        if len(packet) <= LARGEST_KEPT:
-            at = sequence % MOST_KEPT
-            self._numbers[at] = sequence
-            self._packets[at] = bytes(packet)
+        """Keep a copy of a packet, in the place of the one `MOST_KEPT` numbers before; not if it is too large, or if
+        it is so late that a newer one has its place."""
+        newest = self._newest
+        behind = 0 if newest is None else newest - sequence & 0xFFFF
+        if MOST_KEPT <= behind < _OLD or len(packet) > LARGEST_KEPT:
+            return
+        if not 0 < behind < MOST_KEPT:
+            self._newest = sequence
+        at = sequence % MOST_KEPT
+        self._numbers[at] = sequence
+        self._packets[at] = bytes(packet)
+
+    def clear(self) -> None:
+        """Forget all packets."""
+        self._newest = None
+        self._numbers = [-1] * MOST_KEPT
+        self._packets = [b""] * MOST_KEPT
 
     def get(self, sequence: int) -> bytes | None:
         """The packet with this number; None if it is not kept, or not any more."""
@@ -66,10 +86,10 @@ class PacketCache:
 class _Missing:
     """A number that has not come: when it was missed, when to ask for it, how often that was done; in seconds."""
 
-    __slots__ = ("ask_at", "since", "tries")
+    __slots__ = ("ask_at", "asked", "since", "tries")
 
     def __init__(self, since: float) -> None:
-        self.since = since
+        self.since = self.asked = since
         self.ask_at = since + REORDERING
         self.tries = 0
 
@@ -77,7 +97,7 @@ class _Missing:
 class LossDetector:
     """Which numbers of a stream are missing, and when to ask for them.
 
-    ``round_trip`` is how long a repetition takes, in seconds; the owner may know better than it is at first. ``lost``
+    ``round_trip`` is how long a repetition takes, in seconds: as long as those that came after one request. ``lost``
     counts numbers that were missed, ``recovered`` those that came after all, ``given_up`` those that are not asked for
     any more.
     """
@@ -101,8 +121,10 @@ class LossDetector:
         elif number > newest:
             self._miss(newest + 1, number, now)
             self._newest = number
-        elif self._missing.pop(number, None) is not None:
+        elif (missing := self._missing.pop(number, None)) is not None:
             self.recovered += 1
+            if missing.tries == 1:  # after several requests it is not known which of them it answers
+                self.round_trip += (now - missing.asked - self.round_trip) * _WEIGHT
 
     def _miss(self, first: int, behind: int, now: float) -> None:
         self.lost += behind - first
@@ -126,7 +148,7 @@ class LossDetector:
                 over.append(number)
                 continue
             missing.tries += 1
-            missing.ask_at = now + wait
+            missing.asked, missing.ask_at = now, now + wait
             asked.append(number)
         for number in over:
             del self._missing[number]
@@ -147,3 +169,17 @@ def rtx(packet: bytearray, *, ssrc: int, payload_type: int, sequence: int, origi
     packet[2:4] = sequence.to_bytes(2)
     packet[8:12] = ssrc.to_bytes(4)
     return packet
+
+
+def original(
+    packet: PacketMemory, size: int, header: Header, *, ssrc: int, payload_type: int
+) -> tuple[bytearray, Header] | None:
+    """The packet that an RTX packet of ``size`` bytes repeats (RFC 4588 §4), under ``ssrc``; None for padding."""
+    if header.end - header.payload <= 2:
+        return None
+    whole = bytearray(packet[: header.payload]) + packet[header.payload + 2 : size]
+    whole[1] = whole[1] & 0x80 | payload_type
+    whole[2:4] = packet[header.payload : header.payload + 2]
+    whole[8:12] = ssrc.to_bytes(4)
+    read = read_header(whole, len(whole))
+    return None if read is None else (whole, read)

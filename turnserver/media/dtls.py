@@ -11,8 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, Hash, HashAlgorithm
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 
 from turnserver.dtls import DtlsFailed, DtlsSession, records, secured
 from turnserver.media.srtp import PROFILES, SrtpKeys, split_keys
@@ -125,8 +126,9 @@ class SrtpHandshake:
 
     def _verified(self) -> SrtpKeys:
         connection = self._session.connection
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not self._is_expected(certificate):
+        certificate = connection.get_peer_certificate()
+        # Its bytes are what counts: nothing in it is read, and OpenSSL takes some that `cryptography` refuses to.
+        if certificate is None or not self._is_expected(dump_certificate(FILETYPE_ASN1, certificate)):
             raise DtlsFailed("the certificate is not that of the description", alert=False)
         name = connection.get_selected_srtp_profile()
         for profile in PROFILES:
@@ -135,11 +137,13 @@ class SrtpHandshake:
                 return split_keys(profile, material, client=self._client)
         raise DtlsFailed("no common protection profile for SRTP", alert=False)
 
-    def _is_expected(self, certificate: x509.Certificate) -> bool:
+    def _is_expected(self, certificate: bytes) -> bool:
         """RFC 8122 §5: by the strongest hash function that the description has, in any of its fingerprints."""
         for algorithm, function in _HASHES.items():
             claimed = [each.value for each in self._fingerprints if each.algorithm == algorithm]
             if claimed:
-                actual = certificate.fingerprint(function())
+                digest = Hash(function())
+                digest.update(certificate)
+                actual = digest.finalize()
                 return any(hmac.compare_digest(actual, value) for value in claimed)
         return False

@@ -231,10 +231,13 @@ class EmbeddedEngine:
         except SdpError as error:
             self._tell(SideFailed(room, peer, "publish", f"its offer cannot be used: {error}"))
             return
+        self.wire.now = now
         link = self._links.get((room, peer, "publish"))
         if link is None or link.pc != pc:
             self._end(link)
             link = self._connect(*found, "publish", pc, now)
+            if link is None:
+                return
             found[1].publisher, found[1].uplink = Publisher(peer, now), link.connection
         self._describe(link, description)
         setup: Literal["active", "passive"] = "active" if description.our_role == "client" else "passive"
@@ -256,6 +259,7 @@ class EmbeddedEngine:
         except SdpError as error:
             self._fail(link, f"its answer cannot be used: {error}", now)
             return
+        self.wire.now = now
         self._describe(link, description)
         link.peer.subscriber.answered(read_subscriber(description))
         link.room.soon()
@@ -282,7 +286,7 @@ class EmbeddedEngine:
         """See `MediaEngine`."""
         found = self._find(room, peer)
         if found is not None:
-            found[0].mute(found[1], source, on)
+            found[0].mute(found[1], source, on, now)
 
     def record(self, room: str, on: bool, *, now: float) -> None:
         """See `MediaEngine`."""
@@ -337,6 +341,7 @@ class EmbeddedEngine:
             raise failed
 
     def _expire_one(self, key: str | PeerConnection, now: float) -> None:
+        self.wire.now = now
         if isinstance(key, str):
             room = self._rooms.get(key)
             if room is not None:
@@ -399,15 +404,17 @@ class EmbeddedEngine:
         participant = None if known is None else known.peers.get(peer)
         return None if known is None or participant is None else (known, participant)
 
-    def _connect(self, room: MediaRoom, peer: MediaPeer, side: ConnectionSide, pc: str, now: float) -> _Link:
+    def _connect(self, room: MediaRoom, peer: MediaPeer, side: ConnectionSide, pc: str, now: float) -> _Link | None:
         connection = PeerConnection(
             self._identity, make_credentials(self._entropy), entropy=self._entropy, now=now, wire=self.wire
         )
+        if not self._demux.add(connection):
+            self._tell(SideFailed(room.name, peer.peer, side, "the server has too many connections"))
+            return None
         session = int.from_bytes(self._entropy(7), "big")
         link = _Link((room, peer, side), pc, connection, session)
         self._links[room.name, peer.peer, side] = link
         self._by_connection[connection] = link
-        self._demux.add(connection)
         self.wire.restless.add(connection)
         return link
 
@@ -431,6 +438,8 @@ class EmbeddedEngine:
             if room.lacks(peer):
                 self._names += 1
                 made = self._connect(room, peer, "subscribe", f"s{self._names}", now)
+                if made is None:
+                    continue
                 room.subscribe(peer, Subscriber(peer.peer, made.connection, self._entropy))
             link = self._links.get((room.name, peer.peer, "subscribe"))
             if link is not None and peer.subscriber is not None and peer.subscriber.needs_offer:

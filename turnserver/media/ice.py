@@ -56,6 +56,9 @@ MOST_PATHS: Final = 16
 AMPLIFICATION: Final = 3
 """Bytes sent for each received, until a path is proven (RFC 9000 §8.1 has the same number and the reason)."""
 
+_MOST_LOOKED_AT: Final = 16
+"""Attributes of a check among which USERNAME is looked for. Checks have eight; 370 empty ones fit into a datagram."""
+
 _ROLE_CONFLICT: Final = ErrorValue(487, "Role Conflict")
 _OURS: Final = 110 << 24 | 0xFFFF << 8 | 0xFF
 """The priority of a peer-reflexive candidate (RFC 8445 §5.1.2.1, §7.1.1)."""
@@ -109,7 +112,9 @@ def named_ufrag(datagram: bytes | bytearray | memoryview, size: int) -> bytes | 
     if size < HEADER_LENGTH or datagram[0] or datagram[1] != Method.BINDING:
         return None
     at = HEADER_LENGTH
-    while at + 4 <= size:
+    for _ in range(_MOST_LOOKED_AT):
+        if at + 4 > size:
+            break
         length = datagram[at + 2] << 8 | datagram[at + 3]
         if not datagram[at] and datagram[at + 1] == USERNAME.number:
             name = bytes(datagram[at + 4 : min(at + 4 + length, size)])

@@ -26,6 +26,7 @@ __all__ = [
     "EXTENSION_IDS",
     "FORMATS",
     "MID",
+    "MOST_LAYERS",
     "REPAIRED_RID",
     "RID",
     "RTX_TYPES",
@@ -77,6 +78,9 @@ FORMATS: Final[Mapping[str, PayloadFormat]] = {
     )
 }
 """The payload types on every subscriber's connection, by encoding."""
+
+MOST_LAYERS: Final = 4
+"""Layers that are taken of one picture. Browsers send three at most, and of each the last packets are kept."""
 
 RTX_TYPES: Final[Mapping[str, int]] = {"vp8": 97, "vp9": 99, "h264": 103, "av1": 46}
 """The payload types of their RTX there."""
@@ -202,7 +206,7 @@ def _published(
         next((each.payload_type for each in media.formats if _repeats(each, apt)), None),
         redundant[0].payload_type if red and redundant else None,
         known,
-        media.rids,
+        media.rids[:MOST_LAYERS],
         media.streams,
         media.stream_id,
         media.track_id,

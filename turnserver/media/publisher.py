@@ -12,6 +12,7 @@ missing, from which picture on somebody waits, and statistics.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from turnserver.media.cache import original
 from turnserver.media.codecs import CODECS
 from turnserver.media.facts import TrackSource
 from turnserver.media.forwarder import Forwarder, stamp
@@ -25,7 +26,7 @@ from turnserver.media.negotiation import (
     PublishedMedia,
 )
 from turnserver.media.rtcp import Nack, Packet, Pli, ReceiverReport, Remb, SenderReport, TransportFeedback
-from turnserver.media.rtp import Header, Unwrapper, find_extension, read_header, renumber_extensions
+from turnserver.media.rtp import Header, Unwrapper, find_extension, renumber_extensions
 from turnserver.media.track import IncomingStream, PublishedTrack
 
 __all__ = ["MOST_TRACKS", "Publisher"]
@@ -34,8 +35,8 @@ MOST_TRACKS: Final = 8
 """Tracks of a participant: microphone, camera, screen and its sound, and some that have ended before."""
 
 MOST_ROUTES: Final = 64
-"""SSRCs that are told apart on one connection: three layers of two pictures with RTX are twelve, and a browser that
-begins anew brings others."""
+"""SSRCs that are told apart between two descriptions: three layers of two pictures with RTX are twelve, and a browser
+that begins anew brings others. An SSRC whose place another one has taken counts, and is not taken again."""
 
 FEEDBACK_INTERVAL: Final = 0.1
 """Seconds between two transport-wide reports (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3)."""
@@ -82,6 +83,8 @@ class Publisher:
         self._level: int | None = None
         self._sections: dict[str, _Section] = {}
         self._routes: dict[int, _Route] = {}
+        self._retired: set[int] = set()
+        """SSRCs in whose place there is another one."""
         self._extensions: dict[str, int] = {}
         self._arrivals: list[tuple[int, float]] = []
         self._wide = Unwrapper(16)
@@ -118,6 +121,7 @@ class Publisher:
             self._sections[media.mid] = _Section(media, track, _mapping(media))
         kept = {id(track) for track in self.tracks.values()}
         self._routes = {ssrc: route for ssrc, route in self._routes.items() if id(route.track) in kept}
+        self._retired.clear()
         self._name_streams()
         old = {id(track) for track in before.values()}
         fresh = [track for track in self.tracks.values() if id(track) not in old]
@@ -133,6 +137,7 @@ class Publisher:
                 stream = track.stream(described.ssrc, rid)
                 if stream is None or described.ssrc in self._routes:
                     continue
+                self._retire(track)
                 self._route(described.ssrc, _Route(track, stream, False))
                 if described.rtx is not None:
                     self._route(described.rtx, _Route(track, stream, True))
@@ -155,17 +160,21 @@ class Publisher:
         if route is None or section is None:
             self.unknown += 1
             return iter(())
+        media = section.media
         if route.repeats:
-            original = self._original(packet, size, header, route, section)
-            if original is None:
+            if header.payload_type != media.rtx:
                 return iter(())
-            packet, size, header = original
-        elif header.payload_type != section.media.format.payload_type:
+            again = original(packet, size, header, ssrc=route.stream.ssrc, payload_type=media.format.payload_type)
+            if again is None:
+                return iter(())
+            packet, header = again
+            size = len(packet)
+        elif header.payload_type != media.format.payload_type:
             self.unknown += 1
             return iter(())
         track = route.track
         if track.source == "audio":
-            self._level = _level(packet, header, section.media)
+            self._level = _level(packet, header, media)
         if header.extension:
             renumber_extensions(packet, header, section.mapping)
             stamp(packet, header, now)
@@ -180,7 +189,7 @@ class Publisher:
         """Tell a new SSRC by the ids in its header, or by a payload type that only one section has."""
         mid = self._text(packet, header, MID) or self._only(header.payload_type)
         section = self._sections.get(mid)
-        if section is None or len(self._routes) >= MOST_ROUTES:
+        if section is None or header.ssrc in self._retired or self._is_full:
             return None
         media, track = section.media, section.track
         repeats = header.payload_type == media.rtx
@@ -191,6 +200,7 @@ class Publisher:
             stream = track.streams.get(rid)
         elif media.rids or not media.streams:
             stream = track.stream(header.ssrc, rid)
+            self._retire(track)
         else:
             return None  # the description has named its SSRCs, and this is none of them
         return None if stream is None else self._route(header.ssrc, _Route(track, stream, repeats))
@@ -204,8 +214,19 @@ class Publisher:
         ]
         return found[0] if len(found) == 1 else ""
 
+    def _retire(self, track: PublishedTrack) -> None:
+        """Take nothing more under SSRCs of streams that another one has taken the place of."""
+        for ssrc, route in list(self._routes.items()):
+            if route.track is track and track.streams.get(route.stream.rid) is not route.stream:
+                del self._routes[ssrc]
+                self._retired.add(ssrc)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._routes) + len(self._retired) >= MOST_ROUTES
+
     def _route(self, ssrc: int, route: _Route) -> _Route | None:
-        if len(self._routes) >= MOST_ROUTES:
+        if self._is_full:
             return None
         self._routes[ssrc] = route
         return route
@@ -216,20 +237,6 @@ class Publisher:
         if at is None:
             return ""
         return bytes(packet[at[0] : at[0] + at[1]]).decode("ascii", "replace")
-
-    def _original(
-        self, packet: bytearray | memoryview, size: int, header: Header, route: _Route, section: _Section
-    ) -> tuple[bytearray | memoryview, int, Header] | None:
-        """The packet that an RTX packet repeats (RFC 4588 §4); None for padding."""
-        if header.payload_type != section.media.rtx or header.end - header.payload <= 2:
-            return None
-        original = packet[header.payload : header.payload + 2]
-        whole = bytearray(packet[: header.payload]) + packet[header.payload + 2 : size]
-        whole[1] = whole[1] & 0x80 | section.media.format.payload_type
-        whole[2:4] = original
-        whole[8:12] = route.stream.ssrc.to_bytes(4, "big")
-        read = read_header(whole, len(whole))
-        return None if read is None else (whole, len(whole), read)
 
     # What the publisher is told
 

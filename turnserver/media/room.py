@@ -24,6 +24,9 @@ __all__ = ["TICK", "MediaPeer", "MediaRoom"]
 TICK: Final = 0.025
 """Seconds between two ticks: how late a lost packet is asked for again, at most, and how even trials are."""
 
+ALLOCATION_PAUSE: Final = 0.1
+"""Seconds between two of a receiver, or of all, when something has changed."""
+
 ALLOCATION_INTERVAL: Final = 0.25
 """Seconds between two allocations of one receiver: a REMB that has fallen is followed within this."""
 
@@ -66,6 +69,11 @@ class MediaRoom:
         """Who takes it all, if the room is recorded."""
         self._tell = tell
         self._speakers = Speakers()
+        self._told: str | None = None
+        """The speaker that all have been told."""
+        self._chosen: dict[str, MediaPeer] = {}
+        """Participants who want to receive something else since the last tick."""
+        self._allocated = float("-inf")
         self._recent: list[str] = []
         self._allocate_at = now
 
@@ -132,23 +140,27 @@ class MediaRoom:
         del self.peers[peer.peer]
         if peer.peer in self._recent:
             self._recent.remove(peer.peer)
+        self._chosen.pop(peer.peer, None)
         self._speakers.gone(peer.peer, now)
         self._who_speaks(now)
 
     def choose(self, peer: MediaPeer, constraints: ReceiverConstraints) -> None:
-        """A participant wants to receive something else."""
+        """A participant wants to receive something else: it does from one of the next ticks on."""
         peer.constraints = constraints
         if peer.subscriber is not None:
             peer.subscriber.constraints = constraints
-        self.soon()
+            self._chosen[peer.peer] = peer
 
     def lacks(self, peer: MediaPeer) -> bool:
         """Whether a participant needs a subscribe connection, and has none."""
         return peer.subscriber is None and any(other.tracks for other in self.peers.values() if other is not peer)
 
-    def mute(self, peer: MediaPeer, source: TrackSource, on: bool) -> None:
+    def mute(self, peer: MediaPeer, source: TrackSource, on: bool, now: float) -> None:
         """Forward nothing of a source, or go on."""
         (peer.muted.add if on else peer.muted.discard)(source)
+        if on and source == "audio":
+            self._speakers.gone(peer.peer, now)
+            self._who_speaks(now)
         for track in peer.tracks:
             if track.source == source:
                 track.mute(on)
@@ -157,8 +169,13 @@ class MediaRoom:
                         other.subscriber.stop(track)
 
     def soon(self, when: float | None = None) -> None:
-        """Allocate anew in the next tick, or in that at ``when``."""
-        self._allocate_at = min(self._allocate_at, float("-inf") if when is None else when)
+        """Allocate anew in one of the next ticks, or in that at ``when``.
+
+        Whatever happens, it is done ten times a second at most: it takes a millisecond for each receiver of a large
+        room.
+        """
+        earliest = self._allocated + ALLOCATION_PAUSE
+        self._allocate_at = min(self._allocate_at, earliest if when is None else max(when, earliest))
 
     # Packets
 
@@ -209,10 +226,29 @@ class MediaRoom:
         self._who_speaks(now)
         if now >= self._allocate_at:
             self._allocate_at = now + ALLOCATION_INTERVAL
+            self._allocated = now
             self.allocate(now)
+        elif self._chosen:
+            self._choose_anew(now)
+
+    def _choose_anew(self, now: float) -> None:
+        """Allocate those who have chosen, and nobody else; a publisher is asked at once for a layer that is new."""
+        for peer in list(self._chosen.values()):
+            subscriber = peer.subscriber
+            if subscriber is not None and now - subscriber.allocated < ALLOCATION_PAUSE:
+                continue
+            del self._chosen[peer.peer]
+            if subscriber is None:
+                continue
+            subscriber.allocate(self._recent, now)
+            for other in self.peers.values():
+                for track in other.tracks:
+                    if any(rid not in track.asked for rid in track.targets.values()):
+                        self._ask(other, track, now)
 
     def allocate(self, now: float) -> None:
         """Measure what arrives, choose for every receiver, and tell the publishers which layers are wanted."""
+        self._chosen.clear()
         for peer in self.peers.values():
             for track in peer.tracks:
                 for stream in track.streams.values():
@@ -242,11 +278,11 @@ class MediaRoom:
             self._tell(LayersWanted(self.name, peer.peer, source, rids))
 
     def _who_speaks(self, now: float) -> None:
-        before = self._speakers.speaker
         self._speakers.due(now)
         speaker = self._speakers.speaker
-        if speaker == before:
+        if speaker == self._told:
             return
+        self._told = speaker
         if speaker is not None:
             self._recent = [speaker, *(peer for peer in self._recent if peer != speaker)][:MOST_SPEAKERS]
         self._tell(SpeakerChanged(self.name, speaker))

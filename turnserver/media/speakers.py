@@ -22,6 +22,12 @@ _SPEAKING: Final = 8.0
 _LOUDER: Final = 6.0
 """dB by which another one has to be louder than the speaker."""
 
+_LOUDEST: Final = 45.0
+"""Loudness above which there is no louder: nobody shouts all others down."""
+
+_NOISE: Final = 3.0
+"""Seconds after which what has been that loud all the time is no speech, which has pauses."""
+
 _RISE: Final = 0.25
 _FALL: Final = 0.8
 """Seconds in which loudness comes within a third of what is heard."""
@@ -36,16 +42,19 @@ _SILENT: Final = 0.1
 class _Voice:
     """How loud a participant is, in dB above the floor, and since when that is so, in seconds."""
 
-    __slots__ = ("at", "loudness")
+    __slots__ = ("at", "loudness", "quiet")
 
     def __init__(self, at: float) -> None:
-        self.at = at
+        self.at = self.quiet = at
         self.loudness = 0.0
 
     def hear(self, level: int, now: float) -> None:
         passed = now - self.at
         self.loudness = self.then(now)
         target = max(_FLOOR - level, 0.0)
+        if target < _LOUDEST or passed > _SILENT:
+            self.quiet = now
+        target = 0.0 if now - self.quiet > _NOISE else min(target, _LOUDEST)
         span = _RISE if target > self.loudness else _FALL
         self.loudness += (target - self.loudness) * (1 - exp(-min(max(passed, 0.0), _PACKET) / span))
         self.at = max(now, self.at)
@@ -92,7 +101,7 @@ class Speakers:
         if voice is not None:
             loudness = voice.then(now)
             if loudness >= _SPEAKING:
-                bar = loudness + _LOUDER
+                bar = min(loudness + _LOUDER, _LOUDEST - 1)
         loudest = present
         for peer, voice in self._voices.items():
             if peer != present:

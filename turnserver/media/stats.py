@@ -1,8 +1,8 @@
-"""Counters and rates of streams, and the views of rooms for statistics."""
+"""Counters, rates and budgets of streams, and the views of rooms for statistics."""
 
 from typing import Final, NamedTuple
 
-__all__ = ["ForwardingView", "LayerView", "MediaPeerView", "MediaRoomView", "RateMeter", "TrackView"]
+__all__ = ["Budget", "ForwardingView", "LayerView", "MediaPeerView", "MediaRoomView", "RateMeter", "TrackView"]
 
 _SHORTEST: Final = 0.4
 """Seconds between two samples: over less, a single frame makes the difference."""
@@ -38,6 +38,32 @@ class RateMeter:
             self.bitrate = 0.0
         self._at, self._bytes = now, total
         return self.bitrate
+
+
+class Budget:
+    """How much of something may be done: ``most`` at once, and ``rate`` in a second."""
+
+    __slots__ = ("_at", "_left", "most", "rate")
+
+    def __init__(self, most: float, rate: float) -> None:
+        self.most = most
+        self.rate = rate
+        self._left = most
+        self._at = float("-inf")
+
+    def left(self, now: float) -> float:
+        """What may be done now."""
+        if now > self._at:
+            self._left = min(self._left + (now - self._at) * self.rate, self.most)
+            self._at = now
+        return self._left
+
+    def take(self, amount: float, now: float) -> bool:
+        """Do so much, if it may be done: whether that is so."""
+        if self.left(now) < amount:
+            return False
+        self._left -= amount
+        return True
 
 
 class LayerView(NamedTuple):

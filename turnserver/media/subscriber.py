@@ -23,7 +23,7 @@ from turnserver.media.negotiation import FORMATS, RTX_TYPES, OfferedMedia, Subsc
 from turnserver.media.router import Picture, ReceiverConstraints, choose
 from turnserver.media.rtcp import Fir, Nack, Packet, Pli, ReceiverReport, Remb, SenderReport, SourceDescription, write
 from turnserver.media.sdp import RtpStream
-from turnserver.media.stats import ForwardingView, RateMeter
+from turnserver.media.stats import Budget, ForwardingView, RateMeter
 from turnserver.media.track import PublishedTrack
 
 __all__ = ["MOST_SECTIONS", "MediaSink", "SubscribedSlot", "Subscriber"]
@@ -51,6 +51,12 @@ MOST_REPEATS: Final = 200
 
 REPEATS_PER_SECOND: Final = 1_000
 """in a second: every packet of 10 Mbit/s. A datagram can ask for thousands, and a receiver send thousands of these."""
+
+KEYFRAMES: Final = 3
+"""Keyframes of a picture that a receiver may ask for at once, and"""
+
+KEYFRAME_INTERVAL: Final = 3.0
+"""seconds for each further one: all others get them too, and they are ten times as large as other frames."""
 
 _PACE: Final = 2.5
 """How much faster than the downlink's estimate a burst of video may leave: keyframes are not to come late."""
@@ -82,7 +88,7 @@ class MediaSink(Protocol):
 class SubscribedSlot:
     """A media section: ``track`` is None once it has ended. ``live``: the participant has agreed to take it."""
 
-    __slots__ = ("announced", "encoding", "forwarder", "live", "mid", "offered", "stream", "track")
+    __slots__ = ("announced", "encoding", "forwarder", "keyframes", "live", "mid", "offered", "stream", "track")
 
     def __init__(self, mid: str, encoding: str, stream: RtpStream, forwarder: Forwarder, track: PublishedTrack) -> None:
         self.mid = mid
@@ -93,6 +99,7 @@ class SubscribedSlot:
         self.announced = False
         """Whether the participant's last answer was to an offer with this track, or without any after it ended."""
         self.live = False
+        self.keyframes = Budget(KEYFRAMES, 1 / KEYFRAME_INTERVAL)
         self.offered = False
         """Whether an offer had the present track, or the last one: if not, its end need not be answered."""
 
@@ -108,6 +115,8 @@ class Subscriber:
     def __init__(self, peer: str, sink: MediaSink, entropy: Callable[[int], bytes]) -> None:
         self.peer = peer
         self.sink = sink
+        self.allocated = float("-inf")
+        """When its pictures were chosen the last time, in monotonic seconds."""
         self.begins: float | None = None
         """From when on something is sent; None while the connection does not stand."""
         self.slots: list[SubscribedSlot] = []
@@ -121,8 +130,7 @@ class Subscriber:
         self._entropy = entropy
         self._allocator = Allocator()
         self._prober = Prober()
-        self._repeats = float(MOST_REPEATS)
-        self._repeats_at = float("-inf")
+        self._repeats = Budget(MOST_REPEATS, REPEATS_PER_SECOND)
         self._padding = 0.0
         self._debt = 0.0
         self._padded = float("-inf")
@@ -278,6 +286,7 @@ class Subscriber:
         """Begin the sound of new tracks, and choose the pictures and their qualities anew."""
         if self.begins is None or now < self.begins:
             return
+        self.allocated = now
         for slot in self.slots:
             track = slot.track
             if slot.live and track is not None and track.kind == "audio" and slot.forwarder not in track.targets:
@@ -377,31 +386,31 @@ class Subscriber:
     def take_reports(self, packets: Iterable[Packet], now: float) -> list[bytearray]:
         """Take RTCP of the participant; what it is to be sent again."""
         again: list[bytearray] = []
-        self._repeats = min(self._repeats + (now - self._repeats_at) * REPEATS_PER_SECOND, MOST_REPEATS)
-        self._repeats_at = now
         for packet in packets:
             match packet:
                 case Nack():
                     slot = self._by_ssrc.get(packet.media)
                     if slot is not None and slot.track is not None:
-                        numbers = packet.sequences[: max(int(self._repeats), 0)]
-                        self._repeats -= len(numbers)
+                        numbers = packet.sequences[: int(self._repeats.left(now))]
+                        self._repeats.take(len(numbers), now)
                         found = [slot.forwarder.repeat(number, now) for number in numbers]
                         again += [each for each in found if each is not None]
                 case Pli() | Fir():
-                    self._keyframe(packet)
+                    self._keyframe(packet, now)
                 case Remb():
                     self.estimator.remb(packet.bitrate, min(self.sent.bitrate, self.sent.newest), now)
                 case SenderReport() | ReceiverReport():
                     self._reception(packet, now)
         return again
 
-    def _keyframe(self, packet: Pli | Fir) -> None:
+    def _keyframe(self, packet: Pli | Fir, now: float) -> None:
         """The participant cannot go on without a keyframe: the stream that it gets is asked for one."""
         for ssrc in [packet.media] if isinstance(packet, Pli) else packet.ssrcs:
             slot = self._by_ssrc.get(ssrc)
             stream = None if slot is None else slot.forwarder.stream
             if slot is not None and stream is not None and slot.forwarder not in stream.waiting:
+                if not slot.keyframes.take(1, now):
+                    continue  # it asks again
                 stream.waiting.append(slot.forwarder)
 
     def _reception(self, report: SenderReport | ReceiverReport, now: float) -> None:

@@ -16,7 +16,7 @@ from turnserver.media.forwarder import ArrivedPacket, Forwarder
 from turnserver.media.layers import MAX_TEMPORAL, Quality, StreamRates, ladder
 from turnserver.media.rtcp import ReportBlock, SenderReport
 from turnserver.media.rtp import Header, Unwrapper
-from turnserver.media.stats import LayerView, RateMeter, TrackView
+from turnserver.media.stats import Budget, LayerView, RateMeter, TrackView
 
 __all__ = ["AUDIO_BITRATE", "KEYFRAME_AGAIN", "IncomingStream", "PublishedTrack"]
 
@@ -218,8 +218,7 @@ class PublishedTrack:
         self.surplus = 0
         """Packets of sound beyond `AUDIO_BITRATE`, which are not forwarded."""
         self._idle: dict[str, float] = {}
-        self._credit = AUDIO_BITRATE / 8 * AUDIO_BURST
-        self._credited = now
+        self._sound = Budget(AUDIO_BITRATE / 8 * AUDIO_BURST, AUDIO_BITRATE / 8)
 
     @property
     def kind(self) -> str:
@@ -244,6 +243,7 @@ class PublishedTrack:
                 forwarder.pause()
             fresh.waiting = list(dict.fromkeys(known.waiting + known.forwarders))
             known.waiting, known.forwarders = [], []
+            known.cache.clear()  # receivers remember the stream, not what they could ask for of it
             fresh.height = known.height
         fresh.waiting += [f for f, target in self.targets.items() if target == rid and f not in fresh.waiting]
         return fresh
@@ -283,13 +283,10 @@ class PublishedTrack:
 
     def _allows(self, size: int, now: float) -> bool:
         """Whether a packet of sound is within `AUDIO_BITRATE`; takes it off the credit if so."""
-        passed, self._credited = now - self._credited, max(now, self._credited)
-        self._credit = min(self._credit + max(passed, 0.0) * AUDIO_BITRATE / 8, AUDIO_BITRATE / 8 * AUDIO_BURST)
-        if self._credit < size + _HEADERS:
-            self.surplus += 1
-            return False
-        self._credit -= size + _HEADERS
-        return True
+        if self._sound.take(size + _HEADERS, now):
+            return True
+        self.surplus += 1
+        return False
 
     def take(self, forwarder: Forwarder, rid: str, now: float) -> None:
         """A receiver is to get this layer from its next keyframe on, and goes on with what it has until then.

@@ -14,9 +14,10 @@ from turnserver.media.cache import (
     REORDERING,
     LossDetector,
     PacketCache,
+    original,
     rtx,
 )
-from turnserver.media.rtp import build_packet
+from turnserver.media.rtp import build_packet, read_header
 
 
 def test_a_packet_is_kept_as_it_was() -> None:
@@ -163,3 +164,51 @@ def test_aiortc_reads_a_retransmission(
 def test_what_is_no_packet_is_not_sent_again() -> None:
     with pytest.raises(ValueError, match="RTP"):
         rtx(bytearray(11), ssrc=1, payload_type=97, sequence=1, original=2)
+
+
+def test_what_comes_very_late_does_not_take_the_place_of_a_newer_one() -> None:
+    cache = PacketCache()
+    for number in range(65_000, 65_000 + 1000):
+        cache.put(number & 0xFFFF, b"new")
+    for number in range(65_000, 65_000 + 400):
+        cache.put(number & 0xFFFF, b"old")
+    assert all(cache.get(number & 0xFFFF) == b"new" for number in range(66_000 - MOST_KEPT, 66_000))
+    cache.put(20_000, b"far away: it begins anew")
+    cache.put(20_001, b"next")
+    assert (cache.get(20_000), cache.get(20_001)) == (b"far away: it begins anew", b"next")
+    cache.clear()
+    assert cache.get(20_001) is None
+
+
+def test_the_round_trip_is_that_of_repetitions() -> None:
+    """One that was asked for twice says nothing about it."""
+    detector, now = LossDetector(), 0.0
+    for number in range(0, 200, 2):
+        detector.received(number, now)
+        detector.received(number + 2, now)
+        now += 0.02
+        assert detector.due(now) == [number + 1]
+        now += 0.3
+        detector.received(number + 1, now)
+    assert detector.round_trip == pytest.approx(0.3, abs=0.01)
+    detector.received(203, now)
+    detector.due(now + 0.02)
+    detector.due(now + 1.0)
+    detector.received(202, now + 1.1)
+    assert detector.round_trip == pytest.approx(0.3, abs=0.01)
+
+
+def test_rtx_and_back() -> None:
+    """RFC 4588 §4."""
+    sent = build_packet(payload_type=96, sequence=77, timestamp=5, ssrc=9, payload=b"payload", marker=True)
+    again = rtx(bytearray(sent), ssrc=10, payload_type=97, sequence=3, original=77)
+    header = read_header(again, len(again))
+    assert header is not None
+    found = original(again, len(again), header, ssrc=9, payload_type=96)
+    assert found is not None
+    assert found[0] == sent
+    assert found[1].sequence == 77
+    padding = build_packet(payload_type=97, sequence=4, timestamp=0, ssrc=10, padding=200)
+    header = read_header(padding, len(padding))
+    assert header is not None
+    assert original(padding, len(padding), header, ssrc=9, payload_type=96) is None

@@ -1,11 +1,13 @@
 """The handshake of a media connection: with itself, and with aiortc's certificates and contexts."""
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiortc.rtcdtlstransport import SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80, RTCCertificate
-from OpenSSL import SSL
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
 
 from turnserver.dtls import DtlsClosed, DtlsFailed, DtlsSession, records, secured
 from turnserver.media.dtls import DtlsIdentity, Fingerprint, SrtpHandshake, create_identity
@@ -138,3 +140,45 @@ def test_a_lost_flight_is_sent_again(ours: DtlsIdentity, browser: DtlsIdentity) 
 
 def test_how_a_fingerprint_is_written() -> None:
     assert str(Fingerprint("sha-256", b"\x01\xab")) == "sha-256 01:AB"
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL X509 objects is deprecated")  # `cryptography` cannot make it
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_certificate_of_a_version_that_there_is_not(
+    ours: DtlsIdentity, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    """Its bytes count, and nothing that is in it: it is the one of the description, or a failure like any other."""
+    made: list[tuple[Any, Any]] = []
+    monkeypatch.setattr("turnserver.media.dtls.DtlsIdentity.__init__", lambda _, *parts: made.append(parts))
+    create_identity(NOW)
+    certificate, key = made[0]
+    version = b"\xa0\x03\x02\x01"
+    data = certificate.public_bytes(Encoding.DER).replace(version + b"\x02", version + b"\x05", 1)
+    client = DtlsSession.connect(_context_with(data, key), None, 1200)
+    client.begin()
+    fingerprint = hashlib.sha256(data).digest() if announced else bytes(32)
+    server = SrtpHandshake(ours, "server", [Fingerprint("sha-256", fingerprint)])
+
+    def meet() -> None:
+        for _ in range(4):
+            for datagram in client.flight():
+                server.feed(datagram)
+            for datagram in server.flight():
+                for record in records(datagram):
+                    client.feed(record)
+
+    if announced:
+        meet()
+        assert server.keys is not None
+    else:
+        with pytest.raises(DtlsFailed, match="not that of the description"):
+            meet()
+
+
+def _context_with(data: bytes, key: Any) -> SSL.Context:
+    context = secured(SSL.Context(SSL.DTLS_CLIENT_METHOD))
+    context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
+    context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, data))
+    context.use_privatekey(key)
+    context.set_tlsext_use_srtp(b"SRTP_AES128_CM_SHA1_80")
+    return context

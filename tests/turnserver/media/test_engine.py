@@ -3,7 +3,7 @@
 import pytest
 
 from stun.address import Address
-from tests.support.sfu_world import ENGINE, EngineWorld
+from tests.support.sfu_world import ENGINE, PICTURE, EngineWorld
 from turnserver.media.engine import MOST_PEERS, MOST_ROOMS, MediaEngine, NullEngine
 from turnserver.media.facts import (
     LayersWanted,
@@ -115,6 +115,40 @@ def test_what_waits_for_its_turn_ends_with_its_publisher_or_its_permission(ends:
     assert publish is not None
     world.wait(1.0)
     assert bob.got(96) == set()
+
+
+def test_who_finds_no_place_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = EngineWorld()
+    world.join("ann", "bob")
+    world.facts.clear()
+    monkeypatch.setattr("turnserver.media.demux.MOST_CONNECTIONS", 4)
+    world.engine.join("r", "cid", "Cid", now=world.now)
+    ann = world.people["ann"]
+    world.engine.offer("r", "cid", "p1", ann.description([PICTURE]), {}, now=world.now)
+    assert world.facts
+    assert {(fact.peer, fact.why) for fact in world.facts if isinstance(fact, SideFailed)} == {
+        ("cid", "the server has too many connections")
+    }
+    assert not [fact for fact in world.facts if not isinstance(fact, SideFailed)]
+    world.wait(0.5)
+    assert ann.got(96), "and nobody else has lost anything"
+
+
+def test_what_is_sent_by_itself_is_sent_at_its_time() -> None:
+    """The pacing of a room's own packets, and handshakes that a description begins, go by the present time."""
+    world = EngineWorld()
+    world.join("ann", "bob")
+    world.now += 5.0
+    world.engine.expire(world.now)
+    assert world.engine.wire.now == world.now
+    world.now += 5.0
+    ann = world.people["ann"]
+    world.engine.offer("r", "ann", "p1", ann.description([PICTURE]), {}, now=world.now)
+    assert world.engine.wire.now == world.now
+    offer = next(fact for fact in world.facts if isinstance(fact, OfferReady))
+    world.now += 5.0
+    world.people["bob"].answer(offer)
+    assert world.engine.wire.now == world.now
 
 
 def test_rooms_are_apart() -> None:

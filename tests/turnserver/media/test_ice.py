@@ -241,3 +241,13 @@ def test_credentials_are_long_and_not_shown() -> None:
     assert len(made.ufrag) == 8
     assert len(made.pwd) == 24
     assert made.pwd not in repr(made)
+
+
+def test_a_check_full_of_nothing_is_not_read_to_its_end() -> None:
+    """A name behind hundreds of empty attributes is none: each of them would cost as much as a genuine check."""
+    empty = bytes.fromhex("80ff0000")
+    name = b"\0\x06\0\x08them:our"
+    for number, found in ((7, b"them"), (300, None)):
+        body = empty * number + name
+        data = b"\0\x01" + len(body).to_bytes(2) + bytes(16) + body
+        assert named_ufrag(data, len(data)) == found

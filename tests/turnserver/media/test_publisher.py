@@ -219,3 +219,34 @@ def test_ssrcs_are_bounded() -> None:
     for ssrc in range(1000, 1000 + 3 * MOST_ROUTES):
         give(publisher, encoder(ssrc, mid="1", rid="l").frame(key=True))
     assert publisher.unknown == 2 * MOST_ROUTES
+
+
+def test_what_a_publisher_may_leave_behind_is_bounded() -> None:
+    """SSRCs that take each other's place: what was kept of the one before is forgotten, and it does not come back."""
+    publisher = Publisher("alice", 0.0)
+    publisher.describe([video(rids=("l",))], {}, 0.0)
+    forwarder, _ = receiver(publisher, "1", "l")
+    seen = []
+    for ssrc in range(1000, 1000 + MOST_ROUTES):
+        give(publisher, encoder(ssrc, mid="1", rid="l").frame(key=True, packets=20, size=1100), 1.0)
+        seen.append(publisher.tracks["1"].streams["l"])
+    assert len(set(seen)) == MOST_ROUTES
+    kept = [sum(stream.cache.get(number) is not None for number in range(200)) for stream in seen]
+    assert kept[:-1] == [0] * (MOST_ROUTES - 1)
+    assert kept[-1] == 20
+    assert len(publisher._routes) == 1
+    before = publisher.unknown
+    assert give(publisher, encoder(1000, mid="1", rid="l").frame(key=True), 1.0) == []
+    assert publisher.unknown == before + 1
+    assert publisher.tracks["1"].streams["l"] is seen[-1]
+    assert forwarder.stream is seen[-1]
+
+
+def test_after_a_description_a_browser_may_begin_anew() -> None:
+    publisher = Publisher("alice", 0.0)
+    for number in range(20):
+        publisher.describe([video(rids=("l", "h"))], {}, 0.0)
+        receiver(publisher, "1", "h")
+        for rid in ("l", "h"):
+            given = give(publisher, encoder(1000 + 2 * number + (rid == "h"), mid="1", rid=rid).frame(key=True))
+        assert given

@@ -167,7 +167,7 @@ def test_what_is_muted_at_the_server_is_not_recorded() -> None:
     call = Call("ann", "bob")
     tape = recorded(call)
     call.wait(0.5)
-    call.room.mute(call.people["ann"], "audio", True)
+    call.room.mute(call.people["ann"], "audio", True, call.now)
     before = len(tape.packets[1])
     call.wait(0.5)
     assert len(tape.packets[1]) == before

@@ -1,5 +1,9 @@
 """A room: who gets whose packets, who speaks, and what publishers are asked for."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from tests.support.media_world import Encoder, Sink, entropy, header_of, voice
 from tests.turnserver.media.test_publisher import IDS, audio, video
 from turnserver.media.facts import LayersWanted, MediaFact, SpeakerChanged
@@ -147,23 +151,63 @@ def test_what_nobody_watches_is_not_asked_for() -> None:
 def test_the_server_mutes_now_and_later() -> None:
     call = Call("a", "b", "c")
     call.wait(0.5)
-    call.room.mute(call.people["a"], "audio", True)
+    call.room.mute(call.people["a"], "audio", True, call.now)
     call.heard("b")
     call.wait(0.5, loud="a")
     assert len(call.heard("b")) == 1
     assert not [fact for fact in call.facts if isinstance(fact, SpeakerChanged) and fact.peer == "a"]
-    call.room.mute(call.people["a"], "audio", False)
+    call.room.mute(call.people["a"], "audio", False, call.now)
     call.wait(0.5)
     assert len(call.heard("b")) == 2
-    call.room.mute(call.people["c"], "camera", True)
+    call.room.mute(call.people["c"], "camera", True, call.now)
     call.room.unpublish(call.people["c"])
     call.join("c")
     call.people["c"].muted = {"camera"}
-    call.room.mute(call.people["c"], "camera", True)
+    call.room.mute(call.people["c"], "camera", True, call.now)
     call.answer()
     call.heard("b")
     call.wait(0.5)
     assert len(call.heard("b", 96)) == 1
+
+
+def test_the_speaker_who_leaves_or_is_muted_speaks_no_more() -> None:
+    for end in ("leave", "mute"):
+        call = Call("a", "b", "c")
+        call.wait(2.0, loud="b")
+        assert [fact.peer for fact in call.facts if isinstance(fact, SpeakerChanged)] == ["b"]
+        if end == "leave":
+            call.room.leave(call.people["b"], call.now)
+        else:
+            call.room.mute(call.people["b"], "audio", True, call.now)
+        assert [fact.peer for fact in call.facts if isinstance(fact, SpeakerChanged)] == ["b", None]
+
+
+def test_choosing_all_the_time_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It allocates the one who chooses, ten times a second at most, and all others as often as before."""
+    counts = dict.fromkeys("abcd", 0)
+    allocate = Subscriber.allocate
+
+    def counted(subscriber: Subscriber, speakers: Sequence[str], now: float) -> None:
+        counts[subscriber.peer] += 1
+        allocate(subscriber, speakers, now)
+
+    call = Call("a", "b", "c", "d")
+    call.wait(1.0)
+    monkeypatch.setattr(Subscriber, "allocate", counted)
+    for step in range(80):
+        call.room.choose(call.people["d"], ReceiverConstraints(step % 2))
+        call.wait(TICK)
+    assert {counts[name] for name in "abc"} <= set(range(7, 10))
+    assert counts["d"] <= 24
+    call.room.choose(call.people["d"], ReceiverConstraints(0))
+    call.wait(0.15)
+    assert not any(
+        forwarder.owner is call.people["d"].subscriber
+        for name in "abc"
+        for track in call.people[name].tracks
+        if track.kind == "video"
+        for forwarder in track.targets
+    )
 
 
 def test_lip_sync_survives_the_way_through_the_server() -> None:

@@ -120,3 +120,21 @@ def test_there_is_one_change_a_second_at_most_and_to_somebody_who_is_heard(
     assert all(later - earlier >= CHANGE_INTERVAL - 1e-9 for earlier, later in pairwise(times))
     loud = {peer for levels in turns for peer, level in levels.items() if level is not None and level < 60}
     assert {peer for _, peer in talk.changes} <= loud
+
+
+@pytest.mark.parametrize("level", [0, 6, 14])
+def test_a_constant_noise_does_not_keep_the_place_for_ever(level: int) -> None:
+    talk = Conversation()
+    talk.go_on(5, {"ann": level})
+    assert talk.go_on(8, {"ann": level, "bob": SPEECH}) == "bob"
+    assert talk.go_on(5, {"ann": level, "bob": SPEECH}) == "bob"
+
+
+def test_nobody_is_too_loud_for_others_to_be_as_loud() -> None:
+    talk = Conversation()
+    for _ in range(5):
+        talk.go_on(2, {"ann": 0})
+        talk.go_on(0.2, {"ann": NOISE})
+    assert talk.speakers.speaker == "ann"
+    talk.go_on(2, {"ann": 0, "bob": 10})
+    assert "bob" in [peer for _, peer in talk.changes]

@@ -11,7 +11,14 @@ from turnserver.media.router import ReceiverConstraints, Wish
 from turnserver.media.rtcp import Fir, Nack, Pli, ReceiverReport, Remb, ReportBlock
 from turnserver.media.rtp import build_packet
 from turnserver.media.sdp import LocalTransport, read_description
-from turnserver.media.subscriber import MOST_REPEATS, MOST_SECTIONS, REPEATS_PER_SECOND, Subscriber
+from turnserver.media.subscriber import (
+    KEYFRAME_INTERVAL,
+    KEYFRAMES,
+    MOST_REPEATS,
+    MOST_SECTIONS,
+    REPEATS_PER_SECOND,
+    Subscriber,
+)
 from turnserver.media.track import PublishedTrack
 from turnserver.signaling.protocol.fields import MAX_SDP
 
@@ -420,3 +427,21 @@ def test_what_ended_is_not_repeated_and_what_waits_of_it_is_dropped() -> None:
     subscriber.remove(camera)
     assert sink.purged == {slot.stream.ssrc, slot.stream.rtx}
     assert subscriber.take_reports([Nack(1, slot.stream.ssrc, [last])], 0.4) == []
+
+
+def test_one_receiver_does_not_have_everybody_sent_keyframes_all_the_time() -> None:
+    camera, encoder = track(), Encoder(1)
+    subscriber, _ = receiver(camera)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    play(camera, encoder, 0.1, key=True)
+    ssrc = subscriber.slots[0].stream.ssrc
+    asked = 0
+    for step in range(400):
+        now = 1.0 + step / 10
+        subscriber.take_reports([Pli(1, ssrc)] * 5, now)
+        if camera.streams[""].needs_keyframe(now):
+            asked += 1
+            play(camera, encoder, now, key=True)
+    assert asked <= 40 / KEYFRAME_INTERVAL + KEYFRAMES
+    assert asked >= 10
