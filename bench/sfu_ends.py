@@ -253,8 +253,8 @@ class Publisher:
         ]
 
     def begin(self, phase: float) -> None:
-        """Send from now on; ``phase`` (0 to 1) is where in a period of two pictures this one begins."""
-        self._next = asyncio.get_running_loop().time() + phase * 4 * _TICK
+        """Send from now on; ``phase`` (0 to 1) is where between two packets of sound of the others this one begins."""
+        self._next = asyncio.get_running_loop().time() + phase * _TICK
         self._plan()
 
     def end(self) -> None:

@@ -58,8 +58,8 @@ class PacketCache:
         self._numbers = [-1] * MOST_KEPT
         self._packets = [b""] * MOST_KEPT
 
-    def put(self, sequence: int, packet: PacketMemory) -> None:
-        """Keep a copy of a packet, in the place of the one `MOST_KEPT` numbers before; not if it is too large, or if
+    def put(self, sequence: int, packet: bytes) -> None:
+        """Keep a packet, in the place of the one `MOST_KEPT` numbers before; not if it is too large, or if
         it is so late that a newer one has its place."""
         newest = self._newest
         behind = 0 if newest is None else newest - sequence & 0xFFFF
@@ -69,7 +69,7 @@ class PacketCache:
             self._newest = sequence
         at = sequence % MOST_KEPT
         self._numbers[at] = sequence
-        self._packets[at] = bytes(packet)
+        self._packets[at] = packet
 
     def clear(self) -> None:
         """Forget all packets."""

@@ -20,7 +20,7 @@ from turnserver.media.dtls import DtlsIdentity, DtlsRole, Fingerprint, SrtpHands
 from turnserver.media.ice import IceAgent, IceCredentials, IcePath
 from turnserver.media.rtcp import Packet, read_compound
 from turnserver.media.rtp import Header, find_extension, is_rtcp, read_header
-from turnserver.media.srtp import TRAILER, SrtpReceiver, SrtpSender
+from turnserver.media.srtp import TRAILER, SrtpCipher, SrtpReceiver, SrtpSender
 
 __all__ = [
     "BURST",
@@ -56,6 +56,8 @@ LONGEST_PACED: Final = 1.0
 
 LARGEST_RTP: Final = 1_600
 """Bytes of the largest RTP packet that is taken. A longer one would be sent on in fragments, which networks lose."""
+
+_ROOM: Final = bytes(TRAILER)
 
 _MOST_EVENTS: Final = 512
 """Events that may wait. The owner takes them after each datagram, which makes one or two."""
@@ -159,6 +161,8 @@ class PeerConnection:
         """Where parts of the handshake have been sent to."""
         self._retransmit_at: float | None = None
         self._sender: SrtpSender | None = None
+        self._protect: SrtpCipher | None = None
+        """The sender's, for each packet to find it at once."""
         self._receiver: SrtpReceiver | None = None
         self._target: Address | None = None
         self._paced: deque[tuple[bytearray, int]] = deque()
@@ -228,7 +232,7 @@ class PeerConnection:
         dropped: there is no connection, its sequence number has been sent before, or too much waits.
         """
         if audio or self._has_credit(size):
-            return self._protect(packet, size, audio=audio)
+            return self._put(packet, size, self.wire.outgoing if audio else self.wire.video)
         if self._target is None or self._paced_bytes + size > self._most_paced:
             self.dropped += 1
             return False
@@ -331,6 +335,7 @@ class PeerConnection:
         self._step(lambda: handshake.feed(datagram))
         if self.state != "ended" and handshake.keys is not None and self._sender is None:
             self._sender, self._receiver = SrtpSender(handshake.keys), SrtpReceiver(handshake.keys)
+            self._protect = self._sender.protect
             if self._audience == {source}:
                 self._ice.prove(path)  # what completed the handshake depends on what was sent there, and only there
             self._paths_changed()
@@ -397,21 +402,20 @@ class PeerConnection:
         self.bytes_in += size
         self._say(Rtp(datagram, size, header))
 
-    def _protect(self, packet: bytearray, size: int, *, audio: bool) -> bool:
-        target, sender = self._target, self._sender
-        if target is None or sender is None:
+    def _put(self, packet: bytearray, size: int, wire: list[tuple[bytes | bytearray, Address]]) -> bool:
+        """Encrypt a packet, and put it on the wire."""
+        target, protect = self._target, self._protect
+        if target is None or protect is None:
             return False
-        room = TRAILER - (len(packet) - size)
-        if room > 0:
-            packet += bytes(room)
-        protected = sender.protect(packet, size)
+        packet += _ROOM
+        protected = protect(packet, size)
         if protected < 0:
             self.dropped += 1
             return False
         del packet[protected:]
         self.packets_out += 1
         self.bytes_out += size
-        (self.wire.outgoing if audio else self.wire.video).append((packet, target))
+        wire.append((packet, target))
         return True
 
     @property
@@ -438,7 +442,7 @@ class PeerConnection:
             self._paced_bytes -= size
             if self.send_time:
                 _stamp(packet, size, self.send_time, self.wire.now)
-            self._protect(packet, size, audio=False)
+            self._put(packet, size, self.wire.video)
         self._paced = paced
 
     # The end
@@ -453,7 +457,7 @@ class PeerConnection:
 
     def _end(self) -> None:
         self.state = "ended"
-        self._target = self._sender = self._receiver = None
+        self._target = self._sender = self._receiver = self._protect = None
         self._flight.clear()
         self._paced.clear()
         self._paced_bytes = 0

@@ -1,7 +1,7 @@
 """The sockets of the media tier: one UDP port on each address, for all rooms.
 
 Everything else in `turnserver.media` is sans-IO. The edge gives an engine the datagrams that arrive, and sends what the
-engine has put on its wire: once for each burst that was read, in batches, sound before pictures. It keeps one timer,
+engine has put on its wire: in batches while it reads a burst, sound before pictures. It keeps one timer,
 for the earliest deadline of the engine.
 """
 
@@ -26,6 +26,9 @@ READ_BURST: Final = 64
 
 SEND_BURST: Final = 128
 """Datagrams of one system call. Each packet of a burst may go to thirty receivers."""
+
+SEND_EARLY: Final = 32
+"""Datagrams that leave before the rest of what was read is looked at: a frame for thirty people takes a millisecond."""
 
 _BUFFER: Final = 4 * 1024 * 1024
 """Bytes asked for, for each direction: a hundred keyframes of thirty kilobytes at once."""
@@ -171,7 +174,7 @@ class MediaEdge:
             self._loop.call_later(_FAULT_PAUSE, self._read, family)
             return
         now = self._now()
-        sources, receive = family.sources, self._engine.receive
+        sources, receive, wire = family.sources, self._engine.receive, self._engine.wire
         for frame, (size,), (source, _) in burst:
             address = sources.get(source)
             if address is None:
@@ -180,6 +183,8 @@ class MediaEdge:
                 receive(frame[HEADROOM : HEADROOM + size], size, address, now)
             except RAISED as error:
                 self._fault("media.receive", error)
+            if len(wire.video) + len(wire.outgoing) >= SEND_EARLY:
+                self._send()
         self.flush()
 
     @staticmethod

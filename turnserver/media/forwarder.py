@@ -66,8 +66,8 @@ _MOST_CREDIT: Final = 200_000
 _DOUBTFUL: Final = 1.0
 """Seconds by which the sender reports of two streams may disagree with the clock here: more, and they are wrong."""
 
-_REST: Final = struct.Struct("!HII").pack_into
-"""What is behind the payload type: sequence number, timestamp, SSRC (RFC 3550 §5.1)."""
+_REST: Final = struct.Struct("!BHII").pack_into
+"""What is behind the first byte: marker and payload type, sequence number, timestamp, SSRC (RFC 3550 §5.1)."""
 
 
 def stamp(packet: bytearray | memoryview, header: Header, now: float) -> None:
@@ -111,9 +111,13 @@ class LayerStream(Protocol):
 
 
 class ArrivedPacket(NamedTuple):
-    """A packet that has come in: its memory, its header, its number in 64 bits, and for video what its payload says."""
+    """A packet that has come in.
 
-    packet: bytearray | memoryview
+    ``roomy`` is a copy with `turnserver.media.srtp.TRAILER` more bytes than its ``size``, ``number`` its number in 64
+    bits; ``descriptor`` is there for video, and says what its payload is.
+    """
+
+    roomy: bytes
     size: int
     header: Header
     number: int
@@ -144,6 +148,7 @@ class Forwarder:
 
     __slots__ = (
         "_credit",
+        "_credited",
         "_eras",
         "_firsts",
         "_last_timestamp",
@@ -194,6 +199,7 @@ class Forwarder:
         self._rtx_next = self._last_timestamp & 0x7FFF
         self._repeated: dict[int, float] = {}
         self._credit = float(_MOST_CREDIT) / 4
+        self._credited = 0
 
     # The way of packets
 
@@ -216,7 +222,7 @@ class Forwarder:
 
     def forward(self, arrival: ArrivedPacket, now: float) -> bytearray | None:
         """The packet as the receiver is to get it; None if it is left out."""
-        packet, size, header, index, descriptor = arrival
+        roomy, size, header, index, descriptor = arrival
         if descriptor is not None:
             if self.temporal != self.wanted_temporal and descriptor.begins:
                 self._change_temporal(descriptor)
@@ -237,15 +243,15 @@ class Forwarder:
             if era is None:
                 return None
             number, ts_shift, pictures = index - era.shift, era.ts_shift, era.pictures
-        out = bytearray(packet[:size])
+        out = bytearray(roomy)
+        del out[size:]  # the memory stays, and has room for what encryption appends
         identity = self.identity
-        out[1] = out[1] & 0x80 | identity.payload_type
-        _REST(out, 2, number & 0xFFFF, header.timestamp - ts_shift & 0xFFFFFFFF, identity.ssrc)
+        kind = header.marker << 7 | identity.payload_type
+        _REST(out, 1, kind, number & 0xFFFF, header.timestamp - ts_shift & 0xFFFFFFFF, identity.ssrc)
         if self._rewriter is not None and descriptor is not None:
-            self._rewriter.rewrite(out, header, descriptor, pictures)
+            self._rewriter.rewrite(out, descriptor, pictures)
         self.packets += 1
         self.bytes += size
-        self._credit = min(self._credit + size * _CREDIT_SHARE, _MOST_CREDIT)
         return out
 
     def _leave_out(self, index: int, descriptor: Descriptor) -> bytearray | None:
@@ -328,7 +334,7 @@ class Forwarder:
             return None
         era = self._eras[at]
         kept = era.stream.cache.get(number + era.shift & 0xFFFF)
-        if kept is None or self._credit < len(kept):
+        if kept is None or not self._may_repeat(len(kept)):
             return None
         out = self._rewritten(kept, number, era)
         if out is None:
@@ -340,17 +346,23 @@ class Forwarder:
         self.repeated += 1
         return self._as_rtx(out, number, now)
 
+    def _may_repeat(self, size: int) -> bool:
+        """Whether there is credit for so many bytes. It grows with what is sent, and that is counted only here."""
+        self._credit = min(self._credit + (self.bytes - self._credited) * _CREDIT_SHARE, _MOST_CREDIT)
+        self._credited = self.bytes
+        return self._credit >= size
+
     def _rewritten(self, kept: bytes, number: int, era: _Era) -> bytearray | None:
         header = read_header(kept, len(kept))
         if header is None:
             return None
         out = bytearray(kept)
-        out[1] = out[1] & 0x80 | self.identity.payload_type
-        _REST(out, 2, number & 0xFFFF, header.timestamp - era.ts_shift & 0xFFFFFFFF, self.identity.ssrc)
+        kind = header.marker << 7 | self.identity.payload_type
+        _REST(out, 1, kind, number & 0xFFFF, header.timestamp - era.ts_shift & 0xFFFFFFFF, self.identity.ssrc)
         if self._rewriter is not None:
             descriptor = self.codec.read(out, header)
             if descriptor is not None:
-                self._rewriter.rewrite(out, header, descriptor, era.pictures)
+                self._rewriter.rewrite(out, descriptor, era.pictures)
         return out
 
     def _as_rtx(self, packet: bytearray, number: int, now: float) -> bytearray | None:

@@ -18,6 +18,7 @@ __all__ = [
     "MOST_SOURCES",
     "PROFILES",
     "TRAILER",
+    "SrtpCipher",
     "SrtpKeys",
     "SrtpProfile",
     "SrtpReceiver",
@@ -75,7 +76,7 @@ def split_keys(profile: SrtpProfile, material: bytes, *, client: bool) -> SrtpKe
     return SrtpKeys(profile, *((of_client, of_server) if client else (of_server, of_client)))
 
 
-class _Cipher(Protocol):
+class SrtpCipher(Protocol):
     """Changes a packet of ``size`` bytes in its memory; the new size, or -1 if that is refused."""
 
     def __call__(self, packet: bytearray | memoryview, size: int) -> int: ...
@@ -88,7 +89,7 @@ def _session(keys: SrtpKeys, *, sending: bool) -> Session:
     return Session(policy)
 
 
-def _ciphers(session: Session, names: tuple[str, str]) -> tuple[_Cipher, _Cipher]:
+def _ciphers(session: Session, names: tuple[str, str]) -> tuple[SrtpCipher, SrtpCipher]:
     """For RTP and for RTCP, by pylibsrtp's functions of these names."""
     if _native is None:
         return _copying(getattr(session, names[0])), _copying(getattr(session, names[1]))
@@ -108,7 +109,7 @@ def _load() -> Any:
 _native: Final = _load()
 
 
-def _in_place(session: Session, name: str) -> _Cipher:
+def _in_place(session: Session, name: str) -> SrtpCipher:
     function = getattr(_native.lib, f"srtp_{name}")
     from_buffer = _native.ffi.from_buffer
     length = _native.ffi.new("int *")
@@ -118,12 +119,12 @@ def _in_place(session: Session, name: str) -> _Cipher:
         length[0] = size
         if function(context, from_buffer(packet), length):
             return -1
-        return int(length[0])
+        return length[0]  # type: ignore[no-any-return]
 
     return cipher
 
 
-def _copying(function: Any) -> _Cipher:
+def _copying(function: Any) -> SrtpCipher:
     def cipher(packet: bytearray | memoryview, size: int) -> int:
         try:
             changed: bytes = function(bytes(packet[:size]))
@@ -139,16 +140,18 @@ class SrtpSender:
     """Protects what is sent."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        self._rtp, self._rtcp = _ciphers(_session(keys, sending=True), ("protect", "protect_rtcp"))
+        rtp, self._rtcp = _ciphers(_session(keys, sending=True), ("protect", "protect_rtcp"))
 
-    def protect(self, packet: bytearray | memoryview, size: int) -> int:
+        def protect(packet: bytearray | memoryview, size: int) -> int:
+            if len(packet) - size < TRAILER:
+                raise ValueError("no room for an authentication tag")
+            return rtp(packet, size) if size >= _LEAST else -1
+
+        self.protect: SrtpCipher = protect
         """Protect an RTP packet of ``size`` bytes, at least `TRAILER` less than its memory has.
 
         The new size; -1 if it is no RTP packet, or its sequence number has been used. Raises ValueError without room.
         """
-        if len(packet) - size < TRAILER:
-            raise ValueError("no room for an authentication tag")
-        return self._rtp(packet, size) if size >= _LEAST else -1
 
     def protect_rtcp(self, packet: bytes) -> bytes | None:
         """The protected form of a compound RTCP packet; None if it is none."""
@@ -173,7 +176,7 @@ class SrtpReceiver:
         """Decrypt a compound RTCP packet likewise."""
         return self._take(self._rtcp, packet, size, 4)
 
-    def _take(self, cipher: _Cipher, packet: bytearray | memoryview, size: int, at: int) -> int:
+    def _take(self, cipher: SrtpCipher, packet: bytearray | memoryview, size: int, at: int) -> int:
         """The SSRC is at an offset of ``at``, and is not encrypted. A new one counts once its packet is genuine."""
         if not _LEAST <= size <= len(packet):
             self.refused += 1

@@ -16,6 +16,7 @@ from turnserver.media.forwarder import ArrivedPacket, Forwarder
 from turnserver.media.layers import MAX_TEMPORAL, Quality, StreamRates, ladder
 from turnserver.media.rtcp import ReportBlock, SenderReport
 from turnserver.media.rtp import Header, Unwrapper
+from turnserver.media.srtp import TRAILER
 from turnserver.media.stats import Budget, LayerView, RateMeter, TrackView
 
 __all__ = ["AUDIO_BITRATE", "KEYFRAME_AGAIN", "IncomingStream", "PublishedTrack"]
@@ -39,6 +40,8 @@ for anything, so there has to be an end to it; browsers send a tenth of that, an
 
 AUDIO_BURST: Final = 1.0
 """Seconds of that which may come at once: what a publisher's network has held back."""
+
+_ROOM: Final = bytes(TRAILER)
 
 _HEADERS: Final = 48
 """Bytes of IPv4, UDP and SRTP around a packet, which count where packets are small."""
@@ -256,6 +259,7 @@ class PublishedTrack:
         if index < 0:
             return
         codec = self.codec
+        copy = bytes(packet[:size])
         descriptor = None
         if codec.kind == "video":
             if header.end > header.payload:
@@ -265,7 +269,7 @@ class PublishedTrack:
                 stream.temporal_bytes[min(descriptor.temporal, MAX_TEMPORAL - 1)] += size
                 if descriptor.height:
                     stream.height = descriptor.height
-            stream.cache.put(header.sequence, packet[:size])
+            stream.cache.put(header.sequence, copy)
             stream.losses.received(index, now)
         elif self._allows(size, now):
             stream.temporal_bytes[0] += size
@@ -273,7 +277,9 @@ class PublishedTrack:
             return
         if self.muted:
             return
-        arrival = ArrivedPacket(packet, size, header, index, descriptor)
+        if not (stream.forwarders or stream.waiting):
+            return
+        arrival = ArrivedPacket(copy + _ROOM, size, header, index, descriptor)
         if stream.waiting and (codec.kind == "audio" or (descriptor is not None and descriptor.keyframe)):
             self._switch(stream, arrival, now)
         for forwarder in stream.forwarders:

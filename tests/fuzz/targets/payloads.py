@@ -42,11 +42,11 @@ def run(data: bytes) -> None:
         rewriter = codec.rewriter()
         if first is not None:
             rewriter.switch(first)
-            rewriter.rewrite(bytearray(packet), header, first)
+            rewriter.rewrite(bytearray(packet), first)
         rewriter.switch(found)
         rewriter.drop(found)
         out = bytearray(packet)
-        rewriter.rewrite(out, header, found)
+        rewriter.rewrite(out, found)
         assert (len(out), out[: header.payload]) == (len(packet), packet[: header.payload])
         again = codec.read(out, header)
         assert again is not None

@@ -5,7 +5,16 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from turnserver.media.rtp import Header, PacketMemory
 
-__all__ = ["Codec", "Descriptor", "PictureRewriter", "Rewriter", "Shift", "WritableMemory", "seen_before"]
+__all__ = [
+    "Codec",
+    "Descriptor",
+    "NumberPlaces",
+    "PictureRewriter",
+    "Rewriter",
+    "Shift",
+    "WritableMemory",
+    "seen_before",
+]
 
 
 WritableMemory: TypeAlias = bytearray | memoryview
@@ -16,6 +25,14 @@ _PICTURES: Final = 1 << 15
 _SHORT_PICTURES: Final = 1 << 7
 
 _LEVELS: Final = 1 << 8
+
+
+class NumberPlaces(NamedTuple):
+    """Where in a packet the picture id is, whether it has two bytes, and where TL0PICIDX is; 0: there is none."""
+
+    picture: int
+    is_wide: bool
+    level: int
 
 
 class Descriptor(NamedTuple):
@@ -40,6 +57,8 @@ class Descriptor(NamedTuple):
     """Lines of the picture where the packet says it, 0 otherwise."""
     level: int | None = None
     """TL0PICIDX: the number, of 8 bits, of the last picture of temporal layer 0; None where there is none."""
+    places: NumberPlaces | None = None
+    """Where the packet has these two numbers; None where there are none, or where they are never changed."""
 
 
 class Shift(NamedTuple):
@@ -62,9 +81,7 @@ class Rewriter(Protocol):
     def drop(self, descriptor: Descriptor) -> None:
         """This packet is left out, and so is its whole picture."""
 
-    def rewrite(
-        self, packet: WritableMemory, header: Header, descriptor: Descriptor, shift: Shift | None = None
-    ) -> None:
+    def rewrite(self, packet: WritableMemory, descriptor: Descriptor, shift: Shift | None = None) -> None:
         """Renumber a packet in place; ``shift`` is that of its time if it is not the present one."""
 
 
@@ -90,10 +107,9 @@ def seen_before(number: int, newest: int, size: int) -> bool:
 class PictureRewriter:
     """`Rewriter` of codecs with picture ids and TL0PICIDX. ``closes``: no gap remains where pictures are left out."""
 
-    __slots__ = ("_came", "_closes", "_level", "_locate", "_picture", "_size", "shift")
+    __slots__ = ("_came", "_closes", "_level", "_picture", "_size", "shift")
 
-    def __init__(self, locate: Callable[[PacketMemory, Header], tuple[int, bool, int] | None], *, closes: bool) -> None:
-        self._locate = locate
+    def __init__(self, *, closes: bool) -> None:
         self._closes = closes
         self.shift = Shift(0, 0)
         self._picture: int | None = None
@@ -124,14 +140,11 @@ class PictureRewriter:
         self._came = picture
         self.shift = Shift((self.shift.picture + 1) % _PICTURES, self.shift.level)
 
-    def rewrite(
-        self, packet: WritableMemory, header: Header, descriptor: Descriptor, shift: Shift | None = None
-    ) -> None:
+    def rewrite(self, packet: WritableMemory, descriptor: Descriptor, shift: Shift | None = None) -> None:
         """See `Rewriter`."""
-        found = self._locate(packet, header)
-        if found is None:
+        if descriptor.places is None:
             return
-        picture_at, is_wide, level_at = found
+        picture_at, is_wide, level_at = descriptor.places
         by = self.shift if shift is None else shift
         if picture_at and descriptor.picture is not None:
             picture = (descriptor.picture - by.picture) % _PICTURES
@@ -151,6 +164,8 @@ class PictureRewriter:
 
     def _advance(self, came: int, sent: int) -> None:
         """Remember the ids of a picture, as it came and as it was sent, if they are the newest."""
+        if came == self._came:
+            return  # another packet of the same picture
         size = self._size
         if self._came is None or not seen_before(came, self._came, size):
             self._came = came

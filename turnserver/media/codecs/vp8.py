@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from turnserver.media.codecs.base import Codec, Descriptor, PictureRewriter, Rewriter
+from turnserver.media.codecs.base import Codec, Descriptor, NumberPlaces, PictureRewriter, Rewriter
 from turnserver.media.rtp import Header, PacketMemory
 
 __all__ = ["VP8", "read_vp8"]
@@ -21,8 +21,8 @@ _KEYFRAME_HEADER: Final = 10
 """Bytes of the frame header of a keyframe, until its height (RFC 6386 §9.1)."""
 
 
-def _locate(packet: PacketMemory, header: Header) -> tuple[int, bool, int] | None:
-    """Where the picture id is, whether it has two bytes, and where TL0PICIDX is; 0 for what is not there."""
+def _locate(packet: PacketMemory, header: Header) -> NumberPlaces | None:
+    """Where its numbers are; None if the packet ends before them."""
     at, end = header.payload, header.end
     if at + 1 >= end or not packet[at] & _EXTENDED:
         return None
@@ -38,7 +38,7 @@ def _locate(packet: PacketMemory, header: Header) -> tuple[int, bool, int] | Non
     if present & _LEVEL:
         level_at = at
         at += 1
-    return (picture_at, is_wide, level_at) if at <= end else None
+    return NumberPlaces(picture_at, is_wide, level_at) if at <= end else None
 
 
 def read_vp8(packet: PacketMemory, header: Header) -> Descriptor | None:
@@ -51,6 +51,7 @@ def read_vp8(packet: PacketMemory, header: Header) -> Descriptor | None:
     picture = level = None
     temporal = 0
     is_sync = False
+    found = None
     if first & _EXTENDED:
         if at >= end:
             return None
@@ -92,12 +93,13 @@ def read_vp8(packet: PacketMemory, header: Header) -> Descriptor | None:
         discardable=bool(first & _NON_REFERENCE),
         height=height,
         level=level,
+        places=found,
     )
 
 
 def _rewriter() -> Rewriter:
     # Receivers wait for the pictures whose numbers are missing.
-    return PictureRewriter(_locate, closes=True)
+    return PictureRewriter(closes=True)
 
 
 VP8: Final = Codec("vp8", "video", 90_000, read_vp8, _rewriter)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from turnserver.media.codecs.base import Codec, Descriptor, PictureRewriter, Rewriter
+from turnserver.media.codecs.base import Codec, Descriptor, NumberPlaces, PictureRewriter, Rewriter
 from turnserver.media.rtp import Header, PacketMemory
 
 __all__ = ["VP9", "read_vp9"]
@@ -23,8 +23,8 @@ _SHOWS_EXISTING: Final = 0x08
 _NOT_KEY: Final = 0x04
 
 
-def _locate(packet: PacketMemory, header: Header) -> tuple[int, bool, int] | None:
-    """Where the picture id is, whether it has two bytes, and where TL0PICIDX is; 0 for what is not there."""
+def _locate(packet: PacketMemory, header: Header) -> NumberPlaces | None:
+    """Where its numbers are; None if the packet ends before them."""
     at, end = header.payload, header.end
     if at >= end:
         return None
@@ -42,7 +42,7 @@ def _locate(packet: PacketMemory, header: Header) -> tuple[int, bool, int] | Non
         if not first & _FLEXIBLE:
             level_at = at
             at += 1
-    return (picture_at, is_wide, level_at) if at <= end else None
+    return NumberPlaces(picture_at, is_wide, level_at) if at <= end else None
 
 
 def _after_references(packet: PacketMemory, at: int, end: int) -> int | None:
@@ -134,12 +134,13 @@ def read_vp9(packet: PacketMemory, header: Header) -> Descriptor | None:
         discardable=False,
         height=height,
         level=level,
+        places=found,
     )
 
 
 def _rewriter() -> Rewriter:
     # Pictures name those that they need by the distance of the numbers, so these keep their gaps.
-    return PictureRewriter(_locate, closes=False)
+    return PictureRewriter(closes=False)
 
 
 VP9: Final = Codec("vp9", "video", 90_000, read_vp9, _rewriter)

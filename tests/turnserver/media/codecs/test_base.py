@@ -31,7 +31,7 @@ def made() -> Rewriter:
 def sent(rewriter: Rewriter, packet: bytearray, shift: Shift | None = None) -> tuple[int, int]:
     """The numbers of a packet as a receiver gets it."""
     out = bytearray(packet)
-    rewriter.rewrite(out, header_of(out), read(packet), shift)
+    rewriter.rewrite(out, read(packet), shift)
     about, payload = VpxPayloadDescriptor.parse(bytes(out[12:]))
     assert payload == packet[-10:], "the picture itself stays as it is"
     assert about.picture_id is not None
@@ -84,7 +84,7 @@ def short_packet_of(picture: int) -> bytearray:
 
 def short_number(rewriter: Rewriter, packet: bytearray) -> int:
     out = bytearray(packet)
-    rewriter.rewrite(out, header_of(out), read(packet))
+    rewriter.rewrite(out, read(packet))
     picture = read(out).picture
     assert picture is not None
     return picture
@@ -153,7 +153,7 @@ def test_a_packet_without_numbers_stays_as_it_is() -> None:
     out = bytearray(packet)
     rewriter.switch(read(packet))
     rewriter.drop(read(packet))
-    rewriter.rewrite(out, header_of(out), read(packet))
+    rewriter.rewrite(out, read(packet))
     assert out == packet
 
 

@@ -48,7 +48,7 @@ def test_what_aiortc_writes_is_read(
         assert isinstance(rewriter, PictureRewriter)
         rewriter.switch(found)
         out = bytearray(packet)
-        rewriter.rewrite(out, header_of(out), found._replace(picture=12345, level=67))
+        rewriter.rewrite(out, found._replace(picture=12345, level=67))
         about, payload = VpxPayloadDescriptor.parse(bytes(out[12:]))
         assert (about.picture_id, about.tl0picidx) == (12345, 67)
         assert payload == packet[12 + len(written) :]
@@ -62,7 +62,7 @@ def test_a_short_picture_id_stays_short() -> None:
     assert VP8.rewriter is not None
     rewriter = VP8.rewriter()
     rewriter.switch(found)
-    rewriter.rewrite(packet, header_of(packet), found._replace(picture=0x1234))
+    rewriter.rewrite(packet, found._replace(picture=0x1234))
     assert packet[12:] == b"\x90\x80\x34\x01abc"
 
 

@@ -57,7 +57,7 @@ def test_descriptors(payload: bytes, expected: dict[str, object]) -> None:
     found = read(payload)
     assert found is not None
     nothing = Descriptor(False, False, False, 0, 0, None, False, False)
-    assert found == nothing._replace(**expected)  # type: ignore[arg-type]
+    assert found._replace(places=None) == nothing._replace(**expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_numbers_keep_their_gaps() -> None:
     found = read_vp9(packet, header_of(packet))
     assert found is not None
     rewriter.switch(found)
-    rewriter.rewrite(packet, header_of(packet), found)
+    rewriter.rewrite(packet, found)
     rewriter.drop(found._replace(picture=0x501))
-    rewriter.rewrite(packet, header_of(packet), found._replace(picture=0x502))
+    rewriter.rewrite(packet, found._replace(picture=0x502))
     assert packet[13:15] == b"\x85\x02"
     rewriter.switch(found._replace(picture=7))
-    rewriter.rewrite(packet, header_of(packet), found._replace(picture=7))
+    rewriter.rewrite(packet, found._replace(picture=7))
     assert packet[13:15] == b"\x85\x03"
