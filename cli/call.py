@@ -269,7 +269,8 @@ def _facts(peer: "PeerResult") -> list[tuple[str, str]]:
     got = peer.report.received
     rows = [("state", "has left" if peer.left else peer.report.state.value)]
     if shown.chosen is not None:
-        rows.append(("path", f"{shown.path} (here {shown.chosen.local}, there {shown.chosen.remote})"))
+        way = "" if shown.way == "mesh" else "through the server's SFU, "
+        rows.append(("path", f"{way}{shown.path} (here {shown.chosen.local}, there {shown.chosen.remote})"))
     if shown.relay:
         rows.append(("relay", f"{shown.relay} over {(shown.proto or '').upper()}"))
     sound = f"{got.audio} frames"
@@ -277,7 +278,8 @@ def _facts(peer: "PeerResult") -> list[tuple[str, str]]:
         sound += ", the 997 Hz tone" if peer.hears_tone else ", silence" if got.loudness < 0.001 else ", other sound"
     picture = f"{got.video} frames" + (f" of {got.width}×{got.height}" if got.video else "")
     rows += [("sound", sound), ("picture", picture)]
-    rows.append(("bytes", f"{shown.bytes_sent} sent, {shown.bytes_received} received"))
+    whose = "" if shown.way == "mesh" else ", of all participants"
+    rows.append(("bytes", f"{shown.bytes_sent} sent, {shown.bytes_received} received{whose}"))
     if peer.server is not None:
         view = peer.server.path
         if peer.server.path == "relay":

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from turnserver.client import ClientState, SignalClient, SignalError
+from turnserver.client.events import Diagnosis, MeshEvent, ServerPath
 from turnserver.client.media import TONE, Echo, Listen, MediaPlan, TestMedia
-from turnserver.client.mesh import Diagnosis, MeshClient, MeshEvent, ServerPath
+from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairReport, PairState
 from turnserver.signaling.protocol.fields import RelayTransport
 from turnserver.text import one_line
@@ -94,6 +95,7 @@ class PeerResult:
             "picture": f"{got.width}x{got.height}" if got.video else None,
             "tone": {"hertz": TONE, "share": round(got.tone, 3), "loudness": round(got.loudness, 4)},
             "rebuilds": self.report.rebuilds,
+            "way": self.report.way,
             "server": None
             if server is None
             else {
@@ -221,6 +223,10 @@ class _Watch:
         for identity, peer in self.peers.items():
             if peer.flowed or peer.left or self._ended:
                 continue
+            if peer.report.way == "sfu":  # The server's verdicts are about connections between participants.
+                errors = [] if self._mesh.sfu is None else self._mesh.sfu.errors
+                peer.verdict = Diagnosis("sfu", f"Nothing came through the SFU: {errors[-1]}.") if errors else None
+                continue
             with contextlib.suppress(SignalError, TimeoutError):
                 async with asyncio.timeout(_VERDICT):
                     peer.verdict = await self._mesh.diagnose(identity)
@@ -249,6 +255,8 @@ class _Watch:
         if report.state is PairState.CONNECTED:
             how = f"relayed over {(report.proto or '').upper()} by {report.relay}" if report.relay else report.path
             words = f"connected, {'relayed by the other side' if how == 'relay' else how}"
+            if report.way == "sfu":
+                words = f"connected through the server's SFU, {how}"
             words += ", media is received" if peer.flowed else ", no media received yet"
         if self._told.get(report.id) != words:
             self._told[report.id] = words

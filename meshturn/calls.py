@@ -6,12 +6,15 @@ session sends and receives the classes in `client_messages` and `server_messages
 """
 
 from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing
+from turnserver.client.events import Diagnosis, MeshEvent, ServerPath
 from turnserver.client.media import Echo, Listen, MediaPlan, Received, TestMedia
-from turnserver.client.mesh import Diagnosis, MeshClient, MeshEvent, ServerPath
+from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairReport, PairState
+from turnserver.client.sfu import SfuConnections
 from turnserver.client.state import PairTiming
 from turnserver.signaling.protocol import client_messages, server_messages
 from turnserver.signaling.protocol.base import UNNUMBERED
+from turnserver.signaling.protocol.fields import ShownTile
 
 __all__ = [
     "UNNUMBERED",
@@ -28,6 +31,8 @@ __all__ = [
     "PairTiming",
     "Received",
     "ServerPath",
+    "SfuConnections",
+    "ShownTile",
     "SignalClient",
     "SignalError",
     "StateChange",

@@ -11,8 +11,9 @@ import pytest
 
 from tests.support.server import TurnServerProcess
 from tests.support.signal_schema import validate_client, validate_server
+from turnserver.client.events import MeshEvent
 from turnserver.client.media import MediaPlan, TestMedia
-from turnserver.client.mesh import MeshClient, MeshEvent
+from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairState
 from turnserver.client.session import SignalClient
 from turnserver.signaling.protocol.base import ServerMessage

@@ -27,6 +27,7 @@ __all__ = [
     "Chosen",
     "IceChoice",
     "bundle_tag",
+    "candidate_types",
     "candidates_of",
     "chosen_pair",
     "ice_transport",
@@ -124,6 +125,16 @@ def chosen_pair(connection: RTCPeerConnection) -> Chosen | None:
         return None
     local, remote = pair.local_candidate, pair.remote_candidate
     return Chosen(local.type, remote.type, f"{local.host} {local.port}", f"{remote.host} {remote.port}")
+
+
+def candidate_types(connection: RTCPeerConnection | None) -> tuple[list[str], list[str]]:
+    """The types of our candidates and of theirs, sorted; none without a connection."""
+    transport = None if connection is None else ice_transport(connection)
+    if transport is None:
+        return [], []
+    ours = {candidate.type for candidate in transport.iceGatherer.getLocalCandidates()}
+    theirs = {candidate.type for candidate in transport.getRemoteCandidates()}
+    return sorted(ours), sorted(theirs)
 
 
 async def traffic(connection: RTCPeerConnection) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A participant of a mesh call in Python: joins a room and keeps a connection with every other participant.
+"""A participant of a call in Python: joins a room, and sends to and receives from every other participant.
 
     async with SignalClient("http://localhost:8080") as signal:
         mesh = MeshClient(signal, plan=TestMedia)
@@ -7,8 +7,9 @@
         await mesh.leave()
 
 A lost signaling connection does not end media: pairs stay connected, and missed changes are applied after the resume.
-This module needs aiortc (``pip install 'meshturn[call]'``); `turnserver.client.pair` describes what aiortc lacks and
-what replaces it.
+A room is a mesh, with a connection between each two, or goes through the server's SFU; the client goes along when it
+changes (`turnserver.client.ways`), and its pairs stay the same objects. This module needs aiortc
+(``pip install 'meshturn[call]'``); `turnserver.client.connection` describes what aiortc lacks and what replaces it.
 """
 
 import asyncio
@@ -17,21 +18,37 @@ import logging
 import secrets
 import ssl
 import string
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
+
+from av.frame import Frame as MediaFrame
 
 from turnserver.client.errors import SignalError
+from turnserver.client.events import Diagnosis, MeshEvent, MeshHandler, Operation, ServerPath
 from turnserver.client.ice import IceChoice
 from turnserver.client.media import Listen, MediaPlan
 from turnserver.client.pair import Pair, PairReport, PairState
 from turnserver.client.session import SignalClient
+from turnserver.client.sfu import SFU, SfuConnections
 from turnserver.client.state import ClientState, PairTiming, StateChange
+from turnserver.client.ways import RoomWays
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
-from turnserver.signaling.protocol.client_messages import Diag, Invite, Join, Leave, Mod, Msg, Restart, Stat
+from turnserver.signaling.protocol.client_messages import Choose, Diag, Invite, Join, Leave, Mod, Msg, Restart, Stat
 from turnserver.signaling.protocol.errors import SignalCode
-from turnserver.signaling.protocol.fields import CandidateTypes, Ice, Media, Peer, RelayTransport, RoomState
+from turnserver.signaling.protocol.fields import (
+    MAX_HEIGHT,
+    CandidateTypes,
+    Ice,
+    Media,
+    MediaSource,
+    Mode,
+    Peer,
+    RelayTransport,
+    RoomState,
+    ShownTile,
+)
 from turnserver.signaling.protocol.server_messages import (
     DiagVerdict,
     Draining,
@@ -40,6 +57,7 @@ from turnserver.signaling.protocol.server_messages import (
     Invitation,
     Joined,
     Knock,
+    Layers,
     Mute,
     Paths,
     PeerBack,
@@ -52,86 +70,38 @@ from turnserver.signaling.protocol.server_messages import (
     PeerReset,
     PeerUpdate,
     RoomUpdate,
+    Speaker,
     Sync,
 )
 
 __all__ = ["Diagnosis", "MeshClient", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
 
-_MAX_PAIRS: Final = 16
-"""Maximum number of participants that are accepted; servers allow fewer in a mesh."""
+_MAX_PAIRS: Final[Mapping[Mode, int]] = {"mesh": 16, "sfu": 256}
+"""Maximum number of participants that are accepted; servers allow fewer."""
 
 _LOOK: Final = 0.1
 _STAT_INTERVAL: Final = 10.0
 _ID_LENGTH: Final = 8
 _ID_ALPHABET: Final = string.ascii_lowercase + string.digits
-_SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpdate)
+_SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpdate, Speaker)
 """Frames whose content a snapshot already includes, up to its ``at``."""
+
+_ROUTING: Final = ("mode", "epoch", "changing", "unready")
+"""What of a room says how its media go."""
 
 _RETRIES: Final = 5
 
-Operation: TypeAlias = Literal[
-    "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"
-]
-"""The actions of `MeshClient.moderate`."""
-
 _logger = logging.getLogger("meshturn.client")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerPath:
-    """The path of a pair according to the server's table of relays."""
-
-    path: str
-    """``relay``, ``direct`` or ``unknown``."""
-    proto: str | None
-    """The transport to the relay: ``udp``, ``tcp``, ``tls``."""
-    by: str | None
-    """Which end has the relay: ``you``, ``peer``, ``both``."""
-    sent: int
-    """Bytes relayed from us to the other side."""
-    received: int
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The server's diagnosis of a pair without a connection."""
-
-    code: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class MeshEvent:
-    """Something that happened in the room.
-
-    ``kind`` is one of
-
-    - ``joined``: this client is in the room, or has received a new snapshot of it;
-    - ``peer``: a participant joined or changed; ``left``: a participant left;
-    - ``data``: data arrived over the data channel; ``message``: a message arrived through the server;
-    - ``paths``: the server reports changed paths; ``room``: the room's lock, size or spotlight changed;
-    - ``mute``: a host asks to mute; ``waiting``: a host has to admit this client; ``knock``: this client is a host, and
-      a participant waits to be admitted;
-    - ``draining``: the server is about to stop (`MeshClient.closes_at`); the room goes on until then;
-    - ``signaling``: the connection with the server was lost or resumed; ``ended``: the session is over.
-    """
-
-    kind: str
-    peer: str = ""
-    data: str | bytes = ""
-    message: ServerMessage | None = None
-    """The server's message, if one caused the event."""
-
-
-MeshHandler = Callable[[MeshEvent], None]
 
 
 class MeshClient:
     """The participant's side of one room.
 
-    ``plan`` makes the media for each participant (see `MediaPlan`), if the token allows sending. ``relay_only`` uses
-    only relayed candidates, which the server's policy may require as well; ``via`` is the transport to the relay.
-    ``tls`` checks the certificates of ``turns:`` servers.
+    ``plan`` makes the media for each participant (see `MediaPlan`), and what all are sent through an SFU, if the token
+    allows sending. ``relay_only`` uses only relayed candidates, which the server's policy may require as well; ``via``
+    is the transport to the relay. ``tls`` checks the certificates of ``turns:`` servers. With ``mode`` ``mesh`` this
+    client is in meshes only, whose media no server sees: larger rooms refuse it (``room_full``), and its own does not
+    grow beyond a mesh.
     """
 
     def __init__(
@@ -142,6 +112,7 @@ class MeshClient:
         relay_only: bool = False,
         via: RelayTransport | None = None,
         tls: ssl.SSLContext | None = None,
+        mode: Literal["auto", "mesh"] = "auto",
         timing: PairTiming | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -156,6 +127,7 @@ class MeshClient:
         self._via = via
         self._relay_only = relay_only
         self._tls = tls
+        self._mode = mode
         self._timing = timing or PairTiming()
         self._pause = pause
         self._pairs: dict[str, Pair] = {}
@@ -169,12 +141,18 @@ class MeshClient:
         self._endings: set[asyncio.Task[None]] = set()
         self._stats: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._ways = RoomWays(_RoomLink(self), self._timing)
         self._unsubscribe = signal.subscribe(self._on_frame, self._on_state)
 
     @property
     def pairs(self) -> Mapping[str, Pair]:
         """The other participants of the room, by peer id."""
         return MappingProxyType(self._pairs)
+
+    @property
+    def sfu(self) -> SfuConnections | None:
+        """The connections with the server's SFU; None in a mesh."""
+        return self._ways.sfu
 
     def subscribe(self, handler: MeshHandler) -> Callable[[], None]:
         """Call a handler for every event of the room; returns a function to stop it. Handlers must not block."""
@@ -203,7 +181,7 @@ class MeshClient:
         wanted = Join(room=room, name=name, media=sent, meta=dict(meta or {}))
         before, self._wanted = self._wanted, wanted
         try:
-            await self.signal.request(wanted, patient=True, within=within)  # `_on_joined` enters.
+            await self.signal.request(self._able(wanted), patient=True, within=within)  # `_on_joined` enters.
         except BaseException:
             self._wanted = before
             raise
@@ -243,8 +221,20 @@ class MeshClient:
         """Send a small message through the server, to one participant or to all. Raises `SignalError`."""
         self.signal.send(Msg(n=UNNUMBERED, to=to, data=data))
 
+    def choose(self, *, last: int | None = None, others: int = MAX_HEIGHT, tiles: Iterable[ShownTile] = ()) -> None:
+        """Which pictures to receive of the SFU, in place of what was chosen before; in a mesh, all come.
+
+        At most ``last`` pictures come, those of who spoke last, without the pinned ones. ``tiles`` are in the order of
+        their importance. ``others`` is the height of the pictures that they do not name, and 0 for none of them. Sound
+        always comes. Without a choice, all pictures come.
+        """
+        self._ways.choose(Choose(last=last, others=others, tiles=tuple(tiles)))
+
     def broadcast(self, data: str | bytes) -> int:
-        """Send over every open data channel; returns the number of channels that accepted it."""
+        """Send over every open data channel; returns the number of channels that accepted it.
+
+        There are none in a room that goes through an SFU: `message` goes through the server.
+        """
         sent = 0
         for pair in self._pairs.values():
             if pair.channel_open:
@@ -302,13 +292,15 @@ class MeshClient:
         elif change.state is ClientState.OPEN:
             for pair in self._pairs.values():
                 pair.wake()
+            if self.sfu is not None:
+                self.sfu.back()
         self._tell(MeshEvent("signaling"))
 
     async def _rejoin(self, wanted: Join) -> None:
         """The session and our peer id were lost: join again, and rebuild every connection."""
         for attempt in range(_RETRIES):
             try:
-                await self.signal.request(wanted, patient=True)
+                await self.signal.request(self._able(wanted), patient=True)
             except SignalError as error:
                 _logger.warning("cannot join again: %s", error)
                 if self.signal.state is not ClientState.OPEN:
@@ -326,7 +318,14 @@ class MeshClient:
             self._tell(MeshEvent("waiting", message=said))
         elif (kind := _TOLD.get(type(said))) is not None:
             peer = said.from_ if isinstance(said, FromPeer) else getattr(said, "id", "")
+            if isinstance(said, Speaker):
+                peer = said.peer or ""
             self._tell(MeshEvent(kind, peer, message=said))
+
+    def _able(self, wanted: Join) -> Join:
+        """A join that says what this client can do, as far as the server knows the words."""
+        able = self._mode == "auto" and "sfu" in self.signal.features
+        return replace(wanted, mode="auto") if able else wanted
 
     def _choice(self) -> IceChoice:
         """The TURN server to use now, with the latest credentials."""
@@ -339,8 +338,10 @@ class MeshClient:
         self._enter(said)
         if said.lost:  # Perhaps a description; a connected pair needs none.
             for pair in self._pairs.values():
-                if pair.state is not PairState.CONNECTED:
+                if pair.way == "mesh" and pair.state is not PairState.CONNECTED:
                     pair.restart("lost")
+            if self.sfu is not None and self.sfu.state is not PairState.CONNECTED:
+                self.sfu.restart("lost")
 
     def _on_joined(self, said: Joined) -> None:
         """The answer to a join, handled before later frames."""
@@ -348,11 +349,13 @@ class MeshClient:
             self._enter(said)
 
     def _on_peer_join(self, said: PeerJoin) -> None:
-        self._meet(said.peer)
+        if (pair := self._meet(said.peer)) is not None:
+            self._ways.meet(pair)
 
     def _on_peer_update(self, said: PeerUpdate) -> None:
         if (pair := self._pairs.get(said.id)) is not None:
-            pair.name = said.name
+            pair.name, pair.media = said.name, said.media
+            pair.role = said.role or pair.role
 
     def _on_peer_leave(self, said: PeerLeave) -> None:
         if (pair := self._pairs.pop(said.id, None)) is not None:
@@ -368,8 +371,19 @@ class MeshClient:
             pair.set_gap(False)
 
     def _on_negotiation(self, said: PeerDesc | PeerCand | PeerReset) -> None:
-        if (pair := self._pairs.get(said.from_)) is not None:
+        if said.from_ == SFU:
+            if self.sfu is not None and not isinstance(said, PeerCand):
+                self.sfu.deliver(said)
+        elif (pair := self._pairs.get(said.from_)) is not None:
             pair.deliver(said)
+
+    def _on_layers(self, said: Layers) -> None:
+        if self.sfu is not None:
+            self.sfu.layers(said.list)
+
+    def _on_speaker(self, said: Speaker) -> None:
+        if self.room is not None:
+            self.room = replace(self.room, speaker=said.peer)
 
     def _on_paths(self, said: Paths) -> None:
         for entry in said.list:
@@ -377,8 +391,12 @@ class MeshClient:
                 self.server_paths[entry.id] = ServerPath(entry.path, entry.proto, entry.by, entry.tx, entry.rx)
 
     def _on_room_update(self, said: RoomUpdate) -> None:
-        if self.room is not None:
-            self.room = replace(self.room, locked=said.locked, knock=said.knock, max=said.max, spotlight=said.spotlight)
+        if (before := self.room) is None:
+            return
+        names = ("locked", "knock", "max", "mode", "epoch", "changing", "unready", "why", "spotlight")
+        self.room = replace(before, **{name: getattr(said, name) for name in names})
+        if any(getattr(before, name) != getattr(said, name) for name in _ROUTING):
+            self._ways.follow(self.room)
 
     def _on_draining(self, said: Draining) -> None:
         self.closes_at = said.until / 1000
@@ -389,29 +407,38 @@ class MeshClient:
         """Make the room equal to a snapshot: add new participants, and remove those who have left."""
         self.room, self._at, self._ice = said.room, said.at, said.ice
         self._publishes = "publish" in said.you.caps
-        there = set() if said.you.id != self._me else {peer.id for peer in said.peers}
+        there = {peer.id for peer in said.peers}
+        if said.you.id != self._me:  # Another session: the others, and the SFU, know nothing of our connections.
+            there = set()
+            self._ways.end()
         self._me = said.you.id
         for identity in set(self._pairs) - there:
             self._finish(self._pairs.pop(identity).close())
         for peer in said.peers:
             self._meet(peer)
+        self._ways.follow(self.room)
         self._tell(MeshEvent("joined", message=said))
 
-    def _meet(self, peer: Peer) -> None:
+    def _meet(self, peer: Peer) -> Pair | None:
+        """Have a pair for a participant; returns it if it is new."""
         if peer.id == self._me or self.room is None:
-            return
+            return None
         known = self._pairs.get(peer.id)
         if known is not None and known.since == peer.since:
             known.update(peer)
             known.set_gap(peer.gap is not None)
-            return
+            return None
         if known is not None:  # The peer left and joined again between two snapshots.
             self._finish(self._pairs.pop(peer.id).close())
-        if len(self._pairs) < _MAX_PAIRS:
-            plan = self._plan() if self._publishes else Listen()
-            self._pairs[peer.id] = Pair(peer, _RoomLink(self), plan, self._timing)
+        if len(self._pairs) >= _MAX_PAIRS[self.room.mode]:
+            return None
+        plan = self._plan() if self._publishes else Listen()
+        pair = Pair(peer, _RoomLink(self), plan, self._timing, way=self.room.mode)
+        self._pairs[peer.id] = pair
+        return pair
 
     async def _end(self) -> None:
+        self._ways.end()
         pairs, self._pairs = list(self._pairs.values()), {}
         self.server_paths.clear()
         stats, self._stats = self._stats, None
@@ -424,7 +451,7 @@ class MeshClient:
         while True:
             await self._pause(_STAT_INTERVAL)
             for report in await self.reports():
-                if report.chosen is not None and self.signal.state is ClientState.OPEN:
+                if report.way == "mesh" and report.chosen is not None and self.signal.state is ClientState.OPEN:
                     self._stat(report)
 
     def _stat(self, report: PairReport) -> None:
@@ -460,7 +487,7 @@ class MeshClient:
 
 
 class _RoomLink:
-    """The interface of the room for its pairs: `turnserver.client.pair.PairLink`."""
+    """The interface of the room for its pairs and ways: `PairLink` and `turnserver.client.ways.WaysLink`."""
 
     def __init__(self, mesh: MeshClient) -> None:
         self._mesh = mesh
@@ -480,11 +507,40 @@ class _RoomLink:
     def ready(self) -> bool:
         return self._mesh.signal.state is ClientState.OPEN
 
-    def changed(self, pair: Pair) -> None:
-        self._mesh._tell(MeshEvent("peer", pair.id))
+    def changed(self, pair: Pair | None = None) -> None:
+        if pair is not None:
+            self._mesh._tell(MeshEvent("peer", pair.id))
+            return
+        self._mesh._tell(MeshEvent("sfu"))
+        for each in self._mesh._pairs.values():
+            if each.way == "sfu":
+                self._mesh._tell(MeshEvent("peer", each.id))
 
     def message(self, pair: Pair, data: str | bytes) -> None:
         self._mesh._tell(MeshEvent("data", pair.id, data))
+
+    # For the ways.
+
+    @property
+    def me(self) -> str:
+        return self._mesh._me
+
+    @property
+    def pairs(self) -> Mapping[str, Pair]:
+        return self._mesh._pairs
+
+    @property
+    def speaker(self) -> str | None:
+        return None if self._mesh.room is None else self._mesh.room.speaker
+
+    def publishing(self) -> MediaPlan | None:
+        return self._mesh._plan() if self._mesh._publishes else None
+
+    def take(self, peer: str, source: MediaSource, origin: object, frame: MediaFrame) -> None:
+        self._mesh._ways.take(peer, source, origin, frame)
+
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        self._mesh._finish(work)
 
 
 _HANDLERS: Final[Mapping[type[ServerMessage], Callable[[MeshClient, Any], None]]] = MappingProxyType(
@@ -502,6 +558,8 @@ _HANDLERS: Final[Mapping[type[ServerMessage], Callable[[MeshClient, Any], None]]
         PeerReset: MeshClient._on_negotiation,
         Paths: MeshClient._on_paths,
         RoomUpdate: MeshClient._on_room_update,
+        Layers: MeshClient._on_layers,
+        Speaker: MeshClient._on_speaker,
         Draining: MeshClient._on_draining,
     }
 )
@@ -516,6 +574,7 @@ _TOLD: Final[Mapping[type[ServerMessage], str]] = MappingProxyType(
         PeerMsg: "message",
         Paths: "paths",
         RoomUpdate: "room",
+        Speaker: "speaker",
         Draining: "draining",
         Mute: "mute",
         Knock: "knock",

@@ -1,84 +1,29 @@
-"""One participant and us: an `aiortc.RTCPeerConnection`, negotiated as ``signal.v1`` says, rebuilt when it breaks.
+"""One participant of the room: what comes from it, and what that comes through.
 
-aiortc lacks some features of browsers, which are replaced as follows:
-
-- *No rollback.* When offers collide and we are the polite peer, our connection is closed and a new one takes its place
-  and its ``pc``. The other side has accepted nothing of the first one, so to it this looks like a rollback.
-- *No ICE restart.* An offer with another ``ice-ufrag`` on an established connection is answered with `reset` and an
-  offer of a new connection. When we have to restart ICE, we do the same at once.
-- *No trickling.* Our descriptions contain all candidates; trickled candidates of the other side are accepted.
-- *No ``disconnected``.* Every `PairTiming.look` seconds a connection is looked at; when nothing has come for
-  `PairTiming.misses` looks, it is rebuilt (`turnserver.client.watch`). So is one that is not established within
-  `PairTiming.connect`.
-
-All events of a pair go through one bounded queue and are handled in order, by one task.
+In a mesh that is a connection of its own (`turnserver.client.connection`), and in a room that goes through the server's
+SFU the connections with that (`turnserver.client.sfu`), which all participants share. While a room changes from one to
+the other a pair has both, and takes what comes through the one that is shown.
 """
 
-import asyncio
-import contextlib
-import logging
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
+from aiortc import MediaStreamTrack, RTCPeerConnection
 from av.frame import Frame as MediaFrame
 
+from turnserver.client.connection import MeshConnection, MeshLink, Negotiation
 from turnserver.client.errors import SignalError
-from turnserver.client.ice import (
-    Chosen,
-    IceChoice,
-    bundle_tag,
-    candidates_of,
-    chosen_pair,
-    ice_transport,
-    ice_ufrag,
-    read_candidate,
-    traffic,
-)
+from turnserver.client.ice import Chosen, IceChoice, candidate_types, chosen_pair, traffic
 from turnserver.client.media import MediaPlan, Received
-from turnserver.client.state import PairTiming
-from turnserver.client.watch import Watch
-from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage
-from turnserver.signaling.protocol.client_messages import Desc, Reset
-from turnserver.signaling.protocol.fields import Candidate, Description, IceError, PathKind, Peer
-from turnserver.signaling.protocol.server_messages import PeerCand, PeerDesc, PeerReset
+from turnserver.client.state import PairState, PairTiming
+from turnserver.client.streams import Incomings
+from turnserver.signaling.protocol.fields import IceError, MediaSource, Mode, PathKind, Peer
 
-__all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState"]
+__all__ = ["Negotiation", "Pair", "PairLink", "PairReport", "PairState", "SharedConnections"]
 
-_MAX_QUEUE: Final = 256
-_MAX_EARLY: Final = 64
-_MAX_SHOWN: Final = 256
-_MAX_CHANNEL: Final = 1024 * 1024
-"""Bytes that the data channel may have waiting."""
-
-_BROKEN: Final = frozenset({"failed", "closed"})
-_CLOSING: Final = 5.0
-
-_logger = logging.getLogger("meshturn.client")
-
-
-Negotiation: TypeAlias = PeerDesc | PeerCand | PeerReset
-"""A participant's messages about its connection with this client."""
-
-
-class _Chore(NamedTuple):
-    """Work without a message: the reason of a restart, or the connection that it is about."""
-
-    what: str
-    about: str
-
-
-class PairState(StrEnum):
-    """The state of the connection with one participant, as seen from here."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    RECONNECTING = "reconnecting"
-    FAILED = "failed"
-    CLOSED = "closed"
+_MAX_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,35 +39,23 @@ class PairReport:
     proto: str | None
     """The transport to that server: ``udp``, ``tcp`` or ``tls``."""
     bytes_sent: int
+    """Through an SFU, both are those of all participants: they share its connections."""
     bytes_received: int
     received: Received
     rebuilds: int
     gap: bool
     """Whether the participant's signaling connection is lost."""
+    way: Mode = "mesh"
+    """How its media come: by a connection of its own, or through the server's SFU."""
 
     @property
     def path(self) -> PathKind:
-        """``relay``, ``direct``, or ``unknown`` while there is none."""
+        """``relay``, ``direct``, or ``unknown`` while there is none; through an SFU, that to the SFU."""
         return "unknown" if self.chosen is None else self.chosen.path
 
 
-class PairLink(Protocol):
+class PairLink(MeshLink, Protocol):
     """What a pair needs from its room."""
-
-    def send(self, message: ClientMessage) -> None:
-        """Send a message through the server."""
-
-    def ice(self) -> IceChoice:
-        """The TURN server to use now."""
-
-    def new_id(self) -> str:
-        """A name for a connection: 8 random characters."""
-
-    async def fresh_ice(self, peer: str, why: str) -> None:
-        """Ask the server for fresh credentials for both ends."""
-
-    def ready(self) -> bool:
-        """Whether messages are sent at once now."""
 
     def changed(self, pair: "Pair") -> None:
         """The state has changed."""
@@ -131,20 +64,48 @@ class PairLink(Protocol):
         """A message has arrived over the data channel."""
 
 
-class Pair:
-    """One participant. ``peer`` is the server's description of it, ``plan`` says what it is sent."""
+class SharedConnections(Protocol):
+    """The connections with the SFU, as pairs see them: `turnserver.client.sfu.SfuConnections`."""
 
-    def __init__(self, peer: Peer, link: PairLink, plan: MediaPlan, timing: PairTiming) -> None:
+    @property
+    def state(self) -> PairState:
+        """How they are."""
+
+    @property
+    def rebuilds(self) -> int:
+        """How often in a row they were built again."""
+
+    @property
+    def pc(self) -> RTCPeerConnection | None:
+        """The connection through which the others come."""
+
+    @property
+    def ice(self) -> IceChoice:
+        """The TURN server that it uses."""
+
+    def restart(self, why: str = "user") -> None:
+        """Build them again."""
+
+    async def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received."""
+
+
+class Pair:
+    """One participant. ``peer`` is the server's description of it, ``plan`` says what it is sent in a mesh."""
+
+    def __init__(self, peer: Peer, link: PairLink, plan: MediaPlan, timing: PairTiming, *, way: Mode = "mesh") -> None:
         self.id = peer.id
         self.name = peer.name
         self.role = peer.role
+        self.media = peer.media
+        """What it says it sends."""
         self.since = peer.since
         """When it joined, by the server's clock, in milliseconds."""
         self.gap = peer.gap is not None
         """Whether its signaling is away."""
-        self.state = PairState.CONNECTING
+        self.way: Mode = way
+        """How what is received of it comes now: by a connection of its own, or through the server's SFU."""
         self.received = Received()
-        self.rebuilds = 0
         self.errors: list[str] = []
         """What went wrong, in our words; the last few."""
         self._polite = peer.polite
@@ -152,33 +113,40 @@ class Pair:
         self._link = link
         self._plan = plan
         self._timing = timing
-        self._watch = Watch(timing.misses)
-        self._queue: asyncio.Queue[Negotiation | _Chore] = asyncio.Queue(_MAX_QUEUE)
-        self._background: set[asyncio.Task[None]] = set()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._ice = IceChoice()
-        self._pc: RTCPeerConnection | None = None
-        self._pc_id = ""
-        self._remote_id: str | None = None
-        self._remote_sdp = ""
-        self._answered_reset: str | None = None
-        self._early: list[Candidate | None] = []
-        self._stalled = False
-        self._attached = False
-        self._left: list[MediaStreamTrack] = []
-        self._channel: RTCDataChannel | None = None
-        self._worker = asyncio.create_task(self._work(), name=f"pair-{self.id}")
+        self._closed = False
+        self._incoming = Incomings()
+        self._connection: MeshConnection | None = None
+        self._sfu: SharedConnections | None = None
+        self._decoded: Counter[tuple[Mode, MediaSource]] = Counter()
+        if way == "mesh":
+            self.connect()
 
-    # For the room.
+    @property
+    def state(self) -> PairState:
+        """The state of what its media come through."""
+        return PairState.CLOSED if self._closed else self.state_of(self.way)
 
-    def deliver(self, said: Negotiation) -> None:
-        """A ``desc``, ``cand`` or ``reset`` from the participant."""
-        self._push(said)
+    @property
+    def rebuilds(self) -> int:
+        """How often in a row that was built again."""
+        through = self._connection if self.way == "mesh" else self._sfu
+        return 0 if through is None else through.rebuilds
+
+    def track(self, source: MediaSource) -> MediaStreamTrack:
+        """What comes from the participant, as a track that goes on whatever happens to connections, until it leaves.
+
+        ``source`` is ``audio``, ``camera``, ``screen`` or ``screen_audio``. Every call gives the same track: several
+        readers share it with an `aiortc.contrib.media.MediaRelay`. Who reads late misses frames.
+        """
+        return self._incoming.track(source)
+
+    # For users and for the room.
 
     def update(self, peer: Peer) -> None:
-        """The participant's name or role has changed, or was sent again."""
+        """What the server says of the participant has changed, or was sent again."""
         self.name = peer.name
         self.role = peer.role
+        self.media = peer.media
 
     def set_gap(self, gap: bool) -> None:
         """The participant's signaling is away, or is back."""
@@ -187,392 +155,151 @@ class Pair:
 
     def wake(self) -> None:
         """Signaling is back, theirs or ours: repairs that had to wait are made now."""
-        if self._stalled and not self.gap and self._link.ready():
-            self.restart("failed")
+        if self._connection is not None:
+            self._connection.wake()
 
     def restart(self, why: str = "user") -> None:
-        """Build the connection anew, with fresh credentials."""
-        self._push(_Chore("restart", why))
+        """Build the connection anew, with fresh credentials; through an SFU, those with it."""
+        through = self._connection if self.way == "mesh" else self._sfu
+        if through is not None:
+            through.restart(why)
 
     def send(self, data: str | bytes) -> None:
-        """Send over the data channel. Raises `SignalError` while it is not open, or when too much waits."""
-        channel = self._channel
-        if channel is None or channel.readyState != "open":
-            raise SignalError("not_connected", "The data channel is not open.")
-        if channel.bufferedAmount + len(data) > _MAX_CHANNEL:
-            raise SignalError("backlog", "The data channel sends more slowly than it is given data.")
-        channel.send(data)
+        """Send over the data channel, which there is in a mesh.
+
+        Raises `SignalError` while it is not open, or when too much waits.
+        """
+        if self._connection is None:
+            raise SignalError("not_connected", "There is no data channel with this participant.")
+        self._connection.send(data)
 
     @property
     def channel_open(self) -> bool:
         """Whether `send` can be used."""
-        return self._channel is not None and self._channel.readyState == "open"
+        return self._connection is not None and self._connection.channel_open
 
     async def report(self) -> PairReport:
         """What is known of the pair now."""
         pc = self._pc
+        ice = IceChoice()
+        sent = received = 0
+        if self.way == "mesh" and self._connection is not None:
+            ice = self._connection.ice
+            sent, received = (0, 0) if pc is None else await traffic(pc)
+        elif self._sfu is not None:
+            ice = self._sfu.ice
+            sent, received = await self._sfu.traffic()
         chosen = None if pc is None or self.state is PairState.CLOSED else chosen_pair(pc)
-        sent, received = (0, 0) if pc is None else await traffic(pc)
         relayed = chosen is not None and chosen.local == "relay"
         return PairReport(
             self.id,
             self.name,
             self.state,
             chosen,
-            self._ice.url if relayed else "",
-            self._ice.transport if relayed else None,
+            ice.url if relayed else "",
+            ice.transport if relayed else None,
             sent,
             received,
             self.received,
             self.rebuilds,
             self.gap,
+            self.way,
         )
 
     def candidate_types(self) -> tuple[list[str], list[str]]:
         """The types of our candidates and of theirs, for ``diag``."""
-        transport = None if self._pc is None else ice_transport(self._pc)
-        if transport is None:
-            return [], []
-        ours = {candidate.type for candidate in transport.iceGatherer.getLocalCandidates()}
-        theirs = {candidate.type for candidate in transport.getRemoteCandidates()}
-        return sorted(ours), sorted(theirs)
+        return candidate_types(self._pc)
 
     def failures(self) -> list[IceError]:
         """ICE errors as browsers number them: 701 when there is no relayed candidate though there is a server."""
-        ours, _ = self.candidate_types()
-        gathered = self._attached and self._pc is not None and self._pc.iceGatheringState == "complete"
-        if not gathered or not self._ice.url or "relay" in ours:
-            return []
-        return [IceError(code=701, url=self._ice.url[:_MAX_SHOWN])]
+        return [] if self._connection is None else self._connection.failures()
 
     async def close(self) -> None:
         """End the connection; the participant has left, or we have."""
-        if self.state is PairState.CLOSED:
+        if self._closed:
             return
-        self.state = PairState.CLOSED
-        self._worker.cancel()
-        self._cancel_timers()
-        if self._pc is not None:
-            self._retire(self._pc)
-        await asyncio.gather(self._worker, return_exceptions=True)
-        if self._background:
-            _, late = await asyncio.wait(self._background, timeout=_CLOSING)
-            for task in late:
-                task.cancel()
+        self._closed = True
+        self._incoming.close()
+        await self.disconnect()
 
-    # The worker and its queue.
+    # Its ways: both exist while the room changes.
 
-    def _push(self, item: "Negotiation | _Chore") -> None:
-        try:
-            self._queue.put_nowait(item)
-        except asyncio.QueueFull:
-            self._note("too many messages at once from the peer")
+    def connect(self) -> None:
+        """Build a connection of its own, if there is none."""
+        if self._connection is None and not self._closed:
+            self._connection = MeshConnection(
+                self, self._link, self._plan, self._timing, polite=self._polite, starts=self._starts
+            )
 
-    async def _work(self) -> None:
-        self._renew()
-        if self._starts:
-            await self._guard(self._offer())
-        else:
-            self._later(self._timing.offer_wait, "offer")
-        while True:
-            item = await self._queue.get()
-            if not isinstance(item, _Chore):
-                await self._guard(self._take(item))
-            elif item.what == "restart":
-                await self._guard(self._recover(item.about))
-            elif item.about == self._pc_id:  # What follows is about one connection, which may be gone by now.
-                await self._guard(self._due(item.what))
+    def disconnect(self) -> Coroutine[Any, Any, None]:
+        """Let go of the connection of its own; what is returned ends it."""
+        connection, self._connection = self._connection, None
+        self._forget("mesh")
+        return _ended(connection)
 
-    async def _guard(self, step: Coroutine[Any, Any, None]) -> None:
-        """Handle one item; an exception over what the other side has sent does not end the worker."""
-        try:
-            await step
-        except SignalError as error:
-            self._note(str(error))
-        except Exception as error:
-            _logger.warning("pair with %s: %s: %s", self.id, type(error).__name__, error)
-            self._note(f"{type(error).__name__}: {error}")
+    def through(self, sfu: SharedConnections | None) -> None:
+        """The connections with the SFU; None when these are gone."""
+        if sfu is not self._sfu:
+            self._forget("sfu")
+        self._sfu = sfu
 
-    async def _due(self, what: str) -> None:
-        pc = self._pc
-        assert pc is not None
-        if what == "offer":
-            if not self._remote_sdp and pc.signalingState == "stable":
-                await self._offer()
-        elif what == "connect":
-            if pc.connectionState != "connected":
-                await self._recover("failed")
-        elif what == "look":
-            await self._look(pc)
-        elif pc.connectionState == "connected":
-            self.rebuilds = 0
-            self._become(PairState.CONNECTED)
-            self._watch.begin()
-            self._later(self._timing.look, "look")
-        elif pc.connectionState == "failed":
-            await self._recover("failed")
-        elif pc.connectionState == "closed":  # The other side has closed it; it says why, or it is up to us.
-            self._become(PairState.RECONNECTING)
-            self._later(self._timing.offer_wait, "connect")
-
-    async def _take(self, said: Negotiation) -> None:
-        if isinstance(said, PeerReset):
-            self._on_reset(said)
-            return
-        if said.rpc and said.rpc != self._pc_id:
-            if self._answered_reset != said.pc:
-                self._answered_reset = said.pc
-                self._link.send(Reset(n=UNNUMBERED, to=self.id, pc=self._pc_id, why="stale"))
-            return
-        if isinstance(said, PeerCand):
-            await self._on_candidates(said)
-        elif "\nm=" not in said.desc.sdp:
-            self._note("a description without media sections")
-        elif said.desc.type == "offer":
-            await self._on_offer(said.pc, said.desc.sdp)
-        elif said.desc.type == "answer":
-            await self._on_answer(said.pc, said.desc.sdp)
-
-    # Connections.
-
-    def _renew(self, *, keep_id: bool = False) -> None:
-        """Take a new connection into use; an old one is closed in the background."""
-        self._cancel_timers()
-        if self._pc is not None:
-            self._retire(self._pc)
-        if not keep_id:
-            self._pc_id = self._link.new_id()
-        self._ice = self._link.ice()
-        self._remote_id = None
-        self._remote_sdp = ""
-        self._early.clear()
-        self._attached = False
-        self._channel = None
-        pc = self._pc = RTCPeerConnection(self._ice.configuration())
-        name = self._pc_id
-
-        def on_state() -> None:
-            if self._pc is pc:
-                self._push(_Chore("state", name))
-
-        def on_track(track: MediaStreamTrack) -> None:
-            self._spawn(self._drain(track))
-
-        pc.on("connectionstatechange", on_state)
-        pc.on("track", on_track)
-
-    def _retire(self, pc: RTCPeerConnection) -> None:
-        if self._pc is pc:
-            self._pc = None
-        pc.remove_all_listeners("connectionstatechange")
-        self._spawn(pc.close())
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _drain(self, track: MediaStreamTrack) -> None:
-        """Consume frames as they arrive, so that none pile up; ends with the track."""
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                frame = await track.recv()
-                if isinstance(frame, MediaFrame):
-                    self.received.take(frame)
-                    self._plan.incoming(frame)
-
-    def _attach(self) -> None:
-        """Add our tracks and the data channel to the connection; once.
-
-        When we answer, this comes after the offer: aiortc then has one transport in the offer's order, and our tracks
-        go into the sections that are there. Tracks without a section follow in an offer of ours.
-        """
-        pc = self._pc
-        assert pc is not None
-        if self._attached:
-            return
-        self._attached = True
-        left = []
-        answering = pc.signalingState == "have-remote-offer"
-        for track in self._plan.outgoing():
-            free = [each for each in pc.getTransceivers() if each.kind == track.kind and each.sender.track is None]
-            if answering and not free:
-                left.append(track)
-            else:
-                pc.addTrack(track)
-        if not answering:
-            for kind in {"audio", "video"} - {each.kind for each in pc.getTransceivers()}:
-                pc.addTransceiver(kind, "recvonly")
-        self._open_channel(pc)
-        self._ice.prepare(pc)
-        self._left = left
-
-    def _open_channel(self, pc: RTCPeerConnection) -> None:
-        channel = self._channel = pc.createDataChannel("mesh", negotiated=True, id=0)
-
-        def on_message(data: str | bytes) -> None:
-            if data != "":  # The other side asks for an acknowledgement of SCTP only.
-                self._link.message(self, data)
-
-        def on_open() -> None:
+    def show(self, way: Mode) -> None:
+        """From now on, take what comes that way."""
+        if way != self.way:
+            self.way = way
             self._link.changed(self)
 
-        channel.on("message", on_message)
-        channel.on("open", on_open)
+    def state_of(self, way: Mode) -> PairState:
+        """The state of the connection of its own, or of those with the SFU."""
+        through = self._connection if way == "mesh" else self._sfu
+        return PairState.CONNECTING if through is None else through.state
 
-    # Negotiation.
+    def decodes(self, way: Mode) -> bool:
+        """Whether what the participant says it sends has come that way."""
+        sound, picture = self._decoded[way, "audio"], self._decoded[way, "camera"]
+        return (not self.media.a or sound > 0) and (not self.media.v or picture > 0)
 
-    async def _describe(self, kind: Literal["offer", "answer"]) -> None:
-        """Make a description, gather, and send it."""
-        pc = self._pc
-        assert pc is not None
-        await pc.setLocalDescription(await (pc.createOffer() if kind == "offer" else pc.createAnswer()))
-        description = Description(type=kind, sdp=pc.localDescription.sdp)
-        self._link.send(Desc(n=UNNUMBERED, to=self.id, pc=self._pc_id, rpc=self._remote_id, desc=description))
-        if pc.connectionState != "connected":
-            self._later(self._timing.connect, "connect")
+    def deliver(self, said: Negotiation) -> None:
+        """A ``desc``, ``cand`` or ``reset`` from the participant."""
+        if self._connection is not None:
+            self._connection.deliver(said)
 
-    async def _offer(self) -> None:
-        self._attach()
-        await self._describe("offer")
+    def take(self, way: Mode, source: MediaSource, origin: object, frame: MediaFrame) -> None:
+        """A frame that has come that way, over the connection or section ``origin``."""
+        self._decoded[way, source] += 1
+        if way == self.way and not self._closed and self._incoming.take(source, origin, frame):
+            self.received.take(frame)
+            self._plan.incoming(frame)
 
-    async def _on_offer(self, pc_id: str, sdp: str) -> None:
-        pc = self._pc
-        assert pc is not None
-        if pc.signalingState == "have-local-offer":
-            if not self._polite:
-                return
-            if self._remote_sdp:
-                self._rebuild("glare")
-                await self._offer()
-                return
-            self._renew(keep_id=True)
-        elif self._remote_sdp and self._remote_id != pc_id:
-            self._become(PairState.RECONNECTING)
-            self._renew()
-        elif self._remote_sdp and (ice_ufrag(sdp) != ice_ufrag(self._remote_sdp) or pc.connectionState in _BROKEN):
-            self._become(PairState.RECONNECTING)
-            self._rebuild("restart")
-            await self._offer()
-            return
-        await self._accept(pc_id, "offer", sdp)
-        self._attach()
-        await self._describe("answer")
-        if self._left:
-            assert self._pc is not None
-            for track in self._left:
-                self._pc.addTrack(track)
-            self._left = []
-            await self._describe("offer")
+    # For its connection.
 
-    async def _on_answer(self, pc_id: str, sdp: str) -> None:
-        if self._pc is not None and self._pc.signalingState == "have-local-offer":
-            await self._accept(pc_id, "answer", sdp)
+    def moved(self) -> None:
+        """See `turnserver.client.connection.MeshOwner`."""
+        self._link.changed(self)
 
-    async def _accept(self, pc_id: str, kind: str, sdp: str) -> None:
-        pc = self._pc
-        assert pc is not None
-        await pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
-        self._remote_id, self._remote_sdp = pc_id, sdp
-        transport = ice_transport(pc)
-        if transport is not None:
-            for candidate in map(read_candidate, candidates_of(sdp)):
-                if candidate is not None:
-                    await transport.addRemoteCandidate(candidate)
-        early, self._early = self._early, []
-        for entry in early:
-            await self._add(entry)
+    def said(self, data: str | bytes) -> None:
+        """See `turnserver.client.connection.MeshOwner`."""
+        self._link.message(self, data)
 
-    async def _on_candidates(self, said: PeerCand) -> None:
-        if self._remote_id is not None and self._remote_id != said.pc:
-            return
-        for candidate in said.list:
-            if self._remote_sdp:
-                await self._add(candidate)
-            elif len(self._early) < _MAX_EARLY:
-                self._early.append(candidate)
+    def heard(self, source: MediaSource, track: MediaStreamTrack, frame: MediaFrame) -> None:
+        """See `turnserver.client.connection.MeshOwner`."""
+        self.take("mesh", source, track, frame)
 
-    async def _add(self, entry: Candidate | None) -> None:
-        """One trickled candidate, if it is for the transport that carries everything."""
-        transport = None if self._pc is None else ice_transport(self._pc)
-        if transport is None:
-            return
-        if entry is None:
-            await transport.addRemoteCandidate(None)
-            return
-        if entry.usernameFragment and entry.usernameFragment != ice_ufrag(self._remote_sdp):
-            return
-        tag = bundle_tag(self._remote_sdp)
-        for_all = entry.sdpMid == tag if entry.sdpMid is not None else not entry.sdpMLineIndex
-        candidate = read_candidate(entry.candidate)
-        if candidate is not None and (for_all or not tag):
-            await transport.addRemoteCandidate(candidate)
-
-    # When it breaks.
-
-    async def _look(self, pc: RTCPeerConnection) -> None:
-        """Rebuild a connection over which nothing comes any more."""
-        _, received = await traffic(pc)
-        if pc is not self._pc or pc.connectionState != "connected":
-            return
-        if self._watch.look(received, able=not self.gap and self._link.ready(), probe=self._probe):
-            await self._recover("silent")
-        else:
-            self._later(self._timing.look, "look")
-
-    def _probe(self) -> bool:
-        """Have the other side acknowledge an empty message. Without a channel nothing need come from it."""
-        with contextlib.suppress(SignalError):
-            self.send("")
-        return self.channel_open
-
-    def _on_reset(self, said: PeerReset) -> None:
-        """The other side has a new connection, so ours is rebuilt too."""
-        if said.pc == self._remote_id:
-            return
-        if self._remote_sdp:
-            self._become(PairState.RECONNECTING)
-            self._renew()
-            self._later(self._timing.offer_wait, "offer")
-        self._remote_id = said.pc
-
-    def _rebuild(self, why: str) -> None:
-        """Take a new connection into use and make the other side do the same."""
-        self._renew()
-        self._link.send(Reset(n=UNNUMBERED, to=self.id, pc=self._pc_id, why=why))
-
-    async def _recover(self, why: str) -> None:
-        """Rebuild, unless that was tried too often, or signaling is lost and the other side cannot be reached."""
-        self._stalled = why == "failed" and (self.gap or not self._link.ready())
-        if self._stalled:
-            return
-        if self.rebuilds >= self._timing.rebuilds and why == "failed":
-            self._cancel_timers()
-            self._become(PairState.FAILED)
-            return
-        self.rebuilds += 1
-        self._become(PairState.RECONNECTING)
-        with contextlib.suppress(SignalError, TimeoutError):
-            async with asyncio.timeout(self._timing.fresh_ice):
-                await self._link.fresh_ice(self.id, why)
-        self._rebuild(why)
-        await self._offer()
-
-    def _later(self, seconds: float, what: str) -> None:
-        loop, chore = asyncio.get_running_loop(), _Chore(what, self._pc_id)
-        self._timers = [timer for timer in self._timers if timer.when() > loop.time()]
-        self._timers.append(loop.call_later(seconds, self._push, chore))
-
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-
-    def _become(self, state: PairState) -> None:
-        if state is not self.state and self.state is not PairState.CLOSED:
-            self.state = state
-            self._link.changed(self)
-
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """See `turnserver.client.connection.MeshOwner`."""
         del self.errors[:-9]
-        self.errors.append(text[:200])
+        self.errors.append(text[:_MAX_SHOWN])
+
+    @property
+    def _pc(self) -> RTCPeerConnection | None:
+        through = self._connection if self.way == "mesh" else self._sfu
+        return None if through is None else through.pc
+
+    def _forget(self, way: Mode) -> None:
+        for key in [each for each in self._decoded if each[0] == way]:
+            del self._decoded[key]
+
+
+async def _ended(connection: MeshConnection | None) -> None:
+    if connection is not None:
+        await connection.close()

@@ -122,6 +122,8 @@ class SignalClient:
         self.you: Identity | None = None
         """This participant as the server describes it; None before hello."""
         self.limits: ClientLimits | None = None
+        self.features: tuple[str, ...] = ()
+        """What the server can do, by the protocol's words; empty before hello. With ``sfu`` it has an SFU."""
         self.connections = 0
         """WebSockets on which a hello was answered."""
         self._token = token
@@ -323,6 +325,7 @@ class SignalClient:
             raise self._final
         self._cid = welcome.cid
         self.limits = welcome.limits
+        self.features = tuple(welcome.feat)
         self._heartbeat = max(welcome.hb / 1000, 0.001)
         if self._session is not None and (answer := await self._hello(socket, self._session)) is not None:
             return self._welcomed(answer)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from turnserver.client.errors import SignalError
 from turnserver.signaling.protocol.base import ServerMessage
 
-__all__ = ["ClientState", "FrameHandler", "PairTiming", "StateChange", "StateHandler", "Timing"]
+__all__ = ["ClientState", "FrameHandler", "PairState", "PairTiming", "StateChange", "StateHandler", "Timing"]
 
 FrameHandler = Callable[[ServerMessage], None]
 
@@ -51,6 +51,16 @@ class Timing:
 
     silence: float = 2.5
     """Heartbeats of the server without a frame until a connection counts as lost."""
+
+
+class PairState(StrEnum):
+    """The state of what one participant's media come through, as seen from here."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)

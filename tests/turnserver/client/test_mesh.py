@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from turnserver.client.errors import SignalError
-from turnserver.client.mesh import MeshClient, MeshEvent
+from turnserver.client.events import MeshEvent
+from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import PairState
 from turnserver.client.reading import Unreadable, read
 from turnserver.client.session import SignalClient
@@ -53,6 +54,7 @@ class Session:
 
     def __init__(self) -> None:
         self.id = ME
+        self.features: tuple[str, ...] = ()
         self.state = ClientState.OPEN
         self.sent: list[ClientMessage] = []
         self.answers: list[dict[str, object] | SignalError] = []
