@@ -2,15 +2,15 @@
 
 import asyncio
 import itertools
-import threading
 import wave
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from tests.support.aside import Aside
 from tests.support.browser import ORIGIN, browser_in, serving_calls
 from tests.support.call_page import SMALL, CallPage, call_page
 from tests.support.certificates import client_context
@@ -30,7 +30,6 @@ __all__ = ["watch_frames"]
 pytestmark = pytest.mark.usefixtures("watch_frames")
 
 WAYS = (("udp", 3478), ("tcp", 3478), ("shared", 443))
-PATIENCE = 90
 _Result = TypeVar("_Result")
 
 THE_PEER = "[...globalThis.meshturn.mesh.peers.values()][0]"
@@ -62,27 +61,6 @@ KEEP_DATA = """
   globalThis.meshturn.mesh.addEventListener('data', ({detail}) => globalThis.heard.push(detail.data));
 }
 """
-
-
-class Aside:
-    """An event loop in a thread that is inside the namespace, beside Playwright's own."""
-
-    def __init__(self, inside: NetworkNamespace) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(inside,), daemon=True)
-        self._thread.start()
-
-    def _run(self, inside: NetworkNamespace) -> None:
-        with inside.entered():
-            self._loop.run_forever()
-
-    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Guest:
