@@ -162,6 +162,35 @@ def test_the_call_page_with_all_that_it_refers_to(environment: Environment) -> N
         assert json.loads(_get(urljoin(start, "/v1/schema.json"), context)[1])
 
 
+IN_A_CHILD = """
+import asyncio, time
+from meshturn.turnserver.config.media import MediaConfig
+from meshturn.turnserver.core.settings import OwnAddresses, RelayAddress
+from meshturn.turnserver.core.types import PortRange
+from meshturn.turnserver.faults import Faults
+from meshturn.turnserver.sfu import Sfu
+
+async def main():
+    own = OwnAddresses((RelayAddress(bytes((127, 0, 0, 1)), bytes((127, 0, 0, 1))),))
+    told = []
+    sfu = Sfu(MediaConfig(), PortRange(49152, 65535), lambda: own, report=told.append, changed=lambda _: None,
+              faults=Faults(), clock=time.monotonic)
+    sfu.open("r", 1)
+    while not sfu.rooms() and not told:
+        await asyncio.sleep(0.1)
+    print([room.room for room in sfu.rooms()], told)
+    sfu.stop()
+    await sfu.wait_closed()
+
+asyncio.run(main())
+"""
+
+
+def test_the_child_process_of_the_sfu(environment: Environment) -> None:
+    """It is a module that is run by name, and the build has moved it."""
+    assert environment.output("python", "-c", IN_A_CHILD) == "['r'] []\n"
+
+
 def test_a_token_and_a_call(environment: Environment, tmp_path: Path) -> None:
     """Rooms that ask for tokens: mint one, and take part in a call with it, which is over the relay."""
     config = tmp_path / "meshturn.yml"
