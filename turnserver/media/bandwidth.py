@@ -3,9 +3,10 @@
 Two reports count. REMB (draft-alvestrand-rmcat-remb) is the receiver's own estimate from the delays of packets, which
 need a time of sending (``abs-send-time``). It is low for other reasons, too: it follows what is sent, up to about one
 and a half times of it, and it falls when the receiver's machine is busy. So it counts only once there is *evidence* in
-a receiver report (RFC 3550 §6.4): packets are missing, or those that have been sent for a while have not arrived. After
-that, each report without evidence raises the estimate again, as far as it has been tried. Only much loss is evidence
-enough to send less than the smallest pictures.
+a receiver report (RFC 3550 §6.4): many packets are missing, or those that have been sent for a while have not arrived.
+After that, each report without evidence raises the estimate again, as far as it has been tried. Only much loss is
+evidence enough to send less than the smallest pictures, and not less than what has arrived in spite of it: a downlink
+that is too full delivers what it carries.
 
 More than what is sent has to be tried for: `Prober` says how many bits to add, and ends the trial as soon as the
 estimate falls. A little loss at random says nothing about the bandwidth, and is retransmitted.
@@ -44,7 +45,11 @@ _LOSS_OF_CONGESTION: Final = 0.10
 """Share of lost packets above which the downlink is taken to be full (draft-ietf-rmcat-gcc-02 §6)."""
 
 _LOSS_OF_CHANCE: Final = 0.02
-"""Share of lost packets up to which nothing is missing that matters (the same)."""
+"""Share of lost packets up to which nothing is missing that matters (the same). In between nothing changes: such loss
+may be chance, and what is lost is sent again."""
+
+_ARRIVED: Final = 0.9
+"""Share that counts of what has arrived in spite of much loss: it is measured at another time than the loss."""
 
 _RAISE: Final = 1.08
 """Factor by which a report without evidence raises the estimate (the same, §5.5)."""
@@ -82,14 +87,15 @@ class DownlinkEstimator(Protocol):
 class RembEstimator:
     """By the receiver's own estimate, where its reports have evidence for it; see the module."""
 
-    __slots__ = ("_evidence", "_floor", "_remb", "_remb_at", "_reported", "least")
+    __slots__ = ("_arrived", "_arrived_at", "_evidence", "_floor", "_remb", "_remb_at", "_reported", "least")
 
     def __init__(self) -> None:
         self._remb = 0.0
         self._remb_at = float("-inf")
         self._floor = INITIAL_BITRATE
         self.least = INITIAL_BITRATE
-        self._evidence = self._reported = float("-inf")
+        self._arrived = 0.0
+        self._evidence = self._reported = self._arrived_at = float("-inf")
 
     @property
     def reported(self) -> bool:
@@ -101,7 +107,7 @@ class RembEstimator:
         self._remb = min(max(bitrate, LOWEST_BITRATE), HIGHEST_BITRATE)
         self._remb_at = now
         if now - self._evidence <= _FRESH and self._is_low(sending):
-            self._floor = self._remb
+            self._floor = self._low(now)
 
     def report(self, lost: float, late: float, sending: float, now: float) -> None:
         """Take a receiver report. Much loss is evidence enough, even if the receiver's estimate is high."""
@@ -109,22 +115,27 @@ class RembEstimator:
             return
         if sending > _SLIGHT and lost > _LOSS_OF_CONGESTION:
             carried = max(min(self.least, sending) * (1 - lost / 2), LOWEST_BITRATE)
-            self.least = min(carried, self._remb) if self._remb and self._is_low(sending) else carried
+            self._arrived, self._arrived_at = min(carried, sending * (1 - lost) * _ARRIVED), now
+            self.least = min(carried, self._low(now)) if self._remb and self._is_low(sending) else carried
             self._floor = min(self._floor, self.least)
             self._remb = min(self._remb, carried)
         elif lost <= _LOSS_OF_CHANCE and self.least < INITIAL_BITRATE:
             self.least = max(self.least, min(self.least * _RAISE, sending * _TRIED))
-        if lost > _LOSS_OF_CHANCE or late > _LATE:
+        if lost > _LOSS_OF_CONGESTION or late > _LATE:
             self._evidence = now
             if self._remb and self._is_low(sending):
-                self._floor = min(self._floor, self._remb)
-        elif self._floor < INITIAL_BITRATE:
+                self._floor = min(self._floor, self._low(now))
+        elif lost <= _LOSS_OF_CHANCE and self._floor < INITIAL_BITRATE:
             self._floor = max(self._floor, min(self._floor * _RAISE, sending * _TRIED))
         self._reported = now
 
     def bitrate(self, now: float) -> float:
         """The estimate, in bit/s; at least `INITIAL_BITRATE` until the downlink has been found full."""
         return max(self._remb, self._floor) if now - self._remb_at <= STALE else max(self._floor, LOWEST_BITRATE)
+
+    def _low(self, now: float) -> float:
+        """A low REMB, or what has just arrived in spite of much loss if that is more."""
+        return max(self._remb, self._arrived) if now - self._arrived_at <= _FRESH else self._remb
 
     def _is_low(self, sending: float) -> bool:
         return sending > _SLIGHT and self._remb < sending * _FULL

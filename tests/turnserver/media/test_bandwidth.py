@@ -17,7 +17,7 @@ def test_a_low_estimate_means_nothing_without_evidence() -> None:
     assert estimator.bitrate(2.0) == INITIAL_BITRATE
 
 
-@pytest.mark.parametrize(("lost", "late"), [(0.05, 0.0), (0.0, 0.5)])
+@pytest.mark.parametrize(("lost", "late"), [(0.3, 0.0), (0.0, 0.5)])
 @pytest.mark.parametrize("remb_first", [True, False])
 def test_what_is_lost_or_late_is_evidence(lost: float, late: float, remb_first: bool) -> None:
     estimator = RembEstimator()
@@ -34,7 +34,7 @@ def test_what_is_lost_or_late_is_evidence(lost: float, late: float, remb_first: 
 
 def test_an_estimate_follows_what_is_sent_so_a_low_one_of_little_means_nothing() -> None:
     estimator = RembEstimator()
-    estimator.report(0.05, 0.5, 90_000, 1.0)
+    estimator.report(0.09, 0.5, 90_000, 1.0)
     estimator.remb(50_000, 90_000, 1.1)
     assert estimator.bitrate(1.1) == INITIAL_BITRATE
 
@@ -76,11 +76,33 @@ def test_only_much_loss_says_what_the_downlink_carries_at_least() -> None:
     estimator.report(0.05, 2.0, 800_000, 0.0)
     estimator.remb(100_000, 800_000, 0.1)
     assert estimator.least == INITIAL_BITRATE
-    estimator.report(0.4, 0.0, 800_000, 1.0)
-    assert estimator.least == 100_000
+    estimator.report(0.6, 0.0, 800_000, 1.0)
+    assert estimator.least == pytest.approx(288_000), "the receiver's estimate is lower than what has arrived"
     for second in range(2, 100):
         estimator.report(0.0, 0.0, 400_000, float(second))
     assert estimator.least == 600_000, "as far as it was tried"
+
+
+def test_a_full_downlink_delivers_what_it_carries() -> None:
+    """250 kbit/s of 900 arrive: the smallest picture fits, whatever the receiver's estimate is in the first moment."""
+    estimator = RembEstimator()
+    estimator.remb(150_000, 900_000, 0.5)
+    estimator.report(0.72, 0.4, 900_000, 1.0)
+    assert 200_000 < estimator.bitrate(1.0) < 250_000
+    estimator.remb(140_000, 300_000, 1.5)
+    assert 200_000 < estimator.bitrate(1.5) < 250_000
+    estimator.remb(140_000, 240_000, 5.0)
+    estimator.report(0.0, 0.5, 240_000, 5.1)
+    assert estimator.bitrate(5.1) == 140_000, "what arrived seconds ago says nothing any more"
+
+
+def test_a_little_loss_by_chance_is_no_evidence() -> None:
+    """However low the receiver's estimate is: it begins low, and follows what is sent."""
+    estimator = RembEstimator()
+    for second in range(20):
+        estimator.remb(160_000 + 10_000 * second, 500_000, second)
+        estimator.report(0.08, 0.1, 500_000, second + 0.1)
+        assert estimator.bitrate(second + 0.1) == INITIAL_BITRATE
 
 
 def test_impossible_reports_stay_within_bounds() -> None:
