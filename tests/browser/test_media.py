@@ -1,7 +1,8 @@
 """Chromium and Firefox publish to the media tier on one port, and see and hear themselves on a second connection."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,16 @@ from stun.address import Address
 from tests.support.browser import ADDRESS, ARGUMENTS, command_in, launched
 from tests.support.firefox import firefox_in
 from tests.support.media_loop import LoopServer, Mirror, loop_server
+from tests.support.media_peer import identity
 from tests.support.netns import NetworkNamespace
+from turnserver.media.codecs import CODECS
+from turnserver.media.facts import TrackSource
+from turnserver.media.ice import make_credentials
+from turnserver.media.negotiation import offer_to_subscriber, read_subscriber
+from turnserver.media.sdp import LocalTransport, read_description
+from turnserver.media.subscriber import MOST_SECTIONS, Subscriber
+from turnserver.media.track import PublishedTrack
+from turnserver.signaling.protocol.fields import MAX_SDP
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -68,6 +78,16 @@ async () => {
   publish.restartIce();
   await publish.setLocalDescription();
   return publish.localDescription.sdp;
+}
+"""
+ANSWER = """
+async (sdp) => {
+  const pc = new RTCPeerConnection();
+  await pc.setRemoteDescription({type: "offer", sdp});
+  await pc.setLocalDescription();
+  const answer = pc.localDescription.sdp;
+  pc.close();
+  return answer;
 }
 """
 
@@ -187,6 +207,44 @@ def test_a_browser_answers_on_its_path(page: "Page", server: LoopServer) -> None
     for each in (mirror.publish, mirror.subscribe):
         assert each.selected is not None
         assert each.paths[each.selected].proven
+
+
+def test_a_browser_answers_the_longest_offer(page: "Page") -> None:
+    """Sound and pictures of 29 others, and some screens: it takes all, in an answer that fits, too."""
+    subscriber = Subscriber("me", NoSink(), os.urandom)
+    for number in range(29):
+        sources: tuple[TrackSource, ...] = ("audio", "camera", "screen", "screen_audio")
+        for source in sources[: 4 if number < 5 else 3 if number < 13 else 2]:
+            codec = CODECS["opus" if "audio" in source else "vp8"]
+            subscriber.add(PublishedTrack(f"{number:010}", source, codec, "0", now=0.0))
+    addresses = [Address.parse(ADDRESS, 3480), Address.parse("2001:db8::1", 3480)]
+    transport = LocalTransport(make_credentials(os.urandom), identity().fingerprint, addresses, "actpass", 1, 1)
+    offer = offer_to_subscriber(subscriber.offer(), transport)
+    answer = page.evaluate(ANSWER, offer)
+    assert len(subscriber.slots) == MOST_SECTIONS
+    assert len(offer) <= MAX_SDP
+    assert len(answer) <= MAX_SDP
+    taken = read_subscriber(read_description(answer))
+    assert len(taken) == MOST_SECTIONS
+    assert all(each.active for each in taken)
+
+
+class NoSink:
+    """Nothing is sent."""
+
+    def send_rtp(self, packet: bytearray, size: int, *, audio: bool = False) -> bool:
+        """Nothing."""
+        return False
+
+    def send_rtcp(self, packet: bytes) -> bool:
+        """Nothing."""
+        return False
+
+    def pace(self, bits: float) -> None:
+        """Nothing."""
+
+    def purge(self, ssrcs: Collection[int]) -> None:
+        """Nothing."""
 
 
 def test_a_page_that_goes_is_noticed(page: "Page", server: LoopServer) -> None:
