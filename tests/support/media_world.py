@@ -148,11 +148,11 @@ class World:
         self.now = now
         self.track = PublishedTrack("alice", "camera", CODECS["vp8"], "1", layers=layers, now=now)
 
-    def receiver(self, *, rtx: bool = True, ssrc: int = 7000) -> tuple[Forwarder, Sink]:
+    def receiver(self, *, rtx: bool = True, ssrc: int = 7000, payload_type: int = 98) -> tuple[Forwarder, Sink]:
         """A receiver with a forwarder that gets nothing yet."""
         sink = Sink()
         subscriber = Subscriber("bob", sink, entropy)
-        identity = StreamIdentity(ssrc, 98, ssrc + 1 if rtx else 0, 99)
+        identity = StreamIdentity(ssrc, payload_type, ssrc + 1 if rtx else 0, 99)
         return Forwarder(subscriber, CODECS["vp8"], identity, entropy(6)), sink
 
     def stream(self, encoder: Encoder, rid: str = "") -> IncomingStream:
@@ -165,8 +165,7 @@ class World:
         """Packets of an encoder arrive, and are forwarded; then the time of a frame passes."""
         stream = self.stream(encoder, rid)
         for packet in packets:
-            for forwarder, out in self.track.receive(stream, packet, len(packet), header_of(packet), self.now):
-                forwarder.owner.send(out, audio=False)
+            self.track.receive(stream, packet, len(packet), header_of(packet), self.now)
         self.now += FRAME / 90_000
 
     def frames(self, encoder: Encoder, number: int, rid: str = "", *, key: bool = False, packets: int = 1) -> None:

@@ -9,13 +9,13 @@ The publisher is told what has arrived when (transport-wide feedback, for its ow
 missing, from which picture on somebody waits, and statistics.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from turnserver.media.cache import original
 from turnserver.media.codecs import CODECS
 from turnserver.media.facts import TrackSource
-from turnserver.media.forwarder import Forwarder, stamp
+from turnserver.media.forwarder import stamp
 from turnserver.media.negotiation import (
     AUDIO_LEVEL,
     EXTENSION_IDS,
@@ -144,10 +144,8 @@ class Publisher:
 
     # Media
 
-    def receive(
-        self, packet: bytearray | memoryview, size: int, header: Header, now: float
-    ) -> Iterator[tuple[Forwarder, bytearray]]:
-        """Take a packet, which is changed; what each receiver is to be sent."""
+    def receive(self, packet: bytearray | memoryview, size: int, header: Header, now: float) -> int:
+        """Take a packet, which is changed, and send it to its receivers; how many were sent."""
         wide = self._extensions.get(TRANSPORT_CC)
         if wide:
             at = find_extension(packet, header, wide)
@@ -159,19 +157,19 @@ class Publisher:
         section = None if route is None else self._sections.get(route.track.mid)
         if route is None or section is None:
             self.unknown += 1
-            return iter(())
+            return 0
         media = section.media
         if route.repeats:
             if header.payload_type != media.rtx:
-                return iter(())
+                return 0
             again = original(packet, size, header, ssrc=route.stream.ssrc, payload_type=media.format.payload_type)
             if again is None:
-                return iter(())
+                return 0
             packet, header = again
             size = len(packet)
         elif header.payload_type != media.format.payload_type:
             self.unknown += 1
-            return iter(())
+            return 0
         track = route.track
         if track.source == "audio":
             self._level = _level(packet, header, media)

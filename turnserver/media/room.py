@@ -187,9 +187,7 @@ class MediaRoom:
         self.packets_in += 1
         if self.recording is not None:
             self.recording.now = now
-        for forwarder, out in publisher.receive(packet, size, header, now):
-            forwarder.owner.send(out, audio=forwarder.codec.kind == "audio")
-            self.packets_out += 1
+        self.packets_out += publisher.receive(packet, size, header, now)
         level = publisher.take_level()
         if level is not None and "audio" not in peer.muted:
             self._speakers.heard(peer.peer, level, now)

@@ -36,8 +36,10 @@ other side may have as many as it likes. A call with some simulcast tracks and t
 _REPLAY_WINDOW: Final = 1024
 """Packets (RFC 3711 §3.3.2). A screen's keyframe can have hundreds, and a reordered one is not a replay."""
 
+_NO_ROOM: Final = "no room for an authentication tag"
 _LEAST: Final = 12
-"""Bytes of the shortest header that libsrtp is shown."""
+_LEAST_RTCP: Final = 8
+"""Bytes of the shortest packets that libsrtp is shown: an RTP header, and a report about nothing."""
 
 
 class SrtpProfile(NamedTuple):
@@ -89,11 +91,14 @@ def _session(keys: SrtpKeys, *, sending: bool) -> Session:
     return Session(policy)
 
 
-def _ciphers(session: Session, names: tuple[str, str]) -> tuple[SrtpCipher, SrtpCipher]:
-    """For RTP and for RTCP, by pylibsrtp's functions of these names."""
+def _ciphers(session: Session, names: tuple[str, str], room: int) -> tuple[SrtpCipher, SrtpCipher]:
+    """For RTP and for RTCP, by pylibsrtp's functions of these names. Packets must have ``room`` behind them."""
+    kinds = zip(names, (_LEAST, _LEAST_RTCP), strict=True)
     if _native is None:
-        return _copying(getattr(session, names[0])), _copying(getattr(session, names[1]))
-    return _in_place(session, names[0]), _in_place(session, names[1])
+        rtp, rtcp = (_copying(getattr(session, name), least, room) for name, least in kinds)
+    else:
+        rtp, rtcp = (_in_place(session, name, least, room) for name, least in kinds)
+    return rtp, rtcp
 
 
 def _load() -> Any:
@@ -109,13 +114,17 @@ def _load() -> Any:
 _native: Final = _load()
 
 
-def _in_place(session: Session, name: str) -> SrtpCipher:
+def _in_place(session: Session, name: str, least: int, room: int) -> SrtpCipher:
     function = getattr(_native.lib, f"srtp_{name}")
     from_buffer = _native.ffi.from_buffer
     length = _native.ffi.new("int *")
     context = session._srtp[0]
 
     def cipher(packet: bytearray | memoryview, size: int, session: Session = session) -> int:
+        if size < least:
+            return -1
+        if len(packet) - size < room:
+            raise ValueError(_NO_ROOM)
         length[0] = size
         if function(context, from_buffer(packet), length):
             return -1
@@ -124,8 +133,12 @@ def _in_place(session: Session, name: str) -> SrtpCipher:
     return cipher
 
 
-def _copying(function: Any) -> SrtpCipher:
+def _copying(function: Any, least: int, room: int) -> SrtpCipher:
     def cipher(packet: bytearray | memoryview, size: int) -> int:
+        if size < least:
+            return -1
+        if len(packet) - size < room:
+            raise ValueError(_NO_ROOM)
         try:
             changed: bytes = function(bytes(packet[:size]))
         except (pylibsrtp.Error, ValueError):
@@ -140,14 +153,7 @@ class SrtpSender:
     """Protects what is sent."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        rtp, self._rtcp = _ciphers(_session(keys, sending=True), ("protect", "protect_rtcp"))
-
-        def protect(packet: bytearray | memoryview, size: int) -> int:
-            if len(packet) - size < TRAILER:
-                raise ValueError("no room for an authentication tag")
-            return rtp(packet, size) if size >= _LEAST else -1
-
-        self.protect: SrtpCipher = protect
+        self.protect, self._rtcp = _ciphers(_session(keys, sending=True), ("protect", "protect_rtcp"), TRAILER)
         """Protect an RTP packet of ``size`` bytes, at least `TRAILER` less than its memory has.
 
         The new size; -1 if it is no RTP packet, or its sequence number has been used. Raises ValueError without room.
@@ -156,7 +162,7 @@ class SrtpSender:
     def protect_rtcp(self, packet: bytes) -> bytes | None:
         """The protected form of a compound RTCP packet; None if it is none."""
         memory = bytearray(packet) + bytes(TRAILER)
-        size = self._rtcp(memory, len(packet)) if len(packet) >= 8 else -1
+        size = self._rtcp(memory, len(packet))
         return bytes(memory[:size]) if size >= 0 else None
 
 
@@ -164,7 +170,7 @@ class SrtpReceiver:
     """Authenticates and decrypts what is received. ``refused`` counts forged, replayed and surplus packets."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        self._rtp, self._rtcp = _ciphers(_session(keys, sending=False), ("unprotect", "unprotect_rtcp"))
+        self._rtp, self._rtcp = _ciphers(_session(keys, sending=False), ("unprotect", "unprotect_rtcp"), 0)
         self._sources: set[bytes] = set()
         self.refused = 0
 

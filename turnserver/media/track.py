@@ -6,7 +6,7 @@ that have lost one. What arrives is rewritten once for all receivers (the ids of
 of our offers), then copied and rewritten for each.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from turnserver.media.cache import LossDetector, PacketCache
@@ -253,11 +253,11 @@ class PublishedTrack:
 
     def receive(
         self, stream: IncomingStream, packet: bytearray | memoryview, size: int, header: Header, now: float
-    ) -> Iterator[tuple[Forwarder, bytearray]]:
-        """Take a packet whose header extensions have our ids; what each receiver is to be sent."""
+    ) -> int:
+        """Take a packet whose header extensions have our ids, and send it to its receivers; how many were sent."""
         index = stream.receive(header, size, now)
         if index < 0:
-            return
+            return 0
         codec = self.codec
         copy = bytes(packet[:size])
         descriptor = None
@@ -265,7 +265,7 @@ class PublishedTrack:
             if header.end > header.payload:
                 descriptor = codec.read(packet, header)
                 if descriptor is None:
-                    return
+                    return 0
                 stream.temporal_bytes[min(descriptor.temporal, MAX_TEMPORAL - 1)] += size
                 if descriptor.height:
                     stream.height = descriptor.height
@@ -274,18 +274,22 @@ class PublishedTrack:
         elif self._allows(size, now):
             stream.temporal_bytes[0] += size
         else:
-            return
+            return 0
         if self.muted:
-            return
+            return 0
         if not (stream.forwarders or stream.waiting):
-            return
+            return 0
         arrival = ArrivedPacket(copy + _ROOM, size, header, index, descriptor)
         if stream.waiting and (codec.kind == "audio" or (descriptor is not None and descriptor.keyframe)):
             self._switch(stream, arrival, now)
+        sent = 0
+        audio = codec.kind == "audio"
         for forwarder in stream.forwarders:
             out = forwarder.forward(arrival, now)
             if out is not None:
-                yield forwarder, out
+                forwarder.owner.send(out, audio=audio)
+                sent += 1
+        return sent
 
     def _allows(self, size: int, now: float) -> bool:
         """Whether a packet of sound is within `AUDIO_BITRATE`; takes it off the credit if so."""

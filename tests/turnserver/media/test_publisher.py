@@ -53,7 +53,10 @@ def receiver(publisher: Publisher, mid: str, rid: str) -> tuple[Forwarder, Sink]
 
 def give(publisher: Publisher, packets: list[bytearray], now: float = 0.0) -> list[bytearray]:
     """The publisher sends packets; what others are sent for them."""
-    return [out for each in packets for _, out in publisher.receive(each, len(each), header_of(each), now)]
+    for each in packets:
+        publisher.receive(each, len(each), header_of(each), now)
+    owners = {forwarder.owner for track in publisher.tracks.values() for forwarder in track.targets}
+    return [each.packet for owner in owners for each in owner.sink.take()]
 
 
 def encoder(ssrc: int, **texts: str) -> Encoder:

@@ -111,8 +111,7 @@ def test_the_best_layer_is_recorded_as_one_stream() -> None:
         assert stream is not None
         recording.now = now
         for packet in encoder.frame(key=key or bool(stream.waiting)):
-            for forwarder, out in track.receive(stream, packet, len(packet), header_of(packet), now):
-                forwarder.owner.send(out, audio=False)
+            track.receive(stream, packet, len(packet), header_of(packet), now)
 
     for number in range(60):
         recording.allocate(now)

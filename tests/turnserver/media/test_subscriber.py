@@ -52,8 +52,7 @@ def play(published: PublishedTrack, encoder: Encoder, now: float, *, key: bool =
     stream = published.stream(encoder.ssrc, rid)
     assert stream is not None
     for packet in encoder.frame(key=key, size=800):
-        for forwarder, out in published.receive(stream, packet, len(packet), header_of(packet), now):
-            forwarder.owner.send(out, audio=False)
+        published.receive(stream, packet, len(packet), header_of(packet), now)
 
 
 def test_one_offer_at_a_time_and_what_changes_meanwhile_is_in_the_next() -> None:
@@ -344,8 +343,7 @@ def test_padding_of_the_publisher_is_passed_on_as_it_is() -> None:
     play(camera, encoder, 0.1, key=True)
     encoder.sequence += 1
     packet = build_packet(payload_type=96, sequence=encoder.sequence, timestamp=0, ssrc=1, padding=100)
-    for forwarder, out in camera.receive(stream, packet, len(packet), header_of(packet), 0.2):
-        forwarder.owner.send(out, audio=False)
+    camera.receive(stream, packet, len(packet), header_of(packet), 0.2)
     assert sequences(sink.take(), subscriber.slots[0].stream.ssrc) == [0, 1]
     assert voice(1)[0] == 0x90
 
@@ -363,7 +361,7 @@ def test_pictures_make_room_for_a_bounded_amount_of_sound() -> None:
             packet = build_packet(
                 payload_type=111, sequence=number, timestamp=number * 960, ssrc=500 + place, payload=bytes(1150)
             )
-            list(each.receive(stream, packet, len(packet), header_of(packet), now))
+            each.receive(stream, packet, len(packet), header_of(packet), now)
             stream.sample(now)
     assert sum(stream.bitrate for each in microphones for stream in each.streams.values()) > 3_500_000
     subscriber.allocate((), now)
