@@ -432,6 +432,9 @@ def sfu_lost(world: World) -> None:
     """A server whose rooms all go through its SFU, which is lost, and is back."""
     ann, bob = come(world, "ann", "bob", mode="auto")
     world.reports(SfuGone("blue", 1, "the process has ended with code -9"))
+    for client in (ann, bob):
+        world.reports(SfuConnected("blue", client.id, "publish"))
+        world.reports(SfuConnected("blue", client.id, "subscribe"))
     ann.say("mode_ready", epoch=2)
     bob.say("mode_ready", epoch=2)
     world.reports(SfuGone("blue", 2, "the process has ended with code -9"))

@@ -57,6 +57,9 @@ def describe(state: HubState, session: Session, message: Desc) -> None:
     if not session.may("screen") and not _SCREEN.isdisjoint(sources.values()):
         raise Denial(SignalCode.FORBIDDEN, "your token does not allow you to send a screen", path="sources")
     if message.desc.type == "offer":
+        if message.pc != member.sending:
+            member.sending = message.pc
+            member.layers.clear()  # was said of tracks that end with the connection before
         media.offer(room.id, member.id, message.pc, message.desc.sdp, sources)
     elif message.desc.type == "answer":
         media.answer(room.id, member.id, message.pc, message.desc.sdp)
@@ -142,8 +145,11 @@ def report(state: HubState, event: MediaEvent, now: Now) -> None:
         _note_speaker(state, room, event)
     elif not isinstance(event, SfuRecorded | SfuUnrecorded):
         member = room.members.get(event.peer)
-        if member is not None:
-            _REPORTS[type(event)](state, member, event)
+        if member is None:
+            return
+        _REPORTS[type(event)](state, member, event)
+        if isinstance(event, SfuConnected):
+            switching.connected(state, room, member, now)
 
 
 def _note_speaker(state: HubState, room: Room, event: SfuSpeaker) -> None:
@@ -167,6 +173,8 @@ def _note_connected(state: HubState, member: Member, event: SfuConnected) -> Non
 
 def _note_failed(state: HubState, member: Member, event: SfuFailed) -> None:
     member.sides.discard(event.side)
+    if event.side == "publish":
+        member.layers.clear()
     state.fact(MediaLost(event.room, member.id, event.why))
 
 

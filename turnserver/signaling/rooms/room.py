@@ -62,6 +62,8 @@ class Member:
     """Whether its client knows only meshes."""
     sides: set[MediaSide] = field(default_factory=set)
     """Which of its connections with the SFU stand."""
+    sending: str = ""
+    """The name of the connection through which it sends to the SFU."""
     layers: dict[str, SourceLayers] = field(default_factory=dict)
     """The layers of its pictures that somebody receives, by the picture's source."""
     muted: set[MediaSource] = field(default_factory=set)
@@ -116,6 +118,8 @@ class Routing:
     """Who has said so, while the mode changes."""
     unready: set[str] = field(default_factory=set)
     """Who had not said so in time."""
+    claimed: set[str] = field(default_factory=set)
+    """Who has said so, and has not all of the connections yet that it needs for that."""
     meshed: set[str] = field(default_factory=set)
     """Who was in the mesh from which the room changes to the SFU."""
     opened: bool = False

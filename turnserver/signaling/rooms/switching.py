@@ -45,6 +45,7 @@ __all__ = [
     "arrived",
     "begun",
     "check_client",
+    "connected",
     "departed",
     "due",
     "ended",
@@ -122,8 +123,8 @@ def departed(state: HubState, room: Room, member: Member, now: Now) -> None:
         state.media.leave(room.id, member.id)
     if routing.speaker == member.id:
         routing.speaker = None
-    routing.ready.discard(member.id)
-    routing.unready.discard(member.id)
+    for each in (routing.ready, routing.unready, routing.claimed):
+        each.discard(member.id)
     routing.stays = False
     kept = routing.changing and routing.meshed.issuperset(room.members)
     if routing.mode == "sfu" and _fits(state, room) and (kept or not routing.opened):
@@ -142,16 +143,29 @@ def ended(state: HubState, room: Room) -> None:
 
 
 def ready(state: HubState, room: Room, member: Member, epoch: int, now: Now) -> None:
-    """A participant decodes what comes through the connections of that epoch. Late news of another one is ignored."""
+    """A participant decodes what comes through the connections of that epoch. Late news of another one is ignored.
+
+    Whoever says so before the engine has its connections is believed when it has them.
+    """
     routing = room.routing
     if epoch != routing.epoch:
         return
+    if routing.mode == "sfu" and not _stands(room, member):
+        routing.claimed.add(member.id)
+        return
+    routing.claimed.discard(member.id)
     if routing.changing:
         routing.ready.add(member.id)
         _look(state, room, now)
     elif member.id in routing.unready:
         routing.unready.discard(member.id)
         state.broadcast(room, room.news())
+
+
+def connected(state: HubState, room: Room, member: Member, now: Now) -> None:
+    """One more of a participant's connections with the engine stands."""
+    if member.id in room.routing.claimed:
+        ready(state, room, member, room.routing.epoch, now)
 
 
 def gone(state: HubState, room: Room, event: SfuGone, now: Now) -> None:
@@ -191,7 +205,7 @@ def due(state: HubState, room: Room, now: Now) -> None:
     elif routing.mode == "mesh":
         _complete(state, room, now)
     else:
-        routing.ready |= {member.id for member in room.members.values() if len(member.sides) == len(_SIDES)}
+        routing.ready |= {member.id for member in room.members.values() if member.sides and _stands(room, member)}
         if routing.ready:
             _complete(state, room, now)
         else:
@@ -203,7 +217,12 @@ def due(state: HubState, room: Room, now: Now) -> None:
 
 # Inside
 
-_SIDES: Final = ("publish", "subscribe")
+
+def _stands(room: Room, member: Member) -> bool:
+    """Whether the engine has the connections that a participant needs: to send if it does, to receive if others send."""
+    sends = bool(member.media.a or member.media.v or member.media.s)
+    receives = any("publish" in other.sides for other in room.members.values() if other is not member)
+    return (not sends or "publish" in member.sides) and (not receives or "subscribe" in member.sides)
 
 
 def _is_small(state: HubState, room: Room) -> bool:
@@ -251,7 +270,7 @@ def _change(
     routing = room.routing
     routing.mode, routing.changing, routing.why = mode, changing, why
     routing.epoch += 1
-    routing.ready, routing.unready = set(), set()
+    routing.ready, routing.unready, routing.claimed = set(), set(), set()
     _forget(state, room)
     if changing:
         state.deadlines.set(Timer(Due.MODE, room.id), now.mono + PATIENCE)

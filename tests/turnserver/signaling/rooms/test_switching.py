@@ -6,11 +6,12 @@ import pytest
 
 from tests.support.signal_hub import Client, World
 from turnserver.signaling.rooms.facts import MediaLost, ModeChanged
-from turnserver.signaling.rooms.media_port import SfuConnected, SfuGone
+from turnserver.signaling.rooms.media_port import MediaSide, SfuConnected, SfuGone
 from turnserver.signaling.rooms.switching import CALM, PATIENCE, RETRIES
 
 NAMES = ("ann", "bob", "cat", "dan", "eve")
 AUTO = {"mode": "auto"}
+SIDES: tuple[MediaSide, ...] = ("publish", "subscribe")
 
 
 def crowd(count: int, **sfu: Any) -> tuple[World, list[Client]]:
@@ -34,15 +35,24 @@ def news(client: Client) -> list[tuple[Any, ...]]:
     ]
 
 
-def settle(clients: list[Client], epoch: int) -> None:
+def settle(world: World, clients: list[Client], epoch: int) -> None:
+    """All of their connections with the SFU stand, if they are to, and they say that they are ready."""
+    if routed(world)[0] == "sfu":
+        connect(world, clients)
     for client in clients:
         client.say("mode_ready", epoch=epoch)
+
+
+def connect(world: World, clients: list[Client]) -> None:
+    for client in clients:
+        for side in SIDES:
+            world.reports(SfuConnected("blue", client.id, side))
 
 
 def through_sfu(count: int = 5) -> tuple[World, list[Client]]:
     """A room that goes through the SFU."""
     world, clients = crowd(max(count, 5))
-    settle(clients, 2)
+    settle(world, clients, 2)
     for client in clients[count:]:
         client.say("bye")
     for client in clients:
@@ -82,9 +92,9 @@ def test_the_fifth_brings_the_sfu_and_all_are_told_before_anything_ends() -> Non
     for client in clients:
         assert [frame["t"] for frame in client.heard] == ["room_update", "peer_join"]
         assert news(client) == [("sfu", 2, True, None)]
-    settle(everybody[:-1], 2)
+    settle(world, everybody[:-1], 2)
     assert routed(world) == ("sfu", 2, True)
-    settle([eve], 2)
+    settle(world, [eve], 2)
     assert routed(world) == ("sfu", 2, False)
     assert [news(client) for client in everybody] == [[("sfu", 2, False, None)]] * 5
     assert world.hub.room("blue").mode == "sfu"  # type: ignore[union-attr]
@@ -94,14 +104,14 @@ def test_the_fifth_brings_the_sfu_and_all_are_told_before_anything_ends() -> Non
 
 def test_after_ten_seconds_the_mesh_ends_for_all_and_those_who_are_late_are_named() -> None:
     world, clients = crowd(5)
-    settle(clients[:3], 2)
+    settle(world, clients[:3], 2)
     world.pass_time(PATIENCE - 0.1)
     assert routed(world) == ("sfu", 2, True)
     world.pass_time(0.2)
     assert routed(world) == ("sfu", 2, False)
     last = clients[0].drain()[-1]
     assert last["unready"] == sorted(each.id for each in clients[3:])
-    settle([clients[3]], 2)
+    settle(world, [clients[3]], 2)
     assert clients[0].drain()[-1]["unready"] == [clients[4].id]
     clients[4].say("bye")
     world.pass_time(1.0)
@@ -111,7 +121,7 @@ def test_after_ten_seconds_the_mesh_ends_for_all_and_those_who_are_late_are_name
 
 def test_an_earlier_epoch_is_not_this_one() -> None:
     world, clients = crowd(5)
-    settle(clients, 1)
+    settle(world, clients, 1)
     assert routed(world) == ("sfu", 2, True)
 
 
@@ -127,12 +137,41 @@ def test_connections_that_stand_are_as_good_as_being_ready_when_the_time_is_over
     assert clients[1].id in clients[3].drain()[-1]["unready"]
 
 
+def test_who_says_that_it_is_ready_is_believed_when_its_connections_stand() -> None:
+    world, clients = crowd(5)
+    connect(world, clients[1:])
+    for client in clients:
+        client.say("mode_ready", epoch=2)
+    assert routed(world) == ("sfu", 2, True)
+    world.reports(SfuConnected("blue", clients[0].id, "publish"))
+    assert routed(world) == ("sfu", 2, True), "others send, and it cannot receive"
+    world.reports(SfuConnected("blue", clients[0].id, "subscribe"))
+    assert routed(world) == ("sfu", 2, False)
+    assert "unready" not in clients[1].drain()[-1]
+
+
+def test_who_sends_to_listeners_needs_no_connection_to_receive() -> None:
+    """And they need none to send; whoever is in doubt when the time is over is named."""
+    world, clients = crowd(5)
+    ann, *listeners = clients
+    for client in listeners:
+        client.say("update", media={"a": 0, "v": 0, "s": 0})
+    world.reports(SfuConnected("blue", ann.id, "publish"))
+    ann.say("mode_ready", epoch=2)
+    for client in listeners[:-1]:
+        world.reports(SfuConnected("blue", client.id, "subscribe"))
+    assert routed(world) == ("sfu", 2, True)
+    world.pass_time(PATIENCE)
+    assert routed(world) == ("sfu", 2, False)
+    assert ann.drain()[-1]["unready"] == [listeners[-1].id]
+
+
 def test_while_nobody_gets_to_the_sfu_the_mesh_is_kept() -> None:
     world, clients = crowd(5)
     clients[0].drain()
     world.pass_time(3.5 * PATIENCE)
     assert news(clients[0]) == [("sfu", 2, True, "sfu_unreachable")]
-    settle(clients, 2)
+    settle(world, clients, 2)
     assert news(clients[0]) == [("sfu", 2, False, None)]
 
 
@@ -150,14 +189,14 @@ def test_one_of_the_four_leaves_during_the_change_which_goes_on() -> None:
     world, clients = crowd(5)
     clients[0].say("bye")
     assert routed(world) == ("sfu", 2, True)
-    settle(clients[1:4], 2)
+    settle(world, clients[1:4], 2)
     clients[4].say("bye")
     assert routed(world)[0] == "mesh"
 
 
 def test_the_last_one_not_ready_leaves_and_the_change_is_complete() -> None:
     world, clients = crowd(5)
-    settle(clients[1:], 2)
+    settle(world, clients[1:], 2)
     clients[0].say("bye")
     assert routed(world) == ("sfu", 2, False)
 
@@ -172,7 +211,7 @@ def test_a_small_room_is_a_mesh_again_after_a_while() -> None:
     world.pass_time(0.2)
     assert routed(world) == ("mesh", 3, True)
     assert [name for name, *_ in world.media.take()] == ["leave"]
-    settle(clients[:3], 3)
+    settle(world, clients[:3], 3)
     assert routed(world) == ("mesh", 3, False)
     assert world.media.take() == [("close", "blue")]
 
@@ -190,7 +229,7 @@ def test_a_mesh_that_does_not_come_about_leaves_the_room_with_the_sfu() -> None:
     world, clients = through_sfu(3)
     world.pass_time(CALM)
     assert routed(world) == ("mesh", 3, True)
-    settle(clients[:2], 3)
+    settle(world, clients[:2], 3)
     world.pass_time(PATIENCE)
     assert routed(world) == ("sfu", 4, False)
     assert news(clients[0])[-1] == ("sfu", 4, False, "no_mesh")
@@ -208,7 +247,7 @@ def test_somebody_comes_during_the_way_back() -> None:
     newcomers = world.enter("dan", "eve", join=AUTO)
     assert routed(world) == ("sfu", 4, True)
     assert [name for name, *_ in world.media.take()] == ["join", "join"], "the engine has the room still"
-    settle([*clients, *newcomers], 4)
+    settle(world, [*clients, *newcomers], 4)
     assert routed(world) == ("sfu", 4, False)
 
 
@@ -245,7 +284,7 @@ def test_an_engine_that_cannot_start_is_asked_at_longer_and_longer_intervals() -
         assert opened[0] == ("open", "blue", opening + 1)
         asked.append(world.time - before)
     assert asked == pytest.approx([*RETRIES, RETRIES[-1], RETRIES[-1]], abs=0.5)
-    settle(clients, world.hub._state.rooms["blue"].routing.epoch)
+    settle(world, clients, world.hub._state.rooms["blue"].routing.epoch)
     world.reports(SfuGone("blue", 9, "killed"))
     assert world.media.take()[0] == ("open", "blue", 10), "it has carried the room since, so at once"
 
@@ -276,7 +315,7 @@ def test_an_engine_that_is_lost_on_the_way_back_changes_nothing() -> None:
     world.pass_time(CALM)
     world.reports(SfuGone("blue", 1, "killed"))
     assert routed(world) == ("mesh", 3, True)
-    settle(clients[:1], 3)
+    settle(world, clients[:1], 3)
     world.pass_time(PATIENCE)
     assert routed(world) == ("mesh", 3, False), "there is nothing to go back to"
     assert "close" not in [name for name, *_ in world.media.take()]
@@ -369,7 +408,7 @@ def test_paths_between_participants_are_not_told_when_there_are_none() -> None:
     world.hub.report_paths(world.now)
     world.work()
     assert [len(frame["list"]) for frame in clients[0].drain() if frame["t"] == "paths"] == [4]
-    settle(clients, 2)
+    settle(world, clients, 2)
     world.hub.report_paths(world.now)
     world.work()
     assert [frame["list"] for frame in clients[0].drain() if frame["t"] == "paths"] == [[]]
