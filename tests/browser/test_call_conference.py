@@ -89,6 +89,18 @@ def test_three_people_are_told_that_the_server_sees_them(browser: "Browser", lab
         lab.wait(lambda: set(wanted(lab, ann)) == {"Ben", "Cat", "others"}, "what Ann asks for")
         assert wanted(lab, ann)["others"] == 0
         assert wanted(lab, ann)["Ben"] in (180, 270, 360)
+        told = ann.page.locator(".plate-path:visible")
+        ann.page.wait_for_selector(".plate-path >> nth=1", state="visible")
+        assert set(told.all_inner_texts()) == {"through the server"}
+        ann.click("more-button")
+        ann.click("stats-button")
+        ann.until("() => document.getElementById('uplink-text').textContent.startsWith('Sent to the server: ')")
+        rows = ann.page.locator("[data-testid=peer-stats] dt:visible").all_inner_texts()
+        assert rows.count("Path") == rows.count("Repairs asked for") == 2
+        assert {"Server sees", "Up", "Sent at most"}.isdisjoint(rows), "what goes to the server goes to all at once"
+        assert "server UDP" in ann.page.locator("[data-testid=peer-stats] dd:visible").all_inner_texts()
+        ann.click("more-button")
+        ann.click("stats-button")
         ann.click("more-button")
         ann.click("speaker-view")
         speaker = cat.page.evaluate("() => meshturn.mesh.you.id")

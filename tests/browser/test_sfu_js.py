@@ -125,6 +125,17 @@ def test_who_may_not_send_has_one_connection_and_sees_the_others(page: LabPage, 
     assert {frame["desc"]["type"] for frame in lab.of("eve", "server", "desc") if frame["to"] == "sfu"} == {"answer"}
 
 
+def test_who_sends_to_listeners_only_is_connected_by_one_connection(page: LabPage, lab: SignalLab) -> None:
+    """Nobody sends it anything, so the SFU offers it nothing."""
+    page.enter("ann", "blue")
+    for who in ("eve", "fay"):
+        page.enter(who, "blue", media=False, token="listener")
+        page.run("(who) => lab.runs[who].mesh.setMedia({a: 0, v: 0})", who)
+    routed(page, "sfu", "ann", "eve", "fay", sends=["ann"])
+    assert page.run("() => lab.runs.ann.mesh.sfu.pc") is None
+    assert page.run("() => lab.runs.ann.mesh.sfu.sending.connectionState") == "connected"
+
+
 def test_an_sfu_that_is_lost_is_connected_with_anew(page: LabPage, lab: SignalLab) -> None:
     three(page)
     stream = page.run(CAMERA_OF, ["ann", "ben"])
@@ -173,7 +184,14 @@ def test_what_is_wanted_is_said_and_what_nobody_wants_is_not_sent(page: LabPage,
 
 def test_a_network_that_changes_and_a_connection_that_fails_are_replaced(page: LabPage, lab: SignalLab) -> None:
     three(page)
-    page.run("() => { lab.old = [lab.runs.ann.mesh.sfu.sending, lab.runs.ann.mesh.sfu.pc]; }")
+    page.run(
+        """() => {
+          const {sfu} = lab.runs.ann.mesh;
+          lab.old = [sfu.sending, sfu.pc];
+          lab.shown = [];
+          sfu.addEventListener('tracks', () => lab.shown.push(sfu.pc.connectionState));
+        }"""
+    )
     page.run("() => lab.runs.ann.signal.dispatchEvent(new CustomEvent('network'))")
     page.until(
         """() => {
@@ -183,5 +201,7 @@ def test_a_network_that_changes_and_a_connection_that_fails_are_replaced(page: L
             && lab.old.every((pc) => pc.connectionState === 'closed');
         }"""
     )
+    shown = page.run("() => lab.shown")
+    assert {"new", "connecting"}.isdisjoint(shown), "the one before is shown until the next one stands"
     page.run("() => { for (const each of Object.values(lab.runs.ann.screens)) each.began = null; }")
     routed(page, "sfu", "ann", "ben", "cat")

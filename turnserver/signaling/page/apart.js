@@ -23,6 +23,11 @@ export class Apart {
     return this.#window !== null || document.pictureInPictureElement !== null;
   }
 
+  /** How high the pictures in it are, by the key of their tiles. @type {Map<string, number>} */
+  get heights() {
+    return new Map([...this.#tiles].map(([key, tile]) => [key, tile.clientHeight]));
+  }
+
   /** Open it; call it from a click. Where pages have no windows of that kind, it has one picture. @param {HTMLVideoElement | null} main */
   async show(main) {
     if (!('documentPictureInPicture' in globalThis)) {

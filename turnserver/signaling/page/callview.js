@@ -41,6 +41,7 @@ export class CallView {
     this.grid = new Grid(element('grid'), element('tile-template'), {
       retry: (id) => this.#retry(id),
       mute: (id) => this.#moderate('mute', {to: id, value: 'audio'}),
+      stop: (id) => this.#moderate('mute', {to: id, value: 'screen'}),
       kick: (id) => this.people.remove({id, name: this.#nameOf(id)}),
       spot: (key) => this.spotlight.toggle(key),
       zoom: (tile) => this.#offerZoom(tile),
@@ -78,7 +79,7 @@ export class CallView {
         this.show();
       },
     });
-    this.conference = new Conference(mesh, this.grid, {nameOf: (id) => this.#nameOf(id), recording: () => this.extras.recording});
+    this.conference = new Conference(mesh, this.grid, {nameOf: (id) => this.#nameOf(id), recording: () => this.extras.recording, apart: () => this.extras.heights});
     this.pickers = new Pickers(devices, ['call-camera', 'call-microphone', 'call-speaker'], 'call-device-problem');
     this.inCall = new InCall({
       mesh, devices, stats, room,
@@ -226,7 +227,7 @@ export class CallView {
     const views = [];
     for (const peer of this.mesh.peers.values()) {
       const view = this.#peerView(peer, host);
-      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: false, sound: peer.streams.screen.getAudioTracks().length > 0, stateText: '', moderated: false, pathText: '', bars: 0, linkText: '', soundOnly: false});
+      if (peer.streams.screen) views.push({...view, key: `${peer.id}:screen`, kind: 'screen', stream: peer.streams.screen, camera: true, silent: false, sound: peer.streams.screen.getAudioTracks().length > 0, stateText: '', busy: false, moderated: false, stoppable: host, pathText: '', bars: 0, linkText: '', soundOnly: false});
       views.push(view);
     }
     const {devices} = this;
@@ -242,6 +243,8 @@ export class CallView {
     const link = this.quality.view(peer.id, this.#nameOf(peer.id));
     let [key, busy] = peer.state === 'connected' ? ['', false] : STATES[peer.state] ?? ['', false];
     if (peer.gap && !['connected', 'failed'].includes(peer.state)) [key, busy] = STATES.lost;
+    const {unready = [], changing} = this.mesh.room ?? {};
+    if (key === '' && !changing && unready.includes(peer.id)) [key, busy] = ['conference.no_media', true];
     const stateText = peer.state === 'failed' ? verdict ? verdictText(verdict) : text('call.no_connection') : key && text(key);
     return {
       key: peer.id,
@@ -278,7 +281,7 @@ export class CallView {
   #showStats() {
     if (!this.active) return;
     this.show();
-    this.drawer.show(this.stats.latest, (id) => this.#nameOf(id));
+    this.drawer.show(this.stats.latest, (id) => this.#nameOf(id), this.stats.sending);
   }
 
   #retry(id) {
@@ -476,6 +479,7 @@ export class CallView {
 function shortPath(stats) {
   if (!stats || stats.path === 'unknown') return '';
   if (stats.path === 'direct') return text('drawer.direct');
+  if (stats.path === 'server' && !stats.relayed) return text('call.through_server');
   return stats.transport ? text('call.relayed_over', {transport: stats.transport.toUpperCase()}) : text('call.relayed');
 }
 

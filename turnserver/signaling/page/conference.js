@@ -9,6 +9,7 @@ import {list, number, put, spoken, text} from './texts.js';
 /** Heights in pixels that a picture is asked for in; a little more is the next. */
 const HEIGHTS = [90, 180, 270, 360, 540, 720, 1080];
 const MOST_TILES = 64; // that the server takes
+const APART = 360; // lines of a picture in a window of its own
 const RECORDED = 360; // lines of a picture that only a recording sees
 
 /** @param {number} pixels @returns {number} the height to ask for; 0: not seen */
@@ -17,18 +18,31 @@ export function heightClass(pixels) {
   return HEIGHTS.find((height) => height * 1.1 >= pixels) ?? HEIGHTS.at(-1);
 }
 
+/** How high a tile is in the page; 0 if it is not seen there. */
+function inPage(tile) {
+  if (document.hidden || tile.hidden) return 0;
+  return document.fullscreenElement === tile ? globalThis.innerHeight : Number.parseFloat(tile.style.getPropertyValue('--height')) || 0;
+}
+
+/** How high its picture is in a window of its own, of which the browser does not always tell the size. */
+function inOther(tile) {
+  return document.pictureInPictureElement === tile.querySelector('video') ? APART : 0;
+}
+
 export class Conference {
-  #mesh; #grid; #nameOf; #recording; #line = null; #pager; #button;
+  #mesh; #grid; #nameOf; #recording; #apart; #line = null; #pager; #button;
 
   /**
    * @param {import('./mesh.js').Mesh} mesh @param {import('./tiles.js').Grid} grid
-   * @param {{nameOf: (id: string) => string, recording: () => boolean}} parts
+   * @param {{nameOf: (id: string) => string, recording: () => boolean, apart: () => Map<string, number>}} parts
+   *   `apart` has the heights of the pictures in the small window, by the key of their tiles
    */
-  constructor(mesh, grid, {nameOf, recording}) {
+  constructor(mesh, grid, {nameOf, recording, apart}) {
     this.#mesh = mesh;
     this.#grid = grid;
     this.#nameOf = nameOf;
     this.#recording = recording;
+    this.#apart = apart;
     this.#pager = pager((step) => this.#turn(step));
     element('grid').after(this.#pager.bar);
     this.#button = make('button', '', {type: 'button', class: 'quiet', id: 'speaker-view', 'data-testid': 'speaker-view', 'aria-pressed': 'false'});
@@ -63,6 +77,7 @@ export class Conference {
     const line = text('conference.page', {page: number(page + 1), pages: number(pages)});
     if (label.textContent !== line) label.textContent = line;
     // Not `disabled`: whoever turns pages by keyboard would lose the focus at the last one.
+    bar.setAttribute('aria-label', text('conference.pages'));
     back.setAttribute('aria-disabled', String(page === 0));
     on.setAttribute('aria-disabled', String(page >= pages - 1));
     for (const [button, key] of [[back, 'conference.previous'], [on, 'conference.next']]) button.setAttribute('aria-label', text(key));
@@ -73,10 +88,11 @@ export class Conference {
     if (!this.#through) return;
     const {tiles, pinned, lit} = this.#grid;
     const seen = [];
-    for (const [key, tile] of document.hidden ? [] : tiles) {
+    const apart = this.#apart();
+    for (const [key, tile] of tiles) {
       const [id, screen] = key.split(':');
-      const height = Number.parseFloat(tile.style.getPropertyValue('--height')) * Math.min(2, globalThis.devicePixelRatio || 1);
-      if (tile.hidden || !this.#mesh.peers.has(id)) continue;
+      const height = Math.max(inPage(tile), inOther(tile), apart.get(key) ?? 0) * Math.min(2, globalThis.devicePixelRatio || 1);
+      if (height === 0 || !this.#mesh.peers.has(id)) continue;
       const front = key === pinned || key === lit;
       seen.push({id, what: screen ? 'screen' : 'camera', h: heightClass(height), ...(front ? {pin: true} : {})});
     }

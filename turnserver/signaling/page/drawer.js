@@ -5,15 +5,16 @@ import {duration, hasText, number, put, text} from './texts.js';
 
 const ROWS = [
   ['drawer.path', (stats) => pathWords(stats)],
-  ['drawer.server_sees', (stats, server) => serverText(server)],
+  ['drawer.server_sees', (stats, server) => (stats.path === 'server' ? null : serverText(server))],
   ['drawer.round_trip', (stats) => quantity('drawer.milliseconds', stats.rtt)],
-  ['drawer.up', (stats) => quantity('drawer.rate', stats.up)],
+  ['drawer.up', (stats) => (stats.path === 'server' ? null : quantity('drawer.rate', stats.up))],
   ['drawer.down', (stats) => quantity('drawer.rate', stats.down)],
   ['drawer.loss', (stats) => (stats.loss === null ? '–' : number(stats.loss / 100, {style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1}))],
-  ['drawer.sent_at_most', (stats, server, limits) => limitsText(limits)],
+  ['drawer.sent_at_most', (stats, server, limits) => (stats.path === 'server' ? null : limitsText(limits) ?? '–')],
   ['drawer.picture', (stats) => (stats.width
     ? text('drawer.size', {width: String(stats.width), height: String(stats.height), fps: Math.round(stats.fps ?? 0)}) : text('drawer.no_picture'))],
   ['drawer.limited_by', (stats, server, limits) => limitedBy(stats, limits)],
+  ['drawer.repairs', (stats) => (stats.path === 'server' ? text('drawer.repaired', {nacks: number(stats.nacks), plis: number(stats.plis)}) : null)],
 ];
 
 function quantity(key, value) {
@@ -26,11 +27,18 @@ function limitation(reason) {
 }
 
 /** Which way the media take, in words. @param {import('./stats.js').PeerStats} stats */
-function pathWords({path, transport, via}) {
+function pathWords({path, transport, via, relayed}) {
   if (path === 'unknown') return text('drawer.not_connected');
+  if (path === 'server') return relayed ? text('drawer.server_relayed', {way: pathWords({path: 'relay', transport, via})}) : text('drawer.server_over', {transport: transport.toUpperCase()});
   if (path === 'direct') return text('drawer.direct_over', {transport: transport.toUpperCase()});
   const way = transport ? text('drawer.relay_over', {transport: transport.toUpperCase()}) : text('drawer.relay');
   return via ? text('drawer.via', {way, relay: via}) : way;
+}
+
+/** What goes to the server's SFU, in words. @param {import('./stats.js').Sending} sending */
+export function sendingText({layers, estimate}) {
+  const shown = layers.map(({height, fps}) => text('drawer.layer', {height: String(height), fps: Math.round(fps)})).join(' · ');
+  return text('drawer.to_server', {layers: shown || text('quality.nothing'), estimate: quantity('drawer.rate', estimate)});
 }
 
 /** What may be sent to one, in words. @param {import('./uplink.js').Limits} [limits] */
@@ -91,10 +99,13 @@ export class Drawer {
     this.changed(open);
   }
 
-  /** @param {Map<string, object>} latest the statistics by peer @param {(id: string) => string} nameOf */
-  show(latest, nameOf) {
+  /**
+   * @param {Map<string, object>} latest the statistics by peer @param {(id: string) => string} nameOf
+   * @param {import('./stats.js').Sending|null} [sending] what goes to the server's SFU
+   */
+  show(latest, nameOf, sending = null) {
     if (!this.open) return;
-    element('uplink-text').textContent = this.quality.text;
+    element('uplink-text').textContent = sending ? sendingText(sending) : this.quality.text;
     element('credential-life').textContent = credentialText(this.mesh.ice?.exp, Date.now());
     for (const [id, card] of this.cards) {
       if (!latest.has(id)) {
@@ -109,8 +120,8 @@ export class Drawer {
       const limits = this.quality.limitsOf(id);
       ROWS.forEach(([, value], index) => {
         const shown = value(stats, server, limits);
-        card.values[index].textContent = shown ?? '–';
-        if (ROWS[index][0] === 'drawer.limited_by') card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
+        card.values[index].textContent = shown ?? '';
+        card.values[index].hidden = card.values[index].previousElementSibling.hidden = shown === null;
       });
     }
   }

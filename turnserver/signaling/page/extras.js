@@ -80,6 +80,9 @@ export class Extras {
     return Boolean(peer?.info.meta?.rec) && !(peer.gap && peer.state !== 'connected');
   }
 
+  /** How high the pictures in the small window are, by the key of their tiles; empty without one. @type {Map<string, number>} */
+  get heights() { return this.#apart?.heights ?? new Map(); }
+
   /** The call is over: what has been recorded is saved. */
   end() {
     this.#recorder?.stop();

@@ -15,15 +15,31 @@ const PATIENCE = 15_000; // ms for a new connection
 const MOST_QUEUED = 64;
 const MAIN = ['audio', 'video'];
 
-/** What is sent of a picture: `scale` of its height, and bit/s at most. The SFU says which of them anybody receives. */
-export const LAYERS = Object.freeze([
-  Object.freeze({rid: 'l', scale: 4, maxBitrate: 120_000}),
-  Object.freeze({rid: 'm', scale: 2, maxBitrate: 400_000}),
-  Object.freeze({rid: 'h', scale: 1, maxBitrate: 1_200_000}),
-]);
+/** The layers of a picture, the smallest first. Which of them are sent the SFU says. */
+export const RIDS = Object.freeze(['l', 'm', 'h']);
 
-/** What remains where the other end takes no layers: one picture of full size. */
-const WHOLE = {scaleResolutionDownBy: LAYERS.at(-1).scale, maxBitrate: LAYERS.at(-1).maxBitrate};
+/** Chromium sends so many layers of a picture with that many pixels, the first of those it was given. */
+const COUNTS = [[960 * 540, 3], [480 * 270, 2], [0, 1]];
+const MOST = 1_200_000; // bit/s
+
+/** What a picture of so many pixels may cost, in bit/s. */
+function rateFor(pixels) {
+  return Math.min(MOST, Math.round((400_000 * (pixels / (640 * 360)) ** 0.85) / 1000) * 1000);
+}
+
+/**
+ * What is sent of a picture, by rid: the largest layer that is sent has all of its lines, and each before it half as many.
+ * @param {number} [width] @param {number} [height] of the picture, in pixels; one whose size is not known counts as large
+ * @returns {{rid: string, scale: number, maxBitrate: number, sent: boolean}[]}
+ */
+export function layersOf(width = 0, height = 0) {
+  const pixels = width * height || 1280 * 720;
+  const [, count] = COUNTS.find(([least]) => pixels >= least);
+  return RIDS.map((rid, index) => {
+    const scale = 2 ** Math.max(0, count - 1 - index);
+    return {rid, scale, maxBitrate: rateFor(pixels / scale ** 2), sent: index < count};
+  });
+}
 
 const SOURCES = {audio: 'audio', video: 'camera', screen: 'screen', screenAudio: 'screen_audio'};
 const KINDS = {camera: 'video', screen: 'screen'};
@@ -41,6 +57,12 @@ export function offered(sdp) {
   return found;
 }
 
+/** The same for what a track has now. @param {MediaStreamTrack|null} track */
+function layersOfTrack(track) {
+  const {width, height} = track?.getSettings?.() ?? {};
+  return layersOf(width, height);
+}
+
 /** One thing after the other, for one connection. */
 class Line {
   #chain = Promise.resolve(); #queued = 0;
@@ -49,6 +71,10 @@ class Line {
     this.pc = pc;
     this.id = id;
     this.closed = false;
+    /** Whether it has stood. */
+    this.stood = false;
+    /** What comes through it, see `offered`. */
+    this.byStream = new Map();
   }
 
   /** @param {() => Promise<void>} job @param {(error: Error) => void} failed */
@@ -76,7 +102,7 @@ class Line {
  * Events: `state`; `tracks` (what comes from somebody has changed); `problem` `{error}`.
  */
 export class Sfu extends EventTarget {
-  #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #byStream = new Map();
+  #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #sending = new Set();
   #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #was = false; #state = 'connecting'; #closed = false;
 
   /**
@@ -101,25 +127,38 @@ export class Sfu extends EventTarget {
     this.#later = later;
     this.#never = never;
     this.#publish();
+    this.#refresh();
   }
 
   /** `connecting`, `connected`, `reconnecting` or `closed`. */
   get state() { return this.#state; }
 
   /** The connection through which the others come; null before the SFU has offered one. @type {RTCPeerConnection|null} */
-  get pc() { return this.#in?.pc ?? null; }
+  get pc() { return this.#coming?.pc ?? null; }
+
+  /** The connection before goes on to be shown until the next one stands. */
+  get #coming() {
+    return this.#in?.stood ? this.#in : this.#before.findLast(({side}) => side === 'in') ?? this.#in;
+  }
 
   /** The connection through which we send. @type {RTCPeerConnection|null} */
   get sending() { return this.#out?.pc ?? null; }
 
   /** In which section a stream of somebody's comes, by kind. @param {string} stream the peer's id, or that with `.screen` after it */
-  midOf(stream, kind) { return this.#byStream.get(stream)?.[kind] ?? null; }
+  midOf(stream, kind) { return this.#coming?.byStream.get(stream)?.[kind] ?? null; }
 
   /** @param {string} stream @param {'audio'|'video'} kind @returns {MediaStreamTrack|null} */
   trackOf(stream, kind) {
     const mid = this.midOf(stream, kind);
     const track = mid === null ? null : this.pc?.getTransceivers().find((each) => each.mid === mid)?.receiver.track;
     return track?.readyState === 'live' ? track : null;
+  }
+
+  /** Say whether somebody sends anything: as long as nobody does, there is no connection to receive through. @param {string} id @param {boolean} sends */
+  expect(id, sends) {
+    if (sends) this.#sending.add(id);
+    else this.#sending.delete(id);
+    this.#refresh();
   }
 
   /** @param {object} ice fresh servers and credentials */
@@ -222,7 +261,7 @@ export class Sfu extends EventTarget {
 
   #add(kind, track, stream) {
     const init = {direction: 'sendonly', streams: [stream ?? new MediaStream(track ? [track] : [])]};
-    if (kind === 'video') init.sendEncodings = LAYERS.map(({rid, scale, maxBitrate}) => ({rid, scaleResolutionDownBy: scale, maxBitrate}));
+    if (kind === 'video') init.sendEncodings = layersOfTrack(track).map(({rid, scale, maxBitrate}) => ({rid, scaleResolutionDownBy: scale, maxBitrate}));
     const of = track ?? (kind === 'audio' || kind === 'screenAudio' ? 'audio' : 'video');
     this.#senders[kind] = this.#out.pc.addTransceiver(of, init).sender;
     this.#tune(kind);
@@ -257,6 +296,7 @@ export class Sfu extends EventTarget {
   }
 
   #layers(list) {
+    if (!this.#out?.pc.remoteDescription) return; // said of a connection that is gone: the SFU does not know this one yet
     for (const {what, rids} of list) {
       const kind = KINDS[what];
       if (!kind) continue;
@@ -278,7 +318,12 @@ export class Sfu extends EventTarget {
       for (const encoding of parameters.encodings) {
         if (kind === 'audio') Object.assign(encoding, {priority: 'high', networkPriority: 'high'});
         else encoding.active = !wanted || (single ? wanted.size > 0 : wanted.has(encoding.rid));
-        if (kind === 'video' && single) Object.assign(encoding, WHOLE);
+        if (kind !== 'video') continue;
+        const layers = layersOfTrack(sender.track);
+        // Where the other end takes no layers, one picture of full size remains.
+        const {scale, maxBitrate, sent} = single ? layers.findLast((layer) => layer.sent) : layers.find(({rid}) => rid === encoding.rid);
+        Object.assign(encoding, {scaleResolutionDownBy: scale, maxBitrate});
+        if (line.pc.remoteDescription && !sent) encoding.active = false; // before, Chromium would keep layers that the answer refuses
       }
       if (kind === 'video') parameters.degradationPreference = 'maintain-framerate';
       if (kind === 'screen') parameters.degradationPreference = 'maintain-resolution';
@@ -301,7 +346,7 @@ export class Sfu extends EventTarget {
       if (line !== this.#in) return;
       const {type, sdp} = line.pc.localDescription;
       this.#signal.send('desc', {to: 'sfu', pc: id, desc: {type, sdp}});
-      this.#byStream = offered(desc.sdp);
+      line.byStream = offered(desc.sdp);
       this.#emit('tracks', {});
     }, (error) => this.#failed(line, error));
   }
@@ -334,6 +379,7 @@ export class Sfu extends EventTarget {
     if (line.closed || (line !== this.#out && line !== this.#in)) return;
     const {connectionState} = line.pc;
     if (connectionState === 'connected') {
+      line.stood = true;
       this.#never(this.#timers.get(line));
       this.#timers.delete(line);
       for (const old of this.#before.filter(({side}) => side === line.side)) old.close();
@@ -374,9 +420,10 @@ export class Sfu extends EventTarget {
   #refresh() {
     if (this.#closed) return;
     const stands = (line) => line?.pc.connectionState === 'connected';
-    const connected = stands(this.#in) && (!this.#publishes || stands(this.#out));
+    const receives = this.#in !== null || this.#sending.size > 0;
+    const connected = (!receives || stands(this.#in)) && (!this.#publishes || stands(this.#out));
     if (connected) {
-      this.#was = true;
+      this.#was ||= this.#in !== null || this.#out !== null;
       this.#failures = 0;
     }
     this.#setState(connected ? 'connected' : this.#was ? 'reconnecting' : 'connecting');

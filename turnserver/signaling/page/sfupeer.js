@@ -17,6 +17,7 @@ export class SfuPeer extends EventTarget {
     };
     on('state', () => this.dispatchEvent(new CustomEvent('state', {detail: {state: this.state}})));
     on('tracks', () => this.#show());
+    this.#expect();
     this.#show();
   }
 
@@ -45,10 +46,16 @@ export class SfuPeer extends EventTarget {
   /** Which section its microphone is in. */
   get microphoneMid() { return this.#sfu.midOf(this.id, 'audio'); }
 
+  /** All of its sections, with those of its screen. */
+  get mids() {
+    return [this.id, `${this.id}.screen`].flatMap((stream) => ['audio', 'video'].map((kind) => this.#sfu.midOf(stream, kind))).filter((mid) => mid !== null);
+  }
+
   /** @param {object} change of what the server says of the participant */
   update(change) {
     this.#info = {...this.#info, ...change};
     if ('gap' in change) this.setGap(Boolean(change.gap));
+    this.#expect();
     this.#show();
   }
 
@@ -59,8 +66,10 @@ export class SfuPeer extends EventTarget {
 
   /** It has another id. @param {object} info */
   adopt(info) {
+    this.#sfu.expect(this.id, false);
     this.#info = {...info};
     this.setGap(Boolean(info.gap));
+    this.#expect();
     this.#show();
   }
 
@@ -74,7 +83,13 @@ export class SfuPeer extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     for (const undo of this.#undo) undo();
+    this.#sfu.expect(this.id, false);
     this.dispatchEvent(new CustomEvent('state', {detail: {state: 'closed'}}));
+  }
+
+  #expect() {
+    const {a, v, s} = this.#info.media ?? {};
+    this.#sfu.expect(this.id, Boolean(a || v || s));
   }
 
   #show() {

@@ -4,12 +4,20 @@ const GATHER_PATIENCE = 8000; // ms
 
 /**
  * @typedef {object} PeerStats
- * @property {'direct'|'relay'|'unknown'} path @property {'udp'|'tcp'|'tls'|null} transport to our relay, or between us
+ * @property {'direct'|'relay'|'server'|'unknown'} path `server`: through its SFU @property {boolean} relayed whether a relay is on the way
+ * @property {'udp'|'tcp'|'tls'|null} transport to our relay, or between us
  * @property {string|null} via the relay's name @property {string} pathText `relay TLS via turn.example.org`
  * @property {number|null} rtt ms @property {number|null} up kbit/s @property {number|null} down kbit/s @property {number|null} loss %
  * @property {number|null} fps @property {number|null} width @property {number|null} height of the picture received
  * @property {string|null} limitation why our picture is not better: `cpu`, `bandwidth`, `other` or `none`
  * @property {number} framesDecoded @property {number|null} audioLevel of what is received, 0 to 1
+ * @property {number} nacks how often packets were asked for again @property {number} plis how often a whole picture was
+ */
+
+/**
+ * @typedef {object} Sending What goes to an SFU.
+ * @property {{height: number, fps: number}[]} layers of the pictures, the smallest first: those that anybody receives
+ * @property {number|null} estimate kbit/s that the browser believes there is room for
  */
 
 /** The host of a `turn:` or `stun:` URL. */
@@ -69,7 +77,14 @@ export function pathOf(reports, server, ice) {
   return {pair, path: 'relay', transport: transport?.toLowerCase() ?? null, via, pathText: words.join(' ')};
 }
 
-/** Measures one connection, from one call to the next. */
+/** The same for somebody whose media come through the server's SFU. @param {RTCStatsReport|Map<string, object>} reports @param {object} [ice] */
+export function pathThrough(reports, ice) {
+  const {path, pathText, ...way} = pathOf(reports, undefined, ice);
+  if (path === 'unknown') return {path, pathText, ...way, relayed: false};
+  return {...way, path: 'server', relayed: path === 'relay', pathText: path === 'relay' ? `server, ${pathText}` : `server ${way.transport.toUpperCase()}`};
+}
+
+/** Measures one connection, or what comes from one participant through that with an SFU, from one call to the next. */
 export class PeerMeter {
   #before = null;
 
@@ -78,19 +93,19 @@ export class PeerMeter {
 
   /**
    * @param {import('./peer.js').Peer} peer @param {import('./mesh.js').Mesh} [mesh]
+   * @param {(pc: RTCPeerConnection) => Promise<RTCStatsReport|null>} [shared] gives the reports of connections that several have in common
    * @returns {Promise<PeerStats|null>} null if the connection went away meanwhile
    */
-  async measure(peer, mesh) {
+  async measure(peer, mesh, shared) {
     const {pc} = peer;
-    let reports;
-    try {
-      reports = await pc.getStats();
-    } catch {
-      return null;
-    }
-    const {pair, ...way} = pathOf(reports, mesh?.serverPaths.get(peer.id), mesh?.ice);
+    const reports = await (shared?.(pc) ?? reportsOf(pc));
+    if (reports === null) return null;
+    const through = peer.way === 'sfu';
+    const {pair, ...way} = through ? pathThrough(reports, mesh?.ice) : {relayed: false, ...pathOf(reports, mesh?.serverPaths.get(peer.id), mesh?.ice)};
     this.raw = {reports, pair};
-    const now = {pc, at: performance.now(), sent: pair?.bytesSent ?? 0, received: pair?.bytesReceived ?? 0, ...media(reports, peer.cameraMid, peer.microphoneMid)};
+    const found = media(reports, peer.cameraMid, peer.microphoneMid, through ? new Set(peer.mids) : null);
+    const received = through ? found.bytes : pair?.bytesReceived ?? 0;
+    const now = {pc, at: performance.now(), sent: pair?.bytesSent ?? 0, ...found, received};
     const before = this.#before?.pc === pc && this.#before.pair === pair?.id ? this.#before : null;
     this.#before = {...now, pair: pair?.id};
     const seconds = before ? (now.at - before.at) / 1000 : 0;
@@ -99,7 +114,7 @@ export class PeerMeter {
     return {
       ...way,
       rtt: typeof roundTrip === 'number' ? roundTrip * 1000 : null,
-      up: rate('sent'),
+      up: through ? null : rate('sent'), // what we send goes to all of them at once
       down: rate('received'),
       loss: lossBetween(before, now),
       fps: now.fps ?? (seconds > 0 ? Math.max(0, (now.framesDecoded - before.framesDecoded) / seconds) : null),
@@ -108,6 +123,8 @@ export class PeerMeter {
       limitation: now.limitation,
       framesDecoded: now.framesDecoded,
       audioLevel: now.audioLevel,
+      nacks: now.nacks,
+      plis: now.plis,
     };
   }
 }
@@ -119,11 +136,25 @@ function lossBetween(before, now) {
   return all > 0 ? (lost * 100) / all : null;
 }
 
-function media(reports, cameraMid, microphoneMid) {
-  const found = {lost: 0, packets: 0, fps: null, width: null, height: null, limitation: null, framesDecoded: 0, audioLevel: null};
+/** @param {RTCPeerConnection|null} pc @returns {Promise<RTCStatsReport|null>} null if the connection went away meanwhile */
+async function reportsOf(pc) {
+  try {
+    return await pc.getStats();
+  } catch {
+    return null;
+  }
+}
+
+/** @param {Set<string>|null} mids the sections that count, if not all do */
+function media(reports, cameraMid, microphoneMid, mids) {
+  const found = {lost: 0, packets: 0, bytes: 0, nacks: 0, plis: 0, fps: null, width: null, height: null, limitation: null, framesDecoded: 0, audioLevel: null};
   for (const report of reports.values()) {
     const kind = report.kind ?? report.mediaType;
     if (report.type === 'inbound-rtp') {
+      if (mids && report.mid !== undefined && !mids.has(report.mid)) continue;
+      found.bytes += (report.bytesReceived ?? 0) + (report.headerBytesReceived ?? 0);
+      found.nacks += report.nackCount ?? 0;
+      found.plis += report.pliCount ?? 0;
       found.lost += report.packetsLost ?? 0;
       found.packets += report.packetsReceived ?? 0;
       if (kind === 'audio') {
@@ -153,6 +184,8 @@ export class StatsMonitor {
     this.latest = new Map();
     /** What the last measurements come from. @type {Map<string, {reports: RTCStatsReport, pair: object|null}>} */
     this.raw = new Map();
+    /** What goes to the server's SFU; null in a mesh. @type {Sending|null} */
+    this.sending = null;
     /** Called after each round. @type {((latest: Map<string, PeerStats>) => void)|null} */
     this.onupdate = null;
   }
@@ -178,12 +211,24 @@ export class StatsMonitor {
     this.#run += 1;
   }
 
+  async #measureSending() {
+    const pc = this.#mesh.sfu?.sending;
+    const reports = pc ? await reportsOf(pc) : null;
+    return reports && sendingOf(reports);
+  }
+
   /** One round, now. */
   async measure() {
     const peers = [...this.#mesh.peers.values()];
+    const once = new Map();
+    const shared = (pc) => {
+      if (!once.has(pc)) once.set(pc, reportsOf(pc));
+      return once.get(pc);
+    };
+    this.sending = await this.#measureSending();
     const found = await Promise.all(peers.map((peer) => {
       if (!this.#meters.has(peer)) this.#meters.set(peer, new PeerMeter());
-      return this.#meters.get(peer).measure(peer, this.#mesh);
+      return this.#meters.get(peer).measure(peer, this.#mesh, shared);
     }));
     peers.forEach((peer, index) => {
       if (!found[index]) return;
@@ -193,6 +238,20 @@ export class StatsMonitor {
     for (const map of [this.latest, this.raw]) for (const id of [...map.keys()]) if (!this.#mesh.peers.has(id)) map.delete(id);
     return this.latest;
   }
+}
+
+/**
+ * What a connection sends to an SFU.
+ * @param {RTCStatsReport|Map<string, object>} reports
+ * @returns {Sending}
+ */
+export function sendingOf(reports) {
+  const layers = [...reports.values()]
+    .filter(({type, kind, active, framesPerSecond}) => type === 'outbound-rtp' && kind === 'video' && active !== false && framesPerSecond > 0)
+    .map(({frameHeight, framesPerSecond}) => ({height: frameHeight ?? 0, fps: framesPerSecond}))
+    .sort((one, other) => one.height - other.height);
+  const estimate = selectedPair(reports)?.availableOutgoingBitrate;
+  return {layers, estimate: typeof estimate === 'number' ? estimate / 1000 : null};
 }
 
 /**

@@ -43,6 +43,7 @@ export function initials(name) {
  * @property {string} [linkText]   whose connection is bad
  * @property {boolean} [soundOnly] whether there is no picture because of that
  * @property {boolean} moderated   whether this user may mute and remove the other
+ * @property {boolean} [stoppable] whether this user may stop the screen that it shows
  * @property {boolean} [recording] whether this one records the call
  * @property {boolean} [host]      whether this user may put it in the spotlight
  * @property {boolean} [sound]     whether a screen has sound, which has a volume of its own
@@ -52,7 +53,7 @@ export class Grid {
   /**
    * @param {HTMLElement} container
    * @param {HTMLTemplateElement} template
-   * @param {{retry: (id: string) => void, mute: (id: string) => void, kick: (id: string) => void, spot: (key: string) => void,
+   * @param {{retry: (id: string) => void, mute: (id: string) => void, stop: (id: string) => void, kick: (id: string) => void, spot: (key: string) => void,
    *   zoom: (tile: HTMLElement) => void, blocked: () => void}} does
    *   what buttons do; `blocked` when the browser does not play sound before the page has been touched
    */
@@ -222,6 +223,7 @@ export class Grid {
     tile.querySelector('.tile-retry').addEventListener('click', () => this.does.retry(view.id));
     tile.querySelector('.tile-mute').addEventListener('click', () => this.does.mute(view.id));
     tile.querySelector('.tile-kick').addEventListener('click', () => this.does.kick(view.id));
+    tile.querySelector('.tile-stop').addEventListener('click', () => this.does.stop(view.id));
     this.tiles.set(view.key, tile);
     return tile;
   }
@@ -290,6 +292,9 @@ export class Grid {
     state.querySelector('.tile-retry').hidden = !view.retry;
     tile.querySelector('.tile-menu').hidden = view.kind === 'self';
     for (const button of ['.tile-mute', '.tile-kick']) tile.querySelector(button).hidden = !view.moderated;
+    const stop = tile.querySelector('.tile-stop');
+    stop.hidden = !view.stoppable;
+    if (view.stoppable) named(stop, text('tile.stop_screen', {name: view.name}));
     named(tile.querySelector('.tile-pin'), text('tile.pin', {name: title(view)}));
     named(tile.querySelector('.tile-full'), text('tile.full', {name: title(view)}));
     named(tile.querySelector('.tile-apart'), text('tile.apart', {name: title(view)}));

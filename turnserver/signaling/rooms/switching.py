@@ -219,7 +219,7 @@ def due(state: HubState, room: Room, now: Now) -> None:
 
 
 def _stands(room: Room, member: Member) -> bool:
-    """Whether the engine has the connections that a participant needs: to send if it does, to receive if others send."""
+    """Whether the engine has the connections that a participant needs: to send if it does, to receive if others do."""
     sends = bool(member.media.a or member.media.v or member.media.s)
     receives = any("publish" in other.sides for other in room.members.values() if other is not member)
     return (not sends or "publish" in member.sides) and (not receives or "subscribe" in member.sides)
