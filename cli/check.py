@@ -33,7 +33,7 @@ _PAIR = "a chain of certificates in PEM, the server's own first, in date, with i
 def check(host: str | None, config_path: Path | None, as_json: bool) -> None:
     """Validate a configuration and show what it would do on this machine.
 
-    Nothing is bound and nothing is sent, so it can be run beside a running server. Without a file, the defaults and
+    Nothing is sent and nothing stays bound, so it can be run beside a running server. Without a file, the defaults and
     the environment are checked. --host names the host of the URLs that clients would be given.
 
     Exit code 0: it is valid (there may be warnings); 2: it is not.
@@ -65,6 +65,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     Raises `turnserver.errors.ConfigError` for certificates and public addresses that the server would refuse.
     """
     from cli.addresses import public_uris, relay_text  # noqa: PLC0415
+    from cli.check_media import media_facts, media_warnings  # noqa: PLC0415
     from stun.address import Address  # noqa: PLC0415
     from turnserver.core.settings import OwnAddresses  # noqa: PLC0415
     from turnserver.external import resolved  # noqa: PLC0415
@@ -83,6 +84,7 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
     addresses = [address for _, address in listeners]
     bound = [each.bound for each in OwnAddresses.of(config.relay, addresses).relays]
     relays = OwnAddresses.of(resolved(config.relay, bound), addresses).relays
+    media = media_facts(config, relays)
     asked = config.relay.external.asked
     named = [address.ip for address in addresses] + [relay.bound for relay in relays]
     strange = [Address(ip, 0).host for ip in dict.fromkeys(named) if not has_address(ip)]
@@ -99,12 +101,14 @@ def _effective(loaded: "Loaded", host: str) -> dict[str, Any]:
         "users": len(config.auth.users),
         "shared_secrets": len(config.auth.shared_secrets),
         "rooms": rooms,
+        "media": media,
         "open_files": _files(config),
         "warnings": [
             *loaded.warnings,
             *late,
             *(f"{each} is not an address of this machine at present." for each in strange),
             *relay_advice(relays, config.relay.default_family, config.relay.external, asked=asked),
+            *(media_warnings(media) if config.serves_rooms else []),
             *([] if listeners else ["No listener has an address of this machine at present."]),
         ],
     }
@@ -266,12 +270,15 @@ def _room_urls(config: "Config") -> list[str]:
     return [url.replace(_SOME_HOST, "HOST") for url in usable]
 
 
-def _rooms_text(rooms: dict[str, Any]) -> list[tuple[str, str]]:
-    """The same for people."""
+def _rooms_text(rooms: dict[str, Any], largest: int | None) -> list[tuple[str, str]]:
+    """The same for people; ``largest`` is the size of rooms that go through the SFU."""
     if not rooms["served"]:
         return [("rooms", f"none: {rooms['why_not']}")]
     nobody = "nobody: signaling.open is false, and there is no key for tokens"
-    rows = [("rooms", f"for {rooms['room_size']} people each"), ("who may join", "; ".join(rooms["who"]) or nobody)]
+    rows = [
+        ("rooms", f"for {largest or rooms['room_size']} people each"),
+        ("who may join", "; ".join(rooms["who"]) or nobody),
+    ]
     keys = [f"{name} (admin)" for name in rooms["admin_keys"]] + rooms["api_keys"]
     rows += [("TURN for rooms", url) for url in rooms["urls"]] or [("TURN for rooms", _NO_URLS)]
     return [*rows, ("API keys", ", ".join(keys) or "none")]
@@ -290,7 +297,11 @@ def _show(found: dict[str, Any]) -> None:
     rows += [("URL", text) for text in found["uris"] or [_NO_URI]]
     rows += [("users", str(found["users"])), ("shared secrets", str(found["shared_secrets"]))]
     rows += [("open files", _files_text(found["open_files"]))]
-    rows += _rooms_text(found["rooms"])
+    rows += _rooms_text(found["rooms"], found["media"]["room_size"])
+    if found["rooms"]["served"]:
+        from cli.check_media import media_rows  # noqa: PLC0415
+
+        rows += media_rows(found["media"], found["rooms"]["room_size"])
     facts(console, rows)
     for warning in found["warnings"]:
         say(error_console(), f"Warning: {warning}", "yellow")

@@ -93,7 +93,7 @@ def rooms() -> None:
 @click.option("--name", metavar="NAME", help="The participant's name; it cannot be changed in the lobby.")
 @click.option("--once", is_flag=True, help="Valid for one entry: after that, the link cannot be used again.")
 @click.option("--uses", type=click.IntRange(1, 100), help="Valid for so many entries.  [default: any number]")
-@click.option("--max", "maximum", type=click.IntRange(2, 8), help="Maximum number of participants in the room.")
+@click.option("--max", "maximum", type=click.IntRange(2, 100), help="Maximum number of participants in the room.")
 @click.option(
     "--cap",
     "caps",
@@ -184,6 +184,8 @@ def list_rooms(target: Target) -> None:
 @server_options
 def show(room: str, target: Target) -> None:
     """Show who is in ROOM, and the path of each pair: direct or relayed, the transport, and the traffic.
+
+    Of a room that goes through the SFU, show what each participant sends, layer by layer, and what it is sent.
 
     Exit code 0: shown; 1: there is no such room, the server cannot be reached, or it refuses the key; 2: the command
     line is wrong.

@@ -47,8 +47,10 @@ def show_room(found: Any) -> None:
     peers = _dicts(room.get("peers"))
     names = {str(peer.get("id")): _word(peer.get("name")) for peer in peers}
     people = f"{len(peers)} of {_word(room.get('max'))}"
+    media = room.get("media") if isinstance(room.get("media"), dict) else None
     title(console, _word(room.get("id")))
-    facts(console, [("people", people), ("door", _door(room)), ("since", _moment(room.get("created")))])
+    rows = [("people", people), ("door", _door(room)), ("since", _moment(room.get("created")))]
+    facts(console, [*rows, ("media", _way(room, media, names))])
     if not peers:
         return
     table = _table("participant", "name", "role", "media", "since", "signaling")
@@ -59,13 +61,77 @@ def show_room(found: Any) -> None:
         table.add_row(*_cells(*row))
     console.print()
     console.print(table)
-    pairs = _dicts(room.get("pairs"))
+    if media is not None:
+        _show_media(media, names)
+    # Through an SFU, only pairs of a room that has just changed, or is about to, have a path of their own.
+    pairs = [pair for pair in _dicts(room.get("pairs")) if room.get("mode") != "sfu" or pair.get("path") != "unknown"]
     if pairs:
         table = _table("pair", "path", "carried → / ←", "candidates", "round trip")
         for pair in pairs:
             table.add_row(*_cells(*_pair(pair, names)))
         console.print()
         console.print(table)
+
+
+def _show_media(media: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """What the SFU gets of each participant, and what it sends to each."""
+    console = out_console()
+    peers = _dicts(media.get("peers"))
+    sent = _table("sends", "source", "codec", "layer", "height", "bit rate", "packets", "lost", "NACKs", "PLIs")
+    received = _table("receives", "sound", "pictures", "paused", "bit rate", "estimate", "NACKs", "sent again")
+    for peer in peers:
+        name = names.get(str(peer.get("id")), _word(peer.get("id")))
+        for track in _dicts(peer.get("tracks")):
+            source = _word(track.get("source")) + (", muted" if track.get("muted") else "")
+            for layer in _dicts(track.get("layers")):
+                counted = [_word(layer.get(each)) for each in ("packets", "lost", "nacks", "plis")]
+                height = _word(layer.get("height") or None)
+                rate = _rate(layer.get("bitrate"))
+                codec, rid = _word(track.get("codec")), _word(layer.get("rid") or None)
+                sent.add_row(*_cells(name, source, codec, rid, height, rate, *counted))
+        received.add_row(*_cells(name, *_received(peer)))
+    for table in (sent, received):
+        if table.row_count:
+            console.print()
+            console.print(table)
+
+
+def _received(peer: Mapping[str, Any]) -> tuple[str, str, str, str, str, str, str]:
+    streams = _dicts(peer.get("forwarded"))
+    voices = [each for each in streams if str(each.get("source")).endswith("audio")]
+    pictures = [each for each in streams if each not in voices]
+    shown = [each for each in pictures if each.get("rid") is not None]
+    return (
+        str(len(voices)),
+        str(len(shown)),
+        str(len(pictures) - len(shown)),
+        _rate(peer.get("sending")),
+        _rate(peer.get("estimate")),
+        str(_sum(streams, "nacked")),
+        str(_sum(streams, "repeated")),
+    )
+
+
+def _way(room: Mapping[str, Any], media: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
+    """How the media of a room go."""
+    if room.get("mode") != "sfu":
+        return "from each to each" if media is None else "from each to each; the SFU has the room, too"
+    if media is None:
+        return "through the SFU, which is not there"
+    speaker = media.get("speaker")
+    words = f"through the SFU, packets: {_word(media.get('packets_in'))} in, {_word(media.get('packets_out'))} out"
+    return words if speaker is None else f"{words}; {names.get(str(speaker), _word(speaker))} speaks"
+
+
+def _sum(entries: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(value for each in entries if isinstance(value := each.get(key), int))
+
+
+def _rate(value: Any) -> str:
+    value = _number(value)
+    if value is None:
+        return "–"
+    return f"{value / 1e6:.1f} Mbit/s" if value >= 1e6 else f"{value / 1000:.0f} kbit/s"
 
 
 def _table(*columns: str) -> Table:
@@ -128,8 +194,15 @@ def _kinds(value: Any) -> str:
     return ", ".join(_word(each) for each in value[:8]) if isinstance(value, list) and value else "–"
 
 
+def _number(value: Any) -> float | None:
+    """A number as such; None for anything else, and for what no counter of bytes can be."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**64
+    return float(value) if known else None
+
+
 def _amount(value: Any) -> str:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    value = _number(value)
+    if value is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
         if abs(value) < 1000:

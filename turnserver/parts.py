@@ -19,13 +19,15 @@ from turnserver.faults import RAISED, Faults
 from turnserver.health import HealthListener
 from turnserver.listening import Listening
 from turnserver.losses import Losses
+from turnserver.media.stats import room_as_json
+from turnserver.media_meter import MediaMeter
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.sfu import Sfu
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.rooms.facts import Fact
 from turnserver.signaling.rooms.media_port import MediaEvent
 from turnserver.signaling.rooms.settings import MediaOptions
-from turnserver.snapshot import DatapathView
+from turnserver.snapshot import DatapathView, MediaView
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
 
@@ -58,6 +60,8 @@ class Parts:
     service: Service | None = None
     sfu: Sfu | None = None
     """The SFU for rooms, if they may go through one; it opens its socket when one does."""
+    media_meter: MediaMeter | None = None
+    """Looks at the SFU for snapshots."""
     health: HealthListener | None = None
     """The listener for health checks only."""
     ignore: Callable[[], None] = lambda: None
@@ -129,6 +133,7 @@ class Parts:
                 faults=faults,
                 clock=lambda: clock().mono,
             )
+            self.media_meter = MediaMeter(lambda: clock().mono)
         self.service = Service.from_config(
             config,
             [] if self.listening is None else self.listening.offered,
@@ -139,6 +144,7 @@ class Parts:
             faults=faults,
             media=self.sfu,
             media_options=options,
+            media_of=self._media_of,
         )
 
     def _sfu_reports(self, event: MediaEvent) -> None:
@@ -150,6 +156,17 @@ class Parts:
         self.own = replace(self.own, media=sockets)
         if self.engine is not None:
             self.engine.use_own(self.own)
+
+    def _media_of(self, room: str) -> Mapping[str, object] | None:
+        """What the SFU says of a room, as JSON."""
+        views = [] if self.sfu is None else self.sfu.rooms()
+        return next((room_as_json(view) for view in views if view.room == room), None)
+
+    def media_view(self) -> MediaView | None:
+        """The SFU with its rooms; None without one."""
+        if self.sfu is None or self.media_meter is None:
+            return None
+        return self.media_meter.view(self.sfu.addresses, self.sfu.rooms(), self.sfu.processes)
 
     def datapath_views(self) -> tuple[DatapathView, ...]:
         """The datapaths with their counters."""

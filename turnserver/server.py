@@ -326,6 +326,7 @@ class Server:
             datapaths=datapaths,
             allocations=tuple(allocations),
             rooms=() if service is None else tuple(service.hub.rooms()),
+            media=self._faults.guarded("media", parts.media_view, None),
             failed_lookups=totals.failed_lookups,
             evicted_connections=parts.limiter.evicted,
             failed_logins=totals.failed_logins,

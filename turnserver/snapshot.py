@@ -11,10 +11,11 @@ from stun.constants import TransportProtocol
 from turnserver.core.settings import RelayAddress
 from turnserver.core.types import AllocationView, ClientTransport, Counters
 from turnserver.losses import Losses
+from turnserver.media.stats import MediaRoomView
 from turnserver.signaling.rooms.views import RoomView
 from turnserver.transports.base import TransportCounters
 
-__all__ = ["DatapathView", "LimitsView", "ListenerView", "Snapshot", "Usage"]
+__all__ = ["DatapathView", "LimitsView", "ListenerView", "MediaView", "Snapshot", "Usage"]
 
 _NO_FRAMES = TransportCounters()
 _NO_PACKETS = Counters()
@@ -64,6 +65,31 @@ class DatapathView:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaView:
+    """The SFU. ``addresses`` is where clients send media to; none before a room has first gone through it.
+
+    ``rooms`` are those that go through it now, with streams, layers, estimates of downlinks, and what was asked for
+    again. ``cpu_per_packet`` is the CPU time of a packet that has come in or gone out, in seconds, over the time
+    between the last two snapshots that were a second apart; None while it is not known, and where the SFU shares the
+    server's process or the system does not tell.
+    """
+
+    addresses: tuple[Address, ...] = ()
+    rooms: tuple[MediaRoomView, ...] = field(default=(), repr=False)
+    cpu_per_packet: float | None = None
+
+    @property
+    def packets_in(self) -> int:
+        """RTP packets of the present rooms that have come in."""
+        return sum(room.packets_in for room in self.rooms)
+
+    @property
+    def packets_out(self) -> int:
+        """RTP packets of the present rooms that have gone out."""
+        return sum(room.packets_out for room in self.rooms)
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """A current number and its limit."""
 
@@ -110,6 +136,8 @@ class Snapshot:
     datapaths: tuple[DatapathView, ...] = ()
     allocations: tuple[AllocationView, ...] = field(default=(), repr=False)
     rooms: tuple[RoomView, ...] = field(default=(), repr=False)
+    media: MediaView | None = None
+    """The SFU; None where rooms are meshes only (``signaling.mode``)."""
     faults: Mapping[str, int] = field(default_factory=dict)
     draining: bool = False
     """Whether nothing new is taken, because the server is about to stop (`turnserver.server.Server.drain`)."""

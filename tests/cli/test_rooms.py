@@ -96,7 +96,7 @@ def test_the_url_of_the_link_can_be_given(run: Run, write: Write) -> None:
         ["demo", "--ttl", "soon"],
         ["demo", "--ttl", "2y"],
         ["demo", "--name", "n" * 65],
-        ["demo", "--max", "9"],
+        ["demo", "--max", "101"],
         ["demo", "--cap", "fly"],
         ["demo", "--url", "example.org"],
         ["demo", "--url", "http://user:pass@example.org"],

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 from aiortc import MediaStreamTrack
 
@@ -16,10 +17,14 @@ from turnserver.client.errors import SignalError
 from turnserver.client.media import Echo, Listen, TestMedia
 from turnserver.client.pair import Pair, PairState
 from turnserver.signaling.protocol.fields import ShownTile
+from turnserver.signaling.protocol.server_messages import PeerLeave
 
 __all__ = ["watch_frames"]
 
 pytestmark = pytest.mark.usefixtures("watch_frames")
+
+
+ADMIN_KEY = "an-admin-key-of-the-test"
 
 
 def small() -> TestMedia:
@@ -34,7 +39,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, **signaling: Any) -> Itera
         "relay": {"addresses": ["127.0.0.1"]},
         "auth": {"shared_secrets": [SHARED_SECRET]},
         "peers": {"allow": ["127.0.0.0/8"]},
-        "signaling": {"open": True, **signaling},
+        "signaling": {"open": True, "admin_keys": {"test": ADMIN_KEY}, **signaling},
     }
     with TurnServerProcess(config, tmp_path_factory.mktemp("server")) as running:
         yield running
@@ -94,6 +99,41 @@ async def test_three_through_the_sfu(server: TurnServerProcess) -> None:
         await ann.until(lambda: len(ann.pairs) == len(bob.pairs) == 1)
         await ann.until(flows(ann, bob))
         assert not [frame for one in (ann, bob) for frame in one.frames if frame.t == "error"]
+
+
+async def media_of(url: str, room: str) -> dict[str, Any]:
+    """What the API has of a room's media."""
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    async with aiohttp.ClientSession(headers=headers) as http, http.get(f"{url}/v1/rooms/{room}") as answer:
+        assert answer.status == 200
+        found = (await answer.json())["media"]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_what_the_server_says_of_it(server: TurnServerProcess) -> None:
+    """The API has streams, layers and estimates of the room; they are a second old at most."""
+    url = page_url(server)
+    async with member(url, "seen", plan=small) as ann, member(url, "seen", name="Ear", plan=Listen) as ear:
+        await ear.until(flows(ear))
+        async with asyncio.timeout(90):
+            while True:
+                found = await media_of(url, "seen")
+                peers = {peer["id"]: peer for peer in found["peers"]}
+                streams = peers[ear.id]["forwarded"] if ear.id in peers else []
+                if len(streams) == 2 and all(each["packets"] > 0 for each in streams):
+                    break
+                await asyncio.sleep(0.1)
+        assert found["packets_in"] > 0
+        assert found["packets_out"] > 0
+        assert {(track["source"], track["codec"]) for track in peers[ann.id]["tracks"]} == {
+            ("audio", "opus"),
+            ("camera", "vp8"),
+        }
+        assert all(layer["packets"] > 0 for track in peers[ann.id]["tracks"] for layer in track["layers"])
+        assert {(each["peer"], each["source"]) for each in streams} == {(ann.id, "audio"), (ann.id, "camera")}
+        assert peers[ear.id]["estimate"] > 0
+        assert peers[ear.id]["tracks"] == []
 
 
 async def test_one_after_the_other_in_the_same_section(server: TurnServerProcess) -> None:
@@ -166,6 +206,29 @@ async def test_a_connection_that_fails_is_built_again(server: TurnServerProcess)
         assert ann.pairs == [pair]
 
 
+async def back_in_a_mesh(url: str, one: Member) -> None:
+    """Wait until a small room has changed.
+
+    Where a mesh does not come about within ten seconds, as on a machine that is very busy, the room stays with the SFU
+    until somebody comes or leaves; here that is somebody who does both.
+    """
+    epoch = 0
+
+    def settled() -> bool:
+        room = one.mesh.room
+        assert room is not None
+        return room.epoch > epoch and not room.changing and (room.mode == "mesh" or room.why == "no_mesh")
+
+    for _ in range(5):
+        await one.until(settled)
+        assert one.mesh.room is not None
+        if one.mesh.room.mode == "mesh":
+            return
+        epoch = one.mesh.room.epoch
+        async with member(url, one.mesh.room.id, name="Eve", plan=Listen):
+            pass
+
+
 async def test_a_room_changes_and_changes_back(changing: TurnServerProcess) -> None:
     """Make before break: pairs and tracks are the same objects, and go on; connections that are not needed end."""
     url = page_url(changing)
@@ -186,6 +249,7 @@ async def test_a_room_changes_and_changes_back(changing: TurnServerProcess) -> N
             await ann.until(lambda: pair._connection is None)
             for each, track in zip(times, (sound, picture), strict=True):
                 each.extend(await frames(track, 20))
+        await back_in_a_mesh(url, ann)
         await ann.until(connected(ann, bob, others=1))
         await ann.until(lambda: ann.mesh.sfu is None and bob.mesh.sfu is None)
         await ann.until(flows(ann, bob))
@@ -195,8 +259,8 @@ async def test_a_room_changes_and_changes_back(changing: TurnServerProcess) -> N
         assert ann.pairs == [pair]
         assert pair.way == "mesh"
         assert not [frame for one in (ann, bob) for frame in one.frames if frame.t in {"error", "reset"}]
-        leaves = [frame for one in (ann, bob) for frame in one.frames if frame.t == "peer_leave"]
-        assert len(leaves) == 4, "those of the two who have left, to each"
+        left = [frame.id for one in (ann, bob) for frame in one.frames if isinstance(frame, PeerLeave)]
+        assert not [gone for gone in left if gone in {ann.id, bob.id}]
     wait_for_log(changing, "room closed", "room=grows")
 
 

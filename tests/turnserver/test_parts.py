@@ -11,6 +11,7 @@ from turnserver.config import Config, load_mapping
 from turnserver.core.types import Now
 from turnserver.faults import Faults
 from turnserver.parts import Parts
+from turnserver.snapshot import MediaView
 from turnserver.transports.limits import ConnectionLimiter
 
 
@@ -72,6 +73,8 @@ async def test_rooms_have_an_sfu_unless_all_of_them_are_meshes(mode: str, has_sf
     )
     assert made.service is not None
     assert (made.sfu is not None) == has_sfu
+    assert made.media_view() == (MediaView() if has_sfu else None)
+    assert made.service.media_of("r") is None
     if made.sfu is not None:
         made.sfu.open("r", 1)
         assert made.sfu.addresses == (), "there is no address to relay from"

@@ -1,8 +1,17 @@
 """Counters, rates and budgets of streams, and the views of rooms for statistics."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["Budget", "ForwardingView", "LayerView", "MediaPeerView", "MediaRoomView", "RateMeter", "TrackView"]
+__all__ = [
+    "Budget",
+    "ForwardingView",
+    "LayerView",
+    "MediaPeerView",
+    "MediaRoomView",
+    "RateMeter",
+    "TrackView",
+    "room_as_json",
+]
 
 _SHORTEST: Final = 0.4
 """Seconds between two samples: over less, a single frame makes the difference."""
@@ -125,3 +134,33 @@ class MediaRoomView(NamedTuple):
     packets_in: int
     packets_out: int
     peers: tuple[MediaPeerView, ...]
+
+
+def room_as_json(room: MediaRoomView) -> dict[str, Any]:
+    """The view of a room for programs: objects with the same names, rates in whole bit/s."""
+    return {
+        "epoch": room.epoch,
+        "speaker": room.speaker,
+        "packets_in": room.packets_in,
+        "packets_out": room.packets_out,
+        "peers": [
+            {
+                "id": peer.peer,
+                "publishing": peer.publishing,
+                "subscribing": peer.subscribing,
+                "estimate": round(peer.estimate),
+                "sending": round(peer.sending),
+                "tracks": [
+                    {
+                        "source": track.source,
+                        "codec": track.codec,
+                        "muted": track.muted,
+                        "layers": [layer._asdict() | {"bitrate": round(layer.bitrate)} for layer in track.layers],
+                    }
+                    for track in peer.tracks
+                ],
+                "forwarded": [each._asdict() for each in peer.forwarded],
+            }
+            for peer in room.peers
+        ],
+    }

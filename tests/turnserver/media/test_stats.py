@@ -1,6 +1,16 @@
 """Rates from samples of counters."""
 
-from turnserver.media.stats import RateMeter
+import json
+
+from turnserver.media.stats import (
+    ForwardingView,
+    LayerView,
+    MediaPeerView,
+    MediaRoomView,
+    RateMeter,
+    TrackView,
+    room_as_json,
+)
 
 
 def test_a_rate_needs_two_samples_and_settles() -> None:
@@ -23,3 +33,38 @@ def test_a_counter_that_stands_still_has_no_rate_soon() -> None:
     for second in range(2, 14):
         meter.sample(100_000, float(second))
     assert meter.bitrate == 0
+
+
+def test_a_room_for_programs() -> None:
+    """The names of the views, and nothing that JSON has not."""
+    layer = LayerView("h", 1_200_000.4, 720, 900, 3, 2, 1)
+    forwarded = ForwardingView("bob", "camera", None, 0, 5, 4, 3)
+    ann = MediaPeerView(
+        "ann", True, False, 2e6 + 0.25, 1e6, (TrackView("camera", "vp8", False, (layer,)),), (forwarded,)
+    )
+    found = room_as_json(MediaRoomView("tea", 3, "ann", 10, 20, (ann,)))
+    assert json.loads(json.dumps(found)) == found
+    assert found == {
+        "epoch": 3,
+        "speaker": "ann",
+        "packets_in": 10,
+        "packets_out": 20,
+        "peers": [
+            {
+                "id": "ann",
+                "publishing": True,
+                "subscribing": False,
+                "estimate": 2_000_000,
+                "sending": 1_000_000,
+                "tracks": [
+                    {
+                        "source": "camera",
+                        "codec": "vp8",
+                        "muted": False,
+                        "layers": [layer._asdict() | {"bitrate": 1_200_000}],
+                    }
+                ],
+                "forwarded": [forwarded._asdict()],
+            }
+        ],
+    }

@@ -94,6 +94,9 @@ class RoomService(Protocol):
     def relays(self) -> RelayView:
         """What the relays carry for them."""
 
+    def media_of(self, room_id: str) -> Mapping[str, object] | None:
+        """What the SFU says of a room; None if the room does not go through one."""
+
     def work(self) -> None:
         """Carry out the hub's commands."""
 
@@ -380,7 +383,7 @@ class Api:
         room = self._service.hub.room(request.match_info["room"])
         if room is None:
             raise _no_such("room")
-        return _json(room_json(room, self._service.relays))
+        return _json(room_json(room, self._service.relays, self._service.media_of(room.id)))
 
     async def _close_room(self, request: web.Request) -> web.Response:
         """``DELETE /v1/rooms/{room}``: remove all participants."""

@@ -1,6 +1,6 @@
 """Rooms in the HTTP API: what the server knows itself, kept apart from what clients have reported."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -47,12 +47,13 @@ def summary_json(room: RoomView) -> dict[str, Any]:
     }
 
 
-def room_json(room: RoomView, relays: RelayView) -> dict[str, Any]:
-    """A room with its participants, and the path of each pair."""
+def room_json(room: RoomView, relays: RelayView, media: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A room with its participants, and the path of each pair; ``media`` is what the SFU says of it, if it has it."""
     return {
         **summary_json(room),
         "peers": [_peer_json(peer, relays) for peer in room.peers],
         "pairs": [_pair_json(a, b, relays) for a, b in combinations(room.peers, 2)],
+        "media": media,
     }
 
 

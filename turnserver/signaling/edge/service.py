@@ -110,7 +110,8 @@ class Service:
     addition to the server's own; pages of ``ancestors`` may show the call page in a frame. ``keys`` sign invitations.
     Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs participants get after `use`.
     ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the server, and returns what the API
-    answers then. ``faults`` records unexpected exceptions. ``media`` is an SFU, whose reports go to `on_media`.
+    answers then. ``faults`` records unexpected exceptions. ``media`` is an SFU, whose reports go to `on_media`;
+    ``media_of`` gives what it says of a room, for the API.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Service:
         faults: Faults | None = None,
         media: MediaPort | None = None,
         media_options: MediaOptions | None = None,
+        media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
     ) -> None:
         prepare()
         self._admission = admission
@@ -146,6 +148,7 @@ class Service:
         self._poll: asyncio.Handle | None = None
         self._tell = tell
         self._drain = drain
+        self.media_of = media_of
         self._listening = listening
         self.relays = RelayTable(separator)
         self._keys = TokenKeys() if keys is None else keys
@@ -178,6 +181,7 @@ class Service:
         faults: Faults | None = None,
         media: MediaPort | None = None,
         media_options: MediaOptions | None = None,
+        media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
     ) -> "Service":
         """Build it from the configuration; participants get the URLs of the listeners in ``listening``.
 
@@ -201,6 +205,7 @@ class Service:
             faults=faults,
             media=media,
             media_options=media_options,
+            media_of=media_of,
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:

@@ -68,7 +68,7 @@ class Claims(BaseModel):
     sub: ShortText | None = None
     name: NameText | None = None
     caps: list[Cap] | None = None
-    max: Annotated[int, Field(ge=2, le=8)] | None = None
+    max: Annotated[int, Field(ge=2, le=100)] | None = None
     jti: ShortText | None = None
     once: bool = False
     shared: bool = False

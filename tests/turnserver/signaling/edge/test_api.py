@@ -52,6 +52,9 @@ class Rooms:
     def work(self) -> None:
         self.done.append(("work",))
 
+    def media_of(self, room_id: str) -> dict[str, object] | None:
+        return {"epoch": 7} if room_id == "demo" else None
+
     def drain(self) -> dict[str, object]:
         self.done.append(("drain",))
         if not self.drains:
@@ -391,7 +394,7 @@ async def test_tokens_differ(world: World) -> None:
         b"", b"{", b"[]", b"null", b"7", b"\xff", b"{}", b'{"room": 7}', b'{"room": "a b"}', b'{"room": ""}',
         b'{"room": "demo", "rol": "host"}', b'{"room": "demo", "role": "admin"}', b'{"room": "demo", "ttl": 0}',
         b'{"room": "demo", "ttl": "60"}', b'{"room": "demo", "ttl": 999999999}', b'{"room": "demo", "ttl": NaN}',
-        b'{"room": "demo", "max": 99}', b'{"room": "demo", "caps": ["fly"]}', b'{"room": "demo", "once": 1}',
+        b'{"room": "demo", "max": 101}', b'{"room": "demo", "caps": ["fly"]}', b'{"room": "demo", "once": 1}',
         b'{"room": "demo", "shared": 1}',
         b'{"room": "demo", "name": ""}', b"[" * 16000,
     ],
@@ -422,6 +425,7 @@ async def test_rooms(world: World) -> None:
     assert [room["id"] for room in found["rooms"]] == ["demo"]
     found = await (await world.ask("/v1/rooms/demo", ADMIN_KEY)).json()
     assert (found["id"], [peer["name"] for peer in found["peers"]], found["pairs"]) == ("demo", ["Ann"], [])
+    assert found["media"] == {"epoch": 7}
     assert await world.refused("/v1/rooms/other", ADMIN_KEY) == (404, "not_found")
 
 

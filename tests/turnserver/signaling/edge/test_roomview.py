@@ -111,6 +111,11 @@ def test_the_types_of_candidates_that_each_end_has_sent() -> None:
     assert found["candidates"] == {"a": ["host", "relay"], "b": []}
 
 
+def test_what_the_sfu_says_is_passed_on() -> None:
+    assert room_json(room(), Relays())["media"] is None
+    assert room_json(room(), Relays(), {"epoch": 1})["media"] == {"epoch": 1}
+
+
 def test_the_documentation_shows_what_there_is() -> None:
     page = (Path(__file__).resolve().parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if '"pairs"' in block]

@@ -145,7 +145,7 @@ def test_no_caps_are_no_caps() -> None:
         ("caps", "publish"),
         ("caps", ["publish", "everything"]),
         ("max", 1),
-        ("max", 9),
+        ("max", 101),
         ("max", 2.5),
         ("max", True),
         ("jti", 7),
