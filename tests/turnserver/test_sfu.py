@@ -15,6 +15,7 @@ from turnserver.config.media import MediaConfig
 from turnserver.core.settings import MediaSocket, OwnAddresses, RelayAddress
 from turnserver.core.types import PortRange
 from turnserver.faults import Faults
+from turnserver.media.worker import NICE
 from turnserver.sfu import Sfu, processes_of
 from turnserver.signaling.rooms.media_port import (
     MediaEvent,
@@ -231,6 +232,9 @@ async def test_a_process_that_is_killed_costs_its_rooms_new_connections(make: Ca
     call.port.open("other", 4)
     await until(lambda: call.people["bob"].frames["video", "ann"] > 5)
     before, addresses = call.sfu.processes, call.sfu.addresses
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    nice = [os.getpriority(os.PRIO_PROCESS, pid) for pid in before]
+    assert nice == [min(19, own + NICE)] * 2, "TURN comes first"
     os.kill(before[0], signal.SIGKILL)
     await until(lambda: any(isinstance(event, SfuGone) for event in call.events))
     (gone,) = [event for event in call.events if isinstance(event, SfuGone)]

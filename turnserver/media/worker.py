@@ -6,6 +6,7 @@ a `FACT` for everything that the engine reports, and a `VIEW` of each room once 
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from turnserver.messages import LARGEST, FrameError
 from turnserver.recordings.owner import RecordingOptions
 from turnserver.supervised import FIRST_KIND, Parent, attach
 
-__all__ = ["CALL", "FACT", "START", "VIEW", "main"]
+__all__ = ["CALL", "FACT", "NICE", "START", "VIEW", "Worker", "main"]
 
 START: Final = FIRST_KIND
 """To the child, as JSON: for each socket, its descriptor, and address and port by which clients reach it; and the
@@ -31,6 +32,10 @@ FACT: Final = FIRST_KIND + 2
 """From the child, as JSON: the name of a fact, and its fields."""
 VIEW: Final = FIRST_KIND + 3
 """From the child: the name of a room, a zero byte, and its view as JSON."""
+
+NICE: Final = 5
+"""Added to the nice value of the server's: where there are not enough cores for both, relaying has three quarters of
+one, since each packet of TURN is waited for by somebody who has no other way."""
 
 _VIEWS: Final = 1.0
 """Seconds between two views of a room."""
@@ -104,7 +109,9 @@ async def _work(sock: socket.socket) -> str:
 
 def main(arguments: Sequence[str]) -> Any:
     """Be a child of the SFU until the parent ends it; returns the exit status, or why it went wrong."""
-    return asyncio.run(_work(attach(arguments))) or 0
+    sock = attach(arguments)
+    os.nice(NICE)
+    return asyncio.run(_work(sock)) or 0
 
 
 if __name__ == "__main__":
