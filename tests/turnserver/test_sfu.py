@@ -188,7 +188,7 @@ async def test_nothing_is_asked_of_an_engine_that_is_not_there(make: Callable[..
 
 # Child processes
 
-QUICK = ChildTiming(pauses=(0.0, 0.0, 0.0, 3600.0), tick=0.2, silence=50)
+QUICK = ChildTiming(pauses=(0.0, 0.0, 0.0, 3600.0), tick=0.2, silence=10_000)
 
 
 @pytest.mark.parametrize(
