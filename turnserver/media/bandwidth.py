@@ -42,7 +42,14 @@ _FRESH: Final = 3.0
 """Seconds for which evidence counts: reports come about every second, and one may be lost."""
 
 _LOSS_OF_CONGESTION: Final = 0.10
-"""Share of lost packets above which the downlink is taken to be full (draft-ietf-rmcat-gcc-02 §6)."""
+"""Share of lost packets above which the downlink is taken to be full (draft-ietf-rmcat-gcc-02 §6), if two reports one
+after the other say so: a report is about some dozens of packets, and so many of them are missing by chance at times."""
+
+_HEAVY_LOSS: Final = 0.25
+"""Share of lost packets that is no chance, but for a single report."""
+
+_SETTLING: Final = 2.0
+"""Seconds after going down because of losses until that is done again: reports still tell of what was sent before."""
 
 _LOSS_OF_CHANCE: Final = 0.02
 """Share of lost packets up to which nothing is missing that matters (the same). In between nothing changes: such loss
@@ -87,15 +94,25 @@ class DownlinkEstimator(Protocol):
 class RembEstimator:
     """By the receiver's own estimate, where its reports have evidence for it; see the module."""
 
-    __slots__ = ("_arrived", "_arrived_at", "_evidence", "_floor", "_remb", "_remb_at", "_reported", "least")
+    __slots__ = (
+        "_arrived",
+        "_evidence",
+        "_floor",
+        "_lost",
+        "_lowered",
+        "_remb",
+        "_remb_at",
+        "_reported",
+        "least",
+    )
 
     def __init__(self) -> None:
         self._remb = 0.0
         self._remb_at = float("-inf")
         self._floor = INITIAL_BITRATE
         self.least = INITIAL_BITRATE
-        self._arrived = 0.0
-        self._evidence = self._reported = self._arrived_at = float("-inf")
+        self._arrived = self._lost = 0.0
+        self._evidence = self._reported = self._lowered = float("-inf")
 
     @property
     def reported(self) -> bool:
@@ -113,15 +130,18 @@ class RembEstimator:
         """Take a receiver report. Much loss is evidence enough, even if the receiver's estimate is high."""
         if now - self._reported < _BETWEEN:
             return
-        if sending > _SLIGHT and lost > _LOSS_OF_CONGESTION:
+        full = lost > _HEAVY_LOSS or min(lost, self._lost) > _LOSS_OF_CONGESTION
+        self._lost = lost
+        if sending > _SLIGHT and full and now - self._lowered >= _SETTLING:
+            self._lowered = now
             carried = max(min(self.least, sending) * (1 - lost / 2), LOWEST_BITRATE)
-            self._arrived, self._arrived_at = min(carried, sending * (1 - lost) * _ARRIVED), now
+            self._arrived = min(carried, sending * (1 - lost) * _ARRIVED)
             self.least = min(carried, self._low(now)) if self._remb and self._is_low(sending) else carried
             self._floor = min(self._floor, self.least)
             self._remb = min(self._remb, carried)
         elif lost <= _LOSS_OF_CHANCE and self.least < INITIAL_BITRATE:
             self.least = max(self.least, min(self.least * _RAISE, sending * _TRIED))
-        if lost > _LOSS_OF_CONGESTION or late > _LATE:
+        if full or late > _LATE:
             self._evidence = now
             if self._remb and self._is_low(sending):
                 self._floor = min(self._floor, self._low(now))
@@ -135,7 +155,7 @@ class RembEstimator:
 
     def _low(self, now: float) -> float:
         """A low REMB, or what has just arrived in spite of much loss if that is more."""
-        return max(self._remb, self._arrived) if now - self._arrived_at <= _FRESH else self._remb
+        return max(self._remb, self._arrived) if now - self._lowered <= _FRESH else self._remb
 
     def _is_low(self, sending: float) -> bool:
         return sending > _SLIGHT and self._remb < sending * _FULL

@@ -53,9 +53,14 @@ def test_loss_by_chance_changes_nothing_and_loss_by_congestion_cuts_what_is_sent
         estimator.report(0.05, 0.0, 500_000, float(second))
     assert estimator.bitrate(5.0) == INITIAL_BITRATE
     estimator.report(0.2, 0.0, 500_000, 5.0)
-    assert estimator.bitrate(5.0) == 450_000
-    estimator.report(0.2, 0.0, 500_000, 5.1)
-    assert estimator.bitrate(5.1) == 450_000, "the reports of other streams tell of the same loss"
+    assert estimator.bitrate(5.0) == INITIAL_BITRATE, "one report is about few packets"
+    estimator.report(0.2, 0.0, 500_000, 6.0)
+    assert estimator.bitrate(6.0) == 450_000
+    for when in (6.1, 7.0):
+        estimator.report(0.6, 0.0, 300_000, when)
+        assert estimator.bitrate(when) == 450_000, "other streams, and later reports, tell of the same loss"
+    estimator.report(0.6, 0.0, 300_000, 8.1)
+    assert estimator.bitrate(8.1) == pytest.approx(210_000)
 
 
 def test_without_evidence_it_goes_up_again_as_far_as_it_was_tried() -> None:
@@ -101,7 +106,7 @@ def test_a_little_loss_by_chance_is_no_evidence() -> None:
     estimator = RembEstimator()
     for second in range(20):
         estimator.remb(160_000 + 10_000 * second, 500_000, second)
-        estimator.report(0.08, 0.1, 500_000, second + 0.1)
+        estimator.report(0.2 if second % 3 == 1 else 0.08, 0.1, 500_000, second + 0.1)
         assert estimator.bitrate(second + 0.1) == INITIAL_BITRATE
 
 

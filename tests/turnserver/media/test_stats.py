@@ -1,8 +1,12 @@
-"""Rates from samples of counters."""
+"""Rates from samples of counters, and budgets."""
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from turnserver.media.stats import (
+    Budget,
     ForwardingView,
     LayerView,
     MediaPeerView,
@@ -68,3 +72,19 @@ def test_a_room_for_programs() -> None:
             }
         ],
     }
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 30)), max_size=60))
+def test_a_budget_is_never_overdrawn(steps: list[tuple[float, float]]) -> None:
+    """Of ten at once and five a second: in any time no more is done than that, and what fits is not refused."""
+    budget, now, done = Budget(10, 5), 100.0, 0.0
+    for pause, amount in steps:
+        now += pause
+        left = budget.left(now)
+        assert 0 <= left <= 10
+        taken = budget.take(amount, now)
+        assert taken == (amount <= left)
+        done += amount if taken else 0
+        assert done <= 10 + 5 * (now - 100.0) + 1e-6
+    before = budget.left(now)
+    assert budget.left(now - 50) == before, "time that goes back gives nothing"
