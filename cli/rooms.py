@@ -14,7 +14,7 @@ from cli.options import config_option, json_option, parse_duration, state_dir_op
 from cli.roomserver import ApiFailure, RoomServer, parse_url, read_key
 from turnserver.text import one_line
 
-__all__ = ["Target", "ask", "close", "kick", "list_rooms", "rooms", "server_options", "show", "token"]
+__all__ = ["Target", "ask", "close", "kick", "list_rooms", "record", "rooms", "server_options", "show", "token"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Answer = TypeVar("_Answer")
@@ -206,6 +206,27 @@ def close(room: str, target: Target) -> None:
     """
     ask(target, lambda server: server.delete("rooms", room))
     _done(f"The room {room} is closed.", target.as_json)
+
+
+@rooms.command()
+@click.argument("room")
+@click.option("--stop", is_flag=True, help="End the recording.")
+@server_options
+def record(room: str, stop: bool, target: Target) -> None:
+    """Record ROOM at the server: a file for each participant, in media.recordings. All participants are told.
+
+    A call that goes directly between its participants goes through the server for it. `meshturn recordings` lists what
+    there is, and makes one film of it.
+
+    Exit code 0: the server has been asked to; 1: it cannot record, there is no such room, it cannot be reached, or it
+    refuses the key; 2: the command line is wrong.
+    """
+    if stop:
+        ask(target, lambda server: server.delete("rooms", room, "recording"))
+        _done(f"The room {room} is not recorded any more.", target.as_json)
+    else:
+        ask(target, lambda server: server.post("rooms", room, "recording"))
+        _done(f"The room {room} is recorded.", target.as_json)
 
 
 @rooms.command()

@@ -50,6 +50,8 @@ def show_room(found: Any) -> None:
     media = room.get("media") if isinstance(room.get("media"), dict) else None
     title(console, _word(room.get("id")))
     rows = [("people", people), ("door", _door(room)), ("since", _moment(room.get("created")))]
+    if room.get("recorded") is not None:
+        rows.append(("recorded since", _moment(room.get("recorded"))))
     facts(console, [*rows, ("media", _way(room, media, names))])
     if not peers:
         return

@@ -123,7 +123,9 @@ class Parts:
         """Make the service of signaling, and the SFU for it. Raises `turnserver.errors.StartupError`."""
         options = None
         if config.signaling.mode != "mesh":
-            options = MediaOptions(config.signaling.mode, config.media.room_size)
+            options = MediaOptions(
+                config.signaling.mode, config.media.room_size, records=config.media.recordings is not None
+            )
             self.sfu = Sfu(
                 config.media,
                 config.relay.ports,

@@ -215,6 +215,11 @@ async def test_rooms_are_listed_shown_cleared_and_closed(server: Server) -> None
         assert "Ann \\u202e[31m" in text
         assert "directly, they say" in text
 
+        result = await server.rooms("record", "demo", "-c", server.path)
+        assert result.returncode == ExitCode.FAILED
+        assert "recordings need media.recordings and signaling.mode" in result.stderr
+        assert await server.said("record", "demo", "--stop") == {"ok": True}
+
         result = await server.rooms("kick", "demo", "Bob", "--reason", "too loud", "-c", server.path)
         assert (result.returncode, result.stdout) == (0, "Bob is out of demo.\n")
         assert (await bob.until("goodbye"))["msg"] == "too loud"

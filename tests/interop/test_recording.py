@@ -30,26 +30,28 @@ FRAMES = 100
 class Recorded:
     """A call in an SFU whose recordings go to a directory."""
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, processes: int = 0, **options: Any) -> None:
         self.directory = directory
         self.faults = Faults()
         self.events: list[MediaEvent] = []
         self.people: dict[str, FlashingPerson] = {}
         self.sfu = Sfu(
-            MediaConfig(**{"recordings": directory, "recordings_reserve": 0, **options}),
+            MediaConfig(**{"processes": processes, "recordings": directory, "recordings_reserve": 0, **options}),
             PortRange(49152, 65535),
             lambda: LOOPBACK,
             report=self.report,
+            changed=lambda _: None,
             faults=self.faults,
             clock=time.monotonic,
         )
-        self.sfu.open("r", 1)
 
     def report(self, event: MediaEvent) -> None:
         self.events.append(event)
         deliver(event, self.people.values())
 
     async def join(self, *names: str) -> None:
+        if not self.people:
+            self.sfu.open("r", 1)
         for name in names:
             self.people[name] = FlashingPerson(self.sfu, "r", name)
             await self.people[name].join()
@@ -162,7 +164,7 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path, o
     require_tool("ffprobe")
     call = Recorded(tmp_path / "recordings", **options)
     if end == "size":
-        call.sfu._recordings._options = call.sfu._recordings._options._replace(most=20_000)
+        call.sfu._recordings = call.sfu._recordings._replace(most=20_000)
     await call.join("ann", "bob")
     call.sfu.record("r", True)
     manifest = await ended(call)
@@ -194,8 +196,25 @@ async def test_who_comes_and_goes_has_a_place_in_time(call: Recorded) -> None:
 
 async def test_without_a_directory_nothing_is_recorded(tmp_path: Path) -> None:
     call = Recorded(tmp_path, recordings=None)
+    call.sfu.open("r", 1)
     call.sfu.record("r", True)
     await asyncio.sleep(0)
     await until(lambda: bool(call.events))
     assert call.events == [SfuUnrecorded("r", "this server does not record: media.recordings is not set")]
+    await call.close()
+
+
+async def test_the_engine_of_a_child_process_records_too(tmp_path: Path) -> None:
+    """And the recorder completes its files when that process is killed: its input ends."""
+    require_tool("ffprobe")
+    call = Recorded(tmp_path / "recordings", processes=1)
+    await call.join("ann", "bob")
+    await call.record(45)
+    (pid,) = call.sfu.processes
+    os.kill(pid, signal.SIGKILL)
+    manifest = await ended(call)
+    assert manifest["end"] == "interrupted"
+    (directory,) = call.directory.iterdir()
+    for each in manifest["files"]:
+        assert {stream["codec_name"] for stream in probe(directory / each["file"])["streams"]} == {"opus", "vp8"}
     await call.close()

@@ -167,6 +167,8 @@ class World:
             assert self.hub.close_room(more["room"], self.now)
         elif what == "kick":
             assert self.hub.kick(more["room"], more["peer"], more["reason"], self.now)
+        elif what == "record":
+            assert self.hub.record(more["room"], more["on"], self.now)
         elif what == "media":
             self.hub.media(MEDIA_EVENTS[more["event"]](**more["says"]), self.now)
         elif what == "rotate":

@@ -52,3 +52,6 @@ class ScriptedMedia(MediaPort):
 
     def mute(self, room: str, peer: str, source: MediaSource, on: bool) -> None:
         self.asked.append(("mute", room, peer, source, on))
+
+    def record(self, room: str, on: bool) -> None:
+        self.asked.append(("record", room, on))

@@ -20,7 +20,9 @@ from turnserver.signaling.rooms.media_port import (
     SfuGone,
     SfuLayers,
     SfuOffered,
+    SfuRecorded,
     SfuSpeaker,
+    SfuUnrecorded,
 )
 
 __all__ = ["FOLDER", "SCENARIOS", "record", "replay"]
@@ -425,6 +427,25 @@ def grown(world: World) -> None:
     world.pass_time(16.0)
     ann.say("mode_ready", epoch=3)
     ann.ask("choose")
+
+
+@scenario(grants={"host": HOST, "bob": {"subject": "bob"}}, sfu={"records": True})
+def recorded(world: World) -> None:
+    """A host has the server record a mesh, which goes through the SFU for it; the disk is full; once more, and over."""
+    ann = come(world, "ann", token="host", mode="auto")[0]
+    bob = come(world, "bob", token="bob", mode="auto")[0]
+    bob.ask("mod", op="record", value="start")
+    ann.ask("mod", op="record", value="start")
+    world.reports(SfuRecorded("blue"))
+    ann.say("mode_ready", epoch=2)
+    bob.say("mode_ready", epoch=2)
+    come(world, "eve", token="bob", mode="auto")
+    world.reports(SfuUnrecorded("blue", "the disk is almost full"))
+    ann.ask("mod", op="record", value="start")
+    world.reports(SfuRecorded("blue"))
+    ann.ask("mod", op="record", value="stop")
+    world.reports(SfuUnrecorded("blue", ""))
+    ann.ask("mod", op="record", value="pause")
 
 
 @scenario(room_size=2, sfu={"mode": "sfu"})

@@ -57,16 +57,22 @@ class RecorderPort(Protocol):
 class _Recorded:
     """A track that is recorded: the number that it has, and what forwards it."""
 
-    __slots__ = ("forwarder", "number", "owner", "track")
+    __slots__ = ("forwarder", "is_related", "number", "owner", "track")
 
     def __init__(self, owner: "RoomRecording", number: int, track: PublishedTrack, random: bytes) -> None:
         self.owner = owner
         self.number = number
         self.track = track
         self.forwarder = Forwarder(self, track.codec, StreamIdentity(number, _PAYLOAD_TYPE), random)
+        self.is_related = False
 
     def send(self, packet: bytearray, *, audio: bool) -> None:
         """See `turnserver.media.forwarder.ForwarderOwner`."""
+        if not self.is_related:  # reports of before are of use, too: the next one may be seconds away
+            self.is_related = True
+            for stream in self.track.streams.values():
+                if stream is self.forwarder.stream and stream.report is not None:
+                    self.relate(self.forwarder, stream.report)
         self.owner.sink.packet(self.number, packet, self.owner.now)
 
     def relate(self, forwarder: Forwarder, report: SenderReport) -> None:

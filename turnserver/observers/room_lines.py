@@ -22,6 +22,7 @@ from turnserver.signaling.rooms.facts import (
     PeerLeft,
     PeerLost,
     PeerReturned,
+    RecordingChanged,
     RoomClosed,
     RoomOpened,
     SessionEnded,
@@ -47,6 +48,7 @@ _MESSAGES: Final[Mapping[type[Fact], tuple[int, str]]] = {
     InvitationMade: (logging.INFO, "invitation made"),
     CandidatesSeen: (logging.DEBUG, "relayed addresses announced"),
     ModeChanged: (logging.INFO, "media go another way"),
+    RecordingChanged: (logging.INFO, "recording of a room"),
     MediaLost: (logging.WARNING, "media engine lost a connection"),
     VerdictGiven: (logging.INFO, "call fails"),
 }

@@ -20,7 +20,12 @@ DOUBTFUL: Final = 1.0
 """Seconds by which sender reports may contradict the arrivals: more, and they are wrong."""
 
 SLEW: Final = 0.04
-"""Share of the passing time by which a clock is corrected."""
+"""Share of the passing time by which a clock is corrected,"""
+
+EARLY: Final = 10.0
+"""and seconds for which it may be by more, since little is known then:"""
+
+EARLY_SLEW: Final = 0.2
 
 JUMP: Final = 2.0
 """Seconds of error that are corrected at once: a stream that has begun anew, or a computer that has slept."""
@@ -71,8 +76,9 @@ class TrackClock:
         self._rate = rate
         self._unwrapper = Unwrapper(32)
         self._fastest = _Fastest()
-        self._taken: float | None = None
-        """Seconds of the participant's clock at timestamp 0."""
+        self._taken = _Fastest()
+        """Seconds of the participant's clock at timestamp 0; a report that was made late tells more than that."""
+        self._begun: float | None = None
         self._offset: float | None = None
         self._before = 0.0
 
@@ -80,21 +86,24 @@ class TrackClock:
         """A packet has arrived."""
         seconds = self._unwrapper.unwrap(timestamp) / self._rate
         self._fastest.add(now - seconds, now)
-        if self._taken is not None:
-            self._peer.heard(self._taken + seconds, now)
+        taken = self._taken.least
+        if taken is not None:
+            self._peer.heard(taken + seconds, now)
 
     def relate(self, ntp: int, timestamp: int) -> None:
         """A sender report: ``ntp`` is in 1/2**32 s."""
-        self._taken = ntp / (1 << 32) - self._unwrapper.unwrap(timestamp) / self._rate
+        clock = ntp / (1 << 32)
+        self._taken.add(clock - self._unwrapper.unwrap(timestamp) / self._rate, clock)
 
     def time(self, timestamp: int) -> float:
         """When that was, in seconds of the recording's clock; call it in the order of timestamps."""
         seconds = self._unwrapper.unwrap(timestamp) / self._rate
         wanted = self._wanted()
         if self._offset is None or abs(wanted - self._offset) > JUMP:
-            self._offset = wanted
+            self._offset, self._begun = wanted, seconds
         else:
-            most = max(seconds - self._before, 0.0) * SLEW
+            is_early = self._begun is not None and seconds - self._begun < EARLY
+            most = max(seconds - self._before, 0.0) * (EARLY_SLEW if is_early else SLEW)
             self._offset += min(max(wanted - self._offset, -most), most)
         self._before = seconds
         return seconds + self._offset
@@ -104,7 +113,7 @@ class TrackClock:
         arrivals = self._fastest.least
         if arrivals is None:
             return 0.0
-        ahead = self._peer.ahead
-        if self._taken is not None and ahead is not None and abs(self._taken + ahead - arrivals) < DOUBTFUL:
-            return self._taken + ahead
+        ahead, taken = self._peer.ahead, self._taken.least
+        if taken is not None and ahead is not None and abs(taken + ahead - arrivals) < DOUBTFUL:
+            return taken + ahead
         return arrivals

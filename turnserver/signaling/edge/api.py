@@ -204,6 +204,7 @@ class Api:
             "/drain": {"POST": self._drain},
             "/rooms": {"GET": self._rooms},
             "/rooms/{room}": {"GET": self._room, "DELETE": self._close_room},
+            "/rooms/{room}/recording": {"POST": self._record, "DELETE": self._record},
             "/rooms/{room}/peers/{peer}": {"DELETE": self._remove_peer},
         }
 
@@ -394,6 +395,22 @@ class Api:
         self._service.work()
         _logger.info("room closed", extra={"fields": {"key": caller.name, "room": room}})
         return web.Response(status=204)
+
+    async def _record(self, request: web.Request) -> web.Response:
+        """``POST`` and ``DELETE /v1/rooms/{room}/recording``: the server records the room, or does so no more."""
+        caller = self._admin(request)
+        room, on = request.match_info["room"], request.method == "POST"
+        try:
+            found = self._service.hub.record(room, on, self._clock())
+        except Denial as refusal:
+            raise ApiError(ApiCode.NO_RECORDING, refusal.msg) from None
+        finally:
+            self._service.work()
+        if not found:
+            raise _no_such("room")
+        what = "recording of a room asked for" if on else "recording of a room ended"
+        _logger.info(what, extra={"fields": {"key": caller.name, "room": room}})
+        return _json({"room": room}, 202) if on else web.Response(status=204)
 
     async def _remove_peer(self, request: web.Request) -> web.Response:
         """``DELETE /v1/rooms/{room}/peers/{peer}``: remove one participant."""

@@ -80,6 +80,12 @@ class ApiCode(StrEnum):
         "The server cannot be drained from here.",
         "Use a signal, or the program that embeds the server.",
     )
+    NO_RECORDING = (
+        "no_recording",
+        409,
+        "The room cannot be recorded; the message says why.",
+        "Set `media.recordings`, and `signaling.mode` to `auto` or `sfu`.",
+    )
     DRAINING = (
         "draining",
         503,

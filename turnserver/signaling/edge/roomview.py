@@ -32,6 +32,9 @@ class RoomSource(Protocol):
     def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
         """Remove one participant; False if there is none."""
 
+    def record(self, room_id: str, on: bool, now: Now) -> bool:
+        """Record a room, or do so no more; False if there is none. Raises `Denial`."""
+
 
 def summary_json(room: RoomView) -> dict[str, Any]:
     """A room in short, as a list of rooms has it. ``created`` is Unix time."""
@@ -44,6 +47,7 @@ def summary_json(room: RoomView) -> dict[str, Any]:
         "locked": room.locked,
         "knock": room.knock,
         "waiting": room.waiting,
+        "recorded": room.recorded,
     }
 
 

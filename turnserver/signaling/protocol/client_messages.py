@@ -264,7 +264,9 @@ class Mod(Counted):
     """A moderation action of a host."""
 
     t: Literal["mod"] = "mod"
-    op: Literal["kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"]
+    op: Literal[
+        "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight", "record"
+    ]
     to: SomeId | None = None
     value: Annotated[int, Field(ge=0, le=1000)] | Word | None = None
     reason: Text = ""

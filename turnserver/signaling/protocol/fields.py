@@ -300,10 +300,19 @@ class Spotlight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecording:
+    """The server records the room: `since` when (Unix time in milliseconds), and `by` which host, if it was one."""
+
+    since: Millis
+    by: PeerId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomState:
     """A room. `locked`: nobody else can join; with `knock`, a host can admit those who ask.
 
-    `mode`, `epoch`, `changing`, `unready` and `why` are those of `room_update`, `speaker` is that of `speaker`.
+    `mode`, `epoch`, `changing`, `unready` and `why` are those of `room_update`, `speaker` is that of `speaker`. With
+    `recording`, the server records all that participants send.
     """
 
     id: RoomId
@@ -317,6 +326,7 @@ class RoomState:
     knock: bool = False
     spotlight: Spotlight | None = None
     speaker: PeerId | None = None
+    recording: ServerRecording | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

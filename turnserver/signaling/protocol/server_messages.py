@@ -27,6 +27,7 @@ from turnserver.signaling.protocol.fields import (
     Role,
     RoomId,
     RoomState,
+    ServerRecording,
     SomeId,
     SourceLayers,
     Spotlight,
@@ -243,7 +244,8 @@ class RoomUpdate(News):
 
     `epoch` grows with every change of the mode. With `changing`, connections of the mode before are kept until another
     `room_update` comes without it. `unready` are participants who have not said `mode_ready` in time. `why` is a code
-    for the cause of the last change, if it was not the number of participants.
+    for the cause of the last change, if it was not the number of participants. With `recording`, the server records the
+    room; `unrecorded` says why it does so no more, or cannot, if nobody wanted that.
     """
 
     delivery = Delivery.PRESENCE
@@ -259,6 +261,8 @@ class RoomUpdate(News):
     unready: tuple[PeerId, ...] | None = None
     why: Word | None = None
     spotlight: Spotlight | None = None
+    recording: ServerRecording | None = None
+    unrecorded: Text | None = None
 
 
 @message

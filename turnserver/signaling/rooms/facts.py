@@ -21,6 +21,7 @@ __all__ = [
     "PeerLeft",
     "PeerLost",
     "PeerReturned",
+    "RecordingChanged",
     "Revoke",
     "RoomClosed",
     "RoomOpened",
@@ -180,6 +181,15 @@ class ModeChanged(NamedTuple):
     why: str
 
 
+class RecordingChanged(NamedTuple):
+    """The server records a room, as ``by`` wanted (an operator where that is empty), or does so no more, and why."""
+
+    room: str
+    on: bool
+    by: str
+    why: str
+
+
 class MediaLost(NamedTuple):
     """The SFU has lost a room, or one connection of a participant (``peer``). ``why`` is the engine's reason."""
 
@@ -212,6 +222,7 @@ Fact: TypeAlias = (
     | InvitationMade
     | CandidatesSeen
     | ModeChanged
+    | RecordingChanged
     | MediaLost
     | VerdictGiven
 )

@@ -37,6 +37,7 @@ from turnserver.signaling.rooms import (
     mediation,
     moderation,
     presence,
+    recording,
     relaying,
     switching,
 )
@@ -256,6 +257,21 @@ class Hub:
             return False
         moderation.expel(self._state, room, room.members[peer_id].session, reason[:256], now)
         self._settle(now)
+        return True
+
+    def record(self, room_id: str, on: bool, now: Now) -> bool:
+        """Record a room, or do so no more; False if there is no such room. Raises `Denial`."""
+        self._advance(now)
+        room = self._state.rooms.get(room_id)
+        if room is None:
+            return False
+        try:
+            if on:
+                recording.start(self._state, room, "", now)
+            else:
+                recording.stop(self._state, room, now)
+        finally:
+            self._settle(now)
         return True
 
     def is_banned(self, grant: Grant, address: str, now: Now) -> bool:

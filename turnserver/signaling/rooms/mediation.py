@@ -13,7 +13,7 @@ from turnserver.signaling.protocol.client_messages import Cand, Choose, Desc, Mo
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Description, MediaSource, SourceLayers
 from turnserver.signaling.protocol.server_messages import Layers, PeerDesc, Speaker
-from turnserver.signaling.rooms import switching
+from turnserver.signaling.rooms import recording, switching
 from turnserver.signaling.rooms.assistance import inside
 from turnserver.signaling.rooms.facts import MediaLost
 from turnserver.signaling.rooms.handlers import Heard, handles
@@ -143,7 +143,11 @@ def report(state: HubState, event: MediaEvent, now: Now) -> None:
         switching.gone(state, room, event, now)
     elif isinstance(event, SfuSpeaker):
         _note_speaker(state, room, event)
-    elif not isinstance(event, SfuRecorded | SfuUnrecorded):
+    elif isinstance(event, SfuRecorded):
+        recording.began(state, room, now)
+    elif isinstance(event, SfuUnrecorded):
+        recording.ended(state, room, event.why, now)
+    else:
         member = room.members.get(event.peer)
         if member is None:
             return

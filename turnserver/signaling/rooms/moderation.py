@@ -8,6 +8,7 @@ from turnserver.signaling.protocol.client_messages import Invite, Mod
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Role, Spotlight
 from turnserver.signaling.protocol.server_messages import Invitation, Mute, RoleUpdate
+from turnserver.signaling.rooms import recording
 from turnserver.signaling.rooms.assistance import inside, other
 from turnserver.signaling.rooms.facts import InvitationMade, Kicked
 from turnserver.signaling.rooms.handlers import Heard, handles
@@ -171,6 +172,16 @@ def _spotlight(state: HubState, room: Room, host: Member, message: Mod, now: Now
         announce_room(state, room)
 
 
+def _record(state: HubState, room: Room, host: Member, message: Mod, now: Now) -> None:
+    """Record the room at the server, or do so no more."""
+    if message.value not in {"start", "stop"}:
+        raise Denial(SignalCode.BAD_MESSAGE, "must be start or stop", path="value")
+    if message.value == "start":
+        recording.start(state, room, host.id, now)
+    else:
+        recording.stop(state, room, now)
+
+
 def _as_host(state: HubState, session: Session) -> tuple[Room, Member]:
     """The session's room, and its member there. Raises `Denial` unless that is a host."""
     room, member = inside(state, session)
@@ -203,4 +214,5 @@ _OPERATIONS: Final[Mapping[str, Callable[[HubState, Room, Member, Mod, Now], Non
     "member": _member,
     "close": _close,
     "spotlight": _spotlight,
+    "record": _record,
 }

@@ -14,6 +14,7 @@ from turnserver.signaling.protocol.fields import (
     Peer,
     Role,
     RoomState,
+    ServerRecording,
     SourceLayers,
     Spotlight,
     You,
@@ -148,6 +149,10 @@ class Room:
         self.waiting: dict[str, Waiter] = {}
         self.lines: dict[tuple[str, str], PairDirection] = {}
         self.routing = Routing()
+        self.recorded_by: str | None = None
+        """Who wants the room recorded, a peer id or nothing for an operator; None if nobody does."""
+        self.recording: ServerRecording | None = None
+        """What everybody is told; None as long as it is not recorded."""
         self._order = 0
 
     def seat(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
@@ -204,10 +209,11 @@ class Room:
             knock=self.knock,
             spotlight=self.spotlight,
             speaker=self.routing.speaker,
+            recording=self.recording,
         )
 
-    def news(self) -> RoomUpdate:
-        """What of the room can change, for its members."""
+    def news(self, unrecorded: str | None = None) -> RoomUpdate:
+        """What of the room can change, for its members; ``unrecorded`` is why a recording has ended by itself."""
         return RoomUpdate(
             locked=self.locked,
             knock=self.knock,
@@ -218,6 +224,8 @@ class Room:
             unready=self._unready,
             why=self.routing.why,
             spotlight=self.spotlight,
+            recording=self.recording,
+            unrecorded=unrecorded,
         )
 
     @property
@@ -268,4 +276,5 @@ class Room:
             for member in self.members.values()
         )
         mode = self.routing.mode
-        return RoomView(self.id, self.created, self.locked, self.knock, self.max, mode, peers, len(self.waiting))
+        since = None if self.recording is None else self.recording.since / 1000
+        return RoomView(self.id, self.created, self.locked, self.knock, self.max, mode, peers, len(self.waiting), since)

@@ -59,6 +59,8 @@ class MediaOptions(NamedTuple):
     mode: Literal["sfu", "auto"] = "auto"
     room_size: int = 30
     """Maximum number of participants in one room."""
+    records: bool = False
+    """Whether rooms can be recorded."""
 
 
 class RoomOptions(Protocol):

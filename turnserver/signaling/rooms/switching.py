@@ -33,7 +33,7 @@ from turnserver.core.types import Now
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Mode
 from turnserver.signaling.protocol.server_messages import PeerReset
-from turnserver.signaling.rooms.facts import MediaLost, ModeChanged
+from turnserver.signaling.rooms.facts import MediaLost, ModeChanged, RecordingChanged
 from turnserver.signaling.rooms.media_port import SFU, MediaPort, SfuGone
 from turnserver.signaling.rooms.room import Member, Room
 from turnserver.signaling.rooms.state import Due, HubState, Timer
@@ -44,6 +44,8 @@ __all__ = [
     "RETRIES",
     "arrived",
     "begun",
+    "bring",
+    "calm",
     "check_client",
     "connected",
     "departed",
@@ -175,11 +177,18 @@ def gone(state: HubState, room: Room, event: SfuGone, now: Now) -> None:
         return
     _lose(room)
     state.fact(MediaLost(room.id, "", event.why))
+    was, room.recording = room.recording, None
     if routing.mode == "mesh":
         return
+    wanted, room.recorded_by = room.recorded_by, None  # the call is worth more than its recording
     if _fits(state, room):
         _change(state, room, "mesh", now, changing=False, why=_GONE)
+        if wanted is not None:
+            state.broadcast(room, room.news(unrecorded=event.why[:256]))
         return
+    room.recorded_by = wanted
+    if was is not None:
+        state.fact(RecordingChanged(room.id, on=False, by="", why=event.why))
     if not routing.changing:
         routing.meshed = set()
     pause = RETRIES[min(routing.failures, len(RETRIES) - 1)]
@@ -215,6 +224,25 @@ def due(state: HubState, room: Room, now: Now) -> None:
                 state.broadcast(room, room.news())
 
 
+def bring(state: HubState, room: Room, now: Now) -> None:
+    """The room is to go through the engine whatever its size is. It stays there as long as it is recorded."""
+    routing = room.routing
+    if state.media is None or routing.mode == "sfu":
+        _forget_calm(state, room)
+        return
+    if not routing.opened:
+        _open(state, room, state.media)
+    routing.meshed = set(room.members)
+    routing.stays = False
+    _change(state, room, "sfu", now, changing=True)
+
+
+def calm(state: HubState, room: Room, now: Now) -> None:
+    """The room may be a mesh again, if it is small enough."""
+    if not room.routing.changing:
+        _wait_for_calm(state, room, now)
+
+
 # Inside
 
 
@@ -226,12 +254,21 @@ def _stands(room: Room, member: Member) -> bool:
 
 
 def _is_small(state: HubState, room: Room) -> bool:
-    return len(room.members) < state.options.room_size
+    """Few enough for a mesh, and nothing else keeps the room with the engine."""
+    return room.recorded_by is None and len(room.members) < state.options.room_size
+
+
+def _forget_calm(state: HubState, room: Room) -> None:
+    """A mesh is not waited for any more."""
+    if room.routing.opened and not room.routing.changing:
+        _forget(state, room)
 
 
 def _fits(state: HubState, room: Room) -> bool:
-    """Whether a mesh is allowed, and has room for everybody."""
-    return len(room.members) <= state.options.room_size and state.media_options.mode == "auto"
+    """Whether a mesh is allowed, and has room for everybody; a room that is recorded is none."""
+    return (
+        room.recorded_by is None and len(room.members) <= state.options.room_size and state.media_options.mode == "auto"
+    )
 
 
 def _wait_for_calm(state: HubState, room: Room, now: Now) -> None:
@@ -297,6 +334,8 @@ def _open(state: HubState, room: Room, media: MediaPort) -> None:
         media.join(room.id, member.id, member.name)
         for source in member.muted:
             media.mute(room.id, member.id, source, on=True)
+    if room.recorded_by is not None:
+        media.record(room.id, on=True)
 
 
 def _open_again(state: HubState, room: Room, now: Now) -> None:

@@ -28,7 +28,10 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class RoomView:
-    """One room; ``created`` is Unix time. ``knock`` is set if a host may admit participants to a locked room."""
+    """One room; ``created`` is Unix time. ``knock`` is set if a host may admit participants to a locked room.
+
+    ``recorded`` is since when the server records it (Unix time); None if it does not.
+    """
 
     id: str
     created: float
@@ -38,3 +41,4 @@ class RoomView:
     mode: str
     peers: tuple[PeerView, ...]
     waiting: int
+    recorded: float | None = None

@@ -19,6 +19,7 @@ from turnserver.core.types import ClientTransport, Now
 from turnserver.signaling.edge.api import MAX_BODY, WRONG_KEY_WINDOW, WRONG_KEYS, Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost
 from turnserver.signaling.edge.tokens import LEEWAY, TokenKeys
+from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Media
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
@@ -48,6 +49,7 @@ class Rooms:
         self.found = {"demo": RoomView("demo", NOW.wall, False, False, 4, "mesh", (PEER,), 0)}
         self.done: list[tuple[str, ...]] = []
         self.drains = True
+        self.records = True
 
     def work(self) -> None:
         self.done.append(("work",))
@@ -73,6 +75,12 @@ class Rooms:
     def close_room(self, room_id: str, now: Now) -> bool:
         self.done.append(("close", room_id))
         return self.found.pop(room_id, None) is not None
+
+    def record(self, room_id: str, on: bool, now: Now) -> bool:
+        self.done.append(("record", room_id, str(on)))
+        if not self.records:
+            raise Denial(SignalCode.FORBIDDEN, "this server does not record")
+        return room_id in self.found
 
     def kick(self, room_id: str, peer_id: str, reason: str, now: Now) -> bool:
         self.done.append(("kick", room_id, peer_id, reason))
@@ -434,6 +442,20 @@ async def test_a_room_is_closed(world: World) -> None:
     assert (answer.status, await answer.read()) == (204, b"")
     assert world.rooms.done == [("close", "demo"), ("work",)]
     assert await world.refused("/v1/rooms/demo", ADMIN_KEY, method="DELETE") == (404, "not_found")
+
+
+async def test_a_room_is_recorded(world: World) -> None:
+    path = "/v1/rooms/demo/recording"
+    assert await world.refused(path, API_KEY, "POST") == (403, "forbidden")
+    assert await world.refused(path, ADMIN_KEY) == (405, "method_not_allowed")
+    answer = await world.ask(path, ADMIN_KEY, "POST")
+    assert (answer.status, await answer.json()) == (202, {"room": "demo"})
+    answer = await world.ask(path, ADMIN_KEY, "DELETE")
+    assert (answer.status, await answer.read()) == (204, b"")
+    assert world.rooms.done == [("record", "demo", "True"), ("work",), ("record", "demo", "False"), ("work",)]
+    assert await world.refused("/v1/rooms/nowhere/recording", ADMIN_KEY, "POST") == (404, "not_found")
+    world.rooms.records = False
+    assert await world.refused(path, ADMIN_KEY, "POST") == (409, "no_recording")
 
 
 async def test_a_participant_is_removed(world: World) -> None:

@@ -57,6 +57,7 @@ def test_a_room_in_short() -> None:
         "locked": False,
         "knock": False,
         "waiting": 0,
+        "recorded": None,
     }
 
 
