@@ -59,6 +59,12 @@ def _rooms() -> click.Command:
     return rooms
 
 
+def _recordings() -> click.Command:
+    from cli.recordings import recordings  # noqa: PLC0415
+
+    return recordings
+
+
 def _drain() -> click.Command:
     from cli.drain import drain  # noqa: PLC0415
 
@@ -102,6 +108,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "config": _Entry(_config, "Print an example, the schema, or the configuration in force."),
         "credentials": _Entry(_credentials, "Issue time-limited credentials."),
         "rooms": _Entry(_rooms, "Sign tokens for rooms; list and close rooms, remove participants."),
+        "recordings": _Entry(_recordings, "List recordings of rooms, and make films of them."),
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
