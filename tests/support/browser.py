@@ -4,7 +4,7 @@ import fcntl
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,8 @@ def serving_calls(
     factory: pytest.TempPathFactory,
     directory: Path | None = None,
     ways: Sequence[tuple[str, int]] = WAYS,
+    *,
+    media: Mapping[str, Any] | None = None,
     **signaling: Any,
 ) -> Iterator[TurnServerProcess]:
     """A server in a namespace, with the call page and TURN; its configuration is in ``directory``."""
@@ -124,6 +126,7 @@ def serving_calls(
         "auth": {"shared_secrets": [SHARED_SECRET]},
         "tls": {"certificates": [issue(factory.mktemp("certificate")).config]},
         "signaling": signaling,
+        "media": dict(media or {}),
     }
     with inside.entered():
         process = TurnServerProcess(config, directory or factory.mktemp("server"))

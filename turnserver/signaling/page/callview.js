@@ -12,6 +12,7 @@ import {Pickers} from './lobby.js';
 import './mask.js'; // there before the network goes, for the diagnostics
 import {People} from './people.js';
 import {Quality} from './quality.js';
+import {Recorded} from './recorded.js';
 import {Spotlight} from './spotlight.js';
 import {anyOf, failure, hasText, number, spoken, text, time} from './texts.js';
 import {Grid, knockCard} from './tiles.js';
@@ -68,6 +69,11 @@ export class CallView {
       nameOf: (id) => (id === mesh.you?.id ? this.name : this.#nameOf(id)),
       moderate: (op, fields) => this.#moderate(op, fields),
       changed: () => this.show(),
+    });
+    this.recorded = new Recorded(mesh, {
+      nameOf: (id) => this.#nameOf(id),
+      possible: () => Boolean(signal.features?.includes('record')),
+      moderate: (op, fields) => this.#moderate(op, fields),
     });
     this.people = new People((op, fields) => this.#moderate(op, fields), (id) => this.spotlight.toggle(id));
     this.extras = new Extras({
@@ -135,6 +141,7 @@ export class CallView {
     this.chat.end();
     this.gestures.end();
     this.spotlight.end();
+    this.recorded.end();
     this.conference.end();
     element('more-menu').hidePopover?.();
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
@@ -170,6 +177,7 @@ export class CallView {
       ? text('call.alone')
       : text('call.alone_no_link'));
     this.spotlight.show(host);
+    this.recorded.show(host);
     this.grid.lit = this.spotlight.key;
     this.people.show(this.#people(), mesh.room, host);
     const views = this.#views(host);

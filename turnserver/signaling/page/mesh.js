@@ -152,7 +152,7 @@ export class Mesh extends EventTarget {
 
   /**
    * As a host: `kick`, `ban`, `mute` (value `audio`, `video` or `screen`; without `to` all others), `lock` (value `closed` or `knock`), `unlock`,
-   * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `spotlight` (value `camera` or `screen`; without `to` nobody), `close`.
+   * `cap` (value: a number), `admit`, `host` and `member` (another one's role; `member` without `to` one's own), `spotlight` (value `camera` or `screen`; without `to` nobody), `record` (value `start` or `stop`: at the server), `close`.
    * @param {string} op @param {{to?: string, value?: string|number, reason?: string}} [fields]
    * @returns {Promise<object>} rejects with `SignalError`
    */
@@ -228,7 +228,7 @@ export class Mesh extends EventTarget {
     news('peer_update', ({t, seq, id, ...change}) => this.#updated(id, change));
     news('room_update', ({t, seq, ...change}) => {
       const {mode} = this.room;
-      this.room = {...this.room, spotlight: undefined, changing: undefined, unready: undefined, why: undefined, ...change};
+      this.room = {...this.room, spotlight: undefined, changing: undefined, unready: undefined, why: undefined, recording: undefined, unrecorded: undefined, ...change};
       this.#ways.follow(this.room);
       if (this.room.mode !== mode) this.#tellShown(META_DELAY);
       this.#emit('room', {room: this.room});

@@ -77,6 +77,9 @@ FEATURES: Final = ("mesh", "restart", "diag", "paths", "knock", "invite")
 SFU_FEATURE: Final = "sfu"
 """Rooms can go through an SFU: a client may join with the mode `auto`."""
 
+RECORD_FEATURE: Final = "record"
+"""A host can have the server record the room."""
+
 _BROKEN: Final = frozenset(
     {SignalCode.BAD_JSON, SignalCode.BAD_MESSAGE, SignalCode.UNKNOWN_TYPE, SignalCode.TOO_LARGE},
 )
@@ -502,7 +505,7 @@ def _anew(refusal: Denial) -> Reconnect:
 def _welcome(state: HubState, connection: Connection, now: Now) -> Welcome:
     return Welcome(
         v=entrance.VERSIONS,
-        feat=FEATURES if state.media is None else (*FEATURES, SFU_FEATURE),
+        feat=_features(state),
         limits=ClientLimits(
             msg=MAX_FRAME,
             rate=state.bounds.rate,
@@ -517,3 +520,10 @@ def _welcome(state: HubState, connection: Connection, now: Now) -> Welcome:
         now=millis(now.wall),
         cid=connection.name,
     )
+
+
+def _features(state: HubState) -> tuple[str, ...]:
+    """What the server can beyond the protocol's first version."""
+    if state.media is None:
+        return FEATURES
+    return (*FEATURES, SFU_FEATURE, RECORD_FEATURE) if state.media_options.records else (*FEATURES, SFU_FEATURE)
