@@ -7,10 +7,10 @@ even, since colours have half the resolution.
 from math import ceil, sqrt
 from typing import NamedTuple
 
-__all__ = ["Place", "fit", "gallery"]
+__all__ = ["GalleryTile", "fit", "gallery"]
 
 
-class Place(NamedTuple):
+class GalleryTile(NamedTuple):
     """A rectangle, in pixels."""
 
     x: int
@@ -19,7 +19,7 @@ class Place(NamedTuple):
     height: int
 
 
-def gallery(count: int, width: int, height: int) -> list[Place]:
+def gallery(count: int, width: int, height: int) -> list[GalleryTile]:
     """The tiles of so many pictures in a film of that size."""
     if count < 1:
         return []
@@ -31,15 +31,17 @@ def gallery(count: int, width: int, height: int) -> list[Place]:
         row, column = divmod(number, columns)
         here = min(columns, count - row * columns)
         left = _even((width - here * wide) / 2)
-        places.append(Place(left + column * wide, _even((height - rows * high) / 2) + row * high, wide, high))
+        places.append(GalleryTile(left + column * wide, _even((height - rows * high) / 2) + row * high, wide, high))
     return places
 
 
-def fit(width: int, height: int, place: Place) -> Place:
+def fit(width: int, height: int, place: GalleryTile) -> GalleryTile:
     """A picture of that size as large as its tile lets it be, in the middle and undistorted."""
     scale = min(place.width / max(width, 1), place.height / max(height, 1))
     wide, high = max(_even(width * scale), 2), max(_even(height * scale), 2)
-    return Place(place.x + _even((place.width - wide) / 2), place.y + _even((place.height - high) / 2), wide, high)
+    return GalleryTile(
+        place.x + _even((place.width - wide) / 2), place.y + _even((place.height - high) / 2), wide, high
+    )
 
 
 def _even(value: float) -> int:

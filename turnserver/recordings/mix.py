@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import av
 
 from meshturn.root import MeshturnError
-from turnserver.recordings.gallery import Place, fit, gallery
+from turnserver.recordings.gallery import GalleryTile, fit, gallery
 from turnserver.recordings.manifest import RecordedFile, Recording, read_manifest
-from turnserver.recordings.tracks import RATE, PictureTrack, SoundTrack, length_of
+from turnserver.recordings.tracks import RATE, RecordedPicture, RecordedSound, length_of
 
 __all__ = ["FORMS", "MixError", "MixOptions", "mix"]
 
@@ -63,8 +63,8 @@ class _Spot:
     def __init__(self, directory: Path, files: Sequence[RecordedFile]) -> None:
         self._directory = directory
         self._files = sorted(files, key=lambda file: file.offset)
-        self._track: PictureTrack | None = None
-        self._scaled: tuple[Any, Place, Any] | None = None
+        self._track: RecordedPicture | None = None
+        self._scaled: tuple[Any, GalleryTile, Any] | None = None
 
     @property
     def begins(self) -> float:
@@ -86,10 +86,10 @@ class _Spot:
             self._leave()
         if self._track is None:
             file = self._files[0]
-            self._track = PictureTrack(self._directory / file.file, file.offset, lasts=file.kind == "screen")
+            self._track = RecordedPicture(self._directory / file.file, file.offset, lasts=file.kind == "screen")
         return self._track.at(time)
 
-    def scaled(self, frame: Any, place: Place) -> Any:
+    def scaled(self, frame: Any, place: GalleryTile) -> Any:
         """A picture in the size of its place; it is often the same as the one before."""
         if self._scaled is None or self._scaled[0] is not frame or self._scaled[1] != place:
             made = frame.reformat(width=place.width, height=place.height, format="yuv420p")
@@ -119,7 +119,7 @@ class _Canvas:
         for plane, value in zip(self._planes, _DARK, strict=True):
             plane[:] = bytes((value,)) * len(plane)
 
-    def put(self, frame: Any, place: Place) -> None:
+    def put(self, frame: Any, place: GalleryTile) -> None:
         """A picture that has the size of its place."""
         for number, plane in enumerate(frame.planes):
             half = 1 if number else 0
@@ -192,7 +192,7 @@ class _Film:
             by_spot.setdefault((file.peer, file.kind), []).append(file)
         self._spots = sorted((_Spot(directory, each) for each in by_spot.values()), key=lambda spot: spot.begins)
         self._sounds = [(file, directory / file.file) for file in sorted(files, key=lambda file: file.offset)]
-        self._open: list[tuple[RecordedFile, SoundTrack]] = []
+        self._open: list[tuple[RecordedFile, RecordedSound]] = []
         self._options = options
         self._length = max(map(_end, files))
         self._canvas = _Canvas(options.width, options.height)
@@ -243,7 +243,7 @@ class _Film:
         """All voices from a position on; where they are too loud together, all become lower."""
         while self._sounds and self._sounds[0][0].offset * RATE < position + count:
             file, path = self._sounds.pop(0)
-            self._open.append((file, SoundTrack(path, file.offset)))
+            self._open.append((file, RecordedSound(path, file.offset)))
         voices: list[array[int]] = []
         for file, sound in list(self._open):
             samples = sound.take(position, count)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import av
 
-__all__ = ["RATE", "PictureTrack", "SoundTrack", "length_of"]
+__all__ = ["RATE", "RecordedPicture", "RecordedSound", "length_of"]
 
 RATE: Final = 48_000
 """Samples in a second; there are two channels."""
@@ -41,7 +41,7 @@ def length_of(path: Path) -> float:
     return last
 
 
-class PictureTrack:
+class RecordedPicture:
     """The picture of one file; ask for times that do not decrease. ``lasts`` says that it stays while nothing comes."""
 
     def __init__(self, path: Path, offset: float, *, lasts: bool) -> None:
@@ -67,7 +67,7 @@ class PictureTrack:
         return self._offset + float(frame.pts * frame.time_base)
 
 
-class SoundTrack:
+class RecordedSound:
     """The sound of one file; ask for positions that do not decrease."""
 
     def __init__(self, path: Path, offset: float) -> None:

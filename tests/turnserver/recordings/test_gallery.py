@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnserver.recordings.gallery import Place, fit, gallery
+from turnserver.recordings.gallery import GalleryTile, fit, gallery
 
 
 @given(st.integers(1, 40), st.integers(64, 1920), st.integers(64, 1080))
@@ -36,13 +36,13 @@ def test_rows(count: int, shape: list[int]) -> None:
 
 
 def test_the_last_row_stands_in_the_middle() -> None:
-    assert gallery(3, 1280, 720)[2] == Place(320, 360, 640, 360)
+    assert gallery(3, 1280, 720)[2] == GalleryTile(320, 360, 640, 360)
     assert gallery(0, 1280, 720) == []
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_a_picture_keeps_its_shape(width: int, height: int) -> None:
-    place = Place(100, 50, 640, 360)
+    place = GalleryTile(100, 50, 640, 360)
     inner = fit(width, height, place)
     assert place.x <= inner.x
     assert inner.x + inner.width <= place.x + place.width

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recorded_files import Somebody, make_recording
-from turnserver.recordings.tracks import RATE, PictureTrack, SoundTrack, length_of
+from turnserver.recordings.tracks import RATE, RecordedPicture, RecordedSound, length_of
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_picture_is_there_from_its_beginning_on(file: Path) -> None:
-    track = PictureTrack(file, 2.0, lasts=False)
+    track = RecordedPicture(file, 2.0, lasts=False)
     assert track.at(1.9) is None
     first = track.at(2.01)
     assert first is not None
@@ -22,14 +22,14 @@ def test_a_picture_is_there_from_its_beginning_on(file: Path) -> None:
     assert track.at(2.5) is not first
     assert track.at(5.0) is not None
     assert track.at(6.5) is None, "a camera that has sent nothing for so long is off"
-    screen = PictureTrack(file, 2.0, lasts=True)
+    screen = RecordedPicture(file, 2.0, lasts=True)
     assert screen.at(60.0) is not None
     track.close()
     screen.close()
 
 
 def test_sound_is_where_it_belongs(file: Path) -> None:
-    track = SoundTrack(file, 2.0)
+    track = RecordedSound(file, 2.0)
     assert track.take(0, 960) is None
     around = track.take(2 * RATE - 4800, 9600)
     assert around is not None
@@ -43,10 +43,10 @@ def test_sound_is_where_it_belongs(file: Path) -> None:
 def test_what_cannot_be_read_is_empty(tmp_path: Path, file: Path) -> None:
     (tmp_path / "bad").write_bytes(b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 20)
     for path in (tmp_path / "bad", tmp_path / "none"):
-        assert PictureTrack(path, 0.0, lasts=True).at(1.0) is None
-        assert SoundTrack(path, 0.0).take(0, 960) is None
+        assert RecordedPicture(path, 0.0, lasts=True).at(1.0) is None
+        assert RecordedSound(path, 0.0).take(0, 960) is None
         assert length_of(path) == 0.0
     assert length_of(file) == pytest.approx(1.0, abs=0.1)
     half = tmp_path / "half.webm"
     half.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
-    assert SoundTrack(half, 0.0).take(0, 960) is not None
+    assert RecordedSound(half, 0.0).take(0, 960) is not None
