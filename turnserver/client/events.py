@@ -1,12 +1,27 @@
 """What a room tells a program that is in it, and what the program may ask for, as plain values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 from turnserver.signaling.protocol.base import ServerMessage
+from turnserver.signaling.protocol.server_messages import (
+    Draining,
+    Knock,
+    Mute,
+    Paths,
+    PeerBack,
+    PeerGap,
+    PeerJoin,
+    PeerLeave,
+    PeerMsg,
+    PeerUpdate,
+    RoomUpdate,
+    Speaker,
+)
 
-__all__ = ["Diagnosis", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
+__all__ = ["KINDS_OF_EVENTS", "Diagnosis", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
 
 Operation: TypeAlias = Literal[
     "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"
@@ -63,3 +78,21 @@ class MeshEvent:
 
 
 MeshHandler = Callable[[MeshEvent], None]
+
+KINDS_OF_EVENTS: Final[Mapping[type[ServerMessage], str]] = MappingProxyType(
+    {
+        PeerJoin: "peer",
+        PeerUpdate: "peer",
+        PeerGap: "peer",
+        PeerBack: "peer",
+        PeerLeave: "left",
+        PeerMsg: "message",
+        Paths: "paths",
+        RoomUpdate: "room",
+        Speaker: "speaker",
+        Draining: "draining",
+        Mute: "mute",
+        Knock: "knock",
+    }
+)
+"""What is told of messages of the server, by their type."""

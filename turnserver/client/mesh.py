@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 from av.frame import Frame as MediaFrame
 
 from turnserver.client.errors import SignalError
-from turnserver.client.events import Diagnosis, MeshEvent, MeshHandler, Operation, ServerPath
+from turnserver.client.events import KINDS_OF_EVENTS, Diagnosis, MeshEvent, MeshHandler, Operation, ServerPath
 from turnserver.client.ice import IceChoice
 from turnserver.client.media import Listen, MediaPlan
 from turnserver.client.pair import Pair, PairReport, PairState
@@ -35,7 +35,18 @@ from turnserver.client.sfu import SFU, SfuConnections
 from turnserver.client.state import ClientState, PairTiming, StateChange
 from turnserver.client.ways import RoomWays
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, FromPeer, ServerMessage, number_of
-from turnserver.signaling.protocol.client_messages import Choose, Diag, Invite, Join, Leave, Mod, Msg, Restart, Stat
+from turnserver.signaling.protocol.client_messages import (
+    Choose,
+    Diag,
+    Invite,
+    Join,
+    Leave,
+    Mod,
+    Msg,
+    Restart,
+    Stat,
+    Update,
+)
 from turnserver.signaling.protocol.errors import SignalCode
 from turnserver.signaling.protocol.fields import (
     MAX_HEIGHT,
@@ -56,9 +67,7 @@ from turnserver.signaling.protocol.server_messages import (
     IceUpdate,
     Invitation,
     Joined,
-    Knock,
     Layers,
-    Mute,
     Paths,
     PeerBack,
     PeerCand,
@@ -66,7 +75,6 @@ from turnserver.signaling.protocol.server_messages import (
     PeerGap,
     PeerJoin,
     PeerLeave,
-    PeerMsg,
     PeerReset,
     PeerUpdate,
     RoomUpdate,
@@ -316,7 +324,7 @@ class MeshClient:
             handler(self, said)
         if isinstance(said, Error) and said.code is SignalCode.WAITING:
             self._tell(MeshEvent("waiting", message=said))
-        elif (kind := _TOLD.get(type(said))) is not None:
+        elif (kind := KINDS_OF_EVENTS.get(type(said))) is not None:
             peer = said.from_ if isinstance(said, FromPeer) else getattr(said, "id", "")
             if isinstance(said, Speaker):
                 peer = said.peer or ""
@@ -351,16 +359,19 @@ class MeshClient:
     def _on_peer_join(self, said: PeerJoin) -> None:
         if (pair := self._meet(said.peer)) is not None:
             self._ways.meet(pair)
+        self._ways.refresh()
 
     def _on_peer_update(self, said: PeerUpdate) -> None:
         if (pair := self._pairs.get(said.id)) is not None:
             pair.name, pair.media = said.name, said.media
             pair.role = said.role or pair.role
+            self._ways.refresh()
 
     def _on_peer_leave(self, said: PeerLeave) -> None:
         if (pair := self._pairs.pop(said.id, None)) is not None:
             self.server_paths.pop(pair.id, None)
             self._finish(pair.close())
+            self._ways.refresh()
 
     def _on_peer_gap(self, said: PeerGap) -> None:
         if (pair := self._pairs.get(said.id)) is not None:
@@ -533,6 +544,13 @@ class _RoomLink:
     def speaker(self) -> str | None:
         return None if self._mesh.room is None else self._mesh.room.speaker
 
+    def others_send(self) -> bool:
+        return any(pair.media.a or pair.media.v or pair.media.s for pair in self._mesh._pairs.values())
+
+    def sends_nothing(self) -> None:
+        with contextlib.suppress(SignalError):  # The session is over.
+            self._mesh.signal.send(Update(n=UNNUMBERED, media=Media()))
+
     def publishing(self) -> MediaPlan | None:
         return self._mesh._plan() if self._mesh._publishes else None
 
@@ -561,22 +579,5 @@ _HANDLERS: Final[Mapping[type[ServerMessage], Callable[[MeshClient, Any], None]]
         Layers: MeshClient._on_layers,
         Speaker: MeshClient._on_speaker,
         Draining: MeshClient._on_draining,
-    }
-)
-
-_TOLD: Final[Mapping[type[ServerMessage], str]] = MappingProxyType(
-    {
-        PeerJoin: "peer",
-        PeerUpdate: "peer",
-        PeerGap: "peer",
-        PeerBack: "peer",
-        PeerLeave: "left",
-        PeerMsg: "message",
-        Paths: "paths",
-        RoomUpdate: "room",
-        Speaker: "speaker",
-        Draining: "draining",
-        Mute: "mute",
-        Knock: "knock",
     }
 )

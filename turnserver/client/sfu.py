@@ -63,6 +63,9 @@ class SfuLink(Protocol):
     def ready(self) -> bool:
         """Whether messages are sent at once now."""
 
+    def others_send(self) -> bool:
+        """Whether any other participant says that it sends something."""
+
     def changed(self) -> None:
         """The state, or what went wrong, is another."""
 
@@ -112,7 +115,7 @@ class SfuConnections:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.state = PairState.CONNECTING
-        """``connected`` when both stand."""
+        """``connected`` when those stand that are needed: to send, if we do, and to receive, if others send."""
         self.rebuilds = 0
         """How often in a row one of them was built again."""
         self.errors: list[str] = []
@@ -148,6 +151,11 @@ class SfuConnections:
     def ice(self) -> IceChoice:
         """The TURN server of the connection through which the others come."""
         return IceChoice() if self._in is None else self._in.ice
+
+    @property
+    def publishes(self) -> bool:
+        """Whether we send anything."""
+        return self._publishes
 
     async def traffic(self) -> tuple[int, int]:
         """Bytes sent and received over both connections."""
@@ -201,6 +209,11 @@ class SfuConnections:
             self._send(Reset(n=UNNUMBERED, to=SFU, pc=self._in.name, why=why))
             self._wait(self._in, self._timing.connect)
         self._refresh()
+
+    def refresh(self) -> None:
+        """Somebody has come, has gone, or sends something else: perhaps other connections are needed."""
+        if not self._closed:
+            self._refresh()
 
     def back(self) -> None:
         """The signaling is back: what is not counted may not have arrived."""
@@ -445,11 +458,12 @@ class SfuConnections:
                 self.restart("silent")
 
     def _refresh(self) -> None:
-        stands = self._in is not None and self._in.stands
-        if self._publishes:
-            stands = stands and self._out is not None and self._out.stands
+        receives = self._in is not None or self._link.others_send()
+        stands = (not receives or (self._in is not None and self._in.stands)) and (
+            not self._publishes or (self._out is not None and self._out.stands)
+        )
         if stands:
-            self._was = True
+            self._was = self._was or self._in is not None or self._out is not None
             self.rebuilds = 0
         state = PairState.CONNECTED if stands else PairState.RECONNECTING if self._was else PairState.CONNECTING
         if state is not self.state:

@@ -47,6 +47,9 @@ class WaysLink(SfuLink, Protocol):
     def publishing(self) -> MediaPlan | None:
         """What to send through the SFU; None if we may not send."""
 
+    def sends_nothing(self) -> None:
+        """Nothing goes to the SFU. It is waited for whoever says otherwise, so the server has to know."""
+
     def finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work that must not be cut off: it ends connections."""
 
@@ -79,8 +82,11 @@ class RoomWays:
         if room.mode == "sfu" and self.sfu is None:
             self._plan = self._link.publishing()
             self.sfu = SfuConnections(self._link, self._plan, self._timing, choice=self._choice)
+            if not self.sfu.publishes:
+                self._link.sends_nothing()
         for pair in self._link.pairs.values():
             self.meet(pair)
+        self.refresh()
         self._stop_waiting()
         if room.changing:
             self._awaiting = asyncio.create_task(self._await(room), name="mode-change")
@@ -94,6 +100,11 @@ class RoomWays:
         pair.through(self.sfu)
         if self._room.mode == "mesh":
             pair.connect()
+
+    def refresh(self) -> None:
+        """Somebody has come, has gone, or sends something else."""
+        if self.sfu is not None:
+            self.sfu.refresh()
 
     def take(self, peer: str, source: MediaSource, origin: object, frame: MediaFrame) -> None:
         """A frame that has come through the SFU."""

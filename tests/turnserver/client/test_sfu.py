@@ -30,6 +30,7 @@ class Room:
         self.sent: list[ClientMessage] = []
         self.frames: list[tuple[str, MediaSource]] = []
         self.online = True
+        self.sending = True
         self.full = False
         self.ids = count()
         self.moved = asyncio.Event()
@@ -60,6 +61,9 @@ class Room:
 
     def ready(self) -> bool:
         return self.online
+
+    def others_send(self) -> bool:
+        return self.sending
 
     def changed(self) -> None:
         self.moved.set()
@@ -145,6 +149,25 @@ async def test_who_sends_nothing_offers_nothing(room: Room) -> None:
         assert sfu.sending is None
         await sfu.close()
         room.sent.clear()
+
+
+async def test_what_is_needed(room: Room) -> None:
+    """Among people who do not send there is no connection to receive through, and none is waited for."""
+    room.sending = False
+    sfu = room.begin(TestMedia(64, 64, 5))
+    sfu.refresh()
+    assert sfu.state is PairState.CONNECTING
+    await room.until(lambda: bool(room.offers))
+    await room.answer(room.offers[0])
+    await room.until(lambda: sfu.state is PairState.CONNECTED)
+    room.sending = True
+    sfu.refresh()
+    assert sfu.state is PairState.RECONNECTING
+    await room.offer("sub1", ToneTrack())
+    await room.until(lambda: sfu.state is PairState.CONNECTED)
+    await sfu.close()
+    sfu.refresh()
+    assert sfu.state is PairState.CLOSED
 
 
 async def test_layers(room: Room) -> None:

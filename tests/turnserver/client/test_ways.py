@@ -16,8 +16,8 @@ from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairState
 from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState
-from turnserver.signaling.protocol.client_messages import Choose, Desc, Join, ModeReady, Reset
-from turnserver.signaling.protocol.fields import ShownTile
+from turnserver.signaling.protocol.client_messages import Choose, Desc, Join, ModeReady, Reset, Update
+from turnserver.signaling.protocol.fields import Media, ShownTile
 
 OFFER = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 200\r\n"
 
@@ -60,6 +60,7 @@ class Room:
         """The connections with the SFU stand."""
         assert self.mesh.sfu is not None
         self.mesh.sfu.state = PairState.CONNECTED
+        self.mesh.sfu.refresh = lambda: None  # type: ignore[method-assign]
 
     def send(self, who: str) -> None:
         """A frame of each kind through the SFU."""
@@ -213,6 +214,19 @@ async def test_what_is_sent_to_the_sfu(room: Room) -> None:
     [offer] = [each for each in room.session.sent if isinstance(each, Desc)]
     assert offer.desc.type == "offer"
     assert set((offer.sources or {}).values()) == {"audio", "camera"}
+
+
+async def test_who_sends_nothing_says_so(room: Room) -> None:
+    """The server waits for the connections of those who say that they send."""
+    await room.join(sends(BOB))
+    assert not [each for each in room.session.sent if isinstance(each, Update)]
+    room.update("sfu", 2, changing=True)
+    assert [each.media for each in room.session.sent if isinstance(each, Update)] == [Media()]
+    assert room.mesh.sfu is not None
+    assert room.mesh.sfu.state is PairState.CONNECTING
+    room.session.hear(t="peer_update", seq=7, id=BOB, name="Bob", meta={}, media={})
+    assert room.mesh.sfu.state is PairState.CONNECTED
+    await room.until(lambda: room.ready == [2])
 
 
 async def test_an_echo_is_of_one(room: Room) -> None:
