@@ -161,6 +161,8 @@ def _settings(
         ("MESHTURN_SIGNALING__ADMIN_KEYS", "the state directory", {"up": {"file": str(state.admin_key_path)}}),
         ("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays),
     ]
+    if "MESHTURN_SIGNALING__MODE" not in os.environ:
+        settings.append(("MESHTURN_SIGNALING__MODE", "the default of `meshturn up`", "auto"))
     if is_open:
         settings.append(("MESHTURN_SIGNALING__OPEN", "--open", True))
     if realm is not None:

@@ -224,6 +224,19 @@ async def test_for_a_classroom(
     assert "Warning: rooms are open. Everybody who can reach this server can start calls and relay through it" in log
 
 
+@pytest.mark.parametrize(("env", "mode"), [({}, True), ({"MESHTURN_SIGNALING__MODE": "mesh"}, False)])
+async def test_calls_of_many_go_through_the_server(
+    start: Start, free_tcp_port: Callable[[], int], env: dict[str, str], mode: bool
+) -> None:
+    """Without an option; the environment may say otherwise."""
+    port = free_tcp_port()
+    server = start(*LOCAL[:-1], port, "--json", "--open", env=env)
+    await asyncio.to_thread(server.until, "\n")
+    async with Participant(f"ws://localhost:{port}/v1/ws") as anybody:
+        await anybody.hello()
+        assert ("sfu" in anybody.welcome["feat"]) is mode
+
+
 def test_the_environment_may_close_it(start: Start, free_tcp_port: Callable[[], int]) -> None:
     """As before there was --open."""
     server = start(*LOCAL[:-1], free_tcp_port(), "--json", env={"MESHTURN_SIGNALING__OPEN": "false"})
