@@ -75,6 +75,12 @@ class Guest:
         [pair] = self.member.pairs
         return pair
 
+    def connection(self) -> str:
+        """The id of its present connection."""
+        found = self.pair._connection
+        assert found is not None
+        return found._pc_id
+
     def until(self, condition: Callable[[], bool]) -> None:
         self._aside.run(self.member.until(condition))
 
@@ -233,12 +239,12 @@ def test_restarts(browser: "Browser", aside: Aside, who: str, polite: bool) -> N
         page.join("Ann")
         with guest(aside, room, against=identity, polite=polite) as other:
             talk(page, other)
-            before = other.call(lambda: other.pair._pc_id)
+            before = other.call(other.connection)
             if who in {"page", "both"}:
                 page.page.evaluate(f"void {THE_PEER}.restart('user')")
             if who in {"python", "both"}:
                 other.call(other.pair.restart)
-            other.until(lambda: other.pair._pc_id != before)
+            other.until(lambda: other.connection() != before)
             page.page.evaluate(KEEP_DATA)
             talk(page, other)
 
