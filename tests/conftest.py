@@ -28,6 +28,7 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
     "pytest_xdist_make_scheduler",
+    "record_property",
     "start_server",
     "turn_server",
 ]
@@ -109,6 +110,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             if isinstance(value, TurnServerProcess):
                 add_section(report, "server log", lambda server=value: server.log_tail)
     return report
+
+
+@pytest.fixture
+def record_property(record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
+    """As pytest's, for any value: a worker ends, with all its tests, over one that it cannot hand over."""
+    return lambda name, value: record_property(name, str(value))
 
 
 @pytest.fixture(scope="session")
