@@ -19,7 +19,7 @@ import secrets
 import ssl
 import string
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -93,6 +93,9 @@ _ID_LENGTH: Final = 8
 _ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 _SNAPSHOT: Final = (PeerJoin, PeerLeave, PeerUpdate, PeerGap, PeerBack, RoomUpdate, Speaker)
 """Frames whose content a snapshot already includes, up to its ``at``."""
+
+_TOLD: Final = frozenset(each.name for each in fields(RoomState)) & {each.name for each in fields(RoomUpdate)}
+"""What a `room_update` says of a room."""
 
 _ROUTING: Final = ("mode", "epoch", "changing", "unready")
 """What of a room says how its media go."""
@@ -404,8 +407,7 @@ class MeshClient:
     def _on_room_update(self, said: RoomUpdate) -> None:
         if (before := self.room) is None:
             return
-        names = ("locked", "knock", "max", "mode", "epoch", "changing", "unready", "why", "spotlight")
-        self.room = replace(before, **{name: getattr(said, name) for name in names})
+        self.room = replace(before, **{name: getattr(said, name) for name in _TOLD})
         if any(getattr(before, name) != getattr(said, name) for name in _ROUTING):
             self._ways.follow(self.room)
 

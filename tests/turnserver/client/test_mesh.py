@@ -16,7 +16,7 @@ from turnserver.client.session import SignalClient
 from turnserver.client.state import ClientState, FrameHandler, PairTiming, StateChange, StateHandler
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage, ServerMessage
 from turnserver.signaling.protocol.client_messages import Diag, Join, Leave, Mod, Msg, Restart
-from turnserver.signaling.protocol.fields import Media, Spotlight
+from turnserver.signaling.protocol.fields import Media, ServerRecording, Spotlight
 
 ICE = {"servers": [{"urls": ["turn:127.0.0.1:9"], "username": "u", "credential": "c"}], "exp": 1, "policy": "relay"}
 ME, BOB, CAL, DAN, EVE, STRANGER = (f"{name:2<10}" for name in ("me", "bob", "cal", "dan", "eve", "stranger"))
@@ -318,14 +318,17 @@ async def test_messages_and_moderation(room: Room) -> None:
     room.session.hear(**{"t": "msg", "from": BOB, "data": "ho"})
     room.session.hear(**{"t": "mute", "from": BOB, "what": "audio"})
     room.session.hear(t="knock", id=EVE, name="Eve")
-    room.session.hear(t="room_update", seq=3, locked=True, max=3, spotlight={"id": BOB, "what": "camera", "by": EVE})
+    recording = {"since": 5, "by": EVE}
+    spotlight = {"id": BOB, "what": "camera", "by": EVE}
+    room.session.hear(t="room_update", seq=3, locked=True, max=3, spotlight=spotlight, recording=recording)
     room.session.hear(t="error", code="waiting", msg="")
     assert room.kinds[1:] == ["message", "mute", "knock", "room", "waiting"]
     assert room.mesh.room is not None
     assert (room.mesh.room.locked, room.mesh.room.max, room.mesh.room.id) == (True, 3, "tea")
     assert room.mesh.room.spotlight == Spotlight(id=BOB, what="camera", by=EVE)
+    assert room.mesh.room.recording == ServerRecording(since=5, by=EVE)
     room.session.hear(t="room_update", seq=4, locked=True, max=3)
-    assert room.mesh.room.spotlight is None
+    assert (room.mesh.room.spotlight, room.mesh.room.recording) == (None, None)
     assert room.mesh.broadcast("nobody is connected") == 0
 
 
