@@ -22,7 +22,9 @@ def encoded(encoder: str, *, frames: int = 12, size: tuple[int, int] = (160, 120
         taker.settimeout(10)
         port = taker.getsockname()[1]
         with av.open(f"rtp://127.0.0.1:{port}", "w", format="rtp", options={"strict": "experimental"}) as container:
-            stream: Any = container.add_stream(encoder, rate=15, options={"g": "7", "bf": "0", **options})
+            # By one thread: those of libvpx wait for one another without sleeping, and once they did so for good.
+            own = {"g": "7", "bf": "0", "threads": "1"}
+            stream: Any = container.add_stream(encoder, rate=15, options=own | options)
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for number in range(frames):
                 picture = av.VideoFrame(*size, "yuv420p")

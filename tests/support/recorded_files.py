@@ -43,7 +43,8 @@ def _frames(codec: str, who: Somebody) -> list[tuple[float, bytes, bool]]:
     lasts = who.ends - who.begins
     if codec == "vp8":
         context.width, context.height, context.pix_fmt = *who.size, "yuv420p"
-        context.time_base, context.options = Fraction(1, 15), {"deadline": "realtime", "cpu-used": "8"}
+        context.time_base = Fraction(1, 15)
+        context.options = {"deadline": "realtime", "cpu-used": "8", "threads": "1"}
         inputs: list[Any] = []
         for number in range(round(lasts * 15)):
             frame = av.VideoFrame(*who.size, "yuv420p")
