@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench import procfs
 from bench.legs import LEGS
 from bench.load import LoadOrder, LoadResult, run_load
 from bench.offspring import Offspring
 from bench.plan import BenchError, Case, Plan
 from bench.servers import LOGIN, SERVERS, Server
+from bench.usage import Usage
 
 __all__ = ["RelaySample", "measure_relaying", "percentile"]
 
@@ -47,26 +47,6 @@ class RelaySample:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Usage:
-    """CPU seconds so far: of the server, the generators, and all processes on the server's cores."""
-
-    at: float
-    server: float
-    load: float
-    cores: float
-
-    @classmethod
-    def read(cls, server: Server, generators: list[Offspring], cpus: frozenset[int] | None) -> "_Usage":
-        """Read the clocks; the order keeps the server's clocks close to *at*."""
-        return cls(
-            at=time.monotonic(),
-            server=server.cpu_seconds(),
-            load=sum(procfs.cpu_seconds(generator.pid) for generator in generators),
-            cores=procfs.core_times(cpus).busy,
-        )
-
-
 def measure_relaying(plan: Plan, case: Case, server_name: str, number: int) -> RelaySample:
     """Start the server, load it, stop it; *number* is the round.
 
@@ -83,15 +63,11 @@ def measure_relaying(plan: Plan, case: Case, server_name: str, number: int) -> R
         stop = start + plan.seconds
         for generator in generators:
             generator.send((start, stop))
-        before = _usage_at(start, server, generators, plan)
-        after = _usage_at(stop, server, generators, plan)
+        before = Usage.at_moment(start, server, generators, plan.cores.server)
+        after = Usage.at_moment(stop, server, generators, plan.cores.server)
         results: list[LoadResult] = [generator.expect("done", _REPORT_SECONDS) for generator in generators]
         server.check()
-    if plan.cores.server is None:
-        others = None
-    else:
-        others = max(0.0, (after.cores - before.cores) - (after.server - before.server)) / (after.at - before.at)
-    return _sum_up(case, server_name, number, before, after, results, setup, others)
+    return _sum_up(case, server_name, number, before, after, results, setup)
 
 
 def _share(plan: Plan, case: Case, server: Server) -> list[LoadOrder]:
@@ -102,21 +78,14 @@ def _share(plan: Plan, case: Case, server: Server) -> list[LoadOrder]:
     return [LoadOrder(case, first, last - first, address, LOGIN, plan.cores.load) for first, last in pairwise(edges)]
 
 
-def _usage_at(moment: float, server: Server, generators: list[Offspring], plan: Plan) -> _Usage:
-    """Sleep until *moment* (monotonic seconds) and read the clocks."""
-    time.sleep(max(0.0, moment - time.monotonic()))
-    return _Usage.read(server, generators, plan.cores.server)
-
-
 def _sum_up(
     case: Case,
     server_name: str,
     number: int,
-    before: _Usage,
-    after: _Usage,
+    before: Usage,
+    after: Usage,
     results: list[LoadResult],
     setup: float,
-    others: float | None,
 ) -> RelaySample:
     """Turn counts and clocks into the numbers of the report."""
     at_peer = sum(result.at_peer for result in results)
@@ -143,7 +112,7 @@ def _sum_up(
         load_cpu_us_per_packet=load_cpu / packets * 1e6,
         server_cpu=server_cpu / seconds,
         load_cpu=load_cpu / seconds,
-        others_on_server_core=others,
+        others_on_server_core=after.others_since(before),
         loss=(sent - received) / sent,
         replaced=sum(result.replaced for result in results),
         late=sum(result.late for result in results),

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench import procfs
 from bench.offspring import Offspring
 from bench.plan import Plan, SfuCase
 from bench.relay import percentile
 from bench.sfu_load import SfuLoadResult, SfuOrder, run_sfu_load
 from bench.sfu_servers import SFUS
+from bench.usage import Usage
 from tests.support.browser import network
 
 __all__ = ["SfuSample", "measure_forwarding"]
@@ -61,14 +61,12 @@ def measure_forwarding(plan: Plan, case: SfuCase, server_name: str, number: int)
         start = time.monotonic() + plan.warm_up
         stop = start + plan.seconds
         generator.send((start, stop))
-        time.sleep(max(0.0, start - time.monotonic()))
-        began = time.monotonic(), server.cpu_seconds(), procfs.cpu_seconds(generator.pid), _busy(plan)
-        time.sleep(max(0.0, stop - time.monotonic()))
-        ended = time.monotonic(), server.cpu_seconds(), procfs.cpu_seconds(generator.pid), _busy(plan)
+        before = Usage.at_moment(start, server, [generator], plan.cores.server)
+        after = Usage.at_moment(stop, server, [generator], plan.cores.server)
         full = server.resident_bytes()
         result: SfuLoadResult = generator.expect("done", _REPORT_SECONDS)
         server.check()
-    seconds, cpu, load, busy = (after - before for before, after in zip(began, ended, strict=True))
+    seconds, cpu = after.at - before.at, after.server - before.server
     latencies = sorted(result.latencies)
     return SfuSample(
         server=server_name,
@@ -79,8 +77,8 @@ def measure_forwarding(plan: Plan, case: SfuCase, server_name: str, number: int)
         packets_per_second=result.received / seconds,
         server_cpu_us_per_packet=cpu / max(1, result.received) * 1e6,
         server_cpu=cpu / seconds,
-        load_cpu=load / seconds,
-        others_on_server_core=None if plan.cores.server is None else max(0.0, busy - cpu) / seconds,
+        load_cpu=(after.load - before.load) / seconds,
+        others_on_server_core=after.others_since(before),
         loss=1 - result.received / max(1, result.sent * case.receivers),
         latency_p50_us=percentile(latencies, 0.50),
         latency_p99_us=percentile(latencies, 0.99),
@@ -88,8 +86,3 @@ def measure_forwarding(plan: Plan, case: SfuCase, server_name: str, number: int)
         rss_per_participant=(full - empty) / (case.publishers + case.receivers),
         setup_seconds=setup,
     )
-
-
-def _busy(plan: Plan) -> float:
-    """CPU seconds of everything on the server's cores."""
-    return procfs.core_times(plan.cores.server).busy

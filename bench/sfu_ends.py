@@ -38,15 +38,13 @@ from turnserver.media.sdp import (
 )
 from turnserver.media.srtp import TRAILER, SrtpReceiver, SrtpSender
 
-__all__ = ["MEDIA", "PACKETS_PER_SECOND", "MediaEnd", "Publisher"]
+__all__ = ["MEDIA", "MediaEnd", "Publisher"]
 
 MEDIA: Final = "203.0.113.1"
 """The address of servers and ends for media."""
 
-PACKETS_PER_SECOND: Final = 112.5
-"""Of one publisher: 50 of sound, and 25 pictures of two and three packets in turns, which are 500 kbit/s."""
-
 _TICK: Final = 0.02
+"""Seconds of a packet of sound. Every second one has a picture of two or three packets with it."""
 _PICTURE: Final = 1000
 """Bytes of a packet of a picture."""
 
@@ -230,8 +228,8 @@ class Publisher:
     """Sends what one person sends, from ``begin`` until ``end``, and counts it in ``sent``."""
 
     def __init__(self, number: int) -> None:
-        self.end_of = MediaEnd()
-        self.end_of.on_rtcp = self._asked
+        self.connection = MediaEnd()
+        self.connection.on_rtcp = self._asked
         self.sent = 0
         self._ssrc = 1000 * (number + 1)
         self._audio = self._video = self._tick = self._picture = 0
@@ -304,7 +302,7 @@ class Publisher:
             marker=marker,
             extensions=more,
         )
-        self.end_of.send(packet)
+        self.connection.send(packet)
         self.sent += 1
 
     def _asked(self, compound: bytes) -> None:

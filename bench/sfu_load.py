@@ -47,8 +47,6 @@ class SfuLoadResult:
     sent: int
     received: int
     latencies: "array[int]"
-    least: int
-    """Packets of the receiver that got the fewest."""
 
 
 def run_sfu_load(order: SfuOrder, pipe: Connection) -> None:
@@ -74,7 +72,7 @@ async def _run(order: SfuOrder, pipe: Connection) -> None:
     publishers = [Publisher(number) for number in range(order.publishers)]
     receivers = [MediaEnd(probing=number < _PROBES) for number in range(order.receivers)]
     async with AsyncExitStack() as stack:
-        for end in [*receivers, *(each.end_of for each in publishers)]:
+        for end in [*receivers, *(each.connection for each in publishers)]:
             stack.callback(end.close)
         room = await stack.enter_async_context(ROOMS[order.room](order.port))
         for publisher in publishers:
@@ -86,7 +84,7 @@ async def _run(order: SfuOrder, pipe: Connection) -> None:
         for number, publisher in enumerate(publishers):
             publisher.begin(number / len(publishers))
             stack.callback(publisher.end)
-        keeper = asyncio.create_task(_keep([*receivers, *(each.end_of for each in publishers)], receivers))
+        keeper = asyncio.create_task(_keep([*receivers, *(each.connection for each in publishers)], receivers))
         stack.callback(keeper.cancel)
         await _flowing(publishers, receivers)
         pipe.send(("ready", time.monotonic() - began))
@@ -129,4 +127,4 @@ async def _measure(publishers: list[Publisher], receivers: list[MediaEnd], start
     latencies = array("q")
     for end in receivers:
         latencies.extend(end.latencies)
-    return SfuLoadResult(sent, sum(got), latencies, min(got))
+    return SfuLoadResult(sent, sum(got), latencies)

@@ -7,7 +7,7 @@ all publishers comes.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -71,7 +71,7 @@ def _candidate(sdp: str) -> tuple[str, int]:
     raise BenchError("the server gave no candidate")
 
 
-async def _within(answer: "asyncio.Future[Any]", what: str) -> Any:
+async def _within(answer: Awaitable[Any], what: str) -> Any:
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             return await answer
@@ -128,9 +128,9 @@ class SignalRoom:
     async def publish(self, publisher: Publisher) -> None:
         """See `Room`."""
         seat = await self._join()
-        end = publisher.end_of
+        end = publisher.connection
         seat.say("publish1", "offer", end.description(publisher.media()))
-        answer = await _within(asyncio.ensure_future(seat.answers.get()), "the offer")
+        answer = await _within(seat.answers.get(), "the offer")
         await end.connect(read_description(answer.desc.sdp), _candidate(answer.desc.sdp))
 
     async def receive(self, end: MediaEnd, publishers: int) -> None:
@@ -138,7 +138,7 @@ class SignalRoom:
         seat = await self._join()
         connected = False
         while True:
-            offer = await _within(asyncio.ensure_future(seat.offers.get()), "an offer of everybody's media")
+            offer = await _within(seat.offers.get(), "an offer of everybody's media")
             description = read_description(offer.desc.sdp)
             seat.say(offer.pc, "answer", _answered(end, description))
             if not connected:
@@ -168,7 +168,7 @@ class JanusRoom:
         self._session = (await self._ask({"janus": "create"}))["data"]["id"]
         room = {"request": "create", "room": _ROOM, "publishers": 100, "bitrate": 0, "fir_freq": 0}
         more = {"audiocodec": "opus", "videocodec": "vp8", "notify_joining": False, "audiolevel_event": False}
-        await self._message(await self._attach(), room | more)
+        await self._event(await self._attach(), room | more, kind="success")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -182,7 +182,7 @@ class JanusRoom:
         handle = await self._attach()
         joined = await self._event(handle, {"request": "join", "ptype": "publisher", "room": _ROOM})
         self._feeds.append(joined["plugindata"]["data"]["id"])
-        end = publisher.end_of
+        end = publisher.connection
         offer = {"type": "offer", "sdp": end.description(publisher.media()), "trickle": False}
         answer = (await self._event(handle, {"request": "publish"}, offer))["jsep"]["sdp"]
         await end.connect(read_description(answer), _candidate(answer))
@@ -204,25 +204,23 @@ class JanusRoom:
         found = await self._ask({"janus": "attach", "session_id": self._session, "plugin": "janus.plugin.videoroom"})
         return int(found["data"]["id"])
 
-    async def _message(self, handle: int, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._ask(
-            {"janus": "message", "session_id": self._session, "handle_id": handle, "body": body}, {"success"}
-        )
-
-    async def _event(self, handle: int, body: dict[str, Any], jsep: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _event(
+        self, handle: int, body: dict[str, Any], jsep: dict[str, Any] | None = None, *, kind: str = "event"
+    ) -> dict[str, Any]:
+        """What a request to the plugin has brought about; ``kind`` is that of the answer."""
         message = {"janus": "message", "session_id": self._session, "handle_id": handle, "body": body}
         if jsep is not None:
             message["jsep"] = jsep
-        return await self._ask(message, {"event"})
+        return await self._ask(message, kind)
 
-    async def _ask(self, message: dict[str, Any], kinds: set[str] | None = None) -> dict[str, Any]:
+    async def _ask(self, message: dict[str, Any], kind: str = "success") -> dict[str, Any]:
         transaction = str(next(self._numbers))
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[transaction] = answer
         await self._socket.send_json(message | {"transaction": transaction})
         found: dict[str, Any] = await _within(answer, str(message.get("body", message))[:60])
         data = found.get("plugindata", {}).get("data", {})
-        if found["janus"] == "error" or "error" in data or (kinds is not None and found["janus"] not in kinds):
+        if found["janus"] == "error" or "error" in data or found["janus"] != kind:
             raise BenchError(f"Janus: {found.get('error') or data}")
         return found
 

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import time
-from abc import abstractmethod
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +26,6 @@ class SfuServer(Server):
     """A server with rooms; ``room`` says by which protocol they are joined, see `bench.sfu_rooms.ROOMS`."""
 
     room: str
-
-    @abstractmethod
-    def command(self) -> list[str]:
-        """See `Server`."""
 
     def _wait_ready(self) -> None:
         """Wait until the port of signaling accepts connections."""

@@ -103,7 +103,7 @@ class MessageLink:
             self._end_later("it does not read what it is sent")
 
     def close(self) -> None:
-        """End the link, after what the system takes of what waits; `ended` is not called any more."""
+        """End the link. What waits is lost, and `ended` is not called any more."""
         if not self._open:
             return
         self._open = False
@@ -120,7 +120,7 @@ class MessageLink:
     def _write(self) -> None:
         try:
             sent = self._sock.send(self._unread)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             sent = 0
         except OSError as error:
             self._end_later("" if isinstance(error, ConnectionError) else f"{error.strerror}")
@@ -135,7 +135,7 @@ class MessageLink:
     def _read(self) -> None:
         try:
             data = self._sock.recv(_READ)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return
         except OSError as error:
             self._end_later("" if isinstance(error, ConnectionError) else f"{error.strerror}")

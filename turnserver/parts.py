@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
@@ -22,7 +22,6 @@ from turnserver.losses import Losses
 from turnserver.media.stats import room_as_json
 from turnserver.media_meter import MediaMeter
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
-from turnserver.sfu import Sfu
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.rooms.facts import Fact
 from turnserver.signaling.rooms.media_port import MediaEvent
@@ -30,6 +29,9 @@ from turnserver.signaling.rooms.settings import MediaOptions
 from turnserver.snapshot import DatapathView, MediaView
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
+
+if TYPE_CHECKING:
+    from turnserver.sfu import Sfu
 
 __all__ = ["Parts"]
 
@@ -58,7 +60,7 @@ class Parts:
     core: TurnCore | None = None
     engine: Engine | None = None
     service: Service | None = None
-    sfu: Sfu | None = None
+    sfu: "Sfu | None" = None
     """The SFU for rooms, if they may go through one; it opens its socket when one does."""
     media_meter: MediaMeter | None = None
     """Looks at the SFU for snapshots."""
@@ -123,6 +125,8 @@ class Parts:
         """Make the service of signaling, and the SFU for it. Raises `turnserver.errors.StartupError`."""
         options = None
         if config.signaling.mode != "mesh":
+            from turnserver.sfu import Sfu  # noqa: PLC0415  others need none of it
+
             options = MediaOptions(
                 config.signaling.mode, config.media.room_size, records=config.media.recordings is not None
             )

@@ -1,10 +1,10 @@
-"""The SFU of the server: joins the rooms of signaling with media engines and their sockets. It makes no decisions.
+"""The SFU of the server: joins the rooms of signaling with media engines and their sockets.
 
-Engines run in child processes (`turnserver.sfu_hosts`), so that a crash costs their rooms new connections, and TURN
-nothing; or one runs in the server's own loop. A room stays with the engine that had least to do when it began. Nothing
-is opened until a room needs it. The sockets are on the addresses that the server relays from, and clients are told the
-public ones in their place. Reports are handed over in another turn of the loop: rooms do not want them from inside of
-their own calls.
+Of rooms, it decides nothing but which engine has them. Engines run in child processes (`turnserver.sfu_hosts`), so that
+a crash costs their rooms new connections, and TURN nothing; or one runs in the server's own loop. A room stays with the
+engine that had least to do when it began. Nothing is opened until a room needs it. The sockets are on the addresses
+that the server relays from, and clients are told the public ones in their place. Reports are handed over in another
+turn of the loop: rooms do not want them from inside of their own calls.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Where an SFU runs: within the server's event loop, or in a child process. One of each kind has one UDP port.
+"""Where an SFU runs: within the server's event loop, or in a child process. Either has one UDP port.
 
 A child parses what strangers send. So nothing that it says is taken for granted: each fact has the form of one, and
 concerns a room that it has; anything else ends it.
@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,18 +16,7 @@ from turnserver.core.settings import MediaSocket
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.media import worker
-from turnserver.media.facts import (
-    AnswerReady,
-    LayersWanted,
-    MediaFact,
-    OfferReady,
-    RecordingBegan,
-    RecordingEnded,
-    RoomLost,
-    SideConnected,
-    SideFailed,
-    SpeakerChanged,
-)
+from turnserver.media.facts import MediaFact
 from turnserver.media.host import EngineHost
 from turnserver.media.stats import MediaRoomView
 from turnserver.messages import FrameError
@@ -36,20 +25,7 @@ from turnserver.supervisor import ChildTiming, Supervisor
 
 __all__ = ["ChildHost", "LoopHost", "SfuHost"]
 
-_FACTS: Final[dict[str, TypeAdapter[MediaFact]]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (
-        AnswerReady,
-        OfferReady,
-        SideConnected,
-        SideFailed,
-        SpeakerChanged,
-        LayersWanted,
-        RecordingBegan,
-        RecordingEnded,
-        RoomLost,
-    )
-}
+_FACTS: Final[dict[str, TypeAdapter[MediaFact]]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(MediaFact)}
 _VIEW: Final = TypeAdapter(MediaRoomView)
 
 Tell = Callable[[MediaFact], None]
@@ -80,7 +56,7 @@ class SfuHost(Protocol):
 
 
 class LoopHost:
-    """An SFU in the running loop; see `turnserver.media.host.EngineHost`. ``opened`` and ``sockets`` are the same."""
+    """An SFU in the running loop; see `turnserver.media.host.EngineHost`."""
 
     absence = ""
 

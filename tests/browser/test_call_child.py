@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.browser import ADDRESS, serving_calls
-from tests.support.call_page import CallPage, call_page
+from tests.support.call_crowd import seen
+from tests.support.call_page import TINY, call_page
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-TINY = "?width=160&height=90&fps=10"
 
 HEARD = """() => {
   globalThis.ways = [];
@@ -41,14 +41,6 @@ def child_of(pid: int) -> int:
     """The process of the SFU: the one child that the server has."""
     (child,) = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return child
-
-
-def seen(page: CallPage, count: int, mode: str) -> None:
-    """Wait until a page shows so many others, in that mode, and all of their pictures move."""
-    page.connected(count)
-    page.until("(mode) => meshturn.mesh.room.mode === mode && !meshturn.mesh.room.changing", mode)
-    for key in page.page.evaluate("() => [...meshturn.mesh.peers.keys()]"):
-        page.frames(5, f".tile[data-peer='{key}'] video")
 
 
 def test_killed_during_the_switch_and_after_it(browser: "Browser", server: TurnServerProcess) -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.browser import ORIGIN, serving_calls
-from tests.support.call_crowd import crowd_page, moving, stood, until, watch
-from tests.support.call_page import CallPage
+from tests.support.call_crowd import crowd_page, moving, stood, watch
+from tests.support.call_page import TINY, CallPage
 from tests.support.netns import NetworkNamespace
+from tests.support.process import wait_until
 from tests.support.server import TurnServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 LARGE = "?width=640&height=360&fps=15"
-TINY = "?width=160&height=90&fps=10"
 
 WIDTH = """async (id) => {
   const {sfu} = meshturn.mesh;
@@ -72,9 +72,9 @@ def me(page: CallPage) -> str:
 
 
 def growing(page: CallPage) -> set[str]:
-    """Which layers a page sends: those of which there is more after two pictures of the smallest."""
+    """Which layers a page sends: those of which there is more once there are 5000 more bytes of the smallest."""
     before = page.page.evaluate(SENT)
-    until(lambda: page.page.evaluate(SENT)["l"] > before["l"] + 5000, "more of the smallest layer")
+    wait_until(lambda: page.page.evaluate(SENT)["l"] > before["l"] + 5000, "more of the smallest layer")
     after = page.page.evaluate(SENT)
     return {rid for rid, sent in after.items() if sent > before.get(rid, 0)}
 
@@ -88,7 +88,7 @@ def test_each_receives_the_layer_of_its_size_and_what_nobody_takes_is_not_sent(
         shown = me(ann)
         tile = f".tile[data-peer='{shown}']"
         for page in (ben, cat):
-            until(lambda page=page: page.page.evaluate(WIDTH, shown) == 320, "the small layer")
+            wait_until(lambda page=page: page.page.evaluate(WIDTH, shown) == 320, "the small layer")
         watch(ben)
         stood(ben)
         for _ in range(4):
@@ -97,13 +97,13 @@ def test_each_receives_the_layer_of_its_size_and_what_nobody_takes_is_not_sent(
         cat.page.set_viewport_size({"width": 1280, "height": 720})
         cat.page.hover(tile)
         cat.page.click(f"{tile} [data-testid=pin-button]")
-        until(lambda: cat.page.evaluate(WIDTH, shown) == 640, "the large layer")
+        wait_until(lambda: cat.page.evaluate(WIDTH, shown) == 640, "the large layer")
         assert ben.page.evaluate(WIDTH, shown) == 320
         assert growing(ann) >= {"l", "m"}
         cat.page.click(f"{tile} [data-testid=pin-button]")
         cat.page.set_viewport_size({"width": 480, "height": 320})
-        until(lambda: cat.page.evaluate(WIDTH, shown) == 320, "the small layer again")
-        until(lambda: growing(ann) == {"l"}, "the end of the layer that nobody takes")
+        wait_until(lambda: cat.page.evaluate(WIDTH, shown) == 320, "the small layer again")
+        wait_until(lambda: growing(ann) == {"l"}, "the end of the layer that nobody takes")
         assert ben.page.evaluate(WIDTH, shown) == 320
         moving(ben)
         busy = stood(ben)[shown]
@@ -142,18 +142,20 @@ def test_the_last_two_and_what_is_pinned_are_all_that_comes(browser: "Browser") 
         choose = "(choice) => { meshturn.stats.onupdate = null; meshturn.mesh.choose(choice); }"
 
         def coming() -> set[str]:
-            """Whose pictures come: of whom there are five more when somebody has ten more."""
+            """Whose pictures come: of whom there is another one by the time somebody has twenty more."""
             before = ann.page.evaluate(FRAMES)
-            until(lambda: max(now - before[key] for key, now in ann.page.evaluate(FRAMES).items()) >= 20, "pictures")
+            wait_until(
+                lambda: max(now - before[key] for key, now in ann.page.evaluate(FRAMES).items()) >= 20, "pictures"
+            )
             return {key for key, now in ann.page.evaluate(FRAMES).items() if now > before[key]}
 
         assert coming() == set(ids)
         ann.page.evaluate(choose, {"last": 2, "others": 360, "tiles": []})
-        until(lambda: len(coming()) == 2, "two pictures")
+        wait_until(lambda: len(coming()) == 2, "two pictures")
         assert coming() == set(ids[:2]), "of those who speak"
         pinned = next(iter(set(ids) - coming()))
         tiles = [{"id": pinned, "what": "camera", "h": 360, "pin": True}]
         ann.page.evaluate(choose, {"last": 2, "others": 360, "tiles": tiles})
-        until(lambda: pinned in coming(), "the pinned picture")
-        until(lambda: len(coming()) == 3, "two pictures, and the pinned one")
+        wait_until(lambda: pinned in coming(), "the pinned picture")
+        wait_until(lambda: len(coming()) == 3, "two pictures, and the pinned one")
         assert len(coming()) == 3

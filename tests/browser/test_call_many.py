@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.browser import ADDRESS, serving_calls
-from tests.support.call_page import CallPage, call_page
+from tests.support.call_crowd import seen
+from tests.support.call_page import TINY, call_page
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 NAMES = ("Ann", "Ben", "Cat")
-TINY = "?width=160&height=90&fps=10"
 
 GAPS = """() => {
   globalThis.gaps = {};
@@ -38,14 +38,6 @@ def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -
     """A server whose rooms are open to everybody, and go through its SFU when they are large."""
     with serving_calls(inside, tmp_path_factory, open=True, mode="auto", room_size=2) as process:
         yield process
-
-
-def seen(page: CallPage, count: int, mode: str) -> None:
-    """Wait until a page shows so many others, in that mode, and all of their pictures move."""
-    page.connected(count)
-    page.until("(mode) => meshturn.mesh.room.mode === mode && !meshturn.mesh.room.changing", mode)
-    for key in page.page.evaluate("() => [...meshturn.mesh.peers.keys()]"):
-        page.frames(5, f".tile[data-peer='{key}'] video")
 
 
 def test_the_third_brings_the_sfu_and_nobody_is_gone_meanwhile(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.aside import Aside
 from tests.support.browser import ARGUMENTS, ORIGIN, command_in, launched, serving_calls
-from tests.support.call_page import CallPage, call_page
+from tests.support.call_page import TINY, CallPage, call_page
 from tests.support.certificates import client_context
 from tests.support.firefox import firefox_in
 from tests.support.mesh import Member, watch_frames
@@ -26,7 +26,6 @@ __all__ = ["watch_frames"]
 
 pytestmark = pytest.mark.usefixtures("watch_frames")
 
-TINY = "?width=160&height=90&fps=10"
 
 HEARD = """
 async (id) => {

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.browser import ADDRESS, ARGUMENTS, ORIGIN, command_in, launched, serving_calls
 from tests.support.call_links import Link
-from tests.support.call_page import SMALL, CallPage, call_page, picture
+from tests.support.call_page import SMALL, TINY, CallPage, call_page, picture
 from tests.support.certificates import issue
 from tests.support.netns import NetworkNamespace
 from tests.support.process import wait_until
@@ -21,13 +21,9 @@ from tests.support.server import REALM, SHARED_SECRET, TurnServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-
 WAYS = (("udp", 3478), ("tcp", 3478), ("shared", 443))
 SMALL_WINDOW = {"width": 400, "height": 400}
 """For those who are not looked at: to draw four large pictures costs more than to decode them."""
-
-TINY = "?width=160&height=90&fps=10"
-"""What two cores encode, decode and draw for four people without a delay."""
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browser import ORIGIN, serving_calls
+from tests.support.call_crowd import routed
 from tests.support.call_links import Link
-from tests.support.call_page import CallPage, call_page
+from tests.support.call_page import call_page
 from tests.support.netns import NetworkNamespace
 from tests.support.recorded import probe
 from tests.support.server import TurnServerProcess
@@ -50,11 +51,6 @@ def manifest(recordings: Path) -> dict[str, Any]:
     raise AssertionError("the recording does not end")
 
 
-def through_server(page: CallPage) -> None:
-    """Wait until the page's call goes through the server, with pictures."""
-    page.until("() => meshturn.mesh.room.mode === 'sfu' && !meshturn.mesh.room.changing")
-
-
 def test_a_host_records_the_call_at_the_server_and_all_are_told(
     browser: "Browser", link: Link, recordings: Path
 ) -> None:
@@ -72,8 +68,8 @@ def test_a_host_records_the_call_at_the_server_and_all_are_told(
         ben.see("server-recorded")
         assert ben.text("server-recorded").startswith("Ann has the server record this call, since ")
         assert ben.page.locator("[data-testid=server-recorded-stop]").count() == 0
-        through_server(ann)
-        through_server(ben)
+        routed(ann, 1, "sfu")
+        routed(ben, 1, "sfu")
         ben.frames(60, PEER)
         ann.page.keyboard.press("Escape")
         assert ann.text("server-recorded").startswith("You have the server record this call, since ")

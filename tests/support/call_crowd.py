@@ -4,12 +4,9 @@ Pages are as small as they can be, and what is sent as sound is a tone: Chromium
 which nobody could tell silence from a loss.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.support.call_page import CallPage, call_page
 
@@ -17,23 +14,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 __all__ = [
-    "TINY",
     "Stood",
     "crowd_page",
     "moving",
-    "open_connections",
     "routed",
+    "seen",
     "stood",
-    "udp_ports",
-    "until",
     "watch",
 ]
-
-TINY = "?width=320&height=240&fps=15"
-"""What the pictures of six pages may cost."""
-
-PATIENCE = 90.0
-"""Seconds until what a test waits for counts as failed."""
 
 TONE = """
 (() => {
@@ -96,7 +84,6 @@ MEASURE = """
       if (!source) continue;
       one.heard = Math.max(one.heard ?? 0, source.timestamp);
       one.sound = Math.max(one.sound, performance.timeOrigin + performance.now() - one.heard);
-      one.level = source.audioLevel;
     }
   };
   setInterval(() => {
@@ -111,7 +98,7 @@ MEASURE = """
     for (const [id, one] of Object.entries(people)) {
       if (!meshturn.mesh.peers.has(id)) continue;
       if (now - one.at > one.picture) Object.assign(one, {picture: now - one.at, late: late - one.lateAt});
-      found[id] = {picture: one.picture, late: one.late, sound: one.sound, level: one.level, frames: one.frames};
+      found[id] = {picture: one.picture, late: one.late, sound: one.sound, frames: one.frames};
       Object.assign(one, {picture: 0, late: 0, sound: 0, frames: 0});
     }
     return found;
@@ -135,20 +122,11 @@ class Stood(NamedTuple):
 
 
 @contextmanager
-def crowd_page(browser: "Browser", *scripts: str) -> "Iterator[CallPage]":
-    """A small page with a tone; ``scripts`` run before everything in it."""
+def crowd_page(browser: "Browser") -> "Iterator[CallPage]":
+    """A small page with a tone."""
     with call_page(browser, viewport={"width": 480, "height": 320}) as page:
-        for script in (TONE, *scripts):
-            page.page.add_init_script(script)
+        page.page.add_init_script(TONE)
         yield page
-
-
-def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
-    """Wait until something is true."""
-    give_up = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < give_up, f"still waiting for {what}"
-        time.sleep(0.1)
 
 
 def routed(page: CallPage, count: int, mode: str) -> None:
@@ -163,6 +141,12 @@ def moving(page: CallPage) -> None:
         page.frames(5, f".tile[data-peer='{key}'] video")
 
 
+def seen(page: CallPage, count: int, mode: str) -> None:
+    """Wait until a page shows so many others, in that mode, and all of their pictures move."""
+    routed(page, count, mode)
+    moving(page)
+
+
 def watch(page: CallPage) -> None:
     """Begin to measure how long pictures and sound stand still."""
     page.page.evaluate(MEASURE)
@@ -172,21 +156,3 @@ def stood(page: CallPage) -> dict[str, Stood]:
     """What was measured since the last call, by the ids of those who are there."""
     found = page.page.evaluate("() => stood()")
     return {key: Stood(**{each: value[each] for each in Stood._fields}) for key, value in found.items()}
-
-
-def open_connections(page: CallPage) -> int:
-    """How many peer connections the page has."""
-    return int(page.page.evaluate("() => pcs.filter(({connectionState}) => connectionState !== 'closed').length"))
-
-
-def udp_ports(pid: int) -> set[int]:
-    """The UDP ports that a process has bound, in its network namespace."""
-    held = set()
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            held.add(os.readlink(each))
-        except OSError:
-            continue
-    lines = Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]
-    rows = [line.split() for line in lines]
-    return {int(row[1].split(":")[1], 16) for row in rows if f"socket:[{row[9]}]" in held}

@@ -17,7 +17,7 @@ from tests.support.signal_schema import validate_client, validate_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, WebSocket
 
-__all__ = ["ARTIFACTS", "PICTURES", "SMALL", "CallPage", "call_page", "picture"]
+__all__ = ["ARTIFACTS", "PICTURES", "SMALL", "TINY", "CallPage", "call_page", "picture"]
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 """Where tests leave what people look at."""
@@ -27,6 +27,9 @@ PICTURES = bool(os.environ.get("MESHTURN_PICTURES"))
 
 SMALL = "?width=320&height=180&fps=15"
 """What a weak machine can do for several people at once."""
+
+TINY = "?width=160&height=90&fps=10"
+"""What it can do for more."""
 
 PATIENCE = 90_000
 """Milliseconds until what a page waits for counts as failed."""

@@ -66,5 +66,7 @@ async def test_signs_of_life_and_faults_once_a_second() -> None:
 def test_a_child_of_another_parent_ends_at_once() -> None:
     """Its parent has ended while it was started: nobody would ever end it."""
     command = [sys.executable, "-m", "tests.support.supervised_child", "0", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=120
+    )
     assert (done.returncode, done.stderr.strip()) == (1, "the parent has ended")

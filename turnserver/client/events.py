@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from turnserver.signaling.protocol.base import ServerMessage
+from turnserver.signaling.protocol.client_messages import Operation
 from turnserver.signaling.protocol.server_messages import (
     Draining,
     Knock,
@@ -22,11 +23,6 @@ from turnserver.signaling.protocol.server_messages import (
 )
 
 __all__ = ["KINDS_OF_EVENTS", "Diagnosis", "MeshEvent", "MeshHandler", "Operation", "ServerPath"]
-
-Operation: TypeAlias = Literal[
-    "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight"
-]
-"""The actions of `MeshClient.moderate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,8 @@ class MeshEvent:
     - ``joined``: this client is in the room, or has received a new snapshot of it;
     - ``peer``: a participant joined or changed; ``left``: a participant left;
     - ``data``: data arrived over the data channel; ``message``: a message arrived through the server;
-    - ``paths``: the server reports changed paths; ``room``: the room's lock, size, spotlight or mode changed;
+    - ``paths``: the server reports changed paths; ``room``: the room's lock, size, spotlight, mode or
+      recording changed;
     - ``sfu``: the connections with the SFU are in another state, or something went wrong with them (`MeshClient.sfu`);
       ``speaker``: somebody else speaks, as the SFU hears it, or nobody (then ``peer`` is empty);
     - ``mute``: a host asks to mute; ``waiting``: a host has to admit this client; ``knock``: this client is a host, and

@@ -144,8 +144,6 @@ class PeerConnection:
         self.wire = Wire() if wire is None else wire
         self.events: list[ConnectionEvent] = []
         self.state: Literal["new", "connected", "ended"] = "new"
-        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
-        """What was carried as RTP, and its bytes."""
         self.dropped = 0
         """Datagrams of no use: from nowhere known, forged, replayed, malformed; and video without room in its queue."""
         self.send_time = 0
@@ -398,8 +396,6 @@ class PeerConnection:
         if header is None:
             self.dropped += 1
             return
-        self.packets_in += 1
-        self.bytes_in += size
         self._say(Rtp(datagram, size, header))
 
     def _put(self, packet: bytearray, size: int, wire: list[tuple[bytes | bytearray, Address]]) -> bool:
@@ -413,8 +409,6 @@ class PeerConnection:
             self.dropped += 1
             return False
         del packet[protected:]
-        self.packets_out += 1
-        self.bytes_out += size
         wire.append((packet, target))
         return True
 

@@ -1,8 +1,8 @@
 """The sockets of the media tier: one UDP port on each address, for all rooms.
 
 Everything else in `turnserver.media` is sans-IO. The edge gives an engine the datagrams that arrive, and sends what the
-engine has put on its wire: in batches while it reads a burst, sound before pictures. It keeps one timer,
-for the earliest deadline of the engine.
+engine has put on its wire: in batches while it reads a burst, sound before pictures. It keeps one timer, for the
+earliest deadline of the engine.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from turnserver.net import UdpSocket, bind_udp, from_sockaddr
 from turnserver.receiver import HEADROOM, Receiver, Source, from_source, open_receiver
 from turnserver.sender import Outbound, Sender, open_sender
 
-__all__ = ["READ_BURST", "SEND_BURST", "MediaEdge", "MediaSockets", "bind_media"]
+__all__ = ["READ_BURST", "SEND_BURST", "DrivenEngine", "MediaEdge", "bind_media"]
 
 READ_BURST: Final = 64
-"""Datagrams read before the answers to them leave, and others have their turn."""
+"""Datagrams read in one turn of the loop, before others have theirs."""
 
 SEND_BURST: Final = 128
 """Datagrams of one system call. Each packet of a burst may go to thirty receivers."""
@@ -43,7 +43,7 @@ _LEAST_WAIT: Final = 0.001
 """Seconds between two looks at the deadlines: paced video has many that are near."""
 
 
-class MediaSockets(Protocol):
+class DrivenEngine(Protocol):
     """What the edge drives: an engine. Times are monotonic seconds."""
 
     wire: Wire
@@ -96,7 +96,7 @@ class MediaEdge:
 
     def __init__(
         self,
-        engine: MediaSockets,
+        engine: DrivenEngine,
         *,
         fault: Callable[[str, BaseException], None],
         clock: Callable[[], float] = time.monotonic,

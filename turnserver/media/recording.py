@@ -44,7 +44,7 @@ class RecordingSink(Protocol):
         """A track has ended."""
 
     def close(self, why: str) -> None:
-        """The recording ends; ``why`` is a word: ``stopped``, ``room_closed``, ``engine_stopped``."""
+        """The recording ends; ``why`` is a word: ``stopped``, ``room_closed``, ``failed``, ``server_stopped``."""
 
 
 class RecorderPort(Protocol):
@@ -126,10 +126,6 @@ class RoomRecording:
             rid = track.layers[rungs[-1].stream] if rungs else track.layers[0]
             forwarder.wanted_temporal = EVERY_FRAME
             track.take(forwarder, rid, now)
-
-    def invited(self, track: PublishedTrack) -> tuple[str, ...]:
-        """The layers of a picture that its publisher is asked for: all of them, since the best one is wanted."""
-        return track.layers
 
     def close(self, why: str) -> None:
         """The recording ends; see `RecordingSink.close`."""

@@ -270,7 +270,7 @@ class MediaRoom:
             if other.subscriber is not None:
                 invited |= other.subscriber.invited(track, rungs)
         if self.recording is not None:
-            invited.update(self.recording.invited(track))
+            invited.update(track.layers)  # the best one is wanted
         rids = track.ask(invited, now)
         if rids is not None:
             self._tell(LayersWanted(self.name, peer.peer, source, rids))

@@ -193,17 +193,18 @@ def read_compound(data: bytes | bytearray | memoryview) -> list[Packet]:
                 break
             body = body[: -body[-1]]
         count = first & 0x1F
-        if kind == _RTPFB and (
-            (count == _NACK and lost >= MOST_LOST) or (count == _TWCC and numbers + covered(body[8:]) > MOST_READ)
-        ):
+        if kind == _RTPFB and count == _NACK and lost >= MOST_LOST:
             continue
+        if kind == _RTPFB and count == _TWCC:
+            about = covered(body[8:])  # malformed ones cost as much
+            if numbers + about > MOST_READ:
+                continue
+            numbers += about
         packet = _read(kind, count, body)
         if packet is not None:
             found.append(packet)
         if isinstance(packet, Nack):
             lost += len(packet.sequences)
-        elif kind == _RTPFB and count == _TWCC:
-            numbers += covered(body[8:])  # malformed ones cost as much
     return found
 
 

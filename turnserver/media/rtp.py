@@ -19,7 +19,6 @@ __all__ = [
     "is_rtcp",
     "read_header",
     "renumber_extensions",
-    "rewrite",
     "seq_delta",
 ]
 
@@ -39,7 +38,6 @@ _LAST_ONE_BYTE: Final = 14
 """The largest id in the form of one byte; 15 ends the elements (RFC 8285 §4.2)."""
 
 _read_fixed: Final = struct.Struct("!BBHII").unpack_from
-_write_rest: Final = struct.Struct("!HII").pack_into
 _new: Final = tuple.__new__
 
 
@@ -153,12 +151,6 @@ def renumber_extensions(packet: bytearray | memoryview, header: Header, mapping:
         read = at + length
     if read < header.extension_end:
         packet[read : header.extension_end] = bytes(header.extension_end - read)
-
-
-def rewrite(packet: bytearray | memoryview, *, payload_type: int, sequence: int, timestamp: int, ssrc: int) -> None:
-    """Write these fields into the header of a packet; its marker stays."""
-    packet[1] = packet[1] & 0x80 | payload_type
-    _write_rest(packet, 2, sequence, timestamp, ssrc)
 
 
 def is_rtcp(packet: PacketMemory) -> bool:

@@ -40,7 +40,10 @@ _SILENT: Final = 0.1
 
 
 class _Voice:
-    """How loud a participant is, in dB above the floor, and since when that is so, in seconds."""
+    """How loud a participant is, in dB above the floor, and since when that is so, in seconds.
+
+    ``quiet`` is when it was last below `_LOUDEST`, or silent.
+    """
 
     __slots__ = ("at", "loudness", "quiet")
 

@@ -1,10 +1,10 @@
 """The subscribe connection of a participant: what it is offered, what it is sent, and how much of it.
 
 The connection has a media section for each track that others publish. Sections keep their place for good, so one whose
-track has ended becomes inactive, and is used again by a later track of the same codec once the participant has answered
-that; one that was never offered is used again at once. Offers are bounded: a track that finds no section free waits for
-one, and sound does not wait for pictures. There is one offer at a time without an answer; what changes meanwhile is in
-the next one.
+track has ended becomes inactive, and is used again by a later track of the same kind, if possible of the same codec,
+once the participant has answered that; one that was never offered is used again at once. Offers are bounded: a track
+that finds no section free waits for one, and sound does not wait for pictures. There is one offer at a time without an
+answer; what changes meanwhile is in the next one.
 
 All sound is sent. Of the pictures, `turnserver.media.router` says which are shown, and `turnserver.media.allocation`
 which quality of each the downlink carries. Its estimate comes from the participant's reports; where a better quality

@@ -259,9 +259,9 @@ class PublishedTrack:
         if index < 0:
             return 0
         codec = self.codec
-        copy = bytes(packet[:size])
+        audio = codec.kind == "audio"
         descriptor = None
-        if codec.kind == "video":
+        if not audio:
             if header.end > header.payload:
                 descriptor = codec.read(packet, header)
                 if descriptor is None:
@@ -269,21 +269,18 @@ class PublishedTrack:
                 stream.temporal_bytes[min(descriptor.temporal, MAX_TEMPORAL - 1)] += size
                 if descriptor.height:
                     stream.height = descriptor.height
-            stream.cache.put(header.sequence, copy)
+            stream.cache.put(header.sequence, bytes(packet[:size]))
             stream.losses.received(index, now)
         elif self._allows(size, now):
             stream.temporal_bytes[0] += size
         else:
             return 0
-        if self.muted:
+        if self.muted or not (stream.forwarders or stream.waiting):
             return 0
-        if not (stream.forwarders or stream.waiting):
-            return 0
-        arrival = ArrivedPacket(copy + _ROOM, size, header, index, descriptor)
-        if stream.waiting and (codec.kind == "audio" or (descriptor is not None and descriptor.keyframe)):
+        arrival = ArrivedPacket(bytes(packet[:size]) + _ROOM, size, header, index, descriptor)
+        if stream.waiting and (audio or (descriptor is not None and descriptor.keyframe)):
             self._switch(stream, arrival, now)
         sent = 0
-        audio = codec.kind == "audio"
         for forwarder in stream.forwarders:
             out = forwarder.forward(arrival, now)
             if out is not None:

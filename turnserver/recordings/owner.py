@@ -90,7 +90,7 @@ class Recordings:
             raise RecordingRefused(f"{MOST_AT_ONCE} recordings are being made")
         try:
             directory = _make(self._options.directory, self._wall())
-            process = _Process(recording, directory, self._running.discard)
+            process = _Process(recording, self._running.discard)
         except OSError as error:
             raise RecordingRefused(f"the recording cannot begin: {error.strerror}") from error
         self._running.add(process)
@@ -121,7 +121,7 @@ def _make(parent: Path, wall: float) -> Path:
 class _Process:
     """One recorder: a `turnserver.media.recording.RecordingSink` whose messages go through a pipe."""
 
-    def __init__(self, recording: RoomRecording, directory: Path, gone: Callable[["_Process"], None]) -> None:
+    def __init__(self, recording: RoomRecording, gone: Callable[["_Process"], None]) -> None:
         self._recording = recording
         self._gone = gone
         self._loop = asyncio.get_running_loop()
@@ -145,7 +145,6 @@ class _Process:
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self._loop.add_reader(self._out, self._read)
-        self.directory = directory
 
     # RecordingSink
 

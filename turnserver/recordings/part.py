@@ -36,7 +36,7 @@ _IVF: Final = {"vp8": b"VP80", "vp9": b"VP90"}
 
 
 class PartError(MeshturnError):
-    """A file cannot be written, or not any more; ``full`` says that there is no room."""
+    """A file cannot be written, or not any more."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or str(error))

@@ -14,7 +14,7 @@ from meshturn.root import MeshturnError
 from turnserver.media.codecs import CODECS
 from turnserver.recordings.frames import Frame, Frames
 from turnserver.recordings.manifest import RecordedFile, RecordedStream, Recording
-from turnserver.recordings.ordering import Ordering
+from turnserver.recordings.ordering import Arrived, Ordering
 from turnserver.recordings.part import Part, PartError
 from turnserver.recordings.timeline import PeerClock, TrackClock
 from turnserver.recordings.wire import (
@@ -118,9 +118,7 @@ class RecordingSession:
             case MediaPacket(number, now, data):
                 track = self._tracks.get(number)
                 if track is not None:
-                    for arrived in track.ordering.push(data, now):
-                        track.clock.heard(arrived.header.timestamp, arrived.now)
-                        self._frames(track, track.frames.push(arrived))
+                    self._arrived(track, track.ordering.push(data, now))
             case Related(number, ntp, timestamp):
                 track = self._tracks.get(number)
                 if track is not None:
@@ -139,9 +137,7 @@ class RecordingSession:
     def tick(self, now: float) -> None:
         """Time has passed. Raises `SessionEnd`."""
         for track in list(self._tracks.values()):
-            for arrived in track.ordering.due(now):
-                track.clock.heard(arrived.header.timestamp, arrived.now)
-                self._frames(track, track.frames.push(arrived))
+            self._arrived(track, track.ordering.due(now))
             wanted = track.frames.waits or (track.kind == "video" and track.group.renew)
             if wanted and now - track.asked >= KEYFRAME_AGAIN:
                 track.asked = now
@@ -209,6 +205,12 @@ class RecordingSession:
             self._frames(track, track.frames.push(arrived))
 
     # Frames
+
+    def _arrived(self, track: _Track, arrivals: Iterable[Arrived]) -> None:
+        """Packets in their order."""
+        for arrived in arrivals:
+            track.clock.heard(arrived.header.timestamp, arrived.now)
+            self._frames(track, track.frames.push(arrived))
 
     def _frames(self, track: _Track, frames: Iterable[Frame]) -> None:
         group = track.group
@@ -299,7 +301,7 @@ class RecordingSession:
         if part is None or file is None:
             return
         group.part = group.file = None
-        file.duration, file.size = round(part.duration, 3), part.size
+        file.duration = round(part.duration, 3)
         for stream in file.streams:
             kind = CODECS[stream.codec].kind
             stream.frames = part.frames[kind]

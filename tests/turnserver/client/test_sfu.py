@@ -1,6 +1,7 @@
 """The connections with the SFU over a wire of the test's own; `tests/interop/test_sfu_aiortc.py` has the real one."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 
@@ -76,7 +77,8 @@ class Room:
         async with asyncio.timeout(90):
             while not condition():
                 self.moved.clear()
-                await asyncio.wait([asyncio.ensure_future(self.moved.wait())], timeout=0.05)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.moved.wait(), 0.05)
 
     @property
     def offers(self) -> list[Desc]:

@@ -19,7 +19,6 @@ from turnserver.media.rtp import (
     is_rtcp,
     read_header,
     renumber_extensions,
-    rewrite,
     seq_delta,
 )
 
@@ -191,23 +190,6 @@ def test_whatever_comes_is_read_within_its_bounds_or_not_at_all(data: bytes, les
         found = list(extensions(data, header))
         assert all(header.extension < at <= at + length <= header.extension_end for _, at, length in found)
         assert all(at + length < following for (_, at, length), (_, following, _) in pairwise(found))
-
-
-def test_a_packet_is_rewritten_and_keeps_its_marker_and_the_rest() -> None:
-    for marker in (False, True):
-        packet = build_packet(
-            payload_type=96, marker=marker, sequence=1, timestamp=2, ssrc=3, payload=b"abc", extensions={1: b"x"}
-        )
-        rewrite(memoryview(packet), payload_type=127, sequence=0xFFFF, timestamp=0xFFFFFFFF, ssrc=0x80000000)
-        assert packet == build_packet(
-            payload_type=127,
-            marker=marker,
-            sequence=0xFFFF,
-            timestamp=0xFFFFFFFF,
-            ssrc=0x80000000,
-            payload=b"abc",
-            extensions={1: b"x"},
-        )
 
 
 @given(st.one_of(ONE_BYTE, TWO_BYTES), st.binary(min_size=256, max_size=256))

@@ -1,10 +1,21 @@
 """What a participant publishes: reception, who gets which layer, and what the publisher is asked for."""
 
-from tests.support.media_world import FRAME, Encoder, World, header_of, sequences, voice
+from tests.support.media_world import FRAME, Encoder, Sink, World, header_of, sequences, voice
 from turnserver.media.codecs import CODECS
 from turnserver.media.rtcp import SenderReport
 from turnserver.media.rtp import build_packet
-from turnserver.media.track import ALIVE, AUDIO_BITRATE, IDLE, KEYFRAME_AGAIN, PATIENCE, PublishedTrack
+from turnserver.media.track import ALIVE, AUDIO_BITRATE, IDLE, KEYFRAME_AGAIN, PATIENCE, IncomingStream, PublishedTrack
+
+
+def voices() -> tuple[World, IncomingStream, Sink]:
+    """A track of sound with its stream, and somebody who gets it."""
+    world = World()
+    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
+    forwarder, sink = world.receiver(payload_type=111)
+    stream = world.track.stream(500, "")
+    assert stream is not None
+    world.track.take(forwarder, "", world.now)
+    return world, stream, sink
 
 
 def test_a_keyframe_is_asked_for_while_somebody_waits_but_not_all_the_time() -> None:
@@ -85,12 +96,7 @@ def test_whoever_is_released_gets_nothing_more() -> None:
 
 
 def test_a_voice_begins_with_any_packet() -> None:
-    world = World()
-    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
-    forwarder, sink = world.receiver(payload_type=111)
-    stream = world.track.stream(500, "")
-    assert stream is not None
-    world.track.take(forwarder, "", world.now)
+    world, stream, sink = voices()
     packet = voice(7)
     assert world.track.receive(stream, packet, len(packet), header_of(packet), world.now) == 1
     (out,) = sink.take()
@@ -186,12 +192,7 @@ def test_statistics_of_a_track() -> None:
 
 def test_sound_beyond_what_browsers_send_is_not_forwarded() -> None:
     """50 Mbit/s that are called sound: the others get a small part of it, and later sound passes as before."""
-    world = World()
-    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
-    forwarder, _ = world.receiver(payload_type=111)
-    stream = world.track.stream(500, "")
-    assert stream is not None
-    world.track.take(forwarder, "", world.now)
+    world, stream, _ = voices()
     loud = bytes(1200)
     passed = sent = number = 0
     for _ in range(10_000):
@@ -214,12 +215,7 @@ def test_sound_beyond_what_browsers_send_is_not_forwarded() -> None:
 
 
 def test_many_small_packets_of_sound_are_bounded_too() -> None:
-    world = World()
-    world.track = PublishedTrack("alice", "audio", CODECS["opus"], "0", now=world.now)
-    forwarder, _ = world.receiver(payload_type=111)
-    stream = world.track.stream(500, "")
-    assert stream is not None
-    world.track.take(forwarder, "", world.now)
+    world, stream, _ = voices()
     passed = 0
     for number in range(20_000):
         packet = build_packet(payload_type=111, sequence=number & 0xFFFF, timestamp=0, ssrc=500, payload=b"x")

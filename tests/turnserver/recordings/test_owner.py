@@ -3,24 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.recorded import manifest_of, recorder_pids
+from tests.support.sfu_people import until
 from turnserver.media.recording import RecordingRefused, RoomRecording
 from turnserver.media.rtp import build_packet
 from turnserver.recordings import owner
 from turnserver.recordings.owner import MOST_AT_ONCE, RecordingOptions, Recordings
 
 pytestmark = pytest.mark.process
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(120):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 class Ended(RoomRecording):

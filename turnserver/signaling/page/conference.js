@@ -76,8 +76,8 @@ export class Conference {
     bar.hidden = pages < 2;
     const line = text('conference.page', {page: number(page + 1), pages: number(pages)});
     if (label.textContent !== line) label.textContent = line;
-    // Not `disabled`: whoever turns pages by keyboard would lose the focus at the last one.
     bar.setAttribute('aria-label', text('conference.pages'));
+    // Not `disabled`: whoever turns pages by keyboard would lose the focus at the last one.
     back.setAttribute('aria-disabled', String(page === 0));
     on.setAttribute('aria-disabled', String(page >= pages - 1));
     for (const [button, key] of [[back, 'conference.previous'], [on, 'conference.next']]) button.setAttribute('aria-label', text(key));

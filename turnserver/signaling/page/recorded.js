@@ -5,7 +5,7 @@ import {announce, element, make, note} from './dom.js';
 import {text, time} from './texts.js';
 
 export class Recorded {
-  #mesh; #nameOf; #moderate; #told = false;
+  #mesh; #nameOf; #possible; #moderate; #told = false;
 
   /**
    * @param {import('./mesh.js').Mesh} mesh
@@ -14,7 +14,7 @@ export class Recorded {
   constructor(mesh, {nameOf, possible, moderate}) {
     this.#mesh = mesh;
     this.#nameOf = nameOf;
-    this.possible = possible;
+    this.#possible = possible;
     this.#moderate = moderate;
     element('server-record').addEventListener('click', () => this.#toggle());
     mesh.addEventListener('room', ({detail: {room}}) => {
@@ -26,16 +26,17 @@ export class Recorded {
   show(host) {
     const recording = this.#mesh.room?.recording ?? null;
     const now = recording !== null;
+    const sentence = now ? this.#sentence(recording) : '';
     if (now !== this.#told) {
-      announce(now ? this.#sentence(recording) : text('recorded.ends'), {unseen: now});
+      announce(now ? sentence : text('recorded.ends'), {unseen: now});
       this.#told = now;
     }
     const line = element('server-recorded');
     line.hidden = !now;
-    const shown = now ? `${this.#sentence(recording)} ${host}` : '';
+    const shown = now ? `${sentence} ${host}` : '';
     if (line.dataset.shown !== shown) {
       line.dataset.shown = shown;
-      const parts = now ? [make('span', this.#sentence(recording), {dir: 'auto'})] : [];
+      const parts = now ? [make('span', sentence, {dir: 'auto'})] : [];
       if (now && host) {
         const stop = make('button', text('recorded.stop'), {type: 'button', class: 'secondary', 'data-testid': 'server-recorded-stop'});
         stop.addEventListener('click', () => this.#moderate('record', {value: 'stop'}));
@@ -45,7 +46,7 @@ export class Recorded {
     }
     const button = element('server-record');
     note(button, text(now ? 'recorded.stop' : 'recorded.start'));
-    button.hidden = !host || (!now && !this.possible());
+    button.hidden = !host || (!now && !this.#possible());
   }
 
   /** The call is over. */

@@ -16,7 +16,7 @@ const MOST_QUEUED = 64;
 const MAIN = ['audio', 'video'];
 
 /** The layers of a picture, the smallest first. Which of them are sent the SFU says. */
-export const RIDS = Object.freeze(['l', 'm', 'h']);
+const RIDS = Object.freeze(['l', 'm', 'h']);
 
 /** Chromium sends so many layers of a picture with that many pixels, the first of those it was given. */
 const COUNTS = [[960 * 540, 3], [480 * 270, 2], [0, 1]];
@@ -32,13 +32,19 @@ function rateFor(pixels) {
  * @param {number} [width] @param {number} [height] of the picture, in pixels; one whose size is not known counts as large
  * @returns {{rid: string, scale: number, maxBitrate: number, sent: boolean}[]}
  */
-export function layersOf(width = 0, height = 0) {
+function layersOf(width = 0, height = 0) {
   const pixels = width * height || 1280 * 720;
   const [, count] = COUNTS.find(([least]) => pixels >= least);
   return RIDS.map((rid, index) => {
     const scale = 2 ** Math.max(0, count - 1 - index);
     return {rid, scale, maxBitrate: rateFor(pixels / scale ** 2), sent: index < count};
   });
+}
+
+/** The same for what a track has now. @param {MediaStreamTrack|null} track */
+function layersOfTrack(track) {
+  const {width, height} = track?.getSettings?.() ?? {};
+  return layersOf(width, height);
 }
 
 const SOURCES = {audio: 'audio', video: 'camera', screen: 'screen', screenAudio: 'screen_audio'};
@@ -55,12 +61,6 @@ export function offered(sdp) {
     found.set(stream, {...found.get(stream), [kind]: mid});
   }
   return found;
-}
-
-/** The same for what a track has now. @param {MediaStreamTrack|null} track */
-function layersOfTrack(track) {
-  const {width, height} = track?.getSettings?.() ?? {};
-  return layersOf(width, height);
 }
 
 /** One thing after the other, for one connection. */
@@ -102,7 +102,7 @@ class Line {
  * Events: `state`; `tracks` (what comes from somebody has changed); `problem` `{error}`.
  */
 export class Sfu extends EventTarget {
-  #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #sending = new Set();
+  #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #expected = new Set();
   #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #was = false; #state = 'connecting'; #closed = false;
 
   /**
@@ -156,8 +156,8 @@ export class Sfu extends EventTarget {
 
   /** Say whether somebody sends anything: as long as nobody does, there is no connection to receive through. @param {string} id @param {boolean} sends */
   expect(id, sends) {
-    if (sends) this.#sending.add(id);
-    else this.#sending.delete(id);
+    if (sends) this.#expected.add(id);
+    else this.#expected.delete(id);
     this.#refresh();
   }
 
@@ -314,12 +314,12 @@ export class Sfu extends EventTarget {
       const parameters = sender.getParameters();
       if (!parameters.encodings?.length) return;
       const wanted = this.#wanted.get(kind);
+      const layers = kind === 'video' ? layersOfTrack(sender.track) : [];
       const single = parameters.encodings.length === 1; // which keeps its rid in Chromium where the answer refused layers
       for (const encoding of parameters.encodings) {
         if (kind === 'audio') Object.assign(encoding, {priority: 'high', networkPriority: 'high'});
         else encoding.active = !wanted || (single ? wanted.size > 0 : wanted.has(encoding.rid));
         if (kind !== 'video') continue;
-        const layers = layersOfTrack(sender.track);
         // Where the other end takes no layers, one picture of full size remains.
         const {scale, maxBitrate, sent} = single ? layers.findLast((layer) => layer.sent) : layers.find(({rid}) => rid === encoding.rid);
         Object.assign(encoding, {scaleResolutionDownBy: scale, maxBitrate});
@@ -420,7 +420,7 @@ export class Sfu extends EventTarget {
   #refresh() {
     if (this.#closed) return;
     const stands = (line) => line?.pc.connectionState === 'connected';
-    const receives = this.#in !== null || this.#sending.size > 0;
+    const receives = this.#in !== null || this.#expected.size > 0;
     const connected = (!receives || stands(this.#in)) && (!this.#publishes || stands(this.#out));
     if (connected) {
       this.#was ||= this.#in !== null || this.#out !== null;

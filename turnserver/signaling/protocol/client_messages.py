@@ -1,7 +1,7 @@
 """The messages of clients: one class per type. `turnserver.signaling.protocol.base` describes what a class defines."""
 
 from dataclasses import field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
@@ -57,6 +57,7 @@ __all__ = [
     "Mod",
     "ModeReady",
     "Msg",
+    "Operation",
     "Peek",
     "Ping",
     "Reset",
@@ -259,14 +260,18 @@ class Invite(ClientMessage):
     uses: Annotated[int, Field(ge=1, le=MAX_USES)] = 20
 
 
+Operation: TypeAlias = Literal[
+    "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight", "record"
+]
+"""What a host may do."""
+
+
 @message
 class Mod(Counted):
     """A moderation action of a host."""
 
     t: Literal["mod"] = "mod"
-    op: Literal[
-        "kick", "ban", "mute", "lock", "unlock", "cap", "admit", "host", "member", "close", "spotlight", "record"
-    ]
+    op: Operation
     to: SomeId | None = None
     value: Annotated[int, Field(ge=0, le=1000)] | Word | None = None
     reason: Text = ""

@@ -72,7 +72,10 @@ MEANINGS: Final[Mapping[SignalCode, tuple[str, str]]] = MappingProxyType(
         SignalCode.NO_SUCH_PEER: ("The participant that the message is for has gone.", "Nothing."),
         SignalCode.NOT_JOINED: ("The message is for participants of a room.", "Repair the client."),
         SignalCode.ALREADY_JOINED: ("The session is in a room already.", "Repair the client."),
-        SignalCode.ROOM_FULL: ("The room has as many people as it may have.", "See `signaling.room_size`."),
+        SignalCode.ROOM_FULL: (
+            "The room has as many people as it may have.",
+            "See `signaling.room_size`, and `media.room_size` for the SFU.",
+        ),
         SignalCode.ROOM_LOCKED: ("The host has locked the room.", "Nothing, if that was meant."),
         SignalCode.WAITING: ("The client knocks, and waits for the host.", "Nothing."),
         SignalCode.SERVER_FULL: (
