@@ -26,6 +26,7 @@ IMPURE = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "threadin
 PURE = (
     "stun",
     "auth",
+    "turnserver.batch",
     "turnserver.core",
     "turnserver.deadlines",
     "turnserver.descriptors",
@@ -202,7 +203,7 @@ ALLOWED = {
     "turnserver.signals": (),
     "turnserver.text": (),
     "turnserver.throttle": (),
-    "turnserver.media": ("turnserver.media", "turnserver.deadlines", "turnserver.dtls", "stun"),
+    "turnserver.media": ("turnserver.media", "turnserver.batch", "turnserver.deadlines", "turnserver.dtls", "stun"),
     "turnserver.media.edge": (
         "turnserver.media",
         "turnserver.errors",
@@ -239,7 +240,8 @@ ALLOWED = {
     ),
     "turnserver.net": ("turnserver.errors", "stun"),
     "turnserver.receiver": ("turnserver.net", "stun"),
-    "turnserver.sender": ("turnserver.net", "stun"),
+    "turnserver.batch": ("stun",),
+    "turnserver.sender": ("turnserver.batch", "turnserver.net", "stun"),
     "turnserver.polling": (),
     "turnserver.streams": ("turnserver.errors", "turnserver.net", "turnserver.polling", "stun"),
 }

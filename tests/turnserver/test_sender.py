@@ -8,8 +8,9 @@ import pytest
 from stun.address import Address
 from tests.support.datapath_world import LOOPBACKS
 from turnserver import sender as module
+from turnserver.batch import SLOT_SIZE, Batch, socket_name
 from turnserver.net import UdpSocket, bind_udp, from_sockaddr
-from turnserver.sender import SLOT_SIZE, BatchSender, Outbound, Sender, SingleSender, open_sender
+from turnserver.sender import BatchSender, Outbound, Sender, SingleSender, open_sender
 
 pytestmark = pytest.mark.usefixtures("ipv6")
 
@@ -70,6 +71,24 @@ def test_all_arrive_in_their_order(line: Line, count: int) -> None:
     assert line.udp.dropped == 0
 
 
+def test_a_batch_is_sent_as_often_as_it_is_flushed(line: Line) -> None:
+    """And stays as it is; what is written into it afterwards is another datagram."""
+    batch = Batch(len(line.addresses[0].ip), 4)
+    assert line.sender.flush(line.udp, batch) == 0
+    datagrams = numbered(line, 4)
+    for data, address in datagrams:
+        batch.add(data, socket_name(address))
+    assert list(batch) == datagrams
+    assert line.sender.flush(line.udp, batch) == 4
+    assert line.sender.flush(line.udp, batch) == 4
+    batch.count = 0
+    batch.add(b"another", socket_name(line.addresses[0]))
+    assert line.sender.flush(line.udp, batch) == 1
+    assert line.arrived(0, 5) == [datagrams[0][0], datagrams[2][0]] * 2 + [b"another"]
+    assert line.arrived(1, 4) == [datagrams[1][0], datagrams[3][0]] * 2
+    assert (line.udp.packets_out, line.udp.dropped) == (9, 0)
+
+
 def test_large_ones_keep_their_place(line: Line) -> None:
     one = line.addresses[0]
     datagrams: list[Outbound] = [(bytes(5), one), (bytes(SLOT_SIZE + 1), one), (memoryview(bytes(SLOT_SIZE)), one)]
@@ -91,8 +110,13 @@ def test_a_full_buffer_drops(line: Line) -> None:
     """And says how much; nothing waits."""
     line.udp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     sent = line.sender.send(line.udp, [(bytes(1400), line.addresses[0])] * 500)
+    batch = Batch(len(line.addresses[0].ip), CAPACITY)
+    for _ in range(CAPACITY):
+        batch.add(bytes(1400), socket_name(line.addresses[0]))
+    for _ in range(20):
+        sent += line.sender.flush(line.udp, batch)
     assert line.udp.packets_out == sent
-    assert line.udp.dropped == 500 - sent
+    assert line.udp.dropped == 500 + 20 * CAPACITY - sent
 
 
 def test_a_closed_socket_drops_everything(line: Line) -> None:

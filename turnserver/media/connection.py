@@ -15,12 +15,14 @@ from typing import Final, Literal, NamedTuple
 
 from stun.address import Address
 from stun.demux import LAST_STUN_BYTE
+from turnserver.batch import SocketName, socket_name
 from turnserver.dtls import DtlsClosed, DtlsFailed
 from turnserver.media.dtls import DtlsIdentity, DtlsRole, Fingerprint, SrtpHandshake
 from turnserver.media.ice import IceAgent, IceCredentials, IcePath
+from turnserver.media.lane import Lane
 from turnserver.media.rtcp import Packet, read_compound
 from turnserver.media.rtp import Header, find_extension, is_rtcp, read_header
-from turnserver.media.srtp import TRAILER, SrtpCipher, SrtpReceiver, SrtpSender
+from turnserver.media.srtp import SrtpCipher, SrtpReceiver, SrtpSender
 
 __all__ = [
     "BURST",
@@ -33,6 +35,7 @@ __all__ = [
     "ConnectionEvent",
     "Failed",
     "FailureReason",
+    "Lanes",
     "PeerConnection",
     "Rtcp",
     "Rtp",
@@ -56,8 +59,6 @@ LONGEST_PACED: Final = 1.0
 
 LARGEST_RTP: Final = 1_600
 """Bytes of the largest RTP packet that is taken. A longer one would be sent on in fragments, which networks lose."""
-
-_ROOM: Final = bytes(TRAILER)
 
 _MOST_EVENTS: Final = 512
 """Events that may wait. The owner takes them after each datagram, which makes one or two."""
@@ -100,27 +101,45 @@ class Rtcp(NamedTuple):
 ConnectionEvent = Connected | Failed | Closed | Rtp | Rtcp
 
 
+class Lanes(NamedTuple):
+    """Where media waits to be sent, to addresses of one family."""
+
+    audio: Lane
+    video: Lane
+
+
 class Wire:
     """What connections share with their socket.
 
-    ``outgoing`` are datagrams with their destinations, in the order in which they are to be sent: sound, feedback and
-    handshakes first, then ``video``. ``restless`` are connections whose deadline has come nearer. ``now`` is the time,
-    in monotonic seconds, of the input that is being worked on.
+    ``outgoing`` are datagrams of feedback and handshakes with their destinations, in the order in which they are to be
+    sent; ``lanes`` has the media, by the bytes of an IP address. ``restless`` are connections whose deadline has come
+    nearer. ``now`` is the time, in monotonic seconds, of the input that is being worked on.
     """
 
-    __slots__ = ("now", "outgoing", "restless", "video")
+    __slots__ = ("lanes", "now", "outgoing", "restless")
 
     def __init__(self) -> None:
         self.outgoing: list[tuple[bytes | bytearray, Address]] = []
-        self.video: list[tuple[bytes | bytearray, Address]] = []
+        self.lanes = {length: Lanes(Lane(length), Lane(length)) for length in (4, 16)}
         self.restless: set[PeerConnection] = set()
         self.now = 0.0
 
+    @property
+    def waiting(self) -> int:
+        """Datagrams that are to be sent."""
+        return len(self.outgoing) + sum([lane.waiting for lanes in self.lanes.values() for lane in lanes])
+
+    def take_outgoing(self) -> list[tuple[bytes | bytearray, Address]]:
+        """What is to be sent before the media, which is then no longer here."""
+        taken = self.outgoing[:]
+        self.outgoing.clear()  # the list is the agents', too
+        return taken
+
     def take(self) -> list[tuple[bytes | bytearray, Address]]:
-        """All datagrams that are to be sent, which are then no longer here."""
-        taken = self.outgoing + self.video
-        self.outgoing.clear()
-        self.video.clear()
+        """Copies of all datagrams that are to be sent, in their order, which are then no longer here."""
+        taken = self.take_outgoing()
+        for kind in zip(*self.lanes.values(), strict=True):
+            taken += [datagram for lane in kind for batch in lane.drain() for datagram in batch]
         return taken
 
 
@@ -163,6 +182,9 @@ class PeerConnection:
         """The sender's, for each packet to find it at once."""
         self._receiver: SrtpReceiver | None = None
         self._target: Address | None = None
+        self._name = SocketName()
+        self._lanes = self.wire.lanes[4]
+        """Where media to the target goes."""
         self._paced: deque[tuple[bytearray, int]] = deque()
         self._paced_bytes = 0
         self._pace = INITIAL_PACE / 8
@@ -224,17 +246,19 @@ class PeerConnection:
             self.dropped += 1
 
     def send_rtp(self, packet: bytearray, size: int, *, audio: bool = False) -> bool:
-        """Send an RTP packet, the first ``size`` bytes, which belong to this connection from now on.
+        """Send an RTP packet of ``size`` bytes, which stays the caller's.
 
-        ``audio`` is not paced. The memory must not be exported, since room for the tag is made in it. False if it was
-        dropped: there is no connection, its sequence number has been sent before, or too much waits.
+        ``audio`` is not paced. False if it was dropped: there is no connection, its sequence number has been sent
+        before, it is too large, or too much waits.
         """
-        if audio or self._has_credit(size):
-            return self._put(packet, size, self.wire.outgoing if audio else self.wire.video)
+        if audio:
+            return self._put(packet, size, self._lanes.audio)
+        if self._has_credit(size):
+            return self._put(packet, size, self._lanes.video)
         if self._target is None or self._paced_bytes + size > self._most_paced:
             self.dropped += 1
             return False
-        self._paced.append((packet, size))
+        self._paced.append((bytearray(packet), size))
         self._paced_bytes += size
         self.wire.restless.add(self)
         return True
@@ -311,6 +335,7 @@ class PeerConnection:
             self._send_flight()
         if selected is not None and self._sender is not None and selected.proven:
             self._target = selected.address
+            self._name, self._lanes = socket_name(selected.address), self.wire.lanes[len(selected.address.ip)]
             self._settle()
 
     def _settle(self) -> None:
@@ -333,7 +358,7 @@ class PeerConnection:
         self._step(lambda: handshake.feed(datagram))
         if self.state != "ended" and handshake.keys is not None and self._sender is None:
             self._sender, self._receiver = SrtpSender(handshake.keys), SrtpReceiver(handshake.keys)
-            self._protect = self._sender.protect
+            self._protect = self._sender.protect_in
             if self._audience == {source}:
                 self._ice.prove(path)  # what completed the handshake depends on what was sent there, and only there
             self._paths_changed()
@@ -398,19 +423,15 @@ class PeerConnection:
             return
         self._say(Rtp(datagram, size, header))
 
-    def _put(self, packet: bytearray, size: int, wire: list[tuple[bytes | bytearray, Address]]) -> bool:
-        """Encrypt a packet, and put it on the wire."""
-        target, protect = self._target, self._protect
-        if target is None or protect is None:
+    def _put(self, packet: bytearray, size: int, lane: Lane) -> bool:
+        """Put a packet on its way."""
+        protect = self._protect
+        if protect is None or self._target is None:
             return False
-        packet += _ROOM
-        protected = protect(packet, size)
-        if protected < 0:
-            self.dropped += 1
-            return False
-        del packet[protected:]
-        wire.append((packet, target))
-        return True
+        if lane.put(packet, size, self._name, protect):
+            return True
+        self.dropped += 1
+        return False
 
     @property
     def _most_paced(self) -> float:
@@ -436,7 +457,7 @@ class PeerConnection:
             self._paced_bytes -= size
             if self.send_time:
                 _stamp(packet, size, self.send_time, self.wire.now)
-            self._put(packet, size, self.wire.video)
+            self._put(packet, size, self._lanes.video)
         self._paced = paced
 
     # The end

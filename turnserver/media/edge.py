@@ -183,7 +183,7 @@ class MediaEdge:
                 receive(frame[HEADROOM : HEADROOM + size], size, address, now)
             except RAISED as error:
                 self._fault("media.receive", error)
-            if len(wire.video) + len(wire.outgoing) >= SEND_EARLY:
+            if wire.waiting >= SEND_EARLY:
                 self._send()
         self.flush()
 
@@ -204,17 +204,21 @@ class MediaEdge:
 
     def _send(self) -> None:
         """Send by the family of each destination; what has no socket here is dropped."""
-        taken = self._engine.wire.take()
-        if not taken:
-            return
-        if len(self._families) == 1:
-            (family,) = self._families.values()
-            family.sender.send(family.udp, taken)  # a sender leaves out the other family itself
-            return
+        wire = self._engine.wire
+        if wire.outgoing:
+            self._send_datagrams(wire.take_outgoing())
+        for length, lanes in wire.lanes.items():
+            family = self._families.get(length)
+            for lane in lanes:
+                for batch in lane.drain():
+                    if family is not None:
+                        family.sender.flush(family.udp, batch)
+
+    def _send_datagrams(self, datagrams: Sequence[Outbound]) -> None:
         sorted_out: dict[int, list[Outbound]] = {}
-        for data, destination in taken:
+        for data, destination in datagrams:
             sorted_out.setdefault(len(destination.ip), []).append((data, destination))
-        for length, datagrams in sorted_out.items():
-            found = self._families.get(length)
-            if found is not None:
-                found.sender.send(found.udp, datagrams)
+        for length, some in sorted_out.items():
+            family = self._families.get(length)
+            if family is not None:
+                family.sender.send(family.udp, some)

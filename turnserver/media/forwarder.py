@@ -89,7 +89,7 @@ class ForwarderOwner(Protocol):
     """The receiver that a forwarder is for: `turnserver.media.subscriber.Subscriber`."""
 
     def send(self, packet: bytearray, *, audio: bool) -> None:
-        """Send a packet that a forwarder has made."""
+        """Send a packet that a forwarder has made, in memory that is used again after the call."""
 
     def relate(self, forwarder: "Forwarder", report: SenderReport) -> None:
         """Send the publisher's report about the stream that a forwarder takes from."""
@@ -113,11 +113,11 @@ class LayerStream(Protocol):
 class ArrivedPacket(NamedTuple):
     """A packet that has come in.
 
-    ``roomy`` is a copy with `turnserver.media.srtp.TRAILER` more bytes than its ``size``, ``number`` its number in 64
-    bits; ``descriptor`` is there for video, and says what its payload is.
+    ``memory`` is a copy, in which each forwarder makes its packet in turn. ``number`` is its number in 64 bits;
+    ``descriptor`` is there for video, and says what its payload is.
     """
 
-    roomy: bytes
+    memory: bytearray
     size: int
     header: Header
     number: int
@@ -221,8 +221,12 @@ class Forwarder:
         self.temporal = EVERY_FRAME
 
     def forward(self, arrival: ArrivedPacket, now: float) -> bytearray | None:
-        """The packet as the receiver is to get it; None if it is left out."""
-        roomy, size, header, index, descriptor = arrival
+        """The packet as the receiver is to get it; None if it is left out.
+
+        It lies in the memory that came, in which the next forwarder makes another one: all of them write the same
+        fields, whatever is there.
+        """
+        packet, size, header, index, descriptor = arrival
         if descriptor is not None:
             if self.temporal != self.wanted_temporal and descriptor.begins:
                 self._change_temporal(descriptor)
@@ -243,16 +247,14 @@ class Forwarder:
             if era is None:
                 return None
             number, ts_shift, pictures = index - era.shift, era.ts_shift, era.pictures
-        out = bytearray(roomy)
-        del out[size:]  # the memory stays, and has room for what encryption appends
         identity = self.identity
         kind = header.marker << 7 | identity.payload_type
-        _REST(out, 1, kind, number & 0xFFFF, header.timestamp - ts_shift & 0xFFFFFFFF, identity.ssrc)
+        _REST(packet, 1, kind, number & 0xFFFF, header.timestamp - ts_shift & 0xFFFFFFFF, identity.ssrc)
         if self._rewriter is not None and descriptor is not None:
-            self._rewriter.rewrite(out, descriptor, pictures)
+            self._rewriter.rewrite(packet, descriptor, pictures)
         self.packets += 1
         self.bytes += size
-        return out
+        return packet
 
     def _leave_out(self, index: int, descriptor: Descriptor) -> bytearray | None:
         """A packet above the temporal limit: an empty one takes its place if its number was kept free for it."""

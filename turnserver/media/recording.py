@@ -35,7 +35,7 @@ class RecordingSink(Protocol):
         """A track; ``name`` is what people call the participant, which is untrusted."""
 
     def packet(self, number: int, packet: bytearray, now: float) -> None:
-        """An RTP packet of a track, which is given away."""
+        """An RTP packet of a track, in memory that is used again after the call."""
 
     def relate(self, number: int, ntp: int, timestamp: int) -> None:
         """The time of the publisher's clock at a timestamp (RFC 3550 §6.4.1); tracks of one peer have one clock."""

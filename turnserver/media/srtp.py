@@ -9,7 +9,7 @@ authentication key away (RFC 7714 §8.1). What was lost is sent again as RTX (RF
 """
 
 from importlib import import_module
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import pylibsrtp
 from pylibsrtp import Policy, Session
@@ -20,9 +20,11 @@ __all__ = [
     "TRAILER",
     "SrtpCipher",
     "SrtpKeys",
+    "SrtpPlace",
     "SrtpProfile",
     "SrtpReceiver",
     "SrtpSender",
+    "place_of",
     "split_keys",
 ]
 
@@ -36,7 +38,6 @@ other side may have as many as it likes. A call with some simulcast tracks and t
 _REPLAY_WINDOW: Final = 1024
 """Packets (RFC 3711 §3.3.2). A screen's keyframe can have hundreds, and a reordered one is not a replay."""
 
-_NO_ROOM: Final = "no room for an authentication tag"
 _LEAST: Final = 12
 _LEAST_RTCP: Final = 8
 """Bytes of the shortest packets that libsrtp is shown: an RTP header, and a report about nothing."""
@@ -78,10 +79,17 @@ def split_keys(profile: SrtpProfile, material: bytes, *, client: bool) -> SrtpKe
     return SrtpKeys(profile, *((of_client, of_server) if client else (of_server, of_client)))
 
 
-class SrtpCipher(Protocol):
-    """Changes a packet of ``size`` bytes in its memory; the new size, or -1 if that is refused."""
+SrtpPlace: TypeAlias = Any
+"""Memory as libsrtp takes it, made by `place_of`."""
 
-    def __call__(self, packet: bytearray | memoryview, size: int) -> int: ...
+
+class SrtpCipher(Protocol):
+    """Changes a packet of ``size`` bytes in its place; the new size, or -1 if that is refused.
+
+    The place is not looked at: one in which a packet grows needs `TRAILER` more bytes than that.
+    """
+
+    def __call__(self, place: SrtpPlace, size: int) -> int: ...
 
 
 def _session(keys: SrtpKeys, *, sending: bool) -> Session:
@@ -91,13 +99,10 @@ def _session(keys: SrtpKeys, *, sending: bool) -> Session:
     return Session(policy)
 
 
-def _ciphers(session: Session, names: tuple[str, str], room: int) -> tuple[SrtpCipher, SrtpCipher]:
-    """For RTP and for RTCP, by pylibsrtp's functions of these names. Packets must have ``room`` behind them."""
-    kinds = zip(names, (_LEAST, _LEAST_RTCP), strict=True)
-    if _native is None:
-        rtp, rtcp = (_copying(getattr(session, name), least, room) for name, least in kinds)
-    else:
-        rtp, rtcp = (_in_place(session, name, least, room) for name, least in kinds)
+def _ciphers(session: Session, *names: str) -> tuple[SrtpCipher, SrtpCipher]:
+    """For RTP and for RTCP, by pylibsrtp's functions of these names."""
+    make = _copying if _native is None else _in_place
+    rtp, rtcp = (make(session, name, least) for name, least in zip(names, (_LEAST, _LEAST_RTCP), strict=True))
     return rtp, rtcp
 
 
@@ -114,36 +119,38 @@ def _load() -> Any:
 _native: Final = _load()
 
 
-def _in_place(session: Session, name: str, least: int, room: int) -> SrtpCipher:
+def place_of(memory: bytearray | memoryview) -> SrtpPlace:
+    """Memory as the ciphers take it. It is kept as long as its place, and cannot be resized."""
+    return memoryview(memory) if _native is None else _native.ffi.from_buffer(memory)
+
+
+def _in_place(session: Session, name: str, least: int) -> SrtpCipher:
     function = getattr(_native.lib, f"srtp_{name}")
-    from_buffer = _native.ffi.from_buffer
     length = _native.ffi.new("int *")
     context = session._srtp[0]
 
-    def cipher(packet: bytearray | memoryview, size: int, session: Session = session) -> int:
+    def cipher(place: SrtpPlace, size: int, session: Session = session) -> int:
         if size < least:
             return -1
-        if len(packet) - size < room:
-            raise ValueError(_NO_ROOM)
         length[0] = size
-        if function(context, from_buffer(packet), length):
+        if function(context, place, length):
             return -1
         return length[0]  # type: ignore[no-any-return]
 
     return cipher
 
 
-def _copying(function: Any, least: int, room: int) -> SrtpCipher:
-    def cipher(packet: bytearray | memoryview, size: int) -> int:
+def _copying(session: Session, name: str, least: int) -> SrtpCipher:
+    function = getattr(session, name)
+
+    def cipher(place: SrtpPlace, size: int) -> int:
         if size < least:
             return -1
-        if len(packet) - size < room:
-            raise ValueError(_NO_ROOM)
         try:
-            changed: bytes = function(bytes(packet[:size]))
+            changed: bytes = function(bytes(place[:size]))
         except (pylibsrtp.Error, ValueError):
             return -1
-        packet[: len(changed)] = changed
+        place[: len(changed)] = changed
         return len(changed)
 
     return cipher
@@ -153,16 +160,22 @@ class SrtpSender:
     """Protects what is sent."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        self.protect, self._rtcp = _ciphers(_session(keys, sending=True), ("protect", "protect_rtcp"), TRAILER)
-        """Protect an RTP packet of ``size`` bytes, at least `TRAILER` less than its memory has.
+        self.protect_in, self._rtcp = _ciphers(_session(keys, sending=True), "protect", "protect_rtcp")
+        """Protect an RTP packet in its place. It is refused if it is none, or its sequence number has been used."""
 
-        The new size; -1 if it is no RTP packet, or its sequence number has been used. Raises ValueError without room.
+    def protect(self, packet: bytearray | memoryview, size: int) -> int:
+        """Protect a packet of ``size`` bytes, at least `TRAILER` less than its memory has; the new size, or -1.
+
+        Raises ValueError without room.
         """
+        if len(packet) - size < TRAILER:
+            raise ValueError("no room for an authentication tag")
+        return self.protect_in(place_of(packet), size)
 
     def protect_rtcp(self, packet: bytes) -> bytes | None:
         """The protected form of a compound RTCP packet; None if it is none."""
         memory = bytearray(packet) + bytes(TRAILER)
-        size = self._rtcp(memory, len(packet))
+        size = self._rtcp(place_of(memory), len(packet))
         return bytes(memory[:size]) if size >= 0 else None
 
 
@@ -170,7 +183,7 @@ class SrtpReceiver:
     """Authenticates and decrypts what is received. ``refused`` counts forged, replayed and surplus packets."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        self._rtp, self._rtcp = _ciphers(_session(keys, sending=False), ("unprotect", "unprotect_rtcp"), 0)
+        self._rtp, self._rtcp = _ciphers(_session(keys, sending=False), "unprotect", "unprotect_rtcp")
         self._sources: set[bytes] = set()
         self.refused = 0
 
@@ -192,7 +205,7 @@ class SrtpReceiver:
         if not known and len(self._sources) >= MOST_SOURCES:
             self.refused += 1
             return -1
-        decrypted = cipher(packet, size)
+        decrypted = cipher(place_of(packet), size)
         if decrypted < 0:
             self.refused += 1
         elif not known:

@@ -73,7 +73,7 @@ class MediaSink(Protocol):
     """The connection of a receiver, as far as it is needed here; see `turnserver.media.connection.PeerConnection`."""
 
     def send_rtp(self, packet: bytearray, size: int, *, audio: bool = False) -> bool:
-        """Send an RTP packet, whose memory is given away."""
+        """Send an RTP packet of ``size`` bytes, which stays the caller's."""
 
     def send_rtcp(self, packet: bytes) -> bool:
         """Send a compound RTCP packet."""

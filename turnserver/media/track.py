@@ -3,7 +3,7 @@
 A stream counts what it has received, for reception reports; it notices what is missing and has it sent again (NACK);
 and it asks for keyframes while somebody waits for one. It keeps the last packets, from which all receivers are served
 that have lost one. What arrives is rewritten once for all receivers (the ids of header extensions are the same in all
-of our offers), then copied and rewritten for each.
+of our offers), then for each in turn, where it lies.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,6 @@ from turnserver.media.forwarder import ArrivedPacket, Forwarder
 from turnserver.media.layers import MAX_TEMPORAL, Quality, StreamRates, ladder
 from turnserver.media.rtcp import ReportBlock, SenderReport
 from turnserver.media.rtp import Header, Unwrapper
-from turnserver.media.srtp import TRAILER
 from turnserver.media.stats import Budget, LayerView, RateMeter, TrackView
 
 __all__ = ["AUDIO_BITRATE", "KEYFRAME_AGAIN", "IncomingStream", "PublishedTrack"]
@@ -40,8 +39,6 @@ for anything, so there has to be an end to it; browsers send a tenth of that, an
 
 AUDIO_BURST: Final = 1.0
 """Seconds of that which may come at once: what a publisher's network has held back."""
-
-_ROOM: Final = bytes(TRAILER)
 
 _HEADERS: Final = 48
 """Bytes of IPv4, UDP and SRTP around a packet, which count where packets are small."""
@@ -277,7 +274,7 @@ class PublishedTrack:
             return 0
         if self.muted or not (stream.forwarders or stream.waiting):
             return 0
-        arrival = ArrivedPacket(bytes(packet[:size]) + _ROOM, size, header, index, descriptor)
+        arrival = ArrivedPacket(bytearray(packet[:size]), size, header, index, descriptor)
         if stream.waiting and (audio or (descriptor is not None and descriptor.keyframe)):
             self._switch(stream, arrival, now)
         sent = 0

@@ -10,9 +10,11 @@ import pytest
 from stun.address import Address
 from tests.support.media_loop import LoopEngine, Mirror
 from tests.support.media_peer import MediaClient, connection, rtp_packet
+from turnserver.batch import socket_name
 from turnserver.errors import StartupError
 from turnserver.media.connection import Wire
 from turnserver.media.edge import MediaEdge
+from turnserver.media.srtp import SrtpPlace
 
 pytestmark = pytest.mark.usefixtures("ipv6")
 
@@ -24,6 +26,11 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def plain(place: SrtpPlace, size: int) -> int:
+    """A cipher that changes nothing."""
+    return size
 
 
 class Echo:
@@ -114,10 +121,13 @@ async def test_what_is_on_the_wire_leaves(echo: tuple[Bench, Echo]) -> None:
         sock.settimeout(60)
         sock.bind(("127.0.0.1", 0))
         to = Address.parse(*sock.getsockname())
-        engine.wire.video.append((b"second", to))
+        for name, length in ((socket_name(to), 4), (socket_name(LOOPBACK[1]), 16)):
+            lanes = engine.wire.lanes[length]
+            assert lanes.video.put(bytearray(b"third"), 5, name, plain)
+            assert lanes.audio.put(bytearray(b"second"), 6, name, plain)
         engine.wire.outgoing.append((b"first", to))
         bench.edge.flush()
-        assert [sock.recv(99) for _ in range(2)] == [b"first", b"second"]
+        assert [sock.recv(99) for _ in range(3)] == [b"first", b"second", b"third"]
         engine.wire.outgoing.append((b"last", to))
         bench.edge.close()
         assert sock.recv(99) == b"last"
