@@ -105,6 +105,8 @@ class Parts:
         """Relay from the addresses that a configuration gives with the present listeners."""
         if self.listening is None or self.engine is None:
             return
+        if self.sfu is not None:
+            self.sfu.use_own(self.listening.own(config.relay))
         own = self.addresses(config.relay)
         if own != self.own:
             self.own = own

@@ -3,8 +3,9 @@
 Of rooms, it decides nothing but which engine has them. Engines run in child processes (`turnserver.sfu_hosts`), so that
 a crash costs their rooms new connections, and TURN nothing; or one runs in the server's own loop. A room stays with the
 engine that had least to do when it began. Nothing is opened until a room needs it. The sockets are on the addresses
-that the server relays from, and clients are told the public ones in their place. Reports are handed over in another
-turn of the loop: rooms do not want them from inside of their own calls.
+that the server relays from, and clients are told the public ones in their place. When these change, new connections and
+ICE restarts name the new ones; clients that reach the SFU through a relay of ours by a former one go on to.
+Reports are handed over in another turn of the loop: rooms do not want them from inside of their own calls.
 """
 
 import asyncio
@@ -58,6 +59,9 @@ __all__ = ["MediaSection", "Sfu", "processes_of"]
 
 PORTS_TRIED: Final = 20
 """Ports of the range that are tried. Of 16,384, most are free even on a busy relay."""
+
+MOST_FORMER: Final = 4
+"""Former public addresses of a socket that stay known. A call seldom lasts through more changes."""
 
 _EVENTS: Final[Mapping[type[MediaFact], Callable[..., MediaEvent]]] = {
     AnswerReady: SfuAnswered,
@@ -149,6 +153,8 @@ class Sfu:
             media.recordings, media.recordings_size << 20, media.recordings_reserve << 20
         )
         self._hosts: dict[int, SfuHost] = {}
+        self._former: dict[Address, tuple[Address, ...]] = {}
+        """By where a socket is bound: what clients have been told before, the latest first."""
         self._ending: list[SfuHost] = []
         self._pins: dict[str, _Pin] = {}
         self._facts: deque[MediaFact] = deque()
@@ -156,13 +162,22 @@ class Sfu:
 
     @property
     def sockets(self) -> tuple[MediaSocket, ...]:
-        """Where its sockets are bound, and where clients send media to; none before the first room."""
-        return tuple(each for host in self._hosts.values() for each in host.sockets)
+        """Where its sockets are bound, and where clients send media to; none before the first room.
+
+        One that has had other public addresses is there with each of the latest of these, too.
+        """
+        current = self._current
+        former = [MediaSocket(each.bound, public) for each in current for public in self._former.get(each.bound, ())]
+        return (*current, *former)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where clients send media to; none before the first room."""
-        return tuple(each.public for each in self.sockets)
+        return tuple(each.public for each in self._current)
+
+    @property
+    def _current(self) -> tuple[MediaSocket, ...]:
+        return tuple(each for host in self._hosts.values() for each in host.sockets)
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -173,12 +188,31 @@ class Sfu:
         """Statistics of the rooms that go through it; those of child processes are a second old."""
         return [view for host in self._hosts.values() for view in host.rooms()]
 
+    def use_own(self, own: OwnAddresses) -> None:
+        """The server's addresses may be others. Sockets stay where they are bound, and get the public names of that.
+
+        What is not relayed from any more keeps its name. Whoever calls it tells the peer ACL of `sockets`.
+        """
+        public = {relay.bound: relay.external for relay in own.relays}
+        for host in self._hosts.values():
+            moved = tuple(
+                MediaSocket(each.bound, Address(public.get(each.bound.ip, each.public.ip), each.public.port))
+                for each in host.sockets
+            )
+            if moved == host.sockets:
+                continue
+            for before, after in zip(host.sockets, moved, strict=True):
+                names = dict.fromkeys((before.public, *self._former.get(before.bound, ())))
+                self._former[before.bound] = tuple(name for name in names if name != after.public)[:MOST_FORMER]
+            host.move(moved)
+
     def stop(self) -> None:
         """Close the sockets; no more is reported."""
         if self._telling is not None:
             self._telling.cancel()
         hosts = list(self._hosts.values())
         self._hosts.clear()
+        self._former.clear()
         self._pins.clear()
         if hosts:
             self._changed(())  # before the system may give a port to another program

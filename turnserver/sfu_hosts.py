@@ -42,6 +42,9 @@ class SfuHost(Protocol):
     def absence(self) -> str:
         """Why it takes no rooms at present; empty if it does."""
 
+    def move(self, sockets: Sequence[MediaSocket]) -> None:
+        """The same sockets, which clients reach by other addresses from now on."""
+
     def ask(self, call: str, arguments: Sequence[Any]) -> None:
         """Ask the engine one of `turnserver.media.host.CALLS`."""
 
@@ -76,6 +79,11 @@ class LoopHost:
         self.ask = self._host.ask
         self.rooms = self._host.rooms
         self.stop = self._host.close
+
+    def move(self, sockets: Sequence[MediaSocket]) -> None:
+        """See `SfuHost`."""
+        self.sockets = tuple(sockets)
+        self._host.move([each.public for each in sockets])
 
     async def wait_closed(self) -> None:
         """See `SfuHost`."""
@@ -122,6 +130,12 @@ class ChildHost:
     def absence(self) -> str:
         """See `SfuHost`."""
         return f"the media process is gone: {self._supervisor.why}" if self._supervisor.waiting else ""
+
+    def move(self, sockets: Sequence[MediaSocket]) -> None:
+        """See `SfuHost`. A child that begins later learns of it with its sockets."""
+        self.sockets = tuple(sockets)
+        places = [[each.public.host, each.public.port] for each in sockets]
+        self._supervisor.send(worker.MOVE, json.dumps(places).encode())
 
     def ask(self, call: str, arguments: Sequence[Any]) -> None:
         """See `SfuHost`. What is asked before the child is ready waits for that."""

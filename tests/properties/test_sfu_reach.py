@@ -132,6 +132,29 @@ def test_the_channel_ends_with_the_socket_and_the_next_one_is_another() -> None:
     assert client.hears() == [encode(0x4001, b"x")]
 
 
+def test_another_name_is_as_good_and_the_former_one_stays() -> None:
+    """The SFU has another public address: who is in a call keeps its channel, who comes names the new address."""
+    former, present, wire = Address(SHOWN, 7000), Address.parse("8.8.4.9", 7000), Address(BOUND, 7000)
+    world = a_world((MediaSocket(wire, former),))
+    client, other = world.client(), world.client(port=40001)
+    client.allocate()
+    other.allocate()
+    client.bind(0x4000, former)
+    moved = (RelayAddress(BOUND, present.ip), world.relays[1])
+    both = (MediaSocket(wire, present), MediaSocket(wire, former))
+    world.core.use_own(OwnAddresses(moved, (LISTENER,), media=both), world.now)
+    world.run()
+    assert code_of(other.bind(0x4000, present)) == 0
+    for each in (client, other):
+        assert each.indicate_raw(encode(0x4000, b"x")) == [SendToPeer(each.relay, wire, b"x")]
+        world.peer_sends(each.relay, wire, b"x")
+        assert each.hears() == [encode(0x4000, b"x")]
+    world.core.use_own(OwnAddresses(moved, (LISTENER,), media=both[:1]), world.now)
+    world.run()
+    assert client.indicate_raw(encode(0x4000, b"x")) == [], "the channel to a name that is gone has ended"
+    assert other.indicate_raw(encode(0x4000, b"x")) == [SendToPeer(other.relay, wire, b"x")]
+
+
 def test_it_keeps_the_name_by_which_clients_know_it() -> None:
     """Another public address for the server: those who are in a call go on to name the former one."""
     peer, wire = Address(SHOWN, 7000), Address(BOUND, 7000)

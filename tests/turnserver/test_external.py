@@ -13,7 +13,7 @@ import pytest
 
 from stun import attributes as a
 from stun.address import Address
-from stun.constants import MessageClass
+from stun.constants import MessageClass, TransportProtocol
 from stun.message import Message, MessageBuilder
 from tests.support.netns import NetworkNamespace
 from turnserver import external
@@ -259,6 +259,32 @@ async def test_another_public_address_is_noticed(teller: Teller) -> None:
         before = teller.asked
         await until(lambda: teller.asked > before + 3)
         assert shown(server) == ["203.0.113.6"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_sfu_follows_another_public_address(teller: Teller) -> None:
+    """It names the new one; the peer ACL lets clients of relays reach it by both."""
+    signaling = {"enabled": True, "open": True, "mode": "sfu"}
+    listener = {"address": "127.0.0.1", "port": 0, "transport": "shared", "tls": False}
+    config = {
+        "listeners": [LISTENER, listener],
+        "auth": AUTH,
+        "relay": teller.options,
+        "signaling": signaling,
+        "media": {"processes": 0},
+    }
+    async with Server(config) as server:
+        parts = server._parts
+        assert parts is not None
+        assert parts.sfu is not None
+        assert parts.core is not None
+        parts.sfu.open("r", 1)
+        teller.told = "203.0.113.6"
+        await until(lambda: shown(server) == ["203.0.113.6"])
+        assert [each.host for each in parts.sfu.addresses] == ["203.0.113.6"]
+        known = parts.core.state.own.media
+        assert [each.public.host for each in known] == ["203.0.113.6", "203.0.113.5"]
+        assert all(parts.core.state.own_relays.stands(each.public, TransportProtocol.UDP) for each in known)
 
 
 @pytest.mark.usefixtures("quick")

@@ -20,10 +20,12 @@ from turnserver.sfu import Sfu, processes_of
 from turnserver.signaling.rooms.media_port import (
     MediaEvent,
     MediaPort,
+    SfuAnswered,
     SfuConnected,
     SfuFailed,
     SfuGone,
     SfuLayers,
+    SfuOffered,
     Tile,
 )
 from turnserver.supervisor import ChildTiming
@@ -41,10 +43,11 @@ class Call:
         self.events: list[MediaEvent] = []
         self.moved: list[tuple[MediaSocket, ...]] = []
         self.people: dict[str, SfuPerson] = {}
+        self.own = own
         self.sfu = Sfu(
             media or MediaConfig(processes=0),
             PortRange(49152, 65535),
-            lambda: own,
+            lambda: self.own,
             report=self.report,
             changed=self.moved.append,
             faults=self.faults,
@@ -83,6 +86,7 @@ async def make() -> AsyncIterator[Callable[..., Call]]:
         assert dict(call.faults.counts) == {}
 
 
+QUICK = ChildTiming(pauses=(0.0, 0.0, 0.0, 3600.0), tick=0.2, silence=10_000)
 IN_LOOP_AND_IN_CHILD = pytest.mark.parametrize("processes", [0, pytest.param(1, marks=pytest.mark.process)])
 
 
@@ -178,6 +182,71 @@ async def test_clients_are_told_the_public_address(make: Callable[..., Call]) ->
     assert call.sfu.addresses == ()
 
 
+def shown_as(host: str) -> OwnAddresses:
+    return OwnAddresses((RelayAddress(bytes((127, 0, 0, 1)), Address.parse(host, 0).ip),))
+
+
+def places(sdp: str) -> set[str]:
+    """The hosts of a description's candidates."""
+    return {line.split()[4] for line in sdp.splitlines() if line.startswith("a=candidate:")}
+
+
+async def _described(call: Call, kind: type[SfuAnswered] | type[SfuOffered], peer: str) -> SfuAnswered | SfuOffered:
+    """The next description for a participant; what was reported before is forgotten."""
+
+    def found() -> list[SfuAnswered | SfuOffered]:
+        return [event for event in call.events if isinstance(event, kind) and event.peer == peer]
+
+    await until(lambda: bool(found()))
+    (event,) = found()
+    call.events.clear()
+    return event
+
+
+@IN_LOOP_AND_IN_CHILD
+async def test_another_public_address_is_in_new_connections_and_restarts(
+    make: Callable[..., Call], processes: int
+) -> None:
+    """Also in those of a child that is started again. Clients in a call go on to use the name that they have."""
+    call = make(media=MediaConfig(processes=processes), own=shown_as("203.0.113.5"), timing=QUICK)
+    call.port.open("r", 1)
+    (person,) = await call.join("ann")
+    offer = person.publish.localDescription.sdp
+    first = await _described(call, SfuAnswered, "ann")
+    assert places(first.sdp) == {"203.0.113.5"}
+    (before,) = call.sfu.sockets
+
+    call.own = shown_as("203.0.113.6")
+    call.sfu.use_own(call.own)
+    after = MediaSocket(before.bound, Address.parse("203.0.113.6", before.bound.port))
+    assert call.sfu.sockets == (after, before)
+    assert call.sfu.addresses == (after.public,)
+    ufrag = next(line for line in offer.splitlines() if line.startswith("a=ice-ufrag:"))
+    call.port.offer("r", "ann", "p1", offer.replace(ufrag, "a=ice-ufrag:restarted"), {})
+    again = await _described(call, SfuAnswered, "ann")
+    assert places(again.sdp) == {"203.0.113.6"}
+    call.port.join("r", "bob", "bob")
+    assert places((await _described(call, SfuOffered, "bob")).sdp) == {"203.0.113.6"}
+
+    for number in range(7, 12):
+        call.sfu.use_own(shown_as(f"203.0.113.{number}"))
+    former = [each.public.host for each in call.sfu.sockets]
+    assert former == [f"203.0.113.{number}" for number in (11, 10, 9, 8, 7)], "so many are remembered"
+    call.sfu.use_own(shown_as("203.0.113.9"))
+    assert [each.public.host for each in call.sfu.sockets] == [f"203.0.113.{number}" for number in (9, 11, 10, 8, 7)]
+    call.sfu.use_own(OwnAddresses(()))
+    assert [each.host for each in call.sfu.addresses] == ["203.0.113.9"], "it is still bound where it was"
+
+    if processes:
+        (pid,) = call.sfu.processes
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: any(isinstance(event, SfuGone) for event in call.events))
+        call.port.open("r", 2)
+        call.port.join("r", "ann", "ann")
+        call.port.offer("r", "ann", "p1", offer, {})
+        assert places((await _described(call, SfuAnswered, "ann")).sdp) == {"203.0.113.9"}
+
+
 async def test_nothing_is_asked_of_an_engine_that_is_not_there(make: Callable[..., Call]) -> None:
     call = make()
     call.port.join("r", "ann", "Ann")
@@ -187,8 +256,6 @@ async def test_nothing_is_asked_of_an_engine_that_is_not_there(make: Callable[..
 
 
 # Child processes
-
-QUICK = ChildTiming(pauses=(0.0, 0.0, 0.0, 3600.0), tick=0.2, silence=10_000)
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,11 @@ class OwnAddresses:
         former = sorted(pairs - set(self.relays), key=lambda relay: (relay.bound, relay.external))
         return replace(self, former=tuple(former))
 
+    @property
+    def media_places(self) -> set[Address]:
+        """Where the SFU is, by every name."""
+        return {each for socket in self.media for each in (socket.bound, socket.public)}
+
     def public(self, ip: bytes) -> bytes:
         """The address that clients are told instead of one of the host's (packed); the same one without 1:1 NAT."""
         return next((relay.external for relay in self.relays if relay.bound == ip), ip)

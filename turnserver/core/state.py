@@ -168,7 +168,7 @@ class CoreState:
         The ports of an address that has gone are kept for relays that have some. Channels to an SFU that is gone end.
         """
         held = {RelayAddress(relay.bound.ip, relay.advertised.ip) for relay in self._open_relays()}
-        gone = {each for socket in {*self.own.media} - {*own.media} for each in (socket.bound, socket.public)}
+        gone = self.own.media_places - own.media_places
         self.own = own.holding(held)
         self.addresses = RelayAddresses(own.relays, self.settings.relay.ports, self.own.former, own.media)
         self.own_relays.use_media(own.media)

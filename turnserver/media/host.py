@@ -64,6 +64,10 @@ class EngineHost:
         except RAISED as error:
             self._fault("media", error)
 
+    def move(self, public: Sequence[Address]) -> None:
+        """Clients reach the sockets by other addresses: descriptions name them from now on."""
+        self._engine.addresses = tuple(public)
+
     def rooms(self) -> list[MediaRoomView]:
         """Statistics of all rooms."""
         return self._engine.rooms(self._now())

@@ -1,7 +1,8 @@
 """The child process of the SFU: an engine that is asked by messages, and reports by messages. Run with ``-m``.
 
-Its parent sends `START` with the sockets, which are inherited, and then a `CALL` for everything that rooms ask. It gets
-a `FACT` for everything that the engine reports, and a `VIEW` of each room once a second.
+Its parent sends `START` with the sockets, which are inherited, and then a `CALL` for everything that rooms ask, and a
+`MOVE` when clients reach the sockets by other addresses. It gets a `FACT` for everything that the engine reports, and a
+`VIEW` of each room once a second.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from turnserver.messages import LARGEST, FrameError
 from turnserver.recordings.owner import RecordingOptions
 from turnserver.supervised import FIRST_KIND, Parent, attach
 
-__all__ = ["CALL", "FACT", "NICE", "START", "VIEW", "Worker", "main"]
+__all__ = ["CALL", "FACT", "MOVE", "NICE", "START", "VIEW", "Worker", "main"]
 
 START: Final = FIRST_KIND
 """To the child, as JSON: for each socket, its descriptor, and address and port by which clients reach it; and the
@@ -32,6 +33,8 @@ FACT: Final = FIRST_KIND + 2
 """From the child, as JSON: the name of a fact, and its fields."""
 VIEW: Final = FIRST_KIND + 3
 """From the child: the name of a room, a zero byte, and its view as JSON."""
+MOVE: Final = FIRST_KIND + 4
+"""To the child, as JSON: for each socket, the address and port by which clients reach it from now on."""
 
 NICE: Final = 5
 """Added to the nice value of the server's: where there are not enough cores for both, relaying has three quarters of
@@ -69,6 +72,8 @@ class Worker:
             elif kind == CALL and self._host is not None:
                 call, *arguments = found
                 self._host.ask(call, arguments)
+            elif kind == MOVE and self._host is not None:
+                self._host.move([Address.parse(host, port) for host, port in found])
             else:
                 raise FrameError(f"a message of kind {kind}")
         except (ValueError, TypeError, RecursionError) as error:
