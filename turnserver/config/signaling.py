@@ -214,8 +214,11 @@ class SignalingConfig(Section):
         description="Seconds between a client's pings.",
     )
     sockets_per_address: Annotated[int, integer(1, 10_000), LIVE] = Field(
-        default=20,
-        description="WebSockets of one client at once: an IPv4 address, or an IPv6 /64.",
+        default=50,
+        description="WebSockets at once from one IPv4 address or IPv6 /64 whose participants have not shown a room "
+        "token. A school or an office may share one address: where rooms are open to all, set it higher for more "
+        "people. Those with a token are not counted here: for them there are eight times as many, within "
+        "`limits.connections_per_address`.",
     )
 
     @model_validator(mode="after")

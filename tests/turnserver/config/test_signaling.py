@@ -40,7 +40,7 @@ def test_defaults() -> None:
     config = SignalingConfig()
     assert (config.enabled, config.open, config.policy) == (True, False, "all")
     assert (config.key, config.public_keys, config.api_keys, config.admin_keys) == (None, (), {}, {})
-    assert (config.room_size, config.rooms, config.sockets_per_address) == (4, 1000, 20)
+    assert (config.room_size, config.rooms, config.sockets_per_address) == (4, 1000, 50)
     assert (config.credential_lifetime, config.resume, config.heartbeat) == (600, 60, 15)
     assert (config.origins, config.urls) == ((), ())
 

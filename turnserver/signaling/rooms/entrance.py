@@ -99,13 +99,16 @@ def _begin(state: HubState, connection: Connection, message: Hello, now: Now) ->
     grant = _admit(state, connection, message.token, now)
     if len(state.sessions) >= state.bounds.sessions:
         raise Denial(SignalCode.SERVER_FULL, "the server has reached its limit of clients", retry=10_000, fatal=True)
-    most = state.options.sockets_per_address * state.bounds.sessions_per_socket
-    if state.held[connection.address_key] >= most:
+    vouched = state.admit is not None and bool(message.token)
+    each = state.bounds.vouched_sessions_per_socket if vouched else state.bounds.sessions_per_socket
+    if state.held[connection.address_key, vouched] >= state.options.sockets_per_address * each:
         raise Denial(SignalCode.RATE_LIMITED, "too many sessions from your address", retry=10_000, fatal=True)
     if grant.once or grant.uses:
         _use_up(state, connection, grant, now)
     client = f"{message.client.name} {message.client.ver}".strip() if message.client is not None else ""
-    session = Session(state.name(16), state.peer_id(), grant, connection, bounds=state.bounds, client=client)
+    session = Session(
+        state.name(16), state.peer_id(), grant, connection, bounds=state.bounds, client=client, vouched=vouched
+    )
     begin_session(state, session, connection)
     state.fact(SessionOpened(session.peer_id, session.address, grant.subject, client))
     _greet(state, session, connection, message, now)

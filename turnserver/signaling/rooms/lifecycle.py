@@ -228,7 +228,10 @@ def seat_state(session: Session) -> SeatState:
 
 
 def open_socket(state: HubState, connection: Connection, now: Now) -> int:
-    """A socket has opened; returns the number of sockets from its address. Without a hello, `Due.HELLO` ends it."""
+    """A socket has opened; returns the number of strangers' sockets from its address.
+
+    Without a hello, `Due.HELLO` ends it.
+    """
     _allow(SOCKET, socket_state(state, connection), "open_socket")
     state.connections[connection.cid] = connection
     held = state.sockets.get(connection.address_key, 0) + 1
@@ -277,11 +280,8 @@ def socket_lost(state: HubState, connection: Connection, now: Now) -> None:
     if connection.session is not None:
         detach(state, connection.session, now)
     del state.connections[connection.cid]
-    held = state.sockets[connection.address_key] - 1
-    if held:
-        state.sockets[connection.address_key] = held
-    else:
-        del state.sockets[connection.address_key]
+    if not connection.vouched:
+        _leave_strangers(state, connection)
     state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
 
 
@@ -302,7 +302,7 @@ def begin_session(state: HubState, session: Session, connection: Connection) -> 
     _allow(SOCKET, socket_state(state, connection), "attach")
     state.sessions[session.sid] = session
     state.peers[session.peer_id] = session
-    state.held[session.address_key] += 1
+    state.held[session.count_key] += 1
     _join(state, session, connection)
 
 
@@ -317,7 +317,7 @@ def attach(state: HubState, session: Session, connection: Connection) -> bool:
     _uncount(state, session)
     session.address, session.address_key = connection.address, connection.address_key
     session.doorway = connection.doorway
-    state.held[session.address_key] += 1
+    state.held[session.count_key] += 1
     _join(state, session, connection)
     return old is not None
 
@@ -390,8 +390,19 @@ def _end(state: HubState, session: Session, reason: LeaveReason, now: Now, *, re
 def _join(state: HubState, session: Session, connection: Connection) -> None:
     session.connection = session.last = connection
     connection.session = session
+    if session.vouched and not connection.vouched:
+        connection.vouched = True
+        _leave_strangers(state, connection)
     state.deadlines.remove(Timer(Due.GAP, session.sid))
     state.deadlines.remove(Timer(Due.HELLO, str(connection.cid)))
+
+
+def _leave_strangers(state: HubState, connection: Connection) -> None:
+    held = state.sockets[connection.address_key] - 1
+    if held:
+        state.sockets[connection.address_key] = held
+    else:
+        del state.sockets[connection.address_key]
 
 
 def _part(session: Session) -> None:
@@ -404,9 +415,9 @@ def _part(session: Session) -> None:
 
 
 def _uncount(state: HubState, session: Session) -> None:
-    state.held[session.address_key] -= 1
-    if not state.held[session.address_key]:
-        del state.held[session.address_key]
+    state.held[session.count_key] -= 1
+    if not state.held[session.count_key]:
+        del state.held[session.count_key]
 
 
 # Seats

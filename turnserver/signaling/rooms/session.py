@@ -42,18 +42,32 @@ class Connection:
         self.left: Session | None = None
         """The session that was detached from it: a late `bye` still ends it, unless another socket has resumed it."""
         self.closing = False
+        self.vouched = False
+        """Whether it has had a session that a token opened: it does not count as a stranger's."""
 
 
 class Session:
-    """One client, over any number of consecutive sockets; it has at most one at a time (``connection``)."""
+    """One client, over any number of consecutive sockets; it has at most one at a time (``connection``).
+
+    ``vouched``: it has shown a token, so whoever runs the server, or a host, has let it in.
+    """
 
     def __init__(
-        self, sid: str, peer_id: str, grant: Grant, connection: Connection, *, bounds: HubBounds, client: str
+        self,
+        sid: str,
+        peer_id: str,
+        grant: Grant,
+        connection: Connection,
+        *,
+        bounds: HubBounds,
+        client: str,
+        vouched: bool,
     ) -> None:
         self.sid = sid
         self.peer_id = peer_id
         self.grant = grant
         self.client = client
+        self.vouched = vouched
         self.address = connection.address
         self.address_key = connection.address_key
         self.doorway = connection.doorway
@@ -104,6 +118,11 @@ class Session:
         fits = compare_digest(given, self._key.encode())
         spare = compare_digest(given, self._spare.encode())
         return bool(self._key) and (fits or (spare and bool(self._spare)))
+
+    @property
+    def count_key(self) -> tuple[str, bool]:
+        """What it counts for among the sessions of its address."""
+        return self.address_key, self.vouched
 
     @property
     def identity(self) -> Identity:

@@ -92,7 +92,7 @@ class RoomOptions(Protocol):
 
     @property
     def sockets_per_address(self) -> int:
-        """Maximum number of sockets at one time from one IPv4 address or IPv6 /64."""
+        """Maximum number of sockets at one time from one IPv4 address or IPv6 /64 that no token vouches for."""
 
     @property
     def policy(self) -> Literal["all", "relay"]:
@@ -111,7 +111,10 @@ class HubBounds:
     leave_grace: float = 3.0
     """How long the relays of a participant may live after it has left."""
     sessions_per_socket: int = 4
-    """Sessions per socket that one address may have, including sessions that wait to be resumed."""
+    """Sessions without a token, per socket that one address may have: those that wait to be resumed are among them."""
+    vouched_sessions_per_socket: int = 8
+    """The same of sessions that a token opened, each with a socket at most: in all a school or an office, and no more
+    than a small part of `sessions`."""
     joins_per_minute: int = 10
     rate: float = 30.0
     burst: int = 120

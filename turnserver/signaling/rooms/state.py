@@ -103,9 +103,9 @@ class HubState:
         self.rooms: dict[str, Room] = {}
         self.deadlines: Deadlines[Timer] = Deadlines()
         self.sockets: dict[str, int] = {}
-        """Sockets by address key."""
-        self.held: Counter[str] = Counter()
-        """Sessions by address key."""
+        """Strangers' sockets by address key: those without a session that a token opened."""
+        self.held: Counter[tuple[str, bool]] = Counter()
+        """Sessions by address key, and by whether a token opened them."""
         self.failures: Guesses[str] = Guesses(bounds.auth_failures, bounds.auth_window, _MAX_ADDRESSES)
         """Failed admissions by address key, on the monotonic clock."""
         self.bans: FairSet[tuple[str, str, str]] = FairSet(_MAX_BANS)

@@ -493,7 +493,41 @@ def test_an_address_has_so_many_sessions() -> None:
     other.open()
     assert other.hello()["t"] == "hello_ok"
     world.pass_time(60.0)
-    assert set(world.hub._state.held) == {"198.51.100.1"}
+    assert set(world.hub._state.held) == {("198.51.100.1", False)}
+
+
+def test_those_with_a_token_do_not_count_as_strangers() -> None:
+    """A school behind one address: strangers leave them room, and they leave strangers theirs; both have an end."""
+    world = World(grants={"pupil": {}}, sockets_per_address=2)
+    pupils = [world.client(f"pupil{number}") for number in range(16)]
+    for pupil in pupils:
+        pupil.open()
+        assert pupil.hello(token="pupil")["t"] == "hello_ok"
+    strangers = [world.client(f"stranger{number}") for number in range(3)]
+    for stranger in strangers:
+        stranger.open()
+    assert [each.closed_with for each in strangers] == [None, None, 4429]
+    assert [each.hello()["t"] for each in strangers[:2]] == ["hello_ok", "hello_ok"]
+    late = world.client("late")
+    late.open()
+    assert late.closed_with == 4429, "before a token has been shown, everybody is a stranger"
+    strangers[0].cut()
+    late.open()
+    answer = late.hello(token="pupil")
+    assert (answer["code"], late.closed_with) == ("rate_limited", 4429), "eight for each socket of strangers"
+    late.cut()
+    pupils[0].cut()
+    pupils[0].open()
+    assert pupils[0].resume()["t"] == "hello_ok"
+    for number in range(2):
+        strangers[number].cut()
+        strangers[number].open()
+        assert strangers[number].resume()["t"] == "hello_ok"
+    assert world.hub._state.sockets == {"192.0.2.1": 2}
+    for client in (*pupils, *strangers[:2]):
+        client.cut()
+    assert world.hub._state.sockets == {}
+    assert dict(world.hub._state.held) == {("192.0.2.1", True): 16, ("192.0.2.1", False): 2}
 
 
 def test_a_session_that_moves_counts_where_it_is() -> None:
@@ -503,7 +537,7 @@ def test_a_session_that_moves_counts_where_it_is() -> None:
     ann.address = "198.51.100.1"
     ann.open()
     ann.resume()
-    assert dict(world.hub._state.held) == {"198.51.100.1": 1}
+    assert dict(world.hub._state.held) == {("198.51.100.1", False): 1}
     ann.say("bye")
     assert dict(world.hub._state.held) == {}
 

@@ -25,7 +25,7 @@ OFFER = {"type": "offer", "sdp": "v=0"}
 class TestSockets:
     def test_twenty_from_one_address(self) -> None:
         """200 sockets from one address: 20 are served, the others told why; the other addresses do not notice."""
-        world = World()
+        world = World(sockets_per_address=20)
         clients = [world.client(str(number)) for number in range(200)]
         for client in clients:
             client.open()
