@@ -140,6 +140,9 @@ def departed(state: HubState, room: Room, member: Member, now: Now) -> None:
 
 def ended(state: HubState, room: Room) -> None:
     """The last participant has left."""
+    if room.recording is not None:
+        room.recording = room.recorded_by = None
+        state.fact(RecordingChanged(room.id, on=False, by="", why=""))
     _forget(state, room)
     _close(state, room)
 
@@ -181,14 +184,14 @@ def gone(state: HubState, room: Room, event: SfuGone, now: Now) -> None:
     if routing.mode == "mesh":
         return
     wanted, room.recorded_by = room.recorded_by, None  # the call is worth more than its recording
-    if _fits(state, room):
-        _change(state, room, "mesh", now, changing=False, why=_GONE)
-        if wanted is not None:
-            state.broadcast(room, room.news(unrecorded=event.why[:256]))
+    falls_back = _fits(state, room)
+    if was is not None or (falls_back and wanted is not None):
+        state.fact(RecordingChanged(room.id, on=False, by="", why=event.why))
+    if falls_back:
+        unrecorded = None if wanted is None else event.why[:256]
+        _change(state, room, "mesh", now, changing=False, why=_GONE, unrecorded=unrecorded)
         return
     room.recorded_by = wanted
-    if was is not None:
-        state.fact(RecordingChanged(room.id, on=False, by="", why=event.why))
     if not routing.changing:
         routing.meshed = set()
     pause = RETRIES[min(routing.failures, len(RETRIES) - 1)]
@@ -301,9 +304,17 @@ def _complete(state: HubState, room: Room, now: Now) -> None:
 
 
 def _change(
-    state: HubState, room: Room, mode: Mode, now: Now, *, changing: bool, why: str | None = None, but: str = ""
+    state: HubState,
+    room: Room,
+    mode: Mode,
+    now: Now,
+    *,
+    changing: bool,
+    why: str | None = None,
+    but: str = "",
+    unrecorded: str | None = None,
 ) -> None:
-    """The room has another mode, or the same in another epoch; all but one are told."""
+    """The room has another mode, or the same in another epoch; all but one are told, and why a recording has ended."""
     routing = room.routing
     routing.mode, routing.changing, routing.why = mode, changing, why
     routing.epoch += 1
@@ -311,13 +322,13 @@ def _change(
     _forget(state, room)
     if changing:
         state.deadlines.set(Timer(Due.MODE, room.id), now.mono + PATIENCE)
-    _tell(state, room, but=but)
+    _tell(state, room, but=but, unrecorded=unrecorded)
 
 
-def _tell(state: HubState, room: Room, *, but: str = "") -> None:
+def _tell(state: HubState, room: Room, *, but: str = "", unrecorded: str | None = None) -> None:
     routing = room.routing
     state.fact(ModeChanged(room.id, routing.mode, routing.epoch, routing.changing, routing.why or ""))
-    state.broadcast(room, room.news(), but=but)
+    state.broadcast(room, room.news(unrecorded), but=but)
 
 
 def _forget(state: HubState, room: Room) -> None:

@@ -31,6 +31,11 @@ def recorded(client: Client) -> list[tuple[bool, str | None]]:
     return [("recording" in frame, frame.get("unrecorded")) for frame in client.drain() if frame["t"] == "room_update"]
 
 
+def changes(world: World) -> list[tuple[bool, str, str]]:
+    """What observers were told of recordings."""
+    return [(fact.on, fact.by, fact.why) for fact in world.facts if isinstance(fact, RecordingChanged)]
+
+
 def test_a_mesh_goes_through_the_engine_to_be_recorded_and_stays() -> None:
     world, ann, (bob,) = call("bob")
     assert ann.ask("mod", **START)["t"] == "ok"
@@ -53,8 +58,7 @@ def test_a_mesh_goes_through_the_engine_to_be_recorded_and_stays() -> None:
     assert recorded(bob) == [(False, None)]
     world.pass_time(CALM + 1)
     assert world.hub._state.rooms["blue"].routing.mode == "mesh"
-    changes = [fact for fact in world.facts if isinstance(fact, RecordingChanged)]
-    assert [(fact.on, fact.by, fact.why) for fact in changes] == [(True, ann.id, ""), (False, "", "")]
+    assert changes(world) == [(True, ann.id, ""), (False, "", "")]
 
 
 def test_who_comes_later_is_told() -> None:
@@ -118,6 +122,7 @@ def test_an_engine_that_is_back_records_again() -> None:
     assert not any(told for told, _ in recorded(bob))
     world.reports(SfuRecorded("blue"))
     assert recorded(bob) == [(True, None)]
+    assert changes(world) == [(True, ann.id, ""), (False, "", "killed"), (True, ann.id, "")]
 
 
 def test_a_call_is_worth_more_than_its_recording() -> None:
@@ -127,8 +132,28 @@ def test_a_call_is_worth_more_than_its_recording() -> None:
     world.reports(SfuRecorded("blue"))
     bob.drain()
     world.reports(SfuGone("blue", 1, "killed"))
-    assert recorded(bob)[-1] == (False, "killed")
+    assert recorded(bob) == [(False, "killed")], "one sentence for both"
     assert world.hub._state.rooms["blue"].routing.mode == "mesh"
+    assert changes(world) == [(True, ann.id, ""), (False, "", "killed")]
+
+
+def test_a_recording_that_was_asked_for_only_ends_with_the_engine() -> None:
+    world, ann, (bob,) = call("bob")
+    ann.ask("mod", **START)
+    bob.drain()
+    world.reports(SfuGone("blue", 1, "killed"))
+    assert recorded(bob) == [(False, "killed")]
+    assert changes(world) == [(False, "", "killed")], "as when the engine says that it cannot"
+
+
+def test_a_recording_ends_with_the_room() -> None:
+    world, ann, (bob,) = call("bob")
+    ann.ask("mod", **START)
+    world.reports(SfuRecorded("blue"))
+    for client in (ann, bob):
+        client.say("bye")
+    assert world.hub.rooms() == []
+    assert changes(world) == [(True, ann.id, ""), (False, "", "")]
 
 
 def test_the_operator_may_too() -> None:
