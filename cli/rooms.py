@@ -226,7 +226,8 @@ def record(room: str, stop: bool, target: Target) -> None:
         _done(f"The room {room} is not recorded any more.", target.as_json)
     else:
         ask(target, lambda server: server.post("rooms", room, "recording"))
-        _done(f"The room {room} is recorded.", target.as_json)
+        seen = f"`meshturn rooms show {room}` says since when it does."
+        _done(f"The server has been asked to record the room {room}. {seen}", target.as_json)
 
 
 @rooms.command()

@@ -1,4 +1,4 @@
-"""meshturn: a STUN and TURN server in pure-asyncio Python, with signaling and a call page in the same process.
+"""meshturn: a STUN and TURN server in pure-asyncio Python, with signaling, a call page and an SFU.
 
 The names in ``__all__`` are the public API; ``docs/reference/python.md`` is its reference. Each part is loaded when it
 is first used, so ``import meshturn`` is cheap, and a program that only needs the codec never loads the server.

@@ -183,16 +183,40 @@ class Server:
 
 @pytest.fixture
 async def server(
-    start: Callable[..., Any], run: Run, write: Write, free_port: Callable[[], int], free_tcp_port: Callable[[], int]
+    start: Callable[..., Any],
+    run: Run,
+    write: Write,
+    free_port: Callable[[], int],
+    free_tcp_port: Callable[[], int],
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Server]:
     port = free_tcp_port()
-    path = write(CONFIG % (free_port(), port))
+    text: str = CONFIG % (free_port(), port)
+    if getattr(request, "param", "") == "records":
+        text = text.replace("open: true", "open: true, mode: auto")
+        text += f"media: {{processes: 0, recordings: {request.getfixturevalue('tmp_path')}}}\n"
+    path = write(text)
     process = start("serve", "-c", path)
     await asyncio.to_thread(process.until, "ready")
     yield Server(run, path, port)
     code, errors = await asyncio.to_thread(process.stop)
     assert code == 0, errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("server", ["records"], indirect=True)
+async def test_a_recording_is_asked_for(server: Server) -> None:
+    """Whether it begins is seen later: at first the call has to go through the server."""
+    async with Participant(server.ws) as ann:
+        await ann.hello()
+        await ann.request(t="join", room="demo", name="Ann", mode="auto")
+        result = await server.rooms("record", "demo", "-c", server.path)
+        assert (result.returncode, result.stderr) == (0, "")
+        said = " ".join(result.stdout.split())
+        assert said.startswith("The server has been asked to record the room demo. `meshturn rooms show demo` says")
+        assert (await ann.until("room_update"))["mode"] == "sfu"
+        result = await server.rooms("record", "demo", "--stop", "-c", server.path)
+        assert (result.returncode, result.stdout) == (0, "The room demo is not recorded any more.\n")
 
 
 async def test_rooms_are_listed_shown_cleared_and_closed(server: Server) -> None:

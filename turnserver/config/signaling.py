@@ -172,7 +172,7 @@ class SignalingConfig(Section):
     )
     admin_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
-        description="Keys that allow the same, and also to list and close rooms and to remove participants "
+        description="Keys that allow the same, and also to list, record and close rooms and to remove participants "
         "(`/v1/rooms`, `meshturn rooms`): name → secret.",
     )
     mode: Annotated[RoomMode, choice(RoomMode)] = Field(
