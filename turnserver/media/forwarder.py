@@ -21,6 +21,7 @@ from turnserver.media.cache import PacketCache, rtx
 from turnserver.media.codecs import Codec, Descriptor, Shift
 from turnserver.media.layers import EVERY_FRAME
 from turnserver.media.negotiation import ABS_SEND_TIME, EXTENSION_IDS
+from turnserver.media.repair import LEAST_PAUSE
 from turnserver.media.rtcp import SenderReport
 from turnserver.media.rtp import Header, build_packet, find_extension, read_header, seq_delta
 
@@ -44,9 +45,6 @@ ERAS: Final = 256
 
 MOST_PADDING: Final = 255
 """Bytes of padding in one packet (RFC 3550 §5.1)."""
-
-REPEAT_AFTER: Final = 0.03
-"""Seconds before a packet is sent again once more: NACKs for it cross with it until a round trip is over."""
 
 MARK_INTERVAL: Final = 0.1
 """Seconds between two packets of which the time of sending is kept,"""
@@ -91,7 +89,7 @@ class ForwarderOwner(Protocol):
     def send(self, packet: bytearray, *, audio: bool) -> None:
         """Send a packet that a forwarder has made, in memory that is used again after the call."""
 
-    def relate(self, forwarder: "Forwarder", report: SenderReport) -> None:
+    def relate(self, forwarder: "Forwarder", report: SenderReport, now: float) -> None:
         """Send the publisher's report about the stream that a forwarder takes from."""
 
 
@@ -327,12 +325,15 @@ class Forwarder:
 
     # What the receiver asks for again
 
-    def repeat(self, sequence: int, now: float) -> bytearray | None:
-        """The packet with a number that the receiver has not got, as RTX; None if it cannot be had again."""
+    def repeat(self, sequence: int, now: float, pause: float = LEAST_PAUSE) -> bytearray | None:
+        """The packet with a number that the receiver has not got, as RTX; None if it cannot be had again.
+
+        ``pause`` are seconds before the same packet is sent once more: NACKs for it cross with it that long.
+        """
         self.nacked += 1
         number = self.last + seq_delta(sequence, self.last)
         at = bisect_right(self._firsts, number) - 1
-        if number > self.last or at < 0 or now - self._repeated.get(number, -1.0) < REPEAT_AFTER:
+        if number > self.last or at < 0 or now - self._repeated.get(number, float("-inf")) < pause:
             return None
         era = self._eras[at]
         kept = era.stream.cache.get(number + era.shift & 0xFFFF)
@@ -342,6 +343,7 @@ class Forwarder:
         if out is None:
             return None
         self._credit -= len(kept)
+        self._repeated.pop(number, None)
         self._repeated[number] = now
         if len(self._repeated) > REPEATS:
             del self._repeated[next(iter(self._repeated))]

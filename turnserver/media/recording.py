@@ -72,10 +72,10 @@ class _Recorded:
             self.is_related = True
             for stream in self.track.streams.values():
                 if stream is self.forwarder.stream and stream.report is not None:
-                    self.relate(self.forwarder, stream.report)
+                    self.relate(self.forwarder, stream.report, self.owner.now)
         self.owner.sink.packet(self.number, packet, self.owner.now)
 
-    def relate(self, forwarder: Forwarder, report: SenderReport) -> None:
+    def relate(self, forwarder: Forwarder, report: SenderReport, now: float) -> None:
         """See `turnserver.media.forwarder.ForwarderOwner`."""
         own = forwarder.sender_report(report)
         if own is not None:

@@ -198,7 +198,7 @@ class MediaRoom:
             return
         for stream, report in peer.publisher.reports(packets, now):
             for forwarder in stream.forwarders:
-                forwarder.owner.relate(forwarder, report)
+                forwarder.owner.relate(forwarder, report, now)
 
     def requests(self, peer: MediaPeer, packets: Sequence[Packet], now: float) -> None:
         """RTCP of a participant's subscribe connection."""

@@ -20,6 +20,7 @@ from turnserver.media.codecs import CODECS
 from turnserver.media.forwarder import Forwarder, StreamIdentity
 from turnserver.media.layers import EVERY_FRAME, Quality, best_for, ladder
 from turnserver.media.negotiation import FORMATS, RTX_TYPES, OfferedMedia, SubscribedMedia
+from turnserver.media.repair import Repair
 from turnserver.media.router import Picture, ReceiverConstraints, choose
 from turnserver.media.rtcp import Fir, Nack, Packet, Pli, ReceiverReport, Remb, SenderReport, SourceDescription, write
 from turnserver.media.sdp import RtpStream
@@ -62,7 +63,7 @@ _PACE: Final = 2.5
 """How much faster than the downlink's estimate a burst of video may leave: keyframes are not to come late."""
 
 _AUDIO_BITRATE: Final = 32_000.0
-"""Bit/s of a voice: one may begin at any moment."""
+"""Bit/s of a voice: somebody who is silent may begin to speak at any moment."""
 
 _MOST_AUDIO: Final = 512_000.0
 """Bit/s of sound that pictures make room for: a dozen voices at once, or two with music. More is noise, and whoever
@@ -131,6 +132,11 @@ class Subscriber:
         self._allocator = Allocator()
         self._prober = Prober()
         self._repeats = Budget(MOST_REPEATS, REPEATS_PER_SECOND)
+        self._repair = Repair(self.estimator.bitrate(float("-inf")))
+        self._extra = 0
+        """Bytes of trials and repetitions among `bytes_out`, and"""
+        self._media = RateMeter()
+        """the rate of what is neither: its pace does not grow with what is sent again."""
         self._padding = 0.0
         self._debt = 0.0
         self._padded = float("-inf")
@@ -309,12 +315,14 @@ class Subscriber:
             demands.append(PictureDemand(each.source, rungs, best_for(rungs, each.height), each.priority))
         sending = self.sent.sample(self.bytes_out, now)
         estimate = self.estimator.bitrate(now)
-        voices = self._voices()
-        least = max(self.estimator.least - voices, 0.0)
-        chosen = self._allocator.allocate(demands, max(estimate - voices, 0.0), now, least=least)
+        voices, silent = self._voices(now)
+        least = max(self.estimator.least, estimate) - voices  # the smallest pictures do not wait for who is silent
+        voices += silent
+        chosen = self._allocator.allocate(demands, max(estimate - voices, 0.0), now, least=max(least, 0.0))
         if self._allocator.down_at == now:
             self._prober.congested(now)
-        self.sink.pace(max(estimate, sending) * _PACE)
+        self._repair.limit(estimate, now)
+        self.sink.pace(max(estimate, self._media.sample(self.bytes_out - self._extra, now)) * _PACE)
         for demand in demands:
             self._apply(pictures[demand.key], demand, chosen[demand.key], now)
         named = {demand.key for demand in demands}
@@ -339,13 +347,16 @@ class Subscriber:
         forwarder.wanted_temporal = quality.temporal
         track.take(forwarder, track.layers[quality.stream], now)
 
-    def _voices(self) -> float:
-        """Bit/s of all sound, with room for one more voice."""
-        total = _AUDIO_BITRATE
+    def _voices(self, now: float) -> tuple[float, float]:
+        """Bit/s of all sound, and of one more voice if somebody who can be heard is silent."""
+        total = silent = 0.0
         for slot in self.slots:
-            if slot.live and slot.track is not None and slot.track.kind == "audio":
-                total += sum(stream.bitrate for stream in slot.track.streams.values())
-        return min(total, _MOST_AUDIO)
+            if slot.live and slot.track is not None and slot.track.kind == "audio" and not slot.track.muted:
+                heard = sum(stream.bitrate for stream in slot.track.streams.values() if stream.is_alive(now))
+                total += heard
+                silent = max(silent, _AUDIO_BITRATE - heard)
+        total = min(total, _MOST_AUDIO)
+        return total, min(silent, _MOST_AUDIO - total)
 
     def _try(
         self, demands: Sequence[PictureDemand], estimate: float, voices: float, sending: float, now: float
@@ -378,6 +389,7 @@ class Subscriber:
             if packet is None:
                 break
             self._debt -= len(packet)
+            self._extra += len(packet)
             packets.append(packet)
         return packets
 
@@ -391,10 +403,7 @@ class Subscriber:
                 case Nack():
                     slot = self._by_ssrc.get(packet.media)
                     if slot is not None and slot.track is not None:
-                        numbers = packet.sequences[: int(self._repeats.left(now))]
-                        self._repeats.take(len(numbers), now)
-                        found = [slot.forwarder.repeat(number, now) for number in numbers]
-                        again += [each for each in found if each is not None]
+                        again += self._repeated(slot.forwarder, packet.sequences, now)
                 case Pli() | Fir():
                     self._keyframe(packet, now)
                 case Remb():
@@ -402,6 +411,22 @@ class Subscriber:
                 case SenderReport() | ReceiverReport():
                     self._reception(packet, now)
         return again
+
+    def _repeated(self, forwarder: Forwarder, numbers: Sequence[int], now: float) -> list[bytearray]:
+        """What is sent again of the packets that have these numbers: no more than the downlink has room for."""
+        found = []
+        numbers = numbers[: int(self._repeats.left(now))]
+        self._repeats.take(len(numbers), now)
+        for place, number in enumerate(numbers):
+            if not self._repair.allows(now):
+                forwarder.nacked += len(numbers) - place
+                break
+            packet = forwarder.repeat(number, now, self._repair.pause)
+            if packet is not None:
+                self._repair.spend(len(packet))
+                self._extra += len(packet)
+                found.append(packet)
+        return found
 
     def _keyframe(self, packet: Pli | Fir, now: float) -> None:
         """The participant cannot go on without a keyframe: the stream that it gets is asked for one."""
@@ -420,20 +445,24 @@ class Subscriber:
             slot = self._by_ssrc.get(block.ssrc)
             if slot is None or slot.track is None:
                 continue
+            self._repair.answered(block, now)
             late = max(late, slot.forwarder.overdue(block.highest_sequence & 0xFFFF, now))
             if slot.track.kind == "video":
                 stream = slot.forwarder.stream
                 weight = 1.0 if stream is None else 1.0 + stream.bitrate
                 weights += weight
                 losses += weight * block.fraction_lost / 256
+        if self._repair.queued:
+            self._prober.congested(now)  # a trial would only make the queue longer
         if report.blocks:
             self.estimator.report(losses / weights if weights else 0.0, late, self.sent.bitrate, now)
 
-    def relate(self, forwarder: Forwarder, report: SenderReport) -> None:
+    def relate(self, forwarder: Forwarder, report: SenderReport, now: float) -> None:
         """Send the publisher's report in the numbers of this receiver, with the canonical name (CNAME)."""
         slot = self._by_forwarder.get(forwarder)
         own = forwarder.sender_report(report)
         if slot is not None and slot.track is not None and own is not None:
+            self._repair.reported(own, now)
             self.sink.send_rtcp(write([own, SourceDescription({own.sender: slot.track.peer})]))
 
     def views(self) -> tuple[ForwardingView, ...]:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.media_world import FRAME, Encoder, World, sequences
-from turnserver.media.forwarder import REPEAT_AFTER, send_time
+from turnserver.media.forwarder import send_time
 from turnserver.media.layers import EVERY_FRAME
+from turnserver.media.repair import LEAST_PAUSE
 from turnserver.media.rtcp import SenderReport
 from turnserver.media.rtp import find_extension
 
@@ -138,8 +139,8 @@ def test_what_the_receiver_asks_for_comes_as_rtx() -> None:
     assert int.from_bytes(packet[at : at + 2], "big") == wanted.header.sequence
     assert packet[at + 2 :] == wanted.packet[at:]
     assert packet[4:8] == wanted.packet[4:8]
-    assert forwarder.repeat(wanted.header.sequence, world.now + REPEAT_AFTER / 2) is None, "it is on its way"
-    again = forwarder.repeat(wanted.header.sequence, world.now + 2 * REPEAT_AFTER)
+    assert forwarder.repeat(wanted.header.sequence, world.now + LEAST_PAUSE / 2) is None, "it is on its way"
+    again = forwarder.repeat(wanted.header.sequence, world.now + 2 * LEAST_PAUSE)
     assert again is not None
     assert again[2:4] != packet[2:4], "repetitions have numbers of their own"
     assert (forwarder.nacked, forwarder.repeated) == (3, 2)

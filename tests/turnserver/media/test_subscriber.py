@@ -7,6 +7,7 @@ from turnserver.media.dtls import Fingerprint
 from turnserver.media.facts import TrackSource
 from turnserver.media.ice import IceCredentials
 from turnserver.media.negotiation import OfferedMedia, SubscribedMedia, offer_to_subscriber
+from turnserver.media.repair import BURST, SHARE
 from turnserver.media.router import ReceiverConstraints, Wish
 from turnserver.media.rtcp import Fir, Nack, Pli, ReceiverReport, Remb, ReportBlock
 from turnserver.media.rtp import build_packet
@@ -443,3 +444,108 @@ def test_one_receiver_does_not_have_everybody_sent_keyframes_all_the_time() -> N
             play(camera, encoder, now, key=True)
     assert asked <= 40 / KEYFRAME_INTERVAL + KEYFRAMES
     assert asked >= 10
+
+
+def test_what_is_sent_again_has_a_share_of_the_estimate() -> None:
+    """However much is asked for, and however often: the rest of it is counted, and may be asked for later."""
+    camera, encoder = track(), Encoder(1)
+    subscriber, sink = receiver(camera)
+    camera.stream(1, "")
+    subscriber.allocate((), 0.0)
+    now = 0.0
+    for number in range(120):
+        now = number / 15
+        for _ in range(3):
+            play(camera, encoder, now, key=not number)
+        if number % 4 == 0:
+            subscriber.allocate((), now)
+    block = ReportBlock(subscriber.slots[0].stream.ssrc, 128, 0, 0, 0, 0, 0)
+    subscriber.take_reports([ReceiverReport(1, (block,)), Remb(1, 200_000, ())], now)
+    subscriber.allocate((), now + 0.1)
+    estimate = subscriber.estimator.bitrate(now)
+    assert 100_000 < estimate < 300_000
+    forwarder, ssrc = subscriber.slots[0].forwarder, subscriber.slots[0].stream.ssrc
+    missing = [forwarder.last - number & 0xFFFF for number in range(150)]
+    pace = sink.paced
+    sizes = []
+    for _ in range(40):
+        now += 0.1
+        again = subscriber.take_reports([Nack(1, ssrc, missing)], now)
+        for each in again:
+            subscriber.send(each, audio=False)
+        sizes.append(sum(map(len, again)))
+        subscriber.allocate((), now)
+    assert estimate * SHARE * 0.8 < sum(sizes) * 8 / 4 < estimate * SHARE * (1 + BURST)
+    assert forwarder.nacked > 1_000
+    assert sink.paced <= pace, "what is sent again is no reason to send faster"
+
+
+def test_a_picture_does_not_make_room_for_a_voice_that_nobody_has() -> None:
+    """The smallest one is not paused for somebody who may speak later; a better one waits for what is left then."""
+
+    def chosen(estimate: float, *, microphones: int, speaking: bool) -> str | None:
+        camera, low, high = track(layers=("l", "h")), Encoder(1), Encoder(2, height=360)
+        voices = [track(f"p{number}", "audio") for number in range(microphones)]
+        subscriber, _ = receiver(camera, *voices)
+        subscriber.estimator = Fixed(estimate)
+        for number in range(60):
+            now = number / 15
+            play(camera, low, now, key=True, rid="l")
+            for _ in range(3):
+                play(camera, high, now, key=True, rid="h")
+            for place, each in enumerate(voices):
+                stream = each.stream(500 + place, "")
+                assert stream is not None
+                packet = voice(number, 500 + place)
+                if speaking:
+                    for _ in range(4):
+                        each.receive(stream, packet, len(packet), header_of(packet), now)
+                        packet = voice(1000 + number, 500 + place)
+                stream.sample(now)
+            for each in camera.streams.values():
+                each.sample(now)
+            if number % 4 == 3:
+                subscriber.allocate((), now)
+        return next(iter(camera.targets.values()), None)
+
+    low, high = 104_000, 312_000
+    assert chosen(low * 1.1, microphones=0, speaking=False) == "l"
+    assert chosen(low * 1.1, microphones=1, speaking=False) == "l", "it may be paused when somebody speaks"
+    assert chosen(high * 1.15, microphones=0, speaking=False) == "h"
+    assert chosen(high * 1.15, microphones=1, speaking=False) == "l"
+    assert chosen(low * 0.5, microphones=0, speaking=False) is None
+
+
+def test_sound_that_does_not_come_needs_no_room() -> None:
+    camera, microphone = track(), track("bob", "audio")
+    subscriber, _ = receiver(camera, microphone)
+    stream = microphone.stream(500, "")
+    assert stream is not None
+    for number in range(100):
+        packet = build_packet(payload_type=111, sequence=number, timestamp=number, ssrc=500, payload=bytes(400))
+        microphone.receive(stream, packet, len(packet), header_of(packet), number / 50)
+        stream.sample(number / 50)
+    assert subscriber._voices(2.0)[0] > 150_000
+    assert subscriber._voices(30.0) == (0.0, 32_000.0)
+    microphone.mute(True)
+    assert subscriber._voices(2.0) == (0.0, 0.0)
+
+
+class Fixed:
+    """An estimate that does not change."""
+
+    reported = True
+    least = 0.0
+
+    def __init__(self, bitrate: float) -> None:
+        self._bitrate = bitrate
+
+    def remb(self, bitrate: float, sending: float, now: float) -> None:
+        """Nothing changes."""
+
+    def report(self, lost: float, late: float, sending: float, now: float) -> None:
+        """Nothing changes."""
+
+    def bitrate(self, now: float) -> float:
+        """The estimate."""
+        return self._bitrate
