@@ -70,7 +70,6 @@ FORMATS: Final[Mapping[str, PayloadFormat]] = {
     each.encoding: each
     for each in (
         PayloadFormat(111, "opus", 48_000, 2, _OPUS_PARAMETERS),
-        PayloadFormat(63, "red", 48_000, 2, "111/111"),
         PayloadFormat(96, "vp8", 90_000),
         PayloadFormat(98, "vp9", 90_000, 1, "profile-id=0"),
         PayloadFormat(102, "h264", 90_000, 1, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
@@ -97,7 +96,6 @@ class PublishedMedia:
     kind: SectionKind
     format: PayloadFormat
     rtx: int | None
-    red: int | None
     extensions: Mapping[str, int]
     rids: tuple[str, ...]
     streams: tuple[RtpStream, ...]
@@ -119,7 +117,6 @@ class OfferedMedia(NamedTuple):
     track_id: str
     cname: str
     active: bool = True
-    red: bool = False
 
 
 class SubscribedMedia(NamedTuple):
@@ -128,7 +125,6 @@ class SubscribedMedia(NamedTuple):
     mid: str
     active: bool
     rtx: bool
-    red: bool
     extensions: Mapping[str, int]
 
 
@@ -137,18 +133,17 @@ def answer_publisher(
     transport: LocalTransport,
     *,
     encodings: Sequence[str] = ENCODINGS,
-    red: bool = False,
     transport_cc: bool = True,
 ) -> tuple[str, tuple[PublishedMedia, ...]]:
     """The answer to a publisher, and what it will send. Sections that cannot be forwarded are rejected.
 
-    ``encodings`` are those allowed, the preferred first. ``red``: sound comes as redundant data (RFC 2198) where the
-    publisher can do that. ``transport_cc``: it gets transport-wide feedback if it takes that, else REMB.
+    ``encodings`` are those allowed, the preferred first. ``transport_cc``: it gets transport-wide feedback if it takes
+    that, else REMB.
     """
     published = []
     answered = []
     for media in offer.media:
-        taken = None if media.rejected else _published(media, encodings, red, transport_cc)
+        taken = None if media.rejected else _published(media, encodings, transport_cc)
         if taken is None:
             answered.append(MediaDescription(media.kind, media.mid, "inactive", rejected=True, head=media.head))
             continue
@@ -181,13 +176,11 @@ def read_subscriber(answer: SessionDescription) -> tuple[SubscribedMedia, ...]:
         encodings = {each.encoding for each in media.formats}
         active = not media.rejected and media.direction in {"recvonly", "sendrecv"} and bool(encodings & set(ENCODINGS))
         extensions = {uri: number for number, uri in media.extensions}
-        taken.append(SubscribedMedia(media.mid, active, "rtx" in encodings, "red" in encodings, extensions))
+        taken.append(SubscribedMedia(media.mid, active, "rtx" in encodings, extensions))
     return tuple(taken)
 
 
-def _published(
-    media: MediaDescription, encodings: Sequence[str], red: bool, transport_cc: bool
-) -> PublishedMedia | None:
+def _published(media: MediaDescription, encodings: Sequence[str], transport_cc: bool) -> PublishedMedia | None:
     chosen = _choose(media, encodings)
     if chosen is None or media.kind is None:
         return None
@@ -198,13 +191,11 @@ def _published(
         if uri in wanted:
             known.setdefault(uri, number)
     apt = str(chosen.payload_type)
-    redundant = [each for each in media.formats if each.encoding == "red" and each.parameters.split("/")[0] == apt]
     return PublishedMedia(
         media.mid,
         media.kind,
         chosen,
         next((each.payload_type for each in media.formats if _repeats(each, apt)), None),
-        redundant[0].payload_type if red and redundant else None,
         known,
         media.rids[:MOST_LAYERS],
         media.streams,
@@ -248,8 +239,6 @@ def _answered_formats(media: MediaDescription, taken: PublishedMedia, unwanted: 
     feedback = tuple(each for each in wanted if each in chosen.feedback)
     parameters = _OPUS_PARAMETERS if chosen.encoding == "opus" else chosen.parameters
     formats = [chosen._replace(feedback=feedback, parameters=parameters)]
-    if taken.red is not None:
-        formats.insert(0, PayloadFormat(taken.red, "red", 48_000, 2, f"{chosen.payload_type}/{chosen.payload_type}"))
     if taken.rtx is not None:
         formats.append(PayloadFormat(taken.rtx, "rtx", chosen.clock_rate, 1, f"apt={chosen.payload_type}"))
     return formats
@@ -260,7 +249,6 @@ def _offered(media: OfferedMedia, transport_cc: bool) -> MediaDescription:
     formats = [ours]
     if media.encoding == "opus":
         uris = [AUDIO_LEVEL, ABS_SEND_TIME]
-        formats = [FORMATS["red"], ours] if media.red else [ours]
         feedback: tuple[str, ...] = ("transport-cc",) if transport_cc else ()
     else:
         uris = [ABS_SEND_TIME]

@@ -60,7 +60,7 @@ def run(data: bytes) -> None:
     with suppress(SdpError):
         offer = read_description(text)
         read_subscriber(offer)
-        answer, published = answer_publisher(offer, _TRANSPORT, red=True)
+        answer, published = answer_publisher(offer, _TRANSPORT)
         lines = answer.split("\r\n")
         assert lines[-1] == ""
         assert all(line[1:2] == "=" and line.isprintable() for line in lines[:-1])

@@ -24,7 +24,7 @@ from turnserver.media.sdp import RtpStream, read_description
 def test_the_answer_to_chromium() -> None:
     """Sound with its levels, VP8 with RTX in two layers, and no data channel."""
     text, (audio, video) = answer_publisher(read_description(CHROMIUM), TRANSPORT, transport_cc=False)
-    assert (audio.format.payload_type, audio.rtx, audio.red) == (111, None, None)
+    assert (audio.format.payload_type, audio.rtx) == (111, None)
     assert audio.extensions == {AUDIO_LEVEL: 1, ABS_SEND_TIME: 2, MID: 4}
     assert audio.streams == (RtpStream(526533568),)
     assert (video.format.encoding, video.format.payload_type, video.rtx) == ("vp8", 96, 97)
@@ -45,13 +45,13 @@ def test_the_answer_to_chromium() -> None:
 
 
 def test_what_may_be_asked_for() -> None:
-    """Redundant sound, and transport-wide feedback."""
+    """Transport-wide feedback; redundant sound (RFC 2198) is never agreed on, although it is offered."""
     offer = read_description(CHROMIUM)
-    text, (audio, video) = answer_publisher(offer, TRANSPORT, red=True)
-    assert audio.red == 63
+    assert "red" in {each.encoding for each in offer.media[0].formats}
+    text, (_, video) = answer_publisher(offer, TRANSPORT)
     assert video.extensions[TRANSPORT_CC] == 3
     answer = read_description(text)
-    assert [each.encoding for each in answer.media[0].formats] == ["red", "opus"]
+    assert [each.encoding for each in answer.media[0].formats] == ["opus"]
     assert answer.media[1].formats[0].feedback == ("transport-cc", "ccm fir", "nack", "nack pli")
     without, _ = answer_publisher(read_description(altered(TRANSPORT_CC, "urn:unknown")), TRANSPORT)
     assert "goog-remb" in read_description(without).media[1].formats[0].feedback
@@ -117,13 +117,13 @@ def test_one_who_only_receives_here_sends_nothing() -> None:
 def test_the_offer_to_a_subscriber() -> None:
     """The same types and ids for everybody; an ended section keeps its place and says nothing else."""
     media = [
-        OfferedMedia("0", "opus", RtpStream(1), "anna", "anna-a", "anna", red=True),
+        OfferedMedia("0", "opus", RtpStream(1), "anna", "anna-a", "anna"),
         OfferedMedia("1", "vp8", RtpStream(2, 3), "anna", "anna-v", "anna"),
         OfferedMedia("2", "av1", RtpStream(4, 5), "anna.screen", "anna-s", "anna", active=False),
     ]
     offer = read_description(offer_to_subscriber(media, TRANSPORT))
     audio, video, screen = offer.media
-    assert [each.payload_type for each in audio.formats] == [63, 111]
+    assert [each.payload_type for each in audio.formats] == [111]
     assert {uri: number for number, uri in audio.extensions} == {AUDIO_LEVEL: 1, ABS_SEND_TIME: 2}
     assert video.streams == (RtpStream(2, 3),)
     assert (video.stream_id, video.track_id, video.cname) == ("anna", "anna-v", "anna")
@@ -146,7 +146,7 @@ def test_what_a_subscriber_takes() -> None:
         )
     )
     (taken,) = read_subscriber(answer)
-    assert (taken.mid, taken.active, taken.rtx, taken.red) == ("0", True, True, False)
+    assert (taken.mid, taken.active, taken.rtx) == ("0", True, True)
     assert taken.extensions == {ABS_SEND_TIME: 2}
     refused = read_description(CHROMIUM)
     assert [each.active for each in read_subscriber(refused)] == [False, False, False]

@@ -27,7 +27,7 @@ IDS = {MID: 9, RID: 10, REPAIRED_RID: 11, ABS_SEND_TIME: 12, AUDIO_LEVEL: 13}
 
 def audio(mid: str = "0", streams: tuple[RtpStream, ...] = (RtpStream(500),)) -> PublishedMedia:
     """A microphone whose SSRC is in the description."""
-    return PublishedMedia(mid, "audio", FORMATS["opus"], None, None, IDS, (), streams, "s", "a", True)
+    return PublishedMedia(mid, "audio", FORMATS["opus"], None, IDS, (), streams, "s", "a", True)
 
 
 def video(
@@ -38,7 +38,7 @@ def video(
     active: bool = True,
 ) -> PublishedMedia:
     """A camera, by rids or by SSRCs."""
-    return PublishedMedia(mid, "video", FORMATS["vp8"], 97, None, extensions, rids, streams, "s", "v", active)
+    return PublishedMedia(mid, "video", FORMATS["vp8"], 97, extensions, rids, streams, "s", "v", active)
 
 
 def receiver(publisher: Publisher, mid: str, rid: str) -> tuple[Forwarder, Sink]:
