@@ -24,19 +24,20 @@ def media_facts(config: "Config", relays: "Sequence[RelayAddress]") -> dict[str,
     """The SFU that a server with this configuration would have on this machine.
 
     ``problem`` is why its ports cannot be bound at present; that is tried for an instant. Without a fixed port there is
-    nothing to try: one of the relays' is taken that is free.
+    nothing to try: one of the relays' is taken that is free. ``ports_of_relays`` are fixed ones that relays may have.
     """
     from turnserver.sfu import processes_of  # noqa: PLC0415  keeps --help quick
 
     mode = config.signaling.mode
     facts: dict[str, Any] = {"mode": mode, "libraries": {name: _version(name) for name in _LIBRARIES}}
     if mode == "mesh":
-        return facts | {"ports": None, "addresses": [], "processes": 0, "room_size": None, "problem": None}
-    processes, port = processes_of(config.media), config.media.port
-    ports = [] if not port else list(range(port, port + max(1, processes)))
+        nothing = {"ports": None, "addresses": [], "processes": 0, "room_size": None, "problem": None}
+        return facts | nothing | {"ports_of_relays": []}
+    processes, ports, relayed = processes_of(config.media), list(config.media.ports), config.relay.ports
     own = list({len(relay.bound): relay for relay in reversed(relays)}.values())
     return facts | {
-        "ports": ports or str(config.relay.ports),
+        "ports": ports or str(relayed),
+        "ports_of_relays": [port for port in ports if relayed.first <= port <= relayed.last],
         "addresses": [_host(relay.external) for relay in own],
         "processes": processes,
         "room_size": config.media.room_size,
@@ -71,6 +72,12 @@ def media_warnings(media: dict[str, Any]) -> list[str]:
         for name in ("pyOpenSSL", "pylibsrtp")
         if media["libraries"][name] is None
     ]
+    if media["ports_of_relays"]:
+        which = ", ".join(map(str, media["ports_of_relays"]))
+        warnings.append(
+            f"media.port: {which} is also among relay.ports, so a relay may have it when a room needs it. "
+            "Take another, or none."
+        )
     if media["problem"]:
         warnings.append(f"{media['problem']} If this server is running already, that is why.")
     return warnings

@@ -76,6 +76,53 @@ def test_a_port_of_the_relays() -> None:
     assert "child processes: 2 at most" in media_rows(found, 4)[1][1]
 
 
+def test_a_port_that_relays_may_have() -> None:
+    """It is the SFU's only if no relay has it when a room begins."""
+    found = facts("sfu", [HERE], port=49151, processes=2)
+    assert found["ports_of_relays"] == [49152]
+    assert "49152 is also among relay.ports" in media_warnings(found)[0]
+    assert facts("mesh", [HERE], port=49152)["ports_of_relays"] == []
+
+
+def test_only_over_ipv6(run: Run, write: Write) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
+        free.bind(("::1", 0))
+        port = free.getsockname()[1]
+    text = CONFIG.format(mode="sfu", port=port, processes=0).replace("external: {127.0.0.1: 198.51.100.1}", "")
+    path = write(text.replace("[127.0.0.1],", "['::1']"))
+    media = json.loads(run("check", "--json", "-c", path).stdout)["media"]
+    assert (media["addresses"], media["ports"], media["problem"]) == (["::1"], [port], None)
+
+
+@pytest.mark.parametrize(
+    ("listener", "processes", "refused"),
+    [
+        ("{transport: udp, address: 127.0.0.1, port: 4478}", 0, True),
+        ("{transport: udp, address: 0.0.0.0, port: 4478}", "auto", True),
+        ("{transport: udp, address: 127.0.0.1, port: 4480}", 3, True),
+        ("{transport: udp, address: 127.0.0.1, port: 4480}", 2, False),
+        ("{transport: udp, address: 127.0.0.2, port: 4478}", 1, False),
+        ("{transport: tcp, address: 127.0.0.1, port: 4478}", 1, False),
+    ],
+)
+def test_a_port_of_a_listener(run: Run, write: Write, listener: str, processes: object, refused: bool) -> None:
+    """It would be missing at the first room only, so it is refused; what is about another address or TCP is not."""
+    text = CONFIG.format(mode="auto", port=4478, processes=processes).replace(
+        "{transport: shared", f"{listener}, {{transport: shared"
+    )
+    result = run("check", "-c", write(text))
+    assert ("which listeners[0] has for udp" in result.stderr) is refused
+    assert result.returncode == (2 if refused else 0)
+
+
+def test_a_public_name(run: Run, write: Write) -> None:
+    """ICE needs addresses: a name in `relay.external` is refused, with what is allowed."""
+    text = CONFIG.format(mode="sfu", port=0, processes=0).replace("{127.0.0.1: 198.51.100.1}", "turn.example.org")
+    result = run("check", "-c", write(text))
+    assert result.returncode == 2
+    assert "allowed: a public address, auto, or a mapping" in " ".join(result.stderr.split())
+
+
 def test_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library, and an address to be reached at."""
     monkeypatch.setattr(check_media, "_LIBRARIES", {"pyOpenSSL": "DTLS", "pylibsrtp": "SRTP", "no-such-library": "x"})

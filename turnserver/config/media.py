@@ -88,3 +88,9 @@ class MediaConfig(Section):
         default=500,
         description="Recordings end when less than this is free on their disk, in MiB. Calls go on.",
     )
+
+    @property
+    def ports(self) -> range:
+        """The UDP ports of the SFU, as far as they are fixed: one for each process."""
+        count = 1 if self.processes == "auto" else max(1, self.processes)
+        return range(self.port, min(self.port + count, 65536)) if self.port else range(0)

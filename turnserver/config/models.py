@@ -499,6 +499,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _media_have_ports_of_their_own(self, info: ValidationInfo) -> Self:
+        if self.signaling.mode == "mesh":
+            return self
+        own = set(self.relay.addresses) or {listener.address for listener in self.listeners}
+        for index, listener in enumerate(self.listeners):
+            over_udp = listener.kind.port_space is TransportProtocol.UDP and not listener.kind.local
+            there = listener.address.is_unspecified or listener.address in own
+            if over_udp and there and listener.port in self.media.ports:
+                found = f"port {listener.port} for the SFU, which listeners[{index}] has for {listener.transport}"
+                report(info, "media", Finding(("port",), found, "UDP ports that are free, one for each process"))
+        return self
+
+    @model_validator(mode="after")
     def _somebody_may_relay(self, info: ValidationInfo) -> Self:
         if isinstance(info.context, Context) and info.context.own_credentials:
             return self
