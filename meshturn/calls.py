@@ -7,7 +7,7 @@ session sends and receives the classes in `client_messages` and `server_messages
 
 from turnserver.client import ClientState, SignalClient, SignalError, StateChange, Timing
 from turnserver.client.events import Diagnosis, MeshEvent, ServerPath
-from turnserver.client.media import Echo, Listen, MediaPlan, Received, TestMedia
+from turnserver.client.media import Echo, Listen, MediaPlan, Received, ScreenTrack, TestMedia
 from turnserver.client.mesh import MeshClient
 from turnserver.client.pair import Pair, PairReport, PairState
 from turnserver.client.sfu import SfuConnections
@@ -30,6 +30,7 @@ __all__ = [
     "PairState",
     "PairTiming",
     "Received",
+    "ScreenTrack",
     "ServerPath",
     "SfuConnections",
     "ShownTile",

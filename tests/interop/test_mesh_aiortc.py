@@ -7,14 +7,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from av import VideoFrame
 
-from tests.support.mesh import Member, connected, flows, member, page_url, watch_frames
+from tests.support.mesh import ADMIN_KEY, Member, connected, flows, member, page_url, room_of_the_api, watch_frames
 from tests.support.process import wait_for_log
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
 from turnserver.client.errors import SignalError
-from turnserver.client.media import Echo, Listen
+from turnserver.client.media import Echo, Listen, TestMedia
 from turnserver.client.pair import PairState
 from turnserver.signaling.edge.tokens import TokenKeys, derived_key
 from turnserver.signaling.protocol.server_messages import IceUpdate, PeerMsg
@@ -23,7 +24,6 @@ __all__ = ["watch_frames"]
 
 pytestmark = pytest.mark.usefixtures("watch_frames")
 
-ADMIN_KEY = "an-admin-key-of-the-test"
 KEYS = TokenKeys([derived_key(SHARED_SECRET.encode())])
 
 
@@ -45,15 +45,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProce
 @pytest.fixture
 def url(server: TurnServerProcess) -> str:
     return page_url(server)
-
-
-async def room_as_the_server_sees_it(url: str, room: str) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with aiohttp.ClientSession(headers=headers) as http, http.get(f"{url}/v1/rooms/{room}") as answer:
-        assert answer.status == 200
-        found = await answer.json()
-    assert isinstance(found, dict)
-    return found
 
 
 async def test_two_in_a_room(url: str, server: TurnServerProcess) -> None:
@@ -78,7 +69,7 @@ async def test_two_in_a_room(url: str, server: TurnServerProcess) -> None:
         path = ann.mesh.server_paths[bob.id]
         assert (path.path, path.proto, path.by) == ("relay", "udp", "both")
         assert path.sent > 10_000
-        found = await room_as_the_server_sees_it(url, "two")
+        found = await room_of_the_api(url, "two")
         assert [pair["path"] for pair in found["pairs"]] == ["relay"]
         assert {peer["turn"]["allocations"] for peer in found["peers"]} == {1}
     wait_for_log(server, "room closed", "room=two")
@@ -91,11 +82,28 @@ async def test_three_in_a_room(url: str) -> None:
         await ann.until(flows(ann, bob, cal))
         assert ann.mesh.broadcast("to all") == 2
         await ann.until(lambda: bob.data() == cal.data() == ["to all"])
-        found = await room_as_the_server_sees_it(url, "three")
+        found = await room_of_the_api(url, "three")
         assert [peer["turn"]["allocations"] for peer in found["peers"]] == [2, 2, 2]
         await bob.mesh.leave()
         await ann.until(lambda: len(ann.pairs) == len(cal.pairs) == 1)
         await ann.until(flows(ann, cal))
+
+
+async def test_shared_screens(url: str) -> None:
+    """Both share one: each comes beside the camera, as what it is."""
+
+    def sharing() -> TestMedia:
+        return TestMedia(160, 96, 10, screen=(128, 64, 5))
+
+    async with member(url, "screens", plan=sharing) as ann, member(url, "screens", plan=sharing) as bob:
+        await ann.until(connected(ann, bob, others=1))
+        await ann.until(flows(ann, bob))
+        for one in (ann, bob):
+            pair = one.pairs[0]
+            for source, width in (("screen", 128), ("camera", 160)):
+                frame = await asyncio.wait_for(pair.track(source).recv(), 90)
+                assert isinstance(frame, VideoFrame)
+                assert frame.width == width
 
 
 async def test_the_room_is_full(url: str) -> None:
@@ -173,7 +181,7 @@ async def test_a_restart(url: str) -> None:
         await ann.until(lambda: (bob.id, PairState.RECONNECTING) in ann.states)
         await ann.until(connected(ann, bob, others=1))
         await ann.until(flows(ann, bob))
-        found = await room_as_the_server_sees_it(url, "restart")
+        found = await room_of_the_api(url, "restart")
         assert all(peer["turn"]["allocations"] >= 1 for peer in found["peers"])
 
 

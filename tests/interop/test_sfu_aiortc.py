@@ -1,19 +1,20 @@
 """Python participants in rooms of the real server that go through its SFU, and in rooms that change to it and back."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 from aiortc import MediaStreamTrack
 
-from tests.support.mesh import Member, connected, flows, member, page_url, watch_frames
+from tests.support.mesh import ADMIN_KEY, Member, connected, flows, member, page_url, room_of_the_api, watch_frames
 from tests.support.process import wait_for_log
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
 from turnserver.client.errors import SignalError
+from turnserver.client.ice import ice_transport
 from turnserver.client.media import Echo, Listen, TestMedia
 from turnserver.client.pair import Pair, PairState
 from turnserver.signaling.protocol.fields import ShownTile
@@ -24,12 +25,17 @@ __all__ = ["watch_frames"]
 pytestmark = pytest.mark.usefixtures("watch_frames")
 
 
-ADMIN_KEY = "an-admin-key-of-the-test"
+_logger = logging.getLogger(__name__)
 
 
 def small() -> TestMedia:
     """A picture that three people can encode and decode on one busy core."""
     return TestMedia(160, 96, 10)
+
+
+def sharing() -> TestMedia:
+    """The same with a screen."""
+    return TestMedia(160, 96, 10, screen=(128, 96, 5))
 
 
 def started(tmp_path_factory: pytest.TempPathFactory, **signaling: Any) -> Iterator[TurnServerProcess]:
@@ -101,14 +107,35 @@ async def test_three_through_the_sfu(server: TurnServerProcess) -> None:
         assert not [frame for one in (ann, bob) for frame in one.frames if frame.t == "error"]
 
 
-async def media_of(url: str, room: str) -> dict[str, Any]:
-    """What the API has of a room's media."""
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with aiohttp.ClientSession(headers=headers) as http, http.get(f"{url}/v1/rooms/{room}") as answer:
-        assert answer.status == 200
-        found = (await answer.json())["media"]
-    assert isinstance(found, dict)
-    return found
+async def test_shared_screens(server: TurnServerProcess) -> None:
+    """A screen comes beside the camera, as what it is."""
+    url = page_url(server)
+    async with member(url, "screens", plan=sharing) as ann, member(url, "screens", name="Ear", plan=Listen) as ear:
+        await ear.until(flows(ear))
+        [pair] = ear.pairs
+        await frames(pair.track("screen"), 3)
+        await frames(pair.track("camera"), 3)
+        assert ann.mesh.sfu is not None
+        assert ann.mesh.sfu.errors == []
+
+
+async def test_a_listener_whose_path_is_dead(server: TurnServerProcess) -> None:
+    """Nothing comes any more, and no socket says so: other connections stand long before aioice gives up."""
+    url = page_url(server)
+    async with member(url, "dead", plan=small), member(url, "dead", name="Ear", plan=Listen) as ear:
+        await ear.until(flows(ear))
+        sfu = ear.mesh.sfu
+        assert sfu is not None
+        before = sfu.pc
+        assert before is not None
+        transport = ice_transport(before)
+        assert transport is not None
+        transport._connection._nominated[1].protocol.datagram_received = lambda data, addr: None
+        began = asyncio.get_running_loop().time()
+        await ear.until(lambda: sfu.pc is not None and sfu.pc is not before)
+        _logger.info("noticed after %.1f s", asyncio.get_running_loop().time() - began)
+        assert sfu.errors[0] == "nothing comes from the SFU any more"
+        await ear.until(flows(ear))
 
 
 async def test_what_the_server_says_of_it(server: TurnServerProcess) -> None:
@@ -118,7 +145,7 @@ async def test_what_the_server_says_of_it(server: TurnServerProcess) -> None:
         await ear.until(flows(ear))
         async with asyncio.timeout(90):
             while True:
-                found = await media_of(url, "seen")
+                found = (await room_of_the_api(url, "seen"))["media"]
                 peers = {peer["id"]: peer for peer in found["peers"]}
                 streams = peers[ear.id]["forwarded"] if ear.id in peers else []
                 if len(streams) == 2 and all(each["packets"] > 0 for each in streams):

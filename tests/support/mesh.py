@@ -18,7 +18,10 @@ from turnserver.client.pair import Pair, PairState
 from turnserver.client.session import SignalClient
 from turnserver.signaling.protocol.base import ServerMessage
 
-__all__ = ["Member", "connected", "flows", "member", "page_url", "watch_frames"]
+__all__ = ["ADMIN_KEY", "Member", "connected", "flows", "member", "page_url", "room_of_the_api", "watch_frames"]
+
+ADMIN_KEY = "an-admin-key-of-the-test"
+"""For `signaling.admin_keys`."""
 
 PATIENCE = 90
 """Seconds until what does not happen counts as failed."""
@@ -107,6 +110,16 @@ def watch_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_str", checked)
     monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "receive", received)
+
+
+async def room_of_the_api(url: str, room: str) -> dict[str, Any]:
+    """What the server's API says of a room; its key is `ADMIN_KEY`."""
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    async with aiohttp.ClientSession(headers=headers) as http, http.get(f"{url}/v1/rooms/{room}") as answer:
+        assert answer.status == 200
+        found = await answer.json()
+    assert isinstance(found, dict)
+    return found
 
 
 def page_url(server: TurnServerProcess) -> str:

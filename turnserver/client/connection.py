@@ -18,7 +18,7 @@ All events of a connection go through one bounded queue and are handled in order
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
@@ -36,8 +36,9 @@ from turnserver.client.ice import (
     read_candidate,
     traffic,
 )
-from turnserver.client.media import MediaPlan
+from turnserver.client.media import MediaPlan, ScreenTrack
 from turnserver.client.state import PairState, PairTiming
+from turnserver.client.streams import source_named
 from turnserver.client.watch import Watch
 from turnserver.signaling.protocol.base import UNNUMBERED, ClientMessage
 from turnserver.signaling.protocol.client_messages import Desc, Reset
@@ -333,16 +334,20 @@ class MeshConnection:
         """Add our tracks and the data channel to the connection; once.
 
         When we answer, this comes after the offer: aiortc then has one transport in the offer's order, and our tracks
-        go into the sections that are there. Tracks without a section follow in an offer of ours.
+        go into the sections that are there. Tracks without a section follow in an offer of ours. A screen's are always
+        in further sections, since the first of a kind is that of the microphone or camera.
         """
         pc = self._pc
         assert pc is not None
         if self._attached:
             return
         self._attached = True
-        left = []
         answering = pc.signalingState == "have-remote-offer"
-        for track in self._plan.outgoing():
+        tracks = self._plan.outgoing()
+        left: list[MediaStreamTrack] = [each for each in tracks if isinstance(each, ScreenTrack)]
+        for track in tracks:
+            if track in left:
+                continue
             free = [each for each in pc.getTransceivers() if each.kind == track.kind and each.sender.track is None]
             if answering and not free:
                 left.append(track)
@@ -351,6 +356,8 @@ class MeshConnection:
         if not answering:
             for kind in {"audio", "video"} - {each.kind for each in pc.getTransceivers()}:
                 pc.addTransceiver(kind, "recvonly")
+            _add_all(pc, left)
+            left = []
         self._open_channel(pc)
         self.ice.prepare(pc)
         self._left = left
@@ -408,8 +415,7 @@ class MeshConnection:
         await self._describe("answer")
         if self._left:
             assert self._pc is not None
-            for track in self._left:
-                self._pc.addTrack(track)
+            _add_all(self._pc, self._left)
             self._left = []
             await self._describe("offer")
 
@@ -522,9 +528,18 @@ class MeshConnection:
             self._owner.moved()
 
 
+def _add_all(pc: RTCPeerConnection, tracks: Iterable[MediaStreamTrack]) -> None:
+    """Add tracks; those of screens in sections of their own, which are not the first of their kind."""
+    for track in tracks:
+        if not isinstance(track, ScreenTrack):
+            pc.addTrack(track)
+            continue
+        if not any(each.kind == track.kind for each in pc.getTransceivers()):
+            pc.addTransceiver(track.kind, "recvonly")
+        pc.addTransceiver(track, "sendonly")
+
+
 def _source_of(pc: RTCPeerConnection, track: MediaStreamTrack) -> MediaSource:
     """What a track is. In a mesh, the first section of a kind is camera or microphone, and others are of a screen."""
     first = next((each for each in pc.getTransceivers() if each.kind == track.kind), None)
-    if first is None or first.receiver.track is track:
-        return "audio" if track.kind == "audio" else "camera"
-    return "screen_audio" if track.kind == "audio" else "screen"
+    return source_named(track.kind, screen=first is not None and first.receiver.track is not track)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from aioice.stun import TransactionError
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -24,12 +25,15 @@ from aiortc.sdp import candidate_from_sdp
 from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, Ice, RelayTransport
 
 __all__ = [
+    "MAX_CANDIDATES",
     "Chosen",
     "IceChoice",
+    "answers",
     "bundle_tag",
     "candidate_types",
     "candidates_of",
     "chosen_pair",
+    "flow",
     "ice_transport",
     "ice_ufrag",
     "read_candidate",
@@ -38,7 +42,10 @@ __all__ = [
 
 _URL: Final = re.compile(r"(turns?):([A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?(?:\?transport=(udp|tcp))?")
 _MAX_CANDIDATE: Final = 512
-_MAX_CANDIDATES: Final = 64
+MAX_CANDIDATES: Final = 64
+"""Candidates of a description that are looked at."""
+_REPETITIONS: Final = 3
+"""How often a check is sent again without an answer: after 0.5, 1.5 and 3.5 s. It has failed after 7.5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,39 @@ async def traffic(connection: RTCPeerConnection) -> tuple[int, int]:
     return sent, received
 
 
+async def flow(connection: RTCPeerConnection) -> tuple[int, int]:
+    """Packets of media sent, and bytes received, which are those of `traffic`."""
+    sent = received = 0
+    for entry in (await connection.getStats()).values():
+        if entry.type == "outbound-rtp":
+            sent += entry.packetsSent
+        elif entry.type == "transport":
+            received = entry.bytesReceived
+    return sent, received
+
+
+async def answers(connection: RTCPeerConnection) -> bool:
+    """Whether the other end answers a check on the chosen path now (RFC 7675 §5.1); aioice asks every 5 s only.
+
+    This takes 7.5 s if it does not. It has to be cancelled before the connection is closed.
+    """
+    transport = ice_transport(connection)
+    agent = None if transport is None else transport._connection
+    pair = None if agent is None else agent._nominated.get(1)
+    if agent is None or pair is None or agent.remote_password is None:
+        return False
+    try:
+        await pair.protocol.request(
+            agent.build_request(pair, nominate=False),
+            pair.remote_addr,
+            integrity_key=agent.remote_password.encode(),
+            retransmissions=_REPETITIONS,
+        )
+    except (TransactionError, OSError):
+        return False
+    return True
+
+
 def ice_ufrag(sdp: str) -> str:
     """The username fragment of a description's first section; a changed one is an ICE restart (RFC 8839 §4.4.1)."""
     return _first(r"^a=ice-ufrag:(\S{1,256})", sdp)
@@ -159,7 +199,7 @@ def bundle_tag(sdp: str) -> str:
 def candidates_of(sdp: str) -> Iterator[str]:
     """The candidates of a description, bounded in number; those of a bundle are in one of its sections or in all."""
     for count, found in enumerate(re.finditer(r"^a=(candidate:[^\r\n]*)", sdp, re.MULTILINE)):
-        if count >= _MAX_CANDIDATES:
+        if count >= MAX_CANDIDATES:
             return
         yield found[1]
 

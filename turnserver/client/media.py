@@ -10,12 +10,16 @@ import fractions
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 from av.frame import Frame
+from av.packet import Packet
+
+from turnserver.client.streams import source_named
+from turnserver.signaling.protocol.fields import MediaSource
 
 __all__ = [
     "SAMPLE_RATE",
@@ -26,8 +30,10 @@ __all__ = [
     "MediaPlan",
     "PictureTrack",
     "Received",
+    "ScreenTrack",
     "TestMedia",
     "ToneTrack",
+    "source_of",
     "tone_share",
 ]
 
@@ -175,6 +181,31 @@ class EchoTrack(MediaStreamTrack):
         return await self._frames.get()
 
 
+class ScreenTrack(MediaStreamTrack):
+    """Another track, as that of a shared screen: its picture, or its sound."""
+
+    def __init__(self, track: MediaStreamTrack) -> None:
+        super().__init__()
+        self.kind = track.kind
+        self._track = track
+
+    async def recv(self) -> "Frame | Packet[Any]":
+        """The next frame of the other track."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        return await self._track.recv()
+
+    def stop(self) -> None:
+        """End both."""
+        super().stop()
+        self._track.stop()
+
+
+def source_of(track: MediaStreamTrack) -> MediaSource:
+    """What a track of a plan is: of a shared screen if it is a `ScreenTrack`, else microphone or camera."""
+    return source_named(track.kind, screen=isinstance(track, ScreenTrack))
+
+
 @dataclass(slots=True)
 class Received:
     """The media received from one participant, over all connections with it."""
@@ -205,7 +236,7 @@ class MediaPlan(Protocol):
     """The media to send to one participant, and the handling of the media received from it."""
 
     def outgoing(self) -> list[MediaStreamTrack]:
-        """Tracks for a new connection, at most one of a kind."""
+        """Tracks for a new connection: sound and a picture, and a screen's (`ScreenTrack`); one of each at most."""
 
     def incoming(self, frame: Frame) -> None:
         """Handle a received frame."""
@@ -223,17 +254,27 @@ class Listen:
 
 
 class TestMedia(Listen):
-    """Send a tone and a moving picture."""
+    """Send a tone and a moving picture; with ``screen``, another one of that width, height and rate as a screen."""
 
     __test__ = False
 
-    def __init__(self, width: int = 320, height: int = 180, rate: int = 15, frequency: int = TONE) -> None:
+    def __init__(
+        self,
+        width: int = 320,
+        height: int = 180,
+        rate: int = 15,
+        frequency: int = TONE,
+        *,
+        screen: tuple[int, int, int] | None = None,
+    ) -> None:
         self._picture = (width, height, rate)
         self._frequency = frequency
+        self._screen = screen
 
     def outgoing(self) -> list[MediaStreamTrack]:
-        """A tone and a picture."""
-        return [ToneTrack(self._frequency), PictureTrack(*self._picture)]
+        """A tone and one or two pictures."""
+        screens = [] if self._screen is None else [ScreenTrack(PictureTrack(*self._screen))]
+        return [ToneTrack(self._frequency), PictureTrack(*self._picture), *screens]
 
 
 class Echo:

@@ -11,17 +11,12 @@ from typing import Final, NamedTuple
 from aiortc import RTCPeerConnection
 
 from turnserver.client.ice import ice_transport
+from turnserver.client.streams import source_named
 from turnserver.signaling.protocol.fields import MediaSource
 
 __all__ = ["SfuSection", "offered", "route"]
 
 _SCREEN: Final = ".screen"
-_SOURCES: Final[Mapping[tuple[str, bool], MediaSource]] = {
-    ("audio", False): "audio",
-    ("audio", True): "screen_audio",
-    ("video", False): "camera",
-    ("video", True): "screen",
-}
 _REPAIRED: Final = "_RTCRtpReceiver__rtx_ssrc"
 """aiortc's own table of RTX streams; there is no public way to it."""
 
@@ -51,8 +46,7 @@ def offered(sdp: str) -> dict[str, SfuSection]:
         kind, mid, stream = _SECTION.match(section), _MID.search(section), _STREAM.search(section)
         if kind is None or mid is None or stream is None or int(kind[2]) == 0 or _SILENT.search(section):
             continue
-        screen = stream[1].endswith(_SCREEN)
-        source = _SOURCES[kind[1], screen]
+        source = source_named(kind[1], screen=stream[1].endswith(_SCREEN))
         repair = _REPAIR.search(section)
         pair = None if repair is None else (int(repair[1]), int(repair[2]))
         ssrcs = tuple(dict.fromkeys(int(each) for each in _SSRC.findall(section)))

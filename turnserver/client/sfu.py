@@ -4,11 +4,12 @@ We offer the first, and the SFU offers the second. Each has a name, chosen by wh
 another name replaces it. The SFU answers checks and sends none (ICE-lite), and its candidates are in its descriptions.
 
 A connection that has failed is built again, after longer and longer pauses; the one before goes on until the new one
-stands. aiortc notices a dead path after 30 s only (RFC 7675 §5.1). The SFU reports on what it gets, so while we send
-and nothing comes back (`turnserver.client.watch`), both are built again sooner.
+stands. aiortc notices a dead path after 30 s only (RFC 7675 §5.1), so both are watched (`turnserver.client.watch`), and
+built again sooner. The SFU reports on what it gets: while we send, something has to come back. Where nobody sends,
+nothing need come: then it is asked with a check of ICE, which it answers for as long as it knows the connection.
 
-aiortc sends one quality of a picture, without layers. It reads all of a track that nobody receives, and encodes none
-of it.
+aiortc sends one quality of a picture, without layers: its sender has one encoder, and offers no rids (RFC 8853). It
+reads all of a track that nobody receives, and encodes none of it.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ from aiortc.mediastreams import MediaStreamError
 from av.frame import Frame as MediaFrame
 
 from turnserver.client.errors import SignalError
-from turnserver.client.ice import IceChoice, traffic
-from turnserver.client.media import MediaPlan
+from turnserver.client.ice import MAX_CANDIDATES, IceChoice, answers, flow, traffic
+from turnserver.client.media import MediaPlan, source_of
 from turnserver.client.sections import SfuSection, offered, route
 from turnserver.client.state import PairState, PairTiming
 from turnserver.client.watch import Watch
@@ -91,15 +92,30 @@ class _Line:
     sections: dict[str, SfuSection] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     """The ``mid`` of the sections whose frames are read."""
+    sent: int = 0
+    received: int = -1
+    """Packets sent and bytes received at the last look."""
+    answered: int = 0
+    """Checks of ours that were answered."""
+    check: asyncio.Task[None] | None = None
+    """The one under way."""
 
     @property
     def stands(self) -> bool:
         return not self.closed and self.pc.connectionState == "connected"
 
+    @property
+    def watched(self) -> bool:
+        """Whether it stands, and the next one is not being waited for."""
+        return self.stands and self.timer is None
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    async def ask(self) -> None:
+        self.answered += await answers(self.pc)
 
 
 class SfuConnections:
@@ -125,14 +141,13 @@ class SfuConnections:
         self._timing = timing
         self._choice = choice
         self._pause = pause
-        self._publishes = False
         self._was = False
         self._closed = False
         self._wanted: dict[str, bool] = {}
         self._out: _Line | None = None
         self._in: _Line | None = None
         self._before: list[_Line] = []
-        self._watch = Watch(timing.misses)
+        self._watches = {sends: Watch(timing.misses) for sends in (True, False)}
         self._tasks: set[asyncio.Task[None]] = set()
         self._publish()
         self._looks = asyncio.create_task(self._look(), name="sfu-look")
@@ -155,7 +170,7 @@ class SfuConnections:
     @property
     def publishes(self) -> bool:
         """Whether we send anything."""
-        return self._publishes
+        return self._out is not None
 
     async def traffic(self) -> tuple[int, int]:
         """Bytes sent and received over both connections."""
@@ -179,6 +194,8 @@ class SfuConnections:
             self.renew()
         elif "\nm=" not in said.desc.sdp:
             self._note("a description without media sections")
+        elif said.desc.sdp.count("a=candidate:") > MAX_CANDIDATES:  # each is an address that we send to
+            self._note("a description with too many candidates")
         elif said.desc.type == "offer":
             self._on_offer(said.pc, said.desc.sdp)
         elif said.desc.type == "answer":
@@ -244,9 +261,7 @@ class SfuConnections:
         self._retire(self._out)
         self._out = None
         self._wanted.clear()  # was said of tracks that are gone
-        self._watch.begin()
         tracks = [] if self._plan is None else self._plan.outgoing()
-        self._publishes = bool(tracks)
         if tracks:
             line = self._out = self._line(self._link.new_id(), sends=True)
             line.tracks = tracks
@@ -255,8 +270,9 @@ class SfuConnections:
     async def _offer(self, line: _Line) -> None:
         sources: dict[MediaSource, RTCRtpSender] = {}
         for track in line.tracks:
-            sender = line.pc.addTransceiver(track, "sendonly").sender
-            sources.setdefault("audio" if track.kind == "audio" else "camera", sender)
+            if (source := source_of(track)) in sources:
+                raise ValueError(f"the plan has two tracks for {source}")
+            sources[source] = line.pc.addTransceiver(track, "sendonly").sender
         line.senders = sources
         line.ice.prepare(line.pc)
         await line.pc.setLocalDescription(await line.pc.createOffer())
@@ -286,10 +302,10 @@ class SfuConnections:
         line = self._out
         if line is None or line.pc.signalingState != "stable":
             return
-        sender = line.senders.get("camera")
-        for transceiver in line.pc.getTransceivers():
-            if transceiver.sender is sender and transceiver.currentDirection == "sendonly":
-                transceiver.sender._enabled = self._wanted.get("camera", True)
+        taken = {each.sender for each in line.pc.getTransceivers() if each.currentDirection == "sendonly"}
+        for source, sender in line.senders.items():
+            if sender.kind == "video" and sender in taken:
+                sender._enabled = self._wanted.get(source, True)
 
     # Receiving.
 
@@ -338,6 +354,7 @@ class SfuConnections:
     def _line(self, name: str, *, sends: bool) -> _Line:
         ice = self._link.ice()
         line = _Line(name, sends, RTCPeerConnection(ice.configuration()), ice)
+        self._watches[sends].begin()
 
         def on_state() -> None:
             self._changed(line)
@@ -368,10 +385,11 @@ class SfuConnections:
                     _logger.warning("the connection with the SFU: %s: %s", type(error).__name__, error)
                     self._failed(line, f"{type(error).__name__}: {error}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _send(self, message: ClientMessage) -> None:
         try:
@@ -391,6 +409,8 @@ class SfuConnections:
 
     def _end(self, line: _Line) -> None:
         line.stop_timer()
+        if line.check is not None:
+            line.check.cancel()
         line.closed = True
         line.pc.remove_all_listeners("connectionstatechange")
         self._spawn(_close(line))
@@ -444,23 +464,29 @@ class SfuConnections:
         self._refresh()
 
     async def _look(self) -> None:
-        """Build both again when nothing comes back for what we send."""
+        """Build both again when nothing comes through one of them any more: mostly, the path of both has gone."""
         while True:
             await self._pause(self._timing.look)
-            line = self._out
-            if line is None or not line.stands:
-                continue
-            _, received = await traffic(line.pc)
-            if line is not self._out or not line.stands:
-                continue
-            if self._watch.look(received, able=self._link.ready(), probe=lambda: True):
-                self._note("nothing comes from the SFU any more")
-                self.restart("silent")
+            for line in (self._out, self._in):
+                if line is not None and line.watched and await self._is_silent(line):
+                    self._note("nothing comes from the SFU any more")
+                    self.restart("silent")
+                    break
+
+    async def _is_silent(self, line: _Line) -> bool:
+        sent, received = await flow(line.pc)
+        if not line.watched or (line is not self._out and line is not self._in):
+            return False
+        if sent == line.sent and received == line.received and (line.check is None or line.check.done()):
+            line.check = self._spawn(line.ask())
+        line.sent, line.received = sent, received
+        heard = received + line.answered
+        return self._watches[line.sends].look(heard, able=self._link.ready(), probe=lambda: True)
 
     def _refresh(self) -> None:
         receives = self._in is not None or self._link.others_send()
         stands = (not receives or (self._in is not None and self._in.stands)) and (
-            not self._publishes or (self._out is not None and self._out.stands)
+            self._out is None or self._out.stands
         )
         if stands:
             self._was = self._was or self._in is not None or self._out is not None

@@ -15,7 +15,7 @@ from av.frame import Frame
 
 from turnserver.signaling.protocol.fields import MediaSource
 
-__all__ = ["KINDS", "IncomingTrack", "Incomings"]
+__all__ = ["KINDS", "IncomingTrack", "Incomings", "source_named"]
 
 KINDS: Final[Mapping[MediaSource, str]] = {
     "audio": "audio",
@@ -25,6 +25,10 @@ KINDS: Final[Mapping[MediaSource, str]] = {
 }
 """What a track of a source carries."""
 
+_SOURCES: Final[Mapping[tuple[str, bool], MediaSource]] = {
+    (kind, source.startswith("screen")): source for source, kind in KINDS.items()
+}
+
 _QUEUE: Final = 16
 """Frames that wait for who reads a track; the oldest is dropped for a new one."""
 
@@ -33,6 +37,11 @@ _STEPS: Final = {"audio": 960, "video": 6000}
 
 _LONGEST: Final = {"audio": 10 * 48_000, "video": 10 * 90_000}
 """Ticks of a pause that is believed, ten seconds. After it, or backwards, the clock at the other end is another one."""
+
+
+def source_named(kind: str, *, screen: bool) -> MediaSource:
+    """What sound or picture (``audio``, ``video``) is: of a shared screen, or of microphone and camera."""
+    return _SOURCES[kind, screen]
 
 
 class IncomingTrack(MediaStreamTrack):

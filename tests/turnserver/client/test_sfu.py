@@ -10,8 +10,8 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from av.frame import Frame
 
 from turnserver.client.errors import SignalError
-from turnserver.client.ice import IceChoice
-from turnserver.client.media import Listen, MediaPlan, TestMedia, ToneTrack
+from turnserver.client.ice import IceChoice, ice_transport
+from turnserver.client.media import Echo, Listen, MediaPlan, PictureTrack, TestMedia, ToneTrack
 from turnserver.client.sfu import RETRIES, SfuConnections
 from turnserver.client.state import PairState, PairTiming
 from turnserver.signaling.protocol.base import ClientMessage
@@ -83,6 +83,10 @@ class Room:
     @property
     def offers(self) -> list[Desc]:
         return [each for each in self.sent if isinstance(each, Desc) and each.desc.type == "offer"]
+
+    @property
+    def sent_resets(self) -> list[Reset]:
+        return [each for each in self.sent if isinstance(each, Reset)]
 
     async def answer(self, offer: Desc) -> RTCPeerConnection:
         """The SFU's end of the connection for sending."""
@@ -291,6 +295,98 @@ async def test_a_silent_sfu(room: Room) -> None:
     await room.until(lambda: len(room.offers) > 1)
     assert "nothing comes from the SFU any more" in sfu.errors
     assert [each.why for each in room.sent if isinstance(each, Reset)] == ["silent"]
+
+
+def deaf(sfu: SfuConnections) -> None:
+    """From now on nothing that is sent to the connection for receiving gets here, and no socket says so."""
+    assert sfu.pc is not None
+    transport = ice_transport(sfu.pc)
+    assert transport is not None
+    pair = transport._connection._nominated[1]
+    pair.protocol.datagram_received = lambda data, addr: None
+
+
+async def quiet(end: RTCPeerConnection) -> None:
+    """From now on an end sends no media and no reports; it answers checks."""
+
+    async def lose(*_: object) -> None:
+        """Nothing of it leaves."""
+
+    for transceiver in end.getTransceivers():
+        transceiver.sender.transport._send_rtp = lose  # type: ignore[method-assign]
+
+
+async def test_a_listener_whose_path_is_dead(room: Room) -> None:
+    """Who sends nothing asks. Without an answer it wants another connection; the one before is kept until then."""
+    sfu = room.begin(None, timing=PairTiming(connect=3600, misses=3))
+    await room.offer("sub1", ToneTrack())
+    await room.until(lambda: bool(room.frames))
+    deaf(sfu)
+    await room.until(lambda: room.looks.put_nowait(None) or bool(room.sent_resets))  # type: ignore[func-returns-value]
+    assert [(each.pc, each.why) for each in room.sent_resets] == [("sub1", "silent")]
+    assert "nothing comes from the SFU any more" in sfu.errors
+    before = sfu.pc
+    assert before is not None
+    assert before.connectionState == "connected"
+    await room.offer("sub2", ToneTrack())
+    await room.until(lambda: before.connectionState == "closed")
+    heard = len(room.frames)
+    await room.until(lambda: len(room.frames) > heard)
+
+
+async def test_a_listener_of_people_who_are_muted(room: Room) -> None:
+    """No media come, and none need come: the SFU answers, so nothing is built again."""
+    sfu = room.begin(None, timing=PairTiming(connect=3600, misses=2))
+    await quiet(await room.offer("sub1", ToneTrack()))
+    await room.until(lambda: sfu.state is PairState.CONNECTED)
+    line = sfu._in
+    assert line is not None
+    for number in range(5):
+        room.looks.put_nowait(None)  # with media that were under way still, this look asks nothing
+        await room.until(lambda: room.looks.empty() and (line.check is None or line.check.done()))
+        room.looks.put_nowait(None)
+        await room.until(lambda number=number: line.answered > number)  # type: ignore[misc]
+    assert (room.sent_resets, sfu.errors) == ([], [])
+
+
+async def test_an_echo_of_nothing(room: Room) -> None:
+    """Who has nothing to send gets no reports, which is no reason to begin again."""
+    sfu = room.begin(Echo(), timing=PairTiming(connect=3600, misses=2))
+    await room.until(lambda: bool(room.offers))
+    await quiet(await room.answer(room.offers[0]))
+    await room.until(lambda: sfu.sending is not None and sfu.sending.connectionState == "connected")
+    line = sfu._out
+    assert line is not None
+    for number in range(5):
+        room.looks.put_nowait(None)
+        await room.until(lambda: room.looks.empty() and (line.check is None or line.check.done()))
+        room.looks.put_nowait(None)
+        await room.until(lambda number=number: line.answered > number)  # type: ignore[misc]
+    assert len(room.offers) == 1
+
+
+async def test_a_shared_screen(room: Room) -> None:
+    """The sources of its sections are said, and each picture is encoded while somebody receives it."""
+    sfu = room.begin(TestMedia(64, 64, 5, screen=(96, 64, 5)))
+    await room.until(lambda: bool(room.offers))
+    assert list((room.offers[0].sources or {}).values()) == ["audio", "camera", "screen"]
+    await room.answer(room.offers[0])
+    await room.until(lambda: sfu.sending is not None and sfu.sending.signalingState == "stable")
+    sfu.layers([SourceLayers(what="screen", rids=()), SourceLayers(what="camera", rids=("h",))])
+    assert sfu.sending is not None
+    assert [each.sender._enabled for each in sfu.sending.getTransceivers()] == [True, True, False]
+
+
+async def test_two_cameras(room: Room) -> None:
+    """A plan with two tracks for one source cannot be sent, and that is said."""
+
+    class Two(Listen):
+        def outgoing(self) -> list[MediaStreamTrack]:
+            return [PictureTrack(64, 64, 5), PictureTrack(64, 64, 5)]
+
+    sfu = room.begin(Two())
+    await room.until(lambda: bool(sfu.errors))
+    assert sfu.errors == ["ValueError: the plan has two tracks for camera"]
 
 
 async def test_a_server_that_takes_nothing(room: Room) -> None:
