@@ -5,15 +5,15 @@ import importlib.util
 import math
 import os
 import ssl
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from cli.exit_codes import ExitCode
+from cli.logins import read_link, read_token, trusted_by
 from cli.options import json_option, parse_duration, state_dir_option
-from cli.roomserver import parse_url, pinned, trusting
+from cli.roomserver import parse_url, pinned
 from turnserver.core.types import ClientTransport
 from turnserver.errors import StartupError
 from turnserver.text import one_line
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from cli.caller import CallResult, PeerResult
 
 __all__ = ["call"]
-
-_MAX_TOKEN = 8192
-"""In bytes, as in the protocol."""
 
 _OWN_TOKEN = 86400
 """Lifetime in seconds of a token that the command signs for itself."""
@@ -115,7 +112,7 @@ def call(  # noqa: PLR0917  click passes them by name
     wrong; 3: aiortc is missing.
     """
     where = _where(room, url, ca_file, insecure, state_dir)
-    token = _token(token_file)
+    token = read_token(token_file)
     if token is None and url is None and "://" not in room:
         token = _token_of_up(where.room, state_dir)
     if importlib.util.find_spec("aiortc") is None:
@@ -152,41 +149,23 @@ def call(  # noqa: PLR0917  click passes them by name
 
 def _where(room: str, url: str | None, ca_file: Path | None, insecure: bool, state_dir: Path | None) -> _Where:
     """The server, the room, and how to check the server's certificate. Raises `click.UsageError`."""
-    if insecure and ca_file is not None:
-        raise click.UsageError("--insecure and --ca-file exclude each other: --insecure trusts every certificate.")
     own: ssl.SSLContext | None = None
     if "://" in room:
         if url is not None:
             raise click.UsageError("ROOM is a link, which names the server already: leave --url out.")
-        url, room = _from_link(room)
+        url, room = read_link(room)
     if url is None:
         url, own = _from_state(state_dir)
     try:
         url = parse_url(url)
-        tls = None if ca_file is None else trusting(ca_file)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if insecure:
-        tls = ssl.create_default_context()
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
+    tls = trusted_by(ca_file, insecure=insecure)
     if not _is_room(room):
         raise click.UsageError(
             f"{one_line(room, 80)!r} is not a room name: letters, digits, '.', '_' and '-', at most 64."
         )
     return _Where(url, room, tls or own)
-
-
-def _from_link(link: str) -> tuple[str, str]:
-    from turnserver.client.endpoint import SignalEndpoint  # noqa: PLC0415  keeps --help quick
-
-    try:
-        endpoint = SignalEndpoint.parse(link)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if endpoint.room is None:
-        raise click.UsageError("The link has no room in it: https://HOST/call/ROOM.")
-    return endpoint.origin, endpoint.room
 
 
 def _from_state(state_dir: Path | None) -> tuple[str, ssl.SSLContext | None]:
@@ -215,25 +194,6 @@ def _token_of_up(room: str, state_dir: Path | None) -> str:
 def _is_room(text: str) -> bool:
     known = text.isascii() and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
     return known and text[0].isalnum() and len(text) <= 64
-
-
-def _token(source: str | None) -> str | None:
-    """The room token from the file, or from the environment. Raises `click.UsageError`."""
-    if source is None:
-        return os.environ.get("MESHTURN_TOKEN") or None
-    try:
-        if source == "-":
-            raw = sys.stdin.buffer.readline(_MAX_TOKEN + 1)
-        else:
-            with Path(source).open("rb") as stream:
-                raw = stream.readline(_MAX_TOKEN + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise click.UsageError(f"The token file {one_line(source, 200)} cannot be read: {reason}.") from error
-    token = raw.decode("ascii", "replace").strip()
-    if not token or len(raw) > _MAX_TOKEN or not token.isascii() or not token.isprintable():
-        raise click.UsageError(f"There is no room token in {one_line(source, 200)}; `meshturn rooms token` makes one.")
-    return token
 
 
 def _show(result: "CallResult") -> None:

@@ -50,7 +50,8 @@ def render(console: Console, report: Report) -> None:
         mark = Text(" ok ", style="green") if step.ok else Text("FAIL", style="bold red")
         table.add_row(mark, Text(printable(step.name)), Text(_time(step)), _sentence(step))
     console.print(table)
-    say(console, _verdict(report), "bold green" if report.ok else "bold red")
+    verdict = _verdict_on_sfu if report.uri.startswith("http") else _verdict
+    say(console, verdict(report), "bold green" if report.ok else "bold red")
 
 
 def _tls_rows(facts: TlsFacts | None) -> list[tuple[str, str]]:
@@ -85,6 +86,17 @@ def _verdict(report: Report) -> str:
     if report.relayed:
         return "It works: data went through the relay and came back."
     return "It answers. Give --user and a password to try the relay too." if _is_turn(report) else "It answers."
+
+
+def _verdict_on_sfu(report: Report) -> str:
+    failed = {step.name for step in report.steps if not step.ok}
+    if report.ok:
+        return "It works: the SFU is reached."
+    if failed == {"sfu-direct"} and any(step.name == "sfu-relay" for step in report.steps):
+        return "The SFU is reached through the relay only."
+    if failed == {"sfu-relay"}:
+        return "The SFU is reached directly only: who is behind a firewall has no way to it."
+    return "It does not work."
 
 
 def _is_turn(report: Report) -> bool:
