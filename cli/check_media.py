@@ -31,7 +31,7 @@ def media_facts(config: "Config", relays: "Sequence[RelayAddress]") -> dict[str,
     mode = config.signaling.mode
     facts: dict[str, Any] = {"mode": mode, "libraries": {name: _version(name) for name in _LIBRARIES}}
     if mode == "mesh":
-        nothing = {"ports": None, "addresses": [], "processes": 0, "room_size": None, "problem": None}
+        nothing: dict[str, Any] = {"ports": None, "addresses": [], "processes": 0, "room_size": None, "problem": None}
         return facts | nothing | {"ports_of_relays": []}
     processes, ports, relayed = processes_of(config.media), list(config.media.ports), config.relay.ports
     own = list({len(relay.bound): relay for relay in reversed(relays)}.values())

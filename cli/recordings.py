@@ -13,7 +13,7 @@ from cli.exit_codes import ExitCode
 from cli.options import config_option, json_option
 from turnserver.errors import StartupError
 from turnserver.recordings.manifest import MANIFEST, ManifestError, Recording, read_manifest
-from turnserver.text import one_line
+from turnserver.text import amount, one_line
 
 __all__ = ["list_recordings", "mix", "recordings"]
 
@@ -100,7 +100,7 @@ def mix(  # noqa: PLR0917  click passes them by name
     if as_json:
         emit_json({"file": str(output), "duration": round(seconds, 3), "bytes": output.stat().st_size})
     else:
-        say(out_console(), f"{one_line(str(output))}: {_length(seconds)}, {_amount(output.stat().st_size)}.")
+        say(out_console(), f"{one_line(str(output))}: {_length(seconds)}, {amount(output.stat().st_size)}.")
 
 
 def _with_progress(work: Any) -> float:
@@ -191,7 +191,7 @@ def _show(found: list[tuple[Path, Recording]]) -> None:
         length = "–" if recording.duration is None else _length(recording.duration)
         began = recording.begun.strftime("%Y-%m-%d %H:%M:%S UTC")
         people = str(len({file.peer for file in recording.files}))
-        row = (path.name, recording.room, began, length, people, _amount(_bytes(path, recording)), _end(recording))
+        row = (path.name, recording.room, began, length, people, amount(_bytes(path, recording)), _end(recording))
         table.add_row(*(Text(one_line(text)) for text in row))
     out_console().print(table)
 
@@ -218,16 +218,6 @@ def _length(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _amount(size: int) -> str:
-    value, units = float(size), iter(("B", "kB", "MB", "GB"))
-    unit = next(units)
-    for larger in units:
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
 def _complain(sentence: str) -> None:

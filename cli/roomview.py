@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import facts, out_console, say, title
-from turnserver.text import one_line
+from turnserver.text import amount, one_line
 
 __all__ = ["show_room", "show_rooms", "show_token"]
 
@@ -159,7 +159,7 @@ def _pair(pair: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, str, 
     if pair.get("seen_by") == "clients":
         path += ", they say"
     carried = _get(pair, "bytes")
-    amount = f"{_amount(_get(carried, 'a_to_b'))} / {_amount(_get(carried, 'b_to_a'))}"
+    amount = f"{_bytes(_get(carried, 'a_to_b'))} / {_bytes(_get(carried, 'b_to_a'))}"
     kinds = _get(pair, "candidates")
     listed = " / ".join(_kinds(_get(kinds, end)) for end in ("a", "b"))
     stats = _get(pair, "reports")
@@ -202,15 +202,9 @@ def _number(value: Any) -> float | None:
     return float(value) if known else None
 
 
-def _amount(value: Any) -> str:
+def _bytes(value: Any) -> str:
     value = _number(value)
-    if value is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return "–" if value is None else amount(value)
 
 
 def _moment(value: Any) -> str:

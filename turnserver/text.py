@@ -2,7 +2,7 @@
 
 import unicodedata
 
-__all__ = ["one_line", "printable"]
+__all__ = ["amount", "one_line", "printable"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that move the cursor, turn the writing direction, or show as nothing at all."""
@@ -28,3 +28,12 @@ def one_line(text: str, limit: int = _LONGEST) -> str:
     """`printable` text, cut to ``limit`` characters with an ellipsis."""
     shown = printable(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def amount(size: float) -> str:
+    """Bytes as people write them, in decimal units: 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

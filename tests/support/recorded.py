@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from aiortc import RTCPeerConnection
 from aiortc.mediastreams import MediaStreamTrack
 
 from tests.support.sfu_people import SfuPerson
@@ -97,17 +96,12 @@ class FlashingPerson(SfuPerson):
 
     def __init__(self, port: MediaPort, room: str, peer: str, size: tuple[int, int] = (160, 96)) -> None:
         super().__init__(port, room, peer)
+        self.name = peer.title()
         begun = time.monotonic()
         self.sound, self.picture = _Beeps(begun), _Flashes(begun, size)
 
-    async def join(self) -> None:
-        self.port.join(self.room, self.peer, self.peer.title())
-        self.publish = RTCPeerConnection()
-        self.publish.addTrack(self.sound)
-        self.publish.addTrack(self.picture)
-        await self.publish.setLocalDescription(await self.publish.createOffer())
-        self.port.offer(self.room, self.peer, "p1", self.publish.localDescription.sdp, {})
-        self._do(self._follow())
+    def tracks(self) -> tuple[MediaStreamTrack, MediaStreamTrack]:
+        return self.sound, self.picture
 
 
 def manifest_of(directory: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class SfuPerson:
     """One participant of room ``room``; ``frames`` counts decoded frames by kind and stream id."""
 
     def __init__(self, port: MediaPort, room: str, peer: str) -> None:
-        self.port, self.room, self.peer = port, room, peer
+        self.port, self.room, self.peer, self.name = port, room, peer, peer
         self.frames: Counter[tuple[str, str]] = Counter()
         self.events: asyncio.Queue[MediaEvent] = asyncio.Queue()
         self.publish = RTCPeerConnection()
@@ -56,11 +56,15 @@ class SfuPerson:
         self.names: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def tracks(self) -> tuple[MediaStreamTrack, MediaStreamTrack]:
+        """What it publishes."""
+        return AudioStreamTrack(), _Picture()
+
     async def join(self) -> None:
         """Join, and offer."""
-        self.port.join(self.room, self.peer, self.peer)
-        self.publish.addTrack(AudioStreamTrack())
-        self.publish.addTrack(_Picture())
+        self.port.join(self.room, self.peer, self.name)
+        for track in self.tracks():
+            self.publish.addTrack(track)
         await self.publish.setLocalDescription(await self.publish.createOffer())
         self.port.offer(self.room, self.peer, "p1", self.publish.localDescription.sdp, {})
         self._do(self._follow())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnserver.text import one_line, printable
+from turnserver.text import amount, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,11 @@ def test_one_line_is_bounded(text: str, limit: int) -> None:
     """Rule 24: hostile text cannot fill the screen."""
     assert len(one_line(text, limit)) <= limit
     assert one_line("x" * 41, 40) == "x" * 39 + "…"
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (5e9, "5.0 GB"), (7.25e15, "7250.0 TB")],
+)
+def test_amounts(size: float, said: str) -> None:
+    assert amount(size) == said

@@ -1,8 +1,8 @@
 """The media engine: rooms, participants and their connections behind one interface, and the SFU within this process.
 
 What an engine is asked comes from the rooms of signaling, what it reports goes back there as facts, and the datagrams
-are those of one UDP socket. `EmbeddedEngine` is the SFU of this package; `NullEngine` has no room for anybody. Calls
-about rooms, participants and connections that are gone are late, and change nothing.
+are those of one UDP socket. `EmbeddedEngine` is the SFU of this package. Calls about rooms, participants and
+connections that are gone are late, and change nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ from turnserver.media.sdp import LocalTransport, SdpError, SessionDescription, r
 from turnserver.media.stats import MediaRoomView
 from turnserver.media.subscriber import Subscriber
 
-__all__ = ["EmbeddedEngine", "MediaEngine", "NullEngine"]
+__all__ = ["EmbeddedEngine", "MediaEngine"]
 
 MOST_ROOMS: Final = 1000
 """Rooms of one engine: a core carries some dozens of busy ones."""
@@ -84,53 +84,6 @@ class MediaEngine(Protocol):
 
     def rooms(self, now: float) -> list[MediaRoomView]:
         """Statistics of all rooms."""
-
-
-class NullEngine:
-    """Has no room for anybody, and says so; ``why`` is the reason."""
-
-    def __init__(self, tell: Callable[[MediaFact], None], why: str = "there is no media engine") -> None:
-        self._tell = tell
-        self._why = why
-
-    def open(self, room: str, epoch: int, *, now: float) -> None:
-        """The room is lost at once."""
-        self._tell(RoomLost(room, epoch, self._why))
-
-    def close(self, room: str, *, now: float) -> None:
-        """There is none."""
-
-    def join(self, room: str, peer: str, name: str, *, now: float) -> None:
-        """Nobody can."""
-
-    def leave(self, room: str, peer: str, *, now: float) -> None:
-        """Nobody is there."""
-
-    def offer(self, room: str, peer: str, pc: str, sdp: str, sources: Mapping[str, TrackSource], *, now: float) -> None:
-        """Nobody takes it."""
-
-    def answer(self, room: str, peer: str, pc: str, sdp: str, *, now: float) -> None:
-        """Nobody has asked."""
-
-    def reset(self, room: str, peer: str, *, now: float) -> None:
-        """There is none."""
-
-    def choose(
-        self, room: str, peer: str, last: int | None, others: int, wishes: Iterable[Wish], *, now: float
-    ) -> None:
-        """There is nothing to choose from."""
-
-    def mute(self, room: str, peer: str, source: TrackSource, on: bool, *, now: float) -> None:
-        """There is nothing to hear."""
-
-    def record(self, room: str, on: bool, *, now: float) -> None:
-        """There is nothing to record."""
-        if on:
-            self._tell(RecordingEnded(room, self._why))
-
-    def rooms(self, now: float) -> list[MediaRoomView]:
-        """None."""
-        return []
 
 
 class _Link:

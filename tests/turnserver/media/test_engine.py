@@ -4,10 +4,9 @@ import pytest
 
 from stun.address import Address
 from tests.support.sfu_world import ENGINE, PICTURE, EngineWorld
-from turnserver.media.engine import MOST_PEERS, MOST_ROOMS, MediaEngine, NullEngine
+from turnserver.media.engine import MOST_PEERS, MOST_ROOMS, MediaEngine
 from turnserver.media.facts import (
     LayersWanted,
-    MediaFact,
     OfferReady,
     RoomLost,
     SideConnected,
@@ -300,19 +299,3 @@ def test_the_end_of_a_room_leaves_no_deadline() -> None:
     world.engine.close("r", now=world.now)
     assert world.engine.deadline is None
     assert world.engine.rooms(world.now) == []
-
-
-def test_an_engine_without_room_says_so() -> None:
-    facts: list[MediaFact] = []
-    engine: MediaEngine = NullEngine(facts.append, "none here")
-    engine.open("r", 3, now=0.0)
-    engine.join("r", "ann", "Ann", now=0.0)
-    engine.offer("r", "ann", "p", "v=0", {}, now=0.0)
-    engine.answer("r", "ann", "p", "v=0", now=0.0)
-    engine.reset("r", "ann", now=0.0)
-    engine.choose("r", "ann", None, 1, (), now=0.0)
-    engine.mute("r", "ann", "audio", True, now=0.0)
-    engine.leave("r", "ann", now=0.0)
-    engine.close("r", now=0.0)
-    assert facts == [RoomLost("r", 3, "none here")]
-    assert engine.rooms(0.0) == []
