@@ -136,6 +136,21 @@ def test_who_sends_to_listeners_only_is_connected_by_one_connection(page: LabPag
     assert page.run("() => lab.runs.ann.mesh.sfu.sending.connectionState") == "connected"
 
 
+def test_the_first_to_be_received_is_connected_with_and_not_again(page: LabPage, lab: SignalLab) -> None:
+    """There was no connection to receive through, so none has been lost."""
+    page.enter("ann", "blue")
+    for who in ("eve", "fay"):
+        page.enter(who, "blue", media=False, token="listener")
+        page.run("(who) => lab.runs[who].mesh.setMedia({a: 0, v: 0})", who)
+    routed(page, "sfu", "ann", "eve", "fay", sends=["ann"])
+    page.run(
+        "() => lab.runs.ann.mesh.sfu.addEventListener('state', ({detail}) => (lab.states ??= []).push(detail.state))"
+    )
+    page.enter("ben", "blue")
+    routed(page, "sfu", "ann", "eve", "fay", "ben", sends=["ann", "ben"])
+    assert page.run("() => lab.states") == ["connecting", "connected"]
+
+
 def test_an_sfu_that_is_lost_is_connected_with_anew(page: LabPage, lab: SignalLab) -> None:
     three(page)
     stream = page.run(CAMERA_OF, ["ann", "ben"])

@@ -103,7 +103,7 @@ class Line {
  */
 export class Sfu extends EventTarget {
   #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #expected = new Set();
-  #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #was = false; #state = 'connecting'; #closed = false;
+  #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #stood = {in: false, out: false}; #state = 'connecting'; #closed = false;
 
   /**
    * @param {object} options
@@ -380,6 +380,7 @@ export class Sfu extends EventTarget {
     const {connectionState} = line.pc;
     if (connectionState === 'connected') {
       line.stood = true;
+      this.#stood[line.side] = true;
       this.#never(this.#timers.get(line));
       this.#timers.delete(line);
       for (const old of this.#before.filter(({side}) => side === line.side)) old.close();
@@ -420,13 +421,13 @@ export class Sfu extends EventTarget {
   #refresh() {
     if (this.#closed) return;
     const stands = (line) => line?.pc.connectionState === 'connected';
-    const receives = this.#in !== null || this.#expected.size > 0;
-    const connected = (!receives || stands(this.#in)) && (!this.#publishes || stands(this.#out));
-    if (connected) {
-      this.#was ||= this.#in !== null || this.#out !== null;
-      this.#failures = 0;
-    }
-    this.#setState(connected ? 'connected' : this.#was ? 'reconnecting' : 'connecting');
+    const missing = [];
+    if ((this.#in !== null || this.#expected.size > 0) && !stands(this.#in)) missing.push('in');
+    if (this.#publishes && !stands(this.#out)) missing.push('out');
+    if (missing.length === 0) this.#failures = 0;
+    // The first that comes from anybody makes a connection that there was not: nothing has been lost.
+    const lost = missing.some((side) => this.#stood[side]);
+    this.#setState(missing.length === 0 ? 'connected' : lost ? 'reconnecting' : 'connecting');
   }
 
   #setState(state) {
