@@ -46,6 +46,7 @@ class Batch:
     """
 
     __slots__ = (
+        "_fixed",
         "_headers",
         "_vectors",
         "address",
@@ -67,6 +68,8 @@ class Batch:
         self.names = bytearray(capacity * self.name_size)
         self._vectors = bytearray(capacity * _IOVEC.size)
         self._headers = bytearray(capacity * _HEADER.size)
+        self._fixed = memoryview(self.memory), memoryview(self.names)
+        """As long as they are there, nothing of another size can be written by mistake, which would move the memory."""
         self._lay_out()
         self.sizes = memoryview(self._vectors).cast("Q" if _IOVEC.size == 16 else "I")
         self.address = _address_of(self._headers)

@@ -33,3 +33,13 @@ def test_what_is_in_a_batch(length: int) -> None:
     assert list(batch) == []
     batch.add(b"another", socket_name(datagrams[0][1]))
     assert list(batch) == [(b"another", datagrams[0][1])]
+
+
+def test_the_memory_stays_where_it_is() -> None:
+    """What does not fit is an error: the kernel reads at the addresses that were laid out."""
+    batch = Batch(4, 1)
+    with pytest.raises(BufferError):
+        batch.add(b"x", socket_name(Address(bytes(16), 1)))
+    with pytest.raises(BufferError):
+        batch.add(bytes(SLOT_SIZE + 1), socket_name(Address(bytes(4), 1)))
+    assert list(batch) == []

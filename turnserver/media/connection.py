@@ -19,7 +19,7 @@ from turnserver.batch import SocketName, socket_name
 from turnserver.dtls import DtlsClosed, DtlsFailed
 from turnserver.media.dtls import DtlsIdentity, DtlsRole, Fingerprint, SrtpHandshake
 from turnserver.media.ice import IceAgent, IceCredentials, IcePath
-from turnserver.media.lane import Lane
+from turnserver.media.lane import LARGEST, Lane
 from turnserver.media.rtcp import Packet, read_compound
 from turnserver.media.rtp import Header, find_extension, is_rtcp, read_header
 from turnserver.media.srtp import SrtpCipher, SrtpReceiver, SrtpSender
@@ -255,7 +255,7 @@ class PeerConnection:
             return self._put(packet, size, self._lanes.audio)
         if self._has_credit(size):
             return self._put(packet, size, self._lanes.video)
-        if self._target is None or self._paced_bytes + size > self._most_paced:
+        if self._target is None or size > LARGEST or self._paced_bytes + size > self._most_paced:
             self.dropped += 1
             return False
         self._paced.append((bytearray(packet), size))
@@ -443,10 +443,9 @@ class PeerConnection:
         if now > self._credited:
             self._credit = min(BURST, self._credit + (now - self._credited) * self._pace)
             self._credited = now
-        cost = min(size, BURST)
-        if self._paced or self._credit < cost:
+        if self._paced or self._credit < size:
             return False
-        self._credit -= cost
+        self._credit -= size
         return True
 
     def _release(self) -> None:

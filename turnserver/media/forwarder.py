@@ -232,24 +232,23 @@ class Forwarder:
                 return self._leave_out(index, descriptor)
         if index > self._newest:
             self._newest = index
-            number = index - self._shift
-            self.last = number
-            ts_shift, pictures = self._ts_shift, None
+            self.last = number = index - self._shift
             if now - self._marked >= MARK_INTERVAL:
                 self._marked = now
                 self._marks.append((number, now))
-            self._last_timestamp = header.timestamp - ts_shift & 0xFFFFFFFF
+            self._last_timestamp = timestamp = header.timestamp - self._ts_shift & 0xFFFFFFFF
             self._sent_at = now
+            pictures = None
         else:
             era = self._era_of(index)
             if era is None:
                 return None
-            number, ts_shift, pictures = index - era.shift, era.ts_shift, era.pictures
-        identity = self.identity
-        kind = header.marker << 7 | identity.payload_type
-        _REST(packet, 1, kind, number & 0xFFFF, header.timestamp - ts_shift & 0xFFFFFFFF, identity.ssrc)
-        if self._rewriter is not None and descriptor is not None:
-            self._rewriter.rewrite(packet, descriptor, pictures)
+            number, pictures = index - era.shift, era.pictures
+            timestamp = header.timestamp - era.ts_shift & 0xFFFFFFFF
+        identity, rewriter = self.identity, self._rewriter
+        _REST(packet, 1, header.marker << 7 | identity.payload_type, number & 0xFFFF, timestamp, identity.ssrc)
+        if rewriter is not None and descriptor is not None:
+            rewriter.rewrite(packet, descriptor, pictures)
         self.packets += 1
         self.bytes += size
         return packet

@@ -54,6 +54,8 @@ class IncomingStream:
         "_transit",
         "arrived",
         "base",
+        "bitrate",
+        "bitrates",
         "bytes",
         "cache",
         "codec",
@@ -91,6 +93,10 @@ class IncomingStream:
         self.packets = self.bytes = self.nacks = self.plis = 0
         self.temporal_bytes = [0] * MAX_TEMPORAL
         self.meters = [RateMeter() for _ in range(MAX_TEMPORAL)]
+        self.bitrate = 0.0
+        """Bit/s with all temporal layers."""
+        self.bitrates: tuple[float, ...] = (0.0,)
+        """Bit/s up to each temporal layer that it has."""
         self.height = 0
         self.arrived: float | None = None
         self.keyframe_asked: float | None = None
@@ -172,25 +178,16 @@ class IncomingStream:
 
     def sample(self, now: float) -> None:
         """Measure the rates. One that does not arrive keeps those that it had: it would have them again."""
-        if self.is_alive(now):
-            for meter, total in zip(self.meters, self.temporal_bytes, strict=True):
-                meter.sample(total, now)
-
-    @property
-    def bitrate(self) -> float:
-        """Bit/s with all temporal layers."""
-        return sum(meter.bitrate for meter in self.meters)
-
-    @property
-    def bitrates(self) -> tuple[float, ...]:
-        """Bit/s up to each temporal layer that it has."""
+        if not self.is_alive(now):
+            return
         total, sums = 0.0, []
-        for meter in self.meters:
+        for meter, count in zip(self.meters, self.temporal_bytes, strict=True):
+            meter.sample(count, now)
             total += meter.bitrate
             sums.append(total)
         while len(sums) > 1 and sums[-1] == sums[-2]:
             sums.pop()
-        return tuple(sums)
+        self.bitrate, self.bitrates = total, tuple(sums)
 
 
 class PublishedTrack:

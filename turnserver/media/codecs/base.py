@@ -145,27 +145,27 @@ class PictureRewriter:
         if descriptor.places is None:
             return
         picture_at, is_wide, level_at = descriptor.places
-        by = self.shift if shift is None else shift
-        if picture_at and descriptor.picture is not None:
-            picture = (descriptor.picture - by.picture) % _PICTURES
+        by_picture, by_level = self.shift if shift is None else shift
+        came, level = descriptor.picture, descriptor.level
+        if picture_at and came is not None:
+            picture = (came - by_picture) % _PICTURES
             if is_wide:
                 packet[picture_at] = 0x80 | picture >> 8
                 packet[picture_at + 1] = picture & 0xFF
             else:
                 packet[picture_at] = picture & 0x7F
-            if shift is None:
+            if shift is None and came != self._came:  # not another packet of the same picture
                 self._size = _PICTURES if is_wide else _SHORT_PICTURES
-                self._advance(descriptor.picture, picture)
-        if level_at and descriptor.level is not None:
-            level = (descriptor.level - by.level) % _LEVELS
+                self._advance(came, picture)
+        if level_at and level is not None:
+            level = (level - by_level) % _LEVELS
             packet[level_at] = level
-            if shift is None and (self._level is None or not seen_before(level, self._level, _LEVELS)):
+            before = self._level
+            if shift is None and level != before and (before is None or not seen_before(level, before, _LEVELS)):
                 self._level = level
 
     def _advance(self, came: int, sent: int) -> None:
         """Remember the ids of a picture, as it came and as it was sent, if they are the newest."""
-        if came == self._came:
-            return  # another packet of the same picture
         size = self._size
         if self._came is None or not seen_before(came, self._came, size):
             self._came = came
