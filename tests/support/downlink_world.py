@@ -224,12 +224,12 @@ class Watched:
         self._chance = random.Random(seed + 1)
         streams = (RtpStream(600, 601), RtpStream(700, 701))
         sections = [
-            PublishedMedia("0", "audio", FORMATS["opus"], None, None, IDS, (), (RtpStream(500),), "s", "a", True),
-            PublishedMedia("1", "video", FORMATS["vp8"], 97, None, IDS, ("l", "h"), streams, "s", "v", True),
+            PublishedMedia("0", "audio", FORMATS["opus"], None, IDS, (), (RtpStream(500),), "s", "a", True),
+            PublishedMedia("1", "video", FORMATS["vp8"], 97, IDS, ("l", "h"), streams, "s", "v", True),
         ]
         self.room.publish(self.alice, *self.publisher.describe(sections, {}, self.now))
         offered = self.subscriber.offer()
-        self.subscriber.answered([SubscribedMedia(o.mid, o.active, True, False, self._taken()) for o in offered])
+        self.subscriber.answered([SubscribedMedia(o.mid, o.active, True, self._taken()) for o in offered])
         self.subscriber.connect(self.now)
         self.viewer = Viewer(self.subscriber, self._back)
         self._sent = 0

@@ -55,7 +55,7 @@ class Call:
         for peer in self.room.peers.values():
             if peer.subscriber is not None and peer.subscriber.needs_offer:
                 offered = peer.subscriber.offer()
-                peer.subscriber.answered([SubscribedMedia(o.mid, o.active, True, False, {}) for o in offered])
+                peer.subscriber.answered([SubscribedMedia(o.mid, o.active, True, {}) for o in offered])
 
     def give(self, name: str, packets: list[bytearray]) -> None:
         """Packets of somebody arrive."""

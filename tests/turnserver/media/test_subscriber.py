@@ -33,7 +33,7 @@ def track(peer: str = "alice", source: TrackSource = "camera", layers: tuple[str
 def agree(subscriber: Subscriber, *, rtx: bool = True, refused: tuple[str, ...] = ()) -> list[OfferedMedia]:
     """The receiver answers the next offer."""
     offered = subscriber.offer()
-    subscriber.answered([SubscribedMedia(o.mid, o.active and o.mid not in refused, rtx, False, {}) for o in offered])
+    subscriber.answered([SubscribedMedia(o.mid, o.active and o.mid not in refused, rtx, {}) for o in offered])
     return offered
 
 
@@ -71,7 +71,7 @@ def test_one_offer_at_a_time_and_what_changes_meanwhile_is_in_the_next() -> None
     )
     subscriber.add(track("carol", "screen"))
     assert not subscriber.needs_offer
-    subscriber.answered([SubscribedMedia("0", True, True, False, {})])
+    subscriber.answered([SubscribedMedia("0", True, True, {})])
     assert subscriber.needs_offer
     assert [each.stream_id for each in subscriber.offer()] == ["alice", "carol.screen"]
 
@@ -100,7 +100,7 @@ def test_a_track_that_ends_before_the_answer_does_not_begin() -> None:
     subscriber.add(alice)
     subscriber.offer()
     subscriber.remove(alice)
-    subscriber.answered([SubscribedMedia("0", True, True, False, {})])
+    subscriber.answered([SubscribedMedia("0", True, True, {})])
     subscriber.allocate((), 0.0)
     assert alice.targets == {}
     assert subscriber.needs_offer
@@ -317,7 +317,7 @@ def test_offers_without_an_answer_use_no_more_sections() -> None:
         if number % 10 == 0 and subscriber.needs_offer:
             subscriber.offer()
         if number % 30 == 20:
-            subscriber.answered([SubscribedMedia(s.mid, True, True, False, {}) for s in subscriber.slots])
+            subscriber.answered([SubscribedMedia(s.mid, True, True, {}) for s in subscriber.slots])
         subscriber.remove(each)
     assert len(subscriber.slots) <= 3
 
