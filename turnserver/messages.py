@@ -1,63 +1,23 @@
-"""Messages between processes of one server, over one end of a socket pair: length, kind, and bytes of that kind.
+"""Messages between processes of one server, over one end of a socket pair; `turnserver.framing` is their form.
 
-A message is a 32-bit length of what follows it, a byte for its kind, and the rest. The reader refuses lengths beyond
-its limit before it keeps any of it. The writer never waits: what the other side does not read is kept up to a limit.
-Beyond either limit the link ends: a process that speaks nonsense or does not read is not to be reasoned with.
+The reader refuses messages beyond its limit. The writer never waits: what the other side does not read is kept up to a
+limit. Beyond either limit the link ends: a process that speaks nonsense or does not read is not to be reasoned with.
 """
 
 import asyncio
 import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-from turnserver.errors import ServerError
+from turnserver.framing import FrameError, FrameReader, encode
 
-__all__ = ["LARGEST", "FrameError", "FrameReader", "MessageLink", "encode"]
-
-LARGEST: Final = 4 * 1024 * 1024
-"""Bytes of a message: a description of 256 KB, or the view of a room with a hundred people, is far below."""
+__all__ = ["MessageLink"]
 
 MOST_UNREAD: Final = 16 * 1024 * 1024
 """Bytes that wait for the other side."""
 
 _READ: Final = 256 * 1024
 """Bytes that are read in one turn of the loop."""
-
-_header: Final = struct.Struct("!IB")
-
-
-class FrameError(ServerError):
-    """What came is no message."""
-
-
-def encode(kind: int, payload: bytes) -> bytes:
-    """A message as bytes. Raises ValueError for one that is too large, or a kind that is no byte."""
-    if len(payload) >= LARGEST or not 0 <= kind <= 255:
-        raise ValueError(f"no message: kind {kind}, {len(payload)} bytes")
-    return _header.pack(len(payload) + 1, kind) + payload
-
-
-class FrameReader:
-    """Makes messages of bytes; ``largest`` is the limit for the length of each."""
-
-    def __init__(self, largest: int = LARGEST) -> None:
-        self._largest = largest
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The messages, kind and payload, that are complete now. Raises `FrameError` for what can be none."""
-        self._buffer += data
-        while len(self._buffer) >= _header.size:
-            length, kind = _header.unpack_from(self._buffer)
-            if not 1 <= length <= self._largest:
-                raise FrameError(f"a message of {length} bytes")
-            end = _header.size - 1 + length
-            if len(self._buffer) < end:
-                return
-            payload = bytes(self._buffer[_header.size : end])
-            del self._buffer[:end]
-            yield kind, payload
 
 
 class MessageLink:

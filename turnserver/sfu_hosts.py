@@ -15,11 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from turnserver.core.settings import MediaSocket
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
+from turnserver.framing import FrameError
 from turnserver.media import worker
 from turnserver.media.facts import MediaFact
 from turnserver.media.host import EngineHost
 from turnserver.media.stats import MediaRoomView
-from turnserver.messages import FrameError
 from turnserver.recordings.owner import RecordingOptions
 from turnserver.supervisor import ChildTiming, Supervisor
 

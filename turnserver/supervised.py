@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from turnserver.errors import ServerError
-from turnserver.messages import FrameError, MessageLink
+from turnserver.framing import FrameError
+from turnserver.messages import MessageLink
 
 __all__ = ["ALIVE", "FAULT", "FIRST_KIND", "READY", "Parent", "RemoteFault", "attach", "read_fault"]
 
@@ -48,7 +49,7 @@ class RemoteFault(ServerError):
 
 
 def read_fault(payload: bytes) -> tuple[str, int, str]:
-    """Part, number and traceback of a `FAULT`. Raises `turnserver.messages.FrameError` for anything else."""
+    """Part, number and traceback of a `FAULT`. Raises `turnserver.framing.FrameError` for anything else."""
     try:
         part, times, text = json.loads(payload)
     except (ValueError, TypeError, RecursionError) as error:
@@ -79,7 +80,7 @@ def attach(arguments: Sequence[str]) -> socket.socket:
 class Parent:
     """What a child knows of its parent; made on the running loop.
 
-    ``receive`` gets kind and payload of each message, and may raise `turnserver.messages.FrameError`.
+    ``receive`` gets kind and payload of each message, and may raise `turnserver.framing.FrameError`.
     """
 
     def __init__(self, sock: socket.socket, receive: Callable[[int, bytes], None]) -> None:

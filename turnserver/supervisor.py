@@ -23,17 +23,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from turnserver.children import child_environment
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
+from turnserver.framing import FrameError
 from turnserver.lines import Allowance, Lines
-from turnserver.messages import FrameError, MessageLink
+from turnserver.messages import MessageLink
 from turnserver.supervised import ALIVE, FAULT, FIRST_KIND, READY, RemoteFault, read_fault
 from turnserver.text import one_line
 
 __all__ = ["ChildTiming", "Supervisor", "Work"]
-
-_KEPT: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ", "PYTHONHASHSEED", "PYTHONMALLOC")
-"""Variables that a child inherits. Others may be secrets of the configuration."""
 
 _WORDS: Final = 20
 """Lines of a child's standard error that are remembered."""
@@ -74,7 +73,7 @@ class Work(Protocol):
         """A child has been started: send it what it needs to be ready."""
 
     def receive(self, kind: int, payload: bytes) -> None:
-        """A message from the child. Raises `turnserver.messages.FrameError` for one that it may not send."""
+        """A message from the child. Raises `turnserver.framing.FrameError` for one that it may not send."""
 
     def ended(self, why: str) -> None:
         """The child has ended, for that reason; another one may have been started already."""
@@ -193,7 +192,7 @@ class Supervisor:
                     stdout=subprocess.DEVNULL,
                     stderr=writing,
                     pass_fds=(theirs.fileno(), *self._work.inherited()),
-                    env=_environment(),
+                    env=child_environment(),
                 )
             except BaseException:
                 ours.close()
@@ -330,12 +329,6 @@ class Supervisor:
                 child.words.append(text)
                 fields = {"process": self._name, "pid": child.process.pid, "text": text}
                 self._lines.write(logging.WARNING, "process says", fields)
-
-
-def _environment() -> dict[str, str]:
-    """The variables for a child: it finds the same modules."""
-    path = [os.path.abspath(each) for each in sys.path if each]
-    return {name: os.environ[name] for name in _KEPT if name in os.environ} | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 def _end_of(status: int) -> str:

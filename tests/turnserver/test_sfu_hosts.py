@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnserver.framing import FrameError
 from turnserver.media import worker
 from turnserver.media.facts import MediaFact, OfferReady, SpeakerChanged
 from turnserver.media.stats import ForwardingView, LayerView, MediaPeerView, MediaRoomView, TrackView
-from turnserver.messages import FrameError
 from turnserver.sfu_hosts import _FACTS, ChildHost
 
 VIEW = MediaRoomView(

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.sfu_people import until
-from turnserver.messages import FrameError, MessageLink
+from turnserver.framing import FrameError
+from turnserver.messages import MessageLink
 from turnserver.supervised import ALIVE, FAULT, READY, Parent, read_fault
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from stun.address import Address
+from turnserver.framing import LARGEST, FrameError
 from turnserver.media.facts import MediaFact
 from turnserver.media.host import EngineHost
 from turnserver.media.stats import MediaRoomView
-from turnserver.messages import LARGEST, FrameError
 from turnserver.recordings.owner import RecordingOptions
 from turnserver.supervised import FIRST_KIND, Parent, attach
 

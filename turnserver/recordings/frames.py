@@ -20,6 +20,9 @@ LARGEST_FRAME: Final = 8 << 20
 """Bytes of one frame; a keyframe of a large screen has one megabyte."""
 
 _START_CODE: Final = b"\0\0\0\1"
+_LAYER_BEGINS: Final = 0x08
+"""In the first byte of VP9's descriptor (RFC 9628 §4.2)."""
+
 _FU_A: Final = 28
 _STAP_A: Final = 24
 
@@ -106,34 +109,15 @@ _Parts = list[tuple[bytes, Header, Descriptor]]
 
 
 def _vp8(parts: _Parts) -> bytes:
-    return b"".join(packet[_behind_vp8(packet, header.payload, header.end) : header.end] for packet, header, _ in parts)
-
-
-def _behind_vp8(packet: bytes, at: int, end: int) -> int:
-    """Behind the payload descriptor (RFC 7741 §4.2), which has been read before."""
-    first = packet[at]
-    at += 1
-    if first & 0x80:
-        present = packet[at]
-        at += 1
-        if present & 0x80:
-            at += 2 if packet[at] & 0x80 else 1
-        if present & 0x40:
-            at += 1
-        if present & 0x30:
-            at += 1
-    if at >= end:
-        raise _Broken
-    return at
+    return b"".join(packet[descriptor.payload : header.end] for packet, header, descriptor in parts)
 
 
 def _vp9(parts: _Parts) -> bytes:
     """The layers of a picture; several of them are a superframe (VP9 bitstream, annex B)."""
     layers: list[bytes] = []
-    for packet, header, _ in parts:
-        at, end = header.payload, header.end
-        data = packet[_behind_vp9(packet, at, end) : end]
-        if packet[at] & 0x08:
+    for packet, header, descriptor in parts:
+        data = packet[descriptor.payload : header.end]
+        if packet[header.payload] & _LAYER_BEGINS:
             layers.append(data)
         elif layers:
             layers[-1] += data
@@ -145,42 +129,6 @@ def _vp9(parts: _Parts) -> bytes:
         raise _Broken
     mark = bytes((0xC0 | 3 << 3 | len(layers) - 1,))
     return b"".join(layers) + mark + b"".join(struct.pack("<I", len(layer)) for layer in layers) + mark
-
-
-def _behind_vp9(packet: bytes, at: int, end: int) -> int:
-    """Behind the payload descriptor (RFC 9628 §4.2)."""
-    try:
-        first = packet[at]
-        at += 1
-        if first & 0x80:
-            at += 2 if packet[at] & 0x80 else 1
-        if first & 0x20:
-            at += 1 if first & 0x10 else 2
-        if first & 0x10 and first & 0x40:
-            for _ in range(3):
-                at += 1
-                if not packet[at - 1] & 1:
-                    break
-        if first & 0x02:
-            at = _behind_structure(packet, at)
-    except IndexError:
-        raise _Broken from None
-    if at >= end:
-        raise _Broken
-    return at
-
-
-def _behind_structure(packet: bytes, at: int) -> int:
-    first = packet[at]
-    at += 1
-    if first & 0x10:
-        at += 4 * ((first >> 5) + 1)
-    if first & 0x08:
-        pictures = packet[at]
-        at += 1
-        for _ in range(pictures):
-            at += 1 + (packet[at] >> 2 & 3)
-    return at
 
 
 def _h264(parts: _Parts) -> bytes:

@@ -14,22 +14,25 @@ import select
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from turnserver.children import child_environment
 from turnserver.media.facts import TrackSource
 from turnserver.media.recording import RecordingRefused, RecordingSink, RoomRecording
 from turnserver.recordings.wire import (
     Begun,
     Ended,
     Lost,
-    MediaPacket,
     RecorderMessage,
     RecordingClosed,
     Related,
     Started,
+    packet_head,
     read_line,
     write_message,
 )
@@ -46,6 +49,9 @@ MOST_AT_ONCE: Final = 16
 
 _FLUSH: Final = 2.0
 """Seconds in which a process takes what waits for it when the server ends."""
+
+_PIECES: Final = 512
+"""Pieces that are written at once; a system takes 1024 (IOV_MAX)."""
 
 _MOST_LINE: Final = 4096
 
@@ -125,7 +131,7 @@ class _Process:
         self._recording = recording
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[bytes] = []
+        self._waiting: deque[bytes | bytearray | memoryview] = deque()
         self._bytes = 0
         self._lost = 0
         self._closing = self._is_writing = False
@@ -137,7 +143,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=child_environment(),
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -160,7 +166,7 @@ class _Process:
         if self._lost:
             lost, self._lost = self._lost, 0
             self.say(Lost(lost))
-        self.say(MediaPacket(number, now, bytes(packet)))
+        self._put(packet_head(number, now, len(packet)), packet)
 
     def relate(self, number: int, ntp: int, timestamp: int) -> None:
         """See `RecordingSink`."""
@@ -182,11 +188,13 @@ class _Process:
 
     def say(self, message: RecorderMessage) -> None:
         """Send a message, in this turn of the loop or as soon as the process takes it."""
+        self._put(write_message(message))
+
+    def _put(self, *pieces: bytes | bytearray) -> None:
         if self._in < 0 or self._closing:
             return
-        data = write_message(message)
-        self._waiting.append(data)
-        self._bytes += len(data)
+        self._waiting += pieces
+        self._bytes += sum(map(len, pieces))
         if self._flushing is None and not self._is_writing:
             self._flushing = self._loop.call_soon(self._flush)
 
@@ -206,25 +214,31 @@ class _Process:
         self._flushing = None
         if self._in < 0:
             return
-        data = b"".join(self._waiting)
         try:
-            sent = os.write(self._in, data) if data else 0
+            while self._waiting:
+                self._forget(os.writev(self._in, list(islice(self._waiting, _PIECES))))
         except BlockingIOError:
-            sent = 0
+            pass
         except OSError:
             self._end_input()  # it has ended; what it has said is still to be read
             return
-        rest = data[sent:]
-        self._waiting, self._bytes = [rest] if rest else [], len(rest)
-        if rest and not self._is_writing:
+        if self._waiting and not self._is_writing:
             self._is_writing = True
             self._loop.add_writer(self._in, self._flush)
-        elif not rest:
+        elif not self._waiting:
             if self._is_writing:
                 self._is_writing = False
                 self._loop.remove_writer(self._in)
             if self._closing:
                 self._end_input()
+
+    def _forget(self, sent: int) -> None:
+        """So many bytes are in the pipe."""
+        self._bytes -= sent
+        while self._waiting and sent >= len(self._waiting[0]):
+            sent -= len(self._waiting.popleft())
+        if sent:
+            self._waiting[0] = memoryview(self._waiting[0])[sent:]
 
     def _read(self) -> None:
         try:
@@ -266,7 +280,8 @@ class _Process:
                 self._loop.remove_writer(self._in)
                 self._is_writing = False
             self._in = -1
-            self._waiting, self._bytes = [], 0
+            self._waiting.clear()
+            self._bytes = 0
             assert self._child.stdin is not None
             with contextlib.suppress(OSError):
                 self._child.stdin.close()

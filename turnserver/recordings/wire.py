@@ -1,6 +1,6 @@
 """What goes through the pipes of a recorder process: media and facts to it, requests and its outcome from it.
 
-To the process go messages with a head of a length and a kind; what comes back are lines of JSON. Both ends are this
+To the process go messages as `turnserver.framing` has them; what comes back are lines of JSON. Both ends are this
 program, but a pipe may end in the middle of anything.
 """
 
@@ -8,6 +8,8 @@ import json
 import struct
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from turnserver.framing import FrameError, FrameReader, encode, head
 
 __all__ = [
     "Begun",
@@ -19,6 +21,7 @@ __all__ = [
     "Related",
     "Started",
     "WireReader",
+    "packet_head",
     "read_line",
     "write_line",
     "write_message",
@@ -85,7 +88,6 @@ class RecordingClosed(NamedTuple):
 
 RecorderMessage: TypeAlias = Started | Begun | MediaPacket | Related | Ended | Lost | RecordingClosed
 
-_HEAD: Final = struct.Struct("!IB")
 _PACKET: Final = struct.Struct("!Hd")
 _RELATED: Final = struct.Struct("!HQI")
 _MEDIA: Final = 0
@@ -101,45 +103,41 @@ def write_message(message: RecorderMessage) -> bytes:
     """A message as it goes through the pipe."""
     match message:
         case MediaPacket(number, now, data):
-            return _HEAD.pack(_PACKET.size + len(data), _MEDIA) + _PACKET.pack(number, now) + data
+            return packet_head(number, now, len(data)) + data
         case Related(number, ntp, timestamp):
-            return _HEAD.pack(_RELATED.size, _RELATION) + _RELATED.pack(number, ntp, timestamp)
+            return encode(_RELATION, _RELATED.pack(number, ntp, timestamp))
         case _:
-            body = json.dumps(list(message)).encode()
-            return _HEAD.pack(len(body), _KINDS[type(message)]) + body
+            return encode(_KINDS[type(message)], json.dumps(list(message)).encode())
+
+
+def packet_head(number: int, now: float, size: int) -> bytes:
+    """What goes before a packet of so many bytes, which needs no copy then: see `MediaPacket`."""
+    return head(_MEDIA, _PACKET.size + size) + _PACKET.pack(number, now)
 
 
 class WireReader:
     """Takes bytes of the pipe as they come, and gives whole messages."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._frames = FrameReader(MOST)
 
     def feed(self, data: bytes) -> Iterator[RecorderMessage]:
         """The messages that are complete now. Raises ValueError for what is none."""
-        self._bytes += data
-        at = 0
-        whole = memoryview(bytes(self._bytes))
-        while len(whole) - at >= _HEAD.size:
-            size, kind = _HEAD.unpack_from(whole, at)
-            if size > MOST:
-                raise ValueError("a message that is too long")
-            if len(whole) - at - _HEAD.size < size:
-                break
-            at += _HEAD.size
-            yield _read(kind, whole[at : at + size])
-            at += size
-        del self._bytes[:at]
+        try:
+            for kind, body in self._frames.feed(data):
+                yield _read(kind, body)
+        except FrameError as error:
+            raise ValueError(str(error)) from error
 
 
-def _read(kind: int, body: memoryview) -> RecorderMessage:
+def _read(kind: int, body: bytes) -> RecorderMessage:
     try:
         if kind == _MEDIA:
             number, now = _PACKET.unpack_from(body)
-            return MediaPacket(number, now, bytes(body[_PACKET.size :]))
+            return MediaPacket(number, now, body[_PACKET.size :])
         if kind == _RELATION:
             return Related(*_RELATED.unpack(body))
-        made: RecorderMessage = _OTHERS[kind](*json.loads(bytes(body)))
+        made: RecorderMessage = _OTHERS[kind](*json.loads(body))
     except (struct.error, KeyError, TypeError) as error:
         raise ValueError(f"not a message: {error}") from error
     return made

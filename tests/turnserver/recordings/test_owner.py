@@ -93,3 +93,17 @@ async def test_a_process_that_is_killed_is_told_once(recordings: Recordings, tmp
     assert recording.why == ["the recorder has ended by itself"]
     sink.begin(1, "ann", "Ann", "audio", "opus")
     sink.close("failed")
+
+
+async def test_no_secret_of_the_environment_reaches_the_recorder(
+    recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the server runs in a program of somebody else's."""
+    monkeypatch.setenv("MESHTURN_AUTH__SHARED_SECRETS", "hush")
+    monkeypatch.setenv("DATABASE_PASSWORD", "hush")
+    recordings.open("r", Ended()).close("stopped")
+    (pid,) = recorder_pids()
+    variables = Path(f"/proc/{pid}/environ").read_bytes()  # noqa: ASYNC240
+    assert b"hush" not in variables
+    assert b"PYTHONPATH=" in variables
+    await until(lambda: manifest_of(tmp_path / "r").get("end") == "stopped")

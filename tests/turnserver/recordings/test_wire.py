@@ -39,7 +39,8 @@ def test_messages_come_out_as_they_went_in(messages: list[RecorderMessage], step
 
 
 @pytest.mark.parametrize(
-    "data", [b"\xff" * 5, b"\0\0\0\x02\x63{}", b"\0\0\0\x02\x04{}", b"\0\0\0\x01\x00x", b"\0\0\0\x01\x04{"]
+    "data",
+    [b"\xff" * 5, b"\0\0\0\x03\x63{}", b"\0\0\0\x03\x04{}", b"\0\0\0\x02\x00x", b"\0\0\0\x02\x04{", b"\0\0\0\0\x04"],
 )
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  that is the contract

@@ -59,6 +59,8 @@ class Descriptor(NamedTuple):
     """TL0PICIDX: the number, of 8 bits, of the last picture of temporal layer 0; None where there is none."""
     places: NumberPlaces | None = None
     """Where the packet has these two numbers; None where there are none, or where they are never changed."""
+    payload: int = 0
+    """Where in a packet the descriptor ends and the picture begins, where packets have a descriptor of one piece."""
 
 
 class Shift(NamedTuple):

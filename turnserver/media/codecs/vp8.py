@@ -94,6 +94,7 @@ def read_vp8(packet: PacketMemory, header: Header) -> Descriptor | None:
         height=height,
         level=level,
         places=found,
+        payload=at,
     )
 
 

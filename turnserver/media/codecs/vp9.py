@@ -135,6 +135,7 @@ def read_vp9(packet: PacketMemory, header: Header) -> Descriptor | None:
         height=height,
         level=level,
         places=found,
+        payload=at,
     )
 
 
