@@ -17,9 +17,9 @@ import av
 from meshturn.root import MeshturnError
 from turnserver.recordings.frames import picture_size
 
-__all__ = ["Part", "PartError", "PartFile"]
+__all__ = ["PYAV_ERRORS", "Part", "PartError", "PartFile", "PartRefused"]
 
-_ERRORS: Final = (av.error.FFmpegError, OSError, ValueError)
+PYAV_ERRORS: Final = (av.error.FFmpegError, OSError, ValueError)
 """What PyAV raises."""
 
 _MILLISECONDS: Final = Fraction(1, 1000)
@@ -40,6 +40,10 @@ class PartError(MeshturnError):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or str(error))
+
+
+class PartRefused(MeshturnError):
+    """What came cannot be put into a file: whoever sent it has made it so, and the disk is as it was."""
 
 
 class PartFile(io.RawIOBase):
@@ -100,7 +104,7 @@ class PartFile(io.RawIOBase):
 class Part:
     """See the module. ``video`` is a codec with its first keyframe; ``written`` is told of bytes as they are written.
 
-    Raises `PartError`, as every method does.
+    Raises `PartError`, as every method does, and `PartRefused`, as `write` does; there is no file then.
     """
 
     def __init__(
@@ -120,9 +124,11 @@ class Part:
             raise PartError(error) from error
         try:
             self._open("webm" if webm else "matroska", audio, video)
-        except _ERRORS as error:
+        except PYAV_ERRORS as error:
             self._file.close()
-            raise PartError(self._why(error)) from error
+            if self._file.error is None:
+                path.unlink(missing_ok=True)
+            raise self._why(error) from error
 
     @property
     def size(self) -> int:
@@ -146,8 +152,8 @@ class Part:
         packet.is_keyframe = keyframe
         try:
             self._container.mux_one(packet)
-        except _ERRORS as error:
-            raise PartError(self._why(error)) from error
+        except PYAV_ERRORS as error:
+            raise self._why(error) from error
         if self._file.error is not None:
             raise PartError(self._file.error)
         self.frames[kind] += 1
@@ -156,8 +162,8 @@ class Part:
         """End the file, with its length and an index."""
         try:
             self._container.close()
-        except _ERRORS as error:
-            raise PartError(self._why(error)) from error
+        except PYAV_ERRORS as error:
+            raise self._why(error) from error
         finally:
             self._file.close()
         if self._file.error is not None:
@@ -179,11 +185,11 @@ class Part:
             self._streams["audio"] = sound
         self._container.start_encoding()
 
-    def _why(self, error: Exception) -> OSError:
-        """What the file said, rather than what the muxer makes of it."""
+    def _why(self, error: Exception) -> PartError | PartRefused:
+        """What the file said, rather than what the muxer makes of it; the muxer itself complains of what came."""
         if self._file.error is not None:
-            return self._file.error
-        return error if isinstance(error, OSError) else OSError(0, str(error))
+            return PartError(self._file.error)
+        return PartRefused(str(error))
 
 
 def _form_of(codec: str) -> str:

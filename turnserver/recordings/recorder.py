@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
@@ -66,6 +67,9 @@ def main() -> int:
         end, detail = ended.end, str(ended)
     except ValueError as error:
         end, detail = "fault", str(error)
+    except Exception as error:  # what is there is worth more than what went wrong
+        traceback.print_exc()
+        end, detail = "fault", f"the recorder has failed: {type(error).__name__}"
     if detail:
         requests.say(("failed", detail))
     if session is not None:

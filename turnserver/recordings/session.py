@@ -15,7 +15,7 @@ from turnserver.media.codecs import CODECS
 from turnserver.recordings.frames import Frame, Frames
 from turnserver.recordings.manifest import RecordedFile, RecordedStream, Recording
 from turnserver.recordings.ordering import Arrived, Ordering
-from turnserver.recordings.part import Part, PartError
+from turnserver.recordings.part import Part, PartError, PartRefused
 from turnserver.recordings.timeline import PeerClock, TrackClock
 from turnserver.recordings.wire import (
     Begun,
@@ -45,6 +45,9 @@ CHECK_INTERVAL: Final = 1.0
 MOST_FILES: Final = 10_000
 """Files of one recording."""
 
+MOST_REFUSED: Final = 10
+"""Beginnings of a picture that are none, after which its track is recorded no more."""
+
 _LATE: Final = 10.0
 """Seconds that something may seem to have been taken before it came."""
 
@@ -70,6 +73,7 @@ class _Track:
         self.ordering = Ordering(self.kind)
         self.frames = Frames(begun.codec)
         self.asked = float("-inf")
+        self.refused = 0
 
 
 class _Group:
@@ -268,6 +272,12 @@ class RecordingSession:
             )
         except PartError as error:
             raise SessionEnd("disk", f"{name} cannot be written: {error}") from error
+        except PartRefused as error:
+            group.parts -= 1
+            if first is None:
+                raise SessionEnd("fault", f"{name} cannot be made: {error}") from error
+            self._refuse(first[0], pending)
+            return
         group.codecs = codecs
         group.file = RecordedFile(name, group.peer, group.name, group.kind, round(pending[0][0], 3))
         sources = {"audio": "audio", "video": "camera"}
@@ -288,11 +298,28 @@ class RecordingSession:
             if group.codecs.get(track.kind) == track.codec:
                 self._write(group, time, track, frame)
 
+    def _refuse(self, track: _Track, pending: list[tuple[float, _Track, Frame]]) -> None:
+        """A picture that is none costs its sender that picture, and nobody else anything."""
+        group = track.group
+        rest = [each for each in pending if each[1] is not track]
+        track.frames.missed += len(pending) - len(rest)
+        track.frames.waits = True
+        track.refused += 1
+        if track.refused >= MOST_REFUSED and self._tracks.pop(track.number, None) is not None:
+            del group.tracks[track.number]
+            group.missed[track.kind] += track.frames.missed
+        group.pending, group.pending_bytes = rest, sum(len(frame.data) for _, _, frame in rest)
+        if rest:
+            self._open(group)
+
     def _write(self, group: _Group, time: float, track: _Track, frame: Frame) -> None:
         if group.part is None or group.file is None:
             return
         try:
             group.part.write(track.kind, time - group.file.offset, frame.data, keyframe=frame.keyframe)
+        except PartRefused:
+            track.frames.missed += 1
+            track.frames.waits = track.kind == "video"
         except PartError as error:
             raise SessionEnd("disk", f"{group.file.file} cannot be written: {error}") from error
 
@@ -310,6 +337,8 @@ class RecordingSession:
             group.missed[kind] = -here
         try:
             part.close()
+        except PartRefused:
+            pass  # it has no index, and what is in it plays
         except PartError as error:
             raise SessionEnd("disk", f"{file.file} cannot be written: {error}") from error
         finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
-from turnserver.recordings.part import Part, PartError
+from turnserver.recordings.part import Part, PartError, PartRefused
 
 SILENCE = b"\xfc\xff\xfe"
 
@@ -51,6 +51,7 @@ def test_nothing_is_written_over_and_no_link_is_followed(tmp_path: Path) -> None
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_keyframe_that_is_none_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PartError):
+def test_a_keyframe_that_is_none_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PartRefused):
         Part(tmp_path / "a.mkv", webm=False, audio=False, video=("h264", b"nonsense"), written=lambda _: None)
+    assert list(tmp_path.iterdir()) == []

@@ -225,3 +225,48 @@ def test_hostile_numbers_and_times(world: World) -> None:
     assert (file.peer, file.streams[0].frames) == ("ann", 5)
     assert file.duration is not None
     assert file.duration < 15
+
+
+NONSENSE = {
+    "vp8": b"\x10\x10\x00\x00\x9d\x01\x2a\x00\x00\x00\x00",
+    "vp9": b"\x0c\x82\x49\x83\x42\x00\xff\xff\xff\xff",
+    "h264": b"\x67\x42\xe0\x1f\x96\x54",
+    "av1": b"\x18\x0a\x0b\x00\x00\x00",
+}
+"""What a packet may say is a keyframe."""
+
+
+@pytest.mark.parametrize("codec", sorted(NONSENSE))
+def test_a_picture_that_is_none_costs_nobody_else_anything(world: World, codec: str) -> None:
+    """One participant could end the recording of all: the muxer refuses the file. Its sound is recorded, too."""
+    world.begin(1, "ann", "camera", codec)
+    world.begin(2, "ann", "audio", "opus")
+    world.begin(3, "bob", "camera", "vp8")
+    for number, packet in enumerate(encoded("libvpx", frames=60)):
+        world.session.take(MediaPacket(3, world.now, packet))
+        made = build_packet(
+            payload_type=96, sequence=number, timestamp=number * 6000, ssrc=2, payload=NONSENSE[codec], marker=True
+        )
+        world.session.take(MediaPacket(1, world.now, bytes(made)))
+        if packet[1] & 0x80:
+            world.pass_time(1 / 15, 2)
+    recording = world.finish()
+    found = {file.peer: file for file in recording.files}
+    assert recording.end == "stopped"
+    assert {path.name for path in world.directory.iterdir()} == {"manifest.json", *(f.file for f in recording.files)}
+    assert world.streams(found["bob"].file)["vp8"] == 60
+    assert {stream.codec for stream in found["ann"].streams} == {"opus"}
+
+
+def test_a_picture_that_becomes_one(world: World) -> None:
+    """The recorder asks for a keyframe, and goes on with it in the next file."""
+    world.begin(1, "ann", "camera", "vp8")
+    bad = build_packet(payload_type=96, sequence=0, timestamp=0, ssrc=2, payload=NONSENSE["vp8"], marker=True)
+    packets = encoded("libvpx", frames=20)
+    first = int.from_bytes(packets[0][2:4], "big")
+    bad[2:4] = (first - 1 & 0xFFFF).to_bytes(2, "big")
+    world.picture(1, [bytes(bad), *packets])
+    recording = world.finish()
+    assert [file.file for file in recording.files] == ["p1.webm"]
+    assert world.streams("p1.webm")["vp8"] == 20
+    assert recording.files[0].streams[-1].missed == 1
