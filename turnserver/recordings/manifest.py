@@ -1,5 +1,6 @@
 """What is in a recording: ``manifest.json`` in its directory, which is replaced whole whenever something changes."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ VERSION: Final = 1
 
 _MOST: Final = 16 << 20
 """Bytes of a manifest that is read."""
+
+
+_NONE: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What reading raises where something else than a manifest is read."""
 
 
 class ManifestError(MeshturnError):
@@ -69,9 +74,14 @@ class Recording:
         text = json.dumps({"version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False)
         fresh = directory / f"{MANIFEST}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        fresh.replace(directory / MANIFEST)
+        try:
+            with open(os.open(fresh, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+            fresh.replace(directory / MANIFEST)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink()  # half of it, where the disk is full
+            raise
 
     @property
     def begun(self) -> datetime:
@@ -83,15 +93,15 @@ def read_manifest(directory: Path) -> Recording:
     """The manifest of a recording's directory. Raises `ManifestError`."""
     path = directory / MANIFEST
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST + 1)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # a pipe has no end
+            raw = file.read(_MOST + 1) or b""
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         if len(raw) > _MOST:
             raise ValueError("too long")
         return _recording(json.loads(raw))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except _NONE as error:
         raise ManifestError(f"{path} is not the manifest of a recording.") from error
 
 
@@ -124,8 +134,13 @@ def _file(read: Mapping[str, Any]) -> RecordedFile:
         offset=0.0 if offset is None else offset,
         duration=_seconds(read["duration"]),
         size=int(read["size"]),
-        streams=[RecordedStream(**each) for each in read["streams"]],
+        streams=[_stream(each) for each in read["streams"]],
     )
+
+
+def _stream(read: Mapping[str, Any]) -> RecordedStream:
+    counts = {name: int(read.get(name, 0)) for name in ("frames", "missed", "width", "height")}
+    return RecordedStream(str(read["source"]), str(read["codec"]), **counts)
 
 
 def _seconds(value: Any) -> float | None:

@@ -11,12 +11,15 @@ from typing import Any, Final
 
 import av
 
+from turnserver.recordings.part import PYAV_ERRORS
+
 __all__ = ["RATE", "RecordedPicture", "RecordedSound", "length_of"]
 
 RATE: Final = 48_000
 """Samples in a second; there are two channels."""
 
-_ERRORS: Final = (av.error.FFmpegError, OSError, ValueError)
+MOST_PIXELS: Final = 8192 * 4352
+"""Pixels of a picture that is decoded: a participant may send any number, each of which needs memory."""
 
 _STALE: Final = 3.0
 """Seconds after which a camera that sends nothing counts as turned off."""
@@ -32,11 +35,11 @@ def length_of(path: Path) -> float:
     """Seconds of a file that was not completed; 0 if it cannot be read."""
     last = 0.0
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base is not None:
                     last = max(last, float(packet.pts * packet.time_base))
-    except _ERRORS:
+    except PYAV_ERRORS:
         pass  # what has been read counts
     return last
 
@@ -117,7 +120,7 @@ class RecordedSound:
         at = round((self._offset + float(frame.pts * frame.time_base)) * RATE)
         try:
             pieces = self._resampler.resample(frame)
-        except _ERRORS:
+        except PYAV_ERRORS:
             return
         for piece in pieces:
             self._append(at, bytes(piece.planes[0])[: piece.samples * 4])
@@ -131,19 +134,27 @@ class RecordedSound:
         self._samples.frombytes(data)
 
 
+def _opened(path: Path) -> Any:
+    """A file, which is of the form that recordings have: others may name files and addresses to be read."""
+    if not path.is_file():
+        raise FileNotFoundError(str(path))
+    return av.open(f"file:{path}", format="matroska")
+
+
 def _decoded(path: Path, kind: str) -> Iterator[Any]:
     """The frames of a file that can be decoded."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             stream: Any = next((each for each in container.streams if each.type == kind), None)
             if stream is None:
                 return
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             for packet in container.demux(stream):
                 frames: Sequence[Any]
                 try:
                     frames = packet.decode()
-                except _ERRORS:
+                except PYAV_ERRORS:
                     continue  # of one packet
                 yield from (frame for frame in frames if frame.pts is not None)
-    except _ERRORS:
+    except PYAV_ERRORS:
         return

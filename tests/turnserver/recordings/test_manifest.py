@@ -1,6 +1,7 @@
 """The manifest of a recording: written whole, and read with suspicion."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,50 @@ def test_files_are_in_the_directory(tmp_path: Path, name: str) -> None:
     recording.write(tmp_path)
     with pytest.raises(ManifestError):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "null",
+        "\x00" * 4096,
+        '{"version": 1}',
+        '{"version": 1, "room": "r", "started": "0001-01-01T00:00:00+23:59", "duration": 1, "end": null, "files": []}',
+        '{"version": 1, "room": "r", "started": "2026-01-02", "duration": 1, "end": null, "lost": 1e999, "files": []}',
+        '{"version": 1, "room": "r", "started": "2026-01-02", "duration": NaN, "end": null, "files": []}',
+    ],
+    ids=range(9),
+)
+def test_what_is_damaged_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ManifestError, match="is not the manifest of a recording"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / MANIFEST)
+    (tmp_path / "b" / MANIFEST).mkdir(parents=True)
+    for name in "ab":
+        with pytest.raises(ManifestError):
+            read_manifest(tmp_path / name)
+
+
+def test_a_name_that_is_no_text_is_written(tmp_path: Path) -> None:
+    recording = made()
+    recording.files[0].name = "Ann\ud800"
+    recording.write(tmp_path)
+    assert read_manifest(tmp_path).files[0].name == "Ann\ud800"
+
+
+def test_half_a_manifest_is_not_left(tmp_path: Path) -> None:
+    """The one before stays."""
+    made().write(tmp_path)
+    (tmp_path / f"{MANIFEST}.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="symbolic"):
+        made().write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+    assert read_manifest(tmp_path) == made()

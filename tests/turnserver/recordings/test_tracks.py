@@ -1,10 +1,12 @@
 """The pictures and the sound of files, by the time of the recording."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.recorded_files import Somebody, make_recording
+from turnserver.recordings import tracks
 from turnserver.recordings.tracks import RATE, RecordedPicture, RecordedSound, length_of
 
 
@@ -50,3 +52,24 @@ def test_what_cannot_be_read_is_empty(tmp_path: Path, file: Path) -> None:
     half = tmp_path / "half.webm"
     half.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     assert RecordedSound(half, 0.0).take(0, 960) is not None
+
+
+def test_what_is_no_recorded_file_is_not_read(tmp_path: Path) -> None:
+    """A playlist would have files and addresses read that it names; and a pipe has no end."""
+    film = make_recording(tmp_path / "r", [Somebody("ann", 100, 500, 0.0, 1.0)]) / "p1.webm"
+    (tmp_path / "list.webm").write_text(f"ffconcat version 1.0\nfile {film}\n")
+    (tmp_path / "hls.webm").write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{film}\n#EXT-X-ENDLIST\n")
+    os.mkfifo(tmp_path / "pipe.webm")
+    (tmp_path / "folder.webm").mkdir()
+    for name in ("list", "hls", "pipe", "folder", "none"):
+        path = tmp_path / f"{name}.webm"
+        assert length_of(path) == 0.0
+        assert RecordedPicture(path, 0.0, lasts=True).at(1.0) is None
+        assert RecordedSound(path, 0.0).take(0, 960) is None
+    assert length_of(film) > 0.5
+
+
+def test_a_picture_that_is_too_large_is_left_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A participant may send one of 16,383 by 16,383 pixels."""
+    monkeypatch.setattr(tracks, "MOST_PIXELS", 100)
+    assert RecordedPicture(file, 0.0, lasts=True).at(0.5) is None
