@@ -65,22 +65,40 @@ def list_recordings(directory: Path | None, config_path: Path | None, as_json: b
     help="Its size in pixels.",
 )
 @click.option("--rate", type=click.IntRange(1, 60), default=15, show_default=True, help="Pictures in a second.")
+@click.option("--no-names", is_flag=True, help="Leave out what people are called, which is in their pictures else.")
+@click.option(
+    "--font",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A font for the names: TrueType or OpenType. Without it, one of this machine that has their letters.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @json_option
 def mix(  # noqa: PLR0917  click passes them by name
-    recording: Path, output: Path, size: tuple[int, int], rate: int, force: bool, as_json: bool
+    recording: Path,
+    output: Path,
+    size: tuple[int, int],
+    rate: int,
+    no_names: bool,
+    font: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Make one film of RECORDING, a directory as `meshturn recordings list` shows it.
 
-    Everybody who is there at the time is in a gallery, screens as well, and all voices are heard. Ctrl-C ends it, and
-    leaves nothing behind.
+    Everybody who is there at the time is in a gallery with their name, screens as well, and all voices are heard.
+    Ctrl-C ends it, and leaves nothing behind.
 
-    Needs PyAV: pip install 'meshturn[media]'.
+    Needs PyAV, and Pillow for the names: pip install 'meshturn[media]'.
 
-    Exit code 0: the film is complete; 1: it cannot be made; 2: the command line is wrong; 3: PyAV is missing.
+    Exit code 0: the film is complete; 1: it cannot be made; 2: the command line is wrong; 3: PyAV or Pillow is missing.
     """
     if importlib.util.find_spec("av") is None:
         raise StartupError("A film needs PyAV, which is not installed.", "pip install 'meshturn[media]'")
+    if not no_names and importlib.util.find_spec("PIL") is None:
+        raise StartupError(
+            "The names in a film need Pillow, which is not installed.", "pip install 'meshturn[media]', or --no-names"
+        )
     from turnserver.recordings.mix import FORMS, MixError, MixOptions  # noqa: PLC0415  needs PyAV
     from turnserver.recordings.mix import mix as make  # noqa: PLC0415
 
@@ -91,7 +109,9 @@ def mix(  # noqa: PLR0917  click passes them by name
             f"{one_line(str(output))} is there already; --force replaces it", param_hint="--output"
         )
     try:
-        seconds = _with_progress(lambda tell: make(recording, output, MixOptions(*size, rate), tell))
+        seconds = _with_progress(
+            lambda tell: make(recording, output, MixOptions(*size, rate, not no_names, font), tell)
+        )
     except (MixError, ManifestError) as error:
         _complain(str(error))
         raise click.exceptions.Exit(ExitCode.FAILED) from error

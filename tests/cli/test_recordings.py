@@ -13,7 +13,7 @@ import av
 import pytest
 
 from cli.exit_codes import ExitCode
-from tests.support.recorded_files import FOUR, make_recording
+from tests.support.recorded_files import FOUR, make_recording, strip_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -56,6 +56,74 @@ def test_where_nothing_is(run: Run, tmp_path: Path) -> None:
     assert (result.returncode, "no media.recordings" in result.stderr) == (ExitCode.USAGE, True)
 
 
+def test_what_else_is_in_the_directory(run: Run, recording: Path) -> None:
+    """Damaged, half written, foreign: one sentence for each that may have been a recording; the others are listed."""
+    damaged = {
+        "cut": (recording / "manifest.json").read_bytes()[:100],
+        "deep": b"[" * 100_000,
+        "binary": bytes(range(256)),
+        "old": json.dumps(
+            {"version": 1, "room": "r", "started": "0001-01-01T00:00+23:59", "duration": 1, "end": None, "files": []}
+        ).encode(),
+    }
+    for name, content in damaged.items():
+        (recording.parent / name).mkdir()
+        (recording.parent / name / "manifest.json").write_bytes(content)
+    (recording.parent / "pipe").mkdir()
+    os.mkfifo(recording.parent / "pipe" / "manifest.json")
+    (recording.parent / "notes.txt").write_text("foreign")
+    (recording.parent / "loop").symlink_to("loop")
+    strange = Path(os.fsdecode(bytes(recording.parent) + b"/\xff\x1b[31m"))
+    strange.mkdir()
+    read = json.loads((recording / "manifest.json").read_text())
+    read["room"], read["files"][0]["file"] = "\ud800\u202e\x1b", "gone.webm"
+    (strange / "manifest.json").write_text(json.dumps(read))
+    result = run("recordings", "list", recording.parent)
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False)
+    assert "20260102-030405-0a0b0c0d" in result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+    for name in (*damaged, "pipe"):
+        assert f"{name}/manifest.json is not the manifest of a recording" in " ".join(result.stderr.split())
+    assert "notes.txt" not in result.stderr
+    as_json = run("recordings", "list", "--json", recording.parent)
+    assert as_json.returncode == 0
+    assert len(json.loads(as_json.stdout)["recordings"]) == 2
+    film = run("recordings", "mix", recording.parent / "cut", "-o", recording.parent / "a.webm")
+    assert (film.returncode, "is not the manifest" in film.stderr) == (ExitCode.FAILED, True)
+
+
+def test_names_are_in_the_film_or_not(run: Run, recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "font.ttf").write_bytes(bytes(100))
+    small = ("--size", "320x180", "--rate", "2")
+    result = run("recordings", "mix", recording, "-o", tmp_path / "a.webm", *small, "--font", tmp_path / "font.ttf")
+    assert (result.returncode, "is no font that can be used" in result.stderr) == (ExitCode.FAILED, True)
+    result = run("recordings", "mix", recording, "-o", tmp_path / "a.webm", *small, "--font", tmp_path / "none.ttf")
+    assert result.returncode == ExitCode.USAGE
+    for name, options in (("a.webm", ()), ("b.webm", ("--no-names",))):
+        assert run("recordings", "mix", recording, "-o", tmp_path / name, *small, *options).returncode == 0
+    assert max(strip_of(tmp_path / "a.webm", 2.0, 0)) > 180
+    assert max(strip_of(tmp_path / "b.webm", 2.0, 0)) < 80
+
+
+@pytest.mark.parametrize("library", ["av", "PIL"])
+def test_a_library_that_is_missing(processes: None, tmp_path: Path, recording: Path, library: str) -> None:
+    """One sentence says what to install; without names, a film needs no Pillow."""
+    code = (
+        "import importlib.util as u, sys\n"
+        f"find, sys.modules[{library!r}] = u.find_spec, None\n"
+        f"u.find_spec = lambda name, *rest: None if name == {library!r} else find(name, *rest)\n"
+        "from meshturn.__main__ import main\nmain()"
+    )
+    film = tmp_path / "a.webm"
+    command = [sys.executable, "-c", code, "recordings", "mix", str(recording), "-o", str(film), "--size", "64x64"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == ExitCode.CANNOT_START
+    assert "pip install 'meshturn[media]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run([*command, "--no-names"], check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode == 0) == film.exists() == (library == "PIL")
+
+
 def test_a_film_is_made(run: Run, recording: Path, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     result = run("recordings", "mix", recording, "-o", film, "--size", "320x180", "--rate", "10")
@@ -90,20 +158,6 @@ def test_what_is_no_recording(run: Run, tmp_path: Path) -> None:
     result = run("recordings", "mix", tmp_path, "-o", tmp_path / "a.webm")
     assert result.returncode == ExitCode.FAILED
     assert "manifest.json cannot be read" in result.stderr
-
-
-def test_without_pyav_one_sentence_says_what_to_install(processes: None, tmp_path: Path, recording: Path) -> None:
-    code = "import sys; sys.modules['av'] = None; from meshturn.__main__ import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "recordings", "mix", str(recording), "-o", str(tmp_path / "a.webm")],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == ExitCode.CANNOT_START
-    assert "pip install 'meshturn[media]'" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_an_interrupt_leaves_no_half_film(processes: None, tmp_path: Path, recording: Path) -> None:

@@ -191,6 +191,6 @@ def environment(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Envir
     """A clean environment outside the checkout, with the wheel and what it needs, as the constraints file says."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     environment.pip(
-        "install", "--quiet", "--no-compile", "-c", ROOT / "conf" / "constraints.txt", f"{built.wheel}[call]"
+        "install", "--quiet", "--no-compile", "-c", ROOT / "conf" / "constraints.txt", f"{built.wheel}[call,media]"
     )
     return environment

@@ -11,7 +11,7 @@ import av
 from turnserver.recordings.manifest import RecordedFile, RecordedStream, Recording
 from turnserver.recordings.part import Part
 
-__all__ = ["FOUR", "Somebody", "brightness", "make_recording", "tone_in"]
+__all__ = ["FOUR", "Somebody", "brightness", "make_recording", "strip_of", "tone_in"]
 
 RATE = 48_000
 
@@ -109,6 +109,17 @@ def brightness(film: Path, time: float, columns: int = 2, rows: int = 2) -> list
                     for row in range(rows)
                     for column in range(columns)
                 ]
+    raise AssertionError("the film is shorter")
+
+
+def strip_of(film: Path, time: float, column: int, columns: int = 2) -> bytes:
+    """The luminance of the lower left of a tile, 60 by 16 pixels, in a film of one row."""
+    with av.open(str(film)) as container:
+        for frame in container.decode(video=0):
+            if frame.time is not None and frame.time >= time:
+                plane, left = frame.planes[0], column * frame.width // columns
+                rows = range(frame.height - 16, frame.height)
+                return b"".join(bytes(plane)[row * plane.line_size + left :][:60] for row in rows)
     raise AssertionError("the film is shorter")
 
 

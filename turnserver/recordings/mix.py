@@ -9,21 +9,23 @@ from array import array
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import av
 
 from meshturn.root import MeshturnError
 from turnserver.recordings.gallery import GalleryTile, fit, gallery
 from turnserver.recordings.manifest import RecordedFile, Recording, read_manifest
+from turnserver.recordings.part import PYAV_ERRORS
 from turnserver.recordings.tracks import RATE, RecordedPicture, RecordedSound, length_of
+
+if TYPE_CHECKING:
+    from turnserver.recordings.labels import Label, Labels
 
 __all__ = ["FORMS", "MixError", "MixOptions", "mix"]
 
 FORMS: Final = {".webm": ("webm", "libvpx", "libopus"), ".mp4": ("mp4", "libx264", "aac")}
 """Container and encoders, by the end of a film's name."""
-
-_ERRORS: Final = (av.error.FFmpegError, OSError, ValueError)
 
 _SPEED: Final = {
     # Threads of libvpx wait for one another without sleeping: on a machine that is busy, one of them is faster.
@@ -36,6 +38,12 @@ _BITS: Final = 0.12
 
 _DARK: Final = (24, 128, 128)
 """What is behind the pictures, in luminance and colours."""
+
+MOST_SECONDS: Final = 7 * 86_400
+"""Seconds of a film: what is longer has been damaged."""
+
+_GREY: Final = 128
+"""A colour that is none."""
 
 _GAP: Final = 1.0
 """Seconds between two files of one participant for which the tile is kept."""
@@ -51,11 +59,16 @@ class MixError(MeshturnError):
 
 
 class MixOptions(NamedTuple):
-    """The size of the film in pixels, and its pictures in a second."""
+    """The size of the film in pixels, and its pictures in a second.
+
+    ``names`` says whether names are shown, which needs Pillow, and ``font`` is the file of the font for them.
+    """
 
     width: int = 1280
     height: int = 720
     rate: int = 15
+    names: bool = True
+    font: Path | None = None
 
 
 class _Spot:
@@ -71,6 +84,17 @@ class _Spot:
     def begins(self) -> float:
         """When it is first there."""
         return self._files[0].offset
+
+    @property
+    def name(self) -> str:
+        """What its participant is called."""
+        file = self._files[0]
+        return f"{file.name} (screen)" if file.kind == "screen" and file.name.strip() else file.name
+
+    @property
+    def number(self) -> str:
+        """What its present file is called, which is the place of the participant in the recording."""
+        return Path(self._files[0].file).stem
 
     def is_there(self, time: float) -> bool:
         """Whether it has a tile."""
@@ -131,6 +155,19 @@ class _Canvas:
                 at = (y + row) * stride + x
                 canvas[at : at + wide] = source[row * step : row * step + wide]
 
+    def stamp(self, label: "Label", place: GalleryTile) -> None:
+        """A strip with a name, in the lower left of a tile."""
+        stride = self._width
+        x, y = place.x, place.y + place.height - label.height
+        for row in range(label.height):
+            at = (y + row) * stride + x
+            self._planes[0][at : at + label.width] = label.luminance[row * label.width : (row + 1) * label.width]
+        wide, grey = label.width // 2, bytes((_GREY,)) * (label.width // 2)
+        for plane in self._planes[1:]:
+            for row in range(y // 2, (y + label.height) // 2):
+                at = row * (stride // 2) + x // 2
+                plane[at : at + wide] = grey
+
     def frame(self) -> Any:
         """It as a picture for an encoder."""
         made = av.VideoFrame(self._width, self._height, "yuv420p")
@@ -158,12 +195,16 @@ def mix(
     files = _readable(directory, recording)
     if not files:
         raise MixError(f"There is nothing to see or to hear in {directory}.")
+    if max(map(_end, files)) > MOST_SECONDS:
+        raise MixError(f"{directory} is said to be longer than {MOST_SECONDS // 86_400} days.")
+    if any(_is_same(directory / file.file, output) for file in recording.files):
+        raise MixError(f"{output} is a part of the recording.")
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
         with open(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "r+b") as file:
             length = _Film(directory, files, options).write(file, form, progress)
         unfinished.replace(output)
-    except _ERRORS as error:
+    except PYAV_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MixError(f"{output} cannot be written: {reason}.") from error
     finally:
@@ -182,8 +223,25 @@ def _readable(directory: Path, recording: Recording) -> list[RecordedFile]:
     return found
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file that is there."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def _end(file: RecordedFile) -> float:
     return file.offset + (file.duration or 0.0)
+
+
+def _labels(options: MixOptions) -> "Labels":
+    from turnserver.recordings.labels import FontError, Labels  # noqa: PLC0415  needs Pillow
+
+    try:
+        return Labels(options.height, options.font)
+    except FontError as error:
+        raise MixError(str(error)) from error
 
 
 class _Film:
@@ -197,12 +255,13 @@ class _Film:
         self._options = options
         self._length = max(map(_end, files))
         self._canvas = _Canvas(options.width, options.height)
+        self._labels = _labels(options) if options.names else None
         self._limiter = _Limiter()
 
     def write(self, file: Any, form: tuple[str, str, str], progress: Callable[[float, float], None]) -> float:
         """Write the film; its length in seconds."""
         container_form, video_codec, audio_codec = form
-        width, height, rate = self._options
+        width, height, rate = self._options[:3]
         try:
             with av.open(file, "w", format=container_form) as container:
                 video: Any = container.add_stream(video_codec, rate=rate, options=_SPEED[video_codec])
@@ -238,6 +297,10 @@ class _Film:
             if frame is not None:
                 inner = fit(frame.width, frame.height, place)
                 self._canvas.put(spot.scaled(frame, inner), inner)
+            if self._labels is not None:
+                label = self._labels.label(spot.name, spot.number, place.width, place.height)
+                if label is not None:
+                    self._canvas.stamp(label, place)
         return self._canvas.frame()
 
     def _sound(self, position: int, count: int) -> Any:

@@ -6,8 +6,10 @@ import av
 import pytest
 
 from tests.support.recorded_files import FOUR, Somebody, brightness, make_recording, tone_in
-from turnserver.recordings.manifest import ManifestError
+from turnserver.recordings.manifest import ManifestError, read_manifest
 from turnserver.recordings.mix import MixError, MixOptions, mix
+
+pytestmark = pytest.mark.process  # fontconfig may be asked for a font
 
 SMALL = MixOptions(320, 180, 15)
 
@@ -88,3 +90,18 @@ def test_what_is_no_film(tmp_path: Path) -> None:
     (recording / "p1.webm").unlink()
     with pytest.raises(MixError, match="nothing to see or to hear"):
         mix(recording, tmp_path / "a.webm", SMALL)
+
+
+def test_a_recording_that_would_be_overwritten_or_has_no_end(tmp_path: Path) -> None:
+    """A film does not take the place of what it is made of; and a damaged length makes no film of years."""
+    recording = make_recording(tmp_path / "r", FOUR[:1])
+    before = (recording / "p1.webm").read_bytes()
+    with pytest.raises(MixError, match="is a part of the recording"):
+        mix(recording, recording / "p1.webm", SMALL)
+    assert (recording / "p1.webm").read_bytes() == before
+    read = read_manifest(recording)
+    read.files[0].offset = 5e8
+    read.write(recording)
+    with pytest.raises(MixError, match="longer than 7 days"):
+        mix(recording, tmp_path / "a.webm", SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {"r"}
