@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import statistics
+import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,62 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path, o
     seen = call.people["bob"].frames["video", "ann"]
     await until(lambda: call.people["bob"].frames["video", "ann"] > seen + 5)
     await call.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system for recordings that is full after 300 kB."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k,mode=0700", "tmpfs", str(directory)]
+    made = subprocess.run(command, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no file system can be made: {made.stderr.decode()}")
+    yield directory
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+async def test_a_disk_that_is_really_full_ends_the_recording_and_not_the_call(small_disk: Path) -> None:
+    """What the system says is told to all, and what was written plays."""
+    require_tool("ffprobe")
+    call = Recorded(small_disk / "recordings")
+    await call.join("ann", "bob")
+    call.sfu.record("r", True)
+    await until(lambda: any(isinstance(event, SfuUnrecorded) for event in call.events))
+    (told,) = [event for event in call.events if isinstance(event, SfuUnrecorded)]
+    assert told.why.endswith("cannot be written: No space left on device")
+    seen = call.people["bob"].frames["video", "ann"]
+    await until(lambda: call.people["bob"].frames["video", "ann"] > seen + 5)
+    await until(lambda: not recorder_pids())
+    (directory,) = call.directory.iterdir()
+    manifest = manifest_of(call.directory)
+    assert {path.name for path in directory.iterdir()} == {
+        "manifest.json",
+        *(each["file"] for each in manifest["files"]),
+    }
+    assert any(packets_of(directory / each["file"], "video") for each in manifest["files"])
+    await call.close()
+
+
+async def test_a_directory_that_goes_away_ends_the_recording_and_not_the_call(call: Recorded) -> None:
+    await call.join("ann", "bob")
+    await call.record(5)
+    shutil.rmtree(call.directory)
+    await until(lambda: any(isinstance(event, SfuUnrecorded) for event in call.events))
+    (told,) = [event for event in call.events if isinstance(event, SfuUnrecorded)]
+    assert told.why.endswith("No such file or directory")
+    seen = call.people["bob"].frames["video", "ann"]
+    await until(lambda: call.people["bob"].frames["video", "ann"] > seen + 5)
+    await until(lambda: not recorder_pids())
+    call.events.clear()
+    await call.record(5)
+    assert [each["name"] for each in (await manifest_in(call))["files"]] != []
+
+
+async def manifest_in(call: Recorded) -> dict[str, Any]:
+    """The manifest of the only recording, once it has a file."""
+    await until(lambda: bool(manifest_of(call.directory).get("files")))
+    return manifest_of(call.directory)
 
 
 async def test_who_comes_and_goes_has_a_place_in_time(call: Recorded) -> None:
