@@ -197,9 +197,13 @@ class Participant:
         now: float = self.ask("() => performance.now()")
         return now
 
-    def gap_since(self, mark: float) -> float:
-        """Wait until the picture moves again after ``mark``; the longest time without one since then, in seconds."""
+    def flows_after(self, mark: float) -> None:
+        """Wait until the picture moves again after ``mark``."""
         self.wait(scripts.FLOWING, {"since": mark, "frames": STEADY}, what="the picture moves again")
+
+    def gap_since(self, mark: float) -> float:
+        """The longest time without a picture since then, in seconds; waits until it moves."""
+        self.flows_after(mark)
         longest: float = self.ask(scripts.LONGEST_GAP, mark)
         return longest / 1000
 
