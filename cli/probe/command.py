@@ -87,7 +87,7 @@ def probe(  # noqa: PLR0917  click passes them by name
 
     Exit code 0: everything worked; 1: something failed; 2: the command line is wrong; 3: aiortc is missing.
     """
-    if uri.startswith(("http:", "https:")):
+    if uri.startswith(("http:", "https:")) and "/call/" in uri:
         if user is not None or password_file is not None or relay_family is not None:
             raise click.UsageError("--user, --password-file and --relay-family are for TURN servers, not for rooms.")
         _show(_of_room(uri, token_file, timeout, ca_file, insecure=insecure), as_json=as_json)

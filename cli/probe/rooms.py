@@ -23,7 +23,7 @@ from turnserver.client.sfu import SFU, SfuConnections
 from turnserver.client.state import PairState, PairTiming
 from turnserver.signaling.protocol.base import ClientMessage, ServerMessage
 from turnserver.signaling.protocol.client_messages import Join
-from turnserver.signaling.protocol.fields import MediaSource
+from turnserver.signaling.protocol.fields import RELAY_TRANSPORTS, MediaSource
 from turnserver.signaling.protocol.server_messages import Joined, PeerDesc, PeerReset, RoomUpdate
 from turnserver.text import one_line
 
@@ -67,6 +67,7 @@ class _Guest:
         self.mode = ""
         self.why = ""
         self.choice = IceChoice()
+        self.offered = False
         self.sfu: SfuConnections | None = None
         self.news = asyncio.Event()
         self.signal.subscribe(self._heard)
@@ -81,6 +82,7 @@ class _Guest:
         return joined
 
     def send(self, message: ClientMessage) -> None:
+        self.offered = True
         self.signal.send(message)
 
     def ice(self) -> IceChoice:
@@ -176,13 +178,18 @@ async def _through_sfu(
 
 
 async def _both(guest: _Guest, joined: Joined, target: RoomTarget, patience: float, report: Report) -> None:
-    relay = IceChoice.of(joined.ice, relay_only=True, tls=target.tls)
+    """Directly, and through the relay: over UDP, else over what firewalls let through."""
     direct = None
     if joined.ice.policy == "relay":
         report.steps.append(Step("sfu-direct", True, "The server wants everything relayed, so this was not tried."))
     else:
         direct = await _try(guest, IceChoice(), patience)
-    relayed = await _try(guest, relay, patience) if relay.url else None
+    relayed = None
+    for via in RELAY_TRANSPORTS:
+        relay = IceChoice.of(joined.ice, via=via, relay_only=True, tls=target.tls)
+        if relay.url and (relayed is None or not relayed.ok):
+            tried = await _try(guest, relay, patience)
+            relayed = tried if relayed is None or tried.ok else relayed
     if direct is not None:
         if not direct.ok and relayed is not None and relayed.ok:
             direct = _with_hint(direct, "Calls go through the relay from here, which takes more time and bandwidth. ")
@@ -203,13 +210,13 @@ async def _try(guest: _Guest, choice: IceChoice, patience: float) -> Step:
     clock = asyncio.get_running_loop().time
     started = clock()
     limit = _STEPS * patience
-    guest.choice = choice
+    guest.choice, guest.offered = choice, False
     sfu = guest.sfu = SfuConnections(guest, _Mute(), PairTiming(connect=2 * limit))
     try:
         await _until(guest, lambda: sfu.state is PairState.CONNECTED or bool(sfu.errors), limit)
         pc = sfu.sending
         if sfu.state is not PairState.CONNECTED or pc is None:
-            return _failure(name, sfu, choice, guest.why, limit)
+            return _failure(name, sfu, guest, limit)
         took, asked = clock() - started, clock()
         if not await _answers(sfu, patience):
             hint = "A firewall lets the beginning through only, or it is a very bad network."
@@ -232,11 +239,14 @@ async def _answers(sfu: SfuConnections, patience: float) -> bool:
         return False
 
 
-def _failure(name: str, sfu: SfuConnections, choice: IceChoice, why: str, limit: float) -> Step:
+def _failure(name: str, sfu: SfuConnections, guest: _Guest, limit: float) -> Step:
     """How far it came."""
-    pc = sfu.sending
+    pc, choice, why = sfu.sending, guest.choice, guest.why
     remote = None if pc is None else pc.remoteDescription
-    relayed = choice.relay_only
+    relay_hint = "`meshturn probe` with the TURN server's URI says whether the relay works."
+    if not guest.offered and choice.relay_only:
+        sentence = f"The relay {one_line(choice.url, 120)} has given no address in {limit:g} s."
+        return Step(name, False, sentence, relay_hint)
     if remote is None or pc is None:
         reason = f": {one_line(sfu.errors[-1], 120)}" if sfu.errors else f" ({one_line(why, 40)})" if why else ""
         sentence = f"The SFU has answered nothing through the server in {limit:g} s{reason}."
@@ -246,9 +256,9 @@ def _failure(name: str, sfu: SfuConnections, choice: IceChoice, why: str, limit:
     if pc.iceConnectionState == "completed":
         sentence = f"The SFU at {where} answers, and the DTLS handshake did not come about in {limit:g} s."
         return Step(name, False, sentence, "Large datagrams may be lost on the way, or a device changes them.")
-    if relayed:
+    if choice.relay_only:
         sentence = f"Nothing comes back from the SFU, {where} over UDP, through {one_line(choice.url, 120)}."
-        return Step(name, False, sentence, "`meshturn probe` with the TURN server's URI says whether the relay works.")
+        return Step(name, False, sentence, relay_hint)
     sentence = f"Nothing comes back from the SFU, {where} over UDP, in {limit:g} s."
     hint = (
         "It is a firewall in front of that port (meshturn: media.port), a wrong public address (relay.external), or "

@@ -48,6 +48,21 @@ def test_what_others_cannot_reach_does_not_work() -> None:
     assert "Others were not tried." in _shown(local)
 
 
+@pytest.mark.parametrize(
+    ("direct", "relay", "verdict"),
+    [
+        (True, True, "It works: the SFU is reached."),
+        (False, True, "The SFU is reached through the relay only."),
+        (True, False, "The SFU is reached directly only: who is behind a firewall has no way to it."),
+        (False, False, "It does not work."),
+    ],
+)
+def test_the_sfu(direct: bool, relay: bool, verdict: str) -> None:
+    report = Report("https://example.org/call/tea")
+    report.steps += [Step("sfu-direct", direct, "So."), Step("sfu-relay", relay, "So.")]
+    assert _shown(report).splitlines()[-1] == verdict
+
+
 BEGIN, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 4, 2, 12, 30, tzinfo=UTC)
 
 

@@ -3,19 +3,26 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.probe.rooms import RoomTarget, probe_room
 from tests.support.mesh import member, page_url
+from tests.support.netns import NetworkNamespace
 from tests.support.server import SHARED_SECRET, TurnServerProcess
 from tests.support.server import free_port as find_port
 from tests.support.signal_wire import signaling_listeners
+from tests.support.tools import require_tool
 from turnserver.client.media import Listen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., TurnServerProcess]
+
+CAGE = """table inet cage {
+  chain out { type filter hook output priority 0; oifname != lo meta l4proto udp drop; }
+}"""
 
 PATIENT = ("--timeout", "30", "--json")
 """For the start of the SFU's process on a busy machine."""
@@ -84,6 +91,36 @@ def test_a_wrong_public_address(run: Run, start: Start) -> None:
     assert "media.port" in direct["hint"]
 
 
+def test_a_network_that_lets_no_udp_out(run: Run, tmp_path: Path) -> None:
+    """The SFU is reached through the relay over TCP, and that is all that works."""
+    with NetworkNamespace() as inside, NetworkNamespace() as cage:
+        inside.ip(f"link add wire0 type veth peer name wire1 netns {cage.name}")
+        for where, name, address in ((inside, "wire0", "198.51.100.1"), (cage, "wire1", "198.51.100.2")):
+            where.ip(f"addr add {address}/24 dev {name}")
+            where.ip(f"link set {name} up")
+        config: dict[str, Any] = {
+            "listeners": [each | {"address": "198.51.100.1"} for each in signaling_listeners(3478)],
+            "auth": {"shared_secrets": [SHARED_SECRET]},
+            "signaling": {"open": True, "mode": "sfu"},
+        }
+        with inside.entered():
+            server = TurnServerProcess(config, tmp_path)
+            server.start()
+        try:
+            with cage.entered():
+                made = subprocess.run([require_tool("nft"), CAGE], capture_output=True, text=True, check=False)
+                assert made.returncode == 0, made.stderr
+                result = run("probe", "http://198.51.100.1:3478/call/probe", "--timeout", "5", "--json")
+        finally:
+            server.stop()
+    found = json.loads(result.stdout)
+    assert result.returncode == 1, found
+    assert steps_of(found) == {"signaling": True, "sfu-direct": False, "sfu-relay": True}, found
+    direct, relay = found["steps"][1:]
+    assert "Calls go through the relay from here" in direct["hint"]
+    assert "transport=tcp" in relay["sentence"]
+
+
 def test_a_server_without_an_sfu(run: Run, start: Start) -> None:
     result = run("probe", f"{page_url(start(mode='mesh'))}/call/probe", *PATIENT)
     found = json.loads(result.stdout)
@@ -123,7 +160,8 @@ def test_nobody_is_there(run: Run) -> None:
     [
         (("https://h/call/tea", "--user", "ann"), "are for TURN servers"),
         (("https://h/call/tea#token=abc",), "has a token in it"),
-        (("https://h/",), "has no room in it"),
+        (("https://h/call/",), "has no room in it"),
+        (("https://h/",), "begins with stun:, stuns:, turn: or turns:"),
         (("https:///call/tea",), "A URL is https://HOST"),
         (("https://h/call/tea", "--token-file", "/nowhere"), "cannot be read"),
         (("https://h/call/tea", "--insecure", "--ca-file", "f"), "exclude each other"),
