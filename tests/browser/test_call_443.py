@@ -33,6 +33,13 @@ PATHS = """async () => {
 }"""
 
 
+RELAYED = """async () => {
+  const reports = await Promise.all([meshturn.mesh.sfu.sending, meshturn.mesh.sfu.pc].map((pc) => pc.getStats()));
+  const relayed = ({type, candidateType}) => type === 'local-candidate' && candidateType === 'relay';
+  return reports.map((each) => [...each.values()].some(relayed));
+}"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnServerProcess]:
     """A server all of whose rooms go through its SFU."""
@@ -86,7 +93,9 @@ def test_one_without_udp_is_in_the_call_by_turns(browsers: "list[Browser]", serv
         seen(ann)
         seen(ben)
         assert ben.page.evaluate(PATHS) == [["relay", "tls", "host"]] * 2
-        assert [kind for kind, _, _ in ann.page.evaluate(PATHS)] != ["relay", "relay"]
+        assert "relay" not in [kind for kind, _, _ in ann.page.evaluate(PATHS)]
+        assert ann.page.evaluate(RELAYED) == [False, False], "who has UDP needs no allocations"
+        assert ben.page.evaluate(RELAYED) == [True, True]
         heard = "() => meshturn.mesh.sfu.pc.getStats().then((all) => [...all.values()].some("
         heard += "(each) => each.type === 'inbound-rtp' && each.kind === 'audio' && each.packetsReceived > 50))"
         for page in (ann, ben):

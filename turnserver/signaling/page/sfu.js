@@ -2,8 +2,10 @@
  * The two connections with the server's SFU: one through which we send, which we offer, and one through which the others
  * come, which the SFU offers. Each has a name, chosen by whoever offers it, and a connection with another name replaces it.
  *
- * The SFU is at a public address, answers checks and sends none (ICE-lite), so our candidates need not be told. A connection
- * that has failed is made anew, after longer and longer pauses; the one before goes on until the new one stands.
+ * The SFU is at a public address, answers checks and sends none (ICE-lite), so our candidates need not be told, and none of a
+ * relay is needed where UDP passes: two allocations for each connection. They are made when the direct way does
+ * not come about, and when it breaks. A connection that has failed is made anew, after longer and longer pauses; the one
+ * before goes on until the new one stands.
  */
 
 import {configuration} from './connection.js';
@@ -11,6 +13,7 @@ import {randomName} from './signal.js';
 
 const RETRIES = [0, 1000, 2000, 5000, 10_000]; // ms until a connection that has failed is made anew; the last for all further ones
 const SETTLE = 2000; // ms for which a path may be in doubt
+const DIRECT = 3000; // ms of checks without relays: some round trips, with one of the checks lost, on the longest way
 const PATIENCE = 15_000; // ms for a new connection
 const MOST_QUEUED = 64;
 const MAIN = ['audio', 'video'];
@@ -63,12 +66,20 @@ export function offered(sdp) {
   return found;
 }
 
+/** `RTCConfiguration` with relays or without. */
+function servers(ice, relays) {
+  const all = configuration(ice);
+  return relays ? all : {...all, iceServers: []};
+}
+
 /** One thing after the other, for one connection. */
 class Line {
   #chain = Promise.resolve(); #queued = 0;
 
-  constructor(pc, id) {
+  constructor(pc, id, relays) {
     this.pc = pc;
+    /** Whether it may go through a relay. */
+    this.relays = relays;
     this.id = id;
     this.closed = false;
     /** Whether it has stood. */
@@ -103,7 +114,7 @@ class Line {
  */
 export class Sfu extends EventTarget {
   #signal; #publishes; #ice; #tracks; #Pc; #later; #never; #home; #out = null; #in = null; #before = []; #expected = new Set();
-  #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #stood = {in: false, out: false}; #state = 'connecting'; #closed = false;
+  #relays = false; #senders = {}; #wanted = new Map(); #choice = null; #failures = 0; #timers = new Map(); #stood = {in: false, out: false}; #state = 'connecting'; #closed = false;
 
   /**
    * @param {object} options
@@ -119,6 +130,7 @@ export class Sfu extends EventTarget {
     super();
     this.#signal = signal;
     this.#ice = ice;
+    this.#relays = ice?.policy === 'relay';
     this.#publishes = publishes;
     this.#tracks = tracks;
     this.#home = home;
@@ -164,9 +176,10 @@ export class Sfu extends EventTarget {
   /** @param {object} ice fresh servers and credentials */
   setIce(ice) {
     this.#ice = ice;
+    this.#relays ||= ice?.policy === 'relay';
     for (const line of [this.#out, this.#in]) {
       try {
-        line?.pc.setConfiguration(configuration(ice));
+        line?.pc.setConfiguration(servers(ice, line.relays));
       } catch {
         // a browser that cannot change its servers goes on with those it has
       }
@@ -230,6 +243,7 @@ export class Sfu extends EventTarget {
   restart() {
     if (this.#closed) return;
     this.#failures = 0;
+    this.#relays = true; // the other network may have no direct way, and there is no time to find out
     this.#publish();
     if (this.#in) this.#signal.send('reset', {to: 'sfu', pc: this.#in.id, why: 'online'});
   }
@@ -358,8 +372,9 @@ export class Sfu extends EventTarget {
   // ---- both
 
   #line(id, side) {
-    const line = new Line(new this.#Pc(configuration(this.#ice)), id);
+    const line = new Line(new this.#Pc(servers(this.#ice, this.#relays)), id, this.#relays);
     line.side = side;
+    line.pc.addEventListener('iceconnectionstatechange', () => this.#checks(line));
     line.pc.addEventListener('connectionstatechange', () => this.#changed(line));
     line.pc.addEventListener('track', () => this.#emit('tracks', {}));
     this.#patience(line, PATIENCE);
@@ -391,6 +406,24 @@ export class Sfu extends EventTarget {
     this.#refresh();
   }
 
+  /** The direct way has so long; once it has not come about, no connection goes without relays any more. */
+  #checks(line) {
+    if (line.relays || line.deadline || line.pc.iceConnectionState !== 'checking') return;
+    line.deadline = this.#later(() => {
+      if (!this.#relays && !line.closed && !line.stood && !['connected', 'completed'].includes(line.pc.iceConnectionState)) this.#relay();
+    }, DIRECT);
+  }
+
+  /** There is no direct way: what does not stand is made anew, with relays. */
+  #relay() {
+    this.#relays = true;
+    for (const line of [this.#out, this.#in]) {
+      if (!line || line.relays || line.pc.connectionState === 'connected') continue;
+      this.#never(this.#timers.get(line));
+      this.#replace(line);
+    }
+  }
+
   /** A connection that does not come about, or is in doubt, for so long has failed. */
   #patience(line, delay) {
     this.#never(this.#timers.get(line));
@@ -401,6 +434,11 @@ export class Sfu extends EventTarget {
 
   #failed(line, error) {
     if (this.#closed || line.closed || (line !== this.#out && line !== this.#in)) return;
+    if (!this.#relays && !line.stood && line.pc.iceConnectionState === 'failed') {
+      this.#relay();
+      return;
+    }
+    this.#relays ||= line.stood; // what has broken is mended by whatever way there is, at once
     this.#emit('problem', {error});
     const pause = RETRIES[Math.min(this.#failures, RETRIES.length - 1)];
     this.#failures += 1;
