@@ -61,7 +61,7 @@ class Session:
         *,
         bounds: HubBounds,
         client: str,
-        vouched: bool,
+        vouched: bool = False,
     ) -> None:
         self.sid = sid
         self.peer_id = peer_id
