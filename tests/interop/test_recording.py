@@ -181,10 +181,10 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path, o
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system for recordings that is full after 300 kB."""
+    """A file system for recordings that is full after 150 kB."""
     directory = tmp_path / "small"
     directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k,mode=0700", "tmpfs", str(directory)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=150k,mode=0700", "tmpfs", str(directory)]
     made = subprocess.run(command, capture_output=True, check=False)
     if made.returncode:
         pytest.skip(f"no file system can be made: {made.stderr.decode()}")

@@ -131,7 +131,7 @@ class _Process:
         self._recording = recording
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[bytes | bytearray | memoryview] = deque()
+        self._waiting: deque[bytes | memoryview] = deque()
         self._bytes = 0
         self._lost = 0
         self._closing = self._is_writing = False
@@ -166,7 +166,7 @@ class _Process:
         if self._lost:
             lost, self._lost = self._lost, 0
             self.say(Lost(lost))
-        self._put(packet_head(number, now, len(packet)), packet)
+        self._put(packet_head(number, now, len(packet)), bytes(packet))  # the next receiver's is written there
 
     def relate(self, number: int, ntp: int, timestamp: int) -> None:
         """See `RecordingSink`."""
@@ -190,7 +190,7 @@ class _Process:
         """Send a message, in this turn of the loop or as soon as the process takes it."""
         self._put(write_message(message))
 
-    def _put(self, *pieces: bytes | bytearray) -> None:
+    def _put(self, *pieces: bytes) -> None:
         if self._in < 0 or self._closing:
             return
         self._waiting += pieces
