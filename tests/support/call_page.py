@@ -143,9 +143,17 @@ class CallPage:
         Playwright's own ``wait_for_function`` evaluates text inside the page, which the page's policy forbids.
         """
         give_up = time.monotonic() + PATIENCE / 1000
-        while not self.page.evaluate(expression, argument):
+        while not self._holds(expression, argument):
             assert time.monotonic() < give_up, f"never true: {expression}; faults: {self.faults}"
             self.page.wait_for_timeout(50)
+
+    def _holds(self, expression: str, argument: Any) -> bool:
+        try:
+            return bool(self.page.evaluate(expression, argument))
+        except Exception as error:
+            if "Execution context was destroyed" not in str(error):
+                raise
+            return False  # the page is being loaded anew
 
     def connected(self, peers: int = 1) -> None:
         """Wait until so many others are connected, and only so many are shown."""
