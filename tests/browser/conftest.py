@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ORIGIN, browser_in, network, serving_calls, started_once
+from tests.support.browser import (
+    ARGUMENTS,
+    ORIGIN,
+    browser_in,
+    command_in,
+    launched,
+    network,
+    serving_calls,
+    started_once,
+)
 from tests.support.call_links import Link
+from tests.support.firefox import firefox_in
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
 from tests.support.signal_lab import LabPage, SignalLab, lab_page
@@ -40,7 +50,25 @@ def browser(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
+@pytest.fixture(scope="module")
+def browsers(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[Browser, Browser]]":
+    """Firefox and Chromium, which one Playwright drives."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with (
+        sync_api.sync_playwright() as playwright,
+        firefox_in(inside, playwright, tmp_path_factory.mktemp("firefox")) as firefox,
+        launched(playwright.chromium, command_in(inside), tmp_path_factory.mktemp("chromium"), ARGUMENTS) as chromium,
+    ):
+        yield firefox, chromium
+
+
 # The call page
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a server that records keeps it."""
+    return tmp_path_factory.mktemp("recordings") / "all"
 
 
 @pytest.fixture(scope="module")

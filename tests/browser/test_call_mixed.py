@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.aside import Aside
-from tests.support.browser import ARGUMENTS, ORIGIN, command_in, launched, serving_calls
+from tests.support.browser import ORIGIN, serving_calls
 from tests.support.call_page import TINY, CallPage, call_page
 from tests.support.certificates import client_context
-from tests.support.firefox import firefox_in
 from tests.support.mesh import Member, watch_frames
 from tests.support.netns import NetworkNamespace
 from tests.support.server import TurnServerProcess
@@ -47,18 +46,6 @@ def server(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -
     """A server all of whose rooms go through its SFU."""
     with serving_calls(inside, tmp_path_factory, open=True, mode="sfu") as process:
         yield process
-
-
-@pytest.fixture
-def browsers(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[list[Browser]]":
-    """Firefox and Chromium, which one Playwright drives."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with (
-        sync_api.sync_playwright() as playwright,
-        firefox_in(inside, playwright, tmp_path_factory.mktemp("firefox")) as firefox,
-        launched(playwright.chromium, command_in(inside), tmp_path_factory.mktemp("chromium"), ARGUMENTS) as chromium,
-    ):
-        yield [firefox, chromium]
 
 
 @contextmanager
@@ -105,7 +92,7 @@ def loud(member: Member, count: int) -> Callable[[], bool]:
     return look
 
 
-def test_three_programs_see_and_hear_each_other(browsers: "list[Browser]", inside: NetworkNamespace) -> None:
+def test_three_programs_see_and_hear_each_other(browsers: "tuple[Browser, Browser]", inside: NetworkNamespace) -> None:
     """Six ways, each decoded and loud; two connections each with the SFU, and none with each other."""
     firefox, chromium = browsers
     with (

@@ -1,10 +1,8 @@
 """A call that the server records: a host begins and ends it in the page, everybody sees it, and the file plays."""
 
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +11,8 @@ from tests.support.call_crowd import routed
 from tests.support.call_links import Link
 from tests.support.call_page import call_page
 from tests.support.netns import NetworkNamespace
-from tests.support.recorded import probe
+from tests.support.process import wait_until
+from tests.support.recorded import manifest_of, probe
 from tests.support.server import TurnServerProcess
 from tests.support.tools import require_tool
 
@@ -24,12 +23,6 @@ PEER = ".tile[data-kind=peer] video"
 """The picture of somebody else."""
 
 
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps recordings."""
-    return tmp_path_factory.mktemp("recordings") / "all"
-
-
 @pytest.fixture(scope="module", autouse=True)
 def server(
     inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path, recordings: Path
@@ -38,17 +31,6 @@ def server(
     media = {"recordings": str(recordings), "recordings_reserve": 0}
     with serving_calls(inside, tmp_path_factory, directory, media=media, open=True, mode="auto") as process:
         yield process
-
-
-def manifest(recordings: Path) -> dict[str, Any]:
-    """The manifest of the only recording, once it is complete."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        found = [json.loads(path.read_text()) for path in recordings.glob("*/manifest.json")]
-        if found and found[0]["end"]:
-            return found[0]
-        time.sleep(0.2)
-    raise AssertionError("the recording does not end")
 
 
 def test_a_host_records_the_call_at_the_server_and_all_are_told(
@@ -77,7 +59,8 @@ def test_a_host_records_the_call_at_the_server_and_all_are_told(
         ben.told("The server does not record the call any more.")
         ben.page.wait_for_selector("[data-testid=server-recorded]", state="hidden")
         ben.frames(5, PEER)
-    found = manifest(recordings)
+    wait_until(lambda: bool(manifest_of(recordings).get("end")), "the end of the recording", 120)
+    found = manifest_of(recordings)
     assert (found["room"], found["end"]) == ("film", "stopped")
     assert {each["name"] for each in found["files"]} == {"Ann", "Ben"}
     (directory,) = recordings.iterdir()

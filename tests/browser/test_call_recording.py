@@ -129,7 +129,7 @@ def test_a_recording_has_all_pictures_and_voices_and_everybody_is_told(browser: 
         file = tmp_path / "call.webm"
         download.value.save_as(file)
         found = recorded(file, switched)
-        assert found["pictures"] > 3, found
+        assert found["pictures"] > 10, found
         for kind in ("video", "audio"):
             assert length / 2 < found[kind] < length + 4, (found, "on a busy machine the last pictures come late")
         assert found["before"] > 0.01, (found, "Ann's voice")
@@ -138,11 +138,11 @@ def test_a_recording_has_all_pictures_and_voices_and_everybody_is_told(browser: 
         assert found["right"] > 0.1, (found, "one's own, in the strip")
         # Leaving saves.
         record(ben)
-        clock_at(ben, 1)
+        clock_at(ben, 3)
         with ben.page.expect_download() as download:
             ben.click("leave-button")
         download.value.save_as(file)
-        assert recorded(file, 0)["pictures"] > 0
+        assert recorded(file, 0)["pictures"] > 3
         # A disk that is full ends it, and loses nothing.
         ben.click("again-button")
         ben.see("lobby")
@@ -160,6 +160,7 @@ def test_a_recording_has_all_pictures_and_voices_and_everybody_is_told(browser: 
         # So does a page that dies: the others see that it records no more, and the next page has what there was.
         record(ben)
         ann.see("recorded")
+        clock_at(ben, 3)
         ben.until(ON_DISK)
         later = ben.another_tab()
         ben.page.close()
@@ -170,7 +171,7 @@ def test_a_recording_has_all_pictures_and_voices_and_everybody_is_told(browser: 
         with later.page.expect_download() as download:
             later.answer("save")
         download.value.save_as(file)
-        assert recorded(file, 0)["pictures"] > 0
+        assert recorded(file, 0)["pictures"] > 3
         assert later.faults == []
 
 

@@ -3,17 +3,13 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import av
 import pytest
 
-from tests.support.browser import ARGUMENTS, command_in, launched
 from tests.support.call_links import Link
 from tests.support.call_page import CallPage, call_page
-from tests.support.firefox import firefox_in
-from tests.support.netns import NetworkNamespace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,18 +33,6 @@ ASKED = """
 const getUserMedia = () => { globalThis.asked = true; throw 0; };
 if (navigator.mediaDevices) Object.assign(navigator.mediaDevices, {getUserMedia});
 """
-
-
-@pytest.fixture(scope="module")
-def browsers(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[Browser, Browser]]":
-    """Firefox and Chromium, which one Playwright drives."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with (
-        sync_api.sync_playwright() as playwright,
-        firefox_in(inside, playwright, tmp_path_factory.mktemp("firefox")) as firefox,
-        launched(playwright.chromium, command_in(inside), tmp_path_factory.mktemp("chromium"), ARGUMENTS) as chromium,
-    ):
-        yield firefox, chromium
 
 
 @pytest.fixture

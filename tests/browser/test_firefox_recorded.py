@@ -1,22 +1,20 @@
 """A call of Debian's Firefox ESR that the server records: its timestamps, and a picture whose size changes."""
 
 import itertools
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import pytest
 
-from tests.support.browser import ARGUMENTS, ORIGIN, command_in, launched, serving_calls
+from tests.support.browser import ORIGIN, serving_calls
 from tests.support.call_crowd import routed
 from tests.support.call_links import Link
 from tests.support.call_page import call_page
-from tests.support.firefox import firefox_in
 from tests.support.netns import NetworkNamespace
-from tests.support.recorded import packets_of, probe
+from tests.support.process import wait_until
+from tests.support.recorded import manifest_of, packets_of, probe
 from tests.support.server import TurnServerProcess
 from tests.support.tools import require_tool
 
@@ -39,24 +37,6 @@ async () => {
 HEIGHT = "(height) => document.querySelector('.tile[data-kind=peer] video').videoHeight === height"
 
 
-@pytest.fixture
-def browsers(inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[Browser, Browser]]":
-    """Firefox and Chromium, which one Playwright drives."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with (
-        sync_api.sync_playwright() as playwright,
-        firefox_in(inside, playwright, tmp_path_factory.mktemp("firefox")) as firefox,
-        launched(playwright.chromium, command_in(inside), tmp_path_factory.mktemp("chromium"), ARGUMENTS) as chromium,
-    ):
-        yield firefox, chromium
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps recordings."""
-    return tmp_path_factory.mktemp("recordings") / "all"
-
-
 @pytest.fixture(scope="module", autouse=True)
 def server(
     inside: NetworkNamespace, tmp_path_factory: pytest.TempPathFactory, directory: Path, recordings: Path
@@ -65,17 +45,6 @@ def server(
     media = {"recordings": str(recordings), "recordings_reserve": 0}
     with serving_calls(inside, tmp_path_factory, directory, media=media, open=True, mode="sfu") as process:
         yield process
-
-
-def ended(recordings: Path) -> dict[str, Any]:
-    """The manifest of the only recording, once it is complete."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        found = [json.loads(path.read_text()) for path in recordings.glob("*/manifest.json")]
-        if found and found[0]["end"]:
-            return found[0]
-        time.sleep(0.2)
-    raise AssertionError("the recording does not end")
 
 
 def test_what_firefox_sends_is_recorded(browsers: "tuple[Browser, Browser]", link: Link, recordings: Path) -> None:
@@ -102,7 +71,8 @@ def test_what_firefox_sends_is_recorded(browsers: "tuple[Browser, Browser]", lin
         ben.click("server-recorded-stop")
         ann.page.wait_for_selector("[data-testid=server-recorded]", state="hidden")
         ben.frames(5, PEER)
-    manifest = ended(recordings)
+    wait_until(lambda: bool(manifest_of(recordings).get("end")), "the end of the recording", 120)
+    manifest = manifest_of(recordings)
     assert (manifest["end"], manifest["lost"]) == ("stopped", 0)
     (directory,) = recordings.iterdir()
     files = [each for each in manifest["files"] if each["name"] == "Ann"]

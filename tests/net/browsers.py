@@ -202,8 +202,7 @@ class Participant:
         self.wait(scripts.FLOWING, {"since": mark, "frames": STEADY}, what="the picture moves again")
 
     def gap_since(self, mark: float) -> float:
-        """The longest time without a picture since then, in seconds; waits until it moves."""
-        self.flows_after(mark)
+        """The longest time without a picture since then, in seconds."""
         longest: float = self.ask(scripts.LONGEST_GAP, mark)
         return longest / 1000
 
