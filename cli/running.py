@@ -10,6 +10,8 @@ import click
 from cli.addresses import as_told, certified_host, client_uris, page_urls, relay_text
 from cli.console import emit_json, kept_output
 from turnserver.config import Config, Loaded
+from turnserver.notify import SILENT, Notifier
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.process import run
 from turnserver.server import Server
 from turnserver.signals import Signals
@@ -21,12 +23,20 @@ _PATIENCE: Final = 2.0
 """Seconds for standard output to accept the remaining output after the server has stopped."""
 
 
-def run_server(config: Config, on_ready: Callable[[Server], None], reload: Callable[[], Loaded] | None = None) -> None:
+def run_server(
+    config: Config,
+    on_ready: Callable[[Server], None],
+    reload: Callable[[], Loaded] | None = None,
+    *,
+    passed: PassedSockets = NO_SOCKETS,
+    notifier: Notifier = SILENT,
+) -> None:
     """Serve until a signal ends it; ``on_ready`` is called once, when every listener is open.
 
     A thread writes the output of ``on_ready`` to standard output, so that the server neither waits for the reader nor
     ends with it. ``reload`` reads the configuration again on SIGHUP. Signals that have come since the start of the
-    process are answered now (`cli.entry`). Raises `turnserver.errors.StartupError` when the server cannot start.
+    process are answered now (`cli.entry`). ``passed`` and ``notifier`` come from the service manager. Raises
+    `turnserver.errors.StartupError` when the server cannot start.
     """
     context = click.get_current_context(silent=True)
     signals = None if context is None else context.find_object(Signals)
@@ -38,7 +48,7 @@ def run_server(config: Config, on_ready: Callable[[Server], None], reload: Calla
         writer.put(said.getvalue())
 
     try:
-        asyncio.run(run(config, on_ready=ready, reload=reload, signals=signals))
+        asyncio.run(run(config, on_ready=ready, reload=reload, signals=signals, passed=passed, notifier=notifier))
     finally:
         writer.close(_PATIENCE)
 

@@ -32,11 +32,18 @@ def serve(config_path: Path | None, pid_file: Path | None, as_json: bool) -> Non
     When every listener is open it writes the addresses and a line saying `ready` to standard output; with --json, one
     line of JSON. The log goes to standard error.
 
+    A service manager (systemd) is told when the server is ready, reloads and stops; listeners use the sockets that it
+    passes.
+
     Exit code 0: stopped by a signal; 2: the configuration is wrong; 3: the server cannot start.
     """
     from cli.loading import load_config, show_warnings  # noqa: PLC0415  keeps --help quick
     from cli.running import announce, announce_json, run_server  # noqa: PLC0415
+    from turnserver.notify import Notifier  # noqa: PLC0415
+    from turnserver.passed import passed_sockets  # noqa: PLC0415
 
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+    passed = passed_sockets(os.environ, os.getpid())
     loaded = load_config(config_path, os.environ)
     show_warnings(loaded)
     with _written(pid_file):
@@ -44,6 +51,8 @@ def serve(config_path: Path | None, pid_file: Path | None, as_json: bool) -> Non
             loaded.config,
             announce_json if as_json else announce,
             reload=lambda: load_config(config_path, os.environ),
+            passed=passed,
+            notifier=notifier,
         )
 
 

@@ -182,8 +182,14 @@ class Listening:
         """Bind what can be bound.
 
         Raises `StartupError` if that is nothing, if a named address cannot be used (unless it is this machine's, and
-        only not ready yet), or if no address of a wildcard can. Closing the transports is the caller's then, too.
+        only not ready yet), if no address of a wildcard can, or if a passed socket belongs to no listener. Closing
+        the transports is the caller's then, too.
         """
+        self._context.passed.insist(
+            (TRANSPORTS[each.transport].port_space, Address(each.address.packed, each.port))
+            for each in self._sections
+            if not TRANSPORTS[each.transport].local
+        )
         refused = self._load_certificates()
         errors: list[tuple[PlannedListener, StartupError]] = []
         plan = self._plan()

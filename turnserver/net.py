@@ -142,26 +142,36 @@ def source_address(towards: bytes) -> bytes | None:
         return None
 
 
-def bind_udp(address: Address, *, receive_tos: bool, receive_buffer: int, send_buffer: int) -> socket.socket:
+def bind_udp(
+    address: Address,
+    *,
+    receive_tos: bool,
+    receive_buffer: int,
+    send_buffer: int,
+    bound: socket.socket | None = None,
+) -> socket.socket:
     """A non-blocking UDP socket bound to exactly ``address``; raises `OSError`.
+
+    ``bound`` is one that somebody else has bound to it: it gets the same options, and is closed if that fails.
 
     The buffer sizes (bytes) are requests; the system may grant less. An IPv6 socket never takes IPv4 traffic (rule 23).
     Address reuse is off, so that a port in use is an error instead of two sockets sharing its traffic.
     """
     family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock = socket.socket(family, socket.SOCK_DGRAM) if bound is None else bound
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if receive_tos:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        if receive_tos and family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         elif receive_tos:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         _set_dont_fragment(sock, False)
-        sock.bind(to_sockaddr(address))
+        if bound is None:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(to_sockaddr(address))
     except OSError:
         sock.close()
         raise

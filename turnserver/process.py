@@ -15,6 +15,8 @@ from turnserver.files import file_limit, files_needed
 from turnserver.lines import Lines
 from turnserver.listening import listener_fields
 from turnserver.log import configure, shutdown
+from turnserver.notify import SILENT, Notifier, Pulse
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.server import Server
 from turnserver.signals import DRAIN, RELOAD, RELOAD_CERTIFICATES, Signals
 from turnserver.text import one_line
@@ -31,6 +33,8 @@ async def run(
     on_ready: Callable[[Server], None] | None = None,
     reload: Callable[[], Loaded] | None = None,
     signals: Signals | None = None,
+    passed: PassedSockets = NO_SOCKETS,
+    notifier: Notifier = SILENT,
 ) -> None:
     """Serve until a signal ends it. ``on_ready`` is called once everything is bound.
 
@@ -41,10 +45,14 @@ async def run(
     ``signals`` has those that came before this call: they are answered once the server is ready, but one that ends the
     process does so before anything is bound. Without it, the process's signals are held during this call only.
 
+    ``passed`` are sockets for the listeners, which are closed at the end. ``notifier`` tells the service manager when
+    the server is ready, reads its configuration again, and stops.
+
     Raises `StartupError` when the server cannot start.
     """
     held = Signals() if signals is None else signals
     held.hold()
+    told = _Told(notifier)
     configure(config.log)
     loop = asyncio.get_running_loop()
     heard = asyncio.Event()
@@ -54,17 +62,21 @@ async def run(
             _logger.info("stopping before the start")
             return
         raise_file_limit(files_needed(config))
-        server = Server(config)
+        server = Server(config, passed=passed)
         loop.set_exception_handler(lambda _, context: _unforeseen(server, context))
         async with server:
             _say_listeners(server)
             _spare_the_collector()
             if on_ready is not None:
                 on_ready(server)
-            await _answer_signals(server, held, heard, reload)
+            told.begin(server)
+            await _answer_signals(server, told, held, heard, reload)
             _logger.info("stopping")
+            told.stopping()
         _logger.info("stopped")
     finally:
+        told.end()
+        passed.close()
         gc.unfreeze()
         held.listen(None)
         if signals is None:
@@ -73,13 +85,59 @@ async def run(
         shutdown()
 
 
+class _Told:
+    """What the service manager is told of a server while it runs."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._pulse = Pulse(notifier, self._status)
+        self._server: Server | None = None
+        self._stale = False
+
+    def begin(self, server: Server) -> None:
+        """The server is ready."""
+        self._server = server
+        self._notifier.ready(self._status())
+        self._pulse.start()
+
+    def draining(self) -> None:
+        """A drain has begun."""
+        self._notifier.status(self._status())
+
+    def reloading(self) -> None:
+        """The configuration is read again."""
+        self._notifier.reloading()
+
+    def reloaded(self, done: bool) -> None:
+        """It is in force; or it cannot be used, and the old one stays in force."""
+        self._stale = not done
+        self._notifier.ready(self._status())
+
+    def stopping(self) -> None:
+        """The server ends; the watchdog is fed until it has ended."""
+        self._server = None
+        self._notifier.stopping()
+
+    def end(self) -> None:
+        """The server has ended."""
+        self._pulse.stop()
+
+    def _status(self) -> str:
+        if self._server is None:
+            return "Stopping"
+        left = self._server.remaining()
+        doing = "Draining" if self._server.draining else "Serving"
+        stale = "; the last reload has failed, see the log" if self._stale else ""
+        return f"{doing}: allocations {left['allocations']}, rooms {left['rooms']}{stale}"
+
+
 def _say_listeners(server: Server) -> None:
     for listener in server.snapshot().listeners:
         _logger.info("listening", extra={"fields": listener_fields(listener)})
 
 
 async def _answer_signals(
-    server: Server, signals: Signals, heard: asyncio.Event, reload: Callable[[], Loaded] | None
+    server: Server, told: _Told, signals: Signals, heard: asyncio.Event, reload: Callable[[], Loaded] | None
 ) -> None:
     """Answer signals, one after the other, until one ends the server, or a drain is over, whoever has begun it."""
     drained = asyncio.ensure_future(server.drained())
@@ -89,7 +147,7 @@ async def _answer_signals(
             if number is None:
                 heard.clear()
                 await _either(drained, heard)
-            elif not await _goes_on(server, number, signals, reload):
+            elif not await _goes_on(server, told, number, signals, reload):
                 return
         _say_drained(server, drained.result())
     finally:
@@ -113,12 +171,16 @@ def _say_drained(server: Server, empty: bool) -> None:
     _logger.warning("drain_timeout is over: what is left ends now", extra={"fields": fields})
 
 
-async def _goes_on(server: Server, number: int, signals: Signals, reload: Callable[[], Loaded] | None) -> bool:
+async def _goes_on(
+    server: Server, told: _Told, number: int, signals: Signals, reload: Callable[[], Loaded] | None
+) -> bool:
     """Answer one signal; False if it ends the server."""
     if number == DRAIN and not server.draining:
         server.begin_drain()
+        told.draining()
     elif number == RELOAD and reload is not None:
-        await _reload(server, reload)
+        told.reloading()
+        told.reloaded(await _reload(server, reload))
     elif number == RELOAD and signals.hung_up:
         _logger.info("the terminal was closed")
         return False
@@ -154,7 +216,8 @@ def _unforeseen(server: Server, context: Mapping[str, object]) -> None:
         _lines.write(logging.ERROR, "event loop error", {"what": str(context.get("message"))})
 
 
-async def _reload(server: Server, reload: Callable[[], Loaded]) -> None:
+async def _reload(server: Server, reload: Callable[[], Loaded]) -> bool:
+    """Read the configuration again; False, and said, if it cannot be used."""
     source = ""
     try:
         wanted = reload()
@@ -165,14 +228,14 @@ async def _reload(server: Server, reload: Callable[[], Loaded]) -> None:
         for key, line, found, allowed in error.problems:
             fields = {"file": error.source, "key": key, "line": line, "found": found, "allowed": allowed}
             _logger.error("configuration not reloaded", extra={"fields": fields})
-        return
+        return False
     except StartupError as error:
         fields = {"file": source} if source else {}
         _logger.error("configuration not reloaded", extra={"fields": {**fields, "reason": str(error)}})
-        return
+        return False
     except Exception as error:  # the server keeps its configuration
         server.fault("reload", error)
-        return
+        return False
     configure(server.config.log)
     for warning in wanted.warnings:
         _logger.warning(f"configuration: {one_line(warning)}", extra={"fields": {"file": source}})
@@ -183,6 +246,7 @@ async def _reload(server: Server, reload: Callable[[], Loaded]) -> None:
         "; some changes need a restart" if waiting else "" if taken else ": no change"
     )
     _logger.info(message, extra={"fields": {name: options for name, options in said.items() if options}})
+    return True
 
 
 def raise_file_limit(wanted: int) -> None:

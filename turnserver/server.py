@@ -12,14 +12,12 @@ program's own (`turnserver.process` is the command line's).
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.revocation import RevokedUsers, revocations_needed
 from auth.source import CredentialSource
 from stun.address import Address
@@ -27,7 +25,7 @@ from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
 from turnserver.core.types import AllocationView, Now
-from turnserver.credentials.build import credential_source
+from turnserver.credentials.build import credential_source, nonce_issuer
 from turnserver.credentials.guard import Guarded
 from turnserver.descriptors import Descriptors
 from turnserver.drain import Drain
@@ -42,6 +40,7 @@ from turnserver.listening import Listening
 from turnserver.observers.base import Observer, Observers, insist_on_observer
 from turnserver.observers.registry import OBSERVERS
 from turnserver.parts import Parts
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.pauses import PatientClock, Pauses
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
@@ -53,8 +52,6 @@ from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
 
 __all__ = ["Reload", "Server"]
-
-_NONCE_KEY_SIZE: Final = 32
 
 _ONCE_A_MINUTE: Final = Allowance(burst=1, rate=1 / 60, total_burst=1, total_rate=1 / 60)
 
@@ -86,7 +83,7 @@ class Server:
     event, after those that the configuration names. ``credentials`` is the credential source in place of ``auth`` in
     the configuration; the caller closes it. ``clock`` gives both clocks. ``files`` is how many files the server may
     count on having open, together with the rest of the program; None is the process's limit (the soft RLIMIT_NOFILE),
-    as it is at the start and at each reload.
+    as it is at the start and at each reload. ``passed`` are sockets that listeners use in place of their own.
 
     A server is started once. A failed start leaves nothing open and may be tried again. Making one raises
     `turnserver.errors.StartupError` for a named observer that cannot be made.
@@ -100,8 +97,9 @@ class Server:
         credentials: CredentialSource | None = None,
         clock: Callable[[], Now] = system_clock,
         files: int | None = None,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
-        self._files = files
+        self._files, self._passed = files, passed
         self._config = _validated(config, own_credentials=credentials is not None)
         self._clock = PatientClock(clock)
         self._faults = Faults(self._clock.mono)
@@ -259,7 +257,7 @@ class Server:
         parts.engine.drain()
         if parts.service is not None and self._drain.until is not None:
             parts.service.wind_down(self._drain.until)
-        _logger.info("draining", extra={"fields": self._remaining()})
+        _logger.info("draining", extra={"fields": self.remaining()})
 
     async def drained(self) -> bool:
         """Wait until a drain has begun, and until nothing is left: True. False if its time was over before that.
@@ -356,6 +354,13 @@ class Server:
             raise RuntimeError("the server is not running")
         return self._parts.engine.revoke(user_id, until)
 
+    def remaining(self) -> dict[str, object]:
+        """The numbers of allocations and rooms that are left, and when the drain ends at the latest (Unix time)."""
+        parts = self._parts
+        allocations = 0 if parts is None or parts.core is None else parts.core.totals().allocations
+        rooms = 0 if parts is None or parts.service is None else parts.service.hub.room_count
+        return {"allocations": allocations, "rooms": rooms, "until": int(self._drain.until or 0)}
+
     # Inside
 
     def _open(self, parts: Parts) -> None:
@@ -381,7 +386,7 @@ class Server:
                 faults=self._faults,
             )
         source = self._use_source(parts, self._source(parts, config))
-        nonces = _nonces(config, source)
+        nonces = nonce_issuer(float(config.auth.nonce_lifetime), source)
         parts.core = TurnCore(
             config, parts.own, source, nonces, os.urandom, revoked=self._revoked, descriptors=parts.descriptors
         )
@@ -416,6 +421,7 @@ class Server:
             http=self._http,
             proxies=config,
             clock=self._clock.mono,
+            passed=self._passed,
         )
         parts.listening = Listening(
             config.listeners,
@@ -562,16 +568,9 @@ class Server:
             return True
         return parts.engine.is_empty and (parts.service is None or parts.service.hub.room_count == 0)
 
-    def _remaining(self) -> dict[str, object]:
-        """The numbers of allocations and rooms that are left, and when the drain ends at the latest (Unix time)."""
-        parts = self._parts
-        allocations = 0 if parts is None or parts.core is None else parts.core.totals().allocations
-        rooms = 0 if parts is None or parts.service is None else parts.service.hub.room_count
-        return {"allocations": allocations, "rooms": rooms, "until": int(self._drain.until or 0)}
-
     def _drain_by_api(self) -> Mapping[str, object]:
         self.begin_drain()
-        return {"draining": True, **self._remaining()}
+        return {"draining": True, **self.remaining()}
 
     def _revocation_forgotten(self, kicked: bool) -> None:
         """The table of revoked users is full: say whose revocation is lost, and what a reader can do about it."""
@@ -590,10 +589,3 @@ def _validated(config: Config | Mapping[str, object] | None, *, own_credentials:
     for warning in loaded.warnings:
         _logger.warning(warning)
     return loaded.config
-
-
-def _nonces(config: Config, source: CredentialSource) -> NonceIssuer:
-    features = SecurityFeatures.PASSWORD_ALGORITHMS
-    if source.anonymous:
-        features |= SecurityFeatures.USERNAME_ANONYMITY
-    return NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], float(config.auth.nonce_lifetime), features)

@@ -20,6 +20,8 @@ DEBIAN_PACKAGES = {
     "nginx": "nginx",
     "openssl": "openssl",
     "ss": "iproute2",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "stun": "stun-client",
     "tc": "iproute2",
     "timeout": "coreutils",

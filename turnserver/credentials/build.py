@@ -1,15 +1,20 @@
-"""Builds the credential source of the server from the configuration."""
+"""Builds the credential source of the server from the configuration, and what makes nonces for it."""
 
+import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
+from auth.nonce import NonceIssuer, SecurityFeatures
 from auth.source import Chain, CredentialSource
 from turnserver.credentials.guard import Guarded
 from turnserver.credentials.registry import SOURCES
 from turnserver.credentials.settings import SourcesSection
 from turnserver.faults import Faults
 
-__all__ = ["credential_source"]
+__all__ = ["credential_source", "nonce_issuer"]
+
+_NONCE_KEY_SIZE: Final = 32
 
 
 def credential_source(
@@ -37,3 +42,11 @@ def credential_source(
             discard(each)
         raise
     return Chain(made)
+
+
+def nonce_issuer(lifetime: float, source: CredentialSource) -> NonceIssuer:
+    """What makes the nonces of a server with ``source``; their lifetime is in seconds, their key random."""
+    features = SecurityFeatures.PASSWORD_ALGORITHMS
+    if source.anonymous:
+        features |= SecurityFeatures.USERNAME_ANONYMITY
+    return NonceIssuer([secrets.token_bytes(_NONCE_KEY_SIZE)], lifetime, features)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from stun.address import Address
 from turnserver.core.types import ClientTransport, FiveTuple, TlsMode
 from turnserver.net import TosPolicy
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.paths import ClientPath
 from turnserver.proxies import NO_PROXIES, Arrival, ProxySection
 from turnserver.streams import ByteStream
@@ -83,7 +84,7 @@ class ListenerContext:
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14). ``limiter`` counts the
     connections of all of them together. Listeners with TLS need ``certificates``, those that serve HTTP ``http``.
     ``proxies`` is what the configuration says of proxies for all of them. ``clock`` gives monotonic seconds. ``doors``
-    gives the listeners that are open at the moment.
+    gives the listeners that are open at the moment. ``passed`` are sockets for them from the service manager.
     """
 
     limits: ListenerLimits
@@ -94,6 +95,7 @@ class ListenerContext:
     proxies: ProxySection = NO_PROXIES
     clock: Callable[[], float] = time.monotonic
     doors: Callable[[], Sequence[Door]] = tuple
+    passed: PassedSockets = NO_SOCKETS
 
 
 class TransportCounters(NamedTuple):

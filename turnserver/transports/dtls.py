@@ -31,6 +31,7 @@ from turnserver.net import (
     receive_buffer_of,
     to_sockaddr,
 )
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.paths import ChannelHop, ClientPath
 from turnserver.reasons import Reason
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver
@@ -81,7 +82,7 @@ class DtlsTransport:
 
     ``tls`` are the certificates, ``limiter`` counts the sessions of this listener among the connections of all.
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared. ``doors`` gives all listeners, for the
-    log; ``clock`` gives monotonic seconds; ``entropy`` random bytes, for cookies.
+    log; ``clock`` gives monotonic seconds; ``entropy`` random bytes, for cookies. ``passed`` may have a socket for it.
     """
 
     name = "dtls"
@@ -100,6 +101,7 @@ class DtlsTransport:
         doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
         self.listener = listener
         self.address = address
@@ -107,6 +109,7 @@ class DtlsTransport:
         self._limits = limits
         self._limiter = limiter
         self._copies_tos = tos == "copy"
+        self._passed = passed
         self._now = clock
         self._cookies = Cookies(entropy)
         self._contexts = DtlsContexts()
@@ -144,6 +147,7 @@ class DtlsTransport:
             tos=context.tos,
             doors=context.doors,
             clock=context.clock,
+            passed=context.passed,
         )
 
     @property
@@ -182,7 +186,9 @@ class DtlsTransport:
         be used.
         """
         self._tls.start()
-        self._socket, self.address = bound_socket(self.address, self._losses, copies_tos=self._copies_tos)
+        self._socket, self.address = bound_socket(
+            self.address, self._losses, copies_tos=self._copies_tos, passed=self._passed
+        )
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""

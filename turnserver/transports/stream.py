@@ -19,6 +19,7 @@ from turnserver.errors import StartupError
 from turnserver.faults import RAISED
 from turnserver.lines import Allowance, Lines
 from turnserver.net import from_sockaddr
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.proxies import Networks, requires_header, trusted_by
 from turnserver.reasons import Reason
 from turnserver.streams import ByteStream, bind_tcp
@@ -71,7 +72,8 @@ class StreamTransport:
     connections go to the HTTP server. ``proxies`` are networks whose connections may begin with a PROXY header, and
     must with ``header_required``. ``limiter`` counts the connections of several listeners together: those of a proxy
     that does not say for whom count in total only. ``doors`` gives all listeners, for the log. ``clock`` gives
-    monotonic seconds. DSCP and ECN are not carried: packets of a stream have no relation to frames (RFC 8656 §15).
+    monotonic seconds. ``passed`` may have a socket for it. DSCP and ECN are not carried: packets of a stream have no
+    relation to frames (RFC 8656 §15).
     """
 
     local = False
@@ -92,6 +94,7 @@ class StreamTransport:
         header_required: bool = False,
         doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
         self.name = name or kind.label
         self.kind = kind
@@ -110,6 +113,8 @@ class StreamTransport:
         self.sink: FrameSink
         self._limits = limits
         self._limiter = limiter
+        self._passed = passed
+        self._arrived: Callable[[socket.socket], None] = self._welcome
         self._dropped = 0
         self._serial = 0
         self._openings: set[Opening] = set()
@@ -146,6 +151,7 @@ class StreamTransport:
             header_required=requires_header(section, context.proxies),
             doors=context.doors,
             clock=context.clock,
+            passed=context.passed,
         )
 
     @property
@@ -178,6 +184,10 @@ class StreamTransport:
                 if ClientTransport.TCP not in self.kinds:
                     raise
                 self.tls.watch()
+        passed = self._passed.stream(self.address, self._welcome)
+        if passed is not None:
+            self._socket, self._arrived = passed
+            return
         try:
             self._socket = bind_tcp(self.address)
         except OSError as error:
@@ -202,6 +212,7 @@ class StreamTransport:
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._socket = None
+        self._passed.leave(self.address)
         for opening in list(self._openings):
             opening.stream.close()
         for connection in list(self._connections.values()):
@@ -242,7 +253,7 @@ class StreamTransport:
                     continue  # that connection failed before it was accepted
                 self._pause(error)
                 return
-            self._welcome(sock)
+            self._arrived(sock)
 
     def _pause(self, error: OSError) -> None:
         """Without descriptors or memory the backlog has to wait; accepting again at once would only spin."""

@@ -30,6 +30,7 @@ from turnserver.net import (
     receive_buffer_of,
     to_sockaddr,
 )
+from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.paths import ChannelHop
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
@@ -66,13 +67,23 @@ _PAYLOAD_AT: Final = HEADROOM + _HEADER_SIZE
 _read_header: Final = struct.Struct("!HH").unpack_from
 
 
-def bound_socket(address: Address, losses: LossLines, *, copies_tos: bool) -> tuple[UdpSocket, Address]:
+def bound_socket(
+    address: Address, losses: LossLines, *, copies_tos: bool, passed: PassedSockets
+) -> tuple[UdpSocket, Address]:
     """A socket for the datagrams of many clients, and its address (with the real port if 0 was asked for).
+
+    It is the one of ``passed`` with this address, if there is one.
 
     Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
     """
     try:
-        sock = bind_udp(address, receive_tos=copies_tos, receive_buffer=RECEIVE_BUFFER, send_buffer=SEND_BUFFER)
+        sock = bind_udp(
+            address,
+            receive_tos=copies_tos,
+            receive_buffer=RECEIVE_BUFFER,
+            send_buffer=SEND_BUFFER,
+            bound=passed.datagrams(address),
+        )
     except OSError as error:
         raise startup_error("UDP", address, error) from error
     made, bound = UdpSocket(sock), from_sockaddr(sock.getsockname())
@@ -98,6 +109,7 @@ class UdpTransport:
 
     ``tos`` says whether DSCP and ECN of relayed packets are carried or cleared (RFC 8656 §14); ``doors`` gives all
     listeners, for the log; ``clock`` is the monotonic clock, in seconds, that the expiry of a hop is measured on.
+    ``passed`` may have a socket for it.
     """
 
     name = "udp"
@@ -112,10 +124,12 @@ class UdpTransport:
         tos: TosPolicy = "clear",
         doors: Callable[[], Sequence[Door]] = tuple,
         clock: Callable[[], float] = time.monotonic,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
         self.listener = listener
         self.address = address
         self._copies_tos = tos == "copy"
+        self._passed = passed
         self._clock = clock
         self._paths: dict[Source, UdpPath] = {}
         self._socket: UdpSocket | None = None
@@ -138,7 +152,7 @@ class UdpTransport:
         cls, section: ListenerSection, address: Address, index: int, context: ListenerContext
     ) -> "UdpTransport":
         """The listener of a section of the configuration at one of its addresses."""
-        return cls(index, address, tos=context.tos, doors=context.doors, clock=context.clock)
+        return cls(index, address, tos=context.tos, doors=context.doors, clock=context.clock, passed=context.passed)
 
     @property
     def counters(self) -> TransportCounters:
@@ -174,7 +188,9 @@ class UdpTransport:
 
         Raises `turnserver.errors.StartupError` with one sentence and a hint when the address cannot be used.
         """
-        self._socket, self.address = bound_socket(self.address, self._losses, copies_tos=self._copies_tos)
+        self._socket, self.address = bound_socket(
+            self.address, self._losses, copies_tos=self._copies_tos, passed=self._passed
+        )
 
     def serve(self, sink: FrameSink) -> None:
         """Begin to serve clients, inside the running loop. Raises RuntimeError unless the address has been bound."""

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from auth.ephemeral import SharedSecret, mint
+from auth.nonce import NonceStatus, SecurityFeatures
 from auth.source import CredentialSource, Nobody
 from auth.types import PENDING, Pending, Unavailable
 from turnserver.config import AuthConfig
-from turnserver.credentials.build import credential_source
+from turnserver.credentials.build import credential_source, nonce_issuer
 from turnserver.credentials.registry import SOURCES, SourceKind
 from turnserver.faults import Faults
 
@@ -87,3 +88,15 @@ def test_a_source_that_raises_hides_nobody() -> None:
     assert not isinstance(source.find("alice", "r", 0.0), Pending | Unavailable)
     assert source.find("bob", "r", 0.0) == Unavailable("broken: ZeroDivisionError")
     assert faults.counts == {"credentials.broken": 2}
+
+
+def test_nonces_are_the_servers_own() -> None:
+    """Another one does not know them. USERHASH is offered only where the source can find every user by it."""
+    users, everybody = source_of(users={"alice": "wonderland"}), source_of(shared_secrets=["first secret of all"])
+    one, another = nonce_issuer(60.0, users), nonce_issuer(60.0, everybody)
+    nonce = one.issue(b"client", 1000.0, b"x")
+    assert one.check(nonce, b"client", 1060.0) is NonceStatus.VALID
+    assert one.check(nonce, b"client", 1061.0) is NonceStatus.EXPIRED
+    assert nonce_issuer(60.0, users).check(nonce, b"client", 1000.0) is NonceStatus.FOREIGN
+    assert one.features == SecurityFeatures.PASSWORD_ALGORITHMS | SecurityFeatures.USERNAME_ANONYMITY
+    assert another.features == SecurityFeatures.PASSWORD_ALGORITHMS
