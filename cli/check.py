@@ -218,7 +218,7 @@ def _certificates(loaded: "Loaded") -> tuple[list[dict[str, Any]], list[str]]:
 def _rooms(loaded: "Loaded") -> dict[str, Any]:
     """Whether there are rooms, who may join them, and who may ask about them.
 
-    Raises `turnserver.errors.ConfigError` for public keys that the server would refuse.
+    Raises `turnserver.errors.ConfigError` for public keys or API keys that the server would refuse.
     """
     from turnserver.errors import ConfigError, Problem, StartupError  # noqa: PLC0415
     from turnserver.signaling.edge.tokens import TokenKeys  # noqa: PLC0415
@@ -247,7 +247,27 @@ def _rooms(loaded: "Loaded") -> dict[str, Any]:
         "urls": _room_urls(config),
         "api_keys": list(signaling.api_keys),
         "admin_keys": list(signaling.admin_keys),
+        "keys_file": None if signaling.keys_file is None else str(signaling.keys_file),
+        "stored_keys": _stored_keys(loaded),
     }
+
+
+def _stored_keys(loaded: "Loaded") -> list[dict[str, Any]]:
+    """The keys of the file of API keys. Raises `turnserver.errors.ConfigError` for one that cannot be used."""
+    from turnserver.errors import ConfigError, Problem, StartupError  # noqa: PLC0415
+    from turnserver.signaling.edge.key_file import KeyFile  # noqa: PLC0415
+    from turnserver.signaling.edge.scopes import Scope  # noqa: PLC0415
+
+    path = loaded.config.signaling.keys_file
+    try:
+        found = () if path is None else KeyFile(path).read()
+    except StartupError as error:
+        allowed = "a file that `meshturn keys` has written, or none yet"
+        raise ConfigError(loaded.source, [Problem("signaling.keys_file", 0, str(error), allowed)]) from error
+    return [
+        {"id": key.id, "name": key.name, "scopes": [str(scope) for scope in Scope if scope in key.scopes]}
+        for key in found
+    ]
 
 
 def _room_urls(config: "Config") -> list[str]:
@@ -280,6 +300,7 @@ def _rooms_text(rooms: dict[str, Any], largest: int | None) -> list[tuple[str, s
         ("who may join", "; ".join(rooms["who"]) or nobody),
     ]
     keys = [f"{name} (admin)" for name in rooms["admin_keys"]] + rooms["api_keys"]
+    keys += [f"{key['name']} ({', '.join(key['scopes'])})" for key in rooms["stored_keys"]]
     rows += [("TURN for rooms", url) for url in rooms["urls"]] or [("TURN for rooms", _NO_URLS)]
     return [*rows, ("API keys", ", ".join(keys) or "none")]
 

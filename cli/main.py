@@ -59,6 +59,12 @@ def _rooms() -> click.Command:
     return rooms
 
 
+def _keys() -> click.Command:
+    from cli.keys import keys  # noqa: PLC0415
+
+    return keys
+
+
 def _recordings() -> click.Command:
     from cli.recordings import recordings  # noqa: PLC0415
 
@@ -108,6 +114,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "config": _Entry(_config, "Print an example, the schema, or the configuration in force."),
         "credentials": _Entry(_credentials, "Issue time-limited credentials."),
         "rooms": _Entry(_rooms, "Sign tokens for rooms; list and close rooms, remove participants."),
+        "keys": _Entry(_keys, "Create, list and revoke API keys."),
         "recordings": _Entry(_recordings, "List recordings of rooms, and make films of them."),
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),

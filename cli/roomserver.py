@@ -203,10 +203,11 @@ class RoomServer:
             return self._strange(status, hint)
         code, message = one_line(str(error.get("code", "failed")), 40), one_line(str(error.get("msg", "")), 300)
         if status == 401:
-            hint = "The server accepts signaling.admin_keys; --key-file FILE names a file with one of them."
+            hint = "Keys are in signaling.admin_keys, or of `meshturn keys`; --key-file FILE names a file with one."
             raise ApiFailure(f"{self.url} does not accept this key: {message}.", hint, code)
         if status == 403:
-            raise ApiFailure(f"{self.url} refuses: {message}.", "--key-file FILE names a file with an admin key.", code)
+            hint = "--key-file FILE names a file with a key that has the scope."
+            raise ApiFailure(f"{self.url} refuses: {message}.", hint, code)
         raise ApiFailure(f"{self.url} says: {message}.", code=code)
 
     def _strange(self, status: int, hint: str) -> Any:

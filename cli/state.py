@@ -16,6 +16,7 @@ __all__ = ["StateDirectory", "default_state_dir"]
 _SECRET = "shared-secret"  # noqa: S105  a file name
 _PASSWORD = "try.password"  # noqa: S105  a file name
 _ADMIN_KEY = "admin-key"
+_KEYS = "api-keys.json"
 _URIS = "uris"
 _URL = "url"
 _KEY = "certificate.key"
@@ -62,6 +63,11 @@ class StateDirectory:
     def admin_key_path(self) -> Path:
         """Where the key is that `meshturn rooms` sends to the server of `meshturn up`."""
         return self.path / _ADMIN_KEY
+
+    @property
+    def keys_path(self) -> Path:
+        """Where `meshturn keys` keeps the API keys of the server of `meshturn up`."""
+        return self.path / _KEYS
 
     @property
     def certificate_path(self) -> Path:

@@ -159,6 +159,7 @@ def _settings(
     settings: list[Setting] = [
         ("MESHTURN_AUTH__SHARED_SECRETS", "the state directory", [{"secret": {"file": str(state.secret_path)}}]),
         ("MESHTURN_SIGNALING__ADMIN_KEYS", "the state directory", {"up": {"file": str(state.admin_key_path)}}),
+        ("MESHTURN_SIGNALING__KEYS_FILE", "the state directory", str(state.keys_path)),
         ("MESHTURN_RELAY__ADDRESSES", "--relay-address", relays),
     ]
     if "MESHTURN_SIGNALING__MODE" not in os.environ:

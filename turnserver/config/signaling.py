@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from turnserver.config.context import Finding, report, warn
+from turnserver.config.context import Context, Finding, report, warn
 from turnserver.config.secret import Secret
 from turnserver.config.section import Section
 from turnserver.config.values import LIVE, Boolean, FilePath, Rule, Sized, choice, duration, integer
 
-__all__ = ["SHORT_KEY", "IceUrl", "KeyName", "Origin", "SignalingConfig", "warn_of_rooms"]
+__all__ = ["SHORT_KEY", "IceUrl", "KeyName", "KeysPath", "Origin", "SignalingConfig", "warn_of_rooms"]
 
 Policy = Literal["all", "relay"]
 RoomMode = Literal["mesh", "sfu", "auto"]
@@ -128,6 +129,25 @@ KeyName = Annotated[
 """The name of a key in the log."""
 
 
+def _read_keys_path(value: object, rule: Rule[Path], info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        return rule.refuse(value)
+    directory = info.context.directory if isinstance(info.context, Context) else Path.cwd()
+    return directory / str(value)
+
+
+KeysPath = Annotated[
+    Path,
+    Rule(
+        "path",
+        "the path of the file that `meshturn keys` writes (relative paths start at the configuration file)",
+        {"type": "string", "minLength": 1},
+        _read_keys_path,
+    ),
+]
+"""A file that need not be there yet: `meshturn keys create` makes it while the server runs."""
+
+
 class SignalingConfig(Section):
     """Rooms for small calls: the WebSocket `/v1/ws`, the HTTP API and the call page `/call/ROOM`.
 
@@ -168,12 +188,19 @@ class SignalingConfig(Section):
     api_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
         description="Keys of programs that may ask for TURN credentials (`GET /v1/turn`) and room tokens "
-        "(`POST /v1/tokens`): name → secret. The name is logged, the secret is not.",
+        "(`POST /v1/tokens`): name → secret. The name is logged, the secret is not. They are keys with the scopes "
+        "`turn` and `tokens`.",
     )
     admin_keys: Annotated[Mapping[KeyName, Secret], Sized(MAX_KEYS, mapping=True), LIVE] = Field(
         default={},
-        description="Keys that allow the same, and also to list, record and close rooms and to remove participants "
-        "(`/v1/rooms`, `meshturn rooms`): name → secret.",
+        description="Keys that allow everything that the API can do (`meshturn rooms`, `meshturn drain`): name → "
+        "secret. They are keys with the scope `admin`.",
+    )
+    keys_file: Annotated[KeysPath | None, LIVE] = Field(
+        default=None,
+        description="The file of the keys that `meshturn keys create` makes, each with its scopes (`turn`, `tokens`, "
+        "`rooms`, `admin:read`, `admin`); it has only their hashes. The server sees every change of it at once. It "
+        "need not be there yet, and its directory has to be writable for whoever runs `meshturn keys`.",
     )
     mode: Annotated[RoomMode, choice(RoomMode)] = Field(
         default="mesh",
@@ -255,7 +282,8 @@ class SignalingConfig(Section):
     @property
     def is_asked_for(self) -> bool:
         """Whether an option says who may join or use the API, which has an effect only where rooms are served."""
-        return self.enabled and bool(self.open or self.key or self.public_keys or self.api_keys or self.admin_keys)
+        by_key = self.api_keys or self.admin_keys or self.keys_file
+        return self.enabled and bool(self.open or self.key or self.public_keys or by_key)
 
 
 def warn_of_rooms(signaling: SignalingConfig, *, served: bool, shared_secrets: bool) -> Iterator[str]:

@@ -1,72 +1,68 @@
-"""The HTTP API beside the WebSocket: TURN credentials, room tokens, rooms as the server sees them, the schema.
+"""The HTTP API beside the WebSocket: TURN credentials, room tokens, rooms as the server sees them, the schemas.
 
-Every answer is JSON, also an error: ``{"error": {"code", "msg"}}``. Keys and tokens are accepted only in
-``Authorization: Bearer``, because URLs are logged.
+Every answer is JSON, also an error: ``{"error": {"code", "msg"}}``. Each route says what it does and which keys may use
+it (`turnserver.signaling.edge.openapi`): from that come the check of the key and the OpenAPI document.
 """
 
 import hashlib
-import json
 import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Final, Protocol
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth.errors import InvalidCredential
-from meshturn.root import MeshturnError
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.lines import FREQUENT, Lines
+from turnserver.signaling.edge.answers import (
+    DrainAnswer,
+    RecordingAnswer,
+    RoomAnswer,
+    RoomsAnswer,
+    TokenAnswer,
+    TurnAnswer,
+)
 from turnserver.signaling.edge.api_keys import KeyRing
+from turnserver.signaling.edge.gate import Caller, Gate
 from turnserver.signaling.edge.ice import IceServers
+from turnserver.signaling.edge.key_file import WatchedKeys
+from turnserver.signaling.edge.openapi import ApiAnswer, ApiOperation, ApiQuery, ApiRoute, api_document
 from turnserver.signaling.edge.origins import doorway_of, is_named, reached_by
 from turnserver.signaling.edge.refusals import ApiCode
+from turnserver.signaling.edge.requests import (
+    MAX_REASON,
+    ApiError,
+    TokenRequest,
+    as_json,
+    read_reason,
+    read_token_request,
+    read_ttl,
+)
 from turnserver.signaling.edge.roomview import RoomSource, room_json, summary_json
+from turnserver.signaling.edge.scopes import Scope
 from turnserver.signaling.edge.sections import SignalingSection
 from turnserver.signaling.edge.tokens import TokenError, TokenKeys
 from turnserver.signaling.protocol.errors import Denial, SignalCode
-from turnserver.signaling.protocol.fields import MAX_USES
 from turnserver.signaling.protocol.schema import json_schema
 from turnserver.signaling.rooms.settings import Grant
 from turnserver.signaling.truth.relays import RelayView
-from turnserver.throttle import Guesses, prefix_of
 
 __all__ = ["Api", "ApiOptions", "RoomService"]
 
-MAX_BODY: Final = 16 * 1024
-"""Maximum size of a request in bytes."""
-
-MAX_BEARER: Final = 8192
-"""Maximum length in bytes of a key or token; longer ones are refused unread."""
-
 MAX_TTL: Final = 86400
 """Maximum lifetime in seconds of a credential from `/v1/turn`."""
-
-MAX_TOKEN_TTL: Final = 366 * 86400
-"""Maximum lifetime in seconds of a room token."""
-
-DEFAULT_TOKEN_TTL: Final = 3600
-
-MAX_REASON: Final = 200
-
-WRONG_KEYS: Final = 10
-"""Wrong keys from one client within `WRONG_KEY_WINDOW` after which its requests are refused."""
-
-WRONG_KEY_WINDOW: Final = 1800.0
-"""Seconds for which a wrong key counts."""
-
-MAX_GUESSERS: Final = 4096
-"""Maximum number of clients whose wrong keys are counted; the least recently seen one is forgotten first."""
 
 _PREFIX: Final = "/v1"
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _PREFLIGHT_AGE: Final = "600"
 
-_UNAUTHORIZED: Final = 401
+_SEEN: Final = (Scope.ROOMS, Scope.ADMIN_READ)
+"""The scopes that suffice to look at rooms."""
 
 _QUIET: Final = frozenset(
     {
@@ -113,55 +109,31 @@ class ApiOptions:
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     admin_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     origins: Collection[str] = ()
+    stored: WatchedKeys | None = None
+    """The keys of a file."""
 
     @classmethod
-    def from_config(cls, signaling: SignalingSection, tokens: TokenKeys, ice: IceServers) -> "ApiOptions":
-        """The keys and origins that the configuration names."""
+    def from_config(
+        cls, signaling: SignalingSection, tokens: TokenKeys, ice: IceServers, before: "ApiOptions | None" = None
+    ) -> "ApiOptions":
+        """The keys and origins that the configuration names. A file of keys that was in use ``before`` stays so.
+
+        Raises `turnserver.errors.StartupError` for another one that cannot be used.
+        """
+        stored, path = (None if before is None else before.stored), signaling.keys_file
+        if stored is None or stored.path != path:
+            stored = None if path is None else WatchedKeys(path)
         return cls(
             tokens,
             ice,
             {name: key.get_secret_value() for name, key in signaling.api_keys.items()},
             {name: key.get_secret_value() for name, key in signaling.admin_keys.items()},
             signaling.origins,
+            stored,
         )
 
 
-class Caller(NamedTuple):
-    """The caller: the name of a key and its rights, or the grant of a room token."""
-
-    name: str
-    is_admin: bool = False
-    grant: Grant | None = None
-
-
-class TokenRequest(BaseModel):
-    """The body of `POST /v1/tokens`; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    room: str
-    role: Literal["host", "member"] = "member"
-    ttl: Annotated[int, Field(ge=1, le=MAX_TOKEN_TTL)] = DEFAULT_TOKEN_TTL
-    name: str | None = None
-    sub: str | None = None
-    caps: list[Literal["publish", "screen", "message"]] | None = None
-    max: int | None = None
-    once: bool = False
-    uses: Annotated[int, Field(ge=1, le=MAX_USES)] | None = None
-    shared: bool = False
-
-
-class ApiError(MeshturnError):
-    """An error answer; a code of the protocol is that of a refused token (401)."""
-
-    def __init__(self, code: ApiCode | SignalCode, message: str, headers: Mapping[str, str] | None = None) -> None:
-        self.status = code.status if isinstance(code, ApiCode) else _UNAUTHORIZED
-        self.code = code
-        self.headers = dict(headers or {})
-        super().__init__(message)
-
-
-RequestHandler = Callable[[web.Request], Awaitable[web.Response]]
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
@@ -172,18 +144,18 @@ class Api:
         self._clock = clock
         self._lines = Lines(_logger, clock=lambda: clock().mono)
         self._often = Lines(_logger, FREQUENT, clock=lambda: clock().mono)
-        self._guesses: Guesses[str] = Guesses(WRONG_KEYS, WRONG_KEY_WINDOW, MAX_GUESSERS)
+        self._gate = Gate(KeyRing({}, {}), self._lines)
         self.options = options
 
     def mount(self, app: web.Application) -> None:
         """Add the routes to an application, before it starts."""
         for path, methods in self.routes().items():
             resource = app.router.add_resource(_PREFIX + path)
-            for method, handler in methods.items():
-                resource.add_route(method, self.guarded(handler))
+            for method, route in methods.items():
+                resource.add_route(method, self.guarded(route))
             allowed = [*methods, "OPTIONS"]
             resource.add_route("OPTIONS", self.preflight(allowed))
-            resource.add_route("*", self.guarded(_wrong_method(allowed)))
+            resource.add_route("*", self._answered(_wrong_method(allowed)))
 
     @property
     def options(self) -> ApiOptions:
@@ -193,33 +165,59 @@ class Api:
     @options.setter
     def options(self, options: ApiOptions) -> None:
         self._options = options
-        self._ring = KeyRing(options.api_keys, options.admin_keys)
+        self._gate.ring = KeyRing(options.api_keys, options.admin_keys, options.stored or tuple)
 
-    def routes(self) -> Mapping[str, Mapping[str, RequestHandler]]:
+    def routes(self) -> Mapping[str, Mapping[str, ApiRoute]]:
         """Every path below ``/v1`` with its methods."""
         return {
-            "/turn": {"GET": self._turn},
-            "/tokens": {"POST": self._tokens},
-            "/schema.json": {"GET": self._schema},
-            "/drain": {"POST": self._drain},
-            "/rooms": {"GET": self._rooms},
-            "/rooms/{room}": {"GET": self._room, "DELETE": self._close_room},
-            "/rooms/{room}/recording": {"POST": self._record, "DELETE": self._record},
-            "/rooms/{room}/peers/{peer}": {"DELETE": self._remove_peer},
+            "/turn": {"GET": ApiRoute(self._turn, _TURN)},
+            "/tokens": {"POST": ApiRoute(self._tokens, _TOKENS)},
+            "/schema.json": {"GET": ApiRoute(self._schema, _SCHEMA)},
+            "/openapi.json": {"GET": ApiRoute(self._openapi, _OPENAPI)},
+            "/drain": {"POST": ApiRoute(self._drain, _DRAIN)},
+            "/rooms": {"GET": ApiRoute(self._rooms, _ROOMS)},
+            "/rooms/{room}": {
+                "GET": ApiRoute(self._room, _SHOW_ROOM),
+                "DELETE": ApiRoute(self._close_room, _CLOSE_ROOM),
+            },
+            "/rooms/{room}/recording": {
+                "POST": ApiRoute(self._record, _RECORD),
+                "DELETE": ApiRoute(self._record, _STOP_RECORDING),
+            },
+            "/rooms/{room}/peers/{peer}": {"DELETE": ApiRoute(self._remove_peer, _REMOVE_PEER)},
         }
 
-    def guarded(self, handler: RequestHandler) -> RequestHandler:
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """The OpenAPI document."""
+        return api_document({_PREFIX + path: methods for path, methods in self.routes().items()})
+
+    def guarded(self, route: ApiRoute) -> _Handler:
+        """A handler behind the check of the caller's key, for what can be requested without `mount`, too."""
+        about = route.about
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            caller = Caller()
+            if about.enough is not None:
+                tokens = self.options.tokens if about.by_token else None
+                caller = self._gate.admit(request, self._clock(), about.enough, tokens)
+            return await route.handler(request, caller)
+
+        return self._answered(handle)
+
+    def _answered(self, handler: _Handler) -> _Handler:
         """A handler with JSON errors, and answers that are not cached and that pages of allowed origins can read."""
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 response = await handler(request)
             except ApiError as error:
                 self._say(request, error)
-                response = _json({"error": {"code": str(error.code), "msg": str(error)}}, error.status)
+                response = as_json({"error": {"code": str(error.code), "msg": str(error)}}, error.status)
                 response.headers.update(error.headers)
-            response.headers.setdefault("Cache-Control", "no-store")
-            response.headers.update(self._cors(request))
+            if not response.prepared:
+                response.headers.setdefault("Cache-Control", "no-store")
+                response.headers.update(self.cors(request))
             return response
 
         return handle
@@ -232,11 +230,11 @@ class Api:
         lines, level = (self._often, logging.DEBUG) if quiet else (self._lines, logging.INFO)
         lines.write(level, "API request refused", fields, request.remote)
 
-    def preflight(self, methods: Sequence[str]) -> RequestHandler:
+    def preflight(self, methods: Sequence[str]) -> _Handler:
         """The answer to a CORS preflight request (Fetch §3.2)."""
 
-        async def handle(request: web.Request) -> web.Response:
-            headers = self._cors(request)
+        async def handle(request: web.Request) -> web.StreamResponse:
+            headers = self.cors(request)
             if headers.get("Access-Control-Allow-Origin"):
                 headers["Access-Control-Allow-Methods"] = ", ".join(methods)
                 headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
@@ -245,7 +243,8 @@ class Api:
 
         return handle
 
-    def _cors(self, request: web.Request) -> dict[str, str]:
+    def cors(self, request: web.Request) -> dict[str, str]:
+        """The headers with which pages of allowed origins can read an answer."""
         origins = self.options.origins
         if "*" in origins:
             return {"Access-Control-Allow-Origin": "*"}
@@ -255,59 +254,10 @@ class Api:
         allowed = {"Access-Control-Allow-Origin": origin} if is_named(origin, origins) else {}
         return {"Vary": "Origin", **allowed}
 
-    # The caller
-
-    def _caller(self, request: web.Request, *, token: bool = False) -> Caller:
-        """The caller, by its key or, where that is enough, by its room token."""
-        now = self._clock()
-        address = reached_by(request).client
-        shown = _bearer(request)
-        if shown is None:
-            raise ApiError(
-                ApiCode.UNAUTHORIZED, "a key is required: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"}
-            )
-        key = self._ring.find(shown)
-        if key is not None:
-            return Caller(key.name, key.is_admin)
-        refused = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        if token and self.options.tokens is not None and shown.count(b".") == 2:
-            try:
-                grant = self.options.tokens.admit(shown.decode("ascii", "replace"), now.wall)
-            except Denial as refusal:
-                if refusal.code is SignalCode.BAD_TOKEN:
-                    self._count_wrong(address, now)
-                raise ApiError(refusal.code, refusal.msg, refused) from None
-            return Caller("", grant=grant)
-        self._count_wrong(address, now)
-        raise ApiError(ApiCode.BAD_KEY, "this key is not configured on this server", refused)
-
-    def _count_wrong(self, address: str, now: Now) -> None:
-        """Count a wrong key or token; after too many from one address, 429.
-
-        A right one is never refused because of the wrong ones of others behind the same address, so it is looked up
-        first, in constant time.
-        """
-        wait = self._guesses.wait(prefix_of(address), now.mono)
-        if wait > 0:
-            seconds = str(int(wait) + 1)
-            raise ApiError(ApiCode.RATE_LIMITED, "too many invalid keys from this address", {"Retry-After": seconds})
-        self._guesses.failed(prefix_of(address), now.mono)
-        self._lines.write(logging.WARNING, "wrong API key", {"client": address, "cause": str(ApiCode.BAD_KEY)}, address)
-
-    def _admin(self, request: web.Request) -> Caller:
-        caller = self._caller(request)
-        if not caller.is_admin:
-            raise ApiError(
-                ApiCode.FORBIDDEN,
-                "this needs a key of signaling.admin_keys; the one given is of signaling.api_keys",
-            )
-        return caller
-
     # TURN credentials
 
-    async def _turn(self, request: web.Request) -> web.Response:
+    async def _turn(self, request: web.Request, caller: Caller) -> web.Response:
         """``GET /v1/turn``: a credential in the shape of draft-uberti-behave-turn-rest §2.2."""
-        caller = self._caller(request, token=True)
         ice = self.options.ice
         if ice is None or not ice.has_credentials:
             raise ApiError(ApiCode.NO_TURN, "this server cannot make TURN credentials: auth.shared_secrets is empty")
@@ -315,7 +265,7 @@ class Api:
         if query.get("service", "turn") != "turn":
             raise ApiError(ApiCode.BAD_REQUEST, 'the only service is "turn"')
         now = self._clock()
-        ttl = _ttl(query.get("ttl"), ice.lifetime)
+        ttl = read_ttl(query.get("ttl"), ice.lifetime)
         if caller.grant is None:
             user = query.get("username", "")
             ttl = min(ttl, MAX_TTL)
@@ -333,19 +283,18 @@ class Api:
         fields = {"client": reached_by(request).client, **who, "user": user, "ttl": ttl}
         self._often.write(logging.INFO, "TURN credential issued", fields, reached_by(request).client)
         uris = [url for url in ice.urls(doorway_of(request)) if url.startswith("turn")]
-        return _json({"username": made.username, "password": made.password, "ttl": ttl, "uris": uris})
+        return as_json({"username": made.username, "password": made.password, "ttl": ttl, "uris": uris})
 
     # Room tokens
 
-    async def _tokens(self, request: web.Request) -> web.Response:
+    async def _tokens(self, request: web.Request, caller: Caller) -> web.Response:
         """``POST /v1/tokens``: a room token."""
-        caller = self._caller(request)
         keys = self.options.tokens
         if keys is None or not keys.can_mint:
             raise ApiError(
                 ApiCode.NO_KEY, "this server cannot sign tokens: signaling.key and auth.shared_secrets are empty"
             )
-        asked = await _asked(request)
+        asked = await read_token_request(request)
         now = self._clock()
         try:
             token = keys.mint(
@@ -369,26 +318,23 @@ class Api:
         answer = {"token": token, "room": asked.room, "role": asked.role, "expires_at": int(now.wall) + asked.ttl}
         if _ROOM.fullmatch(asked.room):
             answer["path"] = f"/call/{asked.room}#token={token}"
-        return _json(answer, 201)
+        return as_json(answer, 201)
 
     # Rooms
 
-    async def _rooms(self, request: web.Request) -> web.Response:
+    async def _rooms(self, request: web.Request, caller: Caller) -> web.Response:
         """``GET /v1/rooms``: every room, in short."""
-        self._admin(request)
-        return _json({"rooms": [summary_json(room) for room in self._service.hub.rooms()]})
+        return as_json({"rooms": [summary_json(room) for room in self._service.hub.rooms()]})
 
-    async def _room(self, request: web.Request) -> web.Response:
+    async def _room(self, request: web.Request, caller: Caller) -> web.Response:
         """``GET /v1/rooms/{room}``: its participants, and the path of each pair."""
-        self._admin(request)
         room = self._service.hub.room(request.match_info["room"])
         if room is None:
             raise _no_such("room")
-        return _json(room_json(room, self._service.relays, self._service.media_of(room.id)))
+        return as_json(room_json(room, self._service.relays, self._service.media_of(room.id)))
 
-    async def _close_room(self, request: web.Request) -> web.Response:
+    async def _close_room(self, request: web.Request, caller: Caller) -> web.Response:
         """``DELETE /v1/rooms/{room}``: remove all participants."""
-        caller = self._admin(request)
         room = request.match_info["room"]
         if not self._service.hub.close_room(room, self._clock()):
             raise _no_such("room")
@@ -396,9 +342,8 @@ class Api:
         _logger.info("room closed", extra={"fields": {"key": caller.name, "room": room}})
         return web.Response(status=204)
 
-    async def _record(self, request: web.Request) -> web.Response:
+    async def _record(self, request: web.Request, caller: Caller) -> web.Response:
         """``POST`` and ``DELETE /v1/rooms/{room}/recording``: the server records the room, or does so no more."""
-        caller = self._admin(request)
         room, on = request.match_info["room"], request.method == "POST"
         try:
             found = self._service.hub.record(room, on, self._clock())
@@ -410,16 +355,12 @@ class Api:
             raise _no_such("room")
         what = "recording of a room asked for" if on else "recording of a room ended"
         _logger.info(what, extra={"fields": {"key": caller.name, "room": room}})
-        return _json({"room": room}, 202) if on else web.Response(status=204)
+        return as_json({"room": room}, 202) if on else web.Response(status=204)
 
-    async def _remove_peer(self, request: web.Request) -> web.Response:
+    async def _remove_peer(self, request: web.Request, caller: Caller) -> web.Response:
         """``DELETE /v1/rooms/{room}/peers/{peer}``: remove one participant."""
-        caller = self._admin(request)
         room, peer = request.match_info["room"], request.match_info["peer"]
-        reason = request.query.get("reason", "")
-        if len(reason) > MAX_REASON or not reason.isprintable():
-            raise ApiError(ApiCode.BAD_REQUEST, f"reason must be one line of at most {MAX_REASON} characters")
-        if not self._service.hub.kick(room, peer, reason, self._clock()):
+        if not self._service.hub.kick(room, peer, read_reason(request), self._clock()):
             raise _no_such("room or participant")
         self._service.work()
         _logger.info("participant removed", extra={"fields": {"key": caller.name, "room": room, "peer": peer}})
@@ -427,55 +368,39 @@ class Api:
 
     # The server
 
-    async def _drain(self, request: web.Request) -> web.Response:
+    async def _drain(self, request: web.Request, caller: Caller) -> web.Response:
         """``POST /v1/drain``: take nothing new, and stop when nothing is left. Asking again changes nothing."""
-        caller = self._admin(request)
         try:
             left = self._service.drain()
         except RuntimeError as error:
             raise ApiError(ApiCode.NO_DRAIN, str(error)) from None
         _logger.info("drain requested", extra={"fields": {"key": caller.name}})
-        return _json(left, 202)
+        return as_json(left, 202)
 
-    async def _schema(self, request: web.Request) -> web.Response:
+    async def _schema(self, request: web.Request, caller: Caller) -> web.Response:
         """``GET /v1/schema.json``: the messages of the protocol, for everybody."""
-        response = _json(json_schema())
-        response.content_type = "application/schema+json"
+        response = as_json(json_schema())
+        response.content_type = _SCHEMA_TYPE
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    async def _openapi(self, request: web.Request, caller: Caller) -> web.Response:
+        """``GET /v1/openapi.json``: this API, for everybody."""
+        response = as_json(self.document)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
-def _wrong_method(allowed: Sequence[str]) -> RequestHandler:
-    async def handle(request: web.Request) -> web.Response:
+def _wrong_method(allowed: Sequence[str]) -> _Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
         methods = ", ".join(allowed)
         raise ApiError(ApiCode.METHOD_NOT_ALLOWED, f"allowed methods: {methods}", {"Allow": methods})
 
     return handle
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.json_response(value, status=status, dumps=lambda each: json.dumps(each, separators=(",", ":")))
-
-
 def _no_such(what: str) -> ApiError:
     return ApiError(ApiCode.NOT_FOUND, f"there is no such {what}")
-
-
-def _bearer(request: web.Request) -> bytes | None:
-    """The token after ``Bearer`` (RFC 6750 §2.1); None without it."""
-    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    encoded = shown.strip(" ").encode("utf-8", "surrogateescape")
-    return encoded[: MAX_BEARER + 1] or None
-
-
-def _ttl(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) == 0:
-        raise ApiError(ApiCode.BAD_REQUEST, "ttl must be a number of seconds, at least 1")
-    return int(text)
 
 
 def _user_of(grant: Grant) -> str:
@@ -486,22 +411,89 @@ def _user_of(grant: Grant) -> str:
     return f"{room}.token-{hashlib.sha256((grant.token_id or '').encode()).hexdigest()[:16]}"
 
 
-async def _asked(request: web.Request) -> TokenRequest:
-    try:
-        return TokenRequest.model_validate(json.loads(await _body(request)))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the request"
-        raise ApiError(ApiCode.BAD_REQUEST, f"{where[:60]}: {first['msg']}") from None
-    except (ValueError, RecursionError):
-        raise ApiError(ApiCode.BAD_REQUEST, "the request is not JSON") from None
+# What the routes do. They stand here, and not in `Api.routes`, because they are the same for every server.
 
+_SCHEMA_TYPE: Final = "application/schema+json"
+_GONE: Final = ApiAnswer(204, "Done.")
+_TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 
-async def _body(request: web.Request) -> bytes:
-    """The body, read up to its largest size."""
-    body = bytearray()
-    while chunk := await request.content.read(MAX_BODY + 1 - len(body)):
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise ApiError(ApiCode.TOO_LARGE, f"at most {MAX_BODY} bytes")
-    return bytes(body)
+_TURN: Final = ApiOperation(
+    "getTurnCredential",
+    "Get a TURN credential, in the format of draft-uberti-behave-turn-rest.",
+    "turn",
+    (ApiAnswer(200, "The credential.", TurnAnswer),),
+    (Scope.TURN,),
+    by_token=True,
+    refusals=(ApiCode.BAD_REQUEST, ApiCode.BANNED, ApiCode.NO_TURN),
+    query=(
+        ApiQuery("service", 'Only "turn".', {"type": "string", "const": "turn"}),
+        ApiQuery("username", "The user that quotas and the log name; a room token names its own.", _TEXT),
+        ApiQuery("ttl", "Seconds for which it is asked, at most a day.", {"type": "integer", "minimum": 1}),
+    ),
+)
+_TOKENS: Final = ApiOperation(
+    "signRoomToken",
+    "Sign a room token.",
+    "tokens",
+    (ApiAnswer(201, "The token.", TokenAnswer),),
+    (Scope.TOKENS,),
+    refusals=(ApiCode.BAD_REQUEST, ApiCode.TOO_LARGE, ApiCode.NO_KEY),
+    body=TokenRequest,
+)
+_ROOMS: Final = ApiOperation(
+    "listRooms", "List the rooms.", "rooms", (ApiAnswer(200, "Every room, in short.", RoomsAnswer),), _SEEN
+)
+_SHOW_ROOM: Final = ApiOperation(
+    "showRoom",
+    "Show a room: its participants, and the path of each pair.",
+    "rooms",
+    (ApiAnswer(200, "The room.", RoomAnswer),),
+    _SEEN,
+    refusals=(ApiCode.NOT_FOUND,),
+)
+_CLOSE_ROOM: Final = ApiOperation(
+    "closeRoom", "Remove all participants.", "rooms", (_GONE,), (Scope.ROOMS,), refusals=(ApiCode.NOT_FOUND,)
+)
+_RECORD: Final = ApiOperation(
+    "recordRoom",
+    "Record the room at the server; all participants are told.",
+    "rooms",
+    (ApiAnswer(202, "The recording begins.", RecordingAnswer),),
+    (Scope.ROOMS,),
+    refusals=(ApiCode.NOT_FOUND, ApiCode.NO_RECORDING),
+)
+_STOP_RECORDING: Final = ApiOperation(
+    "stopRecording",
+    "Record the room no more.",
+    "rooms",
+    (_GONE,),
+    (Scope.ROOMS,),
+    refusals=(ApiCode.NOT_FOUND, ApiCode.NO_RECORDING),
+)
+_REMOVE_PEER: Final = ApiOperation(
+    "removeParticipant",
+    "Remove one participant.",
+    "rooms",
+    (_GONE,),
+    (Scope.ROOMS,),
+    refusals=(ApiCode.BAD_REQUEST, ApiCode.NOT_FOUND),
+    query=(ApiQuery("reason", "The text that the participant gets.", {"type": "string", "maxLength": MAX_REASON}),),
+)
+_DRAIN: Final = ApiOperation(
+    "drain",
+    "Take nothing new, and stop the server when nothing is left.",
+    "server",
+    (ApiAnswer(202, "What is left.", DrainAnswer),),
+    (),
+    refusals=(ApiCode.NO_DRAIN,),
+)
+_SCHEMA: Final = ApiOperation(
+    "getMessageSchema",
+    "The JSON Schema of the WebSocket's messages.",
+    "rooms",
+    (ApiAnswer(200, "The schema.", media=_SCHEMA_TYPE),),
+    None,
+)
+_OPENAPI: Final = ApiOperation(
+    "getApiDescription", "This document.", "server", (ApiAnswer(200, "OpenAPI 3.1.", media="application/json"),), None
+)

@@ -2,30 +2,40 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+from turnserver.signaling.edge.key_file import StoredKey
+from turnserver.signaling.edge.scopes import ADMIN_SCOPES, API_SCOPES, Scope
 
 __all__ = ["ApiKey", "KeyRing"]
 
 
 class ApiKey(NamedTuple):
-    """A key that was presented: its name, and whether it is an admin key."""
+    """A key that was presented: its name, what it allows, and when it expires (Unix time), if it does."""
 
     name: str
-    is_admin: bool
+    scopes: frozenset[Scope]
+    expires: int | None = None
 
 
 class KeyRing:
-    """API keys and admin keys: name → secret."""
+    """API keys and admin keys of the configuration (name → secret), and ``stored``, the present ones of a file."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_stored")
 
-    def __init__(self, api_keys: Mapping[str, str], admin_keys: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        api_keys: Mapping[str, str],
+        admin_keys: Mapping[str, str],
+        stored: Callable[[], Sequence[StoredKey]] = tuple,
+    ) -> None:
         self._keys = tuple(
-            (_digest(secret.encode()), ApiKey(name, is_admin))
-            for keys, is_admin in ((admin_keys, True), (api_keys, False))
+            (_digest(secret.encode()), ApiKey(name, scopes))
+            for keys, scopes in ((admin_keys, ADMIN_SCOPES), (api_keys, API_SCOPES))
             for name, secret in keys.items()
         )
+        self._stored = stored
 
     def __repr__(self) -> str:
         """Show the number of keys, but no key."""
@@ -38,6 +48,9 @@ class KeyRing:
         for each, key in self._keys:
             if hmac.compare_digest(each, digest) and found is None:
                 found = key
+        for stored in self._stored():
+            if hmac.compare_digest(stored.digest, digest) and found is None:
+                found = ApiKey(stored.name, stored.scopes, stored.expires)
         return found
 
 

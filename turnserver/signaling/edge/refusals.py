@@ -34,8 +34,15 @@ class ApiCode(StrEnum):
     BAD_KEY = (
         "bad_key",
         401,
-        "The key is not in the configuration.",
-        "Compare it with `signaling.api_keys` and `signaling.admin_keys`, newline and all.",
+        "The server has no such key, or it was revoked.",
+        "Compare it with `signaling.api_keys` and `signaling.admin_keys`, newline and all; `meshturn keys list` shows "
+        "the names of those in `signaling.keys_file`.",
+    )
+    KEY_EXPIRED = (
+        "key_expired",
+        401,
+        "The key was made for a time that is over.",
+        "Make another one: `meshturn keys create`.",
     )
     RATE_LIMITED = (
         "rate_limited",
@@ -53,8 +60,8 @@ class ApiCode(StrEnum):
         "forbidden",
         403,
         "The key or token does not give this right, or the page's origin is not allowed.",
-        "Use a key of `signaling.admin_keys`, or add the origin to `signaling.origins`. A token with `once` is for "
-        "joining only.",
+        "Use a key with the scope that the message names, or add the origin to `signaling.origins`. A token with "
+        "`once` is for joining only.",
     )
     BANNED = (
         "banned",

@@ -77,6 +77,10 @@ class SignalingSection(RoomOptions, Protocol):
         """Keys of programs that may also list and close rooms, by name."""
 
     @property
+    def keys_file(self) -> Path | None:
+        """The file of further keys, with scopes; it need not be there yet."""
+
+    @property
     def urls(self) -> Sequence[str]:
         """The STUN and TURN URLs that participants are given; if empty, those of the listeners."""
 

@@ -96,10 +96,15 @@ class _Means(NamedTuple):
     api: ApiOptions
 
     @classmethod
-    def of(cls, config: Configuration, listening: Sequence[tuple[ClientTransport, Address]]) -> "_Means":
+    def of(
+        cls,
+        config: Configuration,
+        listening: Sequence[tuple[ClientTransport, Address]],
+        before: ApiOptions | None = None,
+    ) -> "_Means":
         keys = TokenKeys.from_config(config.signaling, config.auth.shared_secrets)
         ice = IceServers.from_config(config, listening)
-        return cls(keys, ice, ApiOptions.from_config(config.signaling, keys, ice))
+        return cls(keys, ice, ApiOptions.from_config(config.signaling, keys, ice, before))
 
 
 class Service:
@@ -214,7 +219,7 @@ class Service:
         With ``rotate``, all participants get new ICE servers at once, because their old ones are no longer valid.
         Raises `turnserver.errors.StartupError` for a file of keys that cannot be used; nothing is changed then.
         """
-        means = _Means.of(config, self._listening)
+        means = _Means.of(config, self._listening, None if self._api is None else self._api.options)
         self._admission, self._minter, self._keys = means.keys.admit, means.ice.mint, means.keys
         signaling = config.signaling
         self.hub.use(signaling)

@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,12 @@ from auth.ephemeral import SharedSecret
 from stun.address import Address
 from turnserver.config import load_mapping
 from turnserver.core.types import ClientTransport, Now
-from turnserver.signaling.edge.api import MAX_BODY, WRONG_KEY_WINDOW, WRONG_KEYS, Api, ApiOptions
+from turnserver.signaling.edge.api import Api, ApiOptions
+from turnserver.signaling.edge.gate import WRONG_KEY_WINDOW, WRONG_KEYS
 from turnserver.signaling.edge.ice import IceServers, UrlsByHost
+from turnserver.signaling.edge.key_file import KeyFile, StoredKey, WatchedKeys, new_key
+from turnserver.signaling.edge.requests import MAX_BODY
+from turnserver.signaling.edge.scopes import Scope
 from turnserver.signaling.edge.tokens import LEEWAY, TokenKeys
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Media
@@ -547,3 +552,117 @@ def test_keys_of_the_configuration() -> None:
     assert (options.tokens, options.ice) == (KEYS, ICE)
     assert list(options.origins) == ["https://app.example.org"]
     assert "a" * 20 not in repr(options)
+
+
+# Scopes
+
+
+ALLOWED = {
+    ("GET", "/v1/turn"): {"turn", "admin"},
+    ("POST", "/v1/tokens"): {"tokens", "admin"},
+    ("POST", "/v1/drain"): {"admin"},
+    ("GET", "/v1/rooms"): {"rooms", "admin:read", "admin"},
+    ("GET", "/v1/rooms/{room}"): {"rooms", "admin:read", "admin"},
+    ("DELETE", "/v1/rooms/{room}"): {"rooms", "admin"},
+    ("POST", "/v1/rooms/{room}/recording"): {"rooms", "admin"},
+    ("DELETE", "/v1/rooms/{room}/recording"): {"rooms", "admin"},
+    ("DELETE", "/v1/rooms/{room}/peers/{peer}"): {"rooms", "admin"},
+}
+"""What each request needs, as docs/api.md says it. What is not here is for everybody."""
+
+PUBLIC = {("GET", "/v1/schema.json"), ("GET", "/v1/openapi.json")}
+
+
+def stored(path: Path, *scopes: Scope, ttl: int | None = None) -> str:
+    """A key in the file: its secret."""
+    key, secret = new_key("k", frozenset(scopes), lambda size: hashlib.sha256(repr(scopes).encode()).digest()[:size], 0)
+    expires = None if ttl is None else int(NOW.wall) + ttl
+    KeyFile(path).change(lambda present: [*present, key._replace(expires=expires)])
+    return secret
+
+
+def requests_of(world: World) -> set[tuple[str, str]]:
+    """Every method and path of the application itself."""
+    app = world.client.app
+    assert app is not None
+    return {
+        (route.method, route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method not in {"OPTIONS", "*"}
+    }
+
+
+async def test_every_request_needs_its_scope_and_says_so(world: World, tmp_path: Path) -> None:
+    """Each with a key of each single scope; ``admin`` is enough for all. The error names what is missing."""
+    path = tmp_path / "keys"
+    secrets = {scope: stored(path, scope) for scope in Scope}
+    world.api.options = ApiOptions(KEYS, ICE, stored=WatchedKeys(path))
+    assert requests_of(world) == {*ALLOWED, *PUBLIC}
+    for (method, pattern), enough in ALLOWED.items():
+        where = pattern.replace("{room}", "nowhere").replace("{peer}", "nobody")
+        for scope, secret in secrets.items():
+            answer = await world.ask(where, secret, method)
+            assert (answer.status == 403) is (str(scope) not in enough), (method, pattern, scope)
+            if answer.status == 403:
+                said = (await answer.json())["error"]
+                assert said["code"] == "forbidden"
+                assert all(name in said["msg"] for name in enough - {"admin"})
+                assert f"has the scope {scope}" in said["msg"]
+                assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+async def test_nothing_but_the_descriptions_is_for_everybody(world: World) -> None:
+    """The kind: a request that somebody adds and forgets to protect."""
+    for method, pattern in requests_of(world):
+        where = pattern.replace("{room}", "demo").replace("{peer}", "abcdefghij")
+        for headers in ({}, {"Authorization": "Basic YWRtaW46YWRtaW4="}, {"Cookie": f"key={ADMIN_KEY}"}):
+            answer = await world.ask(
+                f"{where}?key={ADMIN_KEY}&access_token={ADMIN_KEY}", method=method, headers=headers
+            )
+            assert answer.status == (200 if (method, pattern) in PUBLIC else 401), (method, pattern)
+    assert world.rooms.done == []
+
+
+async def test_a_key_of_the_file_is_good_until_it_is_revoked(world: World, tmp_path: Path) -> None:
+    """From the next request on, without a reload; several keys of one name are good at once."""
+    path = tmp_path / "keys"
+    world.api.options = ApiOptions(KEYS, ICE, stored=WatchedKeys(path))
+    assert await world.refused("/v1/rooms", "mtk_nothing") == (401, "bad_key")
+    one, two = stored(path, Scope.ROOMS), stored(path, Scope.ADMIN_READ)
+    for secret in (one, two):
+        assert (await world.ask("/v1/rooms", secret)).status == 200
+
+    def without_the_first(present: tuple[StoredKey, ...]) -> list[StoredKey]:
+        return [key for key in present if key.scopes != {Scope.ROOMS}]
+
+    KeyFile(path).change(without_the_first)
+    assert await world.refused("/v1/rooms", one) == (401, "bad_key")
+    assert (await world.ask("/v1/rooms", two)).status == 200
+
+
+async def test_a_key_that_has_expired(world: World, tmp_path: Path) -> None:
+    """It says so, and is no guess."""
+    path = tmp_path / "keys"
+    secret = stored(path, Scope.ADMIN, ttl=60)
+    world.api.options = ApiOptions(KEYS, ICE, stored=WatchedKeys(path))
+    assert (await world.ask("/v1/rooms", secret)).status == 200
+    world.now = Now(NOW.mono, NOW.wall + 60)
+    for _ in range(WRONG_KEYS + 1):
+        assert await world.refused("/v1/rooms", secret) == (401, "key_expired")
+
+
+def test_the_file_of_the_configuration(tmp_path: Path) -> None:
+    """The same object stays over a reload, so that it does not begin anew; another path is another file."""
+    path = tmp_path / "keys"
+
+    def made(file: Path | None, before: ApiOptions | None = None) -> ApiOptions:
+        config = load_mapping({"signaling": {"keys_file": None if file is None else str(file)}}).config
+        return ApiOptions.from_config(config.signaling, KEYS, ICE, before)
+
+    first = made(path)
+    assert first.stored is not None
+    assert made(path, first).stored is first.stored
+    other = made(tmp_path / "others", first).stored
+    assert other is not None
+    assert other.path == tmp_path / "others"
+    assert made(None, first).stored is None
