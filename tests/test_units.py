@@ -79,6 +79,11 @@ def test_a_reload_checks_the_configuration_first() -> None:
     assert reload == "/bin/kill -HUP $MAINPID"
 
 
+def test_code_may_be_made_at_run_time() -> None:
+    """DTLS fails without: cffi makes the functions that OpenSSL calls back (``MemoryError`` under systemd 252)."""
+    assert "MemoryDenyWriteExecute" not in dict(settings("meshturn.service"))
+
+
 @pytest.mark.parametrize("name", ["meshturn.service", "meshturn.socket"])
 def test_nothing_starts_without_a_configuration(name: str) -> None:
     assert ("ConditionPathExists", "/etc/meshturn/meshturn.yml") in settings(name)
