@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from stun.address import Address
 from turnserver.throttle import Buckets, packed_network
 
-__all__ = ["FREQUENT", "RARE", "Allowance", "Lines", "say_withheld"]
+__all__ = ["FREQUENT", "RARE", "Allowance", "Lines", "say_withheld", "withheld_lines"]
 
 INTERVAL: Final = 10.0
 """Seconds after which the number of withheld lines is written, if no other line of their kind comes before."""
@@ -147,6 +147,7 @@ class Lines:
                 kind = kind._replace(network="")
             entry = self._withheld.setdefault(kind, _Withheld(now, level))
         entry.count += 1
+        _sum.count += 1
         self._arm()
 
     def _arm(self) -> None:
@@ -170,6 +171,18 @@ def say_withheld() -> None:
         lines.say()
 
 
+def withheld_lines() -> int:
+    """How many lines were withheld in this process since its start, because there were too many of a kind."""
+    return _sum.count
+
+
+class _Sum:
+    """A number of the process."""
+
+    count = 0
+
+
+_sum: Final = _Sum()
 _all: Final[weakref.WeakSet[Lines]] = weakref.WeakSet()
 
 

@@ -10,7 +10,7 @@ TLS is up to the client serve the others meanwhile.
 import errno
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ from turnserver.errors import StartupError
 from turnserver.faults import RAISED, Faults
 from turnserver.losses import Losses
 from turnserver.net import has_address, local_addresses
+from turnserver.reasons import Reason
 from turnserver.snapshot import ListenerView
 from turnserver.transports.base import ListenerContext, ListenerLimits, ListenerSection, Transport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
@@ -394,4 +395,5 @@ def _carried(view: ListenerView, transport: Transport, faults: Faults) -> Listen
     connections = faults.guarded("transport.connections", lambda: transport.connections, 0)
     counters = faults.guarded("transport.counters", lambda: transport.counters, TransportCounters())
     losses: Losses = faults.guarded("transport.losses", lambda: getattr(transport, "losses", Losses()), Losses())
-    return replace(view, connections=connections, counters=counters, losses=losses)
+    refused: Mapping[Reason, int] = faults.guarded("transport.refused", lambda: getattr(transport, "refused", {}), {})
+    return replace(view, connections=connections, counters=counters, losses=losses, refused=refused)

@@ -17,7 +17,7 @@ from turnserver.journal import is_journal, with_priority
 from turnserver.lines import say_withheld
 from turnserver.writer import LineWriter
 
-__all__ = ["configure", "shutdown"]
+__all__ = ["configure", "dropped_lines", "shutdown"]
 
 PATIENCE: Final = 2.0
 """Seconds for writing the last lines when the process ends."""
@@ -66,6 +66,12 @@ def shutdown() -> None:
         handler.close()
 
 
+def dropped_lines() -> int:
+    """How many lines standard error has not taken since `configure`; 0 without it."""
+    handlers = logging.getLogger("meshturn").handlers
+    return sum(handler.dropped for handler in handlers if isinstance(handler, _QueueingHandler))
+
+
 class _QueueingHandler(logging.Handler):
     """Formats a record at once, before its values can change, and passes the line to a `LineWriter`."""
 
@@ -83,6 +89,11 @@ class _QueueingHandler(logging.Handler):
         except Exception as error:  # logging's own error handling writes to standard error, and may block
             line = self.format(_record(logging.ERROR, "a log line cannot be formatted", error=repr(error)))
         self._writer.put(self._line(line, record.levelno))
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped so far."""
+        return self._writer.dropped
 
     def flush(self) -> None:
         """Wait until the queued lines are written, for a limited time."""

@@ -17,7 +17,7 @@ from turnserver.lines import Allowance, Lines
 from turnserver.net import UdpSocket, from_sockaddr, receive_buffer_of
 from turnserver.receiver import Source, from_source
 
-__all__ = ["LOOK_INTERVAL", "LossLines", "Losses", "Sources"]
+__all__ = ["LOOK_INTERVAL", "Drops", "LossLines", "Losses", "Sources"]
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds between looks at the counts of a socket."""
@@ -50,6 +50,20 @@ class Losses(NamedTuple):
     def plus(self, other: "Losses") -> "Losses":
         """Both together."""
         return Losses(self.lost + other.lost, self.failed + other.failed)
+
+
+class Drops(NamedTuple):
+    """Datagrams of relays that were dropped, by the cause.
+
+    ``unpermitted`` came from peers without a permission. ``undelivered`` could not be given to the client: its queue or
+    its socket was full, they were too old after a pause, or an exception kept them. ``unsent`` could not be sent to the
+    peer, and ``overrun`` came when the receive buffer was full.
+    """
+
+    unpermitted: int = 0
+    undelivered: int = 0
+    unsent: int = 0
+    overrun: int = 0
 
 
 class Sources:

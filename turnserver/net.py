@@ -223,6 +223,11 @@ class UdpSocket:
             self._lost = _kernel_drops(self.sock)
         return self._lost
 
+    @property
+    def seen_lost(self) -> int:
+        """The same as it was when somebody last asked the system: costs no call."""
+        return self._lost
+
     def has_datagram(self) -> bool:
         """Whether a datagram waits; costs a system call of its own."""
         try:

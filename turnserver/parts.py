@@ -16,17 +16,18 @@ from turnserver.descriptors import Descriptors
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
 from turnserver.faults import RAISED, Faults
-from turnserver.health import HealthListener
 from turnserver.listening import Listening
 from turnserver.losses import Losses
 from turnserver.media.stats import room_as_json
 from turnserver.media_meter import MediaMeter
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
+from turnserver.side_listener import SideListener
 from turnserver.signaling.edge.service import Service
 from turnserver.signaling.rooms.facts import Fact
 from turnserver.signaling.rooms.media_port import MediaEvent
 from turnserver.signaling.rooms.settings import MediaOptions
 from turnserver.snapshot import DatapathView, MediaView
+from turnserver.telemetry.endpoint import Metrics
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
 
@@ -64,8 +65,8 @@ class Parts:
     """The SFU for rooms, if they may go through one; it opens its socket when one does."""
     media_meter: MediaMeter | None = None
     """Looks at the SFU for snapshots."""
-    health: HealthListener | None = None
-    """The listener for health checks only."""
+    side_listeners: list[SideListener] = field(default_factory=list)
+    """Listeners for health checks and for metrics."""
     ignore: Callable[[], None] = lambda: None
     """Ends the rooms' subscription to the relays' events."""
 
@@ -99,7 +100,34 @@ class Parts:
         """The server's own addresses; the listeners have been bound."""
         own = _NOWHERE if self.listening is None else self.listening.own(relay)
         own = replace(own, media=() if self.sfu is None else self.sfu.sockets)
-        return own if self.health is None else self.health.guarded(own)
+        for listener in self.side_listeners:
+            own = listener.guarded(own)
+        return own
+
+    @property
+    def health(self) -> SideListener | None:
+        """The listener for health checks only, if there is one."""
+        return self._named("health")
+
+    @property
+    def metrics(self) -> SideListener | None:
+        """The listener for metrics, if there is one."""
+        return self._named("metrics")
+
+    def _named(self, name: str) -> SideListener | None:
+        return next((listener for listener in self.side_listeners if listener.name == name), None)
+
+    def open_side_listeners(self, config: Config, faults: Faults, clock: Callable[[], float], metrics: Metrics) -> None:
+        """Bind the listeners for health checks and for metrics. Raises `turnserver.errors.StartupError`."""
+        if self.listening is None:
+            raise RuntimeError("the listeners have not been bound")
+        for name, section in (("health", config.health), ("metrics", config.metrics)):
+            if section.port:
+                listener = SideListener(name, section, config.limits, faults, clock=clock, doors=self.listening.doors)
+                self.side_listeners.append(listener)
+                listener.bind()
+                if name == "metrics":
+                    metrics.mount(listener.app, local=section.address.is_loopback)
 
     def use_own(self, config: Config) -> None:
         """Relay from the addresses that a configuration gives with the present listeners."""
@@ -176,13 +204,17 @@ class Parts:
             return None
         return self.media_meter.view(self.sfu.addresses, self.sfu.rooms(), self.sfu.processes)
 
-    def datapath_views(self) -> tuple[DatapathView, ...]:
-        """The datapaths with their counters."""
+    def datapath_views(self, *, details: bool = True) -> tuple[DatapathView, ...]:
+        """The datapaths with their counters; without ``details`` those that are cheap for many relays."""
         views = []
         for datapath, protocol in ((self.datapath, TransportProtocol.UDP), (self.tcp, TransportProtocol.TCP)):
             if datapath is not None:
                 losses = datapath.losses if isinstance(datapath, CountingDatapath) else Losses()
-                views.append(DatapathView(datapath.name, protocol, datapath.relays, datapath.totals, losses))
+                totals = datapath.totals if details else None
+                carried = datapath.carried(totals)
+                views.append(
+                    DatapathView(datapath.name, protocol, datapath.relays, carried.counters, losses, carried.drops)
+                )
         return tuple(views)
 
     async def close_retired(self) -> None:
@@ -205,8 +237,7 @@ class Parts:
             stopping += [self.listening.close, *(transport.close for transport in self.listening.transports)]
         if self.certificates is not None:
             stopping.append(self.certificates.close)
-        if self.health is not None:
-            stopping.append(self.health.close)
+        stopping += [listener.close for listener in self.side_listeners]
         for stop in stopping:
             try:
                 stop()

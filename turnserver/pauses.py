@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from turnserver.clock import system_clock
 from turnserver.core.types import Now
 from turnserver.faults import Faults
+from turnserver.histogram import Histogram, HistogramView
 from turnserver.lines import Lines
 from turnserver.paths import Pausable
 from turnserver.transports.base import TransportCounters
@@ -43,6 +44,9 @@ QUIET_TURNS: Final = 20
 """Turns of the loop in which no frame was read, after which everything that waited has been read.
 
 Some more than sockets need by themselves: a turn reads at most 128 streams, and WebSockets have no count of frames."""
+
+_LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Bounds of the histogram of late beats, in seconds."""
 
 _logger = logging.getLogger("meshturn")
 
@@ -105,6 +109,8 @@ class Pauses:
         self._timer: asyncio.TimerHandle | None = None
         self._beaten = self._offset = 0.0
         self._until = 0.0
+        self._due = 0.0
+        self._lags = Histogram(_LAGS)
         self._seen = self._quiet = 0
         self._loop: asyncio.AbstractEventLoop
 
@@ -117,6 +123,11 @@ class Pauses:
         self._offset = now.wall - now.mono
         self._beat()
 
+    @property
+    def lags(self) -> HistogramView:
+        """By how much the beats were late, in seconds: how long anything that is ready waits for its turn."""
+        return self._lags.view()
+
     def stop(self) -> None:
         """Stop watching."""
         self._clock.overdue = float("inf")
@@ -127,6 +138,10 @@ class Pauses:
     # Inside
 
     def _beat(self) -> None:
+        mono = monotonic()
+        if self._due:
+            self._lags.add(max(mono - self._due, 0.0))
+        self._due = mono + BEAT
         self._timer = self._loop.call_later(BEAT, self._beat)
         now = self._clock()  # a pause that nothing else has noticed is noticed here
         if self._clock.lag:
@@ -163,6 +178,7 @@ class Pauses:
         self._tell(False)
         self._clock.lag = 0.0
         self._timer.cancel()
+        self._due = 0.0
         self._beat()
 
     def _tell(self, on: bool) -> None:

@@ -24,7 +24,7 @@ from stun.address import Address
 from turnserver.clock import system_clock
 from turnserver.config import Config, load_mapping, take_over
 from turnserver.core.server import TurnCore
-from turnserver.core.types import AllocationView, Now
+from turnserver.core.types import Now
 from turnserver.credentials.build import credential_source, nonce_issuer
 from turnserver.credentials.guard import Guarded
 from turnserver.descriptors import Descriptors
@@ -33,7 +33,6 @@ from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
 from turnserver.faults import RAISED, Faults
 from turnserver.files import client_files, file_limit, open_files
-from turnserver.health import HealthListener
 from turnserver.http import HttpServer
 from turnserver.lines import Allowance, Lines
 from turnserver.listening import Listening
@@ -46,7 +45,10 @@ from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.relay.registry import create_datapath
 from turnserver.relay.tcp import TcpRelays
 from turnserver.removal import remove_withdrawn
-from turnserver.snapshot import LimitsView, Snapshot, Usage
+from turnserver.snapshot import Snapshot
+from turnserver.survey import Survey
+from turnserver.telemetry.endpoint import Metrics
+from turnserver.telemetry.tally import Tally
 from turnserver.transports.base import ListenerContext, Transport
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.limits import ConnectionLimiter
@@ -105,13 +107,15 @@ class Server:
         self._faults = Faults(self._clock.mono)
         self._pauses = Pauses(self._clock, self._faults)
         self._credentials = None if credentials is None else Guarded("program", credentials, self._faults)
-        self._observers = Observers(faults=self._faults)
+        self._tally = Tally()
+        self._observers = Observers([self._tally], faults=self._faults)
         self._named: dict[str, tuple[Observer, Callable[[], None]]] = {}
         self._use_observers(self._config.observers, self._new_observers(self._config.observers))
         self._lines = Lines(_logger, _ONCE_A_MINUTE, self._clock.mono)
         self._revoked = RevokedUsers(
             revocations_needed(self._config.signaling.credential_lifetime), self._revocation_forgotten
         )
+        self._survey = Survey(self._faults, self._revoked, self._tally, self._pauses)
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: Parts | None = None
@@ -145,6 +149,11 @@ class Server:
     def health(self) -> Address | None:
         """Where health checks are answered, if the configuration has ``health.port``; None before the start."""
         return None if self._parts is None or self._parts.health is None else self._parts.health.address
+
+    @property
+    def metrics(self) -> Address | None:
+        """Where metrics are served, if the configuration has ``metrics.port``; None before the start."""
+        return None if self._parts is None or self._parts.metrics is None else self._parts.metrics.address
 
     @property
     def observers(self) -> Mapping[str, Observer]:
@@ -284,57 +293,14 @@ class Server:
             raise RuntimeError("the server is not running")
         return self._parts.certificates is not None and self._parts.certificates.check(force=True)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, details: bool = True) -> Snapshot:
         """The present state of the server; can be called at any time, also by an observer.
 
-        The cost grows with the number of allocations and rooms. A transport or a datapath that raises has zeros, and
-        its exception is counted in ``faults``.
+        The cost grows with the number of allocations and rooms. Without ``details`` it does not, and ``allocations``,
+        ``rooms``, ``media`` and ``limits.users`` are empty. A transport or a datapath that raises has zeros, and its
+        exception is counted in ``faults``.
         """
-        config, parts = self._config, self._parts
-        limits = LimitsView(
-            allocations=Usage(0, config.limits.allocations),
-            pending_lookups=Usage(0, config.limits.pending_lookups),
-            connections=Usage(0, config.limits.connections),
-            rooms=Usage(0, config.signaling.rooms),
-            allocations_per_user=config.limits.allocations_per_user,
-            revocations=Usage(len(self._revoked), self._revoked.limit),
-        )
-        if parts is None or parts.core is None or parts.engine is None:
-            return Snapshot(False, None, 0.0, limits, faults=self._faults.counts)
-        now, totals, service = self._clock(), parts.core.totals(), parts.service
-        datapaths = parts.datapath_views()
-        nothing: list[AllocationView] = []
-        allocations = self._faults.guarded("engine.allocations", parts.engine.allocations, nothing)
-        return Snapshot(
-            running=True,
-            started_at=parts.started.wall,
-            uptime=now.mono - parts.started.mono,
-            limits=LimitsView(
-                allocations=Usage(totals.allocations, config.limits.allocations),
-                pending_lookups=Usage(totals.pending_lookups, config.limits.pending_lookups),
-                connections=Usage(parts.limiter.count, config.limits.connections),
-                rooms=Usage(0 if service is None else service.hub.room_count, config.signaling.rooms),
-                allocations_per_user=config.limits.allocations_per_user,
-                users=totals.users,
-                descriptors=Usage(parts.descriptors.used, parts.descriptors.total),
-                revocations=Usage(len(self._revoked), self._revoked.limit),
-            ),
-            listeners=() if parts.listening is None else parts.listening.carried(),
-            relays=parts.own.relays,
-            datapaths=datapaths,
-            allocations=tuple(allocations),
-            rooms=() if service is None else tuple(service.hub.rooms()),
-            media=self._faults.guarded("media", parts.media_view, None),
-            failed_lookups=totals.failed_lookups,
-            evicted_connections=parts.limiter.evicted,
-            failed_logins=totals.failed_logins,
-            unanswered_logins=totals.unanswered_logins,
-            withheld_answers=totals.withheld_answers,
-            swallowed_datagrams=totals.swallowed_datagrams,
-            moved_allocations=totals.moves,
-            faults=self._faults.counts,
-            draining=self._drain.begun,
-        )
+        return self._survey.take(self._config, self._parts, self._clock(), draining=self._drain.begun, details=details)
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Pass every event from now on to ``observer``, TypeError if it is none; returns a function that ends this."""
@@ -371,9 +337,8 @@ class Server:
         config, tell = external.in_force(self._config), self._observers.tell
         parts.opened = open_files()
         self._use_files(parts)
-        if config.health.port:
-            parts.health = HealthListener(config.health, config.limits, self._faults, self._clock.mono, listening.doors)
-            parts.health.bind()
+        metrics = Metrics(lambda: self.snapshot(details=False), allow=config.metrics.allow)
+        parts.open_side_listeners(config, self._faults, self._clock.mono, metrics)
         parts.own = parts.addresses(config.relay)
         external.advise(parts.own, config)
         if config.serves_rooms:
@@ -401,12 +366,13 @@ class Server:
         # From here on nothing is plugged in: routes are mounted once, so a start that fails before may be tried again.
         if parts.service is not None and self._http is not None:
             parts.service.mount(self._http.app)
+            self._http.app.router.add_get("/metrics", parts.service.for_admins(metrics.answer))
             parts.service.start(parts.engine)
             parts.ignore = self._observers.add(parts.service)
         if self._http is not None:
             self._http.start()
-        if parts.health is not None:
-            parts.health.serve()
+        for listener in parts.side_listeners:
+            listener.serve()
 
     def _bind(self, parts: Parts) -> ExternalAddresses:
         """Make the listeners and take their addresses; what is returned finds the public ones."""
@@ -558,7 +524,7 @@ class Server:
 
     def _not_ready(self, parts: Parts) -> None:
         """Load balancers are to send nobody any more."""
-        for http in (self._http, parts.health):
+        for http in (self._http, *parts.side_listeners):
             if http is not None:
                 http.drain()
 

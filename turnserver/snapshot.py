@@ -9,17 +9,31 @@ from dataclasses import dataclass, field
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.core.settings import RelayAddress
-from turnserver.core.types import AllocationView, ClientTransport, Counters
-from turnserver.losses import Losses
+from turnserver.core.types import AllocationKind, AllocationView, ClientTransport, Counters, PortsView
+from turnserver.histogram import HistogramView
+from turnserver.losses import Drops, Losses
 from turnserver.media.stats import MediaRoomView
-from turnserver.signaling.rooms.views import RoomView
+from turnserver.reasons import Reason
+from turnserver.signaling.rooms.views import RoomsView, RoomView
+from turnserver.telemetry.tally import TallyView
 from turnserver.transports.base import TransportCounters
 
-__all__ = ["DatapathView", "LimitsView", "ListenerView", "MediaView", "Snapshot", "Usage"]
+__all__ = [
+    "CertificateView",
+    "DatapathView",
+    "Figures",
+    "LimitsView",
+    "ListenerView",
+    "LogView",
+    "MediaView",
+    "Snapshot",
+    "Usage",
+]
 
 _NO_FRAMES = TransportCounters()
 _NO_PACKETS = Counters()
 _NO_LOSSES = Losses()
+_NO_DROPS = Drops()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,8 @@ class ListenerView:
     receive_buffer: int = 0
     losses: Losses = _NO_LOSSES
     more_transports: tuple[ClientTransport, ...] = ()
+    refused: Mapping[Reason, int] = field(default_factory=dict)
+    """Connections, handshakes and datagrams of other protocols that were refused since the start, by the reason."""
 
     @property
     def transports(self) -> tuple[ClientTransport, ...]:
@@ -62,6 +78,8 @@ class DatapathView:
     relays: int = 0
     counters: Counters = _NO_PACKETS
     losses: Losses = _NO_LOSSES
+    drops: Drops = _NO_DROPS
+    """The parts of what the counters have as dropped, by the cause; zeros if the datapath does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,42 @@ class LimitsView:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateView:
+    """A certificate in use: its file, and the first and the last moment at which it is valid (Unix time)."""
+
+    file: str
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """Lines of this process's log since the start that were not written: ``dropped`` because standard error did not
+    take them, ``withheld`` because there were too many of a kind.
+    """
+
+    dropped: int = 0
+    withheld: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What only metrics show: sums and counts. See `turnserver.telemetry` for what each means.
+
+    ``allocations`` are the live ones by kind, ``happened`` is what has happened since the start, and ``loop_lag`` by
+    how much timers were late, in seconds.
+    """
+
+    allocations: Mapping[AllocationKind, int] = field(default_factory=dict)
+    ports: tuple[PortsView, ...] = ()
+    certificates: tuple[CertificateView, ...] = ()
+    rooms: RoomsView = field(default_factory=RoomsView)
+    happened: TallyView = field(default_factory=TallyView)
+    loop_lag: HistogramView = field(default_factory=HistogramView)
+    log: LogView = field(default_factory=LogView)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -153,6 +207,8 @@ class Snapshot:
     """Answers without a credential, over UDP, that were withheld: their sources had no reflection budget left."""
     swallowed_datagrams: int = 0
     """Datagrams of clients since the start to refused peers that they believe to be allowed (``peers.refusal``)."""
+    figures: Figures = field(default_factory=Figures, repr=False)
+    """Numbers for metrics, that cost little however many allocations there are."""
     moved_allocations: int = 0
     """How often since the start a client has taken its allocation along (``relay.mobility``)."""
 

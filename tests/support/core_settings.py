@@ -7,6 +7,9 @@ from turnserver.config.section import Section
 
 __all__ = ["core_settings"]
 
+_ELSEWHERE = frozenset({"metrics"})
+"""Sections that the core does not read, with an option of the name of one that it does."""
+
 
 def core_settings(**options: Any) -> Config:
     """The defaults but for ``options``, each in the one section that has it; nobody checks their values.
@@ -24,7 +27,7 @@ def _with(config: Config, name: str, value: Any) -> Config:
         return config.model_copy(update={name: value})
     found = [
         (section, inner)
-        for section in Config.model_fields
+        for section in Config.model_fields.keys() - _ELSEWHERE
         if isinstance(inner := getattr(config, section), Section) and name in type(inner).model_fields
     ]
     if len(found) != 1:

@@ -31,6 +31,7 @@ from stun.client.core import ClientCore, ClientOptions
 from stun.client.errors import ErrorResponse
 from stun.client.events import AllocationGrant, ConnectionAttempt, PeerData, PeerError
 from stun.client.requests import ClientRequest
+from stun.client.transaction import RTO
 from stun.constants import CHANNEL_MAX_RFC5766, AddressFamily, ErrorCode, MessageClass, Method, TransportProtocol
 from stun.demux import is_stun
 from stun.message import Message
@@ -140,20 +141,33 @@ class TurnClient:
     """
 
     def __init__(
-        self, wire: Wire, username: str | None = None, password: str | None = None, *, sha256: bool = True
+        self,
+        wire: Wire,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        sha256: bool = True,
+        rto: float = RTO,
     ) -> None:
         self.wire = wire
         login = None if username is None or password is None else Login(username, password, rfc5389=not sha256)
-        options = ClientOptions(automatic=False, check_permissions=False, unsigned_errors=True, queue=QUEUE)
+        options = ClientOptions(automatic=False, check_permissions=False, unsigned_errors=True, queue=QUEUE, rto=rto)
         self._core = ClientCore(secrets.token_bytes, login=login, reliable=wire.reliable, options=options)
         self._inbox: deque[Received] = deque()
 
     @classmethod
     def udp(
-        cls, host: str, port: int, username: str | None = None, password: str | None = None, *, sha256: bool = True
+        cls,
+        host: str,
+        port: int,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        sha256: bool = True,
+        rto: float = RTO,
     ) -> Self:
-        """A client over UDP, from a port of the kernel's choice."""
-        return cls(UdpWire(host, port), username, password, sha256=sha256)
+        """A client over UDP, from a port of the kernel's choice; ``rto`` is until it sends again, in seconds."""
+        return cls(UdpWire(host, port), username, password, sha256=sha256, rto=rto)
 
     @classmethod
     def tcp(

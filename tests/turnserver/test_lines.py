@@ -10,7 +10,7 @@ import pytest
 from stun.address import Address
 from tests.support.clock import Clock
 from turnserver import lines as module
-from turnserver.lines import FREQUENT, INTERVAL, MAX_NETWORKS, RARE, Allowance, Lines, say_withheld
+from turnserver.lines import FREQUENT, INTERVAL, MAX_NETWORKS, RARE, Allowance, Lines, say_withheld, withheld_lines
 
 _logger = logging.getLogger("meshturn.test")
 
@@ -204,3 +204,13 @@ def test_at_the_end_of_a_process_everything_is_said(clock: Clock, log: list[logg
     del lines
     gc.collect()
     say_withheld()
+
+
+def test_what_is_withheld_is_counted_for_the_whole_process(clock: Clock) -> None:
+    before = withheld_lines()
+    lines = Lines(_logger, RARE, clock)
+    flood(lines, 100, None)
+    withheld = lines.withheld
+    assert withheld > 0
+    lines.say()
+    assert withheld_lines() - before == withheld, "it is a sum, and saying it changes nothing"

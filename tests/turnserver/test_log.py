@@ -29,7 +29,7 @@ from turnserver.core.events import (
 )
 from turnserver.core.types import ClientTransport, Counters, FiveTuple, RelayId
 from turnserver.lines import Allowance, Lines
-from turnserver.log import configure, shutdown
+from turnserver.log import configure, dropped_lines, shutdown
 from turnserver.observers.log import LogObserver
 from turnserver.reasons import Reason
 
@@ -266,8 +266,10 @@ def test_missing_lines_are_counted_in_a_line(style: str, monkeypatch: pytest.Mon
     stream = Stuck()
     monkeypatch.setattr("sys.stderr", stream)
     configure(LogConfig(format=style))
+    assert dropped_lines() == 0
     for number in range(20_000):
         logging.getLogger("meshturn").info("line %d %s", number, "x" * 100)
+    assert dropped_lines() > 10_000
     stream.go.set()
     *lines, last = stream.getvalue().splitlines()
     shutdown()

@@ -234,3 +234,14 @@ async def test_a_part_that_raises_does_not_keep_time_from_going_on(machine: Mach
         watch.stop()
         watch.stop()
         assert server.snapshot().faults["pause"] == 4
+
+
+async def test_late_beats_are_in_a_histogram(call: Call, machine: Machine) -> None:
+    """How long what is ready waits for its turn; a pause is one of them."""
+    lags = call.server._pauses
+    await eventually(lambda: lags.lags.count > 3)
+    before = lags.lags
+    assert before.counts[before.bounds.index(5.0)] == before.count
+    machine.paused += 20.0
+    await eventually(lambda: lags.lags.counts[lags.lags.bounds.index(5.0)] < lags.lags.count)
+    assert lags.lags.total - before.total >= 19.0

@@ -475,6 +475,7 @@ class MeshClient:
             rx=report.bytes_received,
             tx=report.bytes_sent,
             w=report.received.width or None,
+            took=None if report.took is None else round(report.took * 1000),
         )
         self.signal.send(seen)
 

@@ -5,6 +5,7 @@ SFU the connections with that (`turnserver.client.sfu`), which all participants 
 the other a pair has both, and takes what comes through the one that is shown.
 """
 
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class PairReport:
     """Whether the participant's signaling connection is lost."""
     way: Mode = "mesh"
     """How its media come: by a connection of its own, or through the server's SFU."""
+    took: float | None = None
+    """How long the connection of its own took to stand for the first time, in seconds; None until then."""
 
     @property
     def path(self) -> PathKind:
@@ -114,6 +117,8 @@ class Pair:
         self._plan = plan
         self._timing = timing
         self._closed = False
+        self._began = time.monotonic()
+        self._took: float | None = None
         self._incoming = Incomings()
         self._connection: MeshConnection | None = None
         self._sfu: SharedConnections | None = None
@@ -204,6 +209,7 @@ class Pair:
             self.rebuilds,
             self.gap,
             self.way,
+            self._took,
         )
 
     def candidate_types(self) -> tuple[list[str], list[str]]:
@@ -275,6 +281,8 @@ class Pair:
 
     def moved(self) -> None:
         """See `turnserver.client.connection.MeshOwner`."""
+        if self._took is None and self.state_of("mesh") is PairState.CONNECTED:
+            self._took = time.monotonic() - self._began
         self._link.changed(self)
 
     def said(self, data: str | bytes) -> None:

@@ -50,6 +50,7 @@ __all__ = [
     "LimitsConfig",
     "Listener",
     "LogConfig",
+    "MetricsConfig",
     "PeersConfig",
     "RelayConfig",
     "Section",
@@ -355,6 +356,29 @@ class HealthConfig(Section):
     )
 
 
+class MetricsConfig(Section):
+    """A listener for Prometheus: `GET /metrics` over plain HTTP.
+
+    Every `shared` listener of a server with rooms has it as well, for requests with a key of `signaling.admin_keys`.
+    [The how-to](how-to/metrics.md) says what there is to see, and has alerts and a dashboard.
+    """
+
+    address: AddressOption = Field(
+        default=ip_address("127.0.0.1"),
+        description="The address to listen on: that of an internal network if Prometheus runs on another host. "
+        "No key is asked for here.",
+    )
+    port: Annotated[int, integer(0, 65535)] = Field(
+        default=0,
+        description="The TCP port; 0: there is no such listener. 9641 is usual for TURN servers.",
+    )
+    allow: Annotated[tuple[NetworkOption, ...], Sized(MAX_ITEMS)] = Field(
+        default=(),
+        description="Networks that may ask, such as `[10.0.0.0/8]`; others get 403. Empty: everybody who can reach "
+        "the address.",
+    )
+
+
 class LogConfig(Section):
     """What is written to standard error."""
 
@@ -433,6 +457,7 @@ class Config(Section):
     media: MediaConfig = Field(default_factory=MediaConfig, description="The SFU, for rooms too large for a mesh.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Limits.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="A listener for health checks.")
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="A listener for Prometheus.")
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
     observers: Annotated[
         tuple[Annotated[str, Named(OBSERVERS)], ...], AfterValidator(_distinct), Sized(MAX_OBSERVERS), LIVE
@@ -488,14 +513,31 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _health_has_a_port_of_its_own(self, info: ValidationInfo) -> Self:
-        for index, listener in enumerate(self.listeners):
-            taken = listener.port == self.health.port != 0 and listener.kind.port_space is TransportProtocol.TCP
-            both = (listener.address, self.health.address)
-            same_family = listener.address.version == self.health.address.version
-            if taken and same_family and (both[0] == both[1] or any(each.is_unspecified for each in both)):
-                found = f"port {self.health.port}, which listeners[{index}] has"
-                report(info, "health", Finding(("port",), found, "another TCP port"))
+    def _side_listeners_have_ports_of_their_own(self, info: ValidationInfo) -> Self:
+        taken: list[tuple[str, IpAddress, int]] = [
+            (f"listeners[{index}]", listener.address, listener.port)
+            for index, listener in enumerate(self.listeners)
+            if listener.kind.port_space is TransportProtocol.TCP
+        ]
+        for name, section in (("health", self.health), ("metrics", self.metrics)):
+            for other, address, port in taken:
+                same_family = address.version == section.address.version
+                overlap = address == section.address or address.is_unspecified or section.address.is_unspecified
+                if section.port == port != 0 and same_family and overlap:
+                    found = f"port {port}, which {other} has"
+                    report(info, name, Finding(("port",), found, "another TCP port"))
+            taken.append((name, section.address, section.port))
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_not_public(self, info: ValidationInfo) -> Self:
+        metrics = self.metrics
+        if metrics.port and not metrics.allow and (metrics.address.is_unspecified or metrics.address.is_global):
+            warn(
+                info,
+                f"metrics.address is {metrics.address}, and metrics.allow is empty: everybody on the internet may be "
+                "able to read the metrics.",
+            )
         return self
 
     @model_validator(mode="after")

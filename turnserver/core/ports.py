@@ -28,6 +28,7 @@ class RelayPorts:
         first, last = ports.first, ports.last
         even = first + (first & 1)
         self._entropy = entropy
+        self._total = last + 1 - first
         self._used: set[int] = set()
         self._any = _Pool(range(first, last + 1))
         self._even = _Pool(range(even, last + 1, 2))
@@ -37,6 +38,11 @@ class RelayPorts:
     def used(self) -> int:
         """How many ports are taken now."""
         return len(self._used)
+
+    @property
+    def total(self) -> int:
+        """How many ports there are."""
+        return self._total
 
     def take(self, now: Now, *, even: bool = False, pair: bool = False) -> int | None:
         """Take a free port, and the one above it too if ``pair``; None when there is none left.

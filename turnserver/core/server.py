@@ -8,7 +8,7 @@ hand the queues over; ``deadline()`` says when `TurnCore.expire` must be called 
 Rules: docs/conformance.md.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ from turnserver.core.allocation import Allocation, AllocationState, view_of
 from turnserver.core.answers import refuse
 from turnserver.core.authenticate import authenticate
 from turnserver.core.backlog import Backlog
+from turnserver.core.census import count_allocations, count_ports
 from turnserver.core.commands import CloseClient, Command
 from turnserver.core.deadlines import DeadlineKey, DeadlineKind
 from turnserver.core.errors import LookupPending, Refusal, Silence, SourceUnavailable
@@ -38,7 +39,16 @@ from turnserver.core.policy import PeerPolicy
 from turnserver.core.request import Request
 from turnserver.core.settings import CoreBounds, CoreSettings, OwnAddresses
 from turnserver.core.state import CoreState
-from turnserver.core.types import AllocationView, CoreTotals, FiveTuple, Now, RelayFailure, RelayId
+from turnserver.core.types import (
+    AllocationKind,
+    AllocationView,
+    CoreTotals,
+    FiveTuple,
+    Now,
+    PortsView,
+    RelayFailure,
+    RelayId,
+)
 from turnserver.core.understood import not_understood
 from turnserver.descriptors import Descriptors
 from turnserver.reasons import Reason
@@ -350,6 +360,14 @@ class TurnCore:
             swallowed_datagrams=state.swallowed,
             moves=state.moves.total,
         )
+
+    def kinds(self) -> Mapping[AllocationKind, int]:
+        """The number of live allocations of each kind; cheap also for very many."""
+        return count_allocations(self.state)
+
+    def ports(self) -> tuple[PortsView, ...]:
+        """The relay ports of each address and protocol."""
+        return count_ports(self.state)
 
     def has_channels(self, client: FiveTuple) -> bool:
         """Whether a client has channels bound."""

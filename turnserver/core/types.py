@@ -14,6 +14,7 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 
 __all__ = [
+    "AllocationKind",
     "AllocationView",
     "ClientTransport",
     "CoreTotals",
@@ -26,7 +27,9 @@ __all__ = [
     "OnRemoval",
     "PeerRefusal",
     "PortRange",
+    "PortsView",
     "RelayFailure",
+    "RelayFamily",
     "RelayId",
     "Route",
     "TlsMode",
@@ -44,6 +47,9 @@ DefaultFamily = Literal["auto", "ipv4", "ipv6"]
 
 TlsMode = bool | Literal["auto"]
 """Whether the clients of a listener use TLS; ``auto``: each as it likes, told by its first byte."""
+
+RelayFamily = Literal["ipv4", "ipv6", "dual"]
+"""The family of an allocation's relay; ``dual`` has one of each (RFC 8656 §7.2)."""
 
 PeerRefusal = Literal["error", "swallow"]
 """What becomes of a permission or a channel for a refused peer: the client gets 403, or success and nothing comes
@@ -236,3 +242,20 @@ class AllocationView(NamedTuple):
     created: float = 0.0
     relays: tuple[RelayId, ...] = ()
     protocol: TransportProtocol = TransportProtocol.UDP
+
+
+class AllocationKind(NamedTuple):
+    """What allocations are counted by: ``transport`` is between client and server, ``protocol`` to peers."""
+
+    transport: ClientTransport
+    family: RelayFamily
+    protocol: TransportProtocol
+
+
+class PortsView(NamedTuple):
+    """The relay ports of one address (packed) and protocol: how many are taken, of how many."""
+
+    bound: bytes
+    protocol: TransportProtocol
+    used: int
+    allowed: int

@@ -9,7 +9,9 @@ from typing import TypeVar
 from stun.address import Address
 from turnserver.core.types import Counters, RelayId
 from turnserver.faults import Faults
+from turnserver.losses import Drops
 from turnserver.relay.base import Datapath, Relays, StreamRelays
+from turnserver.relay.carried import NOTHING_CARRIED, Carried
 from turnserver.relay.wrapping import WrappingDatapath, WrappingRelays, WrappingStreamRelays
 
 __all__ = ["CountingDatapath", "CountingStreamRelays"]
@@ -59,6 +61,8 @@ class _CountingRelays(WrappingRelays[R]):
     def __init__(self, inner: R, faults: Faults) -> None:
         super().__init__(inner)
         self._ledger = _Ledger(inner.counters, faults)
+        self._faults = faults
+        self._carried = NOTHING_CARRIED
 
     @property
     def relays(self) -> int:
@@ -69,6 +73,17 @@ class _CountingRelays(WrappingRelays[R]):
     def totals(self) -> Counters:
         """What all relays have carried together, those that are closed too. Costs by the number of open ones."""
         return self._ledger.totals()
+
+    def carried(self, counters: Counters | None = None) -> Carried:
+        """The same, and what was dropped by cause, at a small cost; ``counters`` are the totals, if they are known.
+
+        A datapath that does not count by cause has zeros for these, and costs by the number of open relays.
+        """
+        ask: Callable[[], Carried] | None = getattr(self.inner, "carried", None)
+        if ask is None:
+            return Carried(self.totals if counters is None else counters, Drops())
+        self._carried = self._faults.guarded("datapath.carried", ask, self._carried)
+        return self._carried if counters is None else self._carried._replace(counters=counters)
 
     def open_relay(self, relay: RelayId, bind: Address) -> bool:
         """Open a relay at exactly ``bind``. Raises `turnserver.errors.DatapathError` when it cannot."""

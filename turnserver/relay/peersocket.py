@@ -22,8 +22,8 @@ _SWEEP_FLOOR: Final = 16
 class PeerSocket:
     """The socket of one relayed transport address, with its routes, its permissions and its counters.
 
-    ``routes`` maps the source of a datagram to the peer's hop; ``dropped`` counts datagrams that did not reach the
-    client, and ``faults`` unexpected exceptions.
+    ``routes`` maps the source of a datagram to the peer's hop; ``unpermitted`` counts datagrams of peers without a
+    permission, ``dropped`` others that did not reach the client, and ``faults`` unexpected exceptions.
     ``quota`` and ``full_round`` belong to the drain loop (`turnserver.relay.sockets`): how many datagrams to read next
     time, and when the quota was last filled.
     """
@@ -43,6 +43,7 @@ class PeerSocket:
         "relay",
         "routes",
         "udp",
+        "unpermitted",
     )
 
     def __init__(self, relay: RelayId, udp: UdpSocket, receiver: Receiver) -> None:
@@ -56,6 +57,7 @@ class PeerSocket:
         self.packets_to_client = 0
         self.bytes_to_client = 0
         self.dropped = 0
+        self.unpermitted = 0
         self.faults = 0
         self._ip_size = 4 if udp.sock.family == socket.AF_INET else 16
         self._permitted: dict[bytes, float] = {}
@@ -64,7 +66,7 @@ class PeerSocket:
     def counters(self) -> Counters:
         """What has been carried so far."""
         udp = self.udp
-        dropped = self.dropped + udp.dropped + udp.lost
+        dropped = self.dropped + self.unpermitted + udp.dropped + udp.lost
         sent = udp.packets_out, udp.bytes_out
         return Counters(*sent, self.packets_to_client, self.bytes_to_client, dropped)
 

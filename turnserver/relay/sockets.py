@@ -31,6 +31,7 @@ from turnserver.losses import LOOK_INTERVAL, Losses, LossLines
 from turnserver.net import DONT_FRAGMENT, TosPolicy, UdpSocket, bind_udp, from_sockaddr, to_sockaddr
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.relay.base import ClientSender, DatapathSink
+from turnserver.relay.carried import NOTHING_CARRIED, Carried, carried
 from turnserver.relay.icmp import enable_errors, read_errors
 from turnserver.relay.peersocket import Hop, PeerSocket
 
@@ -93,6 +94,7 @@ class AsyncioDatapath:
         self._receivers: dict[int, Receiver] = {}
         self._lines = LossLines(_logger, clock)
         self._lost = Losses()
+        self._gone = NOTHING_CARRIED
         self._looking: asyncio.TimerHandle | None = None
         self._to_look_at: deque[RelayId] = deque()
         self._buffer_checked = False
@@ -152,6 +154,7 @@ class AsyncioDatapath:
                 self._epoll.unregister(fd)
         finally:
             self._lost = self._lost.plus(Losses(*link.udp.news()))
+            self._gone = carried([link], self._gone)
             link.close()
 
     def add_route(self, route: Route) -> None:
@@ -211,6 +214,16 @@ class AsyncioDatapath:
         """What the relay has carried since it was opened (zeroes for an unknown one)."""
         link = self._links.get(relay)
         return Counters() if link is None else link.counters()
+
+    def carried(self) -> Carried:
+        """What all relays have carried since the start, and dropped by cause; cheap also for very many.
+
+        What the kernel has dropped is asked of a few relays only; with more it is as of some seconds ago.
+        """
+        if len(self._links) <= LOOK_AT:
+            for link in self._links.values():
+                _ = link.udp.lost  # which asks the system
+        return carried(self._links.values(), self._gone)
 
     def close(self) -> None:
         """Close every relay; nothing is delivered afterwards."""
@@ -420,7 +433,7 @@ class AsyncioDatapath:
             link.bytes_to_client += len(data)
             self._sink.peer_datagram(link.relay, from_source(peer), data)
         else:
-            link.dropped += 1
+            link.unpermitted += 1
 
     def _tell_errors(self, link: PeerSocket, now: float) -> None:
         """RFC 8656 §11.5: the peer that the datagram was for needs the permission, not the sender of the ICMP."""

@@ -14,6 +14,7 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from typing import Final
 
 from stun.address import Address
@@ -21,8 +22,10 @@ from turnserver.core.types import Counters, RelayId
 from turnserver.errors import DatapathError
 from turnserver.faults import RAISED
 from turnserver.lines import Lines
+from turnserver.losses import Drops
 from turnserver.net import from_sockaddr, to_sockaddr
 from turnserver.relay.base import StreamRelaySink
+from turnserver.relay.carried import Carried
 from turnserver.relay.splice import StreamSplice
 from turnserver.streams import ByteStream, bind_tcp
 
@@ -78,6 +81,7 @@ class TcpRelays:
         self._listeners: dict[RelayId, _Listener] = {}
         self._links: dict[int, _Link] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._gone = Counters()
         self._lines = Lines(_logger)
         self._sink: StreamRelaySink
         self._loop: asyncio.AbstractEventLoop
@@ -113,6 +117,7 @@ class TcpRelays:
                 self.close_peer(connection)
             except RAISED as error:  # the others must be closed as well
                 self._sink.fault("datapath.close_peer", error)
+        self._gone = self._octets([listener])
         del self._listeners[relay]
 
     def connect(self, connection: int, relay: RelayId, peer: Address) -> None:
@@ -175,6 +180,18 @@ class TcpRelays:
             bytes_to_client=listener.octets_to_client + sum(s.octets_to_client for s in splices if s is not None),
         )
 
+    def carried(self) -> Carried:
+        """What all relays have carried since the start; cheap also for very many."""
+        total = self._octets(self._listeners.values())
+        splices = [link.splice for link in self._links.values() if link.splice is not None]
+        return Carried(
+            total._replace(
+                bytes_to_peers=total.bytes_to_peers + sum(splice.octets_to_peer for splice in splices),
+                bytes_to_client=total.bytes_to_client + sum(splice.octets_to_client for splice in splices),
+            ),
+            Drops(),
+        )
+
     def close(self) -> None:
         """Close everything; nothing is reported afterwards."""
         for relay in list(self._listeners):
@@ -182,6 +199,14 @@ class TcpRelays:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+    def _octets(self, listeners: Iterable[_Listener]) -> Counters:
+        """What the ended connections of these and of all closed relays have carried."""
+        to_peers, to_client = self._gone.bytes_to_peers, self._gone.bytes_to_client
+        for listener in listeners:
+            to_peers += listener.octets_to_peers
+            to_client += listener.octets_to_client
+        return Counters(bytes_to_peers=to_peers, bytes_to_client=to_client)
 
     def _enter(self, connection: int, relay: RelayId, listener: _Listener) -> _Link:
         link = self._links[connection] = _Link(relay)

@@ -180,6 +180,11 @@ class CertificateSource:
         return tuple(loaded.facts for loaded in self._loaded if loaded is not None)
 
     @property
+    def in_use(self) -> tuple[tuple[Path, CertificateFacts], ...]:
+        """The same, each with the file of its chain."""
+        return tuple((loaded.pair.certificate, loaded.facts) for loaded in self._loaded if loaded is not None)
+
+    @property
     def ready(self) -> bool:
         """Whether there is a certificate for handshakes."""
         return any(loaded is not None for loaded in self._loaded)

@@ -6,6 +6,7 @@ and that of another listener for what the client speaks.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
@@ -98,9 +99,12 @@ class Crossings:
     def __init__(self, logger: logging.Logger, doors: Callable[[], Sequence[Door]], clock: Callable[[], float]) -> None:
         self._lines = Lines(logger, _ALLOWANCE, clock)
         self._doors = doors
+        self.counts: Counter[Reason] = Counter()
+        """How many there were for each reason."""
 
     def say(self, came: Came, name: str, here: Address, client: Address, *, proxied: bool = False) -> None:
         """Write the line, at a limited rate; ``proxied``: clients do not know this listener's address."""
+        self.counts[came.cause] += 1
         doors = list(self._doors())
         own = [door for door in doors if door.bound == here and door.name == name]
         others = [door for door in doors if door not in own and _reachable(door, here)]

@@ -15,7 +15,7 @@ import secrets
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from stun.address import Address
@@ -171,6 +171,11 @@ class DtlsTransport:
     def connections(self) -> int:
         """Sessions now."""
         return len(self._paths)
+
+    @property
+    def refused(self) -> Mapping[Reason, int]:
+        """Handshakes that were refused or have failed, and what is not DTLS, since the start, by the reason."""
+        return self._refusals.counts + self._crossings.counts
 
     @property
     def handshakes(self) -> int:
@@ -566,6 +571,7 @@ class DtlsTransport:
 
     def _turn_away(self, client: Address, cause: Reason, line: str, limit: str | None) -> None:
         self._counters.dropped += 1
+        self._refusals.counts[cause] += 1
         self._complain(line, {"client": str(client), "cause": str(cause), "limit": limit})
 
     def _complain(self, message: str, fields: dict[str, str | None]) -> None:

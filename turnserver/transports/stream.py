@@ -10,7 +10,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from stun.address import Address
@@ -165,6 +165,11 @@ class StreamTransport:
         return len(self._connections)
 
     @property
+    def refused(self) -> Mapping[Reason, int]:
+        """Connections that ended before they spoke STUN or HTTP, since the start, by the reason."""
+        return self.refusals.counts + self.crossings.counts
+
+    @property
     def openings(self) -> int:
         """Connections whose protocol is not known yet."""
         return len(self._openings)
@@ -296,6 +301,7 @@ class StreamTransport:
 
     def _turn_away(self, stream: ByteStream, cause: Reason, limit: str | None) -> None:
         self._dropped += 1
+        self.refusals.counts[cause] += 1
         self.complain(_TOO_MANY[cause], {"client": str(stream.peer), "cause": str(cause), "limit": limit})
         stream.close()
 
@@ -414,6 +420,7 @@ class StreamTransport:
     def turned_away(self, cause: Reason, client: Address) -> None:
         """Count a connection refused by the limit per client, and log such refusals at a limited rate."""
         self._dropped += 1
+        self.refusals.counts[cause] += 1
         self.complain(_TOO_MANY[cause], {"client": str(client), "cause": str(cause), "limit": _PER_ADDRESS})
 
     def complain(self, message: str, fields: dict[str, str | None]) -> None:

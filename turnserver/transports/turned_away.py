@@ -6,6 +6,7 @@ not configured, or a client that does not accept the certificate. The rest, whic
 
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -50,9 +51,12 @@ class TurnedAway:
         self._logger = logger
         self._told = Lines(logger, _ALLOWANCE, clock)
         self._others = Lines(logger, FREQUENT, clock)
+        self.counts: Counter[Reason] = Counter()
+        """How many there were for each reason."""
 
     def say(self, cause: Reason, why: str, client: Address, listener: str) -> None:
         """Write the line of one connection: its client (or proxy), and ``why`` in words."""
+        self.counts[cause] += 1
         line = _LINES.get(cause)
         if line is None and not self._logger.isEnabledFor(logging.DEBUG):
             return

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from stun.address import Address
@@ -32,6 +32,7 @@ from turnserver.net import (
 )
 from turnserver.passed import NO_SOCKETS, PassedSockets
 from turnserver.paths import ChannelHop
+from turnserver.reasons import Reason
 from turnserver.receiver import HEADROOM, Datagram, Receiver, Source, from_source, open_receiver, to_source
 from turnserver.transports.base import FrameSink, ListenerContext, ListenerLimits, ListenerSection, TransportCounters
 from turnserver.transports.crossed import Came, Crossings, Door
@@ -172,6 +173,11 @@ class UdpTransport:
     def losses(self) -> Losses:
         """What this host has lost of it since the listener was started."""
         return Losses() if self._socket is None else Losses(self._socket.lost, self._socket.failed)
+
+    @property
+    def refused(self) -> Mapping[Reason, int]:
+        """Datagrams of another protocol, which belongs to another listener, since the start, by the reason."""
+        return self._crossings.counts.copy()
 
     @property
     def receive_buffer(self) -> int:

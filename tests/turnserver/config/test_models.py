@@ -340,3 +340,29 @@ def test_health_checks_have_a_port_of_their_own(listener: dict[str, Any], health
         ((path, message),) = refusals(options)
         assert path[-1] == "port"
         assert "listeners[0]" in message
+
+
+def test_metrics_and_health_checks_do_not_share_a_port() -> None:
+    options = {"health": {"port": 8081}, "metrics": {"port": 8081}}
+    ((path, message),) = refusals(options)
+    assert path == ("port",)
+    assert "health" in message
+    Config.model_validate({"health": {"port": 8081}, "metrics": {"port": 8081, "address": "127.0.0.2"}})
+
+
+@pytest.mark.parametrize(
+    ("metrics", "warned"),
+    [
+        ({}, False),
+        ({"port": 9641}, False),
+        ({"port": 9641, "address": "10.0.0.5"}, False),
+        ({"port": 9641, "address": "0.0.0.0"}, True),
+        ({"port": 9641, "address": "8.8.8.8"}, True),
+        ({"port": 9641, "address": "0.0.0.0", "allow": ["10.0.0.0/8"]}, False),
+        ({"address": "0.0.0.0"}, False),
+    ],
+)
+def test_metrics_for_everybody_are_a_warning(metrics: dict[str, Any], warned: bool) -> None:
+    context = Context()
+    Config.model_validate({"auth": {"users": {"alice": HUSH}}, "metrics": metrics}, context=context)
+    assert ["metrics" in warning for warning in context.warnings] == ([True] if warned else [])

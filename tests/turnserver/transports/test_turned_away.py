@@ -65,3 +65,12 @@ def test_what_scanners_cause_is_not_at_info() -> None:
             assert cause.answer == CLOSED
             lines.say(cause, "speaks garbage", CLIENT, "tcp 192.0.2.1:3478")
     assert records == []
+
+
+def test_every_one_is_counted() -> None:
+    """With a line or without, and in excess of the allowance."""
+    lines = TurnedAway(LOGGER, Clock())
+    for _ in range(5):
+        lines.say(Reason.TLS_FAILED, "why", CLIENT, "tls 192.0.2.1:443")
+    lines.say(Reason.TOO_SLOW, "", CLIENT, "tls 192.0.2.1:443")
+    assert lines.counts == {Reason.TLS_FAILED: 5, Reason.TOO_SLOW: 1}

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from auth.errors import InvalidCredential
 from turnserver.clock import system_clock
@@ -229,6 +230,15 @@ class Api:
         fields |= {"status": str(error.status), "cause": str(error.code), "why": str(error)}
         lines, level = (self._often, logging.DEBUG) if quiet else (self._lines, logging.INFO)
         lines.write(level, "API request refused", fields, request.remote)
+
+    def for_admins(self, handler: Handler) -> Handler:
+        """A handler of another part of the server, for keys that may see whatever an operator sees."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self._gate.admit(request, self._clock(), (Scope.ADMIN_READ,))
+            return await handler(request)
+
+        return self._answered(handle)
 
     def preflight(self, methods: Sequence[str]) -> _Handler:
         """The answer to a CORS preflight request (Fetch §3.2)."""

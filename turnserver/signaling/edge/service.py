@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Final, NamedTuple, Protocol, TypeVar, get_args
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from auth.revocation import RevokedUsers
 from stun.address import Address
@@ -266,6 +267,15 @@ class Service:
         self._pages.mount(app)
         if self._api is not None:
             self._api.mount(app)
+
+    def for_admins(self, handler: Handler) -> Handler:
+        """A handler of another part of the server, for keys with the scope ``admin:read``.
+
+        Raises RuntimeError without an API, which alone knows the keys.
+        """
+        if self._api is None:
+            raise RuntimeError("there is no API")
+        return self._api.for_admins(handler)
 
     def start(self, engine: TurnEngine) -> None:
         """Begin, inside the running loop."""

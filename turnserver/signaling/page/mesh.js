@@ -541,7 +541,7 @@ export class Mesh extends EventTarget {
       const found = await this.#meters.get(peer).measure(peer, this);
       if (!found || found.path === 'unknown' || !this.peers.has(peer.id)) continue;
       const {path, transport: proto, rtt, down: rx, up: tx, loss, fps, width: w} = found;
-      const fields = {to: peer.id, path, proto, rtt, rx, tx, loss, fps, w};
+      const fields = {to: peer.id, path, proto, rtt, rx, tx, loss, fps, w, took: peer.took};
       const known = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined);
       this.#signal.send('stat', Object.fromEntries(known.map(([key, value]) => [key, typeof value === 'number' ? Math.round(value * 10) / 10 : value])));
     }

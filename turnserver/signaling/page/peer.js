@@ -32,7 +32,7 @@ export class Peer extends EventTarget {
   #signal; #me; #info; #ice; #tracks; #quality; #paused = false; #limits = {}; #Pc; #home; #publishes; #later; #never; #recovery; #watch; #unheard = false;
   #connection = null; #remote = null; #retired = new Set(); #answered = new Set(); #early = null;
   #chain = Promise.resolve(); #queued = 0; #state = 'connecting'; #was = false; #gap; #gaveUp = false; #errors = 0; #closed = false;
-  #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #received = new Received();
+  #began = performance.now(); #took = null; #restarting = false; #yields = false; #again = null; #awaitFresh = null; #startTimer = null; #answerTimer = null; #received = new Received();
 
   /**
    * @param {object} options
@@ -113,6 +113,9 @@ export class Peer extends EventTarget {
 
   /** `connecting`, `connected`, `reconnecting`, `lost` (its signaling is away, too), `failed` or `closed`. */
   get state() { return this.#state; }
+
+  /** How long it took to connect for the first time, in ms; null until then. */
+  get took() { return this.#took; }
 
   /** Whether its signaling is away; media may go on. */
   get gap() { return this.#gap; }
@@ -530,6 +533,7 @@ export class Peer extends EventTarget {
 
   #setState(state) {
     if (state === this.#state) return;
+    if (state === 'connected') this.#took ??= performance.now() - this.#began;
     this.#state = state;
     this.dispatchEvent(new CustomEvent('state', {detail: {state}}));
   }

@@ -222,7 +222,7 @@ class Restart(Counted):
 
 @message
 class Stat(ClientMessage):
-    """The client's measurements of its connection with one peer."""
+    """The client's measurements of its connection with one peer; ``took`` is how long it took to connect, in ms."""
 
     t: Literal["stat"] = "stat"
     to: SomeId
@@ -234,6 +234,7 @@ class Stat(ClientMessage):
     loss: Number | None = None
     fps: Number | None = None
     w: Number | None = None
+    took: Number | None = None
 
 
 @message

@@ -1,5 +1,6 @@
 """New ICE servers before the old ones expire, reports of paths between members, and the diagnosis of failed calls."""
 
+from collections import Counter
 from typing import Final, Literal
 
 from turnserver.core.types import Now
@@ -8,7 +9,7 @@ from turnserver.signaling.protocol.client_messages import Diag, IceGet, Stat
 from turnserver.signaling.protocol.errors import Denial, SignalCode
 from turnserver.signaling.protocol.fields import Ice, PathEntry, PathKind
 from turnserver.signaling.protocol.server_messages import DiagVerdict, IceUpdate, Paths
-from turnserver.signaling.rooms.facts import VerdictGiven
+from turnserver.signaling.rooms.facts import PairConnected, VerdictGiven
 from turnserver.signaling.rooms.handlers import Heard, handles
 from turnserver.signaling.rooms.room import LOBBY, Member, Room
 from turnserver.signaling.rooms.session import Session
@@ -21,6 +22,9 @@ __all__ = ["diagnose", "fresh_ice", "give_ice", "inside", "note_stat", "other", 
 REFRESH: Final = 0.75
 JITTER: Final = 0.05
 """The share of the credentials' lifetime after which new ones are pushed, and the random deviation from it."""
+
+LONGEST_TOOK: Final = 600.0
+"""Seconds that a connection can have taken, whatever a client says."""
 
 SHORTEST: Final = 5.0
 """Minimum number of seconds between two pushes, also for very short lifetimes."""
@@ -84,8 +88,16 @@ def note_stat(state: HubState, session: Session, message: Stat, heard: Heard) ->
         if message.id is not None:
             other(room, member, message.to)
         return
+    _note_connected(state, room, member, target, message)
     member.stats[target.id] = message
     state.relays.reported(member.user_id, target.user_id, message.path, heard.now)
+
+
+def _note_connected(state: HubState, room: Room, member: Member, target: Member, message: Stat) -> None:
+    """The first report of either end with the time that it took to connect is a fact: the client's word."""
+    if message.took is not None and room.times(member.id, target.id):
+        seconds = min(max(float(message.took) / 1000, 0.0), LONGEST_TOOK)
+        state.fact(PairConnected(room.id, member.id, target.id, seconds))
 
 
 def report_paths(state: HubState, room: Room) -> None:
@@ -93,12 +105,15 @@ def report_paths(state: HubState, room: Room) -> None:
     members = list(room.members.values())
     meshed = room.routing.mode == "mesh" or room.routing.changing
     entries: dict[str, list[PathEntry]] = {member.id: [] for member in members}
+    paths: Counter[PathKind] = Counter()
     for index, a in enumerate(members):
         for b in members[index + 1 :] if meshed else ():
             pair = state.relays.pair(a.user_id, b.user_id)
             path = _direct(pair, a, b)
+            paths[path] += 1
             entries[a.id].append(_entry(b, pair._replace(path=path), "a"))
             entries[b.id].append(_entry(a, pair._replace(path=path), "b"))
+    room.paths = paths
     for member in members:
         found = tuple(sorted(entries[member.id], key=lambda entry: entry.id))
         if member.session.connection is not None and found != member.paths:

@@ -17,6 +17,7 @@ __all__ = [
     "MediaLost",
     "MessageRefused",
     "ModeChanged",
+    "PairConnected",
     "PeerJoined",
     "PeerLeft",
     "PeerLost",
@@ -198,6 +199,15 @@ class MediaLost(NamedTuple):
     why: str
 
 
+class PairConnected(NamedTuple):
+    """``peer`` says for the first time how long its connection with ``to`` took, in seconds; once for each pair."""
+
+    room: str
+    peer: str
+    to: str
+    seconds: float
+
+
 class VerdictGiven(NamedTuple):
     """The answer to a request to diagnose a failed call."""
 
@@ -224,5 +234,6 @@ Fact: TypeAlias = (
     | ModeChanged
     | RecordingChanged
     | MediaLost
+    | PairConnected
     | VerdictGiven
 )

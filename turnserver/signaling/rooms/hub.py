@@ -9,7 +9,7 @@ does `SLICE` of it. `deadline` is then in the past, so that the shell goes on wi
 loop, and other traffic has its turn in between. Who returns before its turn has come is in time.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
@@ -56,7 +56,7 @@ from turnserver.signaling.rooms.settings import (
     RoomOptions,
 )
 from turnserver.signaling.rooms.state import Due, HubState, RandomBytes, error, millis
-from turnserver.signaling.rooms.views import PeerView, RoomView
+from turnserver.signaling.rooms.views import PeerView, RoomsView, RoomView
 from turnserver.signaling.truth.relays import RelayView
 from turnserver.throttle import prefix_of
 
@@ -310,6 +310,22 @@ class Hub:
         """One room."""
         room = self._state.rooms.get(room_id)
         return room.view() if room is not None else None
+
+    @property
+    def census(self) -> RoomsView:
+        """How many rooms, participants and pairs there are; cheap also for very many."""
+        modes: Counter[str] = Counter()
+        paths: Counter[str] = Counter()
+        connected = away = waiting = recorded = 0
+        for room in self._state.rooms.values():
+            modes[room.routing.mode] += 1
+            paths.update(room.paths)
+            waiting += len(room.waiting)
+            recorded += room.recording is not None
+            here = sum(member.session.connection is not None for member in room.members.values())
+            connected += here
+            away += len(room.members) - here
+        return RoomsView(modes, connected, away, waiting, recorded, paths, len(self._state.sessions))
 
     @property
     def room_count(self) -> int:

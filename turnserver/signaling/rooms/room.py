@@ -1,5 +1,6 @@
 """One room: its members, those who wait for admission, and the connection ids of each pair. It sends no messages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -11,6 +12,7 @@ from turnserver.signaling.protocol.fields import (
     Meta,
     Mode,
     PathEntry,
+    PathKind,
     Peer,
     Role,
     RoomState,
@@ -153,6 +155,9 @@ class Room:
         """Who wants the room recorded, a peer id or nothing for an operator; None if nobody does."""
         self.recording: ServerRecording | None = None
         """What everybody is told; None as long as it is not recorded."""
+        self.paths: Mapping[PathKind, int] = {}
+        """How many pairs have each kind of path, as the members were last told."""
+        self._timed: set[frozenset[str]] = set()
         self._order = 0
 
     def seat(self, session: Session, user_id: str, join: Join, *, name: str, media: Media, wall: float) -> Member:
@@ -166,10 +171,18 @@ class Room:
         """Remove a member, with all that is stored about it."""
         member = self.members.pop(peer_id)
         self.lines = {pair: line for pair, line in self.lines.items() if peer_id not in pair}
+        self._timed = {pair for pair in self._timed if peer_id not in pair}
         for other in self.members.values():
             for known in (other.stats, other.diags, other.announced):
                 known.pop(peer_id, None)
         return member
+
+    def times(self, one: str, other: str) -> bool:
+        """Whether it is the first time that two members are asked about here: one time to connect is told of them."""
+        pair = frozenset((one, other))
+        first = pair not in self._timed
+        self._timed.add(pair)
+        return first
 
     def others(self, peer_id: str) -> list[Member]:
         """All members except one."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from turnserver.signaling.protocol.client_messages import Stat
 from turnserver.signaling.protocol.fields import Media
 
-__all__ = ["PeerView", "RoomView"]
+__all__ = ["PeerView", "RoomView", "RoomsView"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +42,20 @@ class RoomView:
     peers: tuple[PeerView, ...]
     waiting: int
     recorded: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsView:
+    """All rooms together, in numbers: ``modes`` counts rooms by the way of their media, ``paths`` pairs by theirs.
+
+    ``connected`` participants have a signaling socket now, and those that are ``away`` may come back. ``waiting`` wait
+    for admission. ``sessions`` are those in rooms and outside.
+    """
+
+    modes: Mapping[str, int] = field(default_factory=dict)
+    connected: int = 0
+    away: int = 0
+    waiting: int = 0
+    recorded: int = 0
+    paths: Mapping[str, int] = field(default_factory=dict)
+    sessions: int = 0

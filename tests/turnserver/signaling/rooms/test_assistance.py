@@ -4,7 +4,8 @@ from itertools import pairwise
 from typing import Any
 
 from tests.support.signal_hub import World
-from turnserver.signaling.rooms.facts import Revoke, VerdictGiven
+from turnserver.signaling.rooms.assistance import LONGEST_TOOK
+from turnserver.signaling.rooms.facts import PairConnected, Revoke, VerdictGiven
 from turnserver.signaling.truth.relays import PairPath
 
 __all__: list[str] = []
@@ -236,6 +237,40 @@ class TestPaths:
         assert room is not None
         stats = {peer.id: peer.stats for peer in room.peers}
         assert stats[bob.id][ann.id].rtt == 5
+
+    def test_how_many_pairs_take_which_path(self) -> None:
+        world = World()
+        ann, bob, cat = world.enter("ann", "bob", "cat")
+        users = ids(world)
+        bob.say("stat", to=ann.id, path="direct")
+        world.relays.paths = {(users[ann.id], users[cat.id]): PairPath("relay", "udp", "a", 1, 1)}
+        assert world.hub.census.paths == {}
+        world.hub.report_paths(world.now)
+        assert world.hub.census.paths == {"direct": 1, "relay": 1, "unknown": 1}
+        census = world.hub.census
+        assert (census.modes, census.connected, census.away, census.sessions) == ({"mesh": 1}, 3, 0, 3)
+        cat.say("bye")
+        world.hub.report_paths(world.now)
+        assert world.hub.census.paths == {"direct": 1}
+
+    def test_the_time_to_connect_is_told_once_for_each_pair(self) -> None:
+        """The client's word, so it has bounds; a second one of either end, also after one without, does not count."""
+        world = World()
+        ann, bob, cat = world.enter("ann", "bob", "cat")
+        bob.say("stat", to=ann.id, path="direct")
+        bob.say("stat", to=ann.id, path="direct", took=1500)
+        ann.say("stat", to=bob.id, path="direct", took=1600)
+        bob.say("stat", to=ann.id, path="direct")
+        bob.say("stat", to=ann.id, path="direct", took=1700)
+        cat.say("stat", to=ann.id, path="direct", took=1e12)
+        cat.say("stat", to=bob.id, path="direct", took=-1)
+        world.work()
+        facts = [fact for fact in world.facts if isinstance(fact, PairConnected)]
+        assert [(fact.peer, fact.to, fact.seconds) for fact in facts] == [
+            (bob.id, ann.id, 1.5),
+            (cat.id, ann.id, LONGEST_TOOK),
+            (cat.id, bob.id, 0.0),
+        ]
 
     def test_a_report_about_somebody_who_has_just_left_is_no_error(self) -> None:
         world = World()

@@ -1,4 +1,4 @@
-"""The listener for health checks: what it answers to whom, for servers without a shared listener."""
+"""Listeners beside those for clients: what they answer to whom, for servers without a shared listener."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.stream_world import BINDING, captured_log
 from turnserver.errors import StartupError
-from turnserver.health import HealthListener
 from turnserver.server import Server
+from turnserver.side_listener import SideListener
 
 
 @pytest.fixture
@@ -98,4 +98,4 @@ async def test_a_port_that_is_taken_ends_the_start_with_nothing_left(port: int) 
 
 def test_without_the_option_there_is_none() -> None:
     assert Server().config.health.port == 0
-    assert HealthListener.__doc__
+    assert SideListener.__doc__

@@ -1,13 +1,16 @@
-"""The listener for health checks of servers without a shared one: ``/healthz`` and ``/readyz`` over plain HTTP.
+"""Listeners beside those for clients: health checks for servers without a shared listener, and metrics.
 
-It is a stream listener without TURN, so it has the deadlines of every other, and room for a few connections that do not
-count with those of clients: a server that is full is not sick.
+Each answers ``/healthz`` and ``/readyz`` over plain HTTP, and what is mounted on its application. It is a stream
+listener without TURN, so it has the deadlines of every other, and room for a few connections that do not count with
+those of clients: a server that is full is not sick.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
+
+from aiohttp import web
 
 from stun.address import Address
 from turnserver.core.settings import OwnAddresses
@@ -20,14 +23,14 @@ from turnserver.transports.crossed import Came, Door
 from turnserver.transports.limits import ConnectionLimiter
 from turnserver.transports.stream import StreamTransport
 
-__all__ = ["HealthListener", "HealthSection"]
+__all__ = ["SideListener", "SideSection"]
 
 _INDEX: Final = -1
 """The listener's number, which no listener for clients has."""
 
 
-class HealthSection(Protocol):
-    """``health`` in the configuration."""
+class SideSection(Protocol):
+    """``health`` and ``metrics`` in the configuration."""
 
     @property
     def address(self) -> IPv4Address | IPv6Address:
@@ -46,14 +49,16 @@ class _Few:
     connections_per_address: int = 32
 
 
-class HealthListener:
-    """Answers health checks at ``section.address``; use it inside the running loop."""
+class SideListener:
+    """Serves HTTP at ``section.address``; use it inside the running loop. ``name`` is its section."""
 
     def __init__(
         self,
-        section: HealthSection,
+        name: str,
+        section: SideSection,
         limits: ListenerLimits,
         faults: Faults,
+        *,
         clock: Callable[[], float],
         doors: Callable[[], Sequence[Door]] = tuple,
     ) -> None:
@@ -66,7 +71,7 @@ class HealthListener:
             kind=ClientTransport.TCP,
             limits=limits,
             limiter=ConnectionLimiter(_Few()),
-            name="health",
+            name=name,
             http=self._http,
             doors=self._all_doors,
             clock=clock,
@@ -76,6 +81,16 @@ class HealthListener:
     def address(self) -> Address:
         """Where it listens."""
         return self._transport.address
+
+    @property
+    def name(self) -> str:
+        """Its section in the configuration."""
+        return self._transport.name
+
+    @property
+    def app(self) -> web.Application:
+        """The application, on which routes are mounted before `serve`."""
+        return self._http.app
 
     def bind(self) -> None:
         """Bind the address. Raises `turnserver.errors.StartupError` with one sentence and a hint if it cannot."""
