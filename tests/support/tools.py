@@ -19,6 +19,8 @@ DEBIAN_PACKAGES = {
     "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "ss": "iproute2",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
