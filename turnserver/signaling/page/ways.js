@@ -3,7 +3,8 @@
  *
  * While the mode changes, there are two of each participant: the one that is shown, with the connection of the mode before, and
  * the other one, whose connection is in the making. When everything decodes, all are exchanged in one go, and the server
- * is told; when it says that the others need the old connections no more, these end. `switching.py` is the server's side.
+ * is told; when it says that the others need the old connections no more, these end. `switching.py` is the server's side. Who
+ * still comes the way before and not yet the new one is waited for as long as the server lets us: a weak machine takes seconds.
  */
 
 import {Peer} from './peer.js';
@@ -11,7 +12,8 @@ import {Sfu} from './sfu.js';
 import {SfuPeer} from './sfupeer.js';
 
 const LOOK = 150; // ms between two looks at what is decoded
-const ENOUGH = 4000; // ms with connections that stand after which nothing more is waited for: somebody may send nothing
+const ENOUGH = 4000; // ms with connections that stand after which nothing more is waited for of those who sent nothing before either
+const FLOWING = 1000; // ms since the last packet within which sound flows: who is silent sends one in 400 ms (DTX)
 
 export class Ways {
   #shown; #room = null; #other = new Map(); #sfu = null; #parts; #waiting = null;
@@ -110,8 +112,9 @@ export class Ways {
   #await(room) {
     this.#parts.clearTimeout(this.#waiting);
     let since = null;
+    const counts = new Map();
     const look = async () => {
-      const ready = await this.#ready(room.mode);
+      const ready = await this.#ready(room.mode, counts);
       if (room !== this.#room) return;
       const now = performance.now();
       if (ready === 'stands') since ??= now;
@@ -148,22 +151,53 @@ export class Ways {
     }
   }
 
-  /** @returns {Promise<''|'stands'|'decodes'>} how far the connections of a mode are */
-  async #ready(mode) {
-    const peers = [...this.#shown.keys()].map((id) => [this.#shown.get(id), this.#other.get(id)].find((peer) => peer?.way === mode)).filter(Boolean);
+  /**
+   * @returns {Promise<''|'stands'|'decodes'>} how far the connections of a mode are; `stands`: who is not decoded yet did not
+   *   come the way before either, so nothing is lost by going over
+   */
+  async #ready(mode, counts) {
+    const people = [...this.#shown.keys()].map((id) => {
+      const both = [this.#shown.get(id), this.#other.get(id)];
+      return {next: both.find((peer) => peer?.way === mode), before: both.find((peer) => peer && peer.way !== mode)};
+    }).filter(({next}) => next);
     if (mode === 'sfu' && this.#sfu?.state !== 'connected') return '';
-    if (peers.some(({state}) => state !== 'connected')) return '';
+    if (people.some(({next}) => next.state !== 'connected')) return '';
     const reports = new Map();
-    for (const {pc} of peers) if (pc && !reports.has(pc)) reports.set(pc, await pc.getStats().catch(() => new Map()));
-    return peers.every((peer) => decodes(peer, reports.get(peer.pc))) ? 'decodes' : 'stands';
+    for (const {pc} of people.flatMap(({next, before}) => [next, before ?? next])) {
+      if (pc && !reports.has(pc)) reports.set(pc, await pc.getStats().catch(() => new Map()));
+    }
+    const found = people.map(({next, before}) => ({
+      now: decodes(next, received(next, reports, counts)),
+      then: Boolean(before) && flows(before, received(before, reports, counts)),
+    }));
+    if (found.every(({now}) => now)) return 'decodes';
+    return found.every(({now, then}) => now || !then) ? 'stands' : '';
   }
 }
 
+/** What of a participant's camera and microphone has arrived; `counts` remembers when it last grew. */
+function received(peer, reports, counts) {
+  const inbound = [...(reports.get(peer.pc)?.values() ?? [])].filter(({type}) => type === 'inbound-rtp');
+  const of = (kind, mid, name) => {
+    const count = inbound.find((report) => report.kind === kind && report.mid === mid)?.[name] ?? 0;
+    const key = `${peer.way} ${peer.id} ${kind}`;
+    const now = performance.now();
+    const before = counts.get(key) ?? {count, grown: -Infinity};
+    const grown = count === before.count ? before.grown : now;
+    counts.set(key, {count, grown});
+    return {count, flows: now - grown < FLOWING};
+  };
+  return {sound: of('audio', peer.microphoneMid, 'packetsReceived'), picture: of('video', peer.cameraMid, 'framesDecoded')};
+}
+
 /** Whether what a participant says it sends is decoded. */
-function decodes(peer, reports) {
+function decodes(peer, {sound, picture}) {
   const {a, v} = peer.info.media ?? {};
-  const received = [...(reports?.values() ?? [])].filter(({type}) => type === 'inbound-rtp');
-  const sound = received.some(({kind, mid, packetsReceived}) => kind === 'audio' && mid === peer.microphoneMid && packetsReceived > 0);
-  const picture = received.some(({kind, mid, framesDecoded}) => kind === 'video' && mid === peer.cameraMid && framesDecoded > 0);
-  return (!a || sound) && (!v || picture || peer.paused === true);
+  return (!a || sound.flows) && (!v || picture.count > 0 || peer.paused === true);
+}
+
+/** Whether anything of a participant comes that is missed when it stops. */
+function flows({info}, {sound, picture}) {
+  const {a, v} = info.media ?? {};
+  return Boolean((a && sound.flows) || (v && picture.flows));
 }
