@@ -13,7 +13,7 @@ from hypothesis import settings
 from tests.support import guard
 from tests.support.examples import FAST, WHOLE, scaled
 from tests.support.reports import add_section
-from tests.support.schedule import ALONE, LONGEST_FIRST, FileScheduling, drives_chromium, in_order, scope_of
+from tests.support.schedule import ALONE, LAST, LONGEST_FIRST, FileScheduling, drives_chromium, in_order, scope_of
 from tests.support.tools import DEBIAN_PACKAGES, require_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +118,7 @@ def test_what_is_built_is_built_once() -> None:
 
 def test_what_is_slow_comes_first() -> None:
     """By the names of files and folders that there are; whatever has none comes last."""
-    assert [place for place in (*LONGEST_FIRST, *ALONE) if not (ROOT / place).exists()] == []
+    assert [place for place in (*LONGEST_FIRST, *ALONE, *LAST) if not (ROOT / place).exists()] == []
     assert LONGEST_FIRST[: len(ALONE)] == ALONE
     names = ["tests/stun/test_uri.py", "tests/browser/test_new.py", "tests/net/test_lab.py", "tests/net/test_calls.py"]
     items = [SimpleNamespace(nodeid=f"{name}::test") for name in names]
@@ -176,6 +176,9 @@ class Run:
 
     def _step(self) -> None:
         running = [worker for worker in self.workers if worker.runs]
+        now = {scope_of(self.tests[each.given[0]]) for each in running}
+        if len(running) > 1:
+            self.disturbed |= now & set(LAST)
         driving = [scope for each in running if drives_chromium(scope := scope_of(self.tests[each.given[0]]))]
         self.most = max(self.most, len(driving))
         self.disturbed |= {scope for scope in driving if scope in ALONE and len(driving) > 1}
@@ -210,6 +213,19 @@ def test_where_time_is_measured_nobody_else_has_calls(
         run = Run(request, workers, tests)
         assert sorted(run.done) == sorted(tests)
         assert run.disturbed == set()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("others", [0, 1, 40])
+def test_what_fills_a_machine_has_it_for_itself(request: pytest.FixtureRequest, workers: int, others: int) -> None:
+    """When all else is done; and all tests are run."""
+    files = [f"tests/browser/test_{name}.py" for name in "abc"[:others]]
+    files += [f"tests/stun/test_{name}.py" for name in range(others)]
+    tests = [f"{file}::test_{number}" for file in [*files, *LAST] for number in range(3)]
+    run = Run(request, workers, tests)
+    assert sorted(run.done) == sorted(tests)
+    assert run.disturbed == set()
+    assert {scope_of(test) for test in run.done[-3 * len(LAST) :]} == set(LAST)
 
 
 def test_what_check_leaves_out_it_does_not_even_import(request: pytest.FixtureRequest) -> None:

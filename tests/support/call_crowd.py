@@ -4,22 +4,30 @@ Pages are as small as they can be, and what is sent as sound is a tone: Chromium
 which nobody could tell silence from a loss.
 """
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench import procfs
 from tests.support.call_page import CallPage, call_page
+from tests.support.process import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 __all__ = [
+    "Alone",
     "Stood",
     "crowd_page",
     "moving",
+    "open_connections",
     "routed",
     "seen",
     "stood",
+    "udp_ports",
     "watch",
 ]
 
@@ -49,6 +57,16 @@ TONE = """
 })();
 """
 """Puts a tone in the place of the microphone, whose volume is `tone`, and keeps all connections in `pcs`."""
+
+PATIENCE = 180.0
+"""Seconds until a page is where it should be. Five others who load and join at once take a small machine a while."""
+
+ROUTED = """([count, mode]) => {
+  const tiles = [...document.querySelectorAll('[data-testid=tile]')];
+  const {room} = meshturn.mesh;
+  return tiles.length === count && tiles.every(({dataset}) => dataset.state === 'connected')
+    && room.mode === mode && !room.changing;
+}"""
 
 MEASURE = """
 () => {
@@ -131,8 +149,7 @@ def crowd_page(browser: "Browser") -> "Iterator[CallPage]":
 
 def routed(page: CallPage, count: int, mode: str) -> None:
     """Wait until a page shows so many others, connected in that mode, and the change to it is complete."""
-    page.connected(count)
-    page.until("(mode) => meshturn.mesh.room.mode === mode && !meshturn.mesh.room.changing", mode)
+    wait_until(lambda: bool(page.page.evaluate(ROUTED, [count, mode])), f"{count} others by {mode}", PATIENCE)
 
 
 def moving(page: CallPage) -> None:
@@ -147,6 +164,23 @@ def seen(page: CallPage, count: int, mode: str) -> None:
     moving(page)
 
 
+def open_connections(page: CallPage) -> int:
+    """How many peer connections the page has."""
+    return int(page.page.evaluate("() => pcs.filter(({connectionState}) => connectionState !== 'closed').length"))
+
+
+def udp_ports(pid: int) -> set[int]:
+    """The UDP ports that a process has bound, in its network namespace."""
+    held = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            held.add(os.readlink(each))
+        except OSError:
+            continue
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if f"socket:[{row[9]}]" in held}
+
+
 def watch(page: CallPage) -> None:
     """Begin to measure how long pictures and sound stand still."""
     page.page.evaluate(MEASURE)
@@ -156,3 +190,26 @@ def stood(page: CallPage) -> dict[str, Stood]:
     """What was measured since the last call, by the ids of those who are there."""
     found = page.page.evaluate("() => stood()")
     return {key: Stood(**{each: value[each] for each in Stood._fields}) for key, value in found.items()}
+
+
+class Alone:
+    """Whether what is measured has the machine to itself: what others have used of it, until `end`."""
+
+    MOST = 0.1
+    """Share of all cores that others may use. More, and what stands still may do so because of them."""
+
+    def __init__(self) -> None:
+        self._began = self._look()
+        self.others = 0.0
+
+    @staticmethod
+    def _look() -> tuple[float, float]:
+        """Seconds, and CPU seconds of others on all cores."""
+        return time.monotonic(), procfs.core_times(None).busy - procfs.cpu_seconds(os.getpid())
+
+    def end(self) -> bool:
+        """Whether it was alone; ``others`` says how much they used."""
+        now, used = self._look()
+        began, before = self._began
+        self.others = max(0.0, used - before) / (now - began) / (os.cpu_count() or 1)
+        return self.others < self.MOST

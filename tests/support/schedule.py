@@ -4,7 +4,7 @@ Fixtures of a module are made once, so a file is never split; those of a whole f
 three drives Chromium at any time, at most: it encodes and decodes video on every core that it can get, and too many
 calls at once make each other late (two files at once on two cores took longer, at a load of 20 to 60). Where time is
 measured, `ALONE`, there is one, however many workers there are. Which worker takes which of these files is decided
-when it is free for one.
+when it is free for one. What fills a machine by itself, `LAST`, has it for itself, when all else is done.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,7 +16,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-__all__ = ["ALONE", "LONGEST_FIRST", "FileScheduling", "drives_chromium", "in_order", "next_scope", "scope_of"]
+__all__ = ["ALONE", "LAST", "LONGEST_FIRST", "FileScheduling", "drives_chromium", "in_order", "next_scope", "scope_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = (
@@ -29,6 +29,8 @@ ALONE = (
 
 They come first: later on, hardly ever would all others be without a call.
 """
+LAST = ("tests/browser/test_call_crowd.py",)
+"""Files with so many calls at once that nothing else has room beside them."""
 LONGEST_FIRST = (
     *ALONE,
     "tests/packaging",
@@ -72,6 +74,8 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
 
     def key(item: pytest.Item) -> int:
         file = _file(item.nodeid)
+        if file in LAST:
+            return len(rank) + 1
         return rank.get(file, rank.get(_folder(file), len(rank)))
 
     return sorted(items, key=key)
@@ -93,14 +97,17 @@ def drives_chromium(scope: str) -> bool:
     return path.is_file() and "pytest.mark.browser" in path.read_text(encoding="utf-8")
 
 
-def next_scope(waiting: Iterable[str], beside: Collection[str], most: int) -> str | None:
+def next_scope(waiting: Iterable[str], beside: Collection[str], most: int, *, busy: bool) -> str | None:
     """The scope that a worker gets next; None if it has to leave them all.
 
     ``beside`` has a file of every other worker that drives Chromium, of `ALONE` if it has any; ``most`` may drive it.
+    ``busy``: another worker has anything to do.
     """
     crowded = len(beside) >= most or any(scope in ALONE for scope in beside)
 
     def fits(scope: str) -> bool:
+        if busy and scope in LAST:
+            return False
         if not beside or not drives_chromium(scope):
             return True
         return not crowded and scope not in ALONE
@@ -133,7 +140,7 @@ class FileScheduling(LoadScopeScheduling):
         return scope_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        scope = next_scope(self.workqueue, self._driving_beside(node), self._most)
+        scope = next_scope(self.workqueue, self._driving_beside(node), self._most, busy=self._is_busy_beside(node))
         if scope is None:
             if any(other is not node and not other.shutting_down for other in self.nodes):
                 node.shutdown()
@@ -144,6 +151,13 @@ class FileScheduling(LoadScopeScheduling):
         self._places = self._places or {nodeid: place for place, nodeid in enumerate(self.collection or ())}
         work = self.assigned_work[node][scope] = self.workqueue.pop(scope)
         node.send_runtest_some([self._places[nodeid] for nodeid, done in work.items() if not done])
+
+    def _is_busy_beside(self, node: WorkerController) -> bool:
+        """Whether another worker has tests that are not done."""
+        return any(
+            other is not node and not all(all(tests.values()) for tests in work.values())
+            for other, work in self.assigned_work.items()
+        )
 
     def _driving_beside(self, node: WorkerController) -> list[str]:
         """Files that drive Chromium and are not done, one for every other worker; one of `ALONE` if it has any."""
