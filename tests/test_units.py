@@ -76,7 +76,7 @@ def test_a_reload_checks_the_configuration_first() -> None:
     commands = [value for key, value in settings("meshturn.service") if key in {"ExecStart", "ExecReload"}]
     start, check, reload = commands
     assert start.replace(" serve ", " check ") == check
-    assert reload == "/bin/kill -HUP $MAINPID"
+    assert reload == '/bin/sh -c "kill -HUP $MAINPID"'
 
 
 def test_code_may_be_made_at_run_time() -> None:
