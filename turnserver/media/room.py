@@ -16,7 +16,7 @@ from turnserver.media.rtcp import Packet, write
 from turnserver.media.rtp import Header
 from turnserver.media.speakers import Speakers
 from turnserver.media.stats import MediaPeerView, MediaRoomView
-from turnserver.media.subscriber import MediaSink, Subscriber
+from turnserver.media.subscriber import Ladders, MediaSink, Subscriber
 from turnserver.media.track import PublishedTrack
 
 __all__ = ["TICK", "MediaPeer", "MediaRoom"]
@@ -251,9 +251,10 @@ class MediaRoom:
             for track in peer.tracks:
                 for stream in track.streams.values():
                     stream.sample(now)
+        ladders: Ladders = {}
         for peer in self.peers.values():
             if peer.subscriber is not None:
-                peer.subscriber.allocate(self._recent, now)
+                peer.subscriber.allocate(self._recent, now, ladders)
         if self.recording is not None:
             self.recording.allocate(now)
         for peer in self.peers.values():

@@ -27,7 +27,7 @@ from turnserver.media.sdp import RtpStream
 from turnserver.media.stats import Budget, ForwardingView, RateMeter
 from turnserver.media.track import PublishedTrack
 
-__all__ = ["MOST_SECTIONS", "MediaSink", "SubscribedSlot", "Subscriber"]
+__all__ = ["MOST_SECTIONS", "Ladders", "MediaSink", "SubscribedSlot", "Subscriber"]
 
 MOST_SECTIONS: Final = 76
 """Media sections: sound and a picture of 29 others, and screens of a third of them. More would not fit into the 56 KiB
@@ -68,6 +68,10 @@ _AUDIO_BITRATE: Final = 32_000.0
 _MOST_AUDIO: Final = 512_000.0
 """Bit/s of sound that pictures make room for: a dozen voices at once, or two with music. More is noise, and whoever
 makes it does not get the others' pictures paused everywhere."""
+
+
+Ladders = dict[PublishedTrack, list[Quality]]
+"""The qualities of tracks at one time: the same for all of their receivers, of whom there may be thirty."""
 
 
 class MediaSink(Protocol):
@@ -288,8 +292,11 @@ class Subscriber:
         self.bytes_out += len(packet)
         self.sink.send_rtp(packet, len(packet), audio=audio)
 
-    def allocate(self, speakers: Sequence[str], now: float) -> None:
-        """Begin the sound of new tracks, and choose the pictures and their qualities anew."""
+    def allocate(self, speakers: Sequence[str], now: float, ladders: Ladders | None = None) -> None:
+        """Begin the sound of new tracks, and choose the pictures and their qualities anew.
+
+        ``ladders`` has those that were made at the same time for others, and gets the missing ones.
+        """
         if self.begins is None or now < self.begins:
             return
         self.allocated = now
@@ -310,8 +317,12 @@ class Subscriber:
         )
         self._heights = {each.source: each.height for each in shown}
         demands = []
+        ladders = {} if ladders is None else ladders
         for each in shown:
-            rungs = ladder(tracks[each.source].rates(now))
+            track = tracks[each.source]
+            rungs = ladders.get(track)
+            if rungs is None:
+                rungs = ladders[track] = ladder(track.rates(now))
             demands.append(PictureDemand(each.source, rungs, best_for(rungs, each.height), each.priority))
         sending = self.sent.sample(self.bytes_out, now)
         estimate = self.estimator.bitrate(now)
