@@ -12,6 +12,7 @@ UDP, TCP = TransportProtocol.UDP, TransportProtocol.TCP
 
 
 def test_allocations_by_kind() -> None:
+    """By the client's transport, the family of the relays and the protocol to peers."""
     world = World()
     first = world.client()
     first.allocate()
@@ -29,6 +30,7 @@ def test_allocations_by_kind() -> None:
 
 
 def test_what_is_being_opened_is_not_live_yet() -> None:
+    """An allocation counts from its success answer on."""
     world = World(automatic=False)
     client = world.client()
     client.challenge()
@@ -38,6 +40,7 @@ def test_what_is_being_opened_is_not_live_yet() -> None:
 
 
 def test_ports_by_address_and_protocol() -> None:
+    """Taken and in all, in the range that is configured."""
     world = World(ports=PortRange(50000, 50099))
     client = world.client()
     client.allocate()
