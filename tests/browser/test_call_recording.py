@@ -30,12 +30,18 @@ def url(room: str) -> str:
 
 ON_DISK = """
 async () => {
-  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('recordings');
-  const found = [];
-  for await (const entry of folder.entries()) found.push(entry);
-  const [, latest] = found.sort(([one], [other]) => (one < other ? -1 : 1)).at(-1);
-  for await (const file of latest.values()) if ((await file.getFile()).size > 0) return true;
-  return false;
+  const look = async () => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('recordings');
+    const found = [];
+    for await (const entry of folder.entries()) found.push(entry);
+    const [, latest] = found.sort(([one], [other]) => (one < other ? -1 : 1)).at(-1);
+    for await (const file of latest.values()) if ((await file.getFile()).size > 0) return true;
+    return false;
+  };
+  return look().catch((error) => {
+    if (error.name === 'NotFoundError') return false; // not there yet, or gone between two looks
+    throw error;
+  });
 }
 """
 """Whether a piece of the latest recording is on the disk, which lasts when the page dies."""
