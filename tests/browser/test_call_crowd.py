@@ -99,10 +99,6 @@ def enter(stack: ExitStack, browser: "Browser", room: str, name: str, how: str) 
     return page
 
 
-def me(page: CallPage) -> str:
-    return str(page.page.evaluate("() => meshturn.mesh.you.id"))
-
-
 def reached(page: CallPage) -> set[tuple[str, int]]:
     """The addresses and ports of the SFU that a page's two connections have with it."""
     return {(ip, port) for ip, port in page.page.evaluate(REACHED)}

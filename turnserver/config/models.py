@@ -359,7 +359,7 @@ class HealthConfig(Section):
 class MetricsConfig(Section):
     """A listener for Prometheus: `GET /metrics` over plain HTTP.
 
-    Every `shared` listener of a server with rooms has it as well, for requests with a key of `signaling.admin_keys`.
+    Every `shared` listener of a server with rooms has it as well, for API keys with the scope `admin:read`.
     [The how-to](how-to/metrics.md) says what there is to see, and has alerts and a dashboard.
     """
 
