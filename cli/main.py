@@ -95,6 +95,12 @@ def _nat() -> click.Command:
     return nat
 
 
+def _doctor() -> click.Command:
+    from cli.doctor.command import doctor  # noqa: PLC0415
+
+    return doctor
+
+
 def _conform() -> click.Command:
     from cli.conform.command import conform  # noqa: PLC0415
 
@@ -119,6 +125,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),
+        "doctor": _Entry(_doctor, "Check on the server's host what goes wrong in practice."),
         "nat": _Entry(_nat, "Find out which NAT this machine is behind."),
         "conform": _Entry(_conform, "Test a STUN or TURN server rule by rule, against the RFCs."),
     }

@@ -13,7 +13,7 @@ from cli.main import meshturn
 from turnserver import __version__
 from turnserver.errors import ConfigError, Problem, StartupError
 
-COMMANDS = ["up", "serve", "check", "config", "credentials", "drain", "probe", "nat"]
+COMMANDS = ["up", "serve", "check", "config", "credentials", "drain", "probe", "doctor", "nat"]
 
 
 def test_the_help_names_every_command_and_exit_code() -> None:
