@@ -64,12 +64,16 @@ EVENTS: list[tuple[Event, str, str]] = [
 ]
 
 
+PATIENCE = 120.0
+"""Seconds that the thread which writes may take on a busy machine; `logging`'s own `flush` gives up after two."""
+
+
 class Written(io.StringIO):
     """Standard error, as a file in memory; what a thread still has to write is waited for."""
 
     def getvalue(self) -> str:
         for handler in logging.getLogger("meshturn").handlers:
-            handler.flush()
+            assert handler._writer.flush(PATIENCE)
         return super().getvalue()
 
 
@@ -256,7 +260,7 @@ class Stuck(Written):
         self.go = threading.Event()
 
     def write(self, text: str) -> int:
-        assert self.go.wait(30)
+        assert self.go.wait(PATIENCE)
         return super().write(text)
 
 
