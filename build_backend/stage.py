@@ -14,7 +14,13 @@ PACKAGE: Final = "meshturn"
 FOLDERS: Final = ("auth", "cli", "stun", "turnserver")
 """Top-level packages of the repository that become sub-packages."""
 
-DATA: Final = ("conf/meshturn.yml", "conf/grafana-dashboard.json", "conf/prometheus-rules.yml")
+DATA: Final = (
+    "conf/meshturn.yml",
+    "conf/grafana-dashboard.json",
+    "conf/prometheus-rules.yml",
+    "conf/systemd/meshturn.service",
+    "conf/systemd/meshturn.socket",
+)
 """Files from outside the packages that a wheel contains, below `PACKAGE` at the same path."""
 
 _BUILD_FILES: Final = ("LICENSE", "pyproject.toml", "setup.cfg", "setup.py")

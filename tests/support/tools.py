@@ -8,9 +8,12 @@ import pytest
 __all__ = ["DEBIAN_PACKAGES", "require_tool"]
 
 DEBIAN_PACKAGES = {
+    "adduser": "adduser",
     "baresip": "baresip-core",
+    "certbot": "certbot",
     "chromium": "chromium",
     "conntrack": "conntrack",
+    "curl": "curl",
     "ffprobe": "ffmpeg",
     "firefox-esr": "firefox-esr",
     "gnutls-cli": "gnutls-bin",
@@ -18,9 +21,13 @@ DEBIAN_PACKAGES = {
     "ip": "iproute2",
     "nft": "nftables",
     "nginx": "nginx",
+    "nsenter": "util-linux",
     "openssl": "openssl",
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "setpriv": "util-linux",
     "ss": "iproute2",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
@@ -33,6 +40,7 @@ DEBIAN_PACKAGES = {
     "turnutils_peer": "coturn",
     "turnutils_stunclient": "coturn",
     "turnutils_uclient": "coturn",
+    "unshare": "util-linux",
 }
 
 
