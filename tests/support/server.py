@@ -214,15 +214,24 @@ class TurnServerProcess:
         died_early = process.poll() is not None
         if not died_early:
             process.send_signal(signal_number)
+        code = self._end(f"stop on {signal_number.name}")
+        assert not died_early, f"the server died by itself with exit code {code}; log:\n{self.log_tail}"
+
+    def wait_for_end(self) -> None:
+        """Wait until the server ends by itself, as after a drain; the same is checked as by `stop`."""
+        self._end("end by itself")
+
+    def _end(self, how: str) -> int:
+        assert self._process is not None, "the server has not been started"
         try:
-            code = process.wait(STOP_TIMEOUT)
+            code = self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"the server did not stop on {signal_number.name}; log:\n{self.log_tail}") from None
+            raise AssertionError(f"the server did not {how}; log:\n{self.log_tail}") from None
         self._process = None
-        assert not died_early, f"the server died by itself with exit code {code}; log:\n{self.log_tail}"
-        assert code == 0, f"the server exited with {code} on {signal_number.name}; log:\n{self.log_tail}"
+        assert code == 0, f"the server exited with {code}, and was to {how}; log:\n{self.log_tail}"
         assert "Traceback (most recent call last)" not in self.log, f"a traceback in the log:\n{self.log_tail}"
+        return code
 
     def kill(self) -> None:
         """End the server at once and ask no questions (after a failure)."""
