@@ -102,7 +102,7 @@ def test_ci_installs_the_programs() -> None:
     """All that `require_tool` can ask for, but what every Debian has."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     listed = set(" ".join(re.findall(r"^(?:packages|clients)=\((.*)\)$", script, re.MULTILINE)).split())
-    assert set(DEBIAN_PACKAGES.values()) - listed == {"coreutils"}
+    assert set(DEBIAN_PACKAGES.values()) - listed == {"coreutils", "util-linux"}
 
 
 def test_a_file_stays_whole() -> None:
