@@ -94,28 +94,37 @@ class StaticUsers(CredentialSource):
     """A fixed table of names and passwords.
 
     Names are compared after OpaqueString preparation (RFC 8265 §4.2.3), and the key is made from the name as it was
-    sent. Raises InvalidString if a name or a password is not an OpaqueString, or two names are the same after
-    preparation. The message contains the name, never the password.
+    sent. ``keys`` are further users, whose password is not known: their long-term keys by password algorithm
+    (`auth.keys.key_from_hex`), which fit one realm and one spelling of the name. Raises InvalidString if a name or a
+    password is not an OpaqueString, or two names are the same after preparation. The message contains the name, never
+    the password.
     """
 
-    __slots__ = ("_hashes", "_hashes_realm", "_passwords")
+    __slots__ = ("_hashes", "_hashes_realm", "_keys", "_passwords")
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    def __init__(self, users: Mapping[str, str], keys: Mapping[str, Mapping[int, bytes]] | None = None) -> None:
         self._passwords: dict[str, str] = {}
+        self._keys: dict[str, Mapping[int, bytes]] = {}
         for name, password in users.items():
-            prepared = opaque_string(name)
-            if prepared in self._passwords:
-                raise InvalidString(f"two users have the name {prepared!r}")
+            prepared = self._new_name(name)
             try:
                 self._passwords[prepared] = opaque_string(password)
             except InvalidString:
                 raise InvalidString(f"the password of {prepared!r} is not an OpaqueString") from None
+        for name, known in (keys or {}).items():
+            self._keys[self._new_name(name)] = dict(known)
         self._hashes: dict[bytes, str] = {}
         self._hashes_realm: str | None = None
 
     def __repr__(self) -> str:
         """Count the users; name none."""
-        return f"StaticUsers({len(self._passwords)} users)"
+        return f"StaticUsers({len(self._passwords) + len(self._keys)} users)"
+
+    def _new_name(self, name: str) -> str:
+        prepared = opaque_string(name)
+        if prepared in self._passwords or prepared in self._keys:
+            raise InvalidString(f"two users have the name {prepared!r}")
+        return prepared
 
     @property
     def anonymous(self) -> bool:
@@ -126,10 +135,13 @@ class StaticUsers(CredentialSource):
         """Return the user's credential, which never expires, or nothing."""
         try:
             name = opaque_string(username)
-            password = self._passwords.get(name)
-            if password is None:
-                return ()
-            return (Credential(username, realm, name, long_term_keys(username, realm, password)),)
+            keys = self._keys.get(name)
+            if keys is None:
+                password = self._passwords.get(name)
+                if password is None:
+                    return ()
+                keys = long_term_keys(username, realm, password)
+            return (Credential(username, realm, name, keys),)
         except InvalidString:
             return ()
 
@@ -138,7 +150,7 @@ class StaticUsers(CredentialSource):
         if realm != self._hashes_realm:
             # A server has one realm; caching only one bounds the memory.
             try:
-                self._hashes = {user_hash(name, realm): name for name in self._passwords}
+                self._hashes = {user_hash(name, realm): name for name in (*self._passwords, *self._keys)}
             except InvalidString:
                 return ()
             self._hashes_realm = realm

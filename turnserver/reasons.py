@@ -169,8 +169,8 @@ class Reason(StrEnum):
     UNSUPPORTED_TRANSPORT = (
         "unsupported-transport",
         ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL,
-        "The client wants a relay that is neither UDP nor TCP.",
-        "Repair the client.",
+        "The client wants a relay that is neither UDP nor TCP, or a TCP relay where `relay.tcp` is false.",
+        "Repair the client, or set `relay.tcp: true`.",
     )
     NEEDS_STREAM = (
         "needs-stream",

@@ -15,7 +15,7 @@ from auth.errors import InvalidString
 from auth.keys import opaque_string
 from auth.source import CredentialSource
 from auth.types import Credential
-from turnserver.config import Config
+from turnserver.config import Config, Secret
 
 __all__ = ["CredentialHolder", "remove_withdrawn"]
 
@@ -78,11 +78,11 @@ async def remove_withdrawn(
     _say_secrets(before[0], config, of_secrets)
 
 
-def _names(config: Config) -> Mapping[str, str]:
-    """The users of a configuration, by their prepared names, with their passwords."""
+def _names(config: Config) -> Mapping[str, Secret]:
+    """The users of a configuration, by their prepared names, with their passwords or keys."""
     if "users" not in config.auth.sources:
         return {}
-    return {_prepared(name): secret.get_secret_value() for name, secret in config.auth.users.items()}
+    return {_prepared(name): secret for name, secret in config.auth.users.items()}
 
 
 def _prepared(name: str) -> str:
@@ -92,7 +92,7 @@ def _prepared(name: str) -> str:
         return name
 
 
-def _say_users(before: Mapping[str, str], after: Mapping[str, str], counts: Mapping[str, int], then: str) -> None:
+def _say_users(before: Mapping[str, Secret], after: Mapping[str, Secret], counts: Mapping[str, int], then: str) -> None:
     """Name the users that are gone or have another password, those with the most allocations first."""
     changed = [name for name, password in before.items() if after.get(name) != password]
     changed.sort(key=lambda name: -counts.get(name, 0))

@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from auth.errors import InvalidString
-from auth.keys import MD5, SHA256, long_term_key_md5, long_term_key_sha256, long_term_keys, user_hash
+from auth.keys import MD5, SHA256, key_from_hex, long_term_key_md5, long_term_key_sha256, long_term_keys, user_hash
 
 MATRIX = "\u30de\u30c8\u30ea\u30c3\u30af\u30b9"
 MATRIX_PASSWORD = "TheMatrIX"
@@ -102,3 +102,17 @@ def test_unusable_names_have_no_hash(username: str, realm: str) -> None:
     """RFC 8489 §14.4: a name that OpaqueString refuses has no USERHASH."""
     with pytest.raises(InvalidString):
         user_hash(username, realm)
+
+
+@pytest.mark.parametrize("digits", ["", "0x" + "a" * 32, "a" * 31, "g" * 32, "a" * 48, " " + "a" * 32, "\u0661" * 32])
+def test_what_is_no_key(digits: str) -> None:
+    """A stored key has 32 or 64 hexadecimal digits; what has not is refused, and not repeated."""
+    with pytest.raises(ValueError, match="32 or 64") as caught:
+        key_from_hex(digits)
+    assert not digits or digits not in str(caught.value)
+
+
+def test_stored_keys() -> None:
+    """RFC 8489 §18.5.1: the length says which algorithm it is of."""
+    assert key_from_hex("0A" * 16) == {MD5: b"\n" * 16}
+    assert key_from_hex("0a" * 32) == {SHA256: b"\n" * 32}

@@ -6,7 +6,7 @@ import pytest
 
 from auth.ephemeral import SharedSecret, TimeLimitedCredentials
 from auth.errors import InvalidString
-from auth.keys import user_hash
+from auth.keys import MD5, SHA256, key_from_hex, user_hash
 from auth.source import Chain, CredentialSource, Nobody, StaticUsers
 from auth.types import PENDING, Answer, LateAnswer, Pending, Unavailable
 
@@ -77,6 +77,25 @@ def test_unusable_users_are_refused(users: dict[str, str]) -> None:
     with pytest.raises(InvalidString) as caught:
         StaticUsers(users)
     assert "hush" not in str(caught.value)
+
+
+def test_a_user_with_a_key() -> None:
+    """RFC 8489 §9.2.2: the key is the credential, of the one algorithm that it was made for; found by hash, too."""
+    text = f"bob:{REALM}:secret".encode()
+    for digits, keys in (
+        (hashlib.md5(text).hexdigest(), {MD5: hashlib.md5(text).digest()}),
+        (hashlib.sha256(text).hexdigest().upper(), {SHA256: hashlib.sha256(text).digest()}),
+    ):
+        users = StaticUsers({"alice": "secret one"}, {"bob": key_from_hex(digits)})
+        (found,) = users.find("bob", REALM, 0.0)
+        assert found.keys == keys
+        assert users.find_by_hash(user_hash("bob", REALM), REALM, 0.0) == (found,)
+        assert users.holds(found, 0.0)
+        assert not StaticUsers({}, {"bob": {MD5: bytes(16)}}).holds(found, 0.0)
+        assert len(users.find("alice", REALM, 0.0)) == 1
+        assert repr(users) == "StaticUsers(2 users)"
+    with pytest.raises(InvalidString):
+        StaticUsers({"bob": "secret"}, {"bob": {MD5: bytes(16)}})
 
 
 def test_nothing_is_shown() -> None:

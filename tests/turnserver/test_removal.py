@@ -74,6 +74,7 @@ def said(caplog: pytest.LogCaptureFixture) -> dict[str, tuple[int, dict[str, Any
 
 REMOVED: dict[str, tuple[dict[str, Any], str]] = {
     "user": ({"users": {"bob": "builder"}}, "user removed"),
+    "key": ({"users": {"alice": {"key": "00" * 16}, "bob": "builder"}}, "user has another password"),
     "password": ({"users": {"alice": "another password", "bob": "builder"}}, "user has another password"),
     "secret": ({"shared_secrets": [NEW]}, "shared secret removed"),
     "source": ({"sources": ["shared_secrets"]}, "user removed"),

@@ -14,6 +14,7 @@ from auth.ephemeral import NameOrder
 from turnserver.config.context import Finding, refuse, report, warn
 from turnserver.config.secret import FORMS, SCHEMA, Secret
 from turnserver.config.section import Section
+from turnserver.config.user_secret import UserSecret
 from turnserver.config.values import (
     LIVE,
     MAX_ITEMS,
@@ -228,9 +229,13 @@ class AuthConfig(Section):
         )
     )
 
-    users: Annotated[Mapping[UserName, Secret], Sized(MAX_ITEMS, mapping=True), LIVE] = Field(
+    users: Annotated[Mapping[UserName, UserSecret], Sized(MAX_ITEMS, mapping=True), LIVE] = Field(
         default={},
-        description="Users with a password that does not expire: name → secret.",
+        description="Users with a password that does not expire: name → secret. Instead of the password, `{key: …}` "
+        "has the long-term key that was made from it, in hexadecimal digits, as a text, `{file: PATH}` or "
+        "`{env: NAME}`: the MD5 of `NAME:REALM:PASSWORD` has 32 (what coturn's `turnadmin -k` prints, without `0x`), "
+        "the SHA-256 (RFC 8489 §18.5.1.2) 64. A key is for one realm, and a client that chooses the other algorithm is "
+        "refused: browsers use MD5.",
     )
     shared_secrets: Annotated[tuple[SharedSecretConfig, ...], Sized(MAX_SHARED_SECRETS), LIVE] = Field(
         default=(),

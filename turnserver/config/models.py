@@ -13,10 +13,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
+from turnserver.config.ciphers import CiphersOption
 from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.external import External, ExternalOption, StunServerOption
 from turnserver.config.listeners import Listener, ProxyUse, all_addresses, collide, no_duplicates
 from turnserver.config.media import MediaConfig
+from turnserver.config.quotas import quota
 from turnserver.config.section import Section
 from turnserver.config.signaling import SignalingConfig, warn_of_rooms
 from turnserver.config.stun import BehaviorDiscoveryConfig, StunConfig, discovery_listeners
@@ -111,6 +113,12 @@ class TlsConfig(Section):
         "shown; with an ECDSA and an RSA certificate, each client gets the one that it supports. Clients that ask for "
         "no host, or for one that no certificate has, get the first certificate of the list.",
     )
+    ciphers: CiphersOption = Field(
+        default="",
+        description="The ciphers of TLS 1.2 and DTLS 1.2, as a cipher list of OpenSSL. Empty: those with forward "
+        "secrecy and authenticated encryption (`ECDHE+AESGCM:ECDHE+CHACHA20`), which all browsers have. TLS 1.3 has "
+        "a list of its own, and older versions are not offered.",
+    )
     reload_interval: Annotated[int, duration(1, 86400)] = Field(
         default=10,
         description="How often, in seconds, the files are checked for a change. A renewed certificate is in use after "
@@ -163,6 +171,12 @@ class RelayConfig(Section):
         description="DSCP and ECN, the marks for priority and congestion (RFC 8656 §14): `copy` copies them from "
         "received to relayed packets where the platform can, `clear` sends zeroes, for networks where clients must "
         "not choose their priority.",
+    )
+
+    tcp: Annotated[Boolean, LIVE] = Field(
+        default=True,
+        description="TCP relays (RFC 6062), for clients that are connected over TCP or TLS. With `false`, an Allocate "
+        "for one, Connect and ConnectionBind get 442. Data connections that are open stay open.",
     )
 
     legacy_channels: Annotated[Boolean, LIVE] = Field(
@@ -249,14 +263,15 @@ class PeersConfig(Section):
 class LimitsConfig(Section):
     """Limits of one process, so that no client can take everything."""
 
-    allocations: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
+    allocations: Annotated[int, quota(1_000_000), LIVE] = Field(
         default=12_000,
-        description="Allocations held at once. Each takes a socket, a port and a few kilobytes; beyond it, 508.",
+        description="Allocations held at once. Each takes a socket, a port and a few kilobytes; beyond it, 508. "
+        "`unlimited` (or 0): as many as there are ports and descriptors, at most 1,000,000.",
     )
-    allocations_per_user: Annotated[int, integer(1, 1_000_000), LIVE] = Field(
+    allocations_per_user: Annotated[int, quota(1_000_000), LIVE] = Field(
         default=64,
         description="Allocations held at once by one user. A browser in a four-person call makes up to a dozen; "
-        "beyond it, 486.",
+        "beyond it, 486. `unlimited` (or 0): one user can take all that there are.",
     )
     permissions_per_allocation: Annotated[int, integer(1, 65536), LIVE] = Field(
         default=256,

@@ -57,6 +57,11 @@ class Secret:
         """Return the secret itself."""
         return self._value
 
+    @classmethod
+    def read(cls, value: object, info: ValidationInfo) -> "Secret":
+        """Read a secret in any of its forms, as an option does; refuses what is none of them."""
+        return _read(value, info)
+
     def __repr__(self) -> str:
         """Return the mask."""
         return MASK

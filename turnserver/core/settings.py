@@ -91,6 +91,10 @@ class RelayOptions(Protocol):
         """The ports to relay from."""
 
     @property
+    def tcp(self) -> bool:
+        """Offer TCP relays (RFC 6062)."""
+
+    @property
     def legacy_channels(self) -> bool:
         """Accept also the channel numbers that RFC 5766 allowed and RFC 8656 §12 reserves."""
 

@@ -30,10 +30,12 @@ class SourceKind:
 
 
 def _users(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":
-    from auth.source import StaticUsers  # noqa: PLC0415  loaded when it is used, as those below
+    from auth.keys import key_from_hex  # noqa: PLC0415  loaded when it is used, as those below
+    from auth.source import StaticUsers  # noqa: PLC0415
 
-    users = {name: secret.get_secret_value() for name, secret in auth.users.items()}
-    return StaticUsers(users) if users else None
+    users = {name: secret.get_secret_value() for name, secret in auth.users.items() if not secret.hashed}
+    keys = {name: key_from_hex(secret.get_secret_value()) for name, secret in auth.users.items() if secret.hashed}
+    return StaticUsers(users, keys) if users or keys else None
 
 
 def _shared_secrets(auth: "SourcesSection", *, clock: Callable[[], float]) -> "CredentialSource | None":

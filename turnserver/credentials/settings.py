@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-__all__ = ["HookSection", "MintingSecret", "SecretValue", "SourcesSection"]
+__all__ = ["HookSection", "MintingSecret", "SecretValue", "SourcesSection", "UserValue"]
 
 
 class SecretValue(Protocol):
@@ -11,6 +11,14 @@ class SecretValue(Protocol):
 
     def get_secret_value(self) -> str:
         """The text."""
+
+
+class UserValue(SecretValue, Protocol):
+    """What a user proves."""
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the text is a long-term key in hexadecimal digits, and not a password."""
 
 
 class MintingSecret(Protocol):
@@ -65,8 +73,8 @@ class SourcesSection(Protocol):
         """The names of the sources, in the order in which they are asked."""
 
     @property
-    def users(self) -> Mapping[str, SecretValue]:
-        """Users with their passwords."""
+    def users(self) -> Mapping[str, UserValue]:
+        """Users with their passwords or keys."""
 
     @property
     def shared_secrets(self) -> Sequence[MintingSecret]:

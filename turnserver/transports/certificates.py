@@ -135,6 +135,10 @@ class TlsSection(Protocol):
         """The certificates, in the order in which they are preferred."""
 
     @property
+    def ciphers(self) -> str:
+        """The cipher list of TLS 1.2; empty for `CIPHERS`."""
+
+    @property
     def reload_interval(self) -> float:
         """Seconds between two checks of the files."""
 
@@ -142,7 +146,8 @@ class TlsSection(Protocol):
 class CertificateSource:
     """The certificates of all TLS listeners: of those for the host that a client names, one of each kind of key.
 
-    ``reload_interval`` is in seconds; 0, the default, means never; ``wall`` gives Unix time.
+    ``reload_interval`` is in seconds; 0, the default, means never; ``wall`` gives Unix time. ``ciphers`` is a cipher
+    list of OpenSSL for TLS 1.2 that it accepts.
     """
 
     def __init__(
@@ -150,11 +155,14 @@ class CertificateSource:
         pairs: Sequence[CertificatePair | tuple[Path, Path]],
         *,
         reload_interval: float = 0.0,
+        ciphers: str = CIPHERS,
         wall: Callable[[], float] = time.time,
         faults: Faults | None = None,
     ) -> None:
         self._pairs = tuple(CertificatePair(*pair) for pair in pairs)
         self._interval = reload_interval
+        self.ciphers: Final = ciphers
+        """The cipher list of TLS 1.2 and DTLS 1.2."""
         self._wall = wall
         self._faults = Faults() if faults is None else faults
         self._loaded: list[_Loaded | None] = [None] * len(self._pairs)
@@ -172,7 +180,8 @@ class CertificateSource:
     def from_config(cls, section: TlsSection, faults: Faults | None = None) -> "CertificateSource":
         """The certificates that the configuration names, not read yet."""
         pairs = [CertificatePair(entry.certificate, entry.key) for entry in section.certificates]
-        return cls(pairs, reload_interval=section.reload_interval, faults=faults)
+        ciphers = section.ciphers or CIPHERS
+        return cls(pairs, reload_interval=section.reload_interval, ciphers=ciphers, faults=faults)
 
     @property
     def facts(self) -> tuple[CertificateFacts, ...]:
@@ -314,12 +323,13 @@ class CertificateSource:
         for number in names.unused:
             self._warn(loaded[number], "certificate is never shown", "one before it has the same names and kind of key")
 
-    @staticmethod
     def _build_all(
-        loaded: Sequence[_Loaded | None], names: ServerNames, protocols: tuple[str, ...]
+        self, loaded: Sequence[_Loaded | None], names: ServerNames, protocols: tuple[str, ...]
     ) -> dict[tuple[int, ...], ssl.SSLContext]:
         """A context for each choice of certificates."""
-        return {choice: _context([loaded[number] for number in choice], protocols) for choice in names.choices}
+        return {
+            choice: _context([loaded[number] for number in choice], protocols, self.ciphers) for choice in names.choices
+        }
 
     def _refuse(self, pair: CertificatePair, error: CertificateError, *, old: _Loaded | None) -> None:
         fields = {"certificate": str(pair.certificate), "key": str(pair.key), "reason": str(error)}
@@ -381,12 +391,12 @@ def _no_password() -> bytes:
     raise ValueError("the key is encrypted")
 
 
-def _context(loaded: Sequence[_Loaded | None], protocols: tuple[str, ...]) -> ssl.SSLContext:
+def _context(loaded: Sequence[_Loaded | None], protocols: tuple[str, ...], ciphers: str = CIPHERS) -> ssl.SSLContext:
     """A context with these certificates, one of each kind of key. Raises `CertificateError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
-    context.set_ciphers(CIPHERS)
+    context.set_ciphers(ciphers)
     if protocols:
         context.set_alpn_protocols(list(protocols))
     for entry in loaded:

@@ -112,7 +112,7 @@ class DtlsTransport:
         self._passed = passed
         self._now = clock
         self._cookies = Cookies(entropy)
-        self._contexts = DtlsContexts()
+        self._contexts = DtlsContexts(tls.ciphers)
         self._handshakes: dict[Source, DtlsHandshake] = {}
         self._sessions: dict[Source, DtlsPath] = {}
         self._paths: dict[FiveTuple, DtlsPath] = {}

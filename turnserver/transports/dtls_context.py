@@ -16,9 +16,10 @@ _MOST: Final = 64
 
 
 class DtlsContexts:
-    """The contexts for handshakes, made when they are first needed."""
+    """The contexts for handshakes, made when they are first needed; ``ciphers`` is a cipher list of OpenSSL."""
 
-    def __init__(self) -> None:
+    def __init__(self, ciphers: str = CIPHERS) -> None:
+        self._ciphers = ciphers.encode()
         self._made: dict[tuple[tuple[bytes, bytes], ...], SSL.Context] = {}
 
     def of(self, certificates: tuple[tuple[bytes, bytes], ...]) -> SSL.Context:
@@ -27,13 +28,13 @@ class DtlsContexts:
         if context is None:
             if len(self._made) >= _MOST:
                 self._made.clear()
-            context = self._made[certificates] = _context(certificates)
+            context = self._made[certificates] = _context(certificates, self._ciphers)
         return context
 
 
-def _context(certificates: Sequence[tuple[bytes, bytes]]) -> SSL.Context:
+def _context(certificates: Sequence[tuple[bytes, bytes]], ciphers: bytes) -> SSL.Context:
     context = secured(SSL.Context(SSL.DTLS_SERVER_METHOD))
-    context.set_cipher_list(CIPHERS.encode())
+    context.set_cipher_list(ciphers)
     context.set_alpn_select_callback(_choose)
     # The cookie has been verified before OpenSSL sees the ClientHello, which it accepts only with these callbacks.
     context.set_cookie_generate_callback(lambda _: b"")

@@ -68,6 +68,17 @@ def test_default_limits_of_streams() -> None:
     assert Config().tls.reload_interval == 10
 
 
+@pytest.mark.parametrize("name", ["allocations", "allocations_per_user"])
+def test_quotas_without_a_limit(name: str) -> None:
+    """``unlimited`` and 0 are the largest number; other words and numbers are refused."""
+    for value, meant in (("unlimited", 1_000_000), (0, 1_000_000), (7, 7), (1_000_000, 1_000_000)):
+        assert getattr(Config.model_validate({"limits": {name: value}}).limits, name) == meant
+    for wrong in ("none", -1, 1_000_001, True, "0"):
+        ((path, message),) = refusals({"limits": {name: wrong}})
+        assert path == ("limits", name)
+        assert "unlimited (or 0)" in message
+
+
 def test_a_queue_holds_the_largest_message() -> None:
     """RFC 8656 §12.5: ChannelData of 65,535 bytes with header and padding; a smaller queue could never send it."""
     assert [path for path, _ in refusals({"limits": {"send_queue": 65_539}})] == [("limits", "send_queue")]

@@ -37,3 +37,14 @@ def test_nobody_is_always_there() -> None:
 
 def test_every_source_says_what_it_is() -> None:
     assert all(SOURCES[name].about for name in SOURCES)
+
+
+def test_users_may_have_keys() -> None:
+    """`{key: …}` is the credential itself, beside users with passwords."""
+    key = "0123456789abcdef" * 2
+    auth = AuthConfig.model_validate({"users": {"alice": {"key": key}, "bob": "builder"}})
+    source = SOURCES["users"].make(auth, clock=lambda: 0.0)
+    assert source is not None
+    (alice,), (bob,) = (source.find(name, "example.org", 0.0) for name in ("alice", "bob"))  # type: ignore[misc]
+    assert alice.keys == {1: bytes.fromhex(key)}
+    assert set(bob.keys) == {1, 2}

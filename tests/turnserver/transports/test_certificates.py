@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.support.certificates import CertificatePair, client_context, issue
 from tests.support.certify import certify
 from tests.support.stream_world import captured_log
+from turnserver.config import Config
 from turnserver.errors import StartupError
 from turnserver.faults import Faults
 from turnserver.transports.certificates import CertificateError, CertificateSource, inspect_pair
@@ -535,3 +536,19 @@ async def test_the_files_are_watched_after_a_fault(tmp_path: Path, monkeypatch: 
         ticks.pop()()
         assert served(source)[0] == new.serial
         assert len(ticks) == 1
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "names"),
+    [("ECDHE-ECDSA-AES128-GCM-SHA256", {"ECDHE-ECDSA-AES128-GCM-SHA256"}), ("", None)],
+)
+def test_the_ciphers_of_the_configuration_are_used(tmp_path: Path, ciphers: str, names: set[str] | None) -> None:
+    """`tls.ciphers` is what a handshake with TLS 1.2 may choose from; without it, only AEAD with forward secrecy."""
+    pair = issue(tmp_path)
+    entry = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    section = Config.model_validate({"tls": {"certificates": [entry], "ciphers": ciphers}}).tls
+    source = CertificateSource.from_config(section)
+    source.load()
+    found = {each["name"] for each in source.context([]).get_ciphers() if not each["name"].startswith("TLS_")}
+    assert found
+    assert found == names if names else all(name.startswith("ECDHE-") for name in found)

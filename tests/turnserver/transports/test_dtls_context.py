@@ -30,3 +30,12 @@ def test_those_of_replaced_certificates_do_not_pile_up(tmp_path: Path) -> None:
     for number in range(3 * _MOST):
         contexts.of(((chain + b"\n" * number, key),))
         assert len(contexts._made) <= _MOST
+
+
+def test_the_ciphers_are_those_of_the_configuration(tmp_path: Path) -> None:
+    """`tls.ciphers` is for DTLS, too."""
+    pair = issue(tmp_path)
+    certificates = ((pair.certificate.read_bytes(), pair.key.read_bytes()),)
+    context = DtlsContexts("ECDHE-ECDSA-AES128-GCM-SHA256").of(certificates)
+    names = [name for name in SSL.Connection(context, None).get_cipher_list() if not name.startswith("TLS_")]
+    assert names == ["ECDHE-ECDSA-AES128-GCM-SHA256"]

@@ -109,14 +109,19 @@ def _transport(state: CoreState, request: Request, plan: _Plan) -> None:
     if protocol is None:
         raise Refusal(Reason.MISSING_ATTRIBUTE, "REQUESTED-TRANSPORT")
     if protocol == TransportProtocol.TCP:
-        _tcp(request)
+        _tcp(state, request)
         plan.protocol = TransportProtocol.TCP
     elif protocol != TransportProtocol.UDP:
         raise Refusal(Reason.UNSUPPORTED_TRANSPORT, f"protocol {protocol}")
 
 
-def _tcp(request: Request) -> None:
-    """RFC 6062 §5.1: only over TCP or TLS, and without DONT-FRAGMENT, EVEN-PORT and RESERVATION-TOKEN → 400."""
+def _tcp(state: CoreState, request: Request) -> None:
+    """RFC 6062 §5.1: only over TCP or TLS, and without DONT-FRAGMENT, EVEN-PORT and RESERVATION-TOKEN → 400.
+
+    Where TCP relays are switched off, TCP is a protocol that is not offered → 442.
+    """
+    if not state.settings.relay.tcp:
+        raise Refusal(Reason.UNSUPPORTED_TRANSPORT, "relay.tcp is false")
     if not request.client.transport.tcp_relays:
         raise Refusal(Reason.NEEDS_STREAM)
     if any(request.message.has(other) for other in (DONT_FRAGMENT, EVEN_PORT, RESERVATION_TOKEN)):

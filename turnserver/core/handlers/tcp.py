@@ -23,6 +23,7 @@ __all__ = ["bind", "connect", "peer_accepted", "peer_connected", "peer_failed", 
 
 def connect(state: CoreState, request: Request) -> None:
     """§5.2: begin to connect to a peer; `peer_connected`, `peer_failed` or a timeout leads to the answer."""
+    _offered(state)
     allocation = own_allocation(state, request)
     if allocation.protocol is not TransportProtocol.TCP:
         raise Refusal(Reason.NOT_A_TCP_ALLOCATION)
@@ -37,6 +38,12 @@ def connect(state: CoreState, request: Request) -> None:
     if shortage is not None:
         raise Refusal(shortage)
     state.tcp.connect(allocation, relay, peer, state.addresses.to_wire(peer), request)
+
+
+def _offered(state: CoreState) -> None:
+    """Where TCP relays are switched off → 442, for clients that have a TCP allocation from before, too."""
+    if not state.settings.relay.tcp:
+        raise Refusal(Reason.UNSUPPORTED_TRANSPORT, "relay.tcp is false")
 
 
 def _not_connected_yet(state: CoreState, request: Request, allocation: Allocation, peer: Address) -> None:
@@ -114,6 +121,7 @@ def _shortage(state: CoreState, allocation: Allocation) -> Reason | None:
 
 def bind(state: CoreState, request: Request) -> None:
     """§5.4: make the request's connection the data connection of a peer; first the answer, then raw bytes."""
+    _offered(state)
     if not request.client.transport.tcp_relays:
         raise Refusal(Reason.NEEDS_STREAM)
     if state.allocation(request.client) is not None:

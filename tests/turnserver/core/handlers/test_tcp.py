@@ -12,6 +12,7 @@ from stun.attributes import AttributeType
 from stun.channeldata import encode_padded
 from stun.constants import MessageClass, Method, TransportProtocol
 from stun.message import Message
+from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, PEER6, REALM, RELAY, RELAY6, SERVER, SlowSource, code_of
 from tests.support.limits import limits
 from tests.support.tcp_world import TCP, TcpClient, TcpWorld
@@ -794,3 +795,25 @@ def test_ids_cannot_be_guessed_and_are_never_shared() -> None:
     assert client.connected(PEER) == 1
     assert client.connected(OTHER) == 2
     assert [command.connection for command in world.log if isinstance(command, ConnectPeer)] == [1, 2]
+
+
+# relay.tcp
+
+
+def test_switched_off() -> None:
+    """`relay.tcp: false`: TCP is a protocol that is not offered → 442; Connect and ConnectionBind alike. UDP works."""
+    world = TcpWorld(settings={"tcp": False})
+    client = world.control()
+    assert code_of(client.allocate_tcp()) == 442
+    assert code_of(client.request(Method.CONNECT, (a.XOR_PEER_ADDRESS, PEER))) == 442
+    assert code_of(client.request(Method.CONNECTION_BIND, (a.CONNECTION_ID, 1))) == 442
+    assert code_of(world.control().allocate()) == 0
+
+
+def test_switched_off_while_there_are_allocations() -> None:
+    """An allocation from before gets no new connections, and ends as any other."""
+    world = TcpWorld()
+    client = permitted(world, PEER)
+    world.core.use(core_settings(tcp=False), world.now)
+    assert code_of(client.request(Method.CONNECT, (a.XOR_PEER_ADDRESS, PEER))) == 442
+    assert code_of(client.refresh(0)) == 0
