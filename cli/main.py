@@ -71,6 +71,12 @@ def _recordings() -> click.Command:
     return recordings
 
 
+def _import() -> click.Command:
+    from cli.importing.command import import_  # noqa: PLC0415
+
+    return import_
+
+
 def _drain() -> click.Command:
     from cli.drain import drain  # noqa: PLC0415
 
@@ -122,6 +128,7 @@ _COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "rooms": _Entry(_rooms, "Sign tokens for rooms; list and close rooms, remove participants."),
         "keys": _Entry(_keys, "Create, list and revoke API keys."),
         "recordings": _Entry(_recordings, "List recordings of rooms, and make films of them."),
+        "import": _Entry(_import, "Make a configuration of one of coturn or eturnal."),
         "drain": _Entry(_drain, "Take a running server out of service without cutting calls."),
         "call": _Entry(_call, "Take part in a call, to test a deployment."),
         "probe": _Entry(_probe, "Test a STUN or TURN server and report what works."),

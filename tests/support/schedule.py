@@ -45,6 +45,7 @@ LONGEST_FIRST = (
     "tests/docs/test_site.py",
     "tests/fuzz/test_targets.py",
     "tests/interop/test_coturn_stream_clients.py",
+    "tests/interop/test_imported.py",
     "tests/cli/test_entry.py",
     "tests/cli/test_up.py",
     "tests/cli/test_serve.py",
