@@ -13,6 +13,7 @@ from turnserver.core.server import TurnCore
 from turnserver.core.settings import MediaSocket, OwnAddresses, RelayOptions
 from turnserver.core.types import Now
 from turnserver.descriptors import Descriptors
+from turnserver.desk import Desk
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
 from turnserver.faults import RAISED, Faults
@@ -149,6 +150,7 @@ class Parts:
         *,
         tell: Callable[[Fact], None],
         drain: Callable[[], Mapping[str, object]],
+        desk: Desk,
         clock: Callable[[], Now],
         faults: Faults,
     ) -> None:
@@ -181,6 +183,7 @@ class Parts:
             media=self.sfu,
             media_options=options,
             media_of=self._media_of,
+            view=desk,
         )
 
     def _sfu_reports(self, event: MediaEvent) -> None:

@@ -28,6 +28,7 @@ from turnserver.core.types import Now
 from turnserver.credentials.build import credential_source, nonce_issuer
 from turnserver.credentials.guard import Guarded
 from turnserver.descriptors import Descriptors
+from turnserver.desk import Desk
 from turnserver.drain import Drain
 from turnserver.engine import Engine
 from turnserver.external import ExternalAddresses
@@ -116,6 +117,7 @@ class Server:
             revocations_needed(self._config.signaling.credential_lifetime), self._revocation_forgotten
         )
         self._survey = Survey(self._faults, self._revoked, self._tally, self._pauses)
+        self._desk = Desk(lambda: self.snapshot(details=False), lambda: self._config, self._clock, self._faults)
         self._state = _State.NEW
         self._changing = asyncio.Lock()
         self._parts: Parts | None = None
@@ -187,6 +189,8 @@ class Server:
             self._parts = parts
             self._state = _State.SERVING
             self._pauses.start(lambda: self.transports, parts.datapath, parts.service)
+            if parts.service is not None:
+                self._desk.start()
 
     async def stop(self) -> None:
         """Stop: notify participants of rooms, end the allocations, and close all sockets.
@@ -209,6 +213,7 @@ class Server:
             finally:
                 self._state, self._parts = _State.STOPPED, None
                 self._pauses.stop()
+                self._desk.stop()
                 await parts.close(self._faults)
                 if self._http is not None:
                     await self._http.wait_closed()
@@ -347,6 +352,7 @@ class Server:
                 self._revoked,
                 tell=tell,
                 drain=self._drain_by_api,
+                desk=self._desk,
                 clock=self._clock,
                 faults=self._faults,
             )

@@ -94,6 +94,12 @@ async def test_real_answers_are_as_described(described: Described, process: Turn
                 await asyncio.sleep(0.05)
         assert [peer["name"] for peer in room["peers"]] == ["Ann", "Ben"]
         assert (await ask("GET", "/v1/rooms"))["rooms"][0]["count"] == 2
+        status = await ask("GET", "/v1/status")
+        assert (status["limits"]["rooms"]["used"], status["participants"]["connected"]) == (1, 2)
+        assert status["key"] == {"name": "ops", "scopes": ["admin"]}
+        history = await ask("GET", "/v1/history")
+        assert len({len(column) for name, column in history.items() if name != "interval"}) == 1
+        assert (await ask("GET", "/v1/config"))["config"]["signaling"]["admin_keys"] == {"ops": "(secret)"}
         for path in ("/v1/rooms/{room}/recording",):
             await ask("POST", path, names={"room": "demo"})
             await ask("DELETE", path, names={"room": "demo"})

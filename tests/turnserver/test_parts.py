@@ -9,9 +9,10 @@ from auth.source import CredentialSource, StaticUsers
 from auth.types import Credential
 from turnserver.config import Config, load_mapping
 from turnserver.core.types import Now
+from turnserver.desk import Desk
 from turnserver.faults import Faults
 from turnserver.parts import Parts
-from turnserver.snapshot import MediaView
+from turnserver.snapshot import LimitsView, MediaView, Snapshot, Usage
 from turnserver.transports.limits import ConnectionLimiter
 
 
@@ -27,6 +28,12 @@ class Closing(CredentialSource):
 
     async def close(self) -> None:
         self.said.append(self.name)
+
+
+def nothing() -> Snapshot:
+    """Of a server that does not run."""
+    none = Usage(0, 0)
+    return Snapshot(False, None, 0.0, LimitsView(none, none, none, none))
 
 
 def parts() -> Parts:
@@ -68,6 +75,7 @@ async def test_rooms_have_an_sfu_unless_all_of_them_are_meshes(mode: str, has_sf
         RevokedUsers(1, lambda kicked: None),
         tell=told.append,
         drain=dict,
+        desk=Desk(nothing, Config, lambda: Now(0.0, 0.0), faults),
         clock=lambda: Now(0.0, 0.0),
         faults=faults,
     )

@@ -33,6 +33,7 @@ from turnserver.signaling.edge.gate import Caller, Gate
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.key_file import WatchedKeys
 from turnserver.signaling.edge.openapi import ApiAnswer, ApiOperation, ApiQuery, ApiRoute, api_document
+from turnserver.signaling.edge.operators import OperatorView, operator_routes
 from turnserver.signaling.edge.origins import doorway_of, is_named, reached_by
 from turnserver.signaling.edge.refusals import ApiCode
 from turnserver.signaling.edge.requests import (
@@ -113,6 +114,11 @@ class ApiOptions:
     stored: WatchedKeys | None = None
     """The keys of a file."""
 
+    @property
+    def has_operators(self) -> bool:
+        """Whether there may be a key with which somebody can operate the server."""
+        return bool(self.admin_keys) or self.stored is not None
+
     @classmethod
     def from_config(
         cls, signaling: SignalingSection, tokens: TokenKeys, ice: IceServers, before: "ApiOptions | None" = None
@@ -138,10 +144,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The handlers. ``options`` may be assigned while the server runs."""
+    """The handlers. ``options`` may be assigned while the server runs; ``view`` is what operators are shown, if any."""
 
-    def __init__(self, service: RoomService, options: ApiOptions, clock: Callable[[], Now] = system_clock) -> None:
+    def __init__(
+        self,
+        service: RoomService,
+        options: ApiOptions,
+        clock: Callable[[], Now] = system_clock,
+        view: OperatorView | None = None,
+    ) -> None:
         self._service = service
+        self._view = view
         self._clock = clock
         self._lines = Lines(_logger, clock=lambda: clock().mono)
         self._often = Lines(_logger, FREQUENT, clock=lambda: clock().mono)
@@ -186,6 +199,7 @@ class Api:
                 "DELETE": ApiRoute(self._record, _STOP_RECORDING),
             },
             "/rooms/{room}/peers/{peer}": {"DELETE": ApiRoute(self._remove_peer, _REMOVE_PEER)},
+            **({} if self._view is None else operator_routes(self._view)),
         }
 
     @cached_property

@@ -22,8 +22,10 @@ from turnserver.clock import system_clock
 from turnserver.core.events import Event
 from turnserver.core.types import AllocationView, ClientTransport, Counters, Now
 from turnserver.faults import RAISED, Faults
+from turnserver.signaling.edge.admin_page import AdminPage
 from turnserver.signaling.edge.api import Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers
+from turnserver.signaling.edge.operators import OperatorView
 from turnserver.signaling.edge.pages import Pages
 from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.edge.tokens import TokenKeys
@@ -117,7 +119,8 @@ class Service:
     Without ``api`` there is no HTTP API. ``listening`` are the listeners whose URLs participants get after `use`.
     ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the server, and returns what the API
     answers then. ``faults`` records unexpected exceptions. ``media`` is an SFU, whose reports go to `on_media`;
-    ``media_of`` gives what it says of a room, for the API.
+    ``media_of`` gives what it says of a room, for the API. ``view`` is what operators are shown; with it there is the
+    admin page.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Service:
         media: MediaPort | None = None,
         media_options: MediaOptions | None = None,
         media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
+        view: OperatorView | None = None,
     ) -> None:
         prepare()
         self._admission = admission
@@ -172,7 +176,8 @@ class Service:
         )
         self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
         self._pages = Pages(origins=origins, ancestors=ancestors, open=options.open)
-        self._api = None if api is None else Api(self, api, clock)
+        self._api = None if api is None else Api(self, api, clock, view)
+        self._has_view = view is not None
 
     @classmethod
     def from_config(
@@ -188,6 +193,7 @@ class Service:
         media: MediaPort | None = None,
         media_options: MediaOptions | None = None,
         media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
+        view: OperatorView | None = None,
     ) -> "Service":
         """Build it from the configuration; participants get the URLs of the listeners in ``listening``.
 
@@ -212,6 +218,7 @@ class Service:
             media=media,
             media_options=media_options,
             media_of=media_of,
+            view=view,
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:
@@ -267,6 +274,8 @@ class Service:
         self._pages.mount(app)
         if self._api is not None:
             self._api.mount(app)
+            if self._has_view:
+                AdminPage(self._has_operators).mount(app)
 
     def for_admins(self, handler: Handler) -> Handler:
         """A handler of another part of the server, for keys with the scope ``admin:read``.
@@ -385,6 +394,9 @@ class Service:
         if self._engine is not None:
             ended = self._engine.revoke(command.user_id)
             _logger.debug("revoked", extra={"fields": {"user": command.user_id, "allocations": ended}})
+
+    def _has_operators(self) -> bool:
+        return self._api is not None and self._api.options.has_operators
 
     def _admit(self, token: str, wall: float) -> Grant:
         return self._admission(token, wall)

@@ -92,6 +92,19 @@ class Rooms:
         return room_id in self.found and peer_id == PEER.id
 
 
+class View:
+    """What an operator is shown: three values that can be told apart."""
+
+    def status(self) -> dict[str, Any]:
+        return {"version": "1"}
+
+    def history(self) -> dict[str, Any]:
+        return {"interval": 10}
+
+    def config(self) -> dict[str, Any]:
+        return {"realm": "example.org"}
+
+
 class World:
     """The API on a port of loopback, with a clock that stands still."""
 
@@ -121,7 +134,7 @@ async def world() -> AsyncIterator[World]:
     app = web.Application()
     rooms = Rooms()
     holder: list[World] = []
-    api = Api(rooms, OPTIONS, lambda: holder[0].now)
+    api = Api(rooms, OPTIONS, lambda: holder[0].now, View())
     api.mount(app)
     async with TestClient(TestServer(app)) as client:
         holder.append(World(client, rooms, api))
@@ -561,6 +574,9 @@ ALLOWED = {
     ("GET", "/v1/turn"): {"turn", "admin"},
     ("POST", "/v1/tokens"): {"tokens", "admin"},
     ("POST", "/v1/drain"): {"admin"},
+    ("GET", "/v1/status"): {"admin:read", "admin"},
+    ("GET", "/v1/history"): {"admin:read", "admin"},
+    ("GET", "/v1/config"): {"admin:read", "admin"},
     ("GET", "/v1/rooms"): {"rooms", "admin:read", "admin"},
     ("GET", "/v1/rooms/{room}"): {"rooms", "admin:read", "admin"},
     ("DELETE", "/v1/rooms/{room}"): {"rooms", "admin"},

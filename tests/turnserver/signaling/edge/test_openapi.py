@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.turnserver.signaling.edge.test_api import OPTIONS, Rooms
+from tests.turnserver.signaling.edge.test_api import OPTIONS, Rooms, View
 from turnserver.signaling.edge.api import Api
 from turnserver.signaling.edge.openapi import ApiAnswer, ApiOperation, ApiRoute, api_document
 from turnserver.signaling.edge.refusals import ApiCode
@@ -17,7 +17,7 @@ from turnserver.signaling.edge.scopes import Scope
 @pytest.fixture
 def document() -> dict[str, Any]:
     """As it is served: through JSON."""
-    found: dict[str, Any] = json.loads(json.dumps(Api(Rooms(), OPTIONS).document))
+    found: dict[str, Any] = json.loads(json.dumps(Api(Rooms(), OPTIONS, view=View()).document))
     return found
 
 
@@ -46,7 +46,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 def test_it_has_every_route(document: dict[str, Any]) -> None:
     """A route that somebody adds to the API is in it; the rest is what else a shared listener serves."""
     app = web.Application()
-    api = Api(Rooms(), OPTIONS)
+    api = Api(Rooms(), OPTIONS, view=View())
     api.mount(app)
     mounted = {
         (route.resource.canonical, route.method.lower())
