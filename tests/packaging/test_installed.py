@@ -191,6 +191,18 @@ def test_the_child_process_of_the_sfu(environment: Environment) -> None:
     assert environment.output("python", "-c", IN_A_CHILD) == "['r'] []\n"
 
 
+ADMIN_FILES = """
+from meshturn.turnserver.signaling.edge.admin_page import load_admin_assets
+print(*sorted(load_admin_assets()))
+"""
+
+
+def test_the_files_of_the_admin_page(environment: Environment) -> None:
+    """All that the repository has: without them no server with rooms would start."""
+    files = {path.name for path in (ROOT / "turnserver" / "signaling" / "adminpage").iterdir()}
+    assert set(environment.output("python", "-c", ADMIN_FILES).split()) == files
+
+
 def test_a_token_and_a_call(environment: Environment, tmp_path: Path) -> None:
     """Rooms that ask for tokens: mint one, and take part in a call with it, which is over the relay."""
     config = tmp_path / "meshturn.yml"
