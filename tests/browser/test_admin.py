@@ -23,7 +23,7 @@ from turnserver.signaling.edge.key_file import KeyFile, new_key
 from turnserver.signaling.edge.scopes import Scope
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 ADMIN_KEY = "admin-key-of-this-test-0123456789"
 HOSTILE = "<img src=x onerror=document.title='bad'>"
@@ -92,7 +92,7 @@ class Admin:
         if PICTURES:
             ARTIFACTS.mkdir(exist_ok=True)
             for scheme in ("light", "dark"):
-                self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                self.page.emulate_media(color_scheme=scheme)
                 for width in (320, 1280):
                     self.page.set_viewport_size({"width": width, "height": 900})
                     path = ARTIFACTS / f"admin-{name}-{width}-{scheme}.png"
@@ -114,7 +114,7 @@ def reviewed(admin: Admin) -> None:
     """axe-core finds nothing in either scheme, and nothing is wider than the window."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     for scheme in ("light", "dark"):
-        admin.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        admin.page.emulate_media(color_scheme=scheme)
         found = axe.run(admin.page, options={"resultTypes": ["violations"]}).response["violations"]
         assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == [], scheme
     admin.page.emulate_media(color_scheme="light")
@@ -223,11 +223,106 @@ def test_rooms_with_hostile_names(admin: Admin, browser: "Browser", link: Link) 
         admin.page.keyboard.press("Enter")
         admin.page.click("#confirm-yes")
         admin.waits("!document.querySelector('#peers-table').textContent.includes('Ben')")
-        assert admin.page.inner_text("#said") == "The participant is removed."
+        admin.waits("document.querySelector('#said').textContent === 'The participant is removed.'")
         admin.page.click("button[aria-label='Close the room hostile']")
         admin.page.click("#confirm-yes")
         admin.waits("document.querySelector('#rooms-table').textContent.includes('There is no room.')")
         admin.waits("document.querySelector('#room').hidden")
+
+
+def given(admin: Admin, path: str, answer: dict[str, Any]) -> None:
+    """The page gets this answer of the API: for an hour that no test can wait for."""
+    admin.page.route(f"**{path}", lambda route: route.fulfill(json=answer))
+
+
+def test_an_hour_is_drawn(admin: Admin) -> None:
+    """As lines from edge to edge, and the same as a sentence and as twelve rows; a gap is no error."""
+    at = [1_700_000_000.0 + 10 * number for number in range(360)]
+    wave = [abs(number % 60 - 30) for number in range(360)]
+    rates: list[float | None] = [None, *(1e5 * each for each in wave[1:])]
+    few = [None, *(each // 10 for each in wave[1:])]
+    columns = {"at": at, "allocations": wave, "rooms": wave, "participants": wave, "bits_to_peers": rates}
+    columns |= {"bits_to_client": [None, *(2e4 for _ in at[1:])], "refused": few, "dropped": few}
+    given(admin, "/v1/history", {"interval": 10.0, **columns, "loop_lag": [None, *(each / 1e4 for each in wave[1:])]})
+    admin.log_in()
+    admin.waits("document.querySelector('#charts polyline').getAttribute('points').split(' ').length === 360")
+    points = admin.page.eval_on_selector("#charts polyline", "each => each.getAttribute('points')").split(" ")
+    across = [float(point.split(",")[0]) for point in points]
+    assert 0 <= across[0] < 2 < 598 < across[-1] <= 600
+    words = admin.page.get_attribute("#charts svg >> nth=1", "aria-label")
+    assert (
+        words == "Relayed. to peers: now 2.9 Mbit/s, at most 3.0 Mbit/s; to clients (dashed): now 20.0 kbit/s, "
+        "at most 20.0 kbit/s"
+    )
+    assert admin.page.locator("#charts figure >> nth=0 >> tbody tr").count() == 12
+    reviewed(admin)
+    admin.shot("hour")
+
+
+def session(number: int, user: str, room: str | None = None) -> dict[str, Any]:
+    """An allocation as the API lists it; the higher its number, the more it has relayed, and the younger it is."""
+    counts = dict.fromkeys(("bytes_to_peers", "bytes_to_client", "packets_to_peers"), 1000 * number)
+    return {
+        "id": f"id-{number}",
+        "user": user,
+        "client": f"198.51.100.{number}:40000",
+        "transport": "udp",
+        "relayed": [f"203.0.113.1:5000{number}"],
+        "protocol": "udp",
+        "age": 100.0 - number,
+        "rate_to_peers": None if number == 1 else 8e6,
+        "rate_to_client": None if number == 1 else 0,
+        "room": room,
+        "participant": None,
+        **counts,
+    }
+
+
+def users_in(admin: Admin) -> list[str]:
+    return admin.page.locator("#sessions-table tbody td:first-child").all_inner_texts()
+
+
+def test_sessions_are_searched_sorted_and_killed(admin: Admin) -> None:
+    """From a list as the API describes it. Users choose their names; a session that has gone takes no focus along."""
+    listed = [session(1, "ann"), session(2, HOSTILE), session(3, "ben", "demo")]
+    asked: list[str] = []
+
+    def answer(route: "Route") -> None:
+        if route.request.method == "DELETE":
+            asked.append(route.request.url)
+            listed.pop(1)
+            route.fulfill(status=204)
+        else:
+            route.fulfill(json={"allocations": listed, "total": len(listed)})
+
+    admin.page.route("**/v1/allocations**", answer)
+    admin.log_in()
+    admin.waits("document.querySelectorAll('#sessions-table tbody tr').length === 3")
+    assert users_in(admin) == ["ben", HOSTILE, "ann"], "those with the most bytes first"
+    admin.page.click("#sessions-table th button >> text=Age")
+    assert users_in(admin) == ["ann", HOSTILE, "ben"]
+    assert admin.page.get_attribute("#sessions-table th[aria-sort]", "aria-sort") == "descending"
+    admin.page.fill("#search", "DEMO")
+    assert users_in(admin) == ["ben"]
+    admin.page.fill("#search", "")
+    assert admin.page.query_selector("#desk img") is None
+    reviewed(admin)
+    admin.shot("sessions")
+    admin.page.click(f'button[aria-label="Kill the session of {HOSTILE} from 198.51.100.2:40000"]')
+    assert HOSTILE in admin.page.inner_text("#confirm-text")
+    admin.page.click("#confirm-yes")
+    admin.waits("document.querySelectorAll('#sessions-table tbody tr').length === 2")
+    assert asked == [f"{ORIGIN}/v1/allocations/id-2"]
+    assert admin.page.evaluate("document.activeElement !== document.body"), "the focus is not lost"
+    assert admin.page.title() == "meshturn admin"
+
+
+def test_a_server_without_a_list_of_sessions_says_so(admin: Admin) -> None:
+    """Nothing is offered then that could not work."""
+    admin.page.route("**/v1/allocations**", lambda route: route.fulfill(status=404, json={"error": {"code": "x"}}))
+    admin.log_in()
+    admin.waits("document.querySelector('#sessions-note').textContent === 'This server does not list its sessions.'")
+    assert not admin.page.is_visible("#search")
 
 
 def test_a_server_that_does_not_answer(admin: Admin) -> None:
@@ -237,7 +332,7 @@ def test_a_server_that_does_not_answer(admin: Admin) -> None:
     admin.waits("document.querySelector('#banner').textContent === 'The server does not answer.'")
     admin.page.context.set_offline(False)
     admin.waits("document.querySelector('#banner').hidden")
-    assert admin.page.inner_text("#said") == "The server answers again."
+    admin.waits("document.querySelector('#said').textContent === 'The server answers again.'")
 
 
 def test_draining_is_confirmed(admin: Admin, server: TurnServerProcess, inside: NetworkNamespace) -> None:

@@ -17,6 +17,7 @@ let paused = false;
 let lost = false;
 let looking = false;
 let again = false;
+let listed = true; // whether the server has a list of sessions
 
 const mayChange = () => scopes.includes('admin');
 const mayModerate = () => mayChange() || scopes.includes('rooms');
@@ -98,10 +99,12 @@ async function openRoom() {
 }
 
 async function listSessions() {
+  if (!listed) return;
   try {
     sessions.show(await api.ask(SESSIONS));
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== NOT_FOUND) throw error;
+    listed = false;
     sessions.unavailable();
   }
 }
@@ -166,6 +169,7 @@ async function enter(event) {
     const status = await wanted.ask('/v1/status');
     field.value = '';
     api = wanted;
+    listed = true;
     element('login').hidden = true;
     element('desk').hidden = false;
     showStatus(status);
