@@ -83,6 +83,7 @@ ALLOWED = {
     "turnserver.transports": (
         "turnserver.transports",
         "turnserver.certificates",
+        "turnserver.clients",
         "turnserver.descriptors",
         "turnserver.dtls",
         "turnserver.paths",

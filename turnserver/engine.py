@@ -17,6 +17,7 @@ from auth.types import Credential, LateAnswer, Unavailable
 from stun.address import Address
 from stun.attributes import IcmpValue
 from stun.constants import TransportProtocol
+from turnserver.clients import EVERY_CLIENT
 from turnserver.clock import system_clock
 from turnserver.core.backlog import SLICE as STEPS
 from turnserver.core.commands import CancelLookup, CloseClient, CloseRelay, FindCredential, KeepClient
@@ -62,6 +63,10 @@ class Engine:
         tcp: StreamRelays | None = None,
         faults: Faults | None = None,
     ) -> None:
+        self.clients = EVERY_CLIENT
+        """Who may have answers."""
+        self.denied = 0
+        """Frames that were dropped because of it."""
         self._core = core
         self._datapath = datapath
         self._tcp = tcp
@@ -102,7 +107,10 @@ class Engine:
     # What transports and the datapath call
 
     def client_frame(self, client: FiveTuple, frame: bytes) -> None:
-        """One whole frame without a route from a client."""
+        """One whole frame without a route from a client; those of clients that are refused are dropped."""
+        if self.clients.refuses(client.address.ip):
+            self.denied += 1
+            return
         self._feed(self._core.client_frame, client, frame)
 
     def client_gone(self, client: FiveTuple) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from auth.revocation import RevokedUsers
 from auth.source import CredentialSource
 from stun.constants import TransportProtocol
+from turnserver.clients import ClientPolicy, ClientsSection
 from turnserver.config import Config, RelayConfig
 from turnserver.core.server import TurnCore
 from turnserver.core.settings import MediaSocket, OwnAddresses, RelayOptions
@@ -74,6 +75,13 @@ class Parts:
     def public(self, ip: bytes) -> bytes:
         """The address that clients are told instead of one of the host's; what it is may change at a reload."""
         return self.own.public(ip)
+
+    def admit(self, clients: ClientsSection) -> None:
+        """Use another client ACL from now on."""
+        policy = ClientPolicy.of(clients)
+        self.limiter.clients = policy
+        if self.engine is not None:
+            self.engine.clients = policy
 
     def in_force(self, config: Config) -> Config:
         """A configuration with the public addresses as they are on this host."""

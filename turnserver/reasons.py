@@ -434,6 +434,12 @@ class Reason(StrEnum):
         "Raise it if many clients are behind one address; behind a load balancer, set `proxies`, so that each client "
         "counts for itself.",
     )
+    CLIENT_DENIED = (
+        "client-denied",
+        CLOSED,
+        "The client's address is in `clients.deny`, or `clients.allow` does not have it.",
+        "Nothing, if it is meant. Over UDP such clients get no answer, and there is no line about them.",
+    )
     CONNECTIONS_FULL = (
         "connections-full",
         CLOSED,

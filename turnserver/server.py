@@ -368,6 +368,7 @@ class Server:
             parts.engine = Engine(
                 parts.core, parts.datapath, [tell], clock=self._clock, tcp=parts.tcp, faults=self._faults
             )
+        parts.admit(config.clients)
         listening.serve(parts.engine)
         # From here on nothing is plugged in: routes are mounted once, so a start that fails before may be tried again.
         if parts.service is not None and self._http is not None:
@@ -448,6 +449,7 @@ class Server:
             raise
         self._revoked.grow(revocations_needed(config.signaling.credential_lifetime))
         parts.limiter.limits = config.limits
+        parts.admit(config.clients)
         self._use_files(parts)
         self._use_observers(config.observers, observers)
         if parts.engine is not None:

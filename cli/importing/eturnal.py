@@ -4,20 +4,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from cli.importing.networks import address, networks
+from cli.importing.networks import address, networks, without
 from cli.importing.outcome import FoundSecret, Given, Plan
 from cli.importing.peer_acl import Range, take_acl
 from turnserver.config.document import Document, parse
 from turnserver.core.special_purpose import DEFAULT_DENY
+from turnserver.core.types import IpNetwork
 from turnserver.errors import Problem
 
 __all__ = ["import_eturnal"]
 
 _ROOT: Final = "eturnal"
 _JOURNAL: Final = "the log goes to standard error, and from there where the service manager puts it"
-_CLIENTS: Final = "there is no ACL of clients: use the firewall (nftables)"
 _NUMBER: Final = "a whole number, or unlimited"
 _UNLIMITED: Final = ("unlimited", "infinity")
+_WORDS: Final = ("recommended", "default")
 _MOST_PERMISSIONS: Final = 65536
 
 _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
@@ -35,9 +36,7 @@ _ALREADY: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_CANNOT: Final[Mapping[str, str]] = MappingProxyType(
-    {"whitelist_clients": _CLIENTS, "blacklist_clients": _CLIENTS, "hooks": "events are in the log, and in the metrics"}
-)
+_CANNOT: Final[Mapping[str, str]] = MappingProxyType({"hooks": "events are in the log, and in the metrics"})
 
 _MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -268,8 +267,32 @@ def _peers(file: _File) -> None:
     take_acl(plan, found[True], found[False], Given(0, "blacklist_peers"))
 
 
+def _clients(file: _File) -> None:
+    """A white list is an exception from the black list with eturnal, and all that there is here."""
+    plan = file.plan
+    found: dict[str, list[tuple[Given, list[IpNetwork]]]] = {}
+    for name in ("whitelist_clients", "blacklist_clients"):
+        found[name] = []
+        for given, item in file.items(name, "a list of networks"):
+            these = _networks(item)
+            if these is None or item in _WORDS:
+                plan.wrong(given, "no network", "an address, or a network in CIDR notation")
+            else:
+                found[name].append((given, these))
+    holes = [network for _, these in found["whitelist_clients"] for network in these]
+    for given, _ in found["whitelist_clients"]:
+        plan.same(given, "it is cut out of clients.deny; all others may come, too")
+    denied = [(given, without(these, holes)) for given, these in found["blacklist_clients"]]
+    networks_denied = [str(network) for _, these in denied for network in these]
+    if networks_denied:
+        plan.take(("clients", "deny"), list(dict.fromkeys(networks_denied)), *(given for given, _ in denied))
+    else:
+        for given, _ in denied:
+            plan.same(given, "whitelist_clients has it")
+
+
 def _networks(item: Any) -> Any:
-    if item in ("recommended", "default"):
+    if item in _WORDS:
         return list(DEFAULT_DENY)
     return networks(item) if isinstance(item, str) and "-" not in item else None
 
@@ -297,4 +320,4 @@ def _rest(file: _File) -> None:
             plan.refuse(given, _MODULES.get(str(name), "there is no such module"))
 
 
-_STEPS: Final[tuple[Callable[[_File], None], ...]] = (_listeners, _relays, _auth, _limits, _peers, _rest)
+_STEPS: Final[tuple[Callable[[_File], None], ...]] = (_listeners, _relays, _auth, _limits, _peers, _clients, _rest)

@@ -7,7 +7,7 @@ from turnserver.config.section import Section
 
 __all__ = ["core_settings"]
 
-_ELSEWHERE = frozenset({"metrics"})
+_ELSEWHERE = frozenset({"metrics", "clients"})
 """Sections that the core does not read, with an option of the name of one that it does."""
 
 

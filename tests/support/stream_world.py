@@ -224,6 +224,7 @@ class StreamRig:
         found = limits(**options)
         self.clock = Clock()
         self.sink = RecordingSink()
+        self.limiter = limiter or ConnectionLimiter(found)
         self.transport = StreamTransport(
             7,
             Address.parse(host, 0),
@@ -232,7 +233,7 @@ class StreamRig:
             limits=found,
             tls=tls,
             http=http,
-            limiter=limiter or ConnectionLimiter(found),
+            limiter=self.limiter,
             proxies=proxies,
             doors=doors,
             header_required=header_required,

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import cast
 
 import pytest
@@ -18,6 +19,7 @@ from stun.constants import MessageClass, Method
 from stun.message import Message
 from tests.support.core_settings import core_settings
 from tests.support.core_world import PEER, REALM, RELAY, RELAY6, SERVER, ScriptedClient, SlowSource, World, code_of
+from turnserver.clients import ClientPolicy
 from turnserver.clock import system_clock
 from turnserver.core.backlog import SLICE
 from turnserver.core.events import AllocationEnded, AllocationOpened, EndReason, Event, LookupFailed, RequestRefused
@@ -672,3 +674,16 @@ async def test_catching_up_ends_with_the_engine() -> None:
     rig.core._backlog.behind = True
     rig.engine.close()
     await rig.engine.catch_up()
+
+
+async def test_a_client_that_is_refused_gets_no_answer() -> None:
+    """The client ACL: its frames are dropped before the core sees them, also those of an allocation from before."""
+    rig = Rig(StaticUsers({"alice": "secret"}))
+    rig.engine.clients = ClientPolicy(deny=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+    frame = rig.script.build(Method.BINDING, (), signed=False)
+    rig.engine.client_frame(CLIENT, frame)
+    assert (rig.transport.sent, rig.engine.denied) == ([], 1)
+    rig.engine.clients = ClientPolicy()
+    rig.engine.client_frame(CLIENT, frame)
+    assert (len(rig.transport.sent), rig.engine.denied) == (1, 1)
+    rig.engine.close()

@@ -24,6 +24,7 @@ from tests.support.certificates import client_context, issue
 from tests.support.peer import UdpPeer
 from tests.support.relaying import relay_something
 from tests.support.signal_wire import Participant
+from tests.support.tcp_pair import eventually
 from tests.support.turn_client import TurnClient, TurnRefused
 from turnserver.config import Config
 from turnserver.core.events import AllocationEnded, AllocationMoved, AllocationOpened, EndReason
@@ -535,6 +536,30 @@ async def test_other_limits_of_connections_hold_from_a_reload_on() -> None:
                 await asyncio.sleep(0)
         first.close()
         second.close()
+
+
+async def test_the_client_acl_over_udp_and_tcp_and_at_a_reload() -> None:
+    """`clients` is in force from the start and after a reload; who is refused gets no answer and no connection."""
+    listeners = [{"address": "127.0.0.1", "port": 0}, {"address": "127.0.0.1", "port": 0, "transport": "tcp"}]
+    options: dict[str, Any] = {"listeners": listeners, "auth": {"users": {"alice": "wonderland"}}}
+    async with Server(options | {"clients": {"deny": ["127.0.0.0/8"]}}) as server:
+        udp, tcp = (where for _, where in server.snapshot().listening)
+        loop = asyncio.get_running_loop()
+        with TurnClient.udp(udp.host, udp.port, "alice", "wonderland") as client:
+            refused = loop.run_in_executor(None, client.allocate)
+            assert server._parts is not None
+            engine = server._parts.engine
+            assert engine is not None
+            await eventually(lambda: engine.denied > 0)
+            reader, writer = await asyncio.open_connection(tcp.host, tcp.port)
+            assert await reader.read() == b""
+            writer.close()
+            assert await server.reload(options) == Reload(taken=("clients.deny",))
+            assert (await refused).relayed[0].host == "127.0.0.1", "a retransmission gets through"
+            reader, writer = await asyncio.open_connection(tcp.host, tcp.port)
+            writer.write(binding())
+            assert await reader.readexactly(20)
+            writer.close()
 
 
 async def test_what_a_reload_changes_for_the_next_allocation() -> None:

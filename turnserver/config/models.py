@@ -14,6 +14,7 @@ from stun.address import Address
 from stun.constants import TransportProtocol
 from turnserver.config.auth import AuthConfig, warn_of_credentials
 from turnserver.config.ciphers import CiphersOption
+from turnserver.config.clients import ClientsConfig
 from turnserver.config.context import Context, Finding, refuse, report, warn
 from turnserver.config.external import External, ExternalOption, StunServerOption
 from turnserver.config.listeners import Listener, ProxyUse, all_addresses, collide, no_duplicates
@@ -462,6 +463,7 @@ class Config(Section):
     )
     relay: RelayConfig = Field(default_factory=RelayConfig, description="Addresses and ports towards peers.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may relay.")
+    clients: ClientsConfig = Field(default_factory=ClientsConfig, description="From where clients may come.")
     peers: PeersConfig = Field(default_factory=PeersConfig, description="Which peers may be reached.")
     stun: StunConfig = Field(default_factory=StunConfig, description="Binding.")
     behavior_discovery: BehaviorDiscoveryConfig = Field(

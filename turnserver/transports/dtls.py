@@ -472,7 +472,11 @@ class DtlsTransport:
         self._go_on(handshake, session.begin)
 
     def _admit(self, client: Address) -> ConnectionSlot | None:
-        """A slot for a handshake; None, and said, if the client has too many, or all are taken."""
+        """A slot for a handshake; None, and said, if the client has too many or may have none, or all are taken."""
+        if self._limiter.clients.refuses(client.ip):
+            self._counters.dropped += 1
+            self._refusals.say(Reason.CLIENT_DENIED, "", client, f"{self.name} {self.address}")
+            return None
         if not self._limiter.has_room(client.ip):
             self._turn_away(
                 client, Reason.CONNECTIONS_PER_ADDRESS, "too many connections from one address", _PER_ADDRESS

@@ -9,6 +9,7 @@ once a minute keeps no place.
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from turnserver.clients import EVERY_CLIENT
 from turnserver.descriptors import Descriptors
 from turnserver.throttle import packed_prefix
 from turnserver.transports.idle import IdleConnections
@@ -40,6 +41,8 @@ class ConnectionLimiter:
     def __init__(self, limits: ConnectionLimits, descriptors: Descriptors | None = None) -> None:
         self.limits = limits
         self._descriptors = Descriptors() if descriptors is None else descriptors
+        self.clients = EVERY_CLIENT
+        """Who may have connections at all; what replaces it applies to later connections."""
         self.evicted = 0
         """Connections that were closed to make room for others."""
         self._count = 0
@@ -133,8 +136,8 @@ class ConnectionSlot:
         self._used = False
 
     def claim(self, ip: bytes) -> bool:
-        """Count the connection for a client's address (packed), once it is known; False if it has too many."""
-        if self._limiter is None or self._key:
+        """Count the connection for a client's address (packed), once it is known; False if it may have no more."""
+        if self._limiter is None or self._key or self._limiter.clients.refuses(ip):
             return False
         key = packed_prefix(ip)
         if not self._limiter.claim(key):

@@ -74,8 +74,8 @@ class OpeningHost(Protocol):
     def count_dropped(self) -> None:
         """Count a dropped connection."""
 
-    def turned_away(self, cause: Reason, client: Address) -> None:
-        """Count a connection refused by a limit, and log such refusals at a limited rate."""
+    def turned_away(self, client: Address) -> None:
+        """Count a connection refused by the client ACL or the limit per client, and log it at a limited rate."""
 
 
 class Opening:
@@ -160,10 +160,10 @@ class Opening:
         self._first_step()
 
     def _claim(self, client: Address) -> bool:
-        """Count a proxy's connection for its client; False, and said, if that has too many."""
+        """Count a proxy's connection for its client; False, and said, if that has too many, or may have none."""
         if self._slot.claim(client.ip):
             return True
-        self._transport.turned_away(Reason.CONNECTIONS_PER_ADDRESS, client)
+        self._transport.turned_away(client)
         return False
 
     def _choose(self) -> None:

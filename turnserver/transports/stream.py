@@ -282,6 +282,11 @@ class StreamTransport:
 
     def _admit(self, stream: ByteStream) -> None:
         proxied = stream.peer in self.proxies
+        if not proxied and self._limiter.clients.refuses(stream.peer.ip):
+            self._dropped += 1
+            self.refusals.say(Reason.CLIENT_DENIED, "", stream.peer, f"{self.name} {self.address}")
+            stream.close()
+            return
         if not proxied and not self._limiter.has_room(stream.peer.ip):
             self._turn_away(stream, Reason.CONNECTIONS_PER_ADDRESS, _PER_ADDRESS)
             return
@@ -417,9 +422,13 @@ class StreamTransport:
         """Count a dropped frame or connection."""
         self._dropped += 1
 
-    def turned_away(self, cause: Reason, client: Address) -> None:
-        """Count a connection refused by the limit per client, and log such refusals at a limited rate."""
+    def turned_away(self, client: Address) -> None:
+        """Count a connection refused by the client ACL or the limit per client, and log it at a limited rate."""
         self._dropped += 1
+        if self._limiter.clients.refuses(client.ip):
+            self.refusals.say(Reason.CLIENT_DENIED, "", client, f"{self.name} {self.address}")
+            return
+        cause = Reason.CONNECTIONS_PER_ADDRESS
         self.refusals.counts[cause] += 1
         self.complain(_TOO_MANY[cause], {"client": str(client), "cause": str(cause), "limit": _PER_ADDRESS})
 

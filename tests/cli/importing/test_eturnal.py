@@ -143,3 +143,12 @@ def test_limits_and_modules() -> None:
     assert found["limits"] == {"allocations_per_user": "unlimited", "permissions_per_allocation": 7}
     assert (found["log"], found["software"], found["metrics"]) == ({"level": "debug"}, "turn", {"port": 9000})
     assert found["auth"]["shared_secrets"] == ["x" * 20, "y" * 20]
+
+
+def test_clients() -> None:
+    """What is allowed is an exception of what is denied, which `clients.deny` cannot have: it is cut out."""
+    found = taken(secret="x" * 20, blacklist_clients=["9.0.0.0/30"], whitelist_clients="9.0.0.1")
+    assert found["clients"] == {"deny": ["9.0.0.2/31", "9.0.0.0/32"]}
+    plan = plan_of(secret="x" * 20, blacklist_clients=["9.0.0.1"], whitelist_clients=["9.0.0.0/8"])
+    assert [note.option for note in plan.already] == ["whitelist_clients", "blacklist_clients"]
+    assert plan_of(blacklist_clients=["a.example.org"]).problems

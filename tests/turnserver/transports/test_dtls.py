@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from tests.support.dtls_world import DtlsPeer, DtlsRig, client_dtls, records_of,
 from tests.support.limits import limits
 from tests.support.stream_world import ANSWER, BINDING, RecordingHop, captured_log, stun
 from tests.support.tcp_pair import eventually, has_ipv6
+from turnserver.clients import ClientPolicy
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.descriptors import Descriptors
 from turnserver.errors import StartupError
+from turnserver.reasons import Reason
 from turnserver.transports import dtls
 from turnserver.transports.base import ConnectedTransport, TransportCounters
 from turnserver.transports.certificates import CertificateSource
@@ -573,3 +576,15 @@ async def test_limits_can_be_replaced(rig: DtlsRig) -> None:
     rig.transport.sweep()
     with pytest.raises(SSL.ZeroReturnError):
         await peer.receive()
+
+
+async def test_a_client_that_is_refused_has_no_handshake(tmp_path: Path) -> None:
+    """The client ACL: counted with its reason; others are served."""
+    async with DtlsRig(tmp_path) as rig:
+        rig.limiter.clients = ClientPolicy(deny=(ip_network("127.0.0.9"),))
+        refused = rig.peer(name="127.0.0.9")
+        refused.sock.send(await refused.hello_with_cookie())
+        await eventually(lambda: rig.transport.counters.dropped == 1)
+        assert rig.transport.refused[Reason.CLIENT_DENIED] == 1
+        await rig.peer().handshake()
+        assert rig.limiter.count == 1

@@ -1,7 +1,10 @@
 """Counting connections."""
 
+from ipaddress import ip_network
+
 from stun.address import Address
 from tests.support.limits import limits
+from turnserver.clients import ClientPolicy
 from turnserver.descriptors import Descriptors
 from turnserver.transports.limits import ConnectionLimiter, ConnectionSlot
 
@@ -200,3 +203,13 @@ def test_without_a_descriptor_an_idle_connection_makes_room_or_the_newcomer_is_r
     budget.total = 0
     assert limiter.admit() is None
     assert limiter.full == "RLIMIT_NOFILE"
+
+
+def test_who_is_refused_has_no_share() -> None:
+    """The client ACL: no slot is counted for such a client, and others have theirs."""
+    limiter = ConnectionLimiter(limits(connections=10, connections_per_address=1))
+    limiter.clients = ClientPolicy(deny=(ip_network("192.0.2.1"),))
+    slot = limiter.admit()
+    assert slot is not None
+    assert not slot.claim(ONE)
+    assert slot.claim(OTHER)

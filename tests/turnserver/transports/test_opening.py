@@ -15,7 +15,9 @@ from stun.address import Address
 from tests.support.certificates import client_context, issue
 from tests.support.stream_world import BINDING, Gateway, StreamRig, TlsPeer, captured_log, channel_data, stun
 from tests.support.tcp_pair import Peer, eventually
+from turnserver.clients import ClientPolicy
 from turnserver.core.types import ClientTransport
+from turnserver.reasons import Reason
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.crossed import Came
 
@@ -641,3 +643,17 @@ async def test_who_is_told_why_has_a_moment_to_read_it(plain: StreamRig) -> None
     assert plain.transport.openings == 1
     plain.pass_time(3)
     assert plain.transport.openings == 0
+
+
+async def test_a_client_behind_a_proxy_may_be_refused() -> None:
+    """The client ACL is about the client that the PROXY header names, and not about the proxy."""
+    async with StreamRig(proxies=LOOPBACK) as rig:
+        rig.limiter.clients = ClientPolicy(deny=(ip_network("192.0.2.1"), ip_network("127.0.0.0/8")))
+        peers = []
+        for host in ("192.0.2.1", "192.0.2.2"):
+            peers.append(await rig.connect())
+            await peers[-1].send(f"PROXY TCP4 {host} 192.0.2.9 1000 443\r\n".encode() + BINDING)
+        assert await peers[0].ended()
+        await eventually(lambda: len(rig.sink.frames) == 1)
+        assert rig.sink.frames[0][0].address.host == "192.0.2.2"
+        assert rig.transport.refusals.counts == {Reason.CLIENT_DENIED: 1}

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from tests.support.stream_world import (
     stun,
 )
 from tests.support.tcp_pair import eventually, has_ipv6
+from turnserver.clients import ClientPolicy
 from turnserver.core.types import ClientTransport, FiveTuple
 from turnserver.errors import StartupError
+from turnserver.reasons import Reason
 from turnserver.transports.base import ConnectedTransport
 from turnserver.transports.certificates import CertificateSource
 from turnserver.transports.connection import StreamConnection
@@ -548,3 +551,14 @@ async def test_other_limits_hold_for_connections_that_come_later() -> None:
         rig.clock.now += 60.0
         rig.transport.sweep()
         assert await early.ended()
+
+
+async def test_a_client_that_is_refused_is_turned_away() -> None:
+    """The client ACL: closed at once, counted with its reason, with a line at debug only; others are served."""
+    async with StreamRig() as rig:
+        rig.limiter.clients = ClientPolicy(deny=(ip_network("127.0.0.9"),))
+        peer = await rig.connect(Address.parse("127.0.0.9", 0))
+        assert await peer.ended()
+        assert rig.transport.refusals.counts == {Reason.CLIENT_DENIED: 1}
+        assert rig.transport.counters.dropped == 1
+        await rig.introduce(await rig.connect())
