@@ -87,6 +87,7 @@ def keys() -> None:
       turn        ask for TURN credentials
       tokens      have room tokens signed
       rooms       list, record and close rooms, and remove participants
+      probe       have STUN requests sent back, for `meshturn doctor --from`
       admin:read  see whatever an operator sees, and change nothing
       admin       everything
     """

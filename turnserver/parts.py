@@ -22,6 +22,7 @@ from turnserver.listening import Listening
 from turnserver.losses import Losses
 from turnserver.media.stats import room_as_json
 from turnserver.media_meter import MediaMeter
+from turnserver.probing import probe_back
 from turnserver.relay.counting import CountingDatapath, CountingStreamRelays
 from turnserver.side_listener import SideListener
 from turnserver.signaling.edge.service import Service
@@ -192,6 +193,7 @@ class Parts:
             media_options=options,
             media_of=self._media_of,
             view=desk,
+            probe=probe_back,
         )
 
     def _sfu_reports(self, event: MediaEvent) -> None:

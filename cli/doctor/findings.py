@@ -28,6 +28,7 @@ class CheckName(StrEnum):
     SRV = "srv"
     HAIRPIN = "hairpin"
     IPV6 = "ipv6"
+    OUTSIDE = "outside"
     BUFFERS = "buffers"
     DESCRIPTORS = "descriptors"
     CONNTRACK = "conntrack"

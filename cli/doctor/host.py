@@ -14,6 +14,7 @@ import ifaddr
 
 from cli.addresses import certified_host
 from cli.doctor.clock import ClockState, kernel_clock
+from cli.doctor.elsewhere import Elsewhere
 from cli.doctor.names import Resolver, SystemResolver
 from cli.probe.report import Report
 from cli.probe.runner import run_probe
@@ -120,7 +121,7 @@ class Host:
 
     ``proc`` and ``etc`` are the folders of these names. ``route`` gives the address that packets to another one leave
     from (None without a route), ``wall`` the time in UTC. ``trust`` are the roots by which certificates are judged, and
-    ``patience`` is how long each answer may take, in seconds.
+    ``patience`` is how long each answer may take, in seconds. ``elsewhere`` is a server that probes back.
     """
 
     config: Config
@@ -134,6 +135,7 @@ class Host:
     resolver: Resolver = field(default_factory=lambda: SystemResolver(_PATIENCE))
     trust: Trust = field(default_factory=Trust)
     patience: float = _PATIENCE
+    elsewhere: Elsewhere | None = None
 
     def read(self, *parts: str) -> str | None:
         """A file below ``proc``; None if it is not there or cannot be read."""

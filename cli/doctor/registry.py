@@ -9,6 +9,7 @@ from cli.doctor.checks.descriptors import descriptors
 from cli.doctor.checks.firewall import firewall
 from cli.doctor.checks.kernel import buffers, clock, conntrack, rp_filter
 from cli.doctor.checks.names import dns, srv
+from cli.doctor.checks.outside import outside
 from cli.doctor.checks.ports import ports
 from cli.doctor.checks.reach import hairpin, ipv6
 from cli.doctor.findings import CheckName, HostFinding
@@ -29,6 +30,7 @@ CHECKS: Mapping[CheckName, HostCheck] = MappingProxyType(
         CheckName.SRV: srv,
         CheckName.HAIRPIN: hairpin,
         CheckName.IPV6: ipv6,
+        CheckName.OUTSIDE: outside,
         CheckName.BUFFERS: buffers,
         CheckName.DESCRIPTORS: descriptors,
         CheckName.CONNTRACK: conntrack,

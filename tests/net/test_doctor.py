@@ -1,6 +1,7 @@
 """``meshturn doctor`` as an operator runs it: on hosts with a real firewall, behind real NATs, with a real server."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ import yaml
 from stun.client.nat.findings import Dependence
 from tests.net.lab import Host, Lab, Nat
 from tests.net.nats import NatRules, nat_host
+from tests.support.certificates import issue
 from tests.support.server import PASSWORD, USERNAME, TurnServerProcess
 from tests.support.tools import require_tool
+from turnserver.signaling.edge.key_file import KeyFile, new_key
+from turnserver.signaling.edge.scopes import Scope
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 120
@@ -61,13 +65,16 @@ def serving(host: Host, config: dict[str, Any], directory: Path) -> Iterator[Non
         server.stop()
 
 
-def examined(host: Host, config: dict[str, Any], directory: Path, *checks: str) -> dict[str, list[dict[str, Any]]]:
+def examined(
+    host: Host, config: dict[str, Any], directory: Path, *checks: str, more: tuple[str, ...] = ()
+) -> dict[str, list[dict[str, Any]]]:
     """What the command finds on a host: the findings by what was checked."""
     path = directory / "examined.yml"
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(config))
     only = [word for check in checks for word in ("--only", check)]
-    line = host.command(sys.executable, "-m", "meshturn", "doctor", "-c", str(path), "--json", "--timeout", "4", *only)
+    command = ("-m", "meshturn", "doctor", "-c", str(path), "--json", "--timeout", "4")
+    line = host.command(sys.executable, *command, *only, *more)
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode in {0, 1}, done.stderr
     found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)["checks"]
@@ -185,3 +192,71 @@ def test_a_public_address_that_is_not_configured(lab: Lab, tmp_path: Path) -> No
         assert found[1]["mend"] == [f"relay: {{external: {host.gate.wan}}}"]
         config = options(host.address, relay={"external": "auto", **stun})
         assert grades(examined(host, config, tmp_path, "addresses")["addresses"]) == ["ok"]
+
+
+@pytest.fixture(scope="module")
+def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, Path]]:
+    """Another meshturn in the public network: its URL, a file with a key of the scope probe, and its certificate."""
+    directory = tmp_path_factory.mktemp("other")
+    host = lab.host("other", Nat.NONE)
+    pair = issue(directory, "other", addresses=(host.address,))
+    made, secret = new_key("doctor", frozenset({Scope.PROBE}), os.urandom, 0)
+    KeyFile(directory / "keys.json").change(lambda present: [*present, made])
+    key = directory / "key"
+    key.touch(mode=0o600)
+    key.write_text(secret + "\n")
+    config = {
+        "listeners": [{"transport": "shared", "address": host.address, "port": 443}],
+        "tls": {"certificates": [pair.config]},
+        "auth": {"users": {USERNAME: PASSWORD}},
+        "signaling": {"keys_file": str(directory / "keys.json")},
+    }
+    with serving(host, config, directory):
+        yield f"https://{host.address}", key, pair.certificate
+
+
+def seen(host: Host, config: dict[str, Any], directory: Path, other: tuple[str, Path, Path]) -> list[dict[str, Any]]:
+    url, key, certificate = other
+    more = ("--from", url, "--from-key-file", str(key), "--ca-file", str(certificate))
+    return examined(host, config, directory, "outside", more=more)["outside"]
+
+
+def test_from_elsewhere(lab: Lab, tmp_path: Path, other: tuple[str, Path, Path]) -> None:
+    """Behind a NAT that forwards what it should: the public address, the listeners and both ends of the relay ports."""
+    host = forwarded(lab, "seen", hairpin=False)
+    config = options(host.address, relay={"external": {host.address: host.gate.wan}})
+    with serving(host, config, tmp_path):
+        found = seen(host, config, tmp_path, other)
+    assert len(found) == 2, found
+    address, ports = found
+    assert (address["grade"], host.gate.wan in address["what"]) == ("ok", True)
+    assert ports == {
+        "grade": "ok",
+        "what": f"Reached from elsewhere: udp {PORT}, tcp {PORT}, udp {RELAYS[0]}, udp {RELAYS[1]}.",
+        "why": None,
+        "mend": [],
+    }
+
+
+def test_from_elsewhere_with_mistakes(lab: Lab, tmp_path: Path, other: tuple[str, Path, Path]) -> None:
+    """A wrong public address, a port that the NAT does not forward to, and a server that does not run over TCP."""
+    host = forwarded(lab, "unseen", hairpin=False)
+    host.gate.nft(f"insert rule ip fw forwarded udp dport {RELAYS[1]} drop")
+    config = options(host.address, relay={"external": {host.address: "192.0.2.66"}})
+    running = {**config, "listeners": config["listeners"][:1]}
+    with serving(host, running, tmp_path):
+        found = seen(host, config, tmp_path, other)
+    assert grades(found) == ["wrong", "wrong", "wrong", "ok"]
+    assert f"seen from elsewhere as {host.gate.wan}, and clients are told 192.0.2.66" in found[0]["what"]
+    assert f"tcp {host.gate.wan} port {PORT} is not reached" in found[1]["what"]
+    assert f"udp {host.gate.wan} port {RELAYS[1]} is not reached" in found[2]["what"]
+    assert any("26200-26299" in line for line in found[2]["mend"])
+
+
+def test_a_key_without_the_scope(lab: Lab, tmp_path: Path, other: tuple[str, Path, Path], public: Host) -> None:
+    """Nothing is probed, and that is not fine."""
+    url, _, certificate = other
+    wrong = tmp_path / "wrong"
+    wrong.write_text("mtk_wrong\n")
+    (found,) = seen(public, options(public.address), tmp_path, (url, wrong, certificate))
+    assert (found["grade"], "bad_key" in found["what"]) == ("not checked", True)

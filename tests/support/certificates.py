@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -44,10 +45,11 @@ def issue(
     begins: datetime | None = None,
     ends: datetime | None = None,
     bits: int = 2048,
+    addresses: Sequence[str] = (),
 ) -> CertificatePair:
     """Make a self-signed pair in ``directory``; valid from yesterday for a month unless told otherwise.
 
-    ``bits`` is the length of an RSA key.
+    ``bits`` is the length of an RSA key, and ``addresses`` are further ones that it is for.
     """
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
         ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, bits)
@@ -55,7 +57,7 @@ def issue(
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"meshturn test, {name}")])
     names: list[x509.GeneralName] = [x509.DNSName("localhost")]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1", *addresses)]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

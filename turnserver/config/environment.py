@@ -27,7 +27,9 @@ __all__ = [
 PREFIX = "MESHTURN_"
 """What the names of our variables start with."""
 
-OTHER_VARIABLES = frozenset({"MESHTURN_CONFIG", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR", "MESHTURN_TOKEN"})
+OTHER_VARIABLES = frozenset(
+    {"MESHTURN_CONFIG", "MESHTURN_FROM_KEY", "MESHTURN_PASSWORD", "MESHTURN_STATE_DIR", "MESHTURN_TOKEN"}
+)
 """Variables with our prefix that are options of commands, not of the configuration."""
 
 _LONGEST_COMPARED = 64

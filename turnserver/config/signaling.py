@@ -199,8 +199,8 @@ class SignalingConfig(Section):
     keys_file: Annotated[KeysPath | None, LIVE] = Field(
         default=None,
         description="The file of the keys that `meshturn keys create` makes, each with its scopes (`turn`, `tokens`, "
-        "`rooms`, `admin:read`, `admin`); it has only their hashes. The server sees every change of it at once. It "
-        "need not be there yet, and its directory has to be writable for whoever runs `meshturn keys`.",
+        "`rooms`, `probe`, `admin:read`, `admin`); it has only their hashes. The server sees every change of it at "
+        "once. It need not be there yet, and its directory has to be writable for whoever runs `meshturn keys`.",
     )
     mode: Annotated[RoomMode, choice(RoomMode)] = Field(
         default="mesh",

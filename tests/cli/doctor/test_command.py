@@ -66,3 +66,21 @@ def test_every_check_is_explained(run: Run) -> None:
     words = run("doctor", "--help").stdout
     lines = [line.split() for line in words.splitlines()]
     assert all(any(line[:1] == [str(subject)] for line in lines) for subject in CheckName)
+
+
+def test_the_other_server(run: Run, write: Write, home: Path) -> None:
+    """Exit code 2 without a key, over plain HTTP, or with a key file that is none; no key is taken from argv."""
+    good = write(CONFIG.format(port=3478))
+    for arguments in (
+        ("--from", "https://192.0.2.1"),
+        ("--from", "http://192.0.2.1", "--from-key-file", home / "key"),
+        ("--from", "https://192.0.2.1", "--from-key-file", home / "missing"),
+        ("--from", "words"),
+        ("--from-key-file", home / "key"),
+    ):
+        assert run("doctor", "-c", good, *arguments).returncode == ExitCode.USAGE, arguments
+    result = run(
+        "doctor", "-c", good, "--from", "https://192.0.2.1", "--only", "outside", env={"MESHTURN_FROM_KEY": "k"}
+    )
+    assert result.returncode == ExitCode.FAILED
+    assert "No listener is reached directly from elsewhere." in result.stdout

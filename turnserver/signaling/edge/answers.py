@@ -20,6 +20,8 @@ __all__ = [
     "PeerMedia",
     "PeerSources",
     "PeerTurn",
+    "ProbeAnswer",
+    "ProbedPort",
     "RecordingAnswer",
     "RoomAnswer",
     "RoomMedia",
@@ -86,6 +88,27 @@ class TokenAnswer(_Answer):
     role: Literal["host", "member"]
     expires_at: int
     path: str = ""
+
+
+class ProbedPort(_Answer):
+    """What came of a Binding request to a port. ``detail`` says more, for people; ``seconds`` is how long it took."""
+
+    protocol: Literal["udp", "tcp", "tls"]
+    port: int
+    outcome: Annotated[
+        Literal["answered", "refused", "silent", "untrusted", "failed"],
+        Field(description="untrusted: the certificate does not pass; failed: what answers is no STUN server."),
+    ]
+    detail: str = ""
+    seconds: float | None = None
+
+
+class ProbeAnswer(_Answer):
+    """A host as this server sees it: its address, what came of each port, and the time here."""
+
+    client: str
+    time: Annotated[float, Field(description="Unix time of this server, to compare clocks.")]
+    ports: list[ProbedPort]
 
 
 class RoomSummary(_Answer):

@@ -35,6 +35,7 @@ from turnserver.signaling.edge.key_file import WatchedKeys
 from turnserver.signaling.edge.openapi import ApiAnswer, ApiOperation, ApiQuery, ApiRoute, api_document
 from turnserver.signaling.edge.operators import OperatorView, operator_routes
 from turnserver.signaling.edge.origins import doorway_of, is_named, reached_by
+from turnserver.signaling.edge.probes import PROBE, ProbeBack, Probes
 from turnserver.signaling.edge.refusals import ApiCode
 from turnserver.signaling.edge.requests import (
     MAX_REASON,
@@ -144,7 +145,10 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The handlers. ``options`` may be assigned while the server runs; ``view`` is what operators are shown, if any."""
+    """The handlers. ``options`` may be assigned while the server runs.
+
+    ``view`` is what operators are shown, if any, and ``probe`` sends what probes ask for.
+    """
 
     def __init__(
         self,
@@ -152,6 +156,7 @@ class Api:
         options: ApiOptions,
         clock: Callable[[], Now] = system_clock,
         view: OperatorView | None = None,
+        probe: ProbeBack | None = None,
     ) -> None:
         self._service = service
         self._view = view
@@ -159,6 +164,7 @@ class Api:
         self._lines = Lines(_logger, clock=lambda: clock().mono)
         self._often = Lines(_logger, FREQUENT, clock=lambda: clock().mono)
         self._gate = Gate(KeyRing({}, {}), self._lines)
+        self._probes = Probes(probe, clock)
         self.options = options
 
     def mount(self, app: web.Application) -> None:
@@ -189,6 +195,7 @@ class Api:
             "/schema.json": {"GET": ApiRoute(self._schema, _SCHEMA)},
             "/openapi.json": {"GET": ApiRoute(self._openapi, _OPENAPI)},
             "/drain": {"POST": ApiRoute(self._drain, _DRAIN)},
+            "/probe": {"POST": ApiRoute(self._probes.handle, PROBE)},
             "/rooms": {"GET": ApiRoute(self._rooms, _ROOMS)},
             "/rooms/{room}": {
                 "GET": ApiRoute(self._room, _SHOW_ROOM),

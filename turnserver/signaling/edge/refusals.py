@@ -93,6 +93,18 @@ class ApiCode(StrEnum):
         "The room cannot be recorded; the message says why.",
         "Set `media.recordings`, and `signaling.mode` to `auto` or `sfu`.",
     )
+    NO_PROBE = (
+        "no_probe",
+        409,
+        "The address that the request comes from is not probed; the message says why.",
+        "Ask from a host elsewhere, and have the proxy in front of the server tell its clients' addresses (`proxies`).",
+    )
+    TOO_MANY_PROBES = (
+        "too_many_probes",
+        429,
+        "More probes are asked for than the server makes, whoever asks.",
+        "Ask again after the seconds in `Retry-After`.",
+    )
     DRAINING = (
         "draining",
         503,

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +22,7 @@ __all__ = [
     "TokenRequest",
     "as_json",
     "read_bearer",
+    "read_body",
     "read_reason",
     "read_token_request",
     "read_ttl",
@@ -42,6 +43,8 @@ MAX_REASON: Final = 200
 """Maximum length of the text that a removed participant gets."""
 
 _UNAUTHORIZED: Final = 401
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class ApiError(MeshturnError):
@@ -107,8 +110,13 @@ def read_reason(request: web.Request) -> str:
 
 async def read_token_request(request: web.Request) -> TokenRequest:
     """The body of ``POST /v1/tokens``. Raises `ApiError`."""
+    return await read_body(request, TokenRequest)
+
+
+async def read_body(request: web.Request, kind: type[_Kind]) -> _Kind:
+    """A body in JSON. Raises `ApiError` for one that is none, or that does not fit."""
     try:
-        return TokenRequest.model_validate(json.loads(await _body(request)))
+        return kind.model_validate(json.loads(await _body(request)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the request"

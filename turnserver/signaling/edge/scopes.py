@@ -22,6 +22,7 @@ class Scope(StrEnum):
     TURN = "turn", "ask for TURN credentials"
     TOKENS = "tokens", "have room tokens signed"
     ROOMS = "rooms", "list, record and close rooms, and remove participants"
+    PROBE = "probe", "have STUN requests sent back to the address that it is used from"
     ADMIN_READ = "admin:read", "see whatever an operator sees, and change nothing"
     ADMIN = "admin", "everything"
 

@@ -27,6 +27,7 @@ from turnserver.signaling.edge.api import Api, ApiOptions
 from turnserver.signaling.edge.ice import IceServers
 from turnserver.signaling.edge.operators import OperatorView
 from turnserver.signaling.edge.pages import Pages
+from turnserver.signaling.edge.probes import ProbeBack
 from turnserver.signaling.edge.sections import Configuration
 from turnserver.signaling.edge.tokens import TokenKeys
 from turnserver.signaling.edge.websocket import WebSockets
@@ -120,7 +121,7 @@ class Service:
     ``tell`` is called with every fact about the rooms. ``drain`` begins to drain the server, and returns what the API
     answers then. ``faults`` records unexpected exceptions. ``media`` is an SFU, whose reports go to `on_media`;
     ``media_of`` gives what it says of a room, for the API. ``view`` is what operators are shown; with it there is the
-    admin page.
+    admin page. ``probe`` sends what the API's probes ask for.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Service:
         media_options: MediaOptions | None = None,
         media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
         view: OperatorView | None = None,
+        probe: ProbeBack | None = None,
     ) -> None:
         prepare()
         self._admission = admission
@@ -176,7 +178,7 @@ class Service:
         )
         self.edge = WebSockets(self, origins, heartbeat=options.heartbeat)
         self._pages = Pages(origins=origins, ancestors=ancestors, open=options.open)
-        self._api = None if api is None else Api(self, api, clock, view)
+        self._api = None if api is None else Api(self, api, clock, view, probe)
         self._has_view = view is not None
 
     @classmethod
@@ -194,6 +196,7 @@ class Service:
         media_options: MediaOptions | None = None,
         media_of: Callable[[str], Mapping[str, object] | None] = lambda room: None,
         view: OperatorView | None = None,
+        probe: ProbeBack | None = None,
     ) -> "Service":
         """Build it from the configuration; participants get the URLs of the listeners in ``listening``.
 
@@ -219,6 +222,7 @@ class Service:
             media_options=media_options,
             media_of=media_of,
             view=view,
+            probe=probe,
         )
 
     def use(self, config: Configuration, *, rotate: bool = False) -> None:

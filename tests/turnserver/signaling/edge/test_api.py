@@ -577,6 +577,7 @@ ALLOWED = {
     ("GET", "/v1/status"): {"admin:read", "admin"},
     ("GET", "/v1/history"): {"admin:read", "admin"},
     ("GET", "/v1/config"): {"admin:read", "admin"},
+    ("POST", "/v1/probe"): {"probe", "admin"},
     ("GET", "/v1/rooms"): {"rooms", "admin:read", "admin"},
     ("GET", "/v1/rooms/{room}"): {"rooms", "admin:read", "admin"},
     ("DELETE", "/v1/rooms/{room}"): {"rooms", "admin"},

@@ -26,7 +26,7 @@ def test_seeing_is_not_changing() -> None:
 
 def test_words() -> None:
     """They are in files and on command lines: none changes."""
-    assert [str(scope) for scope in Scope] == ["turn", "tokens", "rooms", "admin:read", "admin"]
+    assert [str(scope) for scope in Scope] == ["turn", "tokens", "rooms", "probe", "admin:read", "admin"]
     assert Scope("admin:read") is Scope.ADMIN_READ
     assert all(scope.meaning for scope in Scope)
     assert spelled(API_SCOPES) == "turn, tokens"
