@@ -24,7 +24,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadfile
 # Tests start servers and commands by the hundred; each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up check test lint static fuzz bench docs constraints clean
+.PHONY: up check test lint static fuzz bench docs man constraints clean
 
 up: $(VENV)/.installed
 	exec $(BIN)/meshturn up $(ARGS)
@@ -52,6 +52,10 @@ bench: $(VENV)/.tested
 
 docs: $(VENV)/.documented
 	$(BIN)/python -m properdocs build $(ARGS)
+
+# The manual pages, in build/man: one for each command.
+man: $(VENV)/.documented
+	$(BIN)/python docs/generate_man.py build/man
 
 # One universal file, for every Python and system: conf/constraints.txt with the newest versions that setup.cfg allows.
 constraints: | $(VENV)/bin/python

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.exit_codes import ExitCode
 from cli.failures import exit_code_of, show_failure
@@ -165,6 +166,13 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin with ``incomplete``, and the group's own options, without importing a command."""
+        found = [
+            CompletionItem(name, help=entry.summary) for name, entry in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of meshturn becomes a message and an exit code."""

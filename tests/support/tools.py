@@ -19,6 +19,7 @@ DEBIAN_PACKAGES = {
     "gnutls-cli": "gnutls-bin",
     "haproxy": "haproxy",
     "ip": "iproute2",
+    "man": "man-db",
     "nft": "nftables",
     "nginx": "nginx",
     "nsenter": "util-linux",
