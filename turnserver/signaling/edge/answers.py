@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "AnswerBody",
     "DrainAnswer",
     "ErrorAnswer",
     "ErrorText",
@@ -43,7 +44,9 @@ def _stays_open(schema: dict[str, Any]) -> None:
     schema.pop("title", None)
 
 
-class _Answer(BaseModel):
+class AnswerBody(BaseModel):
+    """What all answers and their parts have in common."""
+
     model_config = ConfigDict(extra="forbid", json_schema_extra=_stays_open)
 
 
@@ -52,26 +55,26 @@ _Proto = Literal["udp", "tcp", "tls", "dtls"] | None
 _Path = Literal["direct", "relay", "unknown"]
 
 
-class ErrorText(_Answer):
+class ErrorText(AnswerBody):
     """An error: a code for programs, which never changes, and a sentence for people."""
 
     code: str
     msg: str
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(AnswerBody):
     """What every request that is refused is answered with."""
 
     error: ErrorText
 
 
-class StatusAnswer(_Answer):
+class StatusAnswer(AnswerBody):
     """Whether the server works, or takes new clients."""
 
     status: Literal["ok", "ready", "draining"]
 
 
-class TurnAnswer(_Answer):
+class TurnAnswer(AnswerBody):
     """A TURN credential, in the format of draft-uberti-behave-turn-rest."""
 
     username: str
@@ -80,7 +83,7 @@ class TurnAnswer(_Answer):
     uris: Annotated[list[str], Field(description="TURN URLs (RFC 7065).")]
 
 
-class TokenAnswer(_Answer):
+class TokenAnswer(AnswerBody):
     """A room token. ``path`` is that of the link to the room, and missing if the token is for every room."""
 
     token: str
@@ -90,7 +93,7 @@ class TokenAnswer(_Answer):
     path: str = ""
 
 
-class ProbedPort(_Answer):
+class ProbedPort(AnswerBody):
     """What came of a Binding request to a port. ``detail`` says more, for people; ``seconds`` is how long it took."""
 
     protocol: Literal["udp", "tcp", "tls"]
@@ -103,7 +106,7 @@ class ProbedPort(_Answer):
     seconds: float | None = None
 
 
-class ProbeAnswer(_Answer):
+class ProbeAnswer(AnswerBody):
     """A host as this server sees it: its address, what came of each port, and the time here."""
 
     client: str
@@ -111,7 +114,7 @@ class ProbeAnswer(_Answer):
     ports: list[ProbedPort]
 
 
-class RoomSummary(_Answer):
+class RoomSummary(AnswerBody):
     """A room in short."""
 
     id: str
@@ -125,13 +128,13 @@ class RoomSummary(_Answer):
     recorded: Annotated[float | None, Field(description="Since when the server records it.")]
 
 
-class RoomsAnswer(_Answer):
+class RoomsAnswer(AnswerBody):
     """Every room."""
 
     rooms: list[RoomSummary]
 
 
-class PeerSources(_Answer):
+class PeerSources(AnswerBody):
     """Whether a participant sends its voice (a), a picture (v), and a screen (s)."""
 
     a: Literal[0, 1]
@@ -139,7 +142,7 @@ class PeerSources(_Answer):
     s: Literal[0, 1]
 
 
-class TurnRefusal(_Answer):
+class TurnRefusal(AnswerBody):
     """An Allocate or Refresh request that was refused, and how many times."""
 
     code: int
@@ -149,7 +152,7 @@ class TurnRefusal(_Answer):
     at: float
 
 
-class PeerTurn(_Answer):
+class PeerTurn(AnswerBody):
     """A participant's use of this server's relays."""
 
     user: str
@@ -161,7 +164,7 @@ class PeerTurn(_Answer):
     refused: list[TurnRefusal]
 
 
-class RoomPeer(_Answer):
+class RoomPeer(AnswerBody):
     """A participant."""
 
     id: str
@@ -173,21 +176,21 @@ class RoomPeer(_Answer):
     turn: PeerTurn
 
 
-class PairBytes(_Answer):
+class PairBytes(AnswerBody):
     """Payload bytes that relays of this server have carried."""
 
     a_to_b: _Count
     b_to_a: _Count
 
 
-class PairCandidates(_Answer):
+class PairCandidates(AnswerBody):
     """The types of the candidates that each end has sent to the other."""
 
     a: list[str]
     b: list[str]
 
 
-class PairStatistics(_Answer):
+class PairStatistics(AnswerBody):
     """What one end has measured and told last (the message `stat`)."""
 
     path: _Path
@@ -200,14 +203,14 @@ class PairStatistics(_Answer):
     w: float | None
 
 
-class PairReports(_Answer):
+class PairReports(AnswerBody):
     """What each end has reported."""
 
     a: PairStatistics | None
     b: PairStatistics | None
 
 
-class RoomPair(_Answer):
+class RoomPair(AnswerBody):
     """Two participants, and the path between them. ``seen_by`` is the source of what is said of it."""
 
     a: str
@@ -222,7 +225,7 @@ class RoomPair(_Answer):
     reports: PairReports
 
 
-class SentLayer(_Answer):
+class SentLayer(AnswerBody):
     """One stream of a track; ``nacks`` and ``plis`` are packets and keyframes that the server asked for again."""
 
     rid: str
@@ -234,7 +237,7 @@ class SentLayer(_Answer):
     plis: _Count
 
 
-class SentTrack(_Answer):
+class SentTrack(AnswerBody):
     """What a participant sends of one source."""
 
     source: str
@@ -243,7 +246,7 @@ class SentTrack(_Answer):
     layers: list[SentLayer]
 
 
-class ForwardedStream(_Answer):
+class ForwardedStream(AnswerBody):
     """What a participant is sent; ``rid`` is null while it is paused."""
 
     peer: str
@@ -255,7 +258,7 @@ class ForwardedStream(_Answer):
     repeated: _Count
 
 
-class PeerMedia(_Answer):
+class PeerMedia(AnswerBody):
     """A participant in the SFU; ``estimate`` and ``sending`` are in bit/s."""
 
     id: str
@@ -267,7 +270,7 @@ class PeerMedia(_Answer):
     forwarded: list[ForwardedStream]
 
 
-class RoomMedia(_Answer):
+class RoomMedia(AnswerBody):
     """What the SFU has of a room."""
 
     epoch: int
@@ -285,13 +288,13 @@ class RoomAnswer(RoomSummary):
     media: RoomMedia | None
 
 
-class RecordingAnswer(_Answer):
+class RecordingAnswer(AnswerBody):
     """The room that the server has begun to record."""
 
     room: str
 
 
-class DrainAnswer(_Answer):
+class DrainAnswer(AnswerBody):
     """What is left of a server that drains. It stops at ``until`` at the latest."""
 
     draining: Literal[True]

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from turnserver.signaling.edge.answers import AnswerBody
 
 __all__ = [
     "CertificateDates",
@@ -21,34 +23,24 @@ __all__ = [
     "UsageNow",
 ]
 
-
-def _stays_open(schema: dict[str, Any]) -> None:
-    schema.pop("additionalProperties", None)
-    schema.pop("title", None)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_stays_open)
-
-
 _Count = Annotated[int, Field(ge=0)]
 
 
-class KeyInUse(_Answer):
+class KeyInUse(AnswerBody):
     """The key that has asked."""
 
     name: str
     scopes: list[str]
 
 
-class UsageNow(_Answer):
+class UsageNow(AnswerBody):
     """A number and its limit; null if there is none."""
 
     used: _Count
     allowed: int | None
 
 
-class ServerLimits(_Answer):
+class ServerLimits(AnswerBody):
     """How far limits are used."""
 
     allocations: UsageNow
@@ -57,7 +49,7 @@ class ServerLimits(_Answer):
     descriptors: UsageNow
 
 
-class ParticipantsNow(_Answer):
+class ParticipantsNow(AnswerBody):
     """Participants of rooms: those with a connection, those that may come back, those that wait for admission."""
 
     connected: _Count
@@ -65,7 +57,7 @@ class ParticipantsNow(_Answer):
     waiting: _Count
 
 
-class PairPaths(_Answer):
+class PairPaths(AnswerBody):
     """Pairs of participants by the path between them."""
 
     direct: _Count
@@ -73,7 +65,7 @@ class PairPaths(_Answer):
     unknown: _Count
 
 
-class PortsNow(_Answer):
+class PortsNow(AnswerBody):
     """The relay ports of one address."""
 
     address: str
@@ -82,7 +74,7 @@ class PortsNow(_Answer):
     allowed: _Count
 
 
-class RelayedTotals(_Answer):
+class RelayedTotals(AnswerBody):
     """What relays have carried since the start, in packets and bytes of payload."""
 
     packets_to_peers: _Count
@@ -92,7 +84,7 @@ class RelayedTotals(_Answer):
     dropped: _Count
 
 
-class RefusalCount(_Answer):
+class RefusalCount(AnswerBody):
     """Error answers of one kind since the start."""
 
     code: int
@@ -100,7 +92,7 @@ class RefusalCount(_Answer):
     times: _Count
 
 
-class ListenerNow(_Answer):
+class ListenerNow(AnswerBody):
     """A listener."""
 
     kind: str
@@ -110,7 +102,7 @@ class ListenerNow(_Answer):
     dropped: _Count
 
 
-class CertificateDates(_Answer):
+class CertificateDates(AnswerBody):
     """A certificate in use, and from when to when it is valid (Unix time)."""
 
     file: str
@@ -118,14 +110,14 @@ class CertificateDates(_Answer):
     not_after: float
 
 
-class LogLines(_Answer):
+class LogLines(AnswerBody):
     """Lines of the log that were not written."""
 
     dropped: _Count
     withheld: _Count
 
 
-class ServerStatusAnswer(_Answer):
+class ServerStatusAnswer(AnswerBody):
     """The server in numbers. ``refused`` are Allocates, ``refusals`` the most frequent kinds for all methods."""
 
     key: KeyInUse
@@ -149,7 +141,7 @@ class ServerStatusAnswer(_Answer):
     log: LogLines
 
 
-class HistoryAnswer(_Answer):
+class HistoryAnswer(AnswerBody):
     """The last hour: lists of equal length, the oldest sample first; null where nothing was before a sample."""
 
     interval: Annotated[float, Field(description="Seconds between two samples.")]
@@ -164,7 +156,7 @@ class HistoryAnswer(_Answer):
     loop_lag: Annotated[list[float | None], Field(description="How late timers were on average, in seconds.")]
 
 
-class ConfigAnswer(_Answer):
+class ConfigAnswer(AnswerBody):
     """Every option with its value, in the structure of the configuration file; secrets are masked."""
 
     config: dict[str, Any]
